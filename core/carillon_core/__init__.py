@@ -1,0 +1,1 @@
+"""What every part of Carillon shares: resources, the pure domain, ports, adapters."""

@@ -1,0 +1,65 @@
+"""The contract between the operator, which launches, and the runner, which is launched.
+
+The names of the environment variables of a runner pod, its exit codes and the
+statuses of an execution. Standard library only: the runner imports this first
+and pays for nothing else.
+"""
+
+from enum import IntEnum, StrEnum
+
+ENV_DATABASE_URL = "DATABASE_URL"
+ENV_EXECUTION_ID = "CARILLON_EXECUTION_ID"
+ENV_TASK_UID = "CARILLON_TASK_UID"
+ENV_TASK_NAMESPACE = "CARILLON_TASK_NAMESPACE"
+ENV_TASK_NAME = "CARILLON_TASK_NAME"
+ENV_SLOT = "CARILLON_SLOT"
+"""The slot's nominal time, RFC 3339 in UTC."""
+ENV_CAUSE = "CARILLON_CAUSE"
+ENV_TASK = "CARILLON_TASK"
+"""``spec.task`` of the ScheduledTask as JSON."""
+ENV_TIMEOUT_SECONDS = "CARILLON_TIMEOUT_SECONDS"
+ENV_JOB_NAME = "CARILLON_JOB_NAME"
+ENV_POD_NAME = "CARILLON_POD_NAME"
+ENV_TERMINATION_LOG = "CARILLON_TERMINATION_LOG"
+"""Where the termination message goes; unset means ``/dev/termination-log``."""
+
+TERMINATION_LOG = "/dev/termination-log"
+
+
+class Cause(StrEnum):
+    """Why an execution exists."""
+
+    SCHEDULE = "schedule"
+
+
+class ExecutionStatus(StrEnum):
+    """What became of an execution, as its row says it."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+
+
+OPEN_STATUSES = frozenset({ExecutionStatus.RUNNING})
+"""Statuses that an execution leaves again; every other is terminal."""
+
+
+class ExitCode(IntEnum):
+    """How the runner's process ends; the operator and the Job read it."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    """The task failed, and its row says so."""
+    MISCONFIGURED = 2
+    """The environment is not the one the operator writes; nothing was recorded."""
+    NOT_RECORDED = 3
+    """The database stayed out of reach: whether the task ran or not is in the log."""
+    ALREADY_CLAIMED = 4
+    """Another pod had claimed the execution; this one did nothing."""
+    TIMED_OUT = 5
+    CANCELLED = 6
+    """Ended by a termination signal, and the row says so."""

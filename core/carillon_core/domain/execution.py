@@ -1,0 +1,56 @@
+"""What identifies an execution, and what its record says."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.resources.base import rfc3339
+
+
+def execution_id(task_uid: str, slot: datetime, cause: Cause) -> UUID:
+    """Return the id that this slot's execution has, whoever computes it: ``uuid5(task uid, slot, cause)``."""
+    return uuid5(UUID(task_uid), f"{rfc3339(slot)}/{cause}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionRecord:
+    """One row of the history. Times are aware; ``None`` where the thing has not happened."""
+
+    id: UUID
+    task_uid: str
+    namespace: str
+    task: str
+    """The task's name."""
+    task_type: str
+    """``sleep``, ``counter``, ``http`` or ``sum``."""
+    slot: datetime
+    """The nominal time; of a row that stands for several missed slots, the latest one."""
+    cause: Cause
+    status: ExecutionStatus
+    reason: str | None = None
+    """One CamelCase word: the gate that stopped it, or the class of its failure."""
+    message: str | None = None
+    """The reason as a sentence."""
+    job_name: str | None = None
+    pod_name: str | None = None
+    created_at: datetime | None = None
+    """When the row was written first."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    result: dict[str, Any] | None = None
+    """What the task returned: ``{"sum": 3}``."""
+    error: str | None = None
+    """What went wrong, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """The end of an execution whose runner could not record it itself."""
+
+    id: UUID
+    status: ExecutionStatus
+    reason: str
+    message: str
+    finished_at: datetime

@@ -1,0 +1,82 @@
+"""How a status is derived: from the Jobs observed and the conditions that hold. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from carillon_core.domain.observed import ObservedJob
+from carillon_core.resources.meta import Condition, ObjectMeta
+from carillon_core.resources.scheduled_task import LastExecution, RunResult, ScheduledTaskStatus
+
+MAX_MESSAGE = 1024
+
+
+def condition_true(status: ScheduledTaskStatus, kind: str) -> bool:
+    """Return whether the condition of that type is there and True."""
+    return any(c.type == kind and c.status == "True" for c in status.conditions)
+
+
+def with_condition(
+    status: ScheduledTaskStatus,
+    meta: ObjectMeta,
+    kind: str,
+    value: Literal["True", "False", "Unknown"],
+    reason: str,
+    message: str,
+    now: datetime,
+) -> ScheduledTaskStatus:
+    """Return the status with that condition set; its transition time moves only when its value changes."""
+    old = next((c for c in status.conditions if c.type == kind), None)
+    since = old.last_transition_time if old is not None and old.status == value else now
+    new = Condition(
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message,
+        last_transition_time=since,
+        observed_generation=meta.generation,
+    )
+    if new == old:
+        return status
+    others = [c for c in status.conditions if c.type != kind]
+    conditions = sorted([*others, new], key=lambda c: (c.type != "Ready", c.type))
+    return status.model_copy(update={"conditions": conditions})
+
+
+def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) -> ScheduledTaskStatus:
+    """Return the status with what the task's Jobs, oldest slot first, say of its executions.
+
+    What a Job said stays when the Job is gone; an execution whose Job vanished
+    while it ran has failed.
+    """
+    update: dict[str, object] = {"active": sum(j.active for j in own)}
+    if own:
+        launched = max([own[-1].slot, *([status.last_schedule_time] if status.last_schedule_time else [])])
+        update["last_schedule_time"] = launched
+    last = status.last_execution
+    if own and (last is None or own[-1].slot >= last.slot):
+        last = _brief(own[-1])
+    elif last is not None and last.result is RunResult.RUNNING and not any(j.name == last.job_name for j in own):
+        last = last.model_copy(update={"result": RunResult.FAILED, "message": "its Job was deleted while it ran"})
+    update["last_execution"] = last
+    finished = [j for j in own if not j.active]
+    if finished:
+        update["last_result"] = finished[-1].result
+    elif last is not None and last.result is not RunResult.RUNNING:
+        update["last_result"] = last.result
+    successes = [j.finished_at for j in own if j.result is RunResult.SUCCEEDED and j.finished_at]
+    if successes:
+        newest = max([*successes, *([status.last_successful_time] if status.last_successful_time else [])])
+        update["last_successful_time"] = newest
+    return status.model_copy(update=update)
+
+
+def _brief(job: ObservedJob) -> LastExecution:
+    message = "" if job.result in {RunResult.RUNNING, RunResult.SUCCEEDED} else (job.message or job.reason)
+    return LastExecution(
+        id=job.execution_id,
+        slot=job.slot,
+        job_name=job.name,
+        result=job.result,
+        message=message[:MAX_MESSAGE],
+    )

@@ -1,0 +1,43 @@
+"""The base of every model: camelCase outside, snake_case inside, frozen, strict about unknown fields."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+
+class Model(BaseModel):
+    """A part of a resource.
+
+    Unknown fields are refused, which is what a REST body wants. An object read
+    from the cluster is parsed with ``extra="ignore"`` instead: see
+    ``scheduled_task.parse_scheduled_task``.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        frozen=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+        validate_by_alias=True,
+        validate_by_name=True,
+    )
+
+
+def rfc3339(when: datetime) -> str:
+    """Return ``when`` as Kubernetes writes a time: UTC, whole seconds, ``2026-01-02T03:04:05Z``."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _to_utc_seconds(when: datetime) -> datetime:
+    return when.astimezone(UTC).replace(microsecond=0)
+
+
+Time = Annotated[
+    AwareDatetime,
+    AfterValidator(_to_utc_seconds),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+]
+"""An instant, as ``metav1.Time``: RFC 3339 with a zone, kept in UTC to the second."""

@@ -1,0 +1,47 @@
+"""What every Kubernetes object has: its metadata and its conditions, as far as Carillon reads them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from carillon_core.resources.base import Model, Time
+
+
+class ObjectMeta(Model):
+    """The part of ``metadata`` that Carillon reads."""
+
+    name: str
+    """The object's name, unique in its namespace."""
+    namespace: str = ""
+    """The object's namespace."""
+    uid: str = ""
+    """The identity of this object; another one of the same name has another."""
+    resource_version: str = ""
+    """Changes with every write; opaque."""
+    generation: int = 0
+    """Grows with every change of the spec."""
+    creation_timestamp: Time | None = None
+    """When the API server stored the object first."""
+    deletion_timestamp: Time | None = None
+    """Set while the object is being deleted."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """The object's labels."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """The object's annotations."""
+
+
+class Condition(Model):
+    """One condition, as ``metav1.Condition``."""
+
+    type: str = Field(max_length=316)
+    """What the condition is about, such as ``Ready``."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether the condition holds."""
+    reason: str = Field(max_length=1024)
+    """One CamelCase word for the cause of the last transition."""
+    message: str = Field(default="", max_length=32768)
+    """A sentence for people."""
+    last_transition_time: Time
+    """When the status changed last."""
+    observed_generation: int = 0
+    """The generation of the spec that the condition speaks of."""

@@ -1,0 +1,20 @@
+"""The names of the API group, and of the labels that Carillon puts on what it creates."""
+
+GROUP = "carillon.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "ScheduledTask"
+PLURAL = "scheduledtasks"
+SINGULAR = "scheduledtask"
+SHORT_NAME = "schtask"
+CATEGORY = "carillon"
+
+MAX_NAME_LENGTH = 52
+"""A Job's name (63 at most) is the task's name, a hyphen and the slot's ten digits."""
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "carillon"
+LABEL_TASK = f"{GROUP}/task"
+LABEL_TASK_UID = f"{GROUP}/task-uid"
+ANNOTATION_SLOT = f"{GROUP}/slot"
+ANNOTATION_EXECUTION_ID = f"{GROUP}/execution-id"

@@ -1,0 +1,229 @@
+"""The kind ``ScheduledTask``: when to run which task.
+
+Everything that users write is in ``ScheduledTaskSpec``; everything that the
+operator says is in ``ScheduledTaskStatus``.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.resources.base import Model, Time
+from carillon_core.resources.meta import Condition, ObjectMeta
+from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
+from carillon_core.resources.tasks import DAY_SECONDS, Task
+
+SCHEDULE_FIELDS = ("schedule", "intervalSeconds", "runAt")
+YEAR_SECONDS = 366 * DAY_SECONDS
+
+
+class ConcurrencyPolicy(StrEnum):
+    """What becomes of a slot that finds an execution of its task active."""
+
+    FORBID = "Forbid"
+    ALLOW = "Allow"
+
+
+class ScheduledTaskSpec(Model):
+    """When to run which task."""
+
+    schedule: str | None = Field(default=None, min_length=1, max_length=256)
+    """A cron expression of five fields (minute, hour, day of month, month, day of week), or six with seconds first,
+    or a macro such as @hourly. Exactly one of schedule, intervalSeconds and runAt is set."""
+    time_zone: str | None = Field(default=None, min_length=1, max_length=64)
+    """The IANA time zone in which schedule is read, such as Europe/Berlin; UTC if left out. Only with schedule."""
+    interval_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
+    """Run every so many seconds, counted from the task's creation, whatever the executions take; 1 to 31622400."""
+    run_at: Time | None = None
+    """Run once, at this time (RFC 3339, such as 2026-01-02T03:04:05Z)."""
+    suspend: bool = False
+    """While true, nothing is launched; what runs goes on. Slots that pass meanwhile are not made up for."""
+    concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.FORBID
+    """Forbid: a slot that comes due while an execution of this task is active is skipped, for good, and recorded as
+    skipped. Allow: executions of this task may overlap."""
+    starting_deadline_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
+    """A slot that could not be launched within so many seconds of its time is missed and not launched any more.
+    Without it, the latest slot missed is launched however late."""
+    timeout_seconds: int = Field(default=3600, ge=1, le=7 * DAY_SECONDS)
+    """An execution that runs longer is ended and recorded as timed out; 1 to 604800 seconds."""
+    task: Task
+    """What to run."""
+
+    @model_validator(mode="after")
+    def _exactly_one_schedule(self) -> "ScheduledTaskSpec":
+        given = [
+            name
+            for name, value in zip(SCHEDULE_FIELDS, (self.schedule, self.interval_seconds, self.run_at), strict=True)
+            if value is not None
+        ]
+        if not given:
+            msg = f"says no time to run: add exactly one of {', '.join(SCHEDULE_FIELDS)}"
+            raise ValueError(msg)
+        if len(given) > 1:
+            msg = f"has {' and '.join(given)}: keep exactly one of them"
+            raise ValueError(msg)
+        if self.time_zone is not None and self.schedule is None:
+            msg = "has a timeZone without a schedule: a time zone only applies to schedule, remove it"
+            raise ValueError(msg)
+        return self
+
+
+class RunResult(StrEnum):
+    """How a launched execution stands, as the operator sees it in the cluster."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    TIMED_OUT = "TimedOut"
+    CANCELLED = "Cancelled"
+
+
+class LastExecution(Model):
+    """The latest launched execution in brief."""
+
+    id: str
+    """The execution's id, as in the history."""
+    slot: Time
+    """The slot's nominal time."""
+    job_name: str
+    """The Job that ran it."""
+    result: RunResult
+    """How it stands or ended."""
+    message: str = Field(default="", max_length=1024)
+    """Why it failed, in a sentence."""
+
+
+class LastSkip(Model):
+    """The latest slot that was not launched, and why."""
+
+    slot: Time
+    """The slot's nominal time."""
+    reason: str
+    """One CamelCase word: the gate that stopped it."""
+    message: str = Field(default="", max_length=1024)
+    """The reason as a sentence."""
+
+
+class ScheduledTaskStatus(Model):
+    """What the operator observed and decided."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+    conditions: list[Condition] = Field(default_factory=list)
+    """Ready is the summary; Suspended and Completed say why nothing is launched."""
+    schedule: str | None = None
+    """The schedule in words: the cron expression with its zone, 'every 30s', or 'at 2026-01-02T03:04:05Z'."""
+    active: int = 0
+    """How many executions are active."""
+    last_schedule_time: Time | None = None
+    """The slot that was launched last."""
+    last_successful_time: Time | None = None
+    """When an execution succeeded last."""
+    next_schedule_time: Time | None = None
+    """The next slot."""
+    settled_until: Time | None = None
+    """Slots up to this time are settled: launched, skipped, missed, or before the creation, edit or resume from
+    which slots count."""
+    last_execution: LastExecution | None = None
+    """The latest launched execution in brief."""
+    last_result: RunResult | None = None
+    """How the latest finished execution ended."""
+    last_skip: LastSkip | None = None
+    """The latest slot that was not launched, and why."""
+
+
+class ScheduledTask(Model):
+    """A task that runs at its times: a cron schedule, an interval, or once."""
+
+    api_version: str = API_VERSION
+    kind: str = KIND
+    metadata: ObjectMeta
+    spec: ScheduledTaskSpec
+    status: ScheduledTaskStatus = Field(default_factory=ScheduledTaskStatus)
+
+
+def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
+    """Return pydantic's complaints as problems with the paths that users write.
+
+    Args:
+        error: What pydantic raised.
+        prefix: Where the validated value stands, such as ``spec``.
+
+    """
+    problems = []
+    for detail in error.errors(include_url=False):
+        path = prefix
+        for part in detail["loc"]:
+            if isinstance(part, int):
+                path += f"[{part}]"
+            elif part not in {"int", "float"}:  # the arms of a union are no fields
+                path += f".{part}" if path else part
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            message = "is not a field of this kind: remove it or correct its spelling"
+        elif detail["type"] == "missing":
+            message = "is required: add it"
+        problems.append(FieldProblem(path or "(body)", message))
+    return tuple(problems)
+
+
+def parse_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> ScheduledTaskSpec:
+    """Return ``raw`` as a spec.
+
+    Args:
+        raw: What stands under ``spec``, as decoded from JSON.
+        strict: Refuse unknown fields (a user's input) or ignore them (an object from the cluster, which a newer
+            or an older release may have written).
+        prefix: The path under which problems are reported.
+
+    Raises:
+        InvalidResourceError: With every problem found.
+
+    """
+    try:
+        return ScheduledTaskSpec.model_validate(raw, extra="forbid" if strict else "ignore")
+    except ValidationError as error:
+        raise InvalidResourceError(field_problems(error, prefix)) from error
+
+
+def parse_status(raw: Any) -> ScheduledTaskStatus:
+    """Return ``raw`` as a status; a status that cannot be read is an empty one, for it is only derived."""
+    try:
+        return ScheduledTaskStatus.model_validate(raw or {}, extra="ignore")
+    except ValidationError:
+        return ScheduledTaskStatus()
+
+
+def parse_meta(raw: Mapping[str, Any]) -> ObjectMeta:
+    """Return an object's ``metadata``; the API server vouches for its form."""
+    return ObjectMeta.model_validate(raw, extra="ignore")
+
+
+def parse_scheduled_task(raw: Mapping[str, Any]) -> ScheduledTask:
+    """Return an object from the cluster as a ScheduledTask, tolerantly.
+
+    Raises:
+        InvalidResourceError: If the spec breaks the rules, as an object may that is older than they are.
+
+    """
+    return ScheduledTask(
+        metadata=parse_meta(raw["metadata"]),
+        spec=parse_spec(raw.get("spec"), strict=False),
+        status=parse_status(raw.get("status")),
+    )
+
+
+def name_problems(name: str) -> tuple[FieldProblem, ...]:
+    """Return what is wrong with a task's name beyond what the API server checks."""
+    if len(name) > MAX_NAME_LENGTH:
+        return (
+            FieldProblem(
+                "metadata.name",
+                f"is {len(name)} characters long: shorten it to {MAX_NAME_LENGTH}, so that a Job's name can "
+                "carry the slot's time",
+            ),
+        )
+    return ()
