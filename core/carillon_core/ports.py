@@ -63,8 +63,8 @@ class TaskStore(Protocol):
 class JobEvent:
     """A change of a runner Job or of one of its pods; ``object`` is the raw object."""
 
-    type: Literal["ADDED", "MODIFIED", "DELETED", "SYNCED"]
-    """``SYNCED`` closes a (re)list: what has not been named since the list began is gone."""
+    type: Literal["LISTING", "ADDED", "MODIFIED", "DELETED", "SYNCED"]
+    """``LISTING`` opens a (re)list and ``SYNCED`` closes it: what was not named in between is gone."""
     kind: Literal["Job", "Pod"]
     object: Mapping[str, Any]
 

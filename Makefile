@@ -1,0 +1,92 @@
+# The contract for everyone, CI included. `make run` and `make test` do all the set-up on a fresh machine.
+# Nothing is installed outside this folder: the Python environment is .venv, everything else is under .carillon.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
+	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PY := .venv/bin/python
+SETUP := $(or $(PYTHON),python3) tools/setup.py
+
+.PHONY: help
+help: ## List what make can do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: ## Build the Python environment and the local cluster's binary (run and test do it by themselves)
+	@$(SETUP) all
+
+.PHONY: run
+run: ## Start everything, apply examples/, wait until each has run, show the result
+	@$(SETUP) run
+	@$(PY) -m carillon_local up
+
+.PHONY: stop
+stop: ## Stop what `make run` started; keeps its data
+	@$(SETUP) python
+	@$(PY) -m carillon_local down
+
+.PHONY: clean
+clean: ## Stop what `make run` started and delete its data; keeps what was built
+	@$(SETUP) python
+	@$(PY) -m carillon_local clean
+
+.PHONY: status
+status: ## Say what runs, and where
+	@$(SETUP) python
+	@$(PY) -m carillon_local status
+
+.PHONY: logs
+logs: ## Show the end of every log, and follow the operator's and the API's
+	@$(SETUP) python
+	@$(PY) -m carillon_local logs
+
+.PHONY: cluster
+cluster: ## Start the bare local cluster alone, with the CRDs installed
+	@$(SETUP) cluster
+	@$(PY) -m carillon_local cluster
+
+.PHONY: cluster-stop
+cluster-stop: ## Stop the bare local cluster
+	@$(SETUP) python
+	@$(PY) -m carillon_local cluster-stop
+
+.PHONY: test
+test: ## Lint, types and all tests, with coverage
+	@$(SETUP) all
+	@$(MAKE) lint
+	@$(PY) tools/coverage_gate.py
+
+.PHONY: unit
+unit: ## The unit tests: seconds, no cluster, no database
+	@$(SETUP) python
+	@$(PY) -m pytest tests/unit -q
+
+.PHONY: lint
+lint: ## ruff, mypy --strict, import-linter, gofmt and go vet
+	@$(SETUP) all
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@PYTHONPATH=devcluster $(PY) tools/lint_go.py
+
+.PHONY: format
+format: ## Put every file into its one form
+	@$(SETUP) python
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+.PHONY: manifests
+manifests: ## Generate crds/ and api/openapi.json from the models
+	@$(SETUP) python
+	@$(PY) -m carillon_core.resources --output crds
+	@$(PY) -m carillon_api.openapi --output api/openapi.json
+
+.PHONY: requirements
+requirements: ## Compile requirements/*.txt from pyproject.toml
+	@$(SETUP) python
+	@$(PY) tools/compile_requirements.py

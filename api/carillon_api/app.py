@@ -1,0 +1,79 @@
+"""The factory of the app: what is composed here is all that the routes know."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import cast
+
+from fastapi import FastAPI
+
+from carillon_api.dependencies import Context
+from carillon_api.described import CarillonAPI
+from carillon_api.docs import install_docs
+from carillon_api.middleware import RequestLog
+from carillon_api.problems import install_problem_handlers
+from carillon_api.routes import executions as execution_routes
+from carillon_api.routes import health as health_routes
+from carillon_api.routes import tasks as task_routes
+from carillon_api.routes import upcoming as upcoming_routes
+from carillon_api.settings import Settings
+from carillon_core.ports import HistoryReader, TaskStore
+
+VERSION = "1"
+"""The version of the REST API, not of the release: it stands in the path."""
+DESCRIPTION = (
+    "Scheduled tasks as custom resources of Kubernetes, and the history of what ran. A task's `spec` is the custom "
+    "resource's `spec`, word for word. Every error is `application/problem+json` (RFC 9457)."
+)
+
+
+def create_app(
+    tasks: TaskStore,
+    executions: HistoryReader,
+    clock: Callable[[], datetime],
+    settings: Settings,
+    *,
+    opened: AbstractAsyncContextManager[object] | None = None,
+) -> FastAPI:
+    """Return the app.
+
+    Args:
+        tasks: Where the tasks are.
+        executions: Where the history is.
+        clock: Returns this instant, with its zone.
+        settings: What the facade was told from outside.
+        opened: Entered when the app starts and left when it ends, such as the connections of the former two.
+
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if opened is not None:
+                await stack.enter_async_context(opened)
+            yield
+
+    app = CarillonAPI(
+        title="Carillon",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.context = Context(tasks, executions, clock, settings)
+    app.add_middleware(RequestLog)
+    install_problem_handlers(app)
+    for router in (task_routes.router, upcoming_routes.router, execution_routes.router):
+        app.include_router(router, prefix="/api/v1")
+    app.include_router(health_routes.router)
+    install_docs(app, "/openapi.json")
+    return app
+
+
+def describing_app() -> FastAPI:
+    """Return an app that can describe itself and nothing else: its routes have nothing to work with."""
+    nothing = cast("TaskStore", None), cast("HistoryReader", None), cast("Callable[[], datetime]", None)
+    return create_app(*nothing, Settings(database_url=""))

@@ -1,0 +1,64 @@
+"""Whether the process lives, and whether what it needs is there."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
+
+from carillon_api.dependencies import Ctx
+from carillon_api.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response, without_secrets
+from carillon_api.schemas import Check, Health, Readiness
+from carillon_core.errors import CarillonError, UnavailableError
+
+PING_SECONDS = 3.0
+"""How long an answer is waited for: less than a kubelet's usual patience."""
+NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {
+        "description": "Something needed is out of reach: checks says what",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", operation_id="getHealth", summary="Whether the process lives")
+async def healthz() -> Health:
+    """Answer, whatever else is missing: restarting the process would not bring it back."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    operation_id="getReadiness",
+    summary="Whether the database and the API server are there",
+    response_model=Readiness,
+    responses=NOT_READY,
+)
+async def readyz(ctx: Ctx, request: Request) -> Readiness | JSONResponse:
+    """Ask the database and the API server; the answer names each."""
+    checks = await asyncio.gather(
+        _check("database", ctx.executions.ping),
+        _check("API server", ctx.tasks.ping),
+    )
+    missing = [c for c in checks if not c.ok]
+    if not missing:
+        return Readiness(checks=checks)
+    detail = "; ".join(f"{c.name}: {c.why}" for c in missing)
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return problem_response(request.scope, Kind.UNAVAILABLE, detail, headers=headers, checks=checks)
+
+
+async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Check:
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            await ping()
+    except TimeoutError:
+        return Check(name=name, ok=False, why=f"no answer within {PING_SECONDS:g} seconds")
+    except UnavailableError as error:
+        return Check(name=name, ok=False, why=without_secrets(error.why))
+    except CarillonError as error:
+        return Check(name=name, ok=False, why=without_secrets(str(error)))
+    return Check(name=name, ok=True)

@@ -1,0 +1,157 @@
+"""Tasks: create, list, read, replace, patch, delete."""
+
+from functools import partial
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from carillon_api.bodies import json_body
+from carillon_api.checks import selector_problems
+from carillon_api.dependencies import Context, Ctx, Namespace, Precondition, TaskName
+from carillon_api.described import body_of, created, versioned
+from carillon_api.edits import delete_task, edit_task
+from carillon_api.mapping import new_object, patched_object, replaced_object, task_view
+from carillon_api.preconditions import etag
+from carillon_api.problems import Kind, problem_responses
+from carillon_api.schemas import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
+from carillon_core.errors import InvalidResourceError
+from carillon_core.ports import JSONObject
+
+READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
+LIST = problem_responses(Kind.FORBIDDEN)
+BODY = (Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED)
+CREATE = problem_responses(*BODY, Kind.ALREADY_EXISTS)
+EDIT = problem_responses(*BODY, Kind.CONFLICT, Kind.PRECONDITION_FAILED)
+DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
+
+router = APIRouter(tags=["tasks"])
+
+
+@router.post(
+    "/tasks",
+    operation_id="createTask",
+    summary="Create a task in the default namespace",
+    status_code=201,
+    responses=created() | CREATE,
+    openapi_extra=body_of(TaskCreate),
+)
+async def create_task(
+    ctx: Ctx, response: Response, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
+) -> TaskView:
+    """Create a ScheduledTask in the namespace that the facade is set to use by default."""
+    return await _create(ctx, response, ctx.settings.default_namespace, body)
+
+
+@router.post(
+    "/namespaces/{namespace}/tasks",
+    operation_id="createNamespacedTask",
+    summary="Create a task",
+    status_code=201,
+    responses=created() | CREATE,
+    openapi_extra=body_of(TaskCreate),
+)
+async def create_namespaced_task(
+    ctx: Ctx, response: Response, namespace: Namespace, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
+) -> TaskView:
+    """Create a ScheduledTask."""
+    return await _create(ctx, response, namespace, body)
+
+
+@router.get("/tasks", operation_id="listTasks", summary="List tasks of all namespaces", responses=LIST)
+async def list_tasks(ctx: Ctx, query: Annotated[AllTasksQuery, Query()]) -> TaskList:
+    """List tasks by namespace and name."""
+    return await _list(ctx, query.namespace, query.label_selector)
+
+
+@router.get(
+    "/namespaces/{namespace}/tasks",
+    operation_id="listNamespacedTasks",
+    summary="List tasks of a namespace",
+    responses=LIST,
+)
+async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated[TaskQuery, Query()]) -> TaskList:
+    """List tasks by name."""
+    return await _list(ctx, namespace, query.label_selector)
+
+
+@router.get(
+    "/namespaces/{namespace}/tasks/{name}",
+    operation_id="getTask",
+    summary="Read a task",
+    responses=versioned("The task") | READ,
+)
+async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: TaskName) -> TaskView:
+    """Return a task: what was asked for and what the operator says of it."""
+    return _answer(response, await ctx.tasks.get(namespace, name))
+
+
+@router.put(
+    "/namespaces/{namespace}/tasks/{name}",
+    operation_id="replaceTask",
+    summary="Replace a task's spec",
+    responses=versioned("The task as it is now") | EDIT,
+    openapi_extra=body_of(TaskReplace),
+)
+async def replace_task(
+    ctx: Ctx,
+    response: Response,
+    namespace: Namespace,
+    name: TaskName,
+    precondition: Precondition,
+    body: Annotated[TaskReplace, Depends(json_body(TaskReplace))],
+) -> TaskView:
+    """Replace the spec, and the labels if they are given; the rest of the task's metadata stays."""
+    change = partial(replaced_object, body=body, now=ctx.clock())
+    return _answer(response, await edit_task(ctx.tasks, namespace, name, precondition, change))
+
+
+@router.patch(
+    "/namespaces/{namespace}/tasks/{name}",
+    operation_id="patchTask",
+    summary="Change a task by a merge patch",
+    responses=versioned("The task as it is now") | EDIT,
+    openapi_extra=body_of(TaskPatch, "application/merge-patch+json"),
+)
+async def patch_task(
+    ctx: Ctx,
+    response: Response,
+    namespace: Namespace,
+    name: TaskName,
+    precondition: Precondition,
+    body: Annotated[TaskPatch, Depends(json_body(TaskPatch))],
+) -> TaskView:
+    """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new task."""
+    change = partial(patched_object, patch=body, now=ctx.clock())
+    return _answer(response, await edit_task(ctx.tasks, namespace, name, precondition, change))
+
+
+@router.delete(
+    "/namespaces/{namespace}/tasks/{name}",
+    operation_id="deleteTask",
+    summary="Delete a task",
+    status_code=204,
+    responses=DELETE,
+)
+async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:
+    """Delete a task, and in the background its Jobs; its history stays."""
+    await delete_task(ctx.tasks, namespace, name, precondition)
+
+
+async def _create(ctx: Context, response: Response, namespace: str, body: TaskCreate) -> TaskView:
+    stored = await ctx.tasks.create(namespace, new_object(body, namespace, ctx.clock()))
+    view = _answer(response, stored)
+    response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/tasks/{quote(view.name)}"
+    return view
+
+
+async def _list(ctx: Context, namespace: str | None, selector: str) -> TaskList:
+    if problems := selector_problems(selector):
+        raise InvalidResourceError(problems)
+    return TaskList(items=[task_view(raw) for raw in await ctx.tasks.list(namespace, selector)])
+
+
+def _answer(response: Response, stored: JSONObject) -> TaskView:
+    view = task_view(stored)
+    response.headers["ETag"] = etag(view.resource_version)
+    return view

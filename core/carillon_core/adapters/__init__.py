@@ -1,0 +1,1 @@
+"""The implementations of the ports: each package is the only place that knows its thing."""

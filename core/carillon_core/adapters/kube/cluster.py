@@ -1,0 +1,141 @@
+"""The operator's side of the API server: launching, watching, reporting."""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any, Literal
+from uuid import uuid4
+
+from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, KubeConnection, segment
+from carillon_core.adapters.kube.tasks import tasks_path
+from carillon_core.adapters.kube.watch import Pace, Watch
+from carillon_core.domain.plan import Notice
+from carillon_core.errors import AlreadyExistsError, NotFoundError, RefusedError
+from carillon_core.ports import JobEvent, JSONObject
+from carillon_core.resources import names
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.meta import ObjectMeta
+
+COMPONENT = "carillon-operator"
+OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+MAX_NOTE = 1024
+"""The API server refuses an Event with a longer note."""
+
+_ALL_JOBS = "/apis/batch/v1/jobs"
+_ALL_PODS = "/api/v1/pods"
+_EVENT_NAME_LENGTH = 253 - 17
+
+
+class KubeCluster:
+    """``Cluster`` over a connection."""
+
+    def __init__(self, connection: KubeConnection, instance: str = COMPONENT, pace: Pace | None = None) -> None:
+        """Take the connection; whoever made it closes it.
+
+        Args:
+            connection: To the API server.
+            instance: Which operator posts Events, such as its pod's name.
+            pace: How watches keep their time; None means as they should.
+
+        """
+        self._connection = connection
+        self._instance = instance
+        self._pace = pace or Pace()
+
+    def watch_jobs(self, kind: Literal["Job", "Pod"]) -> AsyncIterator[JobEvent]:
+        """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list; survives lost connections."""
+        path = _ALL_JOBS if kind == "Job" else _ALL_PODS
+        return Watch(self._connection, path, kind, OURS, self._pace).events()
+
+    async def create_job(self, manifest: JSONObject) -> JSONObject:
+        """Create a Job and return it as stored."""
+        return await self._connection.request("POST", _jobs_path(manifest["metadata"]["namespace"]), body=manifest)
+
+    async def get_job(self, namespace: str, name: str) -> JSONObject:
+        """Return a Job, or raise ``NotFoundError``."""
+        return await self._connection.request("GET", f"{_jobs_path(namespace)}/{segment(name)}")
+
+    async def patch_status(self, meta: ObjectMeta, status: JSONObject) -> JSONObject:
+        """Set a task's status, provided that it is still the same object, and return the task.
+
+        A merge patch with ``metadata.uid`` is no guard here: on the status subresource of a custom resource the
+        API server drops the metadata, uid and all, and writes the status into whatever object has the name. Hence
+        the JSON patch (RFC 6902) with a test. It also sets the status as a whole, nothing of the old one stays.
+        """
+        path = tasks_path(meta.namespace, meta.name)
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": meta.uid},
+            {"op": "add", "path": "/status", "value": _without_nulls(status)},
+        ]
+        try:
+            return await self._connection.request("PATCH", f"{path}/status", body=patch, content_type=JSON_PATCH)
+        except RefusedError:
+            # a failed test and a status that breaks the schema are both a 422
+            found = await self._connection.request("GET", path)
+            if found["metadata"]["uid"] == meta.uid:
+                raise
+            raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}") from None
+
+    async def post_event(self, meta: ObjectMeta, notice: Notice, now: datetime) -> None:
+        """Post an Event about a task. Best effort: Events are for people."""
+        when = rfc3339(now)
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{meta.name[:_EVENT_NAME_LENGTH]}.{uuid4().hex[:16]}",
+                "namespace": meta.namespace,
+            },
+            "involvedObject": {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "namespace": meta.namespace,
+                "name": meta.name,
+                "uid": meta.uid,
+                "resourceVersion": meta.resource_version,
+            },
+            "type": notice.type,
+            "reason": str(notice.reason),
+            "message": notice.message if len(notice.message) <= MAX_NOTE else notice.message[: MAX_NOTE - 1] + "…",
+            # those of core/v1, and not events.k8s.io's eventTime alone: `kubectl get events` sorts and shows by them
+            "firstTimestamp": when,
+            "lastTimestamp": when,
+            "count": 1,
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": self._instance,
+        }
+        await self._connection.request("POST", f"/api/v1/namespaces/{segment(meta.namespace)}/events", body=event)
+
+    async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """Create or update the Secret that runner pods of a namespace read; keys that are not named stay."""
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        path = f"/api/v1/namespaces/{segment(namespace)}/secrets"
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "Opaque",
+            "metadata": {"name": name, "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY}},
+            "data": encoded,
+        }
+        try:
+            await self._connection.request("POST", path, body=secret)
+        except AlreadyExistsError:
+            path = f"{path}/{segment(name)}"
+            known = (await self._connection.request("GET", path)).get("data") or {}
+            if known.items() >= encoded.items():
+                return
+            await self._connection.request("PATCH", path, body={"data": encoded}, content_type=MERGE_PATCH)
+
+
+def _jobs_path(namespace: str) -> str:
+    return f"/apis/batch/v1/namespaces/{segment(namespace)}/jobs"
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a status without what is unset: the CRD's schema knows no null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    if isinstance(value, list):
+        return [_without_nulls(part) for part in value]
+    return value

@@ -1,0 +1,237 @@
+"""The connection to the API server: one session, kept alive and bounded, that speaks plain JSON.
+
+Composed by each app's ``__main__`` as ``async with KubeConnection(...)`` and
+handed to the stores. Secrets never reach a log or a message: neither headers
+nor bodies are ever put into one.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from carillon_core.adapters.kube.credentials import Credentials
+from carillon_core.adapters.kube.failures import API_SERVER, failure
+from carillon_core.errors import NotFoundError, UnavailableError
+from carillon_core.ports import JSONObject
+
+Params = Mapping[str, str]
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_ERROR = 400
+_UNAUTHORIZED = 401
+_TOO_MANY = 429
+_POLITE_TRIES = 4
+_LONGEST_RETRY_AFTER = 10.0
+_KEEPALIVE_SECONDS = 60.0
+
+
+class KubeConnection:
+    """A session with the API server."""
+
+    def __init__(self, kubeconfig: str | None = None, *, in_flight: int = 64, timeout_seconds: float = 30.0) -> None:
+        """Say whom to talk to; nothing is read or connected yet.
+
+        Args:
+            kubeconfig: A path, or several as in ``KUBECONFIG``; None means the pod's service account, else the
+                usual file.
+            in_flight: The most requests at once, watches not counted.
+            timeout_seconds: How long one request may take, the wait for its turn not counted.
+
+        """
+        self._credentials = Credentials(kubeconfig)
+        self._turns = asyncio.Semaphore(in_flight)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._open: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Read the credentials; the first request connects.
+
+        Raises:
+            SettingsError: If there are no credentials or they cannot be read.
+
+        """
+        await self._credentials.load()
+        connector = aiohttp.TCPConnector(
+            limit=0,  # requests are bounded by turns, watches by their number
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+        )
+        self._open = aiohttp.ClientSession(
+            connector=connector,
+            headers={"Accept": "application/json", "User-Agent": "carillon"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the session."""
+        if self._open is not None:
+            await self._open.close()
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return self._credentials.server
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> JSONObject:
+        """Send one request and return the response's object.
+
+        A 429 with ``Retry-After`` was not carried out: it is sent again, a few times.
+
+        Args:
+            method: Such as ``POST``.
+            path: Begins with a slash; names in it are checked by ``segment``.
+            params: The query.
+            body: Anything that JSON can say.
+            content_type: The body's; one of the patch types for a PATCH.
+
+        Raises:
+            CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no answer came.
+
+        """
+        data = None if body is None else orjson.dumps(body)
+        for tries_left in reversed(range(_POLITE_TRIES)):
+            async with self._turns:
+                status, headers, answer = await self._send(method, path, params, data, content_type)
+            wait = _retry_after(headers) if status == _TOO_MANY else None
+            if wait is None or not tries_left:
+                break
+            await asyncio.sleep(wait)
+        if status >= _ERROR:
+            raise failure(status, answer, f"{method} {path}")
+        return _decoded(answer)
+
+    @asynccontextmanager
+    async def stream(self, path: str, params: Params, idle_seconds: float) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Open a watch and give its lines, of any length, as they come.
+
+        Args:
+            path: Begins with a slash.
+            params: The query.
+            idle_seconds: After so long without a byte, the connection is taken for dead.
+
+        Raises:
+            CarillonError: As in ``request``; also while lines are read.
+
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=self._timeout.total, sock_read=idle_seconds)
+        with _translated(path):
+            response = await self._authorized("GET", path, params=params, timeout=timeout)
+        try:
+            if response.status >= _ERROR:
+                with _translated(path):
+                    answer = await response.read()
+                raise failure(response.status, answer, f"GET {path}")
+            yield _lines(response.content, path)
+        finally:
+            response.close()
+
+    async def _send(
+        self, method: str, path: str, params: Params | None, data: bytes | None, content_type: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {} if data is None else {"Content-Type": content_type}
+        with _translated(path):
+            response = await self._authorized(
+                method, path, params=params, data=data, headers=headers, timeout=self._timeout
+            )
+            async with response:
+                return response.status, response.headers, await response.read()
+
+    async def _authorized(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> aiohttp.ClientResponse:
+        """Send a request with the credentials, and once more with new ones if they are refused."""
+        credentials = self._credentials
+        while True:
+            seen = credentials.generation
+            authorization = await credentials.authorization()
+            response = await self._session.request(
+                method,
+                credentials.server + path,
+                headers={**(headers or {}), **({"Authorization": authorization} if authorization else {})},
+                ssl=credentials.ssl_context,
+                proxy=credentials.proxy,
+                server_hostname=credentials.server_name,
+                allow_redirects=False,  # the credentials are for this server alone
+                **options,
+            )
+            if response.status != _UNAUTHORIZED or not await credentials.renew(seen):
+                return response
+            response.close()
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open is None:
+            msg = "use the connection as an async context manager: async with KubeConnection(...) as connection"
+            raise RuntimeError(msg)
+        return self._open
+
+
+def segment(name: str) -> str:
+    """Return a name as a segment of a path.
+
+    Raises:
+        NotFoundError: If no object can have that name; it might name another path.
+
+    """
+    if not _NAME.fullmatch(name):
+        raise NotFoundError(f"{name!r} not found: no object can have that name")
+    return name
+
+
+async def _lines(content: aiohttp.StreamReader, path: str) -> AsyncIterator[bytes]:
+    """Yield the lines of a response; ``readline`` would refuse those over 64 KiB."""
+    begun: list[bytes] = []
+    while True:
+        with _translated(path):
+            chunk = await content.readany()
+        if not chunk:
+            return
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            yield b"".join((*begun, part))
+            begun.clear()
+        if rest:
+            begun.append(rest)
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Turn what aiohttp raises into ``UnavailableError``."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise UnavailableError(API_SERVER, f"{path}: no answer in time") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UnavailableError(API_SERVER, f"{path}: {error or type(error).__name__}") from error
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return ``Retry-After`` in seconds, at most ``_LONGEST_RETRY_AFTER``; None if it is not there as a number."""
+    text = headers.get("Retry-After", "")
+    return min(float(text), _LONGEST_RETRY_AFTER) if text.isdecimal() else None
+
+
+def _decoded(answer: bytes) -> JSONObject:
+    try:
+        decoded: JSONObject = orjson.loads(answer)
+    except orjson.JSONDecodeError as error:
+        raise UnavailableError(API_SERVER, "it answered with something that is not JSON") from error
+    return decoded

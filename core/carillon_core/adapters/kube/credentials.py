@@ -1,0 +1,123 @@
+"""Who we are to the API server: a kubeconfig or a pod's service account, kept fresh. Only the connection calls this."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+
+from carillon_core.errors import SettingsError
+
+IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+"""Set in every pod; with it and without a kubeconfig, the pod's service account is used."""
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_RENEWAL_SECONDS = 10.0
+"""Credentials that are refused are read anew no more often: a plugin may be run for it."""
+
+
+class Credentials:
+    """The API server's address, how to trust it, and the header that says who calls."""
+
+    def __init__(self, kubeconfig: str | None, environment: Mapping[str, str] = os.environ) -> None:
+        """Name the kubeconfig: a path or several, as in ``KUBECONFIG``; None means in-cluster, else the usual file."""
+        self._kubeconfig = kubeconfig
+        self._environment = environment
+        self._configuration = Configuration()
+        self.ssl_context = ssl.create_default_context()
+        self._loader: Any = None  # the client's own class, published without types
+        self._renewal = asyncio.Lock()
+        self._loaded_at = float("-inf")
+        self.generation = 0
+        """Grows with each reading."""
+
+    async def load(self) -> None:
+        """Read the credentials anew, as the first thing and whenever the API server knows them no more.
+
+        Raises:
+            SettingsError: If there are none or they cannot be read; the message names the file, never its content.
+
+        """
+        configuration = Configuration()
+        self._loader = None
+        try:
+            if self._kubeconfig is None and IN_CLUSTER in self._environment:
+                config.load_incluster_config(  # type: ignore[no-untyped-call]  # published without types
+                    client_configuration=configuration
+                )
+            else:
+                # it would write the file it has read if told to persist
+                self._loader = await config.load_kube_config(  # type: ignore[no-untyped-call]  # published without types
+                    config_file=self._kubeconfig, client_configuration=configuration, persist_config=False
+                )
+        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            where = self._kubeconfig or "no KUBECONFIG, no pod's service account, and ~/.kube/config"
+            mend = "set KUBECONFIG to a file that kubectl works with"
+            raise SettingsError(
+                f"no credentials for the API server ({where}: {type(error).__name__}): {mend}"
+            ) from error
+        self._configuration = configuration
+        self.ssl_context = _ssl_context(configuration)
+        self._loaded_at = asyncio.get_running_loop().time()
+        self.generation += 1
+
+    async def renew(self, seen: int) -> bool:
+        """Read the credentials anew after a 401; return whether trying again makes sense.
+
+        Args:
+            seen: The ``generation`` of the credentials that were refused.
+
+        """
+        async with self._renewal:
+            now = asyncio.get_running_loop().time()
+            if self.generation == seen and now - self._loaded_at > _RENEWAL_SECONDS:
+                await self.load()
+            return self.generation != seen
+
+    async def authorization(self) -> str | None:
+        """Return the ``Authorization`` header's value; None if a client certificate says who calls."""
+        if hasattr(self._loader, "exec_plugin_expiry"):
+            # the loader runs the plugin again only when the token has expired
+            await self._loader.load_from_exec_plugin()
+            self._configuration.api_key["BearerToken"] = self._loader.token
+        # runs the client's hook, which reads a rotated service account token
+        value: str | None = await self._configuration.get_api_key_with_prefix("BearerToken")
+        return value
+
+    @property
+    def server(self) -> str:
+        """The API server's URL, without a slash at the end."""
+        return str(self._configuration.host).rstrip("/")
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy on the way to it: the kubeconfig's, else the environment's."""
+        where = urlsplit(self.server)
+        if self._configuration.proxy:
+            return str(self._configuration.proxy)
+        if where.hostname in _LOOPBACK or proxy_bypass(where.hostname or ""):
+            return None
+        return getproxies().get(where.scheme)
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that its certificate must have, where it is not the URL's."""
+        found: str | None = self._configuration.tls_server_name
+        return found
+
+
+def _ssl_context(known: Configuration) -> ssl.SSLContext:
+    """Return the trust in the API server, and the client certificate if there is one."""
+    context = ssl.create_default_context(cafile=known.ssl_ca_cert)
+    # Python 3.13 wants extensions that the authorities of many clusters lack; kubectl does not ask for them
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if known.cert_file:
+        context.load_cert_chain(known.cert_file, keyfile=known.key_file)
+    if not known.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,125 @@
+"""How a refusal of the API server becomes an error of ours: once, here, for every call. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from carillon_core.errors import (
+    AlreadyExistsError,
+    CarillonError,
+    ConflictError,
+    FieldProblem,
+    ForbiddenError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+
+API_SERVER = "API server"
+"""What ``UnavailableError`` says is out of reach."""
+
+_TOO_MANY = 429
+_SERVER_ERRORS = 500
+
+_RBAC = re.compile(r'is forbidden: User ".*?" cannot ')
+_UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
+_VALUE_PREFIX = re.compile(
+    r'^(?:Invalid value|Unsupported value|Too long|Duplicate value): (?:(?:"(?:[^"\\]|\\.)*"|[\w.+-]+): )?'
+)
+_PATH_PREFIX = re.compile(r"^(?:[\w.\[\]]+ in body )")
+_NO_FIELD = "<nil>"
+
+
+class ExpiredError(UnavailableError):
+    """What was asked for is no longer kept (410): the list must be read anew."""
+
+    def __init__(self, why: str) -> None:
+        """Say why."""
+        super().__init__(API_SERVER, why)
+
+
+def failure(status: int, body: bytes, asked: str) -> CarillonError:
+    """Return the error for a response that is no success.
+
+    Args:
+        status: The HTTP status code, 400 and up.
+        body: The response's body; a ``metav1.Status`` as a rule, plain text if a proxy spoke.
+        asked: What was asked for, such as ``GET /api``, for messages; without a query.
+
+    """
+    said = _status_object(body)
+    message = str(said.get("message") or "") or f"{asked} was answered with {status}"
+    match status:
+        case 401:
+            mend = "renew the token or the certificate"
+            error: CarillonError = ForbiddenError(f"the API server does not know who calls (401): {mend}")
+        case 403:
+            error = _forbidden(message, said)
+        case 404 if not said:
+            # it is the path that is unknown, not an object: say so, lest the object be thought gone
+            mend = "is the CRD installed? (kubectl apply -f crds/)"
+            error = UnavailableError(API_SERVER, f"{asked}: it does not serve this path; {mend}")
+        case 404:
+            error = NotFoundError(message)
+        case 409:
+            error = AlreadyExistsError(message) if said.get("reason") == "AlreadyExists" else ConflictError(message)
+        case 410:
+            error = ExpiredError(message)
+        case code if code == _TOO_MANY or code >= _SERVER_ERRORS:
+            error = UnavailableError(API_SERVER, message)
+        case _:
+            error = RefusedError(message, _problems(message, _causes(said)))
+    return error
+
+
+def _status_object(body: bytes) -> dict[str, Any]:
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return said if isinstance(said, dict) and said.get("kind") == "Status" else {}
+
+
+def _causes(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list((said.get("details") or {}).get("causes") or ())
+
+
+def _forbidden(message: str, said: Mapping[str, Any]) -> CarillonError:
+    """Return the error for a 403, which says three things: no permission, no admission, no such namespace any more."""
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(said)):
+        return NotFoundError(message)
+    # a quota and a policy refuse with 403 as well; only the authorizer speaks of what a user cannot do
+    if _RBAC.search(message) or not said:
+        return ForbiddenError(message)
+    return RefusedError(message)
+
+
+def _problems(message: str, causes: Iterable[Mapping[str, Any]]) -> tuple[FieldProblem, ...]:
+    unknown = _UNKNOWN_FIELD.findall(message)
+    if unknown:
+        mend = "is not a field of this kind: remove it or correct its spelling"
+        return tuple(FieldProblem(path, mend) for path in unknown)
+    causes = [c for c in causes if "some validation rules were not checked" not in c.get("message", "")]
+    # a CEL rule says in words what a pattern says in signs
+    in_words = {c["field"] for c in causes if c.get("field") and not _is_pattern(c)}
+    return tuple(_problem(c) for c in causes if not (_is_pattern(c) and c.get("field") in in_words))
+
+
+def _is_pattern(cause: Mapping[str, Any]) -> bool:
+    return " in body should match '" in cause.get("message", "")
+
+
+def _problem(cause: Mapping[str, Any]) -> FieldProblem:
+    path = cause.get("field") or _NO_FIELD
+    text = str(cause.get("message") or "")
+    if text == "Required value":
+        return FieldProblem(path, "is required: add it")
+    text = text.removeprefix("Required value: ").removeprefix("Forbidden: ")
+    text = _PATH_PREFIX.sub("", _VALUE_PREFIX.sub("", text))
+    if path == _NO_FIELD:
+        # a rule at the root has no path, but its message may begin with one
+        first, _, rest = text.partition(" ")
+        return FieldProblem(first, rest) if first.startswith("metadata.") else FieldProblem("(body)", text)
+    return FieldProblem(path, text)

@@ -1,0 +1,47 @@
+"""What an app waits for at its start: that the API server answers and knows ScheduledTasks."""
+
+import asyncio
+import logging
+
+from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.errors import UnavailableError
+from carillon_core.resources import names
+
+log = logging.getLogger(__name__)
+
+CRD_MISSING = f"the CRD {names.PLURAL}.{names.GROUP} is not installed: kubectl apply -f crds/"
+
+
+async def wait_until_ready(connection: KubeConnection, poll_seconds: float = 2.0) -> None:
+    """Return once the API server answers and serves ScheduledTasks; say in the log what is waited for.
+
+    Each reason to wait is logged once, when it is met first.
+
+    Args:
+        connection: To the API server.
+        poll_seconds: How long to wait between two looks.
+
+    Raises:
+        ForbiddenError: If the API server does not know or allow the caller: waiting would not mend it.
+
+    """
+    said = None
+    while (missing := await _missing(connection)) is not None:
+        if missing != said:
+            log.warning("waiting for the cluster", extra={"fields": {"why": missing, "server": connection.server}})
+            said = missing
+        await asyncio.sleep(poll_seconds)
+    if said is not None:
+        log.info("the cluster is ready", extra={"fields": {"server": connection.server}})
+
+
+async def _missing(connection: KubeConnection) -> str | None:
+    """Return what is missing, in a sentence that tells the mend; None if nothing is."""
+    try:
+        groups = await connection.request("GET", "/apis")
+        if not any(g["name"] == names.GROUP for g in groups.get("groups") or ()):
+            return CRD_MISSING
+        served = await connection.request("GET", f"/apis/{names.API_VERSION}")
+    except UnavailableError as error:
+        return str(error)
+    return None if any(r["name"] == names.PLURAL for r in served.get("resources") or ()) else CRD_MISSING

@@ -1,0 +1,133 @@
+"""List, then watch, for ever: how the cluster's Jobs and pods are followed without a gap."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.kube.failures import API_SERVER, ExpiredError, failure
+from carillon_core.adapters.kube.pages import listed
+from carillon_core.errors import CarillonError, UnavailableError
+from carillon_core.ports import JobEvent
+
+log = logging.getLogger(__name__)
+
+_HTTP_ERROR = 400
+_CHANGES = ("ADDED", "MODIFIED", "DELETED")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a watch keeps its time, in seconds."""
+
+    server: float = 60.0
+    """When the server ends a watch of its own accord; it is then gone on with where it ended."""
+    idle: float = 75.0
+    """When a silent connection is taken for dead: beyond ``server``, or a quiet one would be."""
+    first_wait: float = 0.5
+    longest_wait: float = 10.0
+    """After a failure, the wait before the next try; it doubles from the first to the longest."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """One endless watch of one kind."""
+
+    connection: KubeConnection
+    path: str
+    kind: Literal["Job", "Pod"]
+    label_selector: str
+    pace: Pace = field(default_factory=Pace)
+    _version: str | None = None
+    """Whence to go on; None means from a new list."""
+    _wait: float = 0.0
+    """The wait after the last failure; 0 while all is well."""
+
+    async def events(self) -> AsyncGenerator[JobEvent]:
+        """Yield events for ever, beginning with a list, whatever fails; an outage is logged once."""
+        while True:
+            try:
+                if self._version is None:
+                    async with aclosing(self._list()) as listing:
+                        async for event in listing:
+                            yield event
+                async with aclosing(self._follow()) as changes:
+                    async for event in changes:
+                        yield event
+            except ExpiredError as error:
+                self._version = None
+                log.info(
+                    "watch is too far behind, listing anew", extra={"fields": {"kind": self.kind, "why": str(error)}}
+                )
+            except CarillonError as error:
+                await self._back_off(error)
+
+    async def _list(self) -> AsyncGenerator[JobEvent]:
+        yield JobEvent("LISTING", self.kind, {})
+        async for page in listed(self.connection, self.path, self.label_selector):
+            for item in page.items:
+                yield JobEvent("ADDED", self.kind, item)
+            version = page.resource_version
+        self._version = version
+        self._mended()
+        yield JobEvent("SYNCED", self.kind, {})
+
+    async def _follow(self) -> AsyncGenerator[JobEvent]:
+        """Watch from the version on until the server ends it, in order or not."""
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version or "",
+            "labelSelector": self.label_selector,
+            "timeoutSeconds": str(max(1, round(self.pace.server))),
+        }
+        begun = asyncio.get_running_loop().time()
+        heard = False
+        async with self.connection.stream(self.path, params, self.pace.idle) as lines:
+            async for line in lines:
+                if not line:
+                    continue
+                event = self._event(line)
+                heard = True
+                self._mended()
+                if event is not None:
+                    yield event
+        if not heard and asyncio.get_running_loop().time() - begun < self.pace.first_wait:
+            # nothing keeps such a server, or a proxy before it, from being asked in a tight loop
+            raise UnavailableError(API_SERVER, f"{self.path}: it ended the watch at once")
+
+    def _event(self, line: bytes) -> JobEvent | None:
+        """Return what a line says, or None for a bookmark; go on after it."""
+        try:
+            said: Mapping[str, Any] = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise UnavailableError(API_SERVER, f"{self.path}: the watch broke off amid a line") from error
+        change, item = said["type"], said["object"]
+        if change == "ERROR":
+            raise _watch_error(item, self.path)
+        self._version = item["metadata"]["resourceVersion"]
+        return JobEvent(change, self.kind, item) if change in _CHANGES else None
+
+    async def _back_off(self, error: CarillonError) -> None:
+        if not self._wait:
+            fields = {"kind": self.kind, "why": str(error)}
+            log.warning("watch interrupted, trying again until it works", extra={"fields": fields})
+        self._wait = min(self._wait * 2 or self.pace.first_wait, self.pace.longest_wait)
+        await asyncio.sleep(self._wait)
+
+    def _mended(self) -> None:
+        if self._wait:
+            log.info("watch works again", extra={"fields": {"kind": self.kind}})
+        self._wait = 0.0
+
+
+def _watch_error(said: Mapping[str, Any], path: str) -> CarillonError:
+    """Return the error that a watch says in its stream; one that is not for want of history is a failure to retry."""
+    code = int(said.get("code") or 0)
+    error = failure(code if code >= _HTTP_ERROR else 500, orjson.dumps(said), f"GET {path}")
+    return error if isinstance(error, ExpiredError) else UnavailableError(API_SERVER, str(error))

@@ -1,0 +1,221 @@
+"""The cluster in memory: Jobs, pods, Events and Secrets as plain JSON, with watches; for tests of the operator."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import uuid4
+
+from carillon_core.adapters.memory.tasks import MemoryTaskStore
+from carillon_core.domain.plan import Notice
+from carillon_core.errors import AlreadyExistsError, CarillonError, NotFoundError, UnavailableError
+from carillon_core.ports import JobEvent, JSONObject
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.meta import ObjectMeta
+from carillon_core.resources.names import LABEL_MANAGED_BY, MANAGED_BY
+
+Key = tuple[str, str]
+"""A namespace and a name."""
+Kind = Literal["Job", "Pod"]
+
+
+class MemoryCluster:
+    """``Cluster`` over dictionaries; its tasks are those of a ``MemoryTaskStore``.
+
+    Attributes:
+        tasks: The tasks whose statuses are set; deleting one deletes its Jobs.
+        jobs: The Jobs by namespace and name, as stored.
+        pods: The pods by namespace and name, as stored.
+        created: Every Job that was ever created, in order.
+        events: The Events posted: about which object, what, and when.
+        secrets: The data of the Secrets by namespace and name, decoded.
+        outage: While it is set, every call raises ``UnavailableError`` with it.
+        create_error: While it is set, ``create_job`` raises it.
+
+    """
+
+    def __init__(
+        self, tasks: MemoryTaskStore | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        """Begin with no Jobs."""
+        self.tasks = tasks or MemoryTaskStore(clock=clock)
+        self.jobs: dict[Key, JSONObject] = {}
+        self.pods: dict[Key, JSONObject] = {}
+        self.created: list[JSONObject] = []
+        self.events: list[tuple[ObjectMeta, Notice, datetime]] = []
+        self.secrets: dict[Key, dict[str, str]] = {}
+        self.outage: str | None = None
+        self.create_error: CarillonError | None = None
+        self._clock = clock
+        self._version = 0
+        self._watchers: dict[Kind, list[asyncio.Queue[JobEvent | None]]] = {"Job": [], "Pod": []}
+        self.tasks.on_delete(self._collect_garbage)
+
+    async def watch_jobs(self, kind: Kind) -> AsyncIterator[JobEvent]:
+        """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list."""
+        queue: asyncio.Queue[JobEvent | None] = asyncio.Queue()
+        self._watchers[kind].append(queue)
+        queue.put_nowait(None)
+        try:
+            while True:
+                event = await queue.get()
+                if event is not None:
+                    yield event
+                    continue
+                # a list shows what there is now, so that what came before it is no news
+                while not queue.empty():
+                    queue.get_nowait()
+                listed = [copy.deepcopy(o) for o in self._objects(kind).values() if _ours(o)]
+                yield JobEvent("LISTING", kind, {})
+                for item in listed:
+                    yield JobEvent("ADDED", kind, item)
+                yield JobEvent("SYNCED", kind, {})
+        finally:
+            self._watchers[kind].remove(queue)
+
+    async def create_job(self, manifest: JSONObject) -> JSONObject:
+        """Create a Job and return it as stored."""
+        self._check()
+        if self.create_error is not None:
+            raise self.create_error
+        meta = manifest["metadata"]
+        key = (meta["namespace"], meta["name"])
+        if key in self.jobs:
+            raise AlreadyExistsError(f'jobs.batch "{key[1]}" already exists')
+        stored = copy.deepcopy(manifest)
+        stored["metadata"] |= {
+            "uid": str(uuid4()),
+            "creationTimestamp": rfc3339(self._clock()),
+            "generation": 1,
+        }
+        stored.setdefault("status", {})
+        self.created.append(copy.deepcopy(stored))
+        return self._put("Job", stored)
+
+    async def get_job(self, namespace: str, name: str) -> JSONObject:
+        """Return a Job, or raise ``NotFoundError``."""
+        self._check()
+        return copy.deepcopy(self._job(namespace, name))
+
+    async def patch_status(self, meta: ObjectMeta, status: JSONObject) -> JSONObject:
+        """Set a task's status, provided that it is still the same object, and return the task."""
+        self._check()
+        stored = await self.tasks.get(meta.namespace, meta.name)
+        if stored["metadata"]["uid"] != meta.uid:
+            raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}")
+        return self.tasks.set_status(meta.namespace, meta.name, status)
+
+    async def post_event(self, meta: ObjectMeta, notice: Notice, now: datetime) -> None:
+        """Remember an Event about a task."""
+        self._check()
+        self.events.append((meta, notice, now))
+
+    async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """Create or update a Secret; keys that are not named stay."""
+        self._check()
+        self.secrets.setdefault((namespace, name), {}).update(data)
+
+    def start_pod(self, namespace: str, job_name: str) -> JSONObject:
+        """Let the Job controller create the Job's pod, running; its name is the Job's and ``-pod``."""
+        job = self._job(namespace, job_name)
+        labels = job["spec"]["template"]["metadata"].get("labels") or {}
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job["metadata"]["uid"]}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"{job_name}-pod",
+                "namespace": namespace,
+                "uid": str(uuid4()),
+                "labels": dict(labels),
+                "ownerReferences": [owner | {"controller": True}],
+            },
+            "status": {"phase": "Running"},
+        }
+        job["status"] |= {"active": 1, "startTime": rfc3339(self._clock())}
+        self._put("Job", job)
+        return self._put("Pod", pod)
+
+    def finish_pod(self, namespace: str, job_name: str, exit_code: int = 0, message: str = "") -> None:
+        """Let the Job's pod end; the Job's own status lags, as it does in a cluster."""
+        key = (namespace, f"{job_name}-pod")
+        if key not in self.pods:
+            self.start_pod(namespace, job_name)
+        pod = self.pods[key]
+        ended = {
+            "exitCode": exit_code,
+            "reason": "Completed" if exit_code == 0 else "Error",
+            "finishedAt": rfc3339(self._clock()),
+            "message": message,
+        }
+        pod["status"] = {
+            "phase": "Succeeded" if exit_code == 0 else "Failed",
+            "containerStatuses": [{"name": "runner", "state": {"terminated": ended}}],
+        }
+        self._put("Pod", pod)
+
+    def finish_job(self, namespace: str, job_name: str, *, failed: str | None = None) -> None:
+        """Let the Job controller say that the Job is complete, or failed with that reason."""
+        job = self._job(namespace, job_name)
+        condition = {
+            "type": "Failed" if failed else "Complete",
+            "status": "True",
+            "reason": failed or "CompletionsReached",
+            "message": "",
+            "lastTransitionTime": rfc3339(self._clock()),
+        }
+        count = "failed" if failed else "succeeded"
+        job["status"] = job["status"] | {"active": 0, count: 1, "conditions": [condition]}
+        self._put("Job", job)
+
+    def delete_job(self, namespace: str, name: str) -> None:
+        """Delete a Job and its pods, as its TTL or a user does."""
+        job = self._job(namespace, name)
+        for key, pod in list(self.pods.items()):
+            if any(o["uid"] == job["metadata"]["uid"] for o in pod["metadata"].get("ownerReferences") or ()):
+                self._tell("DELETED", "Pod", self.pods.pop(key))
+        self._tell("DELETED", "Job", self.jobs.pop((namespace, name)))
+
+    def relist(self) -> None:
+        """Have every watch begin anew with a list, as it does after a lost connection."""
+        for queues in self._watchers.values():
+            for queue in queues:
+                queue.put_nowait(None)
+
+    def _check(self) -> None:
+        if self.outage is not None:
+            raise UnavailableError("API server", self.outage)
+
+    def _objects(self, kind: Kind) -> dict[Key, JSONObject]:
+        return self.jobs if kind == "Job" else self.pods
+
+    def _job(self, namespace: str, name: str) -> JSONObject:
+        try:
+            return self.jobs[namespace, name]
+        except KeyError:
+            raise NotFoundError(f'jobs.batch "{name}" not found') from None
+
+    def _put(self, kind: Kind, item: JSONObject) -> JSONObject:
+        meta = item["metadata"]
+        key = (meta["namespace"], meta["name"])
+        known = key in self._objects(kind)
+        self._version += 1
+        meta["resourceVersion"] = str(self._version)
+        self._objects(kind)[key] = item
+        self._tell("MODIFIED" if known else "ADDED", kind, item)
+        return copy.deepcopy(item)
+
+    def _tell(self, change: Literal["ADDED", "MODIFIED", "DELETED"], kind: Kind, item: JSONObject) -> None:
+        if _ours(item):
+            for queue in self._watchers[kind]:
+                queue.put_nowait(JobEvent(change, kind, copy.deepcopy(item)))
+
+    def _collect_garbage(self, task_uid: str) -> None:
+        for (namespace, name), job in list(self.jobs.items()):
+            if any(o["uid"] == task_uid for o in job["metadata"].get("ownerReferences") or ()):
+                self.delete_job(namespace, name)
+
+
+def _ours(item: Mapping[str, Any]) -> bool:
+    return (item["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY

@@ -1,0 +1,113 @@
+"""The history in memory, for tests of whatever uses it; held to the contract of the one in Postgres."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from carillon_core.adapters.history_rows import (
+    canonical_uid,
+    check_limit,
+    decode_cursor,
+    encode_cursor,
+    storable_closing,
+    storable_record,
+)
+from carillon_core.contract import OPEN_STATUSES
+from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.errors import NotFoundError, UnavailableError
+from carillon_core.ports import ExecutionPage, ExecutionQuery
+
+
+class MemoryHistory:
+    """``HistoryRecorder`` and ``HistoryReader`` over a dictionary.
+
+    Attributes:
+        rows: The executions by id, as stored.
+        outage: While it is set, every call raises ``UnavailableError`` with it.
+
+    """
+
+    def __init__(self) -> None:
+        """Begin with no executions."""
+        self.rows: dict[UUID, ExecutionRecord] = {}
+        self.outage: str | None = None
+
+    async def record(self, rows: Sequence[ExecutionRecord]) -> None:
+        """Insert rows; one whose id, or task, slot and cause, is there already is left as it is."""
+        self._check_outage()
+        now = datetime.now(UTC)
+        taken = {_key(row) for row in self.rows.values()}
+        for row in [storable_record(r, now) for r in rows]:
+            if row.id not in self.rows and _key(row) not in taken:
+                self.rows[row.id] = row
+                taken.add(_key(row))
+
+    async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
+        """End executions that are still open; return the ids of those that were."""
+        self._check_outage()
+        closed = []
+        for closing in [storable_closing(c) for c in closings]:
+            row = self.rows.get(closing.id)
+            if row is not None and row.status in OPEN_STATUSES:
+                self.rows[row.id] = replace(
+                    row,
+                    status=closing.status,
+                    reason=closing.reason,
+                    message=closing.message,
+                    error=closing.message,
+                    finished_at=closing.finished_at,
+                )
+                closed.append(row.id)
+        return closed
+
+    async def open_executions(self) -> Sequence[ExecutionRecord]:
+        """Return the rows that are not in a terminal state, oldest slot first."""
+        self._check_outage()
+        return sorted((r for r in self.rows.values() if r.status in OPEN_STATUSES), key=_order)
+
+    async def get(self, uid: UUID) -> ExecutionRecord:
+        """Return an execution, or raise ``NotFoundError``."""
+        self._check_outage()
+        row = self.rows.get(uid)
+        if row is None:
+            raise NotFoundError(f"there is no execution {uid}")
+        return row
+
+    async def list(self, query: ExecutionQuery) -> ExecutionPage:
+        """Return a page of executions, newest first."""
+        self._check_outage()
+        check_limit(query)
+        rows: Iterable[ExecutionRecord] = sorted(self.rows.values(), key=_order, reverse=True)
+        if query.cursor is not None:
+            after = decode_cursor(query.cursor)
+            rows = [r for r in rows if _order(r) < after]
+        page = [r for r in rows if _matches(r, query)]
+        more = len(page) > query.limit
+        page = page[: query.limit]
+        return ExecutionPage(page, encode_cursor(*_order(page[-1])) if more else None)
+
+    async def ping(self) -> None:
+        """Return, unless there is an outage."""
+        self._check_outage()
+
+    def _check_outage(self) -> None:
+        if self.outage is not None:
+            raise UnavailableError("database", self.outage)
+
+
+def _key(row: ExecutionRecord) -> tuple[str, datetime, str]:
+    return row.task_uid, row.slot, row.cause
+
+
+def _order(row: ExecutionRecord) -> tuple[datetime, UUID]:
+    return row.slot, row.id
+
+
+def _matches(row: ExecutionRecord, query: ExecutionQuery) -> bool:
+    return (
+        query.namespace in {None, row.namespace}
+        and query.task in {None, row.task}
+        and query.status in {None, row.status}
+        and (query.task_uid is None or canonical_uid(query.task_uid) == UUID(row.task_uid))
+    )

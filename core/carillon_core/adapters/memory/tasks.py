@@ -1,0 +1,242 @@
+"""ScheduledTasks in memory, with the API server's semantics; held to the contract of the real one."""
+
+import copy
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from carillon_core.adapters.memory.selectors import selector_of
+from carillon_core.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    FieldProblem,
+    InvalidResourceError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from carillon_core.ports import JSONObject
+from carillon_core.resources import names
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.crd import scheduled_task_schema
+from carillon_core.resources.scheduled_task import name_problems, parse_spec
+
+Key = tuple[str, str]
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_KEPT_META = ("name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion")
+"""What a write cannot change; everything else in the metadata is the writer's."""
+
+
+def merge_patched(target: Any, patch: Any) -> Any:
+    """Return ``target`` with a JSON merge patch applied (RFC 7396, section 2); neither is changed."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    merged = copy.deepcopy(dict(target)) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patched(merged.get(key), value)
+    return merged
+
+
+class MemoryTaskStore:
+    """``TaskStore`` over a dictionary.
+
+    What the CRD refuses is refused here by the models that the CRD is made
+    from; in the sentences there may be small differences.
+
+    Attributes:
+        outage: While it is set, every call raises ``UnavailableError`` with it.
+
+    """
+
+    def __init__(
+        self,
+        namespaces: Collection[str] | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Begin with no tasks.
+
+        Args:
+            namespaces: Those that exist; None means that any does.
+            clock: Gives the creations' times.
+
+        """
+        self.outage: str | None = None
+        self._namespaces = namespaces
+        self._clock = clock
+        self._objects: dict[Key, JSONObject] = {}
+        self._version = 0
+        self._schema = scheduled_task_schema()["properties"]["spec"]
+        self._deletion_listeners: list[Callable[[str], None]] = []
+
+    async def create(self, namespace: str, body: JSONObject) -> JSONObject:
+        """Create a task and return it as stored."""
+        self._check(namespace)
+        name = self._checked_name(body)
+        if (namespace, name) in self._objects:
+            raise AlreadyExistsError(f'{names.PLURAL}.{names.GROUP} "{name}" already exists')
+        meta = _own_meta(body) | {
+            "name": name,
+            "namespace": namespace,
+            "uid": str(uuid4()),
+            "creationTimestamp": rfc3339(self._clock()),
+            "generation": 1,
+        }
+        stored = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": meta,
+            "spec": self._admitted_spec(body),
+        }
+        return self._store((namespace, name), stored)
+
+    async def get(self, namespace: str, name: str) -> JSONObject:
+        """Return a task, or raise ``NotFoundError``."""
+        self._check()
+        return copy.deepcopy(self._object(namespace, name))
+
+    async def list(self, namespace: str | None, label_selector: str = "") -> Sequence[JSONObject]:
+        """Return the tasks of a namespace, or of all, ordered by namespace and name."""
+        self._check()
+        selected = selector_of(label_selector)
+        return [
+            copy.deepcopy(found)
+            for key, found in sorted(self._objects.items())
+            if namespace in {None, key[0]} and selected(found["metadata"].get("labels") or {})
+        ]
+
+    async def replace(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
+        """Replace a task; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""
+        self._check()
+        return self._update(namespace, name, body)
+
+    async def patch(self, namespace: str, name: str, patch: JSONObject) -> JSONObject:
+        """Change a task by a JSON merge patch (RFC 7396); a ``resourceVersion`` in it works as in ``replace``."""
+        self._check()
+        return self._update(namespace, name, merge_patched(self._object(namespace, name), patch))
+
+    async def delete(self, namespace: str, name: str, resource_version: str | None = None) -> None:
+        """Delete a task, and in the background its Jobs; with a version only if it has not changed."""
+        self._check()
+        found = self._object(namespace, name)
+        _check_version(found, resource_version)
+        del self._objects[namespace, name]
+        for listener in self._deletion_listeners:
+            listener(found["metadata"]["uid"])
+
+    async def ping(self) -> None:
+        """Return if the store is not set to be down; raise ``UnavailableError`` if it is."""
+        self._check()
+
+    def set_status(self, namespace: str, name: str, status: JSONObject) -> JSONObject:
+        """Set a task's status, as the operator does on the subresource: the generation stays."""
+        found = copy.deepcopy(self._object(namespace, name))
+        found["status"] = _without_nulls(status)
+        return self._store((namespace, name), found)
+
+    def on_delete(self, listener: Callable[[str], None]) -> None:
+        """Have ``listener`` called with the uid of each task that is deleted."""
+        self._deletion_listeners.append(listener)
+
+    def _check(self, namespace: str | None = None) -> None:
+        if self.outage is not None:
+            raise UnavailableError("API server", self.outage)
+        if namespace is not None and self._namespaces is not None and namespace not in self._namespaces:
+            raise NotFoundError(f'namespaces "{namespace}" not found')
+
+    def _object(self, namespace: str, name: str) -> JSONObject:
+        try:
+            return self._objects[namespace, name]
+        except KeyError:
+            raise NotFoundError(f'{names.PLURAL}.{names.GROUP} "{name}" not found') from None
+
+    def _checked_name(self, body: JSONObject) -> str:
+        name = str((body.get("metadata") or {}).get("name") or "")
+        if not name:
+            raise _refused([FieldProblem("metadata.name", "name or generateName is required")])
+        if not _SUBDOMAIN.fullmatch(name):
+            rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
+            raise _refused([FieldProblem("metadata.name", rule)])
+        if problems := name_problems(name):
+            raise _refused(problems)
+        return name
+
+    def _update(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
+        """Write spec and metadata of an existing task; its status is not the writer's."""
+        old = self._object(namespace, name)
+        given = body.get("metadata") or {}
+        if given.get("name", name) != name:
+            raise RefusedError(f"the name of the object ({given['name']}) does not match the name on the URL ({name})")
+        _check_version(old, given.get("resourceVersion"))
+        if given.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            raise ConflictError(f"the uid in the precondition ({given['uid']}) is not that of {namespace}/{name}")
+        new = copy.deepcopy(old)
+        new["spec"] = self._admitted_spec(body)
+        new["metadata"] = _own_meta(body) | {k: old["metadata"][k] for k in _KEPT_META}
+        if new["spec"] != old["spec"]:
+            new["metadata"]["generation"] += 1
+        if new == old:
+            return copy.deepcopy(old)
+        return self._store((namespace, name), new)
+
+    def _admitted_spec(self, body: JSONObject) -> JSONObject:
+        """Return the spec as the API server would store it: nulls dropped, checked, the defaults filled in."""
+        spec = _without_nulls(body.get("spec"))
+        if spec is None:
+            raise _refused([FieldProblem("spec", "is required: add it")])
+        try:
+            parse_spec(spec, strict=True)
+        except InvalidResourceError as error:
+            raise _refused(error.problems) from error
+        filled: JSONObject = _with_defaults(spec, self._schema)
+        return filled
+
+    def _store(self, key: Key, new: JSONObject) -> JSONObject:
+        self._version += 1
+        new["metadata"]["resourceVersion"] = str(self._version)
+        self._objects[key] = new
+        return copy.deepcopy(new)
+
+
+def _own_meta(body: JSONObject) -> JSONObject:
+    """Return the part of the metadata that a writer sets."""
+    meta = body.get("metadata") or {}
+    return {key: copy.deepcopy(value) for key, value in meta.items() if key not in _KEPT_META and value}
+
+
+def _check_version(found: JSONObject, version: str | None) -> None:
+    meta = found["metadata"]
+    if version and version != meta["resourceVersion"]:
+        raise ConflictError(
+            f'Operation cannot be fulfilled on {names.PLURAL}.{names.GROUP} "{meta["name"]}": the object has been '
+            "modified; please apply your changes to the latest version and try again"
+        )
+
+
+def _refused(problems: Iterable[FieldProblem]) -> RefusedError:
+    listed = tuple(problems)
+    return RefusedError("; ".join(str(p) for p in listed), listed)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return copy.deepcopy(value)
+
+
+def _with_defaults(value: Any, schema: JSONObject) -> Any:
+    """Return ``value`` with the schema's defaults filled in, as the API server does before it stores."""
+    if not isinstance(value, dict) or "properties" not in schema:
+        return value
+    filled = dict(value)
+    for name, part in schema["properties"].items():
+        if name in filled:
+            filled[name] = _with_defaults(filled[name], part)
+        elif "default" in part:
+            filled[name] = copy.deepcopy(part["default"])
+    return filled

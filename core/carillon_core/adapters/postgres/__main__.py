@@ -1,0 +1,69 @@
+"""The command ``carillon-migrate``: migrate the database that ``DATABASE_URL`` names."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from carillon_core.adapters.postgres import migrate
+from carillon_core.contract import ENV_DATABASE_URL
+from carillon_core.errors import SettingsError, UnavailableError
+from carillon_core.logs import LEVELS, configure_logging
+
+WAIT_SECONDS = 60.0
+BEHIND = 1
+UNAVAILABLE = 1
+MISCONFIGURED = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 1 (out of reach, or not at the newest revision) or 2 (misconfigured)."""
+    options = _parser().parse_args(argv)
+    configure_logging(options.log_level, options.log_format)
+    try:
+        url = _database_url()
+        if options.command == "upgrade":
+            revision = migrate.upgrade(url, wait_seconds=options.wait)
+        elif options.command == "downgrade":
+            revision = migrate.downgrade(url, options.revision, wait_seconds=options.wait)
+        else:
+            revision = migrate.current(url, wait_seconds=options.wait)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISCONFIGURED
+    except UnavailableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNAVAILABLE
+    print(f"{revision.current or 'base'} ({'newest' if revision.is_head else f'newest: {revision.head}'})")
+    return BEHIND if options.command == "current" and not revision.is_head else 0
+
+
+def _database_url() -> str:
+    url = os.environ.get(ENV_DATABASE_URL, "")
+    if not url:
+        raise SettingsError(f"{ENV_DATABASE_URL} is not set: give it as postgresql://user:password@host:5432/name")
+    return url
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="carillon-migrate", description="Migrate the database of DATABASE_URL.")
+    parser.add_argument("--log-level", choices=LEVELS, default="INFO")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("upgrade", help="bring the schema to the newest revision")
+    down = commands.add_parser("downgrade", help="bring the schema back to a revision; what it drops is gone")
+    down.add_argument("revision", help="the revision, or base for the empty schema")
+    now = commands.add_parser("current", help="print the schema's revision; exit with 1 if it is not the newest")
+    for command, seconds in ((up, WAIT_SECONDS), (down, 0.0), (now, 0.0)):
+        command.add_argument(
+            "--wait",
+            type=float,
+            default=seconds,
+            metavar="SECONDS",
+            help=f"wait for it so long (default {seconds:g})",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""How the database is reached, and what its errors mean; ``history`` and ``migrate`` build on it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import psycopg.errors
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from carillon_core.errors import SettingsError, UnavailableError
+
+WHAT = "database"
+MIGRATE = "run carillon-migrate upgrade"
+CONNECT_SECONDS = 5
+OPERATION_SECONDS = 20
+"""After which a call is given up: a database that accepts and never answers must not hold its callers."""
+POOL_SIZE = 5
+
+_UNMIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+# not faults of ours: somebody must grant something, or free something, and then it works
+_MENDABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.InvalidCatalogName,
+)
+
+
+def sqlalchemy_url(url: str) -> URL:
+    """Return the URL as SQLAlchemy wants it, from ``postgresql://`` or ``postgres://``.
+
+    Raises:
+        SettingsError: It is no such URL; the message does not repeat it, for it may hold a password.
+
+    """
+    try:
+        parsed = make_url(url.strip())
+    except (ArgumentError, ValueError):
+        raise SettingsError(
+            "DATABASE_URL cannot be read: it looks like postgresql://user:password@host:5432/name"
+        ) from None
+    if parsed.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
+        raise SettingsError(f"DATABASE_URL must begin with postgresql://, not {parsed.drivername}://")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def connect_args(connect_seconds: int = CONNECT_SECONDS) -> dict[str, Any]:
+    """Return libpq's parameters for connections of ours: bounded waits, and a name to see in pg_stat_activity."""
+    return {
+        "connect_timeout": connect_seconds,
+        "application_name": "carillon",
+        # a peer that vanished without a word is noticed within half a minute
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        # a pooler between us and the database loses what a session prepares
+        "prepare_threshold": None,
+    }
+
+
+def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int = CONNECT_SECONDS) -> AsyncEngine:
+    """Return an engine that connects when it is first used.
+
+    Args:
+        url: See ``sqlalchemy_url``.
+        pool_size: The most connections held at once.
+        connect_seconds: How long a connection may take, and how long a call waits for a free one.
+
+    """
+    return create_async_engine(
+        sqlalchemy_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=connect_seconds,
+        pool_pre_ping=True,
+        # what a statement carries is the users': it stays out of tracebacks
+        hide_parameters=True,
+        connect_args=connect_args(connect_seconds),
+    )
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Turn what the driver raises when the database cannot serve into ``UnavailableError``.
+
+    A breach of a constraint or a malformed statement is a fault of ours and
+    passes through as it is.
+    """
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise UnavailableError(WHAT, "every connection of the pool is busy") from error
+    except DBAPIError as error:
+        if isinstance(error.orig, _UNMIGRATED):
+            raise UnavailableError(WHAT, f"its schema is not there or too old: {MIGRATE}") from error
+        if isinstance(error.orig, _MENDABLE) or error.connection_invalidated:
+            raise UnavailableError(WHAT, _reason(error, url)) from error
+        raise
+
+
+@asynccontextmanager
+async def bounded(url: URL, seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
+    """Translate errors as ``translated`` does, and give up after so many seconds."""
+    try:
+        with translated(url):
+            async with asyncio.timeout(seconds):
+                yield
+    except TimeoutError as error:
+        raise UnavailableError(WHAT, f"no answer within {seconds:g} s") from error
+
+
+def _reason(error: DBAPIError, url: URL) -> str:
+    """Return the driver's reason in one line, and whatever happens without the password."""
+    lines = str(error.orig).splitlines()
+    text = lines[0].strip() if lines else ""
+    for secret in {url.password, url.password and quote(url.password, safe="")} - {None, ""}:
+        text = text.replace(str(secret), "***")
+    return text or type(error.orig).__name__

@@ -1,0 +1,198 @@
+"""The ports ``HistoryRecorder`` and ``HistoryReader`` on Postgres. The operator and the API make one each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Row, Select, Update, column, select, tuple_, update, values
+from sqlalchemy import text as sql_text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from carillon_core.adapters.history_rows import (
+    canonical_uid,
+    check_limit,
+    decode_cursor,
+    encode_cursor,
+    storable_closing,
+    storable_record,
+)
+from carillon_core.adapters.postgres.engine import MIGRATE, WHAT, bounded, create_engine
+from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, executions
+from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
+from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.errors import NotFoundError, UnavailableError
+from carillon_core.ports import ExecutionPage, ExecutionQuery
+
+BATCH = 500
+"""Rows in one statement, and in one transaction."""
+
+_T = TypeVar("_T")
+
+_columns = executions.c
+
+
+class PostgresHistory:
+    """``HistoryRecorder`` and ``HistoryReader`` over one engine, whose connections ``aclose`` ends."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Keep the engine; connect at the first call."""
+        self._engine = engine
+
+    @classmethod
+    def from_url(cls, url: str, *, pool_size: int = 5, connect_seconds: int = 5) -> "PostgresHistory":
+        """Return a history over an engine of its own; ``SettingsError`` if the URL is none."""
+        return cls(create_engine(url, pool_size=pool_size, connect_seconds=connect_seconds))
+
+    async def aclose(self) -> None:
+        """End the engine's connections."""
+        await self._engine.dispose()
+
+    async def record(self, rows: Sequence[ExecutionRecord]) -> None:
+        """Insert rows; one whose id, or task, slot and cause, is there already is left as it is.
+
+        Raises:
+            ValueError: A row breaks the rules of ``storable_record``; nothing was inserted.
+
+        """
+        now = datetime.now(UTC)
+        # in one order whoever writes, or two that write the same rows could wait for each other
+        ready = sorted((storable_record(row, now) for row in rows), key=lambda row: row.id)
+        statement = insert(executions).on_conflict_do_nothing()
+        for batch in _batches(ready):
+            async with bounded(self._engine.url), self._engine.begin() as connection:
+                await connection.execute(statement, [_values(row) for row in batch])
+
+    async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
+        """End executions that are still open; return the ids of those that were.
+
+        Raises:
+            ValueError: A closing's status is not a terminal one; nothing was closed.
+
+        """
+        first: dict[UUID, Closing] = {}
+        for closing in closings:
+            first.setdefault(closing.id, storable_closing(closing))
+        closed: list[UUID] = []
+        for batch in _batches(sorted(first.values(), key=lambda closing: closing.id)):
+            async with bounded(self._engine.url), self._engine.begin() as connection:
+                closed.extend((await connection.execute(close_statement(batch))).scalars())
+        return closed
+
+    async def open_executions(self) -> Sequence[ExecutionRecord]:
+        """Return the rows that are not in a terminal state, oldest slot first."""
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            return [_record(row) for row in await connection.execute(open_statement())]
+
+    async def get(self, uid: UUID) -> ExecutionRecord:
+        """Return an execution, or raise ``NotFoundError``."""
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            row = (await connection.execute(select(executions).where(_columns.id == uid))).one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no execution {uid}")
+        return _record(row)
+
+    async def list(self, query: ExecutionQuery) -> ExecutionPage:
+        """Return a page of executions by keyset on (slot, id), newest first."""
+        check_limit(query)
+        after = None if query.cursor is None else decode_cursor(query.cursor)
+        if query.task_uid is not None and canonical_uid(query.task_uid) is None:
+            return ExecutionPage([], None)
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            rows = (await connection.execute(list_statement(query, after))).all()
+        page = [_record(row) for row in rows[: query.limit]]
+        more = len(rows) > query.limit
+        return ExecutionPage(page, encode_cursor(page[-1].slot, page[-1].id) if more else None)
+
+    async def ping(self) -> None:
+        """Return if the database answers and its schema is at the newest migration.
+
+        Raises:
+            UnavailableError: It is not, or it does not answer; the message names the mend.
+
+        """
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            statement = sql_text("SELECT version_num FROM alembic_version")
+            revision = (await connection.execute(statement)).scalar_one_or_none()
+        if revision is None:
+            raise UnavailableError(WHAT, f"its schema is not there: {MIGRATE}")
+        if revision != SCHEMA_REVISION:
+            raise UnavailableError(
+                WHAT,
+                f"its schema is at revision {revision} and this program wants {SCHEMA_REVISION}: "
+                f"{MIGRATE} of this program's version",
+            )
+
+
+def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:
+    """Return the query of a page: one row more than asked, to know whether another page follows."""
+    statement = select(executions).order_by(_columns.slot.desc(), _columns.id.desc()).limit(query.limit + 1)
+    if query.namespace is not None:
+        statement = statement.where(_columns.namespace == query.namespace)
+    if query.task is not None:
+        statement = statement.where(_columns.task == query.task)
+    if query.task_uid is not None:
+        statement = statement.where(_columns.task_uid == UUID(query.task_uid))
+    if query.status is not None:
+        statement = statement.where(_columns.status == query.status.value)
+    if after is not None:
+        # as a row, not as "slot < … or (slot = … and id < …)": only this Postgres looks up in the index
+        statement = statement.where(tuple_(_columns.slot, _columns.id) < tuple_(*after))
+    return statement
+
+
+def open_statement() -> Select[Any]:
+    """Return the query of the open executions; the status as a literal, or the partial index is not seen to fit."""
+    return select(executions).where(_is_open()).order_by(_columns.slot, _columns.id)
+
+
+def close_statement(batch: Sequence[Closing]) -> Update:
+    """Return the one statement that closes a batch and returns the ids of the rows that were open."""
+    fields = ("id", "status", "reason", "message", "finished_at")
+    ends = values(*(column(name, _columns[name].type) for name in fields), name="ends").data(
+        [(c.id, c.status.value, c.reason, c.message, c.finished_at) for c in batch]
+    )
+    return (
+        update(executions)
+        .where(_columns.id == ends.c.id, _is_open())
+        .values(
+            status=ends.c.status,
+            reason=ends.c.reason,
+            message=ends.c.message,
+            error=ends.c.message,
+            finished_at=ends.c.finished_at,
+        )
+        .returning(_columns.id)
+    )
+
+
+def _is_open() -> Any:
+    return sql_text("executions.status IN ({})".format(", ".join(f"'{status}'" for status in sorted(OPEN_STATUSES))))
+
+
+def _batches(rows: Sequence[_T]) -> Iterator[list[_T]]:
+    rest = iter(rows)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def _values(record: ExecutionRecord) -> dict[str, Any]:
+    return {**asdict(record), "task_uid": UUID(record.task_uid)}
+
+
+def _record(row: Row[Any]) -> ExecutionRecord:
+    fields = dict(row._mapping)  # noqa: SLF001  # public in spite of its name: SQLAlchemy's way to a mapping
+    times = ("slot", "created_at", "started_at", "finished_at")
+    return ExecutionRecord(
+        **{
+            **fields,
+            # the session's time zone is the server's affair; ours is UTC
+            **{name: fields[name] and fields[name].astimezone(UTC) for name in times},
+            "task_uid": str(fields["task_uid"]),
+            "cause": Cause(fields["cause"]),
+            "status": ExecutionStatus(fields["status"]),
+        }
+    )

@@ -1,0 +1,114 @@
+"""Bring the schema to a revision and say at which one it is; the command in ``__main__`` and the tests call it."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, NullPool, create_engine, text
+
+from carillon_core.adapters.postgres.engine import connect_args, sqlalchemy_url, translated
+from carillon_core.adapters.postgres.tables import SCHEMA_REVISION
+from carillon_core.errors import SettingsError, UnavailableError
+
+LOCK = 0x0CA7_1110
+"""The key of the advisory lock that one migrator holds at a time; any number, so long as it stays."""
+LOCK_SECONDS = 60
+"""How long a migration waits for another migrator, and for any table's lock, before it gives up."""
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """At which revision the schema is (None: no schema), and at which it should be."""
+
+    current: str | None
+    head: str
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the schema is the one that this program wants."""
+        return self.current == self.head
+
+
+def upgrade(url: str, *, wait_seconds: float = 0) -> Revision:
+    """Bring the schema to the newest revision; nothing happens if it is there.
+
+    Args:
+        url: The database.
+        wait_seconds: How long to wait for a database that is out of reach.
+
+    Raises:
+        UnavailableError: It stayed out of reach, or another migrator stayed at work.
+        SettingsError: The URL is none, or the schema is of a later version of Carillon.
+
+    """
+    return _migrate(url, wait_seconds, lambda config: command.upgrade(config, "head"))
+
+
+def downgrade(url: str, revision: str, *, wait_seconds: float = 0) -> Revision:
+    """Bring the schema back to a revision, ``base`` being the empty one; what it drops is gone.
+
+    Raises:
+        UnavailableError: As ``upgrade``.
+        SettingsError: The URL is none, or there is no such revision.
+
+    """
+    return _migrate(url, wait_seconds, lambda config: command.downgrade(config, revision))
+
+
+def current(url: str, *, wait_seconds: float = 0) -> Revision:
+    """Return the schema's revision and the newest one; errors as ``upgrade``'s."""
+    with _connected(url, wait_seconds) as connection:
+        return _revision(connection)
+
+
+def _migrate(url: str, wait_seconds: float, run: Callable[[Config], None]) -> Revision:
+    with _connected(url, wait_seconds) as connection:
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+        # held to the end of the one transaction that everything happens in: the second migrator
+        # reads the revision when the first has committed, and finds nothing left to do
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        config = Config()
+        config.set_main_option("script_location", "carillon_core.adapters.postgres:migrations")
+        config.attributes["connection"] = connection
+        try:
+            run(config)
+        except CommandError as error:
+            raise SettingsError(f"the schema cannot be migrated: {error}") from error
+        revision = _revision(connection)
+    log.info("schema migrated", extra={"fields": {"revision": revision.current, "newest": revision.head}})
+    return revision
+
+
+def _revision(connection: Connection) -> Revision:
+    return Revision(MigrationContext.configure(connection).get_current_revision(), SCHEMA_REVISION)
+
+
+@contextmanager
+def _connected(url: str, wait_seconds: float) -> Iterator[Connection]:
+    """Give a transaction; commit it at the end unless an error passes through."""
+    parsed = sqlalchemy_url(url)
+    engine = create_engine(parsed, poolclass=NullPool, connect_args=connect_args())
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            with translated(parsed):
+                connection = engine.connect()
+            break
+        except UnavailableError as error:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            fields = {"why": error.why, "giving_up_in_seconds": round(left)}
+            log.warning("waiting for the database", extra={"fields": fields})
+            time.sleep(min(RETRY_SECONDS, left))
+    with translated(parsed), connection, connection.begin():
+        yield connection

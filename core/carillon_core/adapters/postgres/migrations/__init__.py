@@ -1,0 +1,1 @@
+"""The Alembic environment: ``env.py`` and one module for each revision."""

@@ -1,0 +1,1 @@
+"""The operator: kopf observes ScheduledTasks, ``decide`` plans, the reconciler carries out."""

@@ -1,0 +1,73 @@
+"""``python -m carillon_operator``: composes the operator and runs it until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from functools import partial
+
+from carillon_core.adapters.kube import KubeCluster, KubeConnection
+from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.errors import CarillonError, SettingsError
+from carillon_core.logs import configure_logging
+from carillon_operator.application import Application
+from carillon_operator.handlers import run_kopf
+from carillon_operator.settings import Settings
+
+log = logging.getLogger("carillon_operator")
+
+
+def main() -> int:
+    """Run the operator; return its exit code: 0 when told to stop, 1 for a failure, 2 for a wrong setting."""
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as error:
+        print(f"carillon-operator: {error}", file=sys.stderr)
+        return 2
+    configure_logging(settings.log_level, settings.log_format)
+    try:
+        return asyncio.run(_serve(settings))
+    except CarillonError as error:
+        log.error("stopped by an error", extra={"fields": {"why": str(error)}})  # noqa: TRY400  # it says what to do
+        return 1
+
+
+async def _serve(settings: Settings) -> int:
+    log.info("starting", extra={"fields": {"runner_image": settings.runner.image}})
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    history = PostgresHistory.from_url(settings.database_url)
+    try:
+        async with KubeConnection(settings.kubeconfig) as connection:
+            cluster = KubeCluster(connection)
+            if await _unless_stopped(stop, cluster.wait_until_ready()):
+                observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint)
+                await Application(settings, cluster, history, observe, _now).run(stop)
+    finally:
+        await history.aclose()
+    log.info("stopped")
+    return 0
+
+
+async def _unless_stopped(stop: asyncio.Event, waiting: Coroutine[None, None, None]) -> bool:
+    """Wait for something, but not longer than until the operator is told to stop; return whether it came."""
+    coming, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not coming.done():
+        coming.cancel()
+        return False
+    coming.result()
+    return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The kopf wiring: what is observed goes to the store, its key to the queue, and no more.
+
+The handlers keep no state on the objects: no annotations, no finalizers.
+"""
+
+import asyncio
+from typing import Any
+
+import kopf
+
+from carillon_core.resources import names
+from carillon_operator.observed_store import ObservedStore
+from carillon_operator.work_queue import WorkQueue
+
+
+async def run_kopf(
+    store: ObservedStore, queue: WorkQueue, stop: asyncio.Event, *, liveness_endpoint: str | None = None
+) -> None:
+    """Observe the ScheduledTasks of all namespaces until ``stop`` is set or a signal comes."""
+    await kopf.operator(
+        registry=registry_of(store, queue),
+        settings=kopf_settings(),
+        clusterwide=True,
+        standalone=True,
+        stop_flag=stop,
+        liveness_endpoint=liveness_endpoint,
+    )
+
+
+def registry_of(store: ObservedStore, queue: WorkQueue) -> kopf.OperatorRegistry:
+    """Return a registry of the handlers, which feed this store and this queue."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry, id="login")
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**kwargs)
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe")
+    def observe(event: kopf.RawEvent, **_: Any) -> None:
+        feed(store, queue, event)
+
+    return registry
+
+
+def feed(store: ObservedStore, queue: WorkQueue, event: kopf.RawEvent) -> None:
+    """Take one event of a ScheduledTask."""
+    body: dict[str, Any] = dict(event["object"])
+    if event["type"] == "DELETED":
+        meta = body["metadata"]
+        key = (meta["namespace"], meta["name"])
+        store.drop_task(key, meta["uid"])
+    else:
+        key = store.put_task(body)
+    queue.add(key)
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: it posts no Events of its own and notices a watch that has died."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 300
+    settings.watching.connect_timeout = 10
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = [0.5, 1, 2, 4, 8]
+    settings.scanning.disabled = True
+    return settings

@@ -1,0 +1,89 @@
+"""What is still to be written to the history: kept while the database is away, written when it is back.
+
+Each entry is idempotent, so that one written twice does no harm.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.errors import UnavailableError
+from carillon_core.ports import HistoryRecorder
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 15.0
+
+Entry = ExecutionRecord | Closing
+
+
+class Outbox:
+    """An ordered list of writes to the history and the one process that makes them."""
+
+    def __init__(self, history: HistoryRecorder) -> None:
+        """Take the history to write to."""
+        self._history = history
+        self._entries: deque[Entry] = deque()
+        self._added = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Have entries written, in their order."""
+        if entries:
+            self._entries.extend(entries)
+            self._empty.clear()
+            self._added.set()
+
+    def __len__(self) -> int:
+        """Return how many entries wait."""
+        return len(self._entries)
+
+    async def drained(self) -> None:
+        """Wait until nothing waits to be written."""
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        """Write what is put, for ever."""
+        retry = 0.0
+        while True:
+            await self._added.wait()
+            try:
+                await self._write_batch()
+            except UnavailableError as error:
+                if not retry:
+                    log.warning("history is unavailable, records wait", extra={"fields": {"why": str(error)}})
+                retry = min(max(FIRST_RETRY_SECONDS, retry * 2), LAST_RETRY_SECONDS)
+                await asyncio.sleep(retry)
+                continue
+            if retry:
+                log.info("history is back", extra={"fields": {"records_left": len(self._entries)}})
+                retry = 0.0
+            if not self._entries:
+                self._added.clear()
+                self._empty.set()
+
+    async def _write_batch(self) -> None:
+        """Write the longest run of entries of one kind at the head, and only then forget it."""
+        head = self._entries[0]
+        batch: list[Entry] = []
+        for entry in self._entries:
+            if type(entry) is not type(head) or len(batch) == BATCH:
+                break
+            batch.append(entry)
+        records = [e for e in batch if isinstance(e, ExecutionRecord)]
+        closings = [e for e in batch if isinstance(e, Closing)]
+        if records:
+            await self._history.record(records)
+        if closings:
+            closed = await self._history.close(closings)
+            for entry in closings:
+                if entry.id in closed:
+                    fields = {"execution": str(entry.id), "reason": entry.reason}
+                    log.warning("closed an execution whose runner did not", extra={"fields": fields})
+        for _ in batch:
+            self._entries.popleft()

@@ -1,0 +1,99 @@
+"""The work queue: which task is to be reconciled next, now or at a time to come.
+
+A key is reconciled by one worker at a time, and however often it is added
+meanwhile it is reconciled once more. One heap of due times and one sleeper
+serve all tasks.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+Key = tuple[str, str]
+"""A task's namespace and name."""
+
+MAX_SLEEP_SECONDS = 5.0
+"""The sleeper looks at the clock again at least this often: clocks are stepped, machines are suspended."""
+
+
+class WorkQueue:
+    """Keys to reconcile; used from one event loop."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        """Take the clock that due times are compared with."""
+        self._clock = clock
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._waiting: set[Key] = set()
+        self._working: set[Key] = set()
+        self._again: set[Key] = set()
+        self._due: dict[Key, datetime] = {}
+        self._heap: list[tuple[datetime, Key]] = []
+        self._earlier = asyncio.Event()
+
+    def add(self, key: Key) -> None:
+        """Have a key reconciled as soon as a worker is free."""
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def add_at(self, key: Key, when: datetime | None) -> None:
+        """Have a key reconciled at a time; replaces the time that was set before, None drops it."""
+        if when is None:
+            self._due.pop(key, None)
+        elif self._due.get(key) != when:
+            self._due[key] = when
+            heapq.heappush(self._heap, (when, key))
+            if self._heap[0] == (when, key):
+                self._earlier.set()
+
+    def due_time(self, key: Key) -> datetime | None:
+        """Return when a key is due, or None if no time is set."""
+        return self._due.get(key)
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        """Have a key reconciled after a delay, or at its time if that is earlier."""
+        when = self._clock() + timedelta(seconds=seconds)
+        due = self._due.get(key)
+        self.add_at(key, when if due is None else min(when, due))
+
+    async def take(self) -> Key:
+        """Return the next key to reconcile; ``done`` must follow."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._working.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        """Say that a key taken was reconciled; if it was added meanwhile it comes again."""
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    async def run_sleeper(self) -> None:
+        """Add each key when it is due, for ever."""
+        while True:
+            self._earlier.clear()
+            delay = self._release_due()
+            try:
+                await asyncio.wait_for(self._earlier.wait(), min(delay, MAX_SLEEP_SECONDS))
+            except TimeoutError:
+                continue
+
+    def _release_due(self) -> float:
+        """Add the keys that are due; return the seconds until the next one."""
+        now = self._clock()
+        while self._heap:
+            when, key = self._heap[0]
+            if self._due.get(key) != when:  # replaced or dropped since
+                heapq.heappop(self._heap)
+                continue
+            if when > now:
+                return (when - now).total_seconds()
+            heapq.heappop(self._heap)
+            del self._due[key]
+            self.add(key)
+        return MAX_SLEEP_SECONDS

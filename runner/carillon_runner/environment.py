@@ -1,0 +1,115 @@
+"""The environment that the operator gives a runner, read once by ``__main__``."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NoReturn, TypeVar
+from uuid import UUID
+
+from carillon_core import contract
+from carillon_core.errors import SettingsError
+
+T = TypeVar("T")
+
+MAX_TIMEOUT_SECONDS = 366 * 86_400
+MEND = "the operator sets it; to run the runner by hand, see carillon_core.contract"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One execution, as the operator described it."""
+
+    database_url: str = field(repr=False)
+    """As libpq takes it; holds a password."""
+    execution_id: UUID
+    task_uid: UUID
+    namespace: str
+    task: str
+    """The task's name."""
+    task_type: str
+    """Which task type ``spec.task`` has; it need not be one that this runner knows."""
+    spec: Mapping[str, Any] = field(repr=False)
+    """What stands below the task type; may hold secrets."""
+    slot: datetime
+    cause: str
+    timeout_seconds: float
+    job_name: str
+    pod_name: str
+    termination_log: str | None
+    """Where the termination message goes; None: ``contract.TERMINATION_LOG``, if that is there."""
+
+
+def read_environment(env: Mapping[str, str]) -> Environment:
+    """Return the execution that these variables describe.
+
+    Raises:
+        SettingsError: One is missing or cannot be read; the message names it, and repeats nothing that may be secret.
+
+    """
+    task_type, spec = _read(env, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
+    return Environment(
+        database_url=_read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True),
+        execution_id=_read(env, contract.ENV_EXECUTION_ID, UUID, "a UUID"),
+        task_uid=_read(env, contract.ENV_TASK_UID, UUID, "a UUID"),
+        namespace=_read(env, contract.ENV_TASK_NAMESPACE, str, "a name"),
+        task=_read(env, contract.ENV_TASK_NAME, str, "a name"),
+        task_type=task_type,
+        spec=spec,
+        slot=_read(env, contract.ENV_SLOT, _instant, "an RFC 3339 time with its zone"),
+        # not held against Cause: an older runner image has to run what a newer operator launches
+        cause=_read(env, contract.ENV_CAUSE, str, "a word"),
+        timeout_seconds=_read(
+            env, contract.ENV_TIMEOUT_SECONDS, _timeout, f"a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}"
+        ),
+        job_name=_read(env, contract.ENV_JOB_NAME, str, "a name"),
+        pod_name=_read(env, contract.ENV_POD_NAME, str, "a name"),
+        termination_log=env.get(contract.ENV_TERMINATION_LOG) or None,
+    )
+
+
+def _read(env: Mapping[str, str], name: str, parse: Callable[[str], T], what: str, *, secret: bool = False) -> T:
+    text = env.get(name, "").strip()
+    if not text:
+        raise SettingsError(f"{name} is not set: {MEND}")
+    try:
+        return parse(text)
+    except (ValueError, RecursionError):
+        shown = "cannot be read" if secret else f"is {text[:100]!r}"
+        raise SettingsError(f"{name} {shown}: it must be {what}; {MEND}") from None
+
+
+def _postgres_url(text: str) -> str:
+    rest, found = re.subn(r"^postgres(ql)?(\+psycopg)?://", "postgresql://", text, count=1)
+    if not found:
+        raise ValueError
+    return rest
+
+
+def _instant(text: str) -> datetime:
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        raise ValueError
+    return when
+
+
+def _timeout(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        raise ValueError
+    return seconds
+
+
+def _task(text: str) -> tuple[str, Mapping[str, Any]]:
+    task = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(task, dict) or len(task) != 1:
+        raise ValueError
+    ((task_type, spec),) = task.items()
+    if not task_type or not isinstance(spec, dict):
+        raise ValueError
+    return task_type, spec
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -1,0 +1,35 @@
+"""The task types. One module for each, imported when an execution needs it."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+from carillon_runner.outcome import TaskFailedError, TaskFunction
+
+TASK_MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "counter": "carillon_runner.tasks.counter",
+        "http": "carillon_runner.tasks.http_request",
+        "sleep": "carillon_runner.tasks.sleep",
+        "sum": "carillon_runner.tasks.addition",
+    }
+)
+"""Task type → the module whose ``run`` is its ``TaskFunction``."""
+
+
+def task_function(task_type: str) -> TaskFunction:
+    """Return what runs a task of this type.
+
+    Raises:
+        TaskFailedError: This runner does not know the type (``UnknownTaskType``).
+
+    """
+    module = TASK_MODULES.get(task_type)
+    if module is None:
+        known = ", ".join(sorted(TASK_MODULES))
+        raise TaskFailedError(
+            "UnknownTaskType",
+            f"this runner knows no task type {task_type[:100]!r}, only {known}: is its image too old?",
+        )
+    run: TaskFunction = import_module(module).run
+    return run

@@ -1,0 +1,344 @@
+"""The contract of ``HistoryRecorder`` and ``HistoryReader``, over each adapter, Postgres being a real one."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+import pytest
+
+from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.postgres.history import BATCH, PostgresHistory
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import Closing, ExecutionRecord, execution_id
+from carillon_core.errors import InvalidResourceError, NotFoundError
+from carillon_core.ports import ExecutionQuery, HistoryReader, HistoryRecorder
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+BACKUP = "11111111-1111-4111-8111-111111111111"
+REPORT = "22222222-2222-4222-8222-222222222222"
+
+
+class History(HistoryRecorder, HistoryReader, Protocol):
+    """Both ports, as each adapter has them."""
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def history(request: pytest.FixtureRequest) -> AsyncIterator[History]:
+    """Give each adapter in turn, empty."""
+    if request.param == "memory":
+        yield MemoryHistory()
+        return
+    postgres = PostgresHistory.from_url(request.getfixturevalue("database_url"))
+    yield postgres
+    await postgres.aclose()
+
+
+def skipped(minute: int, task_uid: str = BACKUP, **changes: Any) -> ExecutionRecord:
+    """Build the record of a slot that was skipped, ``minute`` minutes after T0."""
+    slot = T0 + timedelta(minutes=minute)
+    record = ExecutionRecord(
+        id=execution_id(task_uid, slot, Cause.SCHEDULE),
+        task_uid=task_uid,
+        namespace="default",
+        task="backup",
+        task_type="sleep",
+        slot=slot,
+        cause=Cause.SCHEDULE,
+        status=ExecutionStatus.SKIPPED,
+        reason="StillActive",
+        message="an execution of the task is still active",
+        created_at=slot + timedelta(seconds=1),
+        finished_at=slot + timedelta(seconds=1),
+    )
+    return replace(record, **changes)
+
+
+def running(minute: int, task_uid: str = BACKUP, **changes: Any) -> ExecutionRecord:
+    """Build the record of an execution that runs."""
+    began = T0 + timedelta(minutes=minute, seconds=2)
+    fields: dict[str, Any] = {
+        "status": ExecutionStatus.RUNNING,
+        "reason": None,
+        "message": None,
+        "job_name": f"backup-{minute}",
+        "pod_name": f"backup-{minute}-x",
+        "started_at": began,
+        "finished_at": None,
+    }
+    return skipped(minute, task_uid, **{**fields, **changes})
+
+
+def lost(record: ExecutionRecord) -> Closing:
+    """Build the closing of an execution whose pod vanished."""
+    return Closing(
+        id=record.id,
+        status=ExecutionStatus.FAILED,
+        reason="Evicted",
+        message="its pod was evicted",
+        finished_at=record.slot + timedelta(minutes=5),
+    )
+
+
+async def everything(history: History, query: ExecutionQuery | None = None) -> list[ExecutionRecord]:
+    """Return all that a query lists, page after page."""
+    rows: list[ExecutionRecord] = []
+    page = await history.list(query or ExecutionQuery())
+    rows.extend(page.items)
+    while page.next_cursor:
+        page = await history.list(replace(query or ExecutionQuery(), cursor=page.next_cursor))
+        rows.extend(page.items)
+    return rows
+
+
+ROWS = {
+    "a skipped slot": skipped(0),
+    "a missed slot that stands for several": skipped(1, status=ExecutionStatus.MISSED, reason="Superseded"),
+    "a running execution": running(2),
+    "a success with a result": skipped(
+        3,
+        status=ExecutionStatus.SUCCEEDED,
+        reason=None,
+        message=None,
+        started_at=T0,
+        result={"sum": 3, "parts": [1, 2.5, None, {"ü": True}]},
+    ),
+    "a failure with an error": skipped(4, status=ExecutionStatus.FAILED, error="exit code 1", started_at=T0),
+    "a slot to the microsecond": skipped(5, slot=T0 + timedelta(microseconds=123_456)),
+    "a slot before 1970": skipped(6, slot=datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+async def test_a_row_comes_back_as_it_was_recorded(history: History, row: ExecutionRecord) -> None:
+    """Both by its id and in a listing."""
+    await history.record([row])
+    assert await history.get(row.id) == row
+    assert await everything(history) == [row]
+
+
+async def test_times_come_back_in_utc(history: History) -> None:
+    """Whatever zone they were given in."""
+    await history.record([skipped(0, slot=T0.astimezone(timezone(timedelta(hours=5))))])
+    stored = (await everything(history))[0]
+    assert stored.slot == T0
+    assert stored.slot.utcoffset() == timedelta(0)
+    assert stored.created_at is not None
+    assert stored.created_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("status", [ExecutionStatus.SKIPPED, ExecutionStatus.MISSED])
+async def test_a_slot_that_never_ran_ends_when_it_is_recorded(history: History, status: ExecutionStatus) -> None:
+    """Its row is terminal, so it has an end, though the recorder was given none."""
+    before = datetime.now(UTC)
+    row = skipped(0, status=status, created_at=None, finished_at=None)
+    await history.record([row])
+    stored = await history.get(row.id)
+    assert stored.finished_at is not None
+    assert before <= stored.finished_at <= datetime.now(UTC)
+    assert stored.created_at == stored.finished_at
+
+
+DUPLICATES: dict[str, Callable[[ExecutionRecord], ExecutionRecord]] = {
+    "the same id": lambda row: replace(row, message="later", slot=row.slot + timedelta(hours=1)),
+    "the same task, slot and cause": lambda row: replace(row, message="later", id=uuid4()),
+    "the very same row": lambda row: row,
+}
+
+
+@pytest.mark.parametrize("again", DUPLICATES.values(), ids=DUPLICATES.keys())
+async def test_a_duplicate_is_ignored(history: History, again: Callable[[ExecutionRecord], ExecutionRecord]) -> None:
+    """The first row stays as it is, and the new ones beside it are still recorded."""
+    row, other = skipped(0), skipped(9)
+    await history.record([row])
+    await history.record([again(row), other])
+    await history.record([again(other), again(other)])
+    assert await everything(history) == [other, row]
+
+
+async def test_more_rows_than_one_batch(history: History) -> None:
+    """Recording and closing have no limit of their own, and nothing is a fine thing to record or close."""
+    rows = [running(minute) for minute in range(2 * BATCH + 1)]
+    await history.record(rows)
+    await history.record([])
+    assert await history.close([]) == []
+    assert len(await history.open_executions()) == len(rows)
+    assert set(await history.close([lost(row) for row in rows])) == {row.id for row in rows}
+    assert await history.open_executions() == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param({"task_uid": "nonsense"}, id="a task uid that is no UUID"),
+        pytest.param({"status": ExecutionStatus.RUNNING, "finished_at": None}, id="running without a start"),
+        pytest.param({"status": ExecutionStatus.RUNNING, "started_at": T0}, id="running with an end"),
+    ],
+)
+async def test_a_row_that_makes_no_sense_is_refused(history: History, bad: dict[str, Any]) -> None:
+    """It is the caller's fault, and nothing at all is recorded."""
+    with pytest.raises(ValueError, match=r"UUID|start"):
+        await history.record([skipped(1), skipped(0, **bad)])
+    assert await everything(history) == []
+
+
+async def test_close_ends_only_what_is_open(history: History) -> None:
+    """An execution that recorded its own end keeps it; an unknown id changes nothing."""
+    ghost, done = running(0), skipped(1, status=ExecutionStatus.SUCCEEDED)
+    await history.record([ghost, done])
+    closed = await history.close([lost(ghost), lost(done), lost(skipped(2))])
+    assert closed == [ghost.id]
+    assert await history.get(done.id) == done
+    assert await history.get(ghost.id) == replace(
+        ghost,
+        status=ExecutionStatus.FAILED,
+        reason="Evicted",
+        message="its pod was evicted",
+        error="its pod was evicted",
+        finished_at=T0 + timedelta(minutes=5),
+    )
+    assert len(await everything(history)) == 2
+
+
+async def test_close_twice_changes_nothing_the_second_time(history: History) -> None:
+    """Neither in a later call nor within one: the first closing wins."""
+    row = running(0)
+    await history.record([row])
+    later = replace(lost(row), status=ExecutionStatus.TIMED_OUT)
+    assert await history.close([lost(row), later]) == [row.id]
+    assert await history.close([later]) == []
+    assert (await history.get(row.id)).status is ExecutionStatus.FAILED
+
+
+async def test_close_to_an_open_status_is_refused(history: History) -> None:
+    """A closing ends, or it is a mistake."""
+    with pytest.raises(ValueError, match="cannot be closed as running"):
+        await history.close([replace(lost(running(0)), status=ExecutionStatus.RUNNING)])
+
+
+async def test_open_executions_come_oldest_first(history: History) -> None:
+    """Whatever the order of their recording; the terminal ones are left out."""
+    rows = [running(2), running(0), skipped(1), running(1, task_uid=REPORT)]
+    await history.record(rows)
+    assert await history.open_executions() == [rows[1], rows[3], rows[0]]
+
+
+async def test_an_unknown_execution_is_not_found(history: History) -> None:
+    """The message names it."""
+    uid = uuid4()
+    with pytest.raises(NotFoundError, match=str(uid)):
+        await history.get(uid)
+
+
+FILTERED = [
+    skipped(0),
+    skipped(1, task="report", task_uid=REPORT),
+    skipped(2, namespace="prod", task_uid=str(UUID(int=3))),
+    running(3),
+]
+FILTERS = {
+    "none": ({}, [3, 2, 1, 0]),
+    "namespace": ({"namespace": "default"}, [3, 1, 0]),
+    "namespace and task": ({"namespace": "default", "task": "backup"}, [3, 0]),
+    "task in every namespace": ({"task": "backup"}, [3, 2, 0]),
+    "task uid": ({"task_uid": BACKUP}, [3, 0]),
+    "task uid in capitals": ({"task_uid": str(UUID(int=3)).upper()}, [2]),
+    "task uid that is no UUID": ({"task_uid": "nonsense"}, []),
+    "status": ({"status": ExecutionStatus.RUNNING}, [3]),
+    "status and namespace": ({"status": ExecutionStatus.SKIPPED, "namespace": "default"}, [1, 0]),
+    "a namespace that nobody has": ({"namespace": "nowhere"}, []),
+    "a quote in a name": ({"task": "b'; DROP TABLE executions --"}, []),
+}
+
+
+@pytest.mark.parametrize(("filters", "want"), FILTERS.values(), ids=FILTERS.keys())
+async def test_filters(history: History, filters: dict[str, Any], want: list[int]) -> None:
+    """Each narrows the listing, together they narrow it further, and the order stays; so it does over pages."""
+    await history.record(FILTERED)
+    assert await everything(history, ExecutionQuery(**filters)) == [FILTERED[n] for n in want]
+    assert await everything(history, ExecutionQuery(**filters, limit=1)) == [FILTERED[n] for n in want]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 30])
+async def test_paging_gives_every_row_once_while_rows_are_inserted(history: History, limit: int) -> None:
+    """Several rows share a slot; newer ones that come meanwhile are not seen, older ones are, none twice."""
+    tasks = [str(UUID(int=n + 1)) for n in range(5)]
+    first = [skipped(minute, uid) for minute in range(10, 13) for uid in tasks]
+    await history.record(first)
+    seen: list[ExecutionRecord] = []
+    page = await history.list(ExecutionQuery(limit=limit))
+    turn = 0
+    while True:
+        assert 0 < len(page.items) <= limit
+        seen.extend(page.items)
+        if page.next_cursor is None:
+            break
+        turn += 1
+        await history.record([skipped(100 + turn), *([skipped(0)] if turn == 1 else [])])
+        page = await history.list(ExecutionQuery(limit=limit, cursor=page.next_cursor))
+    want = sorted(first, key=lambda row: (row.slot, row.id), reverse=True)
+    assert seen == [*want, *([skipped(0)] if turn else [])]
+
+
+async def test_a_full_last_page_has_no_next_one(history: History) -> None:
+    """Nobody is sent for an empty page."""
+    await history.record([skipped(0), skipped(1)])
+    assert (await history.list(ExecutionQuery(limit=2))).next_cursor is None
+    assert (await history.list(ExecutionQuery(limit=1))).next_cursor is not None
+
+
+async def test_a_cursor_outlives_its_row(history: History) -> None:
+    """It names a place, not a row: one of another listing serves as well."""
+    await history.record([skipped(0), skipped(1), skipped(2)])
+    page = await history.list(ExecutionQuery(limit=1))
+    assert page.next_cursor is not None
+    assert page.next_cursor.replace("-", "").replace("_", "").isalnum()
+    rest = await history.list(ExecutionQuery(cursor=page.next_cursor, task_uid=BACKUP))
+    assert rest.items == [skipped(1), skipped(0)]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("2", id="a page number"),
+        pytest.param("ünsinn", id="not ASCII"),
+        pytest.param("!!!!", id="not base64"),
+        pytest.param("A" * 36, id="base64 of something else"),
+        pytest.param("A" * 20000, id="long"),
+        pytest.param("Y3gxf____________wAAAAAAAAAAAAAAAAAAAAAA", id="a time beyond the calendar"),
+        pytest.param("Y3gxf_________8AAAAAAAAAAAAAAAAAAAAA", id="a time beyond the calendar, well-formed"),
+    ],
+)
+async def test_a_cursor_that_is_not_ours_is_refused(history: History, cursor: str) -> None:
+    """With the field's name, so that the facade can say which."""
+    with pytest.raises(InvalidResourceError) as refused:
+        await history.list(ExecutionQuery(cursor=cursor))
+    assert [problem.path for problem in refused.value.problems] == ["cursor"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 501])
+async def test_a_limit_out_of_bounds_is_refused(history: History, limit: int) -> None:
+    """A page is one row at least and 500 at most."""
+    with pytest.raises(InvalidResourceError) as refused:
+        await history.list(ExecutionQuery(limit=limit))
+    assert [problem.path for problem in refused.value.problems] == ["limit"]
+
+
+async def test_text_that_postgres_refuses_is_cleaned(history: History) -> None:
+    """A pod's last words may hold NUL bytes and halves of characters; they must not keep the row from being written."""
+    dirty = "out\0 of\ud800 memory"
+    row = running(0, pod_name="p\0", result={"k\0": [dirty, float("nan"), 1.5]})
+    await history.record([row])
+    await history.close([replace(lost(row), reason="O\0OM", message=dirty)])
+    stored = await history.get(row.id)
+    assert (stored.reason, stored.message, stored.error) == ("OOM", "out of? memory", "out of? memory")
+    assert stored.pod_name == "p"
+    assert stored.result == {"k": ["out of? memory", None, 1.5]}
+
+
+async def test_ping_returns_when_all_is_well(history: History) -> None:
+    """And leaves no trace."""
+    await history.ping()
+    assert await everything(history) == []

@@ -1,0 +1,217 @@
+"""The node does with a pod what a real node does, as far as a local process can."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from cluster_help import apply, finished, get, job, main_state, phase, pod, until
+
+from carillon_devcluster.processes import start_time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from carillon_devcluster import LocalCluster
+
+
+def test_a_job_runs_to_completion(cluster: LocalCluster) -> None:
+    """A Job's pod is scheduled, run, and counted by the Job controller."""
+    apply(cluster, job("completes", "echo done"))
+    cluster.kubectl("wait", "--for=condition=Complete", "job/completes", "--timeout=30s")
+    assert get(cluster, "job", "completes")["status"]["succeeded"] == 1
+
+
+def test_the_environment_comes_from_secrets_config_maps_and_fields(cluster: LocalCluster) -> None:
+    """Each kind of reference is resolved."""
+    cluster.kubectl("create", "secret", "generic", "sec", "--from-literal=key=from-secret")
+    cluster.kubectl("create", "configmap", "conf", "--from-literal=key=from-config")
+    env = [
+        {"name": "A", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "key"}}},
+        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "key"}}},
+        {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "D", "value": "$(A)!"},
+    ]
+    apply(cluster, pod("env", 'echo "$A $B $C $D $FROM_IMAGE"', env=env))
+    finished(cluster, "env")
+    assert cluster.kubectl("logs", "env") == "from-secret from-config env from-secret! yes\n"
+
+
+def test_a_missing_secret_is_waited_for(cluster: LocalCluster) -> None:
+    """The pod says what is missing, and runs once it is there."""
+    env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "late", "key": "key"}}}]
+    apply(cluster, pod("waits-for-secret", 'test "$A" = now', env=env))
+
+    def reason() -> str:
+        state = main_state(get(cluster, "pod", "waits-for-secret"))
+        return str(state.get("waiting", {}).get("reason"))
+
+    until("the reason to be told", lambda: reason() == "CreateContainerConfigError")
+    cluster.kubectl("create", "secret", "generic", "late", "--from-literal=key=now")
+    assert finished(cluster, "waits-for-secret")["status"]["phase"] == "Succeeded"
+
+
+def test_the_exit_code_and_the_termination_message_are_reported(cluster: LocalCluster) -> None:
+    """They stand where a real node puts them."""
+    apply(cluster, pod("fails", 'printf "no luck" > "$CARILLON_TERMINATION_LOG"; exit 7'))
+    ended = main_state(finished(cluster, "fails"))["terminated"]
+    assert (ended["exitCode"], ended["reason"], ended["message"]) == (7, "Error", "no luck")
+    assert ended["startedAt"] <= ended["finishedAt"]
+
+
+def test_a_long_termination_message_is_cut(cluster: LocalCluster) -> None:
+    """A real node takes 4096 bytes of it."""
+    apply(cluster, pod("wordy", 'head -c 10000 /dev/zero | tr "\\0" x > "$CARILLON_TERMINATION_LOG"'))
+    assert main_state(finished(cluster, "wordy"))["terminated"]["message"] == "x" * 4096
+
+
+def test_a_missing_program_is_a_start_error(cluster: LocalCluster) -> None:
+    """As with a real runtime: exit code 128 and the name of what is missing."""
+    manifest = pod("no-program", "")
+    manifest["spec"]["containers"][0]["command"] = ["no-such-program"]
+    apply(cluster, manifest)
+    ended = main_state(finished(cluster, "no-program"))["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
+    assert "no-such-program" in ended["message"]
+
+
+def test_an_unknown_image_cannot_be_pulled(cluster: LocalCluster) -> None:
+    """The pod stays Pending, and the message names the image."""
+    apply(cluster, pod("unknown", "", image="nobody/nothing:9"))
+
+    def waiting() -> dict[str, str]:
+        found: dict[str, str] = main_state(get(cluster, "pod", "unknown")).get("waiting", {})
+        return found
+
+    until("the image to be refused", lambda: waiting().get("reason") in {"ErrImagePull", "ImagePullBackOff"})
+    assert "nobody/nothing:9" in waiting()["message"]
+    assert phase(cluster, "unknown") == "Pending"
+    cluster.kubectl("delete", "pod", "unknown")
+
+
+def test_init_containers_run_first_and_in_order(cluster: LocalCluster) -> None:
+    """The pod's own containers start when all of them have succeeded."""
+    manifest = pod("with-init", "true")
+    manifest["spec"]["initContainers"] = [
+        {"name": "one", "image": "shell:1", "args": ["echo one"]},
+        {"name": "two", "image": "shell:1", "args": ["exit 5"]},
+    ]
+    apply(cluster, manifest)
+    found = finished(cluster, "with-init")["status"]
+    codes = [status["state"]["terminated"]["exitCode"] for status in found["initContainerStatuses"]]
+    assert (found["phase"], codes) == ("Failed", [0, 5])
+    assert "waiting" in found["containerStatuses"][0]["state"]
+
+
+def test_a_failed_container_is_restarted_if_the_pod_wants_that(cluster: LocalCluster) -> None:
+    """OnFailure: run again, and the count tells."""
+    apply(cluster, pod("again", "test -e here || { touch here; exit 1; }", restartPolicy="OnFailure"))
+    found = finished(cluster, "again")["status"]
+    assert (found["phase"], found["containerStatuses"][0]["restartCount"]) == ("Succeeded", 1)
+
+
+def test_a_deleted_pod_gets_sigterm_and_its_whole_tree_ends(cluster: LocalCluster) -> None:
+    """A polite process ends at once, well before the grace period, and its children with it."""
+    apply(cluster, pod("polite", "sleep 1000 & echo $!; wait"))
+    child = logged_number(cluster, "polite")
+    cluster.kubectl("delete", "pod", "polite", "--timeout=10s")
+    until("the child to end", lambda: not start_time(child))
+
+
+def test_a_stubborn_process_is_killed_after_the_grace_period(cluster: LocalCluster) -> None:
+    """SIGTERM first; SIGKILL when the time is over, and not before."""
+    script = "trap 'echo not yet' TERM; echo $$; while true; do sleep 0.1; done"
+    apply(cluster, pod("stubborn", script, terminationGracePeriodSeconds=2))
+    pid = logged_number(cluster, "stubborn")
+    before = time.monotonic()
+    cluster.kubectl("delete", "pod", "stubborn", "--timeout=20s")
+    assert time.monotonic() - before >= 2
+    assert not start_time(pid)
+
+
+def test_a_process_killed_by_a_signal_tells_which(cluster: LocalCluster) -> None:
+    """128 and the signal's number, as everywhere."""
+    apply(cluster, pod("suicide", "kill -KILL $$"))
+    ended = main_state(finished(cluster, "suicide"))["terminated"]
+    assert (ended["exitCode"], ended["signal"], ended["reason"]) == (137, 9, "Error")
+
+
+def test_a_pod_past_its_deadline_fails(cluster: LocalCluster) -> None:
+    """ActiveDeadlineSeconds of the pod itself."""
+    apply(cluster, pod("too-long", "sleep 1000", activeDeadlineSeconds=1))
+    status = finished(cluster, "too-long")["status"]
+    assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
+    assert main_state({"status": status})["terminated"]["exitCode"] == 143
+
+
+def test_logs_can_be_tailed_and_followed(cluster: LocalCluster) -> None:
+    """`kubectl logs`, with --tail, and with -f until the container ends."""
+    apply(cluster, pod("talks", "echo one; echo two; until test -e stop; do sleep 0.05; done; echo three"))
+    until("the first lines", lambda: cluster.kubectl("logs", "talks", check=False) == "one\ntwo\n")
+    assert cluster.kubectl("logs", "talks", "--tail=1") == "two\n"
+    with subprocess.Popen(
+        cluster.kubectl_command(["logs", "-f", "talks"]), stdout=subprocess.PIPE, text=True
+    ) as follow:
+        assert follow.stdout is not None
+        assert [follow.stdout.readline(), follow.stdout.readline()] == ["one\n", "two\n"]
+        (home_of(cluster, "talks") / "stop").touch()
+        assert follow.stdout.read() == "three\n"
+
+
+def test_nothing_of_the_callers_environment_reaches_a_pod(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what the cluster was started with nor what is set now."""
+    monkeypatch.setenv("LEAK", "now")
+    apply(cluster, pod("clean", "env"))
+    finished(cluster, "clean")
+    names = {line.partition("=")[0] for line in cluster.kubectl("logs", "clean").splitlines()}
+    expected = {
+        "PATH",
+        "HOME",
+        "TMPDIR",
+        "HOSTNAME",
+        "FROM_IMAGE",
+        "CARILLON_TERMINATION_LOG",
+        "PWD",
+        "_",
+        "SHLVL",
+        "OLDPWD",
+    }
+    assert {name for name in names - expected if not name.startswith("KUBERNETES_SERVICE_")} == set()
+
+
+def test_only_the_api_server_may_read_logs_from_the_node(cluster: LocalCluster) -> None:
+    """Without its client certificate there is no connection."""
+    port = get(cluster, "node", "local")["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    address = ("127.0.0.1", port)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(address)) as connection:
+        connection.send(b"GET /containerLogs/default/any/main HTTP/1.0\r\n\r\n")
+        with pytest.raises(ssl.SSLError, match=r"(?i)certificate[ _]required"):
+            connection.recv(100)
+
+
+def test_the_node_runs_as_this_user(cluster: LocalCluster) -> None:
+    """No root is needed, and none is used."""
+    pid = next(part.pid for part in cluster.status().parts if part.name == "node")
+    assert pid is not None
+    assert os.stat(f"/proc/{pid}").st_uid == os.getuid()
+
+
+def logged_number(cluster: LocalCluster, name: str) -> int:
+    """Return the number that a pod prints first."""
+    until(f"pod {name} to print", lambda: cluster.kubectl("logs", name, check=False).strip().isdigit())
+    return int(cluster.kubectl("logs", name))
+
+
+def home_of(cluster: LocalCluster, name: str) -> Path:
+    """Return the folder that a pod's container runs in."""
+    uid = get(cluster, "pod", name)["metadata"]["uid"]
+    return cluster.log("node").parents[1] / "node" / "pods" / uid / "main" / "home"

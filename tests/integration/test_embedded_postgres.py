@@ -1,0 +1,248 @@
+"""The embedded Postgres, driven as people drive it: by its command, from one process after another."""
+
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil  # type: ignore[import-untyped]  # published without types
+import psycopg
+import pytest
+
+from support.programs import run_embedded_postgres
+
+
+@pytest.fixture
+def data_dir(passable_dir: Callable[[], Path]) -> Iterator[Path]:
+    """Give a directory for a server, and stop what was started there."""
+    path = passable_dir() / "postgres"
+    yield path
+    run_embedded_postgres("stop", path)
+    assert servers(path) == []
+
+
+def start(data_dir: Path, *options: str) -> str:
+    """Start and return the URL."""
+    done = run_embedded_postgres("start", data_dir, "--fast", *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def status(data_dir: Path) -> tuple[str, int]:
+    """Return what ``status`` prints, and its exit code."""
+    done = run_embedded_postgres("status", data_dir)
+    return done.stdout.strip(), done.returncode
+
+
+def error(data_dir: Path, *options: str) -> str:
+    """Start in vain and return the sentence that says why."""
+    done = run_embedded_postgres("start", data_dir, "--fast", *options)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def pid_file(data_dir: Path) -> Path:
+    """Return the path of Postgres' pid file."""
+    return data_dir / "pgdata" / "postmaster.pid"
+
+
+def postmaster(data_dir: Path) -> int:
+    """Return the server's process id."""
+    return int(pid_file(data_dir).read_text().splitlines()[0])
+
+
+def servers(data_dir: Path) -> list[int]:
+    """Return the ids of all processes that work in the directory; one that only waits to be reaped does not."""
+    return [
+        p.pid
+        for p in psutil.process_iter(["name", "cwd", "status"])
+        if p.info["cwd"] == str(data_dir / "pgdata") and p.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+def note(url: str, text: str) -> list[str]:
+    """Write a line and return all that are there."""
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (text text)")
+        connection.execute("INSERT INTO notes VALUES (%s)", [text])
+        return [row[0] for row in connection.execute("SELECT text FROM notes ORDER BY 1")]
+
+
+def test_start_twice_is_start_once(data_dir: Path) -> None:
+    """The second finds the first's server, and the URL works."""
+    url = start(data_dir)
+    first = postmaster(data_dir)
+    assert start(data_dir) == url
+    assert postmaster(data_dir) == first
+    assert status(data_dir) == ("running", 0)
+    assert run_embedded_postgres("url", data_dir).stdout.strip() == url
+    assert note(url, "hello") == ["hello"]
+
+
+def test_two_that_start_at_once_start_one(data_dir: Path) -> None:
+    """Even the very first time, when the data directory has yet to be made."""
+    with ThreadPoolExecutor(3) as pool:
+        urls = set(pool.map(start, [data_dir] * 3))
+    assert len(urls) == 1
+
+
+def test_stop_leaves_nothing_and_start_brings_all_back(data_dir: Path) -> None:
+    """No process, no pid file, no listener; afterwards the data, the port and the password are what they were."""
+    url = start(data_dir)
+    note(url, "before")
+    assert run_embedded_postgres("stop", data_dir).returncode == 0
+    assert servers(data_dir) == []
+    assert not pid_file(data_dir).exists()
+    assert status(data_dir) == ("stopped", 3)
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        psycopg.connect(url)
+    assert start(data_dir) == url
+    assert note(url, "later") == ["before", "later"]
+
+
+def test_stop_cuts_connections_and_is_idempotent(data_dir: Path) -> None:
+    """A client that stays does not keep it from stopping; a second stop, or one of nothing, is fine."""
+    with psycopg.connect(start(data_dir)) as client:
+        assert run_embedded_postgres("stop", data_dir).returncode == 0
+        with pytest.raises(psycopg.OperationalError):
+            client.execute("SELECT 1")
+    assert run_embedded_postgres("stop", data_dir).returncode == 0
+    assert run_embedded_postgres("stop", data_dir.with_name("nothing")).returncode == 0
+    assert not data_dir.with_name("nothing").exists()
+
+
+def test_a_killed_server_starts_again(data_dir: Path) -> None:
+    """With all that was committed, while a child of the old one may still be at work."""
+    url = start(data_dir)
+    note(url, "before")
+    with psycopg.connect(url):
+        os.kill(postmaster(data_dir), signal.SIGKILL)
+        assert start(data_dir) == url
+    assert note(url, "later") == ["before", "later"]
+    assert len([p for p in servers(data_dir) if psutil.Process(p).cmdline()[1:2] == ["-D"]]) == 1
+
+
+def test_stop_after_a_kill_leaves_nothing(data_dir: Path) -> None:
+    """Neither the children nor the pid file."""
+    start(data_dir)
+    os.kill(postmaster(data_dir), signal.SIGKILL)
+    assert run_embedded_postgres("stop", data_dir).returncode == 0
+    assert servers(data_dir) == []
+    assert not pid_file(data_dir).exists()
+
+
+@pytest.mark.parametrize("stranger", ["a live process", "nobody", "rubbish", "nothing"])
+def test_a_stale_pid_file_is_mended(data_dir: Path, stranger: str) -> None:
+    """Also when the id belongs to somebody else by now, who must not be harmed or waited for."""
+    url = start(data_dir)
+    lines = pid_file(data_dir).read_text().splitlines()
+    owner = pid_file(data_dir).stat()
+    run_embedded_postgres("stop", data_dir)
+    pids = {"a live process": str(os.getpid()), "nobody": "99999999"}
+    stale = "\n".join([pids[stranger], *lines[1:], ""]) if stranger in pids else {"rubbish": "?\n"}.get(stranger, "")
+    pid_file(data_dir).write_text(stale)
+    os.chown(pid_file(data_dir), owner.st_uid, owner.st_gid)
+    assert status(data_dir) == ("stopped", 3)
+    assert start(data_dir) == url
+    assert note(url, "hello") == ["hello"]
+
+
+def test_a_busy_port(data_dir: Path) -> None:
+    """The kept one gives way to another; the one that was asked for is refused in a sentence."""
+    port = urlsplit(start(data_dir)).port
+    assert port is not None
+    run_embedded_postgres("stop", data_dir)
+    with socket.create_server(("127.0.0.1", port)):
+        assert f"port {port} of 127.0.0.1 is in use" in error(data_dir, "--port", str(port))
+        other = start(data_dir)
+    assert urlsplit(other).port != port
+    assert note(other, "hello") == ["hello"]
+
+
+def test_a_port_of_ones_choice(data_dir: Path) -> None:
+    """It is taken, and kept afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    assert urlsplit(start(data_dir, "--port", str(port))).port == port
+    run_embedded_postgres("stop", data_dir)
+    assert urlsplit(start(data_dir)).port == port
+
+
+def test_the_password_is_kept_from_others(data_dir: Path) -> None:
+    """Mode 0600, on no command line; and without it nobody comes in, least of all as superuser."""
+    url = start(data_dir)
+    password = urlsplit(url).password
+    assert password
+    assert len(password) >= 32
+    secret = data_dir / "password"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert stat.S_IMODE((data_dir / "pgdata").stat().st_mode) == 0o700
+    assert not any(password in " ".join(psutil.Process(p).cmdline()) for p in servers(data_dir))
+    for intruder in (url.replace(password, "guess"), url.replace("//carillon:", "//postgres:")):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(intruder)
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT rolsuper, rolpassword FROM pg_roles WHERE rolname = current_user").fetchone()
+        assert row is not None
+        assert row[0] is False
+
+
+@pytest.mark.parametrize(
+    ("fast", "want"), [pytest.param((), "on", id="durable"), pytest.param(("--fast",), "off", id="fast")]
+)
+def test_durable_unless_told_otherwise(data_dir: Path, fast: tuple[str, ...], want: str) -> None:
+    """Each start says anew which it is."""
+    start(data_dir)
+    run_embedded_postgres("stop", data_dir)
+    with psycopg.connect(run_embedded_postgres("start", data_dir, *fast).stdout.strip()) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            assert connection.execute(f"SHOW {setting}".encode()).fetchone() == (want,)
+
+
+def test_data_of_another_version(data_dir: Path) -> None:
+    """It is refused with both versions named, and not touched."""
+    start(data_dir)
+    run_embedded_postgres("stop", data_dir)
+    version = data_dir / "pgdata" / "PG_VERSION"
+    version.write_text("16\n")
+    assert "was made by PostgreSQL 16 and this is 18" in error(data_dir)
+    assert version.read_text() == "16\n"
+
+
+def test_a_directory_of_something_else(data_dir: Path) -> None:
+    """It is refused, not overwritten."""
+    (data_dir / "pgdata").mkdir(parents=True)
+    (data_dir / "pgdata" / "thesis.txt").write_text("years of work")
+    assert "is not a Postgres data directory" in error(data_dir)
+    assert (data_dir / "pgdata" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_lost_password(data_dir: Path) -> None:
+    """The server is of no use without it, which is said."""
+    start(data_dir)
+    (data_dir / "password").unlink()
+    assert "password is missing" in error(data_dir)
+
+
+def test_a_setup_that_was_cut_short_is_done_again(data_dir: Path) -> None:
+    """What it left beside the final place is thrown away."""
+    (data_dir / "pgdata.new").mkdir(parents=True)
+    data_dir.chmod(0o711)
+    (data_dir / "pgdata.new" / "PG_VERSION").write_text("18\n")
+    assert note(start(data_dir), "hello") == ["hello"]
+    assert not (data_dir / "pgdata.new").exists()
+
+
+def test_the_url_of_a_stopped_server(data_dir: Path) -> None:
+    """There is none."""
+    done = run_embedded_postgres("url", data_dir)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not running: start it first" in done.stderr

@@ -1,0 +1,81 @@
+"""The facade over the memory adapters, and a client that speaks to it without a socket."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from carillon_api.app import create_app
+from carillon_api.settings import Settings
+from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.tasks import MemoryTaskStore
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TASKS = "/api/v1/namespaces/team-a/tasks"
+EVERY_MINUTE: dict[str, Any] = {"schedule": "* * * * *", "task": {"sleep": {"durationSeconds": 1}}}
+DEFAULTS: dict[str, Any] = {"suspend": False, "concurrencyPolicy": "Forbid", "timeoutSeconds": 3600}
+"""What the CRD fills into a stored spec."""
+MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in answers, and no password
+
+
+@dataclass
+class Clock:
+    """A clock that stands."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        """Return its time."""
+        return self.now
+
+
+@dataclass
+class Facade:
+    """An app, what it works with, and a client."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    tasks: MemoryTaskStore
+    history: MemoryHistory
+    clock: Clock = field(default_factory=Clock)
+
+    async def create(
+        self, name: str = "nightly", spec: Mapping[str, Any] = EVERY_MINUTE, **body: Any
+    ) -> httpx.Response:
+        """Create a task in ``team-a``, which must succeed."""
+        response = await self.client.post(TASKS, json={"name": name, "spec": spec, **body})
+        assert response.status_code == 201, response.text
+        return response
+
+
+@asynccontextmanager
+async def facade() -> AsyncIterator[Facade]:
+    """Yield a facade over empty stores; an error that escapes the app fails the test."""
+    clock = Clock()
+    tasks = MemoryTaskStore(clock=clock)
+    history = MemoryHistory()
+    settings = Settings(database_url=f"postgresql://carillon:{SECRET}@db/carillon", default_namespace="team-a")
+    app = create_app(tasks, history, clock, settings)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://facade") as client:
+        yield Facade(app, client, tasks, history, clock)
+
+
+def fields_of(response: httpx.Response) -> list[str]:
+    """Return the fields that a problem names, having checked that the answer is a problem of RFC 9457."""
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert problem["type"].startswith("urn:carillon:problem:")
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["instance"].startswith("/")
+    assert problem["requestId"] == response.headers["x-request-id"]
+    assert SECRET not in response.text
+    assert "Traceback" not in response.text
+    return [e["field"] for e in problem["errors"]]

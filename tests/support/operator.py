@@ -1,0 +1,92 @@
+"""The operator over the memory adapters, turn by turn, on a clock that the test sets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from carillon_core.adapters.memory.cluster import MemoryCluster
+from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.domain.manifest import RunnerTemplate
+from carillon_core.ports import JobEvent
+from carillon_operator.application import Application
+from carillon_operator.settings import Settings
+from support.builders import CREATED, at
+
+if TYPE_CHECKING:
+    from carillon_operator.observed_store import ObservedStore
+    from carillon_operator.work_queue import WorkQueue
+
+KEY = ("default", "backup")
+SETTINGS = Settings(database_url="memory", runner_database_url="postgresql://runner", runner=RunnerTemplate("runner:1"))
+
+
+class Operator:
+    """An operator whose turns the test takes."""
+
+    def __init__(self) -> None:
+        self.now = CREATED
+        self.cluster = MemoryCluster(clock=lambda: self.now)
+        self.history = MemoryHistory()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything that is not in the cluster or the history, as a new process has."""
+        self.app = Application(SETTINGS, self.cluster, self.history, _observe_nothing, lambda: self.now)
+
+    async def create_task(self, **spec: Any) -> None:
+        body = {"metadata": {"name": KEY[1]}, "spec": {"task": {"counter": {}}, **spec}}
+        await self.cluster.tasks.create(KEY[0], body)
+
+    async def turn(self, when: str | datetime) -> None:
+        """Set the clock, see the cluster as it is, reconcile, and let every write be made."""
+        self.now = at(when) if isinstance(when, str) else when
+        await self.see()
+        await self.app.reconciler.reconcile(KEY)
+        await self.write()
+
+    async def see(self) -> None:
+        """Take in the tasks, Jobs and pods as a fresh list shows them."""
+        for raw in await self.cluster.tasks.list(None):
+            self.app.store.put_task(raw)
+        self._take(JobEvent("LISTING", "Job", {}))
+        for job in list(self.cluster.jobs.values()):
+            self._take(JobEvent("ADDED", "Job", job))
+        for pod in list(self.cluster.pods.values()):
+            self._take(JobEvent("ADDED", "Pod", pod))
+        self._take(JobEvent("SYNCED", "Job", {}))
+
+    def _take(self, event: JobEvent) -> None:
+        for change in self.app.store.changes(event):
+            self.app.closer.job_changed(change)
+
+    async def write(self) -> None:
+        """Run the outbox until it is empty."""
+        async with running(self.app.outbox.run()):
+            await asyncio.wait_for(self.app.outbox.drained(), 5)
+
+    def job_names(self) -> list[str]:
+        return [job["metadata"]["name"] for job in self.cluster.created]
+
+    def rows(self) -> list[tuple[str, str, str | None]]:
+        """Return slot, status and reason of every row, oldest first."""
+        rows = sorted(self.history.rows.values(), key=lambda r: r.slot)
+        return [(f"{r.slot:%H:%M:%S}", r.status.value, r.reason) for r in rows]
+
+
+@asynccontextmanager
+async def running(work: Any) -> AsyncIterator[None]:
+    """Run something in the background for as long as the block lasts."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _observe_nothing(_store: ObservedStore, _queue: WorkQueue, stop: asyncio.Event) -> None:
+    await stop.wait()

@@ -1,0 +1,17 @@
+"""Our own programs, run by tests as people run them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+EMBEDDED_POSTGRES = Path(__file__).parents[2] / "tools" / "embedded_postgres.py"
+
+
+def run_embedded_postgres(command: str, data_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run ``tools/embedded_postgres.py`` and return what came of it."""
+    return subprocess.run(
+        [sys.executable, str(EMBEDDED_POSTGRES), command, "--data", str(data_dir), *options],
+        check=False,
+        capture_output=True,
+        text=True,
+    )

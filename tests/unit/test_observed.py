@@ -1,0 +1,108 @@
+"""How a Job and its pod are read: the first sure sign ends an execution."""
+
+from typing import Any
+
+import pytest
+
+from carillon_core.domain.observed import ObservedTask, observed_job, pod_end
+from carillon_core.resources import RunResult
+from support.builders import TASK_UID, make_task
+
+
+def raw_job(*conditions: dict[str, str], **meta: Any) -> dict[str, Any]:
+    """Return a Job as the API server shows it."""
+    return {
+        "metadata": {
+            "name": "backup-1767225630",
+            "namespace": "default",
+            "uid": "j1",
+            "labels": {"carillon.dev/task-uid": TASK_UID, "carillon.dev/task": "backup"},
+            "annotations": {"carillon.dev/slot": "2026-01-01T00:00:30Z", "carillon.dev/execution-id": "e"},
+            **meta,
+        },
+        "status": {"conditions": [{"status": "True", **c} for c in conditions]},
+    }
+
+
+def raw_pod(phase: str, **terminated: Any) -> dict[str, Any]:
+    """Return a pod as the API server shows it."""
+    state = {"terminated": {"finishedAt": "2026-01-01T00:00:35Z", **terminated}} if terminated else {"running": {}}
+    return {"status": {"phase": phase, "containerStatuses": [{"state": state}]}}
+
+
+ENDS: dict[str, tuple[list[dict[str, str]], dict[str, Any] | None, RunResult, str]] = {
+    "no sign": ([], None, RunResult.RUNNING, ""),
+    "a pod that runs": ([], raw_pod("Running"), RunResult.RUNNING, ""),
+    "a pod that succeeded, before the Job says so": ([], raw_pod("Succeeded", exitCode=0), RunResult.SUCCEEDED, ""),
+    "SuccessCriteriaMet": ([{"type": "SuccessCriteriaMet"}], None, RunResult.SUCCEEDED, ""),
+    "Complete": ([{"type": "Complete"}], None, RunResult.SUCCEEDED, ""),
+    "a condition that is False is no sign": ([{"type": "Complete", "status": "False"}], None, RunResult.RUNNING, ""),
+    "the runner says failed": ([], raw_pod("Failed", exitCode=1, message="boom"), RunResult.FAILED, "boom"),
+    "the runner says timed out": ([], raw_pod("Failed", exitCode=5, message="late"), RunResult.TIMED_OUT, "late"),
+    "the runner says cancelled": ([], raw_pod("Failed", exitCode=6), RunResult.CANCELLED, ""),
+    "a pod killed for memory": ([], raw_pod("Failed", exitCode=137, reason="OOMKilled"), RunResult.FAILED, ""),
+    "FailureTarget": ([{"type": "FailureTarget", "message": "m"}], None, RunResult.FAILED, "m"),
+    "the Job's deadline": ([{"type": "Failed", "reason": "DeadlineExceeded"}], None, RunResult.TIMED_OUT, ""),
+    "the Job's deadline and the pod it killed": (
+        [{"type": "Failed", "reason": "DeadlineExceeded"}],
+        raw_pod("Failed", exitCode=137, message="k"),
+        RunResult.TIMED_OUT,
+        "k",
+    ),
+    "an evicted pod without containers": (
+        [],
+        {"status": {"phase": "Failed", "reason": "Evicted", "message": "low on disk"}},
+        RunResult.FAILED,
+        "low on disk",
+    ),
+}
+
+
+@pytest.mark.parametrize(("conditions", "pod", "want", "want_message"), ENDS.values(), ids=ENDS.keys())
+def test_the_end_of_an_execution(
+    conditions: list[dict[str, str]], pod: dict[str, Any] | None, want: RunResult, want_message: str
+) -> None:
+    """Each sign is read as what it says; without one the Job is active."""
+    job = observed_job(raw_job(*conditions), pod_end(pod) if pod else None)
+    assert job is not None
+    assert job.result is want
+    assert job.active is (want is RunResult.RUNNING)
+    assert job.message == want_message
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"labels": {}}, {"annotations": None}, {"annotations": {"carillon.dev/slot": "yesterday"}}],
+    ids=["no label", "no annotations", "a slot that is no time"],
+)
+def test_a_job_that_is_none_of_ours(meta: dict[str, Any]) -> None:
+    """It is left alone, whatever it looks like."""
+    assert observed_job(raw_job(**meta)) is None
+
+
+BROKEN: dict[str, Any] = {
+    "no spec": None,
+    "a spec that is a string": "hello",
+    "no task": {"intervalSeconds": 5},
+    "a negative interval": {"intervalSeconds": -1, "task": {"counter": {}}},
+    "an unknown task type": {"intervalSeconds": 5, "task": {"teleport": {}}},
+}
+
+
+@pytest.mark.parametrize("spec", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_object_has_problems_and_no_spec(spec: Any) -> None:
+    """Parsing never fails: what is wrong is kept, to be said."""
+    builder = make_task()
+    builder.raw["spec"] = spec
+    task = ObservedTask.from_object(builder.raw)
+    assert task.spec is None
+    assert task.problems
+
+
+def test_unknown_fields_and_a_broken_status_are_passed_over() -> None:
+    """An object that another release wrote is read as far as it is understood."""
+    builder = make_task().every(5).with_spec(somethingNew=1)
+    builder.raw["status"] = {"active": "many"}
+    task = ObservedTask.from_object(builder.raw)
+    assert task.spec is not None
+    assert task.status.active == 0

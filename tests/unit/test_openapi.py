@@ -1,0 +1,76 @@
+"""The OpenAPI document: complete, and checked in as it is generated."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carillon_api.app import describing_app
+from carillon_api.openapi import document_text
+
+CHECKED_IN = Path(__file__).parents[2] / "api" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The document."""
+    return describing_app().openapi()
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operations by method and path."""
+    return {f"{m.upper()} {p}": o for p, methods in document["paths"].items() for m, o in methods.items()}
+
+
+def test_the_checked_in_document_is_the_generated_one() -> None:
+    """Byte for byte; ``python -m carillon_api.openapi --output api/openapi.json`` mends it."""
+    assert CHECKED_IN.read_text(encoding="utf-8") == document_text()
+
+
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    """A summary, a name of its own, and a model for its answer."""
+    names = set()
+    for where, operation in operations(document).items():
+        assert operation["summary"], where
+        names.add(operation["operationId"])
+        success = next(r for status, r in operation["responses"].items() if status.startswith("2"))
+        if operation["operationId"] == "deleteTask":
+            assert "content" not in success
+        else:
+            assert "$ref" in success["content"]["application/json"]["schema"], where
+    assert len(names) == len(operations(document))
+
+
+def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    """Whatever the status, it is the one model, in the one media type."""
+    for where, operation in operations(document).items():
+        errors = {s: r for s, r in operation["responses"].items() if s.startswith(("4", "5"))}
+        for status, response in errors.items():
+            assert list(response["content"]) == ["application/problem+json"], f"{where} {status}"
+        if where.partition(" ")[2].startswith("/api/"):
+            assert {"422", "500", "503"} <= errors.keys(), where
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    """Swagger UI shows nothing for a schema that is not there."""
+    schemas = document["components"]["schemas"]
+    found: set[str] = set()
+    left: list[Any] = [document]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("$ref"), str):
+                found.add(item["$ref"].removeprefix("#/components/schemas/"))
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+    assert found <= schemas.keys()
+    assert schemas.keys() - found == set()
+
+
+def test_the_spec_in_rest_is_the_custom_resources(document: dict[str, Any]) -> None:
+    """One vocabulary: bodies and answers refer to the kind's own spec."""
+    schemas = document["components"]["schemas"]
+    for model in ("TaskCreate", "TaskReplace", "TaskView"):
+        assert schemas[model]["properties"]["spec"]["$ref"] == "#/components/schemas/ScheduledTaskSpec"
+    assert "intervalSeconds" in schemas["ScheduledTaskSpec"]["properties"]

@@ -1,0 +1,123 @@
+"""The operator as a whole over the memory adapters, in real time: what connects the parts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from carillon_core.adapters.memory.cluster import MemoryCluster
+from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_operator.application import Application
+from carillon_operator.handlers import feed
+from carillon_operator.observed_store import ObservedStore
+from carillon_operator.work_queue import WorkQueue
+from support.operator import SETTINGS
+from support.waiting import eventually
+
+KEY = ("default", "tick")
+
+
+class Running:
+    """An application that runs, and the means to change its world."""
+
+    def __init__(self) -> None:
+        self.cluster = MemoryCluster()
+        self.history = MemoryHistory()
+        self.stop = asyncio.Event()
+        self.app = Application(
+            replace(SETTINGS, workers=2), self.cluster, self.history, self._observe, lambda: datetime.now(UTC)
+        )
+
+    async def _observe(self, store: ObservedStore, queue: WorkQueue, stop: asyncio.Event) -> None:
+        for raw in await self.cluster.tasks.list(None):
+            feed(store, queue, {"type": None, "object": raw})
+        await stop.wait()
+
+    async def create(self, **spec: object) -> None:
+        body = {"metadata": {"name": KEY[1]}, "spec": {"task": {"counter": {}}, **spec}}
+        raw = await self.cluster.tasks.create(KEY[0], body)
+        feed(self.app.store, self.app.queue, {"type": "ADDED", "object": raw})
+
+    async def delete(self) -> None:
+        raw = await self.cluster.tasks.get(*KEY)
+        await self.cluster.tasks.delete(*KEY)
+        feed(self.app.store, self.app.queue, {"type": "DELETED", "object": raw})
+
+
+@asynccontextmanager
+async def running_operator() -> AsyncIterator[Running]:
+    """Run the application for as long as the block lasts, then stop it as a signal would."""
+    running = Running()
+    task = asyncio.ensure_future(running.app.run(running.stop))
+    try:
+        yield running
+    finally:
+        running.stop.set()
+        await asyncio.wait_for(task, 5)
+
+
+async def test_a_task_is_launched_each_second_and_its_status_says_so() -> None:
+    """Observe, decide, launch, write: all of it connected."""
+    async with running_operator() as it:
+        await it.create(intervalSeconds=1)
+        await eventually(lambda: len(it.cluster.jobs) == 1)
+        (name,) = (key[1] for key in it.cluster.jobs)
+        it.cluster.finish_pod(KEY[0], name)
+
+        async def succeeded() -> bool:
+            status = (await it.cluster.tasks.get(*KEY)).get("status") or {}
+            return status.get("lastResult") == "Succeeded"
+
+        await eventually(succeeded)
+        await eventually(lambda: len(it.cluster.jobs) == 2)
+        await eventually(lambda: any(notice.reason == "Launched" for _, notice, _ in it.cluster.events))
+
+
+async def test_a_deleted_task_is_launched_no_more() -> None:
+    """Its due time is dropped with it."""
+    async with running_operator() as it:
+        await it.create(intervalSeconds=1)
+        await eventually(lambda: len(it.cluster.created) == 1)
+        await it.delete()
+        await eventually(lambda: it.app.store.task(KEY) is None)
+        await eventually(lambda: it.app.queue.due_time(KEY) is None)
+
+
+async def test_a_defect_met_by_one_task_stops_no_other() -> None:
+    """Even an object without a creation time is survived."""
+    async with running_operator() as it:
+        hostile = {
+            "metadata": {"name": "x", "namespace": "default", "uid": "u"},
+            "spec": {"intervalSeconds": 1, "task": {"counter": {}}},
+        }
+        feed(it.app.store, it.app.queue, {"type": "ADDED", "object": hostile})
+        await it.create(intervalSeconds=1)
+        await eventually(lambda: len(it.cluster.created) == 1)
+
+
+async def test_a_job_that_disappears_in_a_relist_is_noticed() -> None:
+    """What a list does not name any more is gone."""
+    async with running_operator() as it:
+        await it.create(intervalSeconds=3600, concurrencyPolicy="Forbid")
+        job = {
+            "metadata": {
+                "name": "tick-1",
+                "namespace": KEY[0],
+                "labels": {
+                    "app.kubernetes.io/managed-by": "carillon",
+                    "carillon.dev/task": "tick",
+                    "carillon.dev/task-uid": "11111111-1111-4111-8111-111111111111",
+                },
+                "annotations": {
+                    "carillon.dev/slot": "2026-01-01T00:00:00Z",
+                    "carillon.dev/execution-id": "22222222-2222-4222-8222-222222222222",
+                },
+            }
+        }
+        await it.cluster.create_job(job)
+        await eventually(lambda: it.app.store.job(KEY[0], "tick-1") is not None)
+        it.cluster.jobs.clear()
+        it.cluster.relist()
+        await eventually(lambda: it.app.store.job(KEY[0], "tick-1") is None)
+        await eventually(lambda: len(it.history.rows) == 1)

@@ -1,0 +1,224 @@
+"""The reconciler and the closer over the memory adapters: what is launched, recorded and closed."""
+
+import asyncio
+
+import pytest
+
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import ExecutionRecord, execution_id
+from carillon_core.errors import ForbiddenError, RefusedError, UnavailableError
+from support.builders import at
+from support.operator import KEY, SETTINGS, Operator, running
+from support.waiting import eventually
+
+FIRST = "backup-1767225630"  # 2026-01-01T00:00:30Z
+
+
+@pytest.fixture
+def operator() -> Operator:
+    """An operator that has seen nothing yet."""
+    return Operator()
+
+
+async def test_a_due_slot_is_launched_once(operator: Operator) -> None:
+    """However often it is reconciled."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    await operator.turn("00:00:31")
+    assert operator.job_names() == [FIRST]
+
+
+async def test_the_job_says_whose_it_is_and_what_to_run(operator: Operator) -> None:
+    """Owner, labels, image, the contract's environment; the database only by reference to a Secret."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    (job,) = operator.cluster.created
+    task = (await operator.cluster.tasks.list(None))[0]
+    assert job["metadata"]["ownerReferences"][0]["uid"] == task["metadata"]["uid"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "runner:1"
+    env = {e["name"]: e.get("value") for e in container["env"]}
+    assert env["CARILLON_TASK"] == '{"counter": {}}'
+    assert env["CARILLON_SLOT"] == "2026-01-01T00:00:30Z"
+    assert env["DATABASE_URL"] is None
+    assert operator.cluster.secrets[KEY[0], "carillon-runner"] == {"database-url": SETTINGS.runner_database_url}
+
+
+async def test_a_slot_that_finds_its_predecessor_active_is_recorded_as_skipped(operator: Operator) -> None:
+    """And never launched, not even when the predecessor ends a moment later."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.cluster.start_pod(KEY[0], FIRST)
+    await operator.turn("00:01:00")
+    operator.cluster.finish_pod(KEY[0], FIRST)
+    await operator.turn("00:01:01")
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
+
+
+async def test_a_pod_that_has_ended_makes_room_before_its_job_says_so(operator: Operator) -> None:
+    """A run that fits its interval is not skipped for the lag of the Job's status."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.cluster.finish_pod(KEY[0], FIRST)
+    await operator.turn("00:01:00")
+    assert len(operator.job_names()) == 2
+
+
+async def test_a_lost_answer_does_not_launch_twice(operator: Operator) -> None:
+    """The Job exists and is ours: carry on."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.restart()
+    operator.now = at("00:00:31")
+    for raw in await operator.cluster.tasks.list(None):  # the task as before the launch, and no Job in sight
+        raw["status"] = {}
+        operator.app.store.put_task(raw)
+    await operator.app.reconciler.reconcile(KEY)
+    await operator.write()
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == []
+
+
+async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> None:
+    """The slot is recorded as missed, with the reason."""
+    foreign = {"metadata": {"name": FIRST, "namespace": KEY[0]}, "spec": {}}
+    await operator.cluster.create_job(foreign)
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == [("00:00:30", "missed", "JobNameTaken")]
+
+
+@pytest.mark.parametrize("error", [RefusedError("quota exceeded"), ForbiddenError("no")], ids=["refused", "forbidden"])
+async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(
+    operator: Operator, error: RefusedError | ForbiddenError
+) -> None:
+    """A quota or a webhook says no to one slot, not for ever."""
+    await operator.create_task(intervalSeconds=30)
+    operator.cluster.create_error = error
+    await operator.turn("00:00:30")
+    operator.cluster.create_error = None
+    await operator.turn("00:01:00")
+    assert operator.rows() == [("00:00:30", "missed", "LaunchRefused")]
+    assert len(operator.job_names()) == 1
+
+
+async def test_an_api_server_that_is_away_costs_no_slot(operator: Operator) -> None:
+    """The launch is made when it is back."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:10")
+    operator.cluster.outage = "connection refused"
+    operator.now = at("00:00:30")
+    with pytest.raises(UnavailableError):
+        await operator.app.reconciler.reconcile(KEY)
+    operator.cluster.outage = None
+    await operator.turn("00:00:40")
+    assert operator.job_names() == [FIRST]
+
+
+async def test_a_database_that_is_away_stops_no_launch_and_loses_no_record(operator: Operator) -> None:
+    """Schedules fire; what happened is recorded when it is back."""
+    await operator.create_task(intervalSeconds=30)
+    operator.history.outage = "connection refused"
+    for when in ("00:00:30", "00:01:00"):
+        operator.now = at(when)
+        await operator.see()
+        await operator.app.reconciler.reconcile(KEY)
+    async with running(operator.app.outbox.run()):
+        operator.history.outage = None
+        await asyncio.wait_for(operator.app.outbox.drained(), 5)
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
+
+
+async def test_a_pod_that_never_recorded_gets_a_row(operator: Operator) -> None:
+    """Image missing, evicted, killed before the claim: the row is written with what the cluster says."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.cluster.finish_pod(KEY[0], FIRST, exit_code=137, message="killed")
+    await operator.turn("00:00:35")
+    assert operator.rows() == [("00:00:30", "failed", "Error")]
+
+
+async def running_row(operator: Operator) -> ExecutionRecord:
+    """Record what a runner does when it claims its execution."""
+    raw = (await operator.cluster.tasks.list(None))[0]
+    slot = at("00:00:30")
+    row = ExecutionRecord(
+        id=execution_id(raw["metadata"]["uid"], slot, Cause.SCHEDULE),
+        task_uid=raw["metadata"]["uid"],
+        namespace=KEY[0],
+        task=KEY[1],
+        task_type="counter",
+        slot=slot,
+        cause=Cause.SCHEDULE,
+        status=ExecutionStatus.RUNNING,
+        job_name=FIRST,
+        started_at=slot,
+    )
+    await operator.history.record([row])
+    return row
+
+
+async def test_a_job_deleted_while_it_runs_closes_its_row(operator: Operator) -> None:
+    """No ghost that runs for ever."""
+    await operator.create_task(intervalSeconds=3600)
+    await operator.turn("00:00:00")
+    operator.now = at("01:00")
+    await operator.turn("01:00")
+    name = operator.job_names()[0]
+    operator.cluster.delete_job(KEY[0], name)
+    await operator.turn("01:00:05")
+    assert operator.rows() == [("01:00:00", "failed", "JobDeleted")]
+
+
+async def test_the_sweep_closes_what_no_job_stands_behind(operator: Operator) -> None:
+    """The Job was deleted while no operator watched."""
+    await operator.create_task(intervalSeconds=3600)
+    await running_row(operator)
+    await operator.turn("00:02:00")
+    await operator.app.closer.sweep()
+    await operator.write()
+    assert operator.rows() == [("00:00:30", "failed", "JobDeleted")]
+
+
+async def test_the_sweep_leaves_a_row_whose_job_is_there(operator: Operator) -> None:
+    """An execution that goes on stays open."""
+    await operator.create_task(intervalSeconds=30, concurrencyPolicy="Forbid")
+    await operator.turn("00:00:30")
+    await running_row(operator)
+    operator.now = at("00:10:00")
+    await operator.app.closer.sweep()
+    await operator.write()
+    assert operator.rows()[0] == ("00:00:30", "running", None)
+
+
+async def test_a_restart_runs_the_latest_missed_slot_once(operator: Operator) -> None:
+    """Down from 00:00:31 to 00:02:40: of 00:01:00 to 00:02:30 the latest runs, the others are recorded."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.cluster.finish_pod(KEY[0], FIRST)
+    operator.restart()
+    await operator.turn("00:02:40")
+    assert operator.job_names() == [FIRST, "backup-1767225750"]
+    assert operator.rows() == [("00:02:00", "missed", "SupersededByLaterSlot")]
+
+
+async def test_the_status_reaches_the_object(operator: Operator) -> None:
+    """What kubectl shows: schedule, last and next run, readiness, the active count."""
+    await operator.create_task(intervalSeconds=30)
+    operator.now = at("00:00:30")
+    await operator.see()
+
+    async def has_status() -> bool:
+        return bool((await operator.cluster.tasks.get(*KEY)).get("status"))
+
+    async with running(operator.app._statuses.run(1)):  # noqa: SLF001  # the writer alone, without the rest
+        await operator.app.reconciler.reconcile(KEY)
+        await eventually(has_status)
+    status = (await operator.cluster.tasks.get(*KEY))["status"]
+    assert status["schedule"] == "every 30s"
+    assert status["lastScheduleTime"] == "2026-01-01T00:00:30Z"
+    assert status["nextScheduleTime"] == "2026-01-01T00:01:00Z"
+    assert status["conditions"][0]["type"] == "Ready"

@@ -1,0 +1,66 @@
+"""What the runner imports, task type by task type: each start of a pod pays for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+OWN = {
+    "carillon_core",
+    "carillon_core.contract",
+    "carillon_core.errors",
+    "carillon_core.logs",
+    "carillon_runner",
+    "carillon_runner.__main__",
+    "carillon_runner.environment",
+    "carillon_runner.interrupts",
+    "carillon_runner.outcome",
+    "carillon_runner.record",
+    "carillon_runner.run",
+    "carillon_runner.tasks",
+}
+UUID = {"_uuid", "platform", "uuid"}
+# before the signals' handlers are there, a second of imports is a second in which a signal is lost
+BEFORE_HANDLERS = {
+    *("carillon_core", "carillon_core.contract"),
+    *("carillon_runner", "carillon_runner.__main__", "carillon_runner.interrupts"),
+    *("contextlib", "math", "signal", "typing"),
+}
+ENUM_AND_RE = {"collections", "collections.abc", "copyreg", "enum", "functools", "itertools", "keyword", "operator"}
+REST = {"_collections", "_functools", "_operator", "_sre", "_typing", "reprlib", "types", "warnings"}
+
+
+def imported_by(code: str, *, beyond: str) -> set[str]:
+    """Return the modules that ``code`` imports in a fresh interpreter beyond those that ``beyond`` does."""
+    program = f"import sys\n{beyond}\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("task_type", "want"),
+    [
+        ("sum", {"carillon_runner.tasks.addition"}),
+        ("sleep", {"carillon_runner.tasks.sleep"}),
+        ("counter", {"carillon_runner.tasks.counter"}),
+        ("http", {"carillon_runner.tasks.http_request", "http", "http.client"}),
+    ],
+)
+def test_a_task_imports_psycopg_and_its_own_module_alone(task_type: str, want: set[str]) -> None:
+    """Whoever adds an import sees here what it brings along, and decides whether it is worth it."""
+    code = (
+        "import carillon_runner.__main__, carillon_runner.environment, carillon_runner.run\n"
+        f"from carillon_runner.tasks import task_function\ntask_function({task_type!r})"
+    )
+    assert imported_by(code, beyond="import psycopg") == OWN | UUID | want
+
+
+def test_the_handlers_are_installed_before_anything_large_is_imported() -> None:
+    """As process 1 of a container, a signal that comes before its handler is lost."""
+    modules = imported_by("import carillon_runner.__main__", beyond="pass")
+    assert {name for name in modules if name.split(".")[0] not in ENUM_AND_RE | REST | {"re"}} <= BEFORE_HANDLERS
+
+
+def test_the_package_imports_nothing() -> None:
+    """``import carillon_runner`` costs nothing: no side effect, no dependency."""
+    assert imported_by("import carillon_runner", beyond="pass") == {"carillon_runner"}

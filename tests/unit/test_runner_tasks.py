@@ -1,0 +1,169 @@
+"""The tasks that need nothing outside, the table of them, and the signals that end them."""
+
+import math
+import os
+import signal
+import socket
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from carillon_core.contract import ExecutionStatus
+from carillon_core.resources.tasks import TASK_TYPES
+from carillon_runner.environment import Environment
+from carillon_runner.interrupts import Interrupts, Stopped
+from carillon_runner.outcome import Execution, TaskFailedError
+from carillon_runner.tasks import TASK_MODULES, addition, counter, sleep, task_function
+
+UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
+
+
+def make_execution(task_type: str, **spec: Any) -> Execution:
+    """Return an execution whose counter is always at 7."""
+    environment = Environment(
+        database_url="postgresql://",
+        execution_id=UID,
+        task_uid=UID,
+        namespace="shop",
+        task="report",
+        task_type=task_type,
+        spec=spec,
+        slot=datetime(2026, 1, 1, tzinfo=UTC),
+        cause="schedule",
+        timeout_seconds=60,
+        job_name="report-1",
+        pod_name="report-1-x",
+        termination_log=None,
+    )
+    return Execution(environment, time.monotonic() + 60, lambda _name: 7)
+
+
+@pytest.fixture
+def interrupts() -> Any:
+    """Give interrupts that are installed, and put the handlers back."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    made = Interrupts()
+    made.install()
+    yield made
+    made.disarm()
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_every_task_type_of_the_resource_has_its_function() -> None:
+    """What a ScheduledTask may ask for, the runner can run."""
+    assert set(TASK_MODULES) == set(TASK_TYPES)
+    assert all(callable(task_function(task_type)) for task_type in TASK_TYPES)
+
+
+def test_an_unknown_task_type_is_refused_by_name() -> None:
+    """The reason is a word of its own, so that the row explains itself."""
+    with pytest.raises(TaskFailedError, match="no task type 'container'") as caught:
+        task_function("container")
+    assert caught.value.reason == "UnknownTaskType"
+
+
+@pytest.mark.parametrize(("a", "b", "want"), [(1, 2, 3), (0.5, 0.25, 0.75), (1, 0.5, 1.5), (2**80, 1, 2**80 + 1)])
+def test_sum_keeps_whole_numbers_whole(a: float, b: float, want: float) -> None:
+    """However large they are."""
+    result = addition.run(make_execution("sum", a=a, b=b))
+    assert result == {"sum": want}
+    assert type(result["sum"]) is type(want)
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.7e308, 1.7e308), (10**400, 0.5)])
+def test_a_sum_beyond_the_floats_fails(a: float, b: float) -> None:
+    """JSON has no infinity."""
+    with pytest.raises(TaskFailedError) as caught:
+        addition.run(make_execution("sum", a=a, b=b))
+    assert caught.value.reason == "Overflow"
+
+
+def test_counter_is_named_after_its_task_unless_it_has_a_name() -> None:
+    """The result says which counter it was."""
+    assert counter.run(make_execution("counter")) == {"counter": "report", "value": 7}
+    assert counter.run(make_execution("counter", name="visits")) == {"counter": "visits", "value": 7}
+
+
+def test_sleep_measures_what_it_slept() -> None:
+    """In seconds, to the millisecond."""
+    slept = sleep.run(make_execution("sleep", durationSeconds=0.05))["sleptSeconds"]
+    assert 0.05 <= slept < 5
+    assert slept == round(slept, 3)
+
+
+def test_a_time_out_ends_a_sleep_that_still_says_how_long_it_was(interrupts: Interrupts) -> None:
+    """The time slept goes with the exception."""
+    with pytest.raises(Stopped) as caught:
+        interrupts.call(lambda: sleep.run(make_execution("sleep", durationSeconds=60)), 0.05)
+    assert caught.value.status is ExecutionStatus.TIMED_OUT
+    assert caught.value.result is not None
+    assert caught.value.result["sleptSeconds"] >= 0.05
+
+
+def test_a_time_out_ends_a_read_that_nobody_answers(interrupts: Interrupts) -> None:
+    """A socket that blocks for ever is no way to outlive the time-out."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(Stopped):
+        interrupts.call(lambda: ours.recv(1), 0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels(interrupts: Interrupts, number: signal.Signals) -> None:
+    """Kubernetes sends the one, a person at a terminal the other."""
+    with pytest.raises(Stopped, match=number.name) as caught:
+        interrupts.call(lambda: os.kill(os.getpid(), number))
+    assert caught.value.status is ExecutionStatus.CANCELLED
+
+
+def test_outside_a_call_a_signal_is_noted_and_ends_the_next_call(interrupts: Interrupts) -> None:
+    """It breaks nothing where it comes, and is not forgotten."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    ran: list[int] = []
+    with pytest.raises(Stopped):
+        interrupts.call(lambda: ran.append(1))
+    assert ran == []
+
+
+def test_a_second_signal_does_not_come_up_in_the_handling_of_the_first(interrupts: Interrupts) -> None:
+    """Cleaning up is left in peace."""
+    cleaned: list[bool] = []
+
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            cleaned.append(True)
+
+    with pytest.raises(Stopped):
+        interrupts.call(work)
+    assert cleaned == [True]
+
+
+def test_a_time_out_whose_exception_was_lost_is_raised_again(interrupts: Interrupts) -> None:
+    """Python drops what is raised in a destructor: the timer does not rest on one try."""
+    lost: list[Stopped] = []
+
+    def work() -> None:
+        try:
+            time.sleep(60)
+        except Stopped as stopped:
+            lost.append(stopped)
+        time.sleep(60)
+
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        interrupts.call(work, 0.05)
+    assert len(lost) == 1
+    assert time.monotonic() - began < 30
+
+
+def test_a_call_that_is_done_in_time_leaves_no_timer(interrupts: Interrupts) -> None:
+    """The record is not written under the task's time-out."""
+    assert interrupts.call(lambda: 3, 60) == 3
+    assert math.isclose(signal.getitimer(signal.ITIMER_REAL)[0], 0)

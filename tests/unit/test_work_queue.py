@@ -1,0 +1,96 @@
+"""The work queue: one worker a key, no key lost, due times kept by one sleeper."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from carillon_operator.work_queue import WorkQueue
+from support.operator import running
+
+A, B = ("default", "a"), ("default", "b")
+
+
+def clock() -> datetime:
+    """Return the real time: due times are compared with it."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def queue() -> WorkQueue:
+    """An empty queue."""
+    return WorkQueue(clock)
+
+
+async def taken(queue: WorkQueue) -> tuple[str, str]:
+    """Take a key, which must come within a second."""
+    return await asyncio.wait_for(queue.take(), 1)
+
+
+async def nothing_to_take(queue: WorkQueue) -> bool:
+    """Return whether no key is ready."""
+    try:
+        await asyncio.wait_for(queue.take(), 0.02)
+    except TimeoutError:
+        return True
+    return False
+
+
+async def test_a_key_added_twice_comes_once(queue: WorkQueue) -> None:
+    """Changes that come in a burst are one turn."""
+    queue.add(A)
+    queue.add(A)
+    assert await taken(queue) == A
+    queue.done(A)
+    assert await nothing_to_take(queue)
+
+
+async def test_a_key_added_while_it_is_worked_on_comes_again(queue: WorkQueue) -> None:
+    """And not before the worker is done with it."""
+    queue.add(A)
+    await taken(queue)
+    queue.add(A)
+    queue.add(A)
+    assert await nothing_to_take(queue)
+    queue.done(A)
+    assert await taken(queue) == A
+    queue.done(A)
+    assert await nothing_to_take(queue)
+
+
+async def test_a_due_time_is_kept(queue: WorkQueue) -> None:
+    """The key comes at its time, not before."""
+    due = clock() + timedelta(seconds=0.1)
+    async with running(queue.run_sleeper()):
+        queue.add_at(A, due)
+        await taken(queue)
+        assert clock() >= due
+
+
+async def test_an_earlier_time_wakes_the_sleeper(queue: WorkQueue) -> None:
+    """A task added while the sleeper waits for a later one is not late."""
+    async with running(queue.run_sleeper()):
+        queue.add_at(A, clock() + timedelta(hours=1))
+        await asyncio.sleep(0)
+        queue.add_at(B, clock())
+        assert await taken(queue) == B
+
+
+async def test_the_last_time_set_counts(queue: WorkQueue) -> None:
+    """A time is replaced, or dropped, by the next one."""
+    async with running(queue.run_sleeper()):
+        queue.add_at(A, clock() + timedelta(seconds=0.05))
+        queue.add_at(A, clock() + timedelta(hours=1))
+        queue.add_at(B, clock() + timedelta(seconds=0.05))
+        queue.add_at(B, None)
+        assert await nothing_to_take(queue)
+        queue.add_after(A, 0.01)
+        assert await taken(queue) == A
+
+
+async def test_a_delay_does_not_put_off_an_earlier_time(queue: WorkQueue) -> None:
+    """A retry never makes a due slot late."""
+    async with running(queue.run_sleeper()):
+        queue.add_at(A, clock() + timedelta(seconds=0.02))
+        queue.add_after(A, 3600)
+        assert await taken(queue) == A

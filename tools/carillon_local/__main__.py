@@ -1,0 +1,187 @@
+"""``python -m carillon_local up|down|clean|status|logs|cluster|cluster-stop``: the work behind the Makefile."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from carillon_core.adapters.postgres.migrate import upgrade
+from carillon_core.errors import CarillonError
+from carillon_devcluster import ClusterError
+from carillon_local.examples import PUBLIC_HTTPBIN, apply_examples, await_executions, reaches_public_httpbin
+from carillon_local.layout import CRDS, LOGS, POSTGRES, STATE, LocalError, free_port, remember, remembered, shown
+from carillon_local.services import ALL, API, HTTPBIN, OPERATOR
+from carillon_local.summary import print_addresses, print_summary
+from carillon_local.target import LocalTarget, Target, chosen_target
+
+READY_SECONDS = 60.0
+API_PORT = 8080
+HTTPBIN_PORT = 8085
+
+
+def up() -> None:
+    """Start everything, apply the examples, wait until each has run, show the result."""
+    began = time.monotonic()
+    target = chosen_target()
+    target.start()
+    install_crds(target)
+    settings = {**target.settings(), "KUBECONFIG": str(target.kubeconfig)}
+    upgrade(settings["DATABASE_URL"])
+    api_url = start_services(settings)
+    httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
+    if httpbin_url != PUBLIC_HTTPBIN:
+        print(f"httpbin.org is out of reach: the HTTP example calls a local httpbin at {httpbin_url}")
+    tasks = apply_examples(target, httpbin_url)
+    print(f"applied {len(tasks)} examples; waiting until each has run")
+    await_executions(api_url, tasks)
+    print_summary(target, api_url)
+    print_addresses(shown(target.kubeconfig), api_url)
+    print(f"\nup after {time.monotonic() - began:.1f} s")
+
+
+def install_crds(target: Target) -> None:
+    """Apply the CRDs and wait until the API server serves them."""
+    target.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRDS))
+    names = ["crd/scheduledtasks.carillon.dev"]
+    target.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+
+
+def start_services(settings: Mapping[str, str]) -> str:
+    """Start the operator and the API; return the API's address once both are ready."""
+    OPERATOR.start(settings)
+    port = _port("CARILLON_API_PORT", "api-port", API_PORT, in_use=API.process() is not None)
+    url = f"http://127.0.0.1:{port}"
+    API.start({**settings, "CARILLON_API_HOST": "127.0.0.1", "CARILLON_API_PORT": str(port)})
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        API.await_ready(lambda: _answers(client, f"{url}/readyz"), READY_SECONDS)
+    OPERATOR.await_ready(_operator_ready, READY_SECONDS)
+    return url
+
+
+def start_httpbin() -> str:
+    """Start the local httpbin; return its address."""
+    port = _port("CARILLON_HTTPBIN_PORT", "httpbin-port", HTTPBIN_PORT, in_use=HTTPBIN.process() is not None)
+    HTTPBIN.start({"HTTPBIN_PORT": str(port)})
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        HTTPBIN.await_ready(lambda: _answers(client, f"{url}/status/200"), READY_SECONDS)
+    return url
+
+
+def _port(variable: str, name: str, preferred: int, *, in_use: bool) -> int:
+    """Return the port that the environment asks for, the one in use, or a free one."""
+    asked = os.environ.get(variable)
+    if asked:
+        if not asked.isdigit() or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
+            raise LocalError(f"{variable} is {asked!r}: set it to a port, 1 to 65535")
+        return int(asked)
+    last = remembered(name)
+    if in_use and isinstance(last, int):
+        return last
+    port = free_port(last if isinstance(last, int) else preferred)
+    remember(name, port)
+    return port
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _operator_ready() -> bool:
+    log = OPERATOR.log.read_text(errors="replace")
+    return log.rfind('"message": "ready"') > log.rfind('"message": "starting"')
+
+
+def down() -> None:
+    """Stop everything that ``up`` started; the data stays."""
+    for service in ALL:
+        service.stop()
+    chosen_target().stop()
+    print("stopped; the data stays under .carillon (make clean deletes it)")
+
+
+def clean() -> None:
+    """Stop everything and delete its data; what was built stays."""
+    for service in ALL:
+        service.stop()
+    target = chosen_target()
+    target.stop()
+    if isinstance(target, LocalTarget):
+        target.cluster.delete()
+    for path in (POSTGRES, LOGS):
+        shutil.rmtree(path, ignore_errors=True)
+    print("stopped, and its data is deleted")
+
+
+def status() -> None:
+    """Say what runs."""
+    target = chosen_target()
+    if isinstance(target, LocalTarget):
+        print("cluster   ", "runs" if target.cluster.status().state == "running" else "does not run")
+    for service in ALL:
+        process = service.process()
+        print(f"{service.name:<10}", f"runs, process {process.pid}" if process else "does not run")
+    if API.process() is not None:
+        url = f"http://127.0.0.1:{os.environ.get('CARILLON_API_PORT') or remembered('api-port')}"
+        print_summary(target, url)
+        print_addresses(shown(target.kubeconfig), url)
+
+
+def logs() -> None:
+    """Follow the operator's and the API's logs."""
+    files = [str(service.log) for service in ALL if service.log.exists()]
+    if not files:
+        raise LocalError("there are no logs yet: `make run` writes them")
+    subprocess.run(["tail", "-n", "20", "-F", *files], check=False)
+
+
+def cluster() -> None:
+    """Start the local cluster alone."""
+    target = LocalTarget()
+    target.start()
+    install_crds(target)
+    print(f"the local cluster is up: export KUBECONFIG={shown(target.kubeconfig)}")
+    print(f"kubectl: {shown(STATE / 'bin' / 'carillon-devcluster')} kubectl, if you have none")
+
+
+def cluster_stop() -> None:
+    """Stop the local cluster."""
+    LocalTarget().cluster.stop()
+    print("the local cluster is stopped")
+
+
+COMMANDS: dict[str, Callable[[], None]] = {
+    "up": up,
+    "down": down,
+    "clean": clean,
+    "status": status,
+    "logs": logs,
+    "cluster": cluster,
+    "cluster-stop": cluster_stop,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; return its exit code, with one clear sentence if it fails."""
+    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+        print(f"usage: python -m carillon_local {'|'.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        COMMANDS[arguments[0]]()
+    except (LocalError, ClusterError, CarillonError) as error:
+        print(f"carillon: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

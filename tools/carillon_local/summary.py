@@ -1,0 +1,84 @@
+"""What ``make run`` shows at its end: the tasks, the latest executions, how late launches were, the addresses."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from carillon_local.services import OPERATOR
+from carillon_local.target import Target
+
+SHOWN_EXECUTIONS = 12
+SHOWN_CHARACTERS = 78
+
+
+def print_summary(target: Target, api_url: str) -> None:
+    """Print the summary."""
+    print("\n$ kubectl get scheduledtasks --all-namespaces")
+    print(target.kubectl("get", "scheduledtasks", "--all-namespaces").rstrip())
+    print("\nThe latest executions:")
+    with httpx.Client(base_url=api_url, timeout=10, trust_env=False) as client:
+        items = client.get("/api/v1/executions", params={"limit": SHOWN_EXECUTIONS}).raise_for_status().json()["items"]
+    print(_table(["SLOT", "TASK", "STATUS", "SECONDS", "RESULT OR REASON"], [_row(item) for item in items]))
+    late = launch_delays_ms()
+    if late:
+        print(
+            f"\nJobs created after their slot's time: p50 {_percentile(late, 50)} ms, p99 {_percentile(late, 99)} ms, "
+            f"most {late[-1]} ms ({len(late)} launches since the operator's start)"
+        )
+
+
+def print_addresses(kubeconfig: str, api_url: str) -> None:
+    """Print where everything is."""
+    print(f"\nREST      {api_url}/docs")
+    print(f"          curl {api_url}/api/v1/tasks")
+    print(f"kubectl   export KUBECONFIG={kubeconfig}")
+    print("          kubectl get scheduledtasks --watch")
+    print("end       make stop")
+
+
+def launch_delays_ms() -> list[int]:
+    """Return how late each launch was since the operator started, in milliseconds, in order of size."""
+    delays: list[int] = []
+    try:
+        lines = OPERATOR.log.read_text(errors="replace").splitlines()
+    except OSError:
+        return delays
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if event.get("message") == "ready":
+            delays.clear()
+        elif event.get("message") == "launched" and "late_ms" in event:
+            delays.append(int(event["late_ms"]))
+    return sorted(delays)
+
+
+def _percentile(values: Sequence[int], percent: int) -> int:
+    """Return the nearest-rank percentile of sorted values."""
+    return values[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def _row(item: dict[str, Any]) -> list[str]:
+    outcome = item.get("error") or item.get("message")
+    if outcome is None:
+        result = dict(item.get("result") or {})
+        result.pop("body", None)
+        outcome = json.dumps(result)
+    seconds = item.get("durationSeconds")
+    return [
+        item["slot"],
+        f"{item['namespace']}/{item['task']}",
+        item["status"],
+        "" if seconds is None else f"{seconds:.2f}",
+        outcome if len(outcome) <= SHOWN_CHARACTERS else outcome[: SHOWN_CHARACTERS - 1] + "…",
+    ]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows])

@@ -1,0 +1,174 @@
+"""Which cluster ``make run`` uses: an existing one, kind where Docker and kind are there, else the local cluster."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from carillon_devcluster import ClusterError, LocalCluster
+from carillon_local.layout import KUBECONFIG, POSTGRES, ROOT, RUNNER_IMAGE, STATE, LocalError
+from embedded_postgres import EmbeddedPostgres, PostgresError
+
+KIND_NAME = "carillon"
+KIND_NETWORK_DATABASE = "carillon-postgres"
+
+
+class Target(Protocol):
+    """A cluster and a database that it can reach."""
+
+    kubeconfig: Path
+
+    def start(self) -> None:
+        """Bring both up; a second call is quick."""
+        ...
+
+    def settings(self) -> Mapping[str, str]:
+        """Return ``DATABASE_URL`` and what else the operator needs to be told."""
+        ...
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl against the cluster and return what it prints."""
+        ...
+
+    def stop(self) -> None:
+        """End what ``start`` started; the data stays."""
+        ...
+
+
+def local_image_table() -> dict[str, dict[str, object]]:
+    """Return the images that the local cluster's node knows: the runner of this checkout."""
+    python = str(ROOT / ".venv" / "bin" / "python")
+    return {RUNNER_IMAGE: {"entrypoint": [python, "-m", "carillon_runner"], "env": {}, "workingDir": "/"}}
+
+
+def _embedded_database_url() -> str:
+    try:
+        return EmbeddedPostgres(POSTGRES).start()
+    except PostgresError as error:
+        raise LocalError(str(error)) from error
+
+
+@dataclass
+class LocalTarget:
+    """The local cluster, and the embedded Postgres unless ``DATABASE_URL`` names another."""
+
+    cluster: LocalCluster = field(default_factory=lambda: LocalCluster(root=STATE))
+    kubeconfig: Path = KUBECONFIG
+
+    def start(self) -> None:
+        """Start the cluster; the database is started by ``settings``."""
+        try:
+            self.cluster.set_images(local_image_table())
+            self.cluster.start(kubeconfig=self.kubeconfig, out=sys.stdout)
+        except ClusterError as error:
+            raise LocalError(str(error)) from error
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the database's URL and the runner's image."""
+        url = os.environ.get("DATABASE_URL") or _embedded_database_url()
+        return {"DATABASE_URL": url, "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE}
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run the cluster's own kubectl."""
+        try:
+            return self.cluster.kubectl(*arguments, stdin=stdin)
+        except ClusterError as error:
+            raise LocalError(str(error)) from error
+
+    def stop(self) -> None:
+        """Stop the cluster and the embedded Postgres."""
+        self.cluster.stop()
+        EmbeddedPostgres(POSTGRES).stop()
+
+
+@dataclass
+class ExistingTarget:
+    """A cluster of the user's own; its pods must be able to pull the runner and to reach the database."""
+
+    kubeconfig: Path
+
+    def start(self) -> None:
+        """Check that it answers."""
+        if not self.kubeconfig.is_file():
+            raise LocalError(f"KUBECONFIG_EXISTING names {self.kubeconfig}, which is no file: correct the path")
+        self.kubectl("get", "--raw", "/readyz")
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the two settings that only the user can know."""
+        wanted = {
+            "DATABASE_URL": "a Postgres that this machine and the cluster's pods reach",
+            "CARILLON_RUNNER_IMAGE": "an image built from Dockerfile.runner that the cluster can pull",
+        }
+        for name, meaning in wanted.items():
+            if not os.environ.get(name):
+                raise LocalError(f"{name} is not set: with KUBECONFIG_EXISTING it must name {meaning}")
+        return {name: os.environ[name] for name in wanted}
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run the kubectl on the path, or the local cluster's if it was built."""
+        built = STATE / "bin" / "carillon-devcluster"
+        command = ["kubectl"] if shutil.which("kubectl") else [str(built), "kubectl"]
+        if command[0] != "kubectl" and not built.exists():
+            raise LocalError("kubectl is not on the path: install it, or run `make setup`")
+        return _run(*command, "--kubeconfig", str(self.kubeconfig), *arguments, stdin=stdin)
+
+    def stop(self) -> None:
+        """Leave the cluster as it is: it is not ours."""
+
+
+@dataclass
+class KindTarget(ExistingTarget):
+    """A kind cluster, with Postgres in a container on kind's network."""
+
+    kubeconfig: Path = KUBECONFIG
+
+    def start(self) -> None:
+        """Create the cluster, build and load the runner's image, start Postgres."""
+        if KIND_NAME not in _run("kind", "get", "clusters").split():
+            options = ("--wait", "180s", "--kubeconfig", str(self.kubeconfig))
+            _run("kind", "create", "cluster", "--name", KIND_NAME, *options)
+        else:
+            _run("kind", "export", "kubeconfig", "--name", KIND_NAME, "--kubeconfig", str(self.kubeconfig))
+        _run("docker", "build", "--file", str(ROOT / "Dockerfile.runner"), "--tag", RUNNER_IMAGE, str(ROOT))
+        _run("kind", "load", "docker-image", RUNNER_IMAGE, "--name", KIND_NAME)
+        if not _run("docker", "ps", "--quiet", "--filter", f"name=^{KIND_NETWORK_DATABASE}$").strip():
+            _run("docker", "rm", "--force", KIND_NETWORK_DATABASE)
+            detached = ("--detach", "--network", "kind", "--env", "POSTGRES_PASSWORD=carillon")
+            _run("docker", "run", "--name", KIND_NETWORK_DATABASE, *detached, "postgres:18")
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the database by its address on kind's network, which this machine and the pods both reach."""
+        template = '{{(index .NetworkSettings.Networks "kind").IPAddress}}'
+        address = _run("docker", "inspect", "--format", template, KIND_NETWORK_DATABASE).strip()
+        url = f"postgresql://postgres:carillon@{address}:5432/postgres"
+        return {"DATABASE_URL": os.environ.get("DATABASE_URL") or url, "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE}
+
+    def stop(self) -> None:
+        """Delete the cluster and the database's container."""
+        _run("kind", "delete", "cluster", "--name", KIND_NAME)
+        _run("docker", "rm", "--force", KIND_NETWORK_DATABASE)
+
+
+def chosen_target() -> Target:
+    """Return the cluster to use, as the environment and the machine have it."""
+    existing = os.environ.get("KUBECONFIG_EXISTING")
+    if existing:
+        return ExistingTarget(Path(existing).expanduser().absolute())
+    if shutil.which("docker") and shutil.which("kind") and _answers("docker", "info"):
+        return KindTarget()
+    return LocalTarget()
+
+
+def _answers(*command: str) -> bool:
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def _run(*command: str, stdin: str | None = None) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, input=stdin)
+    if done.returncode:
+        raise LocalError(f"`{' '.join(command[:3])} …` failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout

