@@ -39,6 +39,7 @@ MAJOR = "18"
 ROLE = DATABASE = "carillon"
 HOST = "127.0.0.1"
 WAIT_SECONDS = 60
+MIN_FREE_BYTES = 1 << 20
 ORPHAN_SECONDS = 10
 """How long the children of a killed server may take to notice and go."""
 NOT_RUNNING = 3
@@ -107,11 +108,7 @@ def _free_port(wanted: int = 0) -> int | None:
 
 
 class EmbeddedPostgres:
-    """One Postgres server in one directory.
-
-    Any number of these objects, in any number of processes, may name the same
-    directory: the server belongs to the directory, not to the object.
-    """
+    """One Postgres server in one directory, to which it belongs: any number of objects and processes may name it."""
 
     def __init__(self, data_dir: Path | str, *, port: int | None = None, fast: bool = False) -> None:
         """Name the directory; touch nothing yet.
@@ -150,7 +147,7 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server if it runs; connections are cut, nothing committed is lost."""
-        if not self._pgdata.exists():
+        if not self.data_dir.exists():
             return
         with self._locked():
             if self.running():
@@ -352,7 +349,8 @@ class EmbeddedPostgres:
 
     def _sentence(self, what: str, output: str) -> str:
         """Return one sentence for what Postgres' programs printed."""
-        if "No space left on device" in output:
+        # on a full disk the log cannot say so either
+        if "No space left on device" in output or shutil.disk_usage(self.data_dir).free < MIN_FREE_BYTES:
             return f"Postgres cannot {what}: there is no space left on the disk of {self.data_dir}"
         lines = [line.strip() for line in output.splitlines() if "FATAL:" in line or "error:" in line]
         told = lines[-1].split("FATAL:")[-1].strip() if lines else "it did not say why"

@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def _vet(go: Path) -> int:
-    command = [go, "vet", "-trimpath", "-gcflags=all=-dwarf=false", "./..."]
+    command = [str(go), "vet", "-trimpath", "-gcflags=all=-dwarf=false", "./..."]
     return subprocess.run(command, check=False, cwd=SOURCES, env=environment(go)).returncode
 
 

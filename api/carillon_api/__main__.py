@@ -1,5 +1,108 @@
 """``python -m carillon_api``: the facade's process, composed of the real adapters."""
 
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import aclosing
+from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+
+from carillon_api.app import create_app
+from carillon_api.settings import Settings
+from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.kube.tasks import KubeTaskStore
+from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.errors import SettingsError
+from carillon_core.logs import configure_logging
+
 STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
 GRACE_SECONDS = 20
-"""How long requests under way may take when the process is told to stop; a kubelet waits 30."""
+"""How long requests under way may take once the process is told to stop; a kubelet waits 30."""
+BACKLOG = 2048
+
+log = logging.getLogger(__name__)
+
+
+class CannotListenError(Exception):
+    """The address cannot be listened on; the message tells the mend."""
+
+
+def main() -> int:
+    """Serve until told to stop; return 0, 1 (cannot listen) or 2 (misconfigured)."""
+    # uvicorn drains on these signals and then raises them again, for whoever handled them before: the process
+    # has done as it was told by then, and ends with 0.
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        settings = Settings.from_env(os.environ)
+        configure_logging(settings.log_level, settings.log_format)
+        asyncio.run(serve(settings))
+    except SettingsError as error:
+        print(f"carillon-api: {error}", file=sys.stderr)
+        return MISCONFIGURED
+    except CannotListenError as error:
+        print(f"carillon-api: {error}", file=sys.stderr)
+        return CANNOT_LISTEN
+    return STOPPED
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(STOPPED)
+
+
+async def serve(settings: Settings) -> None:
+    """Compose the app and serve it until a signal ends it; neither adapter connects before it is asked something.
+
+    Raises:
+        SettingsError: If the database's URL or the cluster's credentials cannot be read.
+        CannotListenError: If the address cannot be listened on.
+
+    """
+    async with (
+        KubeConnection(settings.kubeconfig) as connection,
+        aclosing(PostgresHistory.from_url(settings.database_url)) as history,
+    ):
+        app = create_app(KubeTaskStore(connection), history, lambda: datetime.now(UTC), settings)
+        config = uvicorn.Config(
+            app,
+            log_config=None,  # the root logger's form is for uvicorn's lines too
+            access_log=False,  # RequestLog writes it, with the request's id
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        with listening_socket(settings.host, settings.port) as listener:
+            fields = {"host": settings.host, "port": settings.port, "api_server": connection.server}
+            log.info("listening", extra={"fields": fields})
+            await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        CannotListenError: If it cannot; the message names the variable to change.
+
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6()
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            mend = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
+            raise CannotListenError(f"{where} is in use: {mend}") from error
+        mend = "set CARILLON_API_HOST and CARILLON_API_PORT to an address of this machine that is open to you"
+        raise CannotListenError(f"cannot listen on {where} ({error.strerror}): {mend}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

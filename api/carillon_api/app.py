@@ -1,7 +1,6 @@
 """The factory of the app: what is composed here is all that the routes know."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import cast
 
@@ -19,7 +18,7 @@ from carillon_api.routes import upcoming as upcoming_routes
 from carillon_api.settings import Settings
 from carillon_core.ports import HistoryReader, TaskStore
 
-VERSION = "1"
+VERSION = "v1"
 """The version of the REST API, not of the release: it stands in the path."""
 DESCRIPTION = (
     "Scheduled tasks as custom resources of Kubernetes, and the history of what ran. A task's `spec` is the custom "
@@ -32,27 +31,16 @@ def create_app(
     executions: HistoryReader,
     clock: Callable[[], datetime],
     settings: Settings,
-    *,
-    opened: AbstractAsyncContextManager[object] | None = None,
 ) -> FastAPI:
     """Return the app.
 
     Args:
-        tasks: Where the tasks are.
+        tasks: Where the tasks are; opened and closed by the caller, as is ``executions``.
         executions: Where the history is.
         clock: Returns this instant, with its zone.
         settings: What the facade was told from outside.
-        opened: Entered when the app starts and left when it ends, such as the connections of the former two.
 
     """
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            if opened is not None:
-                await stack.enter_async_context(opened)
-            yield
-
     app = CarillonAPI(
         title="Carillon",
         version=VERSION,
@@ -61,7 +49,6 @@ def create_app(
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
-        lifespan=lifespan,
     )
     app.state.context = Context(tasks, executions, clock, settings)
     app.add_middleware(RequestLog)

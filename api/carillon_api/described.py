@@ -50,11 +50,17 @@ def completed(document: JSONObject) -> JSONObject:
     return document
 
 
-def body_of(model: type[BaseModel], *media_types: str) -> JSONObject:
-    """Return what OpenAPI says of an operation whose JSON body is that model."""
-    schema = {"schema": {"$ref": REF.format(model=model.__name__)}}
-    types = ("application/json", *media_types)
-    return {"requestBody": {"required": True, "content": dict.fromkeys(types, schema)}}
+def body_of(model: type[BaseModel], example: JSONObject, *media_types: str) -> JSONObject:
+    """Return what OpenAPI says of an operation whose JSON body is that model.
+
+    Args:
+        model: The body's model.
+        example: A sound body; the one that a page would make up from the schema names every schedule and task at once.
+        media_types: What is accepted besides ``application/json``.
+
+    """
+    content = {"schema": {"$ref": REF.format(model=model.__name__)}, "example": example}
+    return {"requestBody": {"required": True, "content": dict.fromkeys(("application/json", *media_types), content)}}
 
 
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:

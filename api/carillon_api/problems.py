@@ -130,7 +130,8 @@ def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
         return internal_error(request.scope, error)
     fields: Sequence[FieldProblem] = ()
     if isinstance(error, errors.InvalidResourceError | errors.RefusedError):
-        fields = error.problems
+        # In a body of REST, name and labels stand at the top.
+        fields = [FieldProblem(p.path.removeprefix("metadata."), p.message) for p in error.problems]
     headers = None
     if isinstance(error, errors.UnavailableError):
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}

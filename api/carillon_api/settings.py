@@ -44,7 +44,9 @@ class Settings:
         if problem := dns_label_problem(namespace):
             raise SettingsError(f"CARILLON_DEFAULT_NAMESPACE is {namespace!r}: it {problem}")
         return cls(
-            database_url=_database_url(env),
+            database_url=required(
+                env, "DATABASE_URL", "set it to the database's URL, postgresql://user:password@host/db"
+            ),
             kubeconfig=env.get("KUBECONFIG") or None,
             host=host,
             port=positive_int(env, "CARILLON_API_PORT", 8080, most=65_535),
@@ -52,12 +54,3 @@ class Settings:
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
             log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
         )
-
-
-def _database_url(env: Mapping[str, str]) -> str:
-    """Return the database's URL; the error does not repeat it, for it holds a password."""
-    mend = "set it to the database's URL, postgresql://user:password@host/db"
-    url = required(env, "DATABASE_URL", mend)
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise SettingsError(f"DATABASE_URL is not the URL of a Postgres database: {mend}")
-    return url

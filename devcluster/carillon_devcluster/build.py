@@ -31,6 +31,7 @@ LINK_FLAGS = (
     f"-s -w -X {_COMPONENT}.gitVersion=v{VERSION} -X {_COMPONENT}.gitMajor=1 -X {_COMPONENT}.gitMinor=36",
 )
 TITLE = "building the local cluster (first time only)"
+TITLE_AGAIN = "building the local cluster (its sources changed)"
 NEEDED_BYTES = 4 * 1024**3
 """Free space for a first build: the modules' sources, Go's cache, and the linker's temporary files."""
 
@@ -75,7 +76,7 @@ def build(root: Root, out: TextIO | None = None) -> Path:
     """
     if is_current(root):
         return root.binary
-    reporter = Reporter(out or sys.stderr, TITLE)
+    reporter = Reporter(out or sys.stderr, TITLE_AGAIN if root.stamp.exists() else TITLE)
     try:
         with locked(root.build_lock, on_wait=lambda: reporter.say("waiting for another build that is under way")):
             if not is_current(root):

@@ -83,8 +83,12 @@ class LocalCluster:
         self._files = self._root.cluster(name)
 
     def __enter__(self) -> Self:
-        """Start the cluster."""
-        self.start()
+        """Start the cluster; one that does not come up is stopped again."""
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(

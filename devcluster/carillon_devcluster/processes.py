@@ -45,7 +45,9 @@ def start_time(pid: int) -> str:
             return ""
         state, start = fields[0], fields[19]
         return "" if state in "ZX" else start
-    found = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
     state, _, start = found.stdout.strip().partition(" ")
     return "" if not state or state.startswith("Z") else " ".join(start.split())
 

@@ -19,7 +19,7 @@ func (p *process) reap() error {
 
 // startTime is when a process started, as ps prints it. Empty if there is no such process.
 func startTime(pid int) string {
-	output, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()
+	output, err := exec.Command("/bin/ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return ""
 	}

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from functools import partial
 
-from carillon_core.adapters.kube import KubeCluster, KubeConnection
+from carillon_core.adapters.kube import KubeCluster, KubeConnection, wait_until_ready
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging
@@ -28,6 +28,8 @@ def main() -> int:
         print(f"carillon-operator: {error}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level, settings.log_format)
+    # kopf says of each event that its handler succeeded: one line a change, and no news
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     try:
         return asyncio.run(_serve(settings))
     except CarillonError as error:
@@ -44,7 +46,7 @@ async def _serve(settings: Settings) -> int:
     try:
         async with KubeConnection(settings.kubeconfig) as connection:
             cluster = KubeCluster(connection)
-            if await _unless_stopped(stop, cluster.wait_until_ready()):
+            if await _unless_stopped(stop, wait_until_ready(connection)):
                 observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint)
                 await Application(settings, cluster, history, observe, _now).run(stop)
     finally:

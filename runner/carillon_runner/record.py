@@ -148,7 +148,8 @@ class Record:
         Tried until a signal ends it.
 
         Raises:
-            TaskFailedError: The row is no longer ours to close.
+            TaskFailedError: The row is no longer ours to close (``RowClosed``), or the counter is at the end of
+                bigint, or has a name that no text column takes (``CounterRefused``).
 
         """
 
@@ -161,7 +162,10 @@ class Record:
                 return int(json.loads(row[3])["value"])
             raise TaskFailedError("RowClosed", "the execution was closed by somebody else before it counted")
 
-        return self._persist(increment, float("inf"), time.sleep)
+        try:
+            return self._persist(increment, float("inf"), time.sleep)
+        except RefusedError as error:
+            raise TaskFailedError("CounterRefused", "Postgres cannot keep a counter of this name or value") from error
 
     def close(self, outcome: Outcome) -> Outcome:
         """Record the end; return what the row says, which is another's word if the row was closed before.

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
-# The package as it is checked out, and this folder's helpers, however pytest is told to import.
-sys.path[:0] = [str(HERE.parents[1] / "devcluster"), str(HERE)]
-
-from cluster_help import IMAGES
-
 from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import DEFAULT_ROOT
+from devcluster.cluster_help import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster_help import IMAGES, apply, get, job, phase, pod, until
 
 from carillon_devcluster import LocalCluster, NotRunningError, PartDiedError
 from carillon_devcluster.layout import SOURCES
 from carillon_devcluster.processes import marked, start_time
+from devcluster.cluster_help import IMAGES, apply, get, job, phase, pod, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

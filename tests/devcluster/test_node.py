@@ -7,16 +7,15 @@ import socket
 import ssl
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from cluster_help import apply, finished, get, job, main_state, phase, pod, until
 
 from carillon_devcluster.processes import start_time
+from devcluster.cluster_help import apply, finished, get, job, main_state, phase, pod, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from carillon_devcluster import LocalCluster
 
 
@@ -31,7 +30,7 @@ def test_the_environment_comes_from_secrets_config_maps_and_fields(cluster: Loca
     """Each kind of reference is resolved."""
     cluster.kubectl("create", "secret", "generic", "sec", "--from-literal=key=from-secret")
     cluster.kubectl("create", "configmap", "conf", "--from-literal=key=from-config")
-    env = [
+    env: list[dict[str, Any]] = [
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "key"}}},
         {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "key"}}},
         {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -125,7 +124,8 @@ def test_a_deleted_pod_gets_sigterm_and_its_whole_tree_ends(cluster: LocalCluste
 
 def test_a_stubborn_process_is_killed_after_the_grace_period(cluster: LocalCluster) -> None:
     """SIGTERM first; SIGKILL when the time is over, and not before."""
-    script = "trap 'echo not yet' TERM; echo $$; while true; do sleep 0.1; done"
+    # Kubernetes makes $$ in an argument a $.
+    script = "trap 'echo not yet' TERM; echo $$$$; while true; do sleep 0.1; done"
     apply(cluster, pod("stubborn", script, terminationGracePeriodSeconds=2))
     pid = logged_number(cluster, "stubborn")
     before = time.monotonic()
@@ -136,7 +136,7 @@ def test_a_stubborn_process_is_killed_after_the_grace_period(cluster: LocalClust
 
 def test_a_process_killed_by_a_signal_tells_which(cluster: LocalCluster) -> None:
     """128 and the signal's number, as everywhere."""
-    apply(cluster, pod("suicide", "kill -KILL $$"))
+    apply(cluster, pod("suicide", "kill -KILL $$$$"))
     ended = main_state(finished(cluster, "suicide"))["terminated"]
     assert (ended["exitCode"], ended["signal"], ended["reason"]) == (137, 9, "Error")
 
@@ -202,7 +202,7 @@ def test_the_node_runs_as_this_user(cluster: LocalCluster) -> None:
     """No root is needed, and none is used."""
     pid = next(part.pid for part in cluster.status().parts if part.name == "node")
     assert pid is not None
-    assert os.stat(f"/proc/{pid}").st_uid == os.getuid()
+    assert Path(f"/proc/{pid}").stat().st_uid == os.getuid()
 
 
 def logged_number(cluster: LocalCluster, name: str) -> int:
@@ -213,5 +213,5 @@ def logged_number(cluster: LocalCluster, name: str) -> int:
 
 def home_of(cluster: LocalCluster, name: str) -> Path:
     """Return the folder that a pod's container runs in."""
-    uid = get(cluster, "pod", name)["metadata"]["uid"]
+    uid: str = get(cluster, "pod", name)["metadata"]["uid"]
     return cluster.log("node").parents[1] / "node" / "pods" / uid / "main" / "home"

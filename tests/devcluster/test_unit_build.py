@@ -151,42 +151,25 @@ def test_the_controller_managers_limit_is_upstreams_unless_set(tmp_path: Path) -
     assert "--kube-api-qps=500" in parts.arguments("kube-controller-manager", files, {}, {parts.CM_QPS: "500"})
 
 
+def node(status: str, heartbeat: str, taints: list[object] | None = None) -> dict[str, object]:
+    """Return a Node object."""
+    ready = {"type": "Ready", "status": status, "lastHeartbeatTime": f"1970-01-01T00:01:{heartbeat}Z"}
+    return {"spec": {"taints": taints}, "status": {"conditions": [ready]}}
+
+
 @pytest.mark.parametrize(
-    ("node", "want"),
+    ("found", "want"),
     [
-        ({}, False),
-        ({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, False),
-        (
-            {
-                "status": {
-                    "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "1970-01-01T00:01:00Z"}]
-                }
-            },
-            False,
-        ),
-        (
-            {
-                "status": {
-                    "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "1970-01-01T00:01:40Z"}]
-                }
-            },
-            True,
-        ),
-        (
-            {
-                "spec": {"taints": [{}]},
-                "status": {
-                    "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "1970-01-01T00:01:40Z"}]
-                },
-            },
-            False,
-        ),
+        pytest.param({}, False, id="no status yet"),
+        pytest.param(node("False", "40"), False, id="not ready"),
+        pytest.param(node("True", "39"), False, id="ready, but not heard of since"),
+        pytest.param(node("True", "40"), True, id="ready"),
+        pytest.param(node("True", "40", [{"key": "x"}]), False, id="tainted"),
     ],
-    ids=["unknown", "not ready", "not heard of since", "ready", "tainted"],
 )
-def test_a_node_is_schedulable_when_it_is_ready_now(node: dict[str, object], want: bool) -> None:  # noqa: FBT001
+def test_a_node_is_schedulable_when_it_is_ready_now(found: dict[str, object], want: bool) -> None:  # noqa: FBT001
     """A heartbeat from before the start does not count."""
-    assert health.is_schedulable(node, 100.5) is want
+    assert health.is_schedulable(found, 100.5) is want
 
 
 def test_a_bad_cluster_name_is_refused() -> None:

@@ -95,6 +95,12 @@ ERRORS: dict[str, tuple[Exception, int, str, list[str]]] = {
         "refused",
         ["spec.x"],
     ),
+    "what the cluster refuses of the metadata": (
+        RefusedError("no such label", [FieldProblem("metadata.labels", "no such label")]),
+        422,
+        "refused",
+        ["labels"],
+    ),
     "an outage": (UnavailableError("API server", "gone"), 503, "unavailable", []),
     "what nobody expected": (RuntimeError(f"could not use {SECRET}"), 500, "internal-error", []),
 }
@@ -139,7 +145,7 @@ async def test_a_request_has_an_id_in_the_answer_and_in_the_log(
     """The caller's, if it is harmless; else a new one."""
     given, want_kept = IDS[case]
     caplog.set_level(logging.INFO)
-    headers = {} if given is None else {"X-Request-ID": given.encode("latin-1")}
+    headers = [] if given is None else [(b"X-Request-ID", given.encode("latin-1"))]
     response = await rest.client.get(TASKS, headers=headers)
     answered = response.headers["x-request-id"]
     assert (answered == given) is want_kept

@@ -24,6 +24,15 @@ BODY = (Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNS
 CREATE = problem_responses(*BODY, Kind.ALREADY_EXISTS)
 EDIT = problem_responses(*BODY, Kind.CONFLICT, Kind.PRECONDITION_FAILED)
 DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
+EXAMPLE: JSONObject = {
+    "name": "nightly-report",
+    "labels": {"team": "reporting"},
+    "spec": {
+        "schedule": "30 2 * * *",
+        "timeZone": "Europe/Berlin",
+        "task": {"http": {"url": "https://example.com/report", "method": "POST"}},
+    },
+}
 
 router = APIRouter(tags=["tasks"])
 
@@ -34,7 +43,7 @@ router = APIRouter(tags=["tasks"])
     summary="Create a task in the default namespace",
     status_code=201,
     responses=created() | CREATE,
-    openapi_extra=body_of(TaskCreate),
+    openapi_extra=body_of(TaskCreate, EXAMPLE),
 )
 async def create_task(
     ctx: Ctx, response: Response, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
@@ -49,7 +58,7 @@ async def create_task(
     summary="Create a task",
     status_code=201,
     responses=created() | CREATE,
-    openapi_extra=body_of(TaskCreate),
+    openapi_extra=body_of(TaskCreate, EXAMPLE),
 )
 async def create_namespaced_task(
     ctx: Ctx, response: Response, namespace: Namespace, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
@@ -91,7 +100,7 @@ async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: Tas
     operation_id="replaceTask",
     summary="Replace a task's spec",
     responses=versioned("The task as it is now") | EDIT,
-    openapi_extra=body_of(TaskReplace),
+    openapi_extra=body_of(TaskReplace, {"spec": EXAMPLE["spec"]}),
 )
 async def replace_task(
     ctx: Ctx,
@@ -111,7 +120,7 @@ async def replace_task(
     operation_id="patchTask",
     summary="Change a task by a merge patch",
     responses=versioned("The task as it is now") | EDIT,
-    openapi_extra=body_of(TaskPatch, "application/merge-patch+json"),
+    openapi_extra=body_of(TaskPatch, {"spec": {"suspend": True}}, "application/merge-patch+json"),
 )
 async def patch_task(
     ctx: Ctx,

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -111,7 +111,7 @@ def _basic(user: str | None, password: str | None) -> str | None:
 
 def _connect(target: Target, deadline: float) -> http.client.HTTPConnection:
     """Return a connection to the first address that answers, TLS included."""
-    sock = _connected_socket(_resolve(target), deadline)
+    sock = connected_socket(_resolve(target), deadline)
     try:
         if target.https:
             import ssl  # noqa: PLC0415  # costs 6 ms: only for https
@@ -156,7 +156,17 @@ def _resolve(target: Target) -> list[tuple[int, Any]]:
     return found
 
 
-def _connected_socket(addresses: list[tuple[int, Any]], deadline: float) -> socket.socket:
+def connected_socket(addresses: Sequence[tuple[int, Any]], deadline: float) -> socket.socket:
+    """Return a socket connected to the first address that answers, without a time-out.
+
+    Args:
+        addresses: Each a family and an address of it, as ``socket.connect`` takes it.
+        deadline: On ``time.monotonic``'s clock; each address but the last has its share of the time until then.
+
+    Raises:
+        OSError: None answers; what the last one said.
+
+    """
     last: OSError = ConnectionError("the name has no address")
     for index, (family, address) in enumerate(addresses):
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -230,7 +240,7 @@ def _decoded(raw: bytes, charset: str | None) -> str:
     return storable(text)
 
 
-def _check_status(result: Mapping[str, Any], expected: list[int] | tuple[int, ...]) -> None:
+def _check_status(result: Mapping[str, Any], expected: Sequence[int]) -> None:
     status = result["statusCode"]
     if status in (expected or _SUCCESS):
         return

@@ -1,0 +1,173 @@
+"""The facade as a process: it outlives what it needs, ends when told to, and says what is wrong with its settings."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in messages, and no password
+SECONDS = 60
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Settings that are sound, of a database and an API server that are not there."""
+    kubeconfig = tmp_path / "kubeconfig"
+    named: dict[str, Any] = {
+        "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{free_port()}"}}],
+        "users": [{"name": "u", "user": {"token": SECRET}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    }
+    text = yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "x", **named})
+    kubeconfig.write_text(text, encoding="utf-8")
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("CARILLON_", "KUBERNETES_"))},
+        "DATABASE_URL": f"postgresql://carillon:{SECRET}@127.0.0.1:{free_port()}/carillon",
+        "KUBECONFIG": str(kubeconfig),
+        "CARILLON_API_PORT": str(free_port()),
+    }
+
+
+@asynccontextmanager
+async def started(environment: dict[str, str]) -> AsyncIterator[Process]:
+    """Yield the process, whatever it does; kill it if it still runs afterwards."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "carillon_api", env=environment, stderr=PIPE)
+    try:
+        async with asyncio.timeout(SECONDS):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def line_with(process: Process, message: str) -> dict[str, Any]:
+    """Return the next line of the log that has this message."""
+    assert process.stderr is not None
+    async for line in process.stderr:
+        record: dict[str, Any] = json.loads(line)
+        if record["message"] == message:
+            return record
+    raise AssertionError(f"the process ended without saying {message!r}")
+
+
+async def test_it_serves_while_everything_else_is_away_and_ends_when_told_to(environment: dict[str, str]) -> None:
+    """Liveness is fine, readiness names both, no answer holds a secret, and SIGTERM is a clean end."""
+    async with started(environment) as process:
+        await line_with(process, "listening")
+        base = f"http://127.0.0.1:{environment['CARILLON_API_PORT']}"
+        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=SECONDS) as client:
+            health = await client.get("/healthz")
+            ready = await client.get("/readyz", headers={"X-Request-ID": "probe-1"})
+            tasks = await client.get("/api/v1/tasks")
+            executions = await client.get("/api/v1/executions")
+            unknown = await client.get("/nothing")
+        assert (health.status_code, health.json()) == (200, {"status": "ok"})
+        assert ready.status_code == 503
+        assert [(c["name"], c["ok"]) for c in ready.json()["checks"]] == [("database", False), ("API server", False)]
+        assert all(c["why"] for c in ready.json()["checks"])
+        assert ready.headers["x-request-id"] == "probe-1"
+        assert (tasks.status_code, executions.status_code) == (503, 503)
+        assert "API server" in tasks.json()["detail"]
+        assert "database" in executions.json()["detail"]
+        assert unknown.status_code == 404
+        for response in (ready, tasks, executions, unknown):
+            assert response.headers["content-type"] == "application/problem+json"
+            assert SECRET not in response.text
+        logged = await line_with(process, "request")
+        assert logged["path"] == "/api/v1/tasks"
+        assert logged["status"] == 503
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+async def test_a_request_under_way_is_answered_before_the_end(
+    environment: dict[str, str], stop: signal.Signals
+) -> None:
+    """The signal comes while a body is being sent; its sender gets an answer, and the process ends with 0."""
+    body = json.dumps({"name": "late", "spec": {"intervalSeconds": 5, "task": {"counter": {}}}}).encode()
+    head = (
+        "POST /api/v1/tasks HTTP/1.1\r\nHost: facade\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    async with started(environment) as process:
+        await line_with(process, "listening")
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(environment["CARILLON_API_PORT"]))
+        writer.write(head.encode())
+        assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+        process.send_signal(stop)
+        await line_with(process, "Shutting down")
+        writer.write(body)
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert await process.wait() == 0
+
+
+async def test_a_busy_port_is_said_in_one_sentence(environment: dict[str, str]) -> None:
+    """The address and the mend; exit code 1, so that a supervisor tries again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment["CARILLON_API_PORT"] = str(taken.getsockname()[1])
+        code, said = await outcome(environment)
+    assert code == 1
+    where = f"127.0.0.1:{environment['CARILLON_API_PORT']}"
+    mend = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
+    assert said == [f"carillon-api: {where} is in use: {mend}"]
+
+
+async def test_an_address_of_another_machine_is_said_in_one_sentence(environment: dict[str, str]) -> None:
+    """192.0.2.1 is nobody's (RFC 5737)."""
+    code, said = await outcome({**environment, "CARILLON_API_HOST": "192.0.2.1"})
+    assert code == 1
+    assert len(said) == 1
+    assert "CARILLON_API_HOST" in said[0]
+
+
+BAD: dict[str, dict[str, str]] = {
+    "no database": {"DATABASE_URL": ""},
+    "another database": {"DATABASE_URL": f"mysql://carillon:{SECRET}@db/carillon"},
+    "no URL at all": {"DATABASE_URL": SECRET},
+    "no such kubeconfig": {"KUBECONFIG": "/nonexistent/kubeconfig"},
+    "a port that is a word": {"CARILLON_API_PORT": "http"},
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_a_bad_setting_is_said_in_one_sentence(environment: dict[str, str], case: str) -> None:
+    """The variable and the mend, never the secret; exit code 2, because trying again will not help."""
+    code, said = await outcome({**environment, **BAD[case]})
+    assert code == 2, said
+    # The Kubernetes client warns of a file that is not there before we do.
+    ours = [line for line in said if not line.startswith("{")]
+    assert len(ours) == 1, said
+    (variable,) = BAD[case]
+    assert ours[0].startswith("carillon-api: ")
+    assert variable in ours[0]
+    assert SECRET not in "".join(said)
+
+
+async def outcome(environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Return the exit code and the lines on standard error of a process that ends by itself."""
+    async with started(environment) as process:
+        _, said = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, said.decode().splitlines()

@@ -1,0 +1,533 @@
+"""The runner as a program, on a real Postgres: what it records, and what nothing can make it record twice."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from carillon_core import contract
+from carillon_core.contract import ExitCode
+
+SLOT = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+PATIENCE_SECONDS = 60.0
+
+
+class Forwarder:
+    """A way to the database that can be closed, opened again, and lose an answer."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname, parts.port)
+        self._listener: socket.socket | None = None
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._threads: list[threading.Thread] = []
+        self._lose: bytes | None = None
+        self.lost = threading.Event()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self.url = urlunsplit(
+            # in the clear, or a statement could not be recognised
+            parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{self._port}", query="sslmode=disable")
+        )
+
+    def open(self) -> None:
+        """Let connections through from now on."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._start(self._accept, self._listener)
+
+    def lose_answer_to(self, statement: bytes) -> None:
+        """Carry out the next statement that has this in it, and cut the connection instead of answering."""
+        self._lose = statement
+
+    def close(self) -> None:
+        """Cut every connection and refuse new ones."""
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        for pair in self._pairs:
+            _cut(*pair)
+        for thread in self._threads:
+            thread.join()
+        self._pairs.clear()
+        self._threads.clear()
+
+    def _start(self, work: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, args=args)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return  # closed
+            server = socket.create_connection(self._target)
+            self._pairs.append((client, server))
+            drop = threading.Event()
+            self._start(self._forward, client, server, drop, False)
+            self._start(self._forward, server, client, drop, True)
+
+    def _forward(self, source: socket.socket, sink: socket.socket, drop: threading.Event, answers: bool) -> None:  # noqa: FBT001  # the two directions of one connection
+        try:
+            while chunk := source.recv(65_536):
+                if answers and drop.is_set():
+                    self.lost.set()
+                    break
+                if not answers and self._lose is not None and self._lose in chunk:
+                    self._lose = None
+                    drop.set()
+                sink.sendall(chunk)
+        except OSError:
+            pass  # cut by the other side, or by the test
+        _cut(source, sink)
+
+
+def _cut(*sockets: socket.socket) -> None:
+    for sock in sockets:
+        with suppress(OSError):  # it was cut before
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+
+@pytest.fixture
+def forwarder(database_url: str) -> Iterator[Forwarder]:
+    """Give a way to the test's database, closed at first."""
+    made = Forwarder(database_url)
+    yield made
+    made.close()
+
+
+class Running:
+    """A runner that has been started."""
+
+    def __init__(self, process: subprocess.Popen[str], termination_log: Path) -> None:
+        self.process = process
+        self._termination_log = termination_log
+        self.log = ""
+
+    def await_line(self, text: str) -> None:
+        """Return when the log has said this."""
+        assert self.process.stderr is not None
+        while text not in self.log:
+            line = self.process.stderr.readline()
+            assert line, f"the runner ended without saying {text!r}:\n{self.log}"
+            self.log += line
+
+    def wait(self) -> int:
+        """Return the exit code when it has ended."""
+        _, rest = self.process.communicate(timeout=PATIENCE_SECONDS)
+        self.log += rest
+        assert "Traceback" not in self.log
+        return self.process.returncode
+
+    def termination_message(self) -> str:
+        """Return what the kubelet would put into the pod's status."""
+        return self._termination_log.read_text() if self._termination_log.exists() else ""
+
+
+@dataclass
+class Runners:
+    """Starts runners, and looks at what they left."""
+
+    database_url: str
+    directory: Path
+    task_uid: UUID = field(default_factory=uuid4)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def start(
+        self,
+        task: dict[str, Any],
+        *,
+        execution: UUID | None = None,
+        pod: str = "report-1-x",
+        slot: datetime = SLOT,
+        timeout_seconds: float = 60,
+        url: str | None = None,
+    ) -> Running:
+        """Start one on an execution of a task."""
+        execution = execution or uuid4()
+        termination_log = self.directory / f"{uuid4()}"
+        env = {
+            contract.ENV_DATABASE_URL: url or self.database_url,
+            contract.ENV_EXECUTION_ID: str(execution),
+            contract.ENV_TASK_UID: str(self.task_uid),
+            contract.ENV_TASK_NAMESPACE: "shop",
+            contract.ENV_TASK_NAME: "report",
+            contract.ENV_SLOT: slot.isoformat(),
+            contract.ENV_CAUSE: "schedule",
+            contract.ENV_TASK: json.dumps(task),
+            contract.ENV_TIMEOUT_SECONDS: str(timeout_seconds),
+            contract.ENV_JOB_NAME: "report-1",
+            contract.ENV_POD_NAME: pod,
+            contract.ENV_TERMINATION_LOG: str(termination_log),
+        }
+        coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "carillon_runner"], env=env | coverage, stderr=subprocess.PIPE, text=True
+        )
+        self.stack.enter_context(process)
+        self.stack.callback(process.kill)
+        return Running(process, termination_log)
+
+    def query(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
+        """Return the rows of a query, or none of a command."""
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def row(self, execution: UUID | None = None) -> dict[str, Any]:
+        """Return the one row there is, or that of an execution."""
+        rows = self.query("SELECT * FROM executions WHERE id = coalesce(%s, id)", execution)
+        assert len(rows) == 1
+        return rows[0]
+
+    def counter(self) -> int:
+        """Return where the counter ``report`` stands; 0 if nobody has counted."""
+        rows = self.query("SELECT value FROM counters WHERE namespace = 'shop' AND name = 'report'")
+        return int(rows[0]["value"]) if rows else 0
+
+    def insert(self, execution: UUID, status: str, pod: str | None = None) -> None:
+        """Put a row there as another would have."""
+        started = None if pod is None else SLOT
+        finished = None if status == "running" else SLOT
+        self.query(
+            "INSERT INTO executions (id, task_uid, namespace, task, task_type, slot, cause, status, pod_name,"
+            " started_at, finished_at) VALUES (%s, %s, 'shop', 'report', 'counter', %s, 'schedule', %s, %s, %s, %s)",
+            *(execution, self.task_uid, SLOT, status, pod, started, finished),
+        )
+
+
+@pytest.fixture
+def runners(database_url: str, tmp_path: Path) -> Iterator[Runners]:
+    """Give a starter of runners, whose runners end with the test."""
+    made = Runners(database_url, tmp_path)
+    with made.stack:
+        yield made
+
+
+COUNT: dict[str, Any] = {"counter": {}}
+SLEEP: dict[str, Any] = {"sleep": {"durationSeconds": 600}}
+
+
+@pytest.mark.parametrize(
+    ("task", "want_code", "want"),
+    [
+        ({"sum": {"a": 1, "b": 2}}, ExitCode.SUCCEEDED, {"status": "succeeded", "result": {"sum": 3}}),
+        (COUNT, ExitCode.SUCCEEDED, {"status": "succeeded", "result": {"counter": "report", "value": 1}}),
+        ({"zip": {}}, ExitCode.FAILED, {"status": "failed", "reason": "UnknownTaskType", "result": None}),
+        ({"sum": {"a": 1}}, ExitCode.FAILED, {"status": "failed", "reason": "KeyError", "result": None}),
+        (
+            {"sum": {"a": 1e308, "b": 1e308}},
+            ExitCode.FAILED,
+            {"status": "failed", "reason": "Overflow", "error": "the sum is too large for a floating-point number"},
+        ),
+        (
+            {"http": {"url": "http://127.0.0.1:1/"}},
+            ExitCode.FAILED,
+            {"status": "failed", "reason": "connection", "result": None},
+        ),
+        ({"counter": {"name": "a\0b"}}, ExitCode.FAILED, {"status": "failed", "reason": "CounterRefused"}),
+    ],
+)
+def test_a_task_leaves_its_row(
+    runners: Runners, task: dict[str, Any], want_code: ExitCode, want: dict[str, Any]
+) -> None:
+    """Whole, closed, with its times in order; the exit code and the termination message say the same."""
+    runner = runners.start(task)
+    code = runner.wait()
+    row = runners.row()
+    assert {name: row[name] for name in want} == want, runner.log
+    assert code == want_code
+    assert (row["namespace"], row["task"], row["slot"], row["cause"]) == ("shop", "report", SLOT, "schedule")
+    assert (row["job_name"], row["pod_name"], row["task_type"]) == ("report-1", "report-1-x", next(iter(task)))
+    assert row["created_at"] <= row["started_at"] <= row["finished_at"]
+    assert row["message"] == row["error"]
+    if want_code is ExitCode.SUCCEEDED:
+        assert json.loads(runner.termination_message()) == row["result"]
+    else:
+        assert runner.termination_message() == row["error"]
+        assert "\n" not in row["error"]
+
+
+def test_a_sleep_records_how_long_it_slept(runners: Runners) -> None:
+    """And its row's times span it."""
+    assert runners.start({"sleep": {"durationSeconds": 1}}).wait() == ExitCode.SUCCEEDED
+    row = runners.row()
+    assert 1 <= row["result"]["sleptSeconds"] < 10
+    assert (row["finished_at"] - row["started_at"]).total_seconds() >= 1
+
+
+def test_a_request_records_its_answer(runners: Runners) -> None:
+    """Also what jsonb would refuse, made fit; an unexpected status keeps it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        runner = runners.start({"http": {"url": f"http://127.0.0.1:{listener.getsockname()[1]}/"}})
+        client, _ = listener.accept()
+        with client:
+            client.recv(65_536)
+            client.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\na\0b\xff\xc3")
+        assert runner.wait() == ExitCode.FAILED
+    row = runners.row()
+    assert row["reason"] == "http_5xx"
+    assert row["result"]["statusCode"] == 500
+    assert row["result"]["body"] == "ab\ufffd\ufffd"
+    assert row["result"]["responseTimeMs"] > 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_request_that_nobody_answers_times_out(runners: Runners, scheme: str) -> None:
+    """Also in the middle of a handshake: a blocking socket does not hold the runner."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
+        assert runners.start({"http": {"url": url}}, timeout_seconds=0.5).wait() == ExitCode.TIMED_OUT
+    row = runners.row()
+    assert (row["status"], row["reason"], row["result"]) == ("timed_out", "timeout", None)
+
+
+def test_a_sleep_beyond_the_time_out_is_timed_out(runners: Runners) -> None:
+    """With the time that it slept."""
+    runner = runners.start(SLEEP, timeout_seconds=0.5)
+    assert runner.wait() == ExitCode.TIMED_OUT
+    row = runners.row()
+    assert (row["status"], row["reason"]) == ("timed_out", "timeout")
+    assert row["result"]["sleptSeconds"] >= 0.5
+    assert runner.termination_message() == "ran longer than its time-out of 0.5 s"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_termination_signal_is_recorded_as_cancelled(runners: Runners, number: signal.Signals) -> None:
+    """The end that Kubernetes wants, told by the row."""
+    runner = runners.start(SLEEP)
+    runner.await_line("execution started")
+    runner.process.send_signal(number)
+    assert runner.wait() == ExitCode.CANCELLED
+    row = runners.row()
+    assert (row["status"], row["reason"], row["error"]) == ("cancelled", "Terminated", f"terminated by {number.name}")
+
+
+def test_a_sleeping_runner_holds_no_connection(runners: Runners, database_url: str) -> None:
+    """A hundred of them must leave the database its connections."""
+    runner = runners.start(SLEEP)
+    runner.await_line("execution started")
+    mine = "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'carillon-runner' AND datname = %s"
+    eventually(lambda: runners.query(mine, urlsplit(database_url).path[1:])[0]["n"] == 0)
+    runner.process.terminate()
+    assert runner.wait() == ExitCode.CANCELLED
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Return when it holds; fail if it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it never held"
+        time.sleep(0.02)
+
+
+def test_a_counter_grows_by_one_for_each_execution_and_not_for_a_repetition(runners: Runners) -> None:
+    """The same execution a second time finds its row taken, whichever pod it comes from."""
+    first = uuid4()
+    assert runners.start(COUNT, execution=first).wait() == ExitCode.SUCCEEDED
+    for pod in ("report-1-x", "report-1-y"):
+        again = runners.start(COUNT, execution=first, pod=pod)
+        assert again.wait() == ExitCode.ALREADY_CLAIMED
+        assert again.termination_message() == "nothing was run: it is succeeded already, by pod report-1-x"
+    assert runners.counter() == 1
+    second = uuid4()
+    assert runners.start(COUNT, execution=second, slot=SLOT.replace(minute=10)).wait() == ExitCode.SUCCEEDED
+    assert runners.counter() == 2
+    assert runners.row(second)["result"] == {"counter": "report", "value": 2}
+
+
+def test_of_two_runners_at_once_one_runs(runners: Runners) -> None:
+    """Ten times over, both started in the same moment."""
+    for minute in range(10):
+        execution = uuid4()
+        pair = [
+            runners.start(COUNT, execution=execution, pod=pod, slot=SLOT.replace(minute=minute)) for pod in ("x", "y")
+        ]
+        assert sorted(runner.wait() for runner in pair) == [ExitCode.SUCCEEDED, ExitCode.ALREADY_CLAIMED]
+    assert runners.counter() == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "pod"), [("skipped", None), ("missed", None), ("running", "report-1-y"), ("running", "report-1-x")]
+)
+def test_a_row_that_is_there_already_is_left_alone(runners: Runners, status: str, pod: str | None) -> None:
+    """Skipped, missed, another pod's; also this pod's, if this process did not write it: the effect may have begun."""
+    execution = uuid4()
+    runners.insert(execution, status, pod)
+    before = runners.row()
+    assert runners.start(COUNT, execution=execution).wait() == ExitCode.ALREADY_CLAIMED
+    assert runners.row() == before
+    assert runners.counter() == 0
+
+
+def test_another_execution_of_the_slot_is_left_alone(runners: Runners) -> None:
+    """The slot is the key, whatever the id."""
+    runners.insert(uuid4(), "skipped")
+    assert runners.start(COUNT).wait() == ExitCode.ALREADY_CLAIMED
+    assert runners.counter() == 0
+
+
+def test_a_database_that_comes_late_is_waited_for(runners: Runners, forwarder: Forwarder) -> None:
+    """One line says so, without the password; then everything goes its way."""
+    runner = runners.start(COUNT, url=forwarder.url)
+    runner.await_line("database out of reach")
+    forwarder.open()
+    assert runner.wait() == ExitCode.SUCCEEDED
+    assert runner.log.count("out of reach") == 1
+    assert runners.counter() == 1
+
+
+def test_a_database_that_never_comes_ends_the_waiting_at_the_time_out(runners: Runners, forwarder: Forwarder) -> None:
+    """Nothing was run, and the log and the termination message say so without the password."""
+    runner = runners.start(COUNT, url=forwarder.url, timeout_seconds=0.5)
+    assert runner.wait() == ExitCode.NOT_RECORDED
+    assert runner.termination_message().startswith("nothing was run: database is unavailable")
+    password = urlsplit(forwarder.url).password
+    assert password
+    assert password not in runner.log + runner.termination_message()
+
+
+def test_a_signal_ends_the_waiting_for_the_database(runners: Runners, forwarder: Forwarder) -> None:
+    """There is no row to write it in, so the exit code is another."""
+    runner = runners.start(COUNT, url=forwarder.url)
+    runner.await_line("database out of reach")
+    runner.process.terminate()
+    assert runner.wait() == ExitCode.NOT_RECORDED
+
+
+def test_an_end_that_finds_the_database_away_is_recorded_when_it_is_back(
+    runners: Runners, forwarder: Forwarder
+) -> None:
+    """With the time at which it ended, not the one at which it could be written."""
+    forwarder.open()
+    runner = runners.start(SLEEP, url=forwarder.url)
+    runner.await_line("execution started")
+    forwarder.close()
+    runner.process.terminate()
+    runner.await_line("database out of reach")
+    # a signal while the end is being recorded changes nothing
+    runner.process.terminate()
+    forwarder.open()
+    assert runner.wait() == ExitCode.CANCELLED
+    assert runners.row()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("statement", [b"INSERT INTO executions", b"INTO counters", b"make_interval"])
+@pytest.mark.parametrize("task", [COUNT, {"sleep": {"durationSeconds": 1}}], ids=["counter", "sleep"])
+def test_a_lost_answer_changes_nothing(
+    runners: Runners, forwarder: Forwarder, task: dict[str, Any], statement: bytes
+) -> None:
+    """Whether the claim's, the counter's or the end's: what was carried out is found, not done again."""
+    forwarder.lose_answer_to(statement)
+    forwarder.open()
+    assert runners.start(task, url=forwarder.url).wait() == ExitCode.SUCCEEDED
+    assert runners.row()["status"] == "succeeded"
+    counts = task is COUNT
+    assert runners.counter() == (1 if counts else 0)
+    assert forwarder.lost.is_set() is (counts or statement != b"INTO counters")
+
+
+@pytest.mark.parametrize("how", ["signal", "time-out"])
+def test_a_counter_that_waits_for_a_lock_can_be_ended(runners: Runners, how: str) -> None:
+    """Its statement is cancelled with it: what was not counted is not counted later."""
+    assert runners.start(COUNT).wait() == ExitCode.SUCCEEDED
+    execution = uuid4()
+    with psycopg.connect(runners.database_url) as holder:
+        holder.execute("SELECT * FROM counters FOR UPDATE")
+        seconds = 60 if how == "signal" else 1
+        runner = runners.start(COUNT, execution=execution, slot=SLOT.replace(minute=10), timeout_seconds=seconds)
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        eventually(lambda: bool(runners.query(waiting)))
+        if how == "signal":
+            runner.process.terminate()
+        assert runner.wait() == (ExitCode.CANCELLED if how == "signal" else ExitCode.TIMED_OUT)
+        assert not runners.query(waiting)
+    assert runners.row(execution)["status"] == ("cancelled" if how == "signal" else "timed_out")
+    assert runners.counter() == 1
+
+
+def test_a_row_that_the_operator_closed_stays_as_it_is(runners: Runners) -> None:
+    """The first word stands; the exit code agrees with it, and the log says what was found."""
+    runner = runners.start(SLEEP)
+    runner.await_line("execution started")
+    runners.query("UPDATE executions SET status = 'failed', reason = 'Evicted', finished_at = now()")
+    before = runners.row()
+    runner.process.terminate()
+    assert runner.wait() == ExitCode.FAILED
+    assert "the row had been closed before" in runner.log
+    assert runners.row() == before
+
+
+def test_a_row_that_was_closed_before_the_count_is_not_counted(runners: Runners) -> None:
+    """The counter's guard is the row, looked at under its lock."""
+    execution = uuid4()
+    assert runners.start(COUNT, slot=SLOT.replace(minute=1)).wait() == ExitCode.SUCCEEDED
+    with psycopg.connect(runners.database_url) as holder:
+        # between the claim and the count: both want the table
+        holder.execute("SELECT * FROM counters FOR UPDATE")
+        runner = runners.start(COUNT, execution=execution)
+        runner.await_line("execution started")
+        runner.process.send_signal(signal.SIGSTOP)
+        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        for blocked in runners.query(waiting):
+            runners.query("SELECT pg_terminate_backend(%s)", blocked["pid"])
+        eventually(lambda: not runners.query(waiting))
+        runners.query(
+            "UPDATE executions SET status = 'failed', reason = 'Evicted', finished_at = now() WHERE id = %s", execution
+        )
+    runner.process.send_signal(signal.SIGCONT)
+    assert runner.wait() == ExitCode.FAILED
+    assert runners.row(execution)["reason"] == "Evicted"
+    assert runners.counter() == 1
+
+
+def test_a_signal_at_any_moment_leaves_the_counter_and_the_rows_in_agreement(runners: Runners) -> None:
+    """As many succeeded rows as the counter says, no row left running, and exit codes that say the same."""
+    codes_without_row = {-signal.SIGTERM, ExitCode.NOT_RECORDED}
+    status_of = {ExitCode.SUCCEEDED: "succeeded", ExitCode.CANCELLED: "cancelled"}
+    seen: set[int] = set()
+    for step in range(30):
+        execution = uuid4()
+        runner = runners.start(COUNT, execution=execution, slot=SLOT.replace(minute=step))
+        try:
+            runner.process.wait(timeout=0.01 * step)
+        except subprocess.TimeoutExpired:
+            runner.process.terminate()
+        code = runner.wait()
+        seen.add(code)
+        rows = runners.query("SELECT status FROM executions WHERE id = %s", execution)
+        if code in codes_without_row:
+            assert rows == []
+        else:
+            assert rows == [{"status": status_of[ExitCode(code)]}], runner.log
+    succeeded = runners.query("SELECT count(*) AS n FROM executions WHERE status = 'succeeded'")[0]["n"]
+    assert runners.counter() == succeeded
+    # the moments were spread over the whole life of a runner
+    assert seen & {-signal.SIGTERM, ExitCode.CANCELLED}
+    assert ExitCode.SUCCEEDED in seen
+
+
+def test_a_schema_that_is_not_there_yet_is_waited_for(runners: Runners, empty_database_url: str) -> None:
+    """As a database that is out of reach: the migration may come a moment later."""
+    runner = runners.start(COUNT, url=empty_database_url, timeout_seconds=0.5)
+    assert runner.wait() == ExitCode.NOT_RECORDED
+    assert 'relation "executions" does not exist' in runner.log

@@ -1,0 +1,94 @@
+"""A real API server for tests: ``pytest_plugins = ["support.cluster"]`` brings its fixtures.
+
+One cluster for a test session (or an xdist worker), with the CRD installed;
+one fresh namespace for each test. ``CARILLON_TEST_KUBECONFIG`` names a cluster
+to use instead of the local one; its user must be an administrator.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from carillon_core.adapters.kube import KubeConnection, wait_until_ready
+from carillon_core.errors import AlreadyExistsError
+from carillon_core.resources.crd import scheduled_task_crd
+from carillon_devcluster import LocalCluster
+from carillon_devcluster.layout import DEFAULT_ROOT
+
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCluster:
+    """A cluster that works and has the CRD."""
+
+    kubeconfig: str
+    """The administrator's, as a path."""
+    local: LocalCluster | None = None
+    """The local cluster, if it is one: its node can be told of images."""
+
+    def set_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
+        """Say which images the local cluster's node has; another cluster has real ones."""
+        if self.local is not None:
+            self.local.set_images(images)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """Give a cluster with the CRD installed: the one of ``CARILLON_TEST_KUBECONFIG``, else a local one."""
+    given = os.environ.get("CARILLON_TEST_KUBECONFIG")
+    if given:
+        run_apart(install_crd(given))
+        yield RunningCluster(given)
+        return
+    LocalCluster().build()
+    local = LocalCluster("tests", tmp_path_factory.mktemp("cluster"), build_root=DEFAULT_ROOT)
+    try:
+        with local:
+            run_apart(install_crd(local.kubeconfig))
+            yield RunningCluster(str(local.kubeconfig), local)
+    finally:
+        local.delete()
+
+
+@pytest.fixture
+async def connection(cluster: RunningCluster) -> AsyncIterator[KubeConnection]:
+    """Give an administrator's connection."""
+    async with KubeConnection(cluster.kubeconfig) as made:
+        yield made
+
+
+@pytest.fixture
+async def namespace(connection: KubeConnection) -> AsyncIterator[str]:
+    """Give a namespace of the test's own; it is deleted afterwards, in the background."""
+    name = f"test-{uuid4().hex[:8]}"
+    body: dict[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    await connection.request("POST", "/api/v1/namespaces", body=body)
+    yield name
+    await connection.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def run_apart(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on a loop and a thread of its own: a fixture may be asked for while the test's loop runs."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+async def install_crd(kubeconfig: str | Path) -> None:
+    """Install the CRD, or bring it up to date, and wait until it is served."""
+    crd = scheduled_task_crd()
+    async with KubeConnection(str(kubeconfig)) as connection:
+        try:
+            await connection.request("POST", _CRDS, body=crd)
+        except AlreadyExistsError:
+            path = f"{_CRDS}/{crd['metadata']['name']}"
+            patch = {"spec": crd["spec"]}
+            await connection.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+        await wait_until_ready(connection, poll_seconds=0.1)

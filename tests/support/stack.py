@@ -1,0 +1,145 @@
+"""All of Carillon as it runs for users: a real cluster, a real Postgres, the operator's and the API's own processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import yaml
+
+from carillon_local.layout import CRDS, RUNNER_IMAGE, free_port
+from carillon_local.target import local_image_table
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from carillon_devcluster import LocalCluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stack:
+    """The parts, and how a test looks at them. Waits are bounded; nothing here sleeps."""
+
+    def __init__(self, cluster: LocalCluster, database_url: str, folder: Path) -> None:
+        self.cluster = cluster
+        self.database_url = database_url
+        self._folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.api_url = f"http://127.0.0.1:{free_port(0)}"
+        self.http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
+
+    def start(self) -> None:
+        """Install the CRDs and start the operator and the API."""
+        self.cluster.set_images(local_image_table())
+        self.kubectl("apply", "--server-side", "--filename", str(CRDS))
+        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/scheduledtasks.carillon.dev")
+        self.start_operator()
+        self.start_api()
+
+    def close(self) -> None:
+        """End the processes."""
+        self.http.close()
+        for name in list(self._processes):
+            self.end(name)
+
+    def start_operator(self, **settings: str) -> None:
+        """Start the operator and wait until it is ready to decide."""
+        self.spawn("operator", "carillon_operator", CARILLON_RUNNER_IMAGE=RUNNER_IMAGE, **settings)
+        until(lambda: '"message": "ready"' in self.log("operator"), 60, "the operator is ready")
+
+    def start_api(self) -> None:
+        """Start the API and wait until it is ready to serve."""
+        port = self.api_url.rpartition(":")[2]
+        self.spawn("api", "carillon_api", CARILLON_API_PORT=port)
+        until(self.api_ready, 60, "the API is ready")
+
+    def spawn(self, name: str, module: str, **settings: str) -> None:
+        """Start one of our programs with its log in a file of its own."""
+        kept = {k: v for k, v in os.environ.items() if k.startswith(("COV", "PATH", "LANG"))}
+        environment = {
+            **kept,
+            "DATABASE_URL": self.database_url,
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "HOME": str(self._folder),
+            **settings,
+        }
+        with self._log_path(name).open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", module], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
+            )
+
+    def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
+        """End one of our programs by a signal; return its exit code."""
+        process = self._processes.pop(name)
+        process.send_signal(number)
+        return process.wait(timeout=60)
+
+    def runs(self, name: str) -> bool:
+        """Return whether one of our programs still runs."""
+        return self._processes[name].poll() is None
+
+    def log(self, name: str) -> str:
+        """Return what one of our programs has said since it was started last."""
+        return self._log_path(name).read_text(errors="replace")
+
+    def api_ready(self) -> bool:
+        """Return whether the API says that it is ready."""
+        try:
+            return self.http.get("/readyz").is_success
+        except httpx.HTTPError:
+            return False
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl."""
+        return self.cluster.kubectl(*arguments, stdin=stdin, check=check)
+
+    def apply(self, namespace: str, name: str, **spec: Any) -> None:
+        """Apply a ScheduledTask with kubectl."""
+        task = {
+            "apiVersion": "carillon.dev/v1alpha1",
+            "kind": "ScheduledTask",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": spec,
+        }
+        self.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump(task))
+
+    def task(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return a ScheduledTask as kubectl shows it."""
+        found: dict[str, Any] = json.loads(
+            self.kubectl("get", "scheduledtask", name, "--namespace", namespace, "--output", "json")
+        )
+        return found
+
+    def ready_reason(self, namespace: str, name: str) -> str | None:
+        """Return the reason of the Ready condition, or None before there is one."""
+        conditions = (self.task(namespace, name).get("status") or {}).get("conditions") or []
+        return next((f"{c['status']} {c['reason']}" for c in conditions if c["type"] == "Ready"), None)
+
+    def executions(self, namespace: str, name: str, *statuses: str) -> list[dict[str, Any]]:
+        """Return a task's executions, oldest first, from the API; those of some statuses if any are given."""
+        answer = self.http.get(f"/api/v1/namespaces/{namespace}/tasks/{name}/executions", params={"limit": 500})
+        items: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
+        return [i for i in reversed(items) if not statuses or i["status"] in statuses]
+
+    def await_executions(
+        self, namespace: str, name: str, count: int, *statuses: str, seconds: float = 60
+    ) -> list[dict[str, Any]]:
+        """Wait until a task has that many executions of those statuses; return them."""
+        what = f"{count} executions of {name} are {' or '.join(statuses)}"
+        until(lambda: len(self.executions(namespace, name, *statuses)) >= count, seconds, what)
+        return self.executions(namespace, name, *statuses)
+
+    def _log_path(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+
+def instant(text: str) -> datetime:
+    """Return an RFC 3339 time of an answer."""
+    return datetime.fromisoformat(text).astimezone(UTC)

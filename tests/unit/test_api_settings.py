@@ -1,0 +1,60 @@
+"""The facade's settings: their defaults, and what a wrong one is told."""
+
+import pytest
+
+from carillon_api.settings import Settings
+from carillon_core.errors import SettingsError
+
+SOUND = {"DATABASE_URL": "postgresql://carillon@db/carillon"}
+
+
+def test_only_the_database_must_be_named() -> None:
+    """Everything else has a default that suits a machine of one's own; an empty variable counts as unset."""
+    wanted = Settings(database_url=SOUND["DATABASE_URL"])
+    assert Settings.from_env(SOUND) == wanted
+    empty = dict.fromkeys(("KUBECONFIG", "CARILLON_API_HOST", "CARILLON_API_PORT", "CARILLON_LOG_LEVEL"), "")
+    assert Settings.from_env(SOUND | empty) == wanted
+    assert (wanted.host, wanted.port, wanted.default_namespace) == ("127.0.0.1", 8080, "default")
+
+
+def test_every_setting_is_read() -> None:
+    """One variable a field."""
+    given = {
+        **SOUND,
+        "KUBECONFIG": "a:b",
+        "CARILLON_API_HOST": "::",
+        "CARILLON_API_PORT": "65535",
+        "CARILLON_DEFAULT_NAMESPACE": "team-a",
+        "CARILLON_LOG_LEVEL": "DEBUG",
+        "CARILLON_LOG_FORMAT": "text",
+    }
+    assert Settings.from_env(given) == Settings(
+        database_url=SOUND["DATABASE_URL"],
+        kubeconfig="a:b",
+        host="::",
+        port=65_535,
+        default_namespace="team-a",
+        log_level="DEBUG",
+        log_format="text",
+    )
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "no database": ("DATABASE_URL", ""),
+    "a port that is a word": ("CARILLON_API_PORT", "http"),
+    "a port of zero": ("CARILLON_API_PORT", "0"),
+    "a port too high": ("CARILLON_API_PORT", "65536"),
+    "a host that is a URL": ("CARILLON_API_HOST", "http://0.0.0.0"),
+    "a namespace in capitals": ("CARILLON_DEFAULT_NAMESPACE", "Default"),
+    "a namespace that is too long": ("CARILLON_DEFAULT_NAMESPACE", "a" * 64),
+    "an unknown log level": ("CARILLON_LOG_LEVEL", "LOUD"),
+    "an unknown log format": ("CARILLON_LOG_FORMAT", "xml"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_wrong_setting_is_named_with_the_mend(case: str) -> None:
+    """The sentence begins with the variable and goes on after a colon, or an 'it', with what to do."""
+    variable, value = BAD[case]
+    with pytest.raises(SettingsError, match=rf"^{variable} is .+: .+"):
+        Settings.from_env(SOUND | {variable: value})
