@@ -4,6 +4,7 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -37,20 +38,27 @@ def registry_of(store: ObservedStore, queue: WorkQueue) -> kopf.OperatorRegistry
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe")
     def observe(event: kopf.RawEvent, **_: Any) -> None:
-        feed(store, queue, event)
+        feed(store, queue, event["type"], event["object"])
 
     return registry
 
 
-def feed(store: ObservedStore, queue: WorkQueue, event: kopf.RawEvent) -> None:
-    """Take one event of a ScheduledTask."""
-    body: dict[str, Any] = dict(event["object"])
-    if event["type"] == "DELETED":
-        meta = body["metadata"]
+def feed(store: ObservedStore, queue: WorkQueue, change: str | None, task: Mapping[str, Any]) -> None:
+    """Take one event of a ScheduledTask.
+
+    Args:
+        store: Where the task goes.
+        queue: Where its key goes.
+        change: ``ADDED``, ``MODIFIED``, ``DELETED``, or None for one of the first list.
+        task: The object as the API server shows it.
+
+    """
+    if change == "DELETED":
+        meta = task["metadata"]
         key = (meta["namespace"], meta["name"])
         store.drop_task(key, meta["uid"])
     else:
-        key = store.put_task(body)
+        key = store.put_task(task)
     queue.add(key)
 
 

@@ -19,8 +19,6 @@ from carillon_core.resources import names
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.scheduled_task import parse_meta
 
-pytest_plugins = ["support.cluster"]
-
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 Kind = Literal["Job", "Pod"]
 
@@ -28,9 +26,15 @@ Kind = Literal["Job", "Pod"]
 class Given(Protocol):
     """An adapter, a namespace of the test's own, and what the cluster does of its own accord."""
 
-    cluster: Cluster
-    tasks: TaskStore
     namespace: str
+
+    @property
+    def cluster(self) -> Cluster:
+        """The adapter."""
+
+    @property
+    def tasks(self) -> TaskStore:
+        """The tasks of the same cluster."""
 
     async def delete_job(self, name: str) -> None:
         """Delete a Job, as a user does."""

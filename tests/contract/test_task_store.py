@@ -4,11 +4,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeTaskStore
+from carillon_core.adapters.kube import KubeCluster, KubeTaskStore
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.tasks import MemoryTaskStore
 from carillon_core.errors import (
@@ -20,8 +19,6 @@ from carillon_core.errors import (
 )
 from carillon_core.ports import Cluster, JSONObject, TaskStore
 from carillon_core.resources.scheduled_task import parse_meta
-
-pytest_plugins = ["support.cluster"]
 
 SUM = {"sum": {"a": 1, "b": 2.5}}
 
@@ -49,8 +46,7 @@ def given(request: pytest.FixtureRequest) -> Given:
         memory = MemoryTaskStore(namespaces={"test-memory"})
         return Given(memory, MemoryCluster(memory), "test-memory")
     connection = request.getfixturevalue("connection")
-    namespace = request.getfixturevalue("namespace")
-    return Given(KubeTaskStore(connection), KubeCluster(connection), namespace)
+    return Given(KubeTaskStore(connection), KubeCluster(connection), request.getfixturevalue("namespace"))
 
 
 def task(name: str, **spec: Any) -> JSONObject:
@@ -393,15 +389,3 @@ async def test_memory_that_is_down_is_unavailable() -> None:
         await store.ping()
     with pytest.raises(UnavailableError):
         await store.list(None)
-
-
-async def test_a_long_list_comes_whole(
-    connection: KubeConnection, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A list of several pages has every task once."""
-    monkeypatch.setattr("carillon_core.adapters.kube.pages.PAGE_SIZE", 3)
-    store = KubeTaskStore(connection)
-    wanted = sorted(f"task-{uuid4().hex[:6]}" for _ in range(10))
-    for name in wanted:
-        await store.create(namespace, task(name, intervalSeconds=60, task=SUM))
-    assert [t["metadata"]["name"] for t in await store.list(namespace)] == wanted

@@ -1,4 +1,4 @@
-"""A real API server for tests: ``pytest_plugins = ["support.cluster"]`` brings its fixtures.
+"""A real API server for tests; ``tests/conftest.py`` brings its fixtures to all of them.
 
 One cluster for a test session (or an xdist worker), with the CRD installed;
 one fresh namespace for each test. ``CARILLON_TEST_KUBECONFIG`` names a cluster

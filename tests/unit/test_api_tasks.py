@@ -181,6 +181,7 @@ async def test_delete_removes_a_task(rest: Facade) -> None:
     response = await rest.client.delete(f"{TASKS}/nightly")
     assert response.status_code == 204
     assert response.content == b""
+    assert "content-type" not in response.headers
     assert (await rest.client.get(f"{TASKS}/nightly")).status_code == 404
 
 

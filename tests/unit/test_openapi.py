@@ -82,7 +82,12 @@ def test_the_spec_in_rest_is_the_custom_resources(document: dict[str, Any]) -> N
 
 def test_every_example_is_a_sound_body(document: dict[str, Any]) -> None:
     """What the documentation page offers to send is accepted."""
-    models: dict[str, type[BaseModel]] = {"createTask": TaskCreate, "createNamespacedTask": TaskCreate, "replaceTask": TaskReplace, "patchTask": TaskPatch}
+    models: dict[str, type[BaseModel]] = {
+        "createTask": TaskCreate,
+        "createNamespacedTask": TaskCreate,
+        "replaceTask": TaskReplace,
+        "patchTask": TaskPatch,
+    }
     seen = set()
     for operation in operations(document).values():
         for media_type in operation.get("requestBody", {}).get("content", {}).values():

@@ -31,18 +31,18 @@ class Running:
 
     async def _observe(self, store: ObservedStore, queue: WorkQueue, stop: asyncio.Event) -> None:
         for raw in await self.cluster.tasks.list(None):
-            feed(store, queue, {"type": None, "object": raw})
+            feed(store, queue, None, raw)
         await stop.wait()
 
     async def create(self, **spec: object) -> None:
         body = {"metadata": {"name": KEY[1]}, "spec": {"task": {"counter": {}}, **spec}}
         raw = await self.cluster.tasks.create(KEY[0], body)
-        feed(self.app.store, self.app.queue, {"type": "ADDED", "object": raw})
+        feed(self.app.store, self.app.queue, "ADDED", raw)
 
     async def delete(self) -> None:
         raw = await self.cluster.tasks.get(*KEY)
         await self.cluster.tasks.delete(*KEY)
-        feed(self.app.store, self.app.queue, {"type": "DELETED", "object": raw})
+        feed(self.app.store, self.app.queue, "DELETED", raw)
 
 
 @asynccontextmanager
@@ -91,7 +91,7 @@ async def test_a_defect_met_by_one_task_stops_no_other() -> None:
             "metadata": {"name": "x", "namespace": "default", "uid": "u"},
             "spec": {"intervalSeconds": 1, "task": {"counter": {}}},
         }
-        feed(it.app.store, it.app.queue, {"type": "ADDED", "object": hostile})
+        feed(it.app.store, it.app.queue, "ADDED", hostile)
         await it.create(intervalSeconds=1)
         await eventually(lambda: len(it.cluster.created) == 1)
 

@@ -140,6 +140,7 @@ async def patch_task(
     operation_id="deleteTask",
     summary="Delete a task",
     status_code=204,
+    response_class=Response,  # nothing, and so of no media type
     responses=DELETE,
 )
 async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from carillon_core.adapters.kube.credentials import Credentials
+from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
@@ -37,7 +37,14 @@ _KEEPALIVE_SECONDS = 60.0
 class KubeConnection:
     """A session with the API server."""
 
-    def __init__(self, kubeconfig: str | None = None, *, in_flight: int = 64, timeout_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        kubeconfig: str | None = None,
+        *,
+        in_flight: int = 64,
+        timeout_seconds: float = 30.0,
+        renewal_seconds: float = RENEWAL_SECONDS,
+    ) -> None:
         """Say whom to talk to; nothing is read or connected yet.
 
         Args:
@@ -45,9 +52,10 @@ class KubeConnection:
                 usual file.
             in_flight: The most requests at once, watches not counted.
             timeout_seconds: How long one request may take, the wait for its turn not counted.
+            renewal_seconds: Credentials that are refused are read anew no more often.
 
         """
-        self._credentials = Credentials(kubeconfig)
+        self._credentials = Credentials(kubeconfig, renewal_seconds)
         self._turns = asyncio.Semaphore(in_flight)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._open: aiohttp.ClientSession | None = None

@@ -16,16 +16,29 @@ from carillon_core.errors import SettingsError
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 """Set in every pod; with it and without a kubeconfig, the pod's service account is used."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_RENEWAL_SECONDS = 10.0
-"""Credentials that are refused are read anew no more often: a plugin may be run for it."""
+RENEWAL_SECONDS = 10.0
+"""A plugin may be run for each renewal, and a caller without permission may ask often."""
 
 
 class Credentials:
     """The API server's address, how to trust it, and the header that says who calls."""
 
-    def __init__(self, kubeconfig: str | None, environment: Mapping[str, str] = os.environ) -> None:
-        """Name the kubeconfig: a path or several, as in ``KUBECONFIG``; None means in-cluster, else the usual file."""
+    def __init__(
+        self,
+        kubeconfig: str | None,
+        renewal_seconds: float = RENEWAL_SECONDS,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Name the kubeconfig; nothing is read yet.
+
+        Args:
+            kubeconfig: A path or several, as in ``KUBECONFIG``; None means in-cluster, else the usual file.
+            renewal_seconds: Credentials that are refused are read anew no more often.
+            environment: Says whether this is a pod.
+
+        """
         self._kubeconfig = kubeconfig
+        self._renewal_seconds = renewal_seconds
         self._environment = environment
         self._configuration = Configuration()
         self.ssl_context = ssl.create_default_context()
@@ -74,7 +87,7 @@ class Credentials:
         """
         async with self._renewal:
             now = asyncio.get_running_loop().time()
-            if self.generation == seen and now - self._loaded_at > _RENEWAL_SECONDS:
+            if self.generation == seen and now - self._loaded_at > self._renewal_seconds:
                 await self.load()
             return self.generation != seen
 

@@ -43,8 +43,8 @@ class Watch:
     kind: Literal["Job", "Pod"]
     label_selector: str
     pace: Pace = field(default_factory=Pace)
-    _version: str | None = None
-    """Whence to go on; None means from a new list."""
+    version: str | None = None
+    """The resource version to go on from; None means from a new list."""
     _wait: float = 0.0
     """The wait after the last failure; 0 while all is well."""
 
@@ -52,7 +52,7 @@ class Watch:
         """Yield events for ever, beginning with a list, whatever fails; an outage is logged once."""
         while True:
             try:
-                if self._version is None:
+                if self.version is None:
                     async with aclosing(self._list()) as listing:
                         async for event in listing:
                             yield event
@@ -60,7 +60,7 @@ class Watch:
                     async for event in changes:
                         yield event
             except ExpiredError as error:
-                self._version = None
+                self.version = None
                 log.info(
                     "watch is too far behind, listing anew", extra={"fields": {"kind": self.kind, "why": str(error)}}
                 )
@@ -73,7 +73,7 @@ class Watch:
             for item in page.items:
                 yield JobEvent("ADDED", self.kind, item)
             version = page.resource_version
-        self._version = version
+        self.version = version
         self._mended()
         yield JobEvent("SYNCED", self.kind, {})
 
@@ -82,7 +82,7 @@ class Watch:
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "resourceVersion": self._version or "",
+            "resourceVersion": self.version or "",
             "labelSelector": self.label_selector,
             "timeoutSeconds": str(max(1, round(self.pace.server))),
         }
@@ -97,6 +97,7 @@ class Watch:
                 self._mended()
                 if event is not None:
                     yield event
+        log.debug("watch ended by the server, going on", extra={"fields": {"kind": self.kind}})
         if not heard and asyncio.get_running_loop().time() - begun < self.pace.first_wait:
             # nothing keeps such a server, or a proxy before it, from being asked in a tight loop
             raise UnavailableError(API_SERVER, f"{self.path}: it ended the watch at once")
@@ -110,7 +111,7 @@ class Watch:
         change, item = said["type"], said["object"]
         if change == "ERROR":
             raise _watch_error(item, self.path)
-        self._version = item["metadata"]["resourceVersion"]
+        self.version = item["metadata"]["resourceVersion"]
         return JobEvent(change, self.kind, item) if change in _CHANGES else None
 
     async def _back_off(self, error: CarillonError) -> None:
