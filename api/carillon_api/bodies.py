@@ -47,9 +47,6 @@ def parse_body(model: type[M], data: bytes) -> M:
         return model.model_validate_json(data, strict=True, extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
         raise InvalidResourceError(field_problems(error)) from error
-    except OverflowError as error:  # from a time whose offset moves it out of the calendar
-        problem = FieldProblem("spec.runAt", "is out of the calendar: set a time between the years 1 and 9999")
-        raise InvalidResourceError([problem]) from error
 
 
 def _check_media_type(request: Request) -> None:

@@ -80,7 +80,7 @@ class StatusWriter:
         meta, status = wanted
         self._last[key] = self._clock()
         try:
-            await self._cluster.patch_status(meta, status_patch(status))
+            await self._cluster.patch_status(meta, status_body(status))
         except NotFoundError:
             self.forget(key)
         except CarillonError as error:
@@ -92,6 +92,6 @@ class StatusWriter:
             self._written[key] = (meta.uid, status)
 
 
-def status_patch(status: ScheduledTaskStatus) -> dict[str, object]:
-    """Return a status as a merge patch: what is unset is null, which deletes it."""
+def status_body(status: ScheduledTaskStatus) -> dict[str, object]:
+    """Return a status as JSON; what is unset is null, and so is not stored."""
     return status.model_dump(mode="json")

@@ -219,9 +219,9 @@ async def test_close_to_an_open_status_is_refused(history: History) -> None:
 
 async def test_open_executions_come_oldest_first(history: History) -> None:
     """Whatever the order of their recording; the terminal ones are left out."""
-    rows = [running(2), running(0), skipped(1), running(1, task_uid=REPORT)]
-    await history.record(rows)
-    assert await history.open_executions() == [rows[1], rows[3], rows[0]]
+    rows = [running(minute, uid) for minute in (5, 2, 0, 7, 1) for uid in (REPORT, BACKUP)]
+    await history.record([*rows, skipped(3)])
+    assert await history.open_executions() == sorted(rows, key=lambda row: (row.slot, row.id))
 
 
 async def test_an_unknown_execution_is_not_found(history: History) -> None:
@@ -293,6 +293,8 @@ async def test_a_cursor_outlives_its_row(history: History) -> None:
     await history.record([skipped(0), skipped(1), skipped(2)])
     page = await history.list(ExecutionQuery(limit=1))
     assert page.next_cursor is not None
+    with pytest.raises(InvalidResourceError, match="cursor"):
+        await history.list(ExecutionQuery(cursor=f"{page.next_cursor[:8]}!{page.next_cursor[8:]}"))
     assert page.next_cursor.replace("-", "").replace("_", "").isalnum()
     rest = await history.list(ExecutionQuery(cursor=page.next_cursor, task_uid=BACKUP))
     assert rest.items == [skipped(1), skipped(0)]

@@ -439,7 +439,9 @@ def test_a_lost_answer_changes_nothing(
     """Whether the claim's, the counter's or the end's: what was carried out is found, not done again."""
     forwarder.lose_answer_to(statement)
     forwarder.open()
-    assert runners.start(task, url=forwarder.url).wait() == ExitCode.SUCCEEDED
+    runner = runners.start(task, url=forwarder.url)
+    assert runner.wait() == ExitCode.SUCCEEDED
+    assert "closed before" not in runner.log
     assert runners.row()["status"] == "succeeded"
     counts = task is COUNT
     assert runners.counter() == (1 if counts else 0)

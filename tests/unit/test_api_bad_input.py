@@ -70,7 +70,7 @@ CREATE: dict[str, Bad] = {
     "a misspelt field": Bad(spec(shedule="* * * * *"), "spec.shedule"),
     "no schedule at all": Bad(spec(schedule=None), "spec"),
     "two schedules": Bad(spec(intervalSeconds=5), "spec"),
-    "a zone without a cron": Bad(spec(schedule=None, intervalSeconds=5, timeZone="UTC"), "spec"),
+    "a zone without a cron": Bad(spec(schedule=None, intervalSeconds=5, timeZone="UTC"), "spec.timeZone"),
     "a cron of four fields": Bad(spec(schedule="* * * *"), "spec.schedule"),
     "a cron out of range": Bad(spec(schedule="60 * * * *"), "spec.schedule"),
     "a cron that never fires": Bad(spec(schedule="0 0 31 2 *"), "spec.schedule"),

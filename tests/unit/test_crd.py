@@ -29,7 +29,7 @@ SCHEMAS = dict(walk(scheduled_task_schema()))
 
 
 def test_checked_in_file_is_what_the_models_generate() -> None:
-    """The file in crds/ is current, byte for byte; ``make crds`` writes it."""
+    """The file in crds/ is current, byte for byte; ``make manifests`` writes it."""
     assert CHECKED_IN.read_bytes() == crd_yaml().encode(), "run: python -m carillon_core.resources --output crds"
 
 

@@ -106,3 +106,11 @@ def test_unknown_fields_and_a_broken_status_are_passed_over() -> None:
     task = ObservedTask.from_object(builder.raw)
     assert task.spec is not None
     assert task.status.active == 0
+
+
+def test_a_time_outside_the_calendar_is_a_problem_and_no_crash() -> None:
+    """An offset may move a time out of the years that there are."""
+    builder = make_task().with_spec(runAt="9999-12-31T23:59:59-14:00")
+    task = ObservedTask.from_object(builder.raw)
+    assert task.spec is None
+    assert [p.path for p in task.problems] == ["spec.runAt"]

@@ -9,7 +9,7 @@ from carillon_core.resources.crd import scheduled_task_crd
 from carillon_core.resources.names import GROUP, PLURAL
 
 FILE_NAME = f"{GROUP}_{PLURAL}.yaml"
-HEADER = "# Generated from the models in carillon_core.resources by `make crds`: change those, not this.\n"
+HEADER = "# Generated from the models in carillon_core.resources by `make manifests`: change those, not this.\n"
 
 
 def crd_yaml() -> str:

@@ -28,11 +28,15 @@ class Model(BaseModel):
 
 def rfc3339(when: datetime) -> str:
     """Return ``when`` as Kubernetes writes a time: UTC, whole seconds, ``2026-01-02T03:04:05Z``."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{when.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def _to_utc_seconds(when: datetime) -> datetime:
-    return when.astimezone(UTC).replace(microsecond=0)
+    try:
+        return when.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        msg = "lies outside the years 1 to 9999 in UTC: write a time within them"
+        raise ValueError(msg) from error
 
 
 Time = Annotated[

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import Model, Time
@@ -66,8 +67,8 @@ class ScheduledTaskSpec(Model):
             msg = f"has {' and '.join(given)}: keep exactly one of them"
             raise ValueError(msg)
         if self.time_zone is not None and self.schedule is None:
-            msg = "has a timeZone without a schedule: a time zone only applies to schedule, remove it"
-            raise ValueError(msg)
+            msg = "only applies to schedule: remove it"
+            raise PydanticCustomError("field", msg, {"field": "timeZone"})
         return self
 
 
@@ -161,6 +162,8 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
                 path += f"[{part}]"
             elif part not in {"int", "float"}:  # the arms of a union are no fields
                 path += f".{part}" if path else part
+        if detail["type"] == "field":  # a rule about several fields says which one to mend
+            path += f".{detail['ctx']['field']}"
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             message = "is not a field of this kind: remove it or correct its spelling"

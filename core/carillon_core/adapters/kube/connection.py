@@ -166,23 +166,28 @@ class KubeConnection:
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> aiohttp.ClientResponse:
         """Send a request with the credentials, and once more with new ones if they are refused."""
+        seen = self._credentials.generation
+        response = await self._sent_as_we_are(method, path, headers or {}, options)
+        if response.status != _UNAUTHORIZED or not await self._credentials.renew(seen):
+            return response
+        response.close()
+        return await self._sent_as_we_are(method, path, headers or {}, options)
+
+    async def _sent_as_we_are(
+        self, method: str, path: str, headers: Mapping[str, str], options: Mapping[str, Any]
+    ) -> aiohttp.ClientResponse:
         credentials = self._credentials
-        while True:
-            seen = credentials.generation
-            authorization = await credentials.authorization()
-            response = await self._session.request(
-                method,
-                credentials.server + path,
-                headers={**(headers or {}), **({"Authorization": authorization} if authorization else {})},
-                ssl=credentials.ssl_context,
-                proxy=credentials.proxy,
-                server_hostname=credentials.server_name,
-                allow_redirects=False,  # the credentials are for this server alone
-                **options,
-            )
-            if response.status != _UNAUTHORIZED or not await credentials.renew(seen):
-                return response
-            response.close()
+        authorization = await credentials.authorization()
+        return await self._session.request(
+            method,
+            credentials.server + path,
+            headers={**headers, **({"Authorization": authorization} if authorization else {})},
+            ssl=credentials.ssl_context,
+            proxy=credentials.proxy,
+            server_hostname=credentials.server_name,
+            allow_redirects=False,  # the credentials are for this server alone
+            **options,
+        )
 
     @property
     def _session(self) -> aiohttp.ClientSession:
