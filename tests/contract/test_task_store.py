@@ -272,7 +272,7 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     ),
     "a time zone without a cron schedule": (
         {"intervalSeconds": 5, "timeZone": "Europe/Berlin", "task": SUM},
-        "spec",
+        "spec.timeZone",
         "without a schedule: a time zone only applies to schedule, remove it",
     ),
     "no task": ({"intervalSeconds": 5}, "spec.task", "is required: add it"),

@@ -67,7 +67,7 @@ class ScheduledTaskSpec(Model):
             msg = f"has {' and '.join(given)}: keep exactly one of them"
             raise ValueError(msg)
         if self.time_zone is not None and self.schedule is None:
-            msg = "only applies to schedule: remove it"
+            msg = "is set without a schedule: a time zone only applies to schedule, remove it"
             raise PydanticCustomError("field", msg, {"field": "timeZone"})
         return self
 
