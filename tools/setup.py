@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 def _set_up(part: str) -> None:
     """Build the cluster in the background while the Python environment is made."""
     wants_cluster = part in {"all", "cluster"} or (part == "run" and not _other_cluster())
-    builder = subprocess.Popen(_build_command(), cwd=ROOT, env=_build_environment()) if wants_cluster else None
+    builder = _start_build() if wants_cluster else None
     try:
         make_environment()
     finally:
@@ -65,12 +65,11 @@ def _answers(*command: str) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-def _build_command() -> list[str]:
-    return [sys.executable, "-m", "carillon_devcluster", "build"]
-
-
-def _build_environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT / "devcluster"), "PYTHONDONTWRITEBYTECODE": "1"}
+def _start_build() -> subprocess.Popen[bytes]:
+    """Begin to build the local cluster's program; it tells its progress on standard error."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "devcluster"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "carillon_devcluster", "build"]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
 def make_environment() -> None:

@@ -123,7 +123,7 @@ def stale_packages(root: Root, go: Path, reporter: Reporter) -> list[str]:
             log.write(line)
             if line.startswith("go: downloading"):
                 fetched += 1
-                reporter.say(f"fetching the sources, {fetched} modules so far")
+                reporter.count(f"fetching the sources, {fetched} modules so far")
         process.wait()
         listed.seek(0)
         packages = listed.read().split()

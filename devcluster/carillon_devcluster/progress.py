@@ -89,6 +89,13 @@ class Reporter:
         else:
             self._line(f"{self._title}: {text}")
 
+    def count(self, text: str) -> None:
+        """Tell something that changes often: each time on a terminal, now and then elsewhere."""
+        now = self._now()
+        if self._terminal or now - self._told_at >= LINE_EVERY_SECONDS:
+            self._told_at = now
+            self.say(text)
+
     def finish(self, text: str) -> None:
         """End with a line that stays."""
         if self._terminal:

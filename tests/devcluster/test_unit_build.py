@@ -55,6 +55,16 @@ def test_a_log_gets_a_line_each_tenth_or_twenty_seconds() -> None:
     assert len(out.getvalue().splitlines()) == 10
 
 
+def test_a_count_is_told_now_and_then() -> None:
+    """A log is not flooded with a line for each module that is fetched."""
+    out, clock = io.StringIO(), Clock()
+    reporter = Reporter(out, "building", clock)
+    for fetched in range(200):
+        clock.now = fetched * 0.25
+        reporter.count(f"{fetched} modules so far")
+    assert out.getvalue().splitlines() == [f"building: {n} modules so far" for n in (0, 80, 160)]
+
+
 def test_a_terminal_gets_one_line() -> None:
     """It is written over again and again."""
 
