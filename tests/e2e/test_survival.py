@@ -59,6 +59,30 @@ def test_schedules_survive_a_restart_of_the_whole_cluster(stack: Stack, namespac
     counter_is_exact(stack, namespace, "patient")
 
 
+def test_a_database_that_stops_stops_no_schedule(stack: Stack, namespace: str) -> None:
+    """Jobs are launched meanwhile, the API says what is missing, and what happened is recorded afterwards."""
+    stack.apply(namespace, "on", intervalSeconds=1, task={"counter": {}})
+    stack.apply(namespace, "slow", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
+    stack.await_executions(namespace, "on", 2, "succeeded")
+    before = stack.task(namespace, "on")["status"]["lastScheduleTime"]
+    skipped = len(stack.executions(namespace, "slow", "skipped"))
+    stack.postgres.stop()
+    answer = stack.http.get("/readyz")
+    assert answer.status_code == 503
+    assert "database" in answer.text
+    assert stack.http.get(f"/api/v1/namespaces/{namespace}/tasks/on").status_code == 200
+    assert stack.http.get("/api/v1/executions").status_code == 503
+    until(
+        lambda: stack.task(namespace, "on")["status"]["lastScheduleTime"] > before, 30, "a slot is launched meanwhile"
+    )
+    assert stack.postgres.start() == stack.database_url
+    done = len(stack.executions(namespace, "on", "succeeded"))
+    stack.await_executions(namespace, "on", done + 2, "succeeded")
+    until(lambda: len(stack.executions(namespace, "slow", "skipped")) > skipped, 60, "skips meanwhile are recorded")
+    one_row_a_slot(stack, namespace, "on", 1)
+    counter_is_exact(stack, namespace, "on")
+
+
 def test_an_operator_started_before_its_database_waits_for_it(stack: Stack, namespace: str) -> None:
     """Launching goes on without the history; the log says what is missing, and no password."""
     stack.end("operator")

