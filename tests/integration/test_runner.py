@@ -39,8 +39,11 @@ class Forwarder:
         self._threads: list[threading.Thread] = []
         self._lose: bytes | None = None
         self.lost = threading.Event()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        # bound as long as this lives, or somebody else could be given the port while it is closed
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self._port = self._reserved.getsockname()[1]
         self.url = urlunsplit(
             # in the clear, or a statement could not be recognised
             parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{self._port}", query="sslmode=disable")
@@ -67,6 +70,10 @@ class Forwarder:
             thread.join()
         self._pairs.clear()
         self._threads.clear()
+
+    def give_back(self) -> None:
+        """Leave the port to others."""
+        self._reserved.close()
 
     def _start(self, work: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=work, args=args)
@@ -113,6 +120,7 @@ def forwarder(database_url: str) -> Iterator[Forwarder]:
     made = Forwarder(database_url)
     yield made
     made.close()
+    made.give_back()
 
 
 class Running:
