@@ -24,14 +24,14 @@ const followEvery = 100 * time.Millisecond
 // logServer answers the API server's requests for container logs, as a kubelet does. It listens on
 // loopback alone and only talks to the holder of the API server's client certificate.
 type logServer struct {
-	agent    *agent
+	provider *provider
 	client   string
 	listener net.Listener
 	tls      *tls.Config
 }
 
 // newLogServer takes the port at once, so that a busy one is an error at the start.
-func newLogServer(o options, a *agent) (*logServer, error) {
+func newLogServer(o options, p *provider) (*logServer, error) {
 	certificate, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
 	if err != nil {
 		return nil, fmt.Errorf("reading the serving certificate: %w", err)
@@ -48,7 +48,7 @@ func newLogServer(o options, a *agent) (*logServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logServer{agent: a, client: o.clientName, listener: listener, tls: &tls.Config{
+	return &logServer{provider: p, client: o.clientName, listener: listener, tls: &tls.Config{
 		Certificates: []tls.Certificate{certificate},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 		ClientCAs:    pool,
@@ -82,7 +82,7 @@ func (s *logServer) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only the API server may read container logs", http.StatusForbidden)
 		return
 	}
-	pod, ok := s.agent.lookup(r.PathValue("namespace"), r.PathValue("pod"))
+	pod, ok := s.provider.lookup(r.PathValue("namespace"), r.PathValue("pod"))
 	if !ok {
 		http.Error(w, fmt.Sprintf("pod %q is not on this node", r.PathValue("pod")), http.StatusNotFound)
 		return
@@ -96,7 +96,7 @@ func (s *logServer) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("container %q in pod %q is waiting to start", name, pod.Name), http.StatusBadRequest)
 		return
 	}
-	file, err := os.Open(s.agent.pods.logFile(string(pod.UID), name, run))
+	file, err := os.Open(s.provider.pods.logFile(string(pod.UID), name, run))
 	if err != nil {
 		http.Error(w, fmt.Sprintf("container %q in pod %q has no log", name, pod.Name), http.StatusNotFound)
 		return
@@ -147,7 +147,7 @@ func (s *logServer) current(pod *corev1.Pod, name string) (int32, bool) {
 	run := status.RestartCount
 	if status.State.Waiting != nil && status.LastTerminationState.Terminated != nil && run > 0 {
 		// Waiting in between two runs: the newest log is the one before.
-		if _, err := os.Stat(s.agent.pods.logFile(string(pod.UID), name, run)); err != nil {
+		if _, err := os.Stat(s.provider.pods.logFile(string(pod.UID), name, run)); err != nil {
 			run--
 		}
 	}
@@ -157,7 +157,7 @@ func (s *logServer) current(pod *corev1.Pod, name string) (int32, bool) {
 // live tells whether this run of the container is going on. Only the worker knows: the pod is as old as
 // the request for its log.
 func (s *logServer) live(pod *corev1.Pod, name string, run int32) bool {
-	if s.agent.worker(pod.UID) == nil {
+	if s.provider.worker(pod.UID) == nil {
 		return false
 	}
 	status := s.container(pod, name)
@@ -167,7 +167,7 @@ func (s *logServer) live(pod *corev1.Pod, name string, run int32) bool {
 // container is a container's status: the worker's, which is newer than the API's, if there is one.
 func (s *logServer) container(pod *corev1.Pod, name string) *corev1.ContainerStatus {
 	status := pod.Status
-	if w := s.agent.worker(pod.UID); w != nil {
+	if w := s.provider.worker(pod.UID); w != nil {
 		status = w.observe()
 	}
 	for _, list := range [][]corev1.ContainerStatus{status.ContainerStatuses, status.InitContainerStatuses} {

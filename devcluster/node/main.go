@@ -2,11 +2,9 @@
 // local process: no root, no images, no container engine, and pods that start
 // in milliseconds. It is what the local cluster schedules pods to.
 //
-// Registration, heartbeats and the lease are virtual-kubelet's node controller.
-// Pods are followed by the agent in this package and not by virtual-kubelet's
-// pod controller, because that one leaves a deleted pod in the API for its
-// whole grace period even when its process ended at once, and gives up on a
-// pod whose Secret does not exist yet.
+// It is virtual-kubelet's library: its node controller does registration,
+// heartbeats and the lease, and its pod controller follows the pods. What is
+// ours is the provider that it drives, and what the provider makes of a pod.
 package node
 
 import (
@@ -24,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	vklog "github.com/virtual-kubelet/virtual-kubelet/log"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -120,15 +119,16 @@ func serve(ctx context.Context, o options) error {
 		log.Printf("ended %d processes of an earlier run", ended)
 	}
 
-	agent := newAgent(client, o.nodeName, pods, newImageTable(o.images), apiEnvironment(server))
-	logs, err := newLogServer(o, agent)
+	vklog.L = warnings{Logger: vklog.L}
+	provider := newProvider(client, o.nodeName, pods, newImageTable(o.images), apiEnvironment(server))
+	logs, err := newLogServer(o, provider)
 	if err != nil {
 		return err
 	}
 	failed := make(chan error, 3)
 	go func() { failed <- logs.run(ctx) }()
 	go func() { failed <- register(ctx, client, nodeObject(o.nodeName, o.port)) }()
-	go func() { failed <- agent.run(ctx) }()
+	go func() { failed <- provider.run(ctx) }()
 	log.Printf("node %s is up: %s/%s, logs on port %d", o.nodeName, runtime.GOOS, runtime.GOARCH, o.port)
 
 	select {
@@ -138,7 +138,7 @@ func serve(ctx context.Context, o options) error {
 			err = nil
 		}
 	}
-	agent.shutdown(2 * time.Second)
+	provider.shutdown(2 * time.Second)
 	pods.killLeftovers()
 	return err
 }

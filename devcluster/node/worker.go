@@ -32,6 +32,10 @@ type worker struct {
 	processes     map[*process]bool
 	why           *ending
 	over          bool
+
+	last    corev1.PodStatus // the last status; valid after done
+	writing sync.Mutex       // held while the API is told a status
+	told    bool             // the API knows the last one; guarded by writing
 }
 
 func newWorker(pod *corev1.Pod, images *imageTable, pods *podStore, from *resolver) *worker {
@@ -54,8 +58,8 @@ func newWorker(pod *corev1.Pod, images *imageTable, pods *podStore, from *resolv
 	return w
 }
 
-// run runs the pod and returns when it is over: publish is called with each new status, in order,
-// until it has accepted the last one.
+// run runs the pod and returns when it is over: publish is called with each new status, in order. The
+// last one, and no other, is of a final phase, since nothing that comes after a final phase is believed.
 func (w *worker) run(publish func(corev1.PodStatus)) {
 	defer close(w.done)
 	published := make(chan struct{})
@@ -65,9 +69,12 @@ func (w *worker) run(publish func(corev1.PodStatus)) {
 		for {
 			select {
 			case <-w.dirty:
-				publish(w.status())
+				if status := w.status(); !isOver(status.Phase) {
+					publish(status)
+				}
 			case <-stop:
-				publish(w.status())
+				w.last = w.status()
+				publish(w.last)
 				return
 			}
 		}
@@ -136,6 +143,16 @@ func (w *worker) end(why *ending, grace time.Duration) {
 		<-w.done
 		timer.Stop()
 	}()
+}
+
+// isDone tells whether the pod is over.
+func (w *worker) isDone() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // grace is the time between SIGTERM and SIGKILL: the deletion's own if there is one, else the pod's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -132,6 +133,32 @@ def test_a_stubborn_process_is_killed_after_the_grace_period(cluster: LocalClust
     cluster.kubectl("delete", "pod", "stubborn", "--timeout=20s")
     assert time.monotonic() - before >= 2
     assert not start_time(pid)
+
+
+def test_a_pod_deleted_in_its_init_container_stays_until_that_has_ended(cluster: LocalCluster) -> None:
+    """No container of its own runs, but a process does."""
+    manifest = pod("early", "true")
+    script = "trap 'sleep 1; exit' TERM; echo $$$$; while true; do sleep 0.1; done"
+    manifest["spec"]["initContainers"] = [{"name": "first", "image": "shell:1", "args": [script]}]
+    apply(cluster, manifest)
+    until("the init container to run", lambda: cluster.kubectl("logs", "early", "-c", "first", check=False) != "")
+    pid = int(cluster.kubectl("logs", "early", "-c", "first"))
+    before = time.monotonic()
+    cluster.kubectl("delete", "pod", "early", "--timeout=20s")
+    assert 1 <= time.monotonic() - before < 10
+    assert not start_time(pid)
+
+
+def test_many_jobs_at_once_complete_and_leave_nothing_behind(cluster: LocalCluster) -> None:
+    """No pod keeps a finalizer, so their namespace can go."""
+    cluster.kubectl("create", "namespace", "many")
+    jobs = [job(f"one-{number}", "true") for number in range(20)]
+    several = {"apiVersion": "v1", "kind": "List", "items": jobs}
+    cluster.kubectl("create", "-n", "many", "-f", "-", stdin=json.dumps(several))
+    cluster.kubectl("wait", "-n", "many", "--for=condition=Complete", "job", "--all", "--timeout=60s")
+    pods = json.loads(cluster.kubectl("get", "pods", "-n", "many", "-o", "json"))["items"]
+    assert [found["metadata"].get("finalizers", []) for found in pods] == [[]] * len(jobs)
+    cluster.kubectl("delete", "namespace", "many", "--timeout=30s")
 
 
 def test_a_process_killed_by_a_signal_tells_which(cluster: LocalCluster) -> None:
