@@ -9,10 +9,10 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
+from carillon_core import __version__
 from carillon_runner.outcome import Execution, TaskFailedError, storable
 
 BODY_LIMIT = 102_400
@@ -215,7 +215,7 @@ def _exchange(
 
 def _headers(given: Mapping[str, str], target: Target, execution_id: str) -> dict[str, str]:
     defaults = {
-        "User-Agent": f"carillon/{_version()}",
+        "User-Agent": f"carillon/{__version__}",
         "Idempotency-Key": execution_id,
         "Connection": "close",
     }
@@ -223,13 +223,6 @@ def _headers(given: Mapping[str, str], target: Target, execution_id: str) -> dic
         defaults["Authorization"] = target.authorization
     names = {name.lower() for name in given}
     return {name: value for name, value in defaults.items() if name.lower() not in names} | dict(given)
-
-
-def _version() -> str:
-    try:
-        return version("carillon")
-    except PackageNotFoundError:  # run from a checkout
-        return "dev"
 
 
 def _decoded(raw: bytes, charset: str | None) -> str:

@@ -1,0 +1,228 @@
+"""The runner as a program: started on an execution, its way to the database cut at will, its rows looked at."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from carillon_core import contract
+
+SLOT = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+PATIENCE_SECONDS = 60.0
+
+
+class Forwarder:
+    """A way to the database that can be closed, opened again, and lose an answer."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname, parts.port)
+        self._listener: socket.socket | None = None
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._threads: list[threading.Thread] = []
+        self._lose: bytes | None = None
+        self.lost = threading.Event()
+        # bound as long as this lives, or somebody else could be given the port while it is closed
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self._port = self._reserved.getsockname()[1]
+        self.url = urlunsplit(
+            # in the clear, or a statement could not be recognised
+            parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{self._port}", query="sslmode=disable")
+        )
+
+    def open(self) -> None:
+        """Let connections through from now on."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._start(self._accept, self._listener)
+
+    def lose_answer_to(self, statement: bytes) -> None:
+        """Carry out the next statement that has this in it, and cut the connection instead of answering."""
+        self._lose = statement
+
+    def close(self) -> None:
+        """Cut every connection and refuse new ones."""
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        for pair in self._pairs:
+            _cut(*pair)
+        for thread in self._threads:
+            thread.join()
+        self._pairs.clear()
+        self._threads.clear()
+
+    def give_back(self) -> None:
+        """Leave the port to others."""
+        self._reserved.close()
+
+    def _start(self, work: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, args=args)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return  # closed
+            server = socket.create_connection(self._target)
+            self._pairs.append((client, server))
+            drop = threading.Event()
+            self._start(self._forward, client, server, drop, False)
+            self._start(self._forward, server, client, drop, True)
+
+    def _forward(self, source: socket.socket, sink: socket.socket, drop: threading.Event, answers: bool) -> None:  # noqa: FBT001  # the two directions of one connection
+        try:
+            while chunk := source.recv(65_536):
+                if answers and drop.is_set():
+                    self.lost.set()
+                    break
+                if not answers and self._lose is not None and self._lose in chunk:
+                    self._lose = None
+                    drop.set()
+                sink.sendall(chunk)
+        except OSError:
+            pass  # cut by the other side, or by the test
+        _cut(source, sink)
+
+
+def _cut(*sockets: socket.socket) -> None:
+    for sock in sockets:
+        with suppress(OSError):  # it was cut before
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+
+@pytest.fixture
+def forwarder(database_url: str) -> Iterator[Forwarder]:
+    """Give a way to the test's database, closed at first."""
+    made = Forwarder(database_url)
+    yield made
+    made.close()
+    made.give_back()
+
+
+class Running:
+    """A runner that has been started."""
+
+    def __init__(self, process: subprocess.Popen[str], termination_log: Path) -> None:
+        self.process = process
+        self._termination_log = termination_log
+        self.log = ""
+
+    def await_line(self, text: str) -> None:
+        """Return when the log has said this."""
+        assert self.process.stderr is not None
+        while text not in self.log:
+            line = self.process.stderr.readline()
+            assert line, f"the runner ended without saying {text!r}:\n{self.log}"
+            self.log += line
+
+    def wait(self) -> int:
+        """Return the exit code when it has ended."""
+        _, rest = self.process.communicate(timeout=PATIENCE_SECONDS)
+        self.log += rest
+        assert "Traceback" not in self.log
+        return self.process.returncode
+
+    def termination_message(self) -> str:
+        """Return what the kubelet would put into the pod's status."""
+        return self._termination_log.read_text() if self._termination_log.exists() else ""
+
+
+@dataclass
+class Runners:
+    """Starts runners, and looks at what they left."""
+
+    database_url: str
+    directory: Path
+    task_uid: UUID = field(default_factory=uuid4)
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def start(
+        self,
+        task: dict[str, Any],
+        *,
+        execution: UUID | None = None,
+        pod: str = "report-1-x",
+        slot: datetime = SLOT,
+        timeout_seconds: float = 60,
+        url: str | None = None,
+    ) -> Running:
+        """Start one on an execution of a task."""
+        execution = execution or uuid4()
+        termination_log = self.directory / f"{uuid4()}"
+        env = {
+            contract.ENV_DATABASE_URL: url or self.database_url,
+            contract.ENV_EXECUTION_ID: str(execution),
+            contract.ENV_TASK_UID: str(self.task_uid),
+            contract.ENV_TASK_NAMESPACE: "shop",
+            contract.ENV_TASK_NAME: "report",
+            contract.ENV_SLOT: slot.isoformat(),
+            contract.ENV_CAUSE: "schedule",
+            contract.ENV_TASK: json.dumps(task),
+            contract.ENV_TIMEOUT_SECONDS: str(timeout_seconds),
+            contract.ENV_JOB_NAME: "report-1",
+            contract.ENV_POD_NAME: pod,
+            contract.ENV_TERMINATION_LOG: str(termination_log),
+        }
+        coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "carillon_runner"], env=env | coverage, stderr=subprocess.PIPE, text=True
+        )
+        self.stack.enter_context(process)
+        self.stack.callback(process.kill)
+        return Running(process, termination_log)
+
+    def query(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
+        """Return the rows of a query, or none of a command."""
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def row(self, execution: UUID | None = None) -> dict[str, Any]:
+        """Return the one row there is, or that of an execution."""
+        rows = self.query("SELECT * FROM executions WHERE id = coalesce(%s, id)", execution)
+        assert len(rows) == 1
+        return rows[0]
+
+    def counter(self) -> int:
+        """Return where the counter ``report`` stands; 0 if nobody has counted."""
+        rows = self.query("SELECT value FROM counters WHERE namespace = 'shop' AND name = 'report'")
+        return int(rows[0]["value"]) if rows else 0
+
+    def insert(self, execution: UUID, status: str, pod: str | None = None) -> None:
+        """Put a row there as another would have."""
+        started = None if pod is None else SLOT
+        finished = None if status == "running" else SLOT
+        self.query(
+            "INSERT INTO executions (id, task_uid, namespace, task, task_type, slot, cause, status, pod_name,"
+            " started_at, finished_at) VALUES (%s, %s, 'shop', 'report', 'counter', %s, 'schedule', %s, %s, %s, %s)",
+            *(execution, self.task_uid, SLOT, status, pod, started, finished),
+        )
+
+
+@pytest.fixture
+def runners(database_url: str, tmp_path: Path) -> Iterator[Runners]:
+    """Give a starter of runners, whose runners end with the test."""
+    made = Runners(database_url, tmp_path)
+    with made.stack:
+        yield made
