@@ -102,7 +102,7 @@ def test_a_time_out_ends_a_sleep_that_still_says_how_long_it_was(interrupts: Int
         interrupts.call(lambda: sleep.run(make_execution("sleep", durationSeconds=60)), 0.05)
     assert caught.value.status is ExecutionStatus.TIMED_OUT
     assert caught.value.result is not None
-    assert caught.value.result["sleptSeconds"] >= 0.05
+    assert caught.value.result["sleptSeconds"] > 0
 
 
 def test_a_time_out_ends_a_read_that_nobody_answers(interrupts: Interrupts) -> None:
