@@ -76,6 +76,10 @@ class Cluster(Protocol):
         """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list; survives lost connections."""
         ...
 
+    async def task_uids(self) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every ScheduledTask there is now, by namespace and name."""
+        ...
+
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored.
 

@@ -39,3 +39,5 @@ class Announcer:
             except CarillonError as error:
                 fields = {"task": f"{meta.namespace}/{meta.name}", "reason": notice.reason, "why": str(error)}
                 log.info("event not posted", extra={"fields": fields})
+            except Exception:  # Events are for people: none of them is worth an end
+                log.exception("event not posted", extra={"fields": {"task": f"{meta.namespace}/{meta.name}"}})

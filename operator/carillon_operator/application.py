@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Literal
 
-from carillon_core.ports import Cluster, HistoryRecorder
+from carillon_core.errors import UnavailableError
+from carillon_core.ports import Cluster, HistoryRecorder, JobEvent
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
 from carillon_operator.observed_store import ObservedStore
@@ -15,13 +16,15 @@ from carillon_operator.reconciler import Reconciler, Writers
 from carillon_operator.runner_secret import RunnerSecret
 from carillon_operator.settings import Settings
 from carillon_operator.status_writer import StatusWriter
-from carillon_operator.work_queue import WorkQueue
+from carillon_operator.work_queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
-"""How long a stopping operator tries to write what the history still lacks."""
+"""How long a stopping operator tries to write what the history and the statuses still lack."""
 STATUS_WRITERS = 8
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 30.0
 
 Observer = Callable[[ObservedStore, WorkQueue, asyncio.Event], Coroutine[None, None, None]]
 """Feeds the ScheduledTasks to the store and their keys to the queue until the event is set: kopf, for life."""
@@ -45,19 +48,24 @@ class Application:
         self.store = ObservedStore()
         self.queue = WorkQueue(clock)
         self.outbox = Outbox(history)
-        self._statuses = StatusWriter(cluster, clock)
+        self._statuses = StatusWriter(cluster, clock, self._forget_task)
         self._announcer = Announcer(cluster)
         self._secret = RunnerSecret(cluster, settings.runner.secret_name, settings.runner_database_url)
+        self.closer = Closer(
+            cluster=cluster,
+            history=history,
+            store=self.store,
+            outbox=self.outbox,
+            announcer=self._announcer,
+            clock=clock,
+        )
         self.reconciler = Reconciler(
             cluster=cluster,
             store=self.store,
             queue=self.queue,
-            writers=Writers(self.outbox, self._statuses, self._announcer, self._secret),
+            writers=Writers(self.outbox, self._statuses, self._announcer, self._secret, self.closer),
             template=settings.runner,
             clock=clock,
-        )
-        self.closer = Closer(
-            history=history, store=self.store, outbox=self.outbox, announcer=self._announcer, clock=clock
         )
         self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
 
@@ -71,38 +79,86 @@ class Application:
                 group.create_task(self._statuses.run(STATUS_WRITERS)),
                 group.create_task(self._announcer.run()),
                 group.create_task(self._run_observer(stop)),
-                # No decision before the Jobs are known: Forbid would not see what is active.
-                group.create_task(self._decide_when_synced()),
             ]
+            # No decision before the Jobs are known: Forbid would not see what is active.
+            deciding = group.create_task(self._decide_when_synced())
             await stop.wait()
             log.info("stopping")
+            deciding.cancel()
+            await asyncio.wait({deciding})
             await self._drain()
             for task in background:
                 task.cancel()
 
     async def _drain(self) -> None:
-        try:
-            await asyncio.wait_for(self.outbox.drained(), DRAIN_SECONDS)
-        except TimeoutError:
-            log.warning("stopped with records unwritten", extra={"fields": {"records": len(self.outbox)}})
+        """Write what is still to be written: records first, for a status can be derived again."""
+        for waiting, what in ((self.outbox.drained(), "records"), (self._statuses.drained(), "statuses")):
+            try:
+                await asyncio.wait_for(waiting, DRAIN_SECONDS)
+            except TimeoutError:
+                log.warning("stopped before all was written", extra={"fields": {"unwritten": what}})
 
     async def _run_observer(self, stop: asyncio.Event) -> None:
-        await self._observe(self.store, self.queue, stop)
-        stop.set()  # kopf takes the signals for itself, and returns
+        """Observe until told to stop; what ends the observer by mistake only ends it for a moment."""
+        wait = FIRST_RETRY_SECONDS
+        while not stop.is_set():
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._observe(self.store, self.queue, stop)
+                stop.set()  # kopf takes the signals for itself, and returns
+            except Exception:
+                log.exception("observing tasks failed, will begin again", extra={"fields": {"retry_in_s": wait}})
+                await asyncio.sleep(wait)
+                lasted = asyncio.get_running_loop().time() - began
+                wait = FIRST_RETRY_SECONDS if lasted > LAST_RETRY_SECONDS else min(wait * 2, LAST_RETRY_SECONDS)
 
     async def _watch(self, kind: Literal["Job", "Pod"]) -> None:
-        async for event in self._cluster.watch_jobs(kind):
-            for change in self.store.changes(event):
-                self.closer.job_changed(change)
-                self.queue.add(change.key)
-            if event.type == "SYNCED":
-                self._synced[kind].set()
+        while True:
+            try:
+                async for event in self._cluster.watch_jobs(kind):
+                    self._take(event)
+            except Exception:  # a defect met by one object, or a permission that is missing
+                log.exception("watching failed, will begin again", extra={"fields": {"kind": kind}})
+                await asyncio.sleep(FIRST_RETRY_SECONDS)
+
+    def _take(self, event: JobEvent) -> None:
+        for change in self.store.changes(event):
+            self.closer.job_changed(change)
+            self.queue.add(change.key)
+        if event.type == "SYNCED":
+            self._synced[event.kind].set()
+
+    def _forget_task(self, key: Key, uid: str) -> None:
+        """Forget a task that turned out to be gone: a deletion that no event told of."""
+        self.store.drop_task(key, uid)
+        self.queue.add(key)
+
+    async def sweep(self) -> None:
+        """Compare what is remembered with what is there: tasks, runner Secrets, open executions."""
+        # Read before the list: a task that comes after the list is none that is gone.
+        known = self.store.uids()
+        present = await self._cluster.task_uids()
+        for key, uid in known.items():
+            if present.get(key) != uid:
+                self._forget_task(key, uid)
+        await self._secret.mend({namespace for namespace, _ in present})
+        await self.closer.sweep()
+
+    async def _run_sweeps(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except UnavailableError as error:
+                log.info("sweep put off", extra={"fields": {"why": str(error)}})
+            except Exception:  # a defect met by one row must not end the operator
+                log.exception("sweep failed")
+            await asyncio.sleep(self._settings.sweep_seconds)
 
     async def _decide_when_synced(self) -> None:
         await asyncio.gather(*(event.wait() for event in self._synced.values()))
         log.info("ready")
         async with asyncio.TaskGroup() as group:
             group.create_task(self.queue.run_sleeper())
-            group.create_task(self.closer.run_sweeps(self._settings.sweep_seconds, self._secret))
+            group.create_task(self._run_sweeps())
             for _ in range(self._settings.workers):
                 group.create_task(self.reconciler.run_worker())

@@ -37,7 +37,8 @@ def registry_of(store: ObservedStore, queue: WorkQueue) -> kopf.OperatorRegistry
         return kopf.login_via_client(**kwargs)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe")
-    def observe(event: kopf.RawEvent, **_: Any) -> None:
+    async def observe(event: kopf.RawEvent, **_: Any) -> None:
+        # A coroutine: kopf runs plain functions in threads, and store and queue belong to the loop.
         feed(store, queue, event["type"], event["object"])
 
     return registry

@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from carillon_core.domain.observed import ObservedJob, ObservedTask, PodEnd, observed_job, pod_end
+from carillon_core.domain.observed import JobPhase, ObservedJob, ObservedTask, PodEnd, observed_job, pod_end
+from carillon_core.domain.plan import Reason
 from carillon_core.ports import JobEvent
 from carillon_core.resources.names import LABEL_TASK
-from carillon_core.resources.scheduled_task import ScheduledTaskStatus
+from carillon_core.resources.scheduled_task import RunResult, ScheduledTaskStatus
 from carillon_operator.work_queue import Key
 
 JobKey = tuple[str, str]
 """A Job's namespace and name."""
+DELETED_WHILE_ACTIVE = "its Job was deleted while it was active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,9 @@ class ObservedStore:
         """Return a task, or None if there is none."""
         return self._tasks.get(key)
 
-    def keys(self) -> list[Key]:
-        """Return the keys of all tasks."""
-        return list(self._tasks)
+    def uids(self) -> dict[Key, str]:
+        """Return the uid of every task by its key."""
+        return {key: task.meta.uid for key, task in self._tasks.items()}
 
     def jobs_of(self, key: Key) -> list[ObservedJob]:
         """Return the Jobs of a task, those of an older task of the same name among them."""
@@ -97,13 +99,28 @@ class ObservedStore:
         return JobChange(key, before[1] if before else None, observed)
 
     def drop_job(self, job_key: JobKey, uid: str | None = None) -> JobChange | None:
-        """Forget a Job that was deleted; with a uid, only if it is that one."""
+        """Forget a Job that was deleted; with a uid, only if it is that one.
+
+        One that was deleted while it was active is kept as failed until it is
+        dropped again, with the next list: so its slot stays settled, its task's
+        status says what became of it, and a late answer does not revive it.
+        """
         found = self._jobs.get(job_key)
         if found is None or (uid is not None and found[1].uid != uid):
             return None
-        del self._jobs[job_key]
         raw, before = found
         self._pod_ends.pop(before.uid, None)
+        if before.active:
+            failed = replace(
+                before,
+                phase=JobPhase.FINISHED,
+                result=RunResult.FAILED,
+                reason=Reason.JOB_DELETED,
+                message=DELETED_WHILE_ACTIVE,
+            )
+            self._jobs[job_key] = (raw, failed)
+            return JobChange((job_key[0], raw["metadata"]["labels"].get(LABEL_TASK, "")), before, None)
+        del self._jobs[job_key]
         key = (job_key[0], raw["metadata"]["labels"].get(LABEL_TASK, ""))
         siblings = self._by_task.get(key, set())
         siblings.discard(job_key)
@@ -158,5 +175,5 @@ def _owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _kept(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the part of a Job that is looked at again; the rest is most of its size."""
     meta = raw["metadata"]
-    wanted = ("name", "namespace", "uid", "labels", "annotations")
+    wanted = ("name", "namespace", "uid", "labels", "annotations", "ownerReferences")
     return {"metadata": {k: meta[k] for k in wanted if k in meta}, "status": raw.get("status") or {}}

@@ -60,6 +60,11 @@ class Outbox:
                 retry = min(max(FIRST_RETRY_SECONDS, retry * 2), LAST_RETRY_SECONDS)
                 await asyncio.sleep(retry)
                 continue
+            except Exception:
+                # One entry that the history can never take must not hold up the others.
+                log.exception("the history refuses a batch, its entries are written one by one")
+                if await self._write_one_by_one():
+                    continue
             if retry:
                 log.info("history is back", extra={"fields": {"records_left": len(self._entries)}})
                 retry = 0.0
@@ -67,14 +72,30 @@ class Outbox:
                 self._added.clear()
                 self._empty.set()
 
-    async def _write_batch(self) -> None:
-        """Write the longest run of entries of one kind at the head, and only then forget it."""
-        head = self._entries[0]
+    async def _write_one_by_one(self) -> bool:
+        """Write the batch at the head entry by entry and drop what is refused; return whether some are left."""
+        for _ in self._batch(BATCH):
+            try:
+                await self._write_batch(1)
+            except UnavailableError:
+                return True  # the next round waits for it
+            except Exception:
+                entry = self._entries.popleft()
+                log.exception("the history refuses an entry, it is dropped", extra={"fields": {"id": str(entry.id)}})
+        return bool(self._entries)
+
+    def _batch(self, most: int) -> list[Entry]:
+        """Return the longest run of entries of one kind at the head."""
         batch: list[Entry] = []
         for entry in self._entries:
-            if type(entry) is not type(head) or len(batch) == BATCH:
+            if type(entry) is not type(self._entries[0]) or len(batch) == most:
                 break
             batch.append(entry)
+        return batch
+
+    async def _write_batch(self, most: int = BATCH) -> None:
+        """Write the entries at the head, and only then forget them."""
+        batch = self._batch(most)
         records = [e for e in batch if isinstance(e, ExecutionRecord)]
         closings = [e for e in batch if isinstance(e, Closing)]
         if records:

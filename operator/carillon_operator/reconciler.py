@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.decide import decide
+from carillon_core.domain.decide import after_refusal, decide
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.observed import ObservedTask
 from carillon_core.domain.plan import Launch, Notice, Plan, Reason, RecordUnlaunched
+from carillon_core.domain.status import with_condition
 from carillon_core.errors import (
     AlreadyExistsError,
     ForbiddenError,
@@ -24,10 +25,11 @@ from carillon_core.errors import (
     RefusedError,
     UnavailableError,
 )
-from carillon_core.ports import Cluster
+from carillon_core.ports import Cluster, JSONObject
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.names import LABEL_TASK_UID
 from carillon_operator.announcer import Announcer
+from carillon_operator.closer import Closer
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.outbox import Outbox
 from carillon_operator.runner_secret import RunnerSecret
@@ -38,7 +40,6 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 30.0
-REFUSALS = (RefusedError, ForbiddenError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Writers:
     statuses: StatusWriter
     announcer: Announcer
     secret: RunnerSecret
+    closer: Closer
 
 
 class Reconciler:
@@ -72,9 +74,11 @@ class Reconciler:
         self._statuses = writers.statuses
         self._announcer = writers.announcer
         self._secret = writers.secret
+        self._closer = writers.closer
         self._template = template
         self._clock = clock
         self._retries: dict[Key, int] = {}
+        self._in_doubt: dict[Key, tuple[str, str]] = {}
 
     async def run_worker(self) -> None:
         """Reconcile what the queue gives, for ever. One task's failure never stops another's turn."""
@@ -84,6 +88,9 @@ class Reconciler:
                 await self.reconcile(key)
                 self._retries.pop(key, None)
             except UnavailableError as error:
+                self._retry(key, str(error), logging.WARNING)
+            except ForbiddenError as error:
+                self._say_forbidden(key, error)
                 self._retry(key, str(error), logging.WARNING)
             except asyncio.CancelledError:
                 raise
@@ -99,41 +106,57 @@ class Reconciler:
         if task is None:
             self._statuses.forget(key)
             self._queue.add_at(key, None)
+            self._in_doubt.pop(key, None)
             return
+        await self._resolve_doubt(key, task)
         jobs = self._store.jobs_of(key)
+        self._closer.close_ended(task, jobs)
         plan = decide(task, jobs, self._clock())
         await self._apply(key, task, plan)
 
     async def _apply(self, key: Key, task: ObservedTask, plan: Plan) -> None:
-        for action in plan.actions:
-            if isinstance(action, RecordUnlaunched):
-                self._record(task, action)
-            else:
-                unlaunched = await self._launch(task, action)
-                if unlaunched is not None:
-                    self._record(task, unlaunched)
-                    self._announcer.announce(
-                        task.meta, Notice("Warning", unlaunched.reason, unlaunched.message), self._clock()
-                    )
+        status = plan.status
+        records = [action for action in plan.actions if isinstance(action, RecordUnlaunched)]
+        notices = list(plan.notices)
+        for launch in (action for action in plan.actions if isinstance(action, Launch)):
+            refused = await self._launch(key, task, launch)
+            if refused is not None:
+                records.append(refused)
+                notices.append(Notice("Warning", refused.reason, refused.message))
+                status = after_refusal(status, task.status, refused)
+        # Only now: a plan whose launch could not be made is made anew, and must not have been recorded.
+        for record in records:
+            self._record(task, record)
         # Decided is decided: the next turn begins from here, whenever the object says so too.
-        self._store.set_status(key, task.meta.uid, plan.status)
+        self._store.set_status(key, task.meta.uid, status)
         if task.meta.deletion_timestamp is None:
-            self._statuses.put(key, task.meta, plan.status, task.status)
-        for notice in plan.notices:
+            self._statuses.put(key, task.meta, status, task.status)
+        for notice in notices:
             log.warning("notice", extra={"fields": _fields(task, reason=notice.reason, why=notice.message)})
             self._announcer.announce(task.meta, notice, self._clock())
         self._queue.add_at(key, plan.requeue_at)
         if plan.actions:  # a launched Job changes what is active
             self._queue.add(key)
 
-    async def _launch(self, task: ObservedTask, launch: Launch) -> RecordUnlaunched | None:
+    async def _resolve_doubt(self, key: Key, task: ObservedTask) -> None:
+        """Look for the Job of a launch whose answer got lost, before anything else is decided about its task."""
+        doubt = self._in_doubt.get(key)
+        if doubt is None:
+            return
+        try:
+            self._store.put_job(await self._cluster.get_job(*doubt))
+        except NotFoundError:
+            log.info("the launch whose answer was lost was not made", extra={"fields": _fields(task, job=doubt[1])})
+        del self._in_doubt[key]
+
+    async def _launch(self, key: Key, task: ObservedTask, launch: Launch) -> RecordUnlaunched | None:
         """Create the slot's Job; return why not, if it is refused for good."""
         manifest = job_manifest(task, launch, self._template)
         name = manifest["metadata"]["name"]
         namespace = task.meta.namespace
         try:
             await self._secret.ensure(namespace)
-            job = await self._cluster.create_job(manifest)
+            job = await self._create(key, manifest)
         except AlreadyExistsError:
             # An answer that got lost, or an operator before us: carry on. Or somebody else's: refuse.
             try:
@@ -144,7 +167,7 @@ class Reconciler:
                 return _refused(launch, Reason.NAME_TAKEN, f"a Job {name} that is not this task's exists already")
         except NotFoundError:  # the namespace is going, and the task with it
             return _refused(launch, Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
-        except REFUSALS as error:
+        except RefusedError as error:
             return _refused(launch, Reason.LAUNCH_REFUSED, f"the API server refused Job {name}: {error}")
         else:
             late = (self._clock() - launch.slot).total_seconds()
@@ -153,6 +176,26 @@ class Reconciler:
             self._announcer.announce(task.meta, notice, self._clock())
         self._store.put_job(job)
         return None
+
+    async def _create(self, key: Key, manifest: JSONObject) -> JSONObject:
+        try:
+            return await self._cluster.create_job(manifest)
+        except UnavailableError:  # made or not made: the next turn looks
+            self._in_doubt[key] = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+            raise
+
+    def _say_forbidden(self, key: Key, error: ForbiddenError) -> None:
+        """Say on the task that the operator may not launch it; its slot is kept and tried again."""
+        task = self._store.task(key)
+        if task is None:
+            return
+        now = self._clock()
+        message = f"the operator may not launch it: {error}"
+        status = with_condition(task.status, task.meta, "Ready", "False", Reason.LAUNCH_REFUSED, message, now)
+        if status != task.status:
+            self._announcer.announce(task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message), now)
+        self._store.set_status(key, task.meta.uid, status)
+        self._statuses.put(key, task.meta, status, task.status)
 
     def _record(self, task: ObservedTask, action: RecordUnlaunched) -> None:
         now = self._clock()

@@ -20,10 +20,13 @@ RETRY = timedelta(seconds=2)
 class StatusWriter:
     """The statuses to be written, and the processes that write them."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], datetime]) -> None:
-        """Take the cluster to write to and the clock that spaces the writes."""
+    def __init__(self, cluster: Cluster, clock: Callable[[], datetime], on_gone: Callable[[Key, str], None]) -> None:
+        """Take the cluster to write to, the clock that spaces the writes, and whom to tell of a task that is gone."""
         self._cluster = cluster
         self._clock = clock
+        self._on_gone = on_gone
+        self._writing = 0
+        self._changed = asyncio.Event()
         self._wanted: dict[Key, tuple[ObjectMeta, ScheduledTaskStatus]] = {}
         self._written: dict[Key, tuple[str, ScheduledTaskStatus]] = {}
         self._last: dict[Key, datetime] = {}
@@ -49,7 +52,8 @@ class StatusWriter:
         self._wanted[key] = (meta, status)
         last = self._last.get(key)
         now = self._clock()
-        self._queue.add_at(key, now if last is None else max(now, last + SPACING))
+        # no later than a second from now, whatever a clock that was stepped back makes of the last time
+        self._queue.add_at(key, now if last is None else min(max(now, last + SPACING), now + SPACING))
 
     def forget(self, key: Key) -> None:
         """Drop what is kept of a task that is gone."""
@@ -57,6 +61,12 @@ class StatusWriter:
         self._written.pop(key, None)
         self._last.pop(key, None)
         self._queue.add_at(key, None)
+        self._wake_waiters()
+
+    async def drained(self) -> None:
+        """Wait until no status waits to be written."""
+        while self._wanted or self._writing:
+            await self._changed.wait()
 
     async def run(self, workers: int) -> None:
         """Write what is put, for ever."""
@@ -70,6 +80,8 @@ class StatusWriter:
             key = await self._queue.take()
             try:
                 await self._write(key)
+            except Exception:  # a defect met by one status must not end the others' writing
+                log.exception("status not written", extra={"fields": {"task": "/".join(key)}})
             finally:
                 self._queue.done(key)
 
@@ -79,10 +91,12 @@ class StatusWriter:
             return
         meta, status = wanted
         self._last[key] = self._clock()
+        self._writing += 1
         try:
             await self._cluster.patch_status(meta, status_body(status))
         except NotFoundError:
             self.forget(key)
+            self._on_gone(key, meta.uid)
         except CarillonError as error:
             fields = {"task": "/".join(key), "why": str(error)}
             log.warning("status not written, will try again", extra={"fields": fields})
@@ -90,6 +104,13 @@ class StatusWriter:
             self._queue.add_at(key, self._clock() + RETRY)
         else:
             self._written[key] = (meta.uid, status)
+        finally:
+            self._writing -= 1
+            self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 def status_body(status: ScheduledTaskStatus) -> dict[str, object]:

@@ -48,7 +48,8 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         SettingsError: One is missing or cannot be read; the message names it, and repeats nothing that may be secret.
 
     """
-    task_type, spec = _read(env, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
+    whole = _with_whole_task(env)
+    task_type, spec = _read(whole, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
     return Environment(
         database_url=_read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True),
         execution_id=_read(env, contract.ENV_EXECUTION_ID, UUID, "a UUID"),
@@ -67,6 +68,14 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         pod_name=_read(env, contract.ENV_POD_NAME, str, "a name"),
         termination_log=env.get(contract.ENV_TERMINATION_LOG) or None,
     )
+
+
+def _with_whole_task(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with the task's parts put together."""
+    parts = [env.get(contract.ENV_TASK, "")]
+    while (part := env.get(f"{contract.ENV_TASK}_{len(parts)}")) is not None:
+        parts.append(part)
+    return {**env, contract.ENV_TASK: "".join(parts)} if len(parts) > 1 else env
 
 
 def _read(env: Mapping[str, str], name: str, parse: Callable[[str], T], what: str, *, secret: bool = False) -> T:

@@ -74,6 +74,7 @@ def lost(record: ExecutionRecord) -> Closing:
     """Build the closing of an execution whose pod vanished."""
     return Closing(
         id=record.id,
+        namespace=record.namespace,
         status=ExecutionStatus.FAILED,
         reason="Evicted",
         message="its pod was evicted",

@@ -25,14 +25,23 @@ class Running:
         self.cluster = MemoryCluster()
         self.history = MemoryHistory()
         self.stop = asyncio.Event()
+        self.stumble = asyncio.Event()
+        self.observations = 0
         self.app = Application(
             replace(SETTINGS, workers=2), self.cluster, self.history, self._observe, lambda: datetime.now(UTC)
         )
 
     async def _observe(self, store: ObservedStore, queue: WorkQueue, stop: asyncio.Event) -> None:
+        self.observations += 1
         for raw in await self.cluster.tasks.list(None):
             feed(store, queue, None, raw)
-        await stop.wait()
+        ends = [asyncio.ensure_future(event.wait()) for event in (stop, self.stumble)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        if self.stumble.is_set():
+            self.stumble.clear()
+            raise OSError("the API server stumbles")
 
     async def create(self, **spec: object) -> None:
         body = {"metadata": {"name": KEY[1]}, "spec": {"task": {"counter": {}}, **spec}}
@@ -97,27 +106,22 @@ async def test_a_defect_met_by_one_task_stops_no_other() -> None:
 
 
 async def test_a_job_that_disappears_in_a_relist_is_noticed() -> None:
-    """What a list does not name any more is gone."""
+    """What a list does not name any more is gone, and its execution is closed."""
     async with running_operator() as it:
-        await it.create(intervalSeconds=3600, concurrencyPolicy="Forbid")
-        job = {
-            "metadata": {
-                "name": "tick-1",
-                "namespace": KEY[0],
-                "labels": {
-                    "app.kubernetes.io/managed-by": "carillon",
-                    "carillon.dev/task": "tick",
-                    "carillon.dev/task-uid": "11111111-1111-4111-8111-111111111111",
-                },
-                "annotations": {
-                    "carillon.dev/slot": "2026-01-01T00:00:00Z",
-                    "carillon.dev/execution-id": "22222222-2222-4222-8222-222222222222",
-                },
-            }
-        }
-        await it.cluster.create_job(job)
-        await eventually(lambda: it.app.store.job(KEY[0], "tick-1") is not None)
+        await it.create(intervalSeconds=1)
+        await eventually(lambda: len(it.cluster.jobs) == 1)
+        ((namespace, name),) = it.cluster.jobs
         it.cluster.jobs.clear()
         it.cluster.relist()
-        await eventually(lambda: it.app.store.job(KEY[0], "tick-1") is None)
-        await eventually(lambda: len(it.history.rows) == 1)
+        await eventually(lambda: any(row.job_name == name for row in it.history.rows.values()))
+        await eventually(lambda: (job := it.app.store.job(namespace, name)) is not None and not job.active)
+
+
+async def test_an_observer_that_ends_by_mistake_begins_again() -> None:
+    """An API server that stumbles longer than kopf is patient does not end the operator."""
+    async with running_operator() as it:
+        await eventually(lambda: it.observations == 1)
+        it.stumble.set()
+        await eventually(lambda: it.observations == 2)
+        await it.create(intervalSeconds=1)
+        await eventually(lambda: len(it.cluster.created) == 1)

@@ -8,8 +8,7 @@ from typing import Any, Self
 
 from carillon_core.contract import Cause
 from carillon_core.domain.decide import decide
-from carillon_core.domain.execution import execution_id
-from carillon_core.domain.manifest import job_name
+from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.domain.observed import JobPhase, ObservedJob, ObservedTask
 from carillon_core.domain.plan import Launch, Plan
 from carillon_core.resources import RunResult, ScheduledTaskStatus

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.decide import decide
+from carillon_core.domain.decide import after_refusal, decide
 from carillon_core.domain.observed import ObservedJob
 from carillon_core.domain.plan import Launch, Plan, Reason, RecordUnlaunched
 from carillon_core.resources import RunResult, ScheduledTaskStatus
@@ -234,15 +234,67 @@ def test_what_a_job_said_outlives_the_job() -> None:
     assert plan.status.last_execution.result is RunResult.FAILED
 
 
-def test_a_job_that_vanished_while_it_ran_has_failed() -> None:
-    """Deleting a running Job does not leave a ghost that runs for ever."""
+def test_a_job_that_went_unseen_has_not_failed() -> None:
+    """Its runner may have recorded a success: the history knows, the last result stays."""
     builder = make_task().every(3600)
-    decide_to_fixed_point(builder, [make_job("01:00")], at("01:00:01"))
-    plan = decide_to_fixed_point(builder, [], at("01:00:05"))
+    decide_to_fixed_point(builder, [make_job("01:00", result=SUCCEEDED)], at("01:00:10"))
+    decide_to_fixed_point(builder, [make_job("02:00")], at("02:00:01"))
+    plan = decide_to_fixed_point(builder, [], at("02:30"))
     assert plan.status.active == 0
     assert plan.status.last_execution is not None
-    assert plan.status.last_execution.result is RunResult.FAILED
-    assert plan.status.last_result is RunResult.FAILED
+    assert plan.status.last_execution.result is RunResult.UNKNOWN
+    assert plan.status.last_result is SUCCEEDED
+
+
+@pytest.mark.parametrize("broken", ["61 * * * *", "0 0 31 2 *"])
+def test_mending_a_schedule_runs_nothing_that_passed_meanwhile(broken: str) -> None:
+    """Neither a schedule that was never valid, nor one that was valid before."""
+    for first in ([broken], ["0 3 * * *", broken]):
+        builder = make_task()
+        for expression in first:
+            builder.cron(expression)
+            decide_to_fixed_point(builder, [], at("00:30"))
+        builder.cron("0 3 * * *")
+        plan = decide_to_fixed_point(builder, [], at("12:00"))
+        assert plan.actions == ()
+        assert plan.requeue_at == at("2026-01-02T03:00:00+00:00")
+
+
+def test_a_clock_that_was_ahead_for_a_moment_stops_nothing_for_years() -> None:
+    """What was settled by a wrong clock is not settled."""
+    builder = make_task().every(30)
+    decide_to_fixed_point(builder, [], at("2035-01-01T00:00:00+00:00"))
+    decide_to_fixed_point(builder, [], at("00:10:10"))
+    assert launches(decide_to_fixed_point(builder, [], at("00:10:30"))) == ["00:10:30"]
+
+
+def test_a_one_shot_set_back_into_the_past_says_so_even_if_it_ran_before() -> None:
+    """It does not run, and does not claim to be completed."""
+    builder = make_task().once("06:00")
+    plan = decide_to_fixed_point(builder, [], at("06:00"))
+    assert launches(plan) == ["06:00:00"]
+    builder.once("05:00")
+    plan = decide_to_fixed_point(builder, [make_job("06:00", result=SUCCEEDED)], at("07:00"))
+    assert plan.actions == ()
+    assert condition(plan.status, "Ready") == ("False", "RunAtInThePast")
+
+
+def test_a_refused_launch_is_not_shown_as_a_run() -> None:
+    """The task is not ready, with the reason, until a launch succeeds; then it is ready again."""
+    builder = make_task().every(30)
+    before = builder.observed()
+    plan = decide(before, [], at("00:00:30"))
+    (launch,) = plan.actions
+    refused = RecordUnlaunched(
+        launch.slot, launch.execution_id, ExecutionStatus.MISSED, Reason.LAUNCH_REFUSED, "quota exceeded"
+    )
+    builder.status = after_refusal(plan.status, before.status, refused)
+    plan = decide_to_fixed_point(builder, [], at("00:00:31"))
+    assert plan.status.last_schedule_time is None
+    assert condition(plan.status, "Ready") == ("False", "LaunchRefused")
+    plan = decide_to_fixed_point(builder, [], at("00:01:00"))
+    assert launches(plan) == ["00:01:00"]
+    assert condition(plan.status, "Ready") == ("True", "Scheduled")
 
 
 def test_success_is_remembered_with_its_time() -> None:

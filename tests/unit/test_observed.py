@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import execution_id
 from carillon_core.domain.observed import ObservedTask, observed_job, pod_end
 from carillon_core.resources import RunResult
-from support.builders import TASK_UID, make_task
+from support.builders import TASK_UID, at, make_task
+
+OWNER = {"kind": "ScheduledTask", "name": "backup", "uid": TASK_UID, "controller": True}
 
 
 def raw_job(*conditions: dict[str, str], **meta: Any) -> dict[str, Any]:
@@ -17,7 +21,8 @@ def raw_job(*conditions: dict[str, str], **meta: Any) -> dict[str, Any]:
             "namespace": "default",
             "uid": "j1",
             "labels": {"carillon.dev/task-uid": TASK_UID, "carillon.dev/task": "backup"},
-            "annotations": {"carillon.dev/slot": "2026-01-01T00:00:30Z", "carillon.dev/execution-id": "e"},
+            "annotations": {"carillon.dev/slot": "2026-01-01T00:00:30Z"},
+            "ownerReferences": [OWNER],
             **meta,
         },
         "status": {"conditions": [{"status": "True", **c} for c in conditions]},
@@ -65,16 +70,31 @@ def test_the_end_of_an_execution(
     """Each sign is read as what it says; without one the Job is active."""
     job = observed_job(raw_job(*conditions), pod_end(pod) if pod else None)
     assert job is not None
+    assert job.execution_id == str(execution_id(TASK_UID, at("00:00:30"), Cause.SCHEDULE))
     assert job.result is want
     assert job.active is (want is RunResult.RUNNING)
     assert job.message == want_message
 
 
-@pytest.mark.parametrize(
-    "meta",
-    [{"labels": {}}, {"annotations": None}, {"annotations": {"carillon.dev/slot": "yesterday"}}],
-    ids=["no label", "no annotations", "a slot that is no time"],
-)
+LABELS = {"carillon.dev/task": "backup"}
+FOREIGN: dict[str, dict[str, Any]] = {
+    "no label": {"labels": {}},
+    "no annotations": {"annotations": None},
+    "a slot that is no time": {"annotations": {"carillon.dev/slot": "yesterday"}},
+    "a slot without a zone": {"annotations": {"carillon.dev/slot": "2026-01-01T00:00:30"}},
+    "a slot outside the calendar": {"annotations": {"carillon.dev/slot": "0001-01-01T00:00:00+05:00"}},
+    "a slot that is not its name's": {"annotations": {"carillon.dev/slot": "2026-01-01T00:01:00Z"}},
+    "a uid that is none": {
+        "labels": {**LABELS, "carillon.dev/task-uid": "x"},
+        "ownerReferences": [{**OWNER, "uid": "x"}],
+    },
+    "a label of another task than its owner": {"labels": {**LABELS, "carillon.dev/task-uid": "y"}},
+    "no owner": {"ownerReferences": []},
+    "an owner that does not control it": {"ownerReferences": [{**OWNER, "controller": False}]},
+}
+
+
+@pytest.mark.parametrize("meta", FOREIGN.values(), ids=FOREIGN.keys())
 def test_a_job_that_is_none_of_ours(meta: dict[str, Any]) -> None:
     """It is left alone, whatever it looks like."""
     assert observed_job(raw_job(**meta)) is None

@@ -1,6 +1,10 @@
 """The reconciler and the closer over the memory adapters: what is launched, recorded and closed."""
 
 import asyncio
+import json
+import re
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
@@ -90,18 +94,119 @@ async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> N
     assert operator.rows() == [("00:00:30", "missed", "JobNameTaken")]
 
 
-@pytest.mark.parametrize("error", [RefusedError("quota exceeded"), ForbiddenError("no")], ids=["refused", "forbidden"])
-async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(
-    operator: Operator, error: RefusedError | ForbiddenError
-) -> None:
-    """A quota or a webhook says no to one slot, not for ever."""
+async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(operator: Operator) -> None:
+    """A quota or a webhook says no to one slot, not for ever; it is not shown as a run."""
     await operator.create_task(intervalSeconds=30)
-    operator.cluster.create_error = error
+    operator.cluster.create_error = RefusedError("quota exceeded")
     await operator.turn("00:00:30")
+    task = operator.app.store.task(KEY)
+    assert task is not None
+    assert task.status.last_schedule_time is None
     operator.cluster.create_error = None
     await operator.turn("00:01:00")
     assert operator.rows() == [("00:00:30", "missed", "LaunchRefused")]
     assert len(operator.job_names()) == 1
+
+
+async def test_a_forbidden_launch_keeps_its_slot(operator: Operator) -> None:
+    """A permission that is missing for a moment costs no slot, not even a one-shot's."""
+    await operator.create_task(runAt="2026-01-01T00:00:30Z")
+    await operator.turn("00:00:10")
+    operator.cluster.create_error = ForbiddenError("no")
+    operator.now = at("00:00:30")
+    with pytest.raises(ForbiddenError):
+        await operator.app.reconciler.reconcile(KEY)
+    operator.cluster.create_error = None
+    await operator.turn("00:05:00")
+    assert operator.job_names() == [FIRST]
+
+
+async def test_a_launch_whose_answer_was_lost_is_found_before_the_next_is_decided(operator: Operator) -> None:
+    """Forbid holds, and the slot that runs is not recorded as missed."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:10")
+    operator.now = at("00:00:30")
+    operator.cluster.lose_next_answer = True
+    with pytest.raises(UnavailableError):
+        await operator.app.reconciler.reconcile(KEY)
+    operator.now = at("00:01:00")  # the watch has shown nothing yet
+    await operator.app.reconciler.reconcile(KEY)
+    await operator.write()
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
+
+
+async def test_tries_do_not_multiply_what_is_recorded_as_missed(operator: Operator) -> None:
+    """However often a launch is tried, what it overtook has one record."""
+    await operator.create_task(intervalSeconds=30)
+    operator.cluster.create_error = UnavailableError("API server", "away")
+    for when in ("00:02:10", "00:02:40", "00:03:10"):
+        operator.now = at(when)
+        await operator.see()
+        with pytest.raises(UnavailableError):
+            await operator.app.reconciler.reconcile(KEY)
+    operator.cluster.create_error = None
+    await operator.turn("00:03:20")
+    assert operator.rows() == [("00:02:30", "missed", "SupersededByLaterSlot")]
+    assert len(operator.job_names()) == 1
+
+
+async def test_what_the_history_refuses_holds_up_nothing_else(operator: Operator) -> None:
+    """The entry is dropped with a log line, the others are written."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    row = await running_row(operator)
+    poison = replace(row, id=uuid4(), task_uid="no uid at all", slot=at("00:05"))
+    operator.app.outbox.put([poison, replace(row, id=uuid4(), slot=at("00:06"))])
+    await operator.write()
+    assert [slot for slot, _, _ in operator.rows()] == ["00:00:30", "00:06:00"]
+
+
+async def test_an_older_view_does_not_revive_a_job_that_was_deleted(operator: Operator) -> None:
+    """Forbid is not held up by a Job that is gone."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    (job,) = operator.cluster.created
+    operator.app.store.drop_job((KEY[0], FIRST), job["metadata"]["uid"])
+    operator.app.store.put_job(job)
+    assert [j.active for j in operator.app.store.jobs_of(KEY)] == [False]
+
+
+async def test_the_sweep_forgets_a_task_whose_deletion_nobody_told(operator: Operator) -> None:
+    """It is launched no more."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:10")
+    await operator.cluster.tasks.delete(*KEY)
+    await operator.app.sweep()
+    operator.now = at("00:00:30")
+    await operator.app.reconciler.reconcile(KEY)
+    assert operator.job_names() == []
+
+
+async def test_the_sweep_does_not_close_what_only_the_watch_has_not_shown(operator: Operator) -> None:
+    """Whether a Job is gone, the API server is asked."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    await running_row(operator)
+    operator.restart()
+    operator.now = at("00:10:00")
+    await operator.app.closer.sweep()
+    await operator.write()
+    assert operator.rows() == [("00:00:30", "running", None)]
+
+
+async def test_a_long_task_goes_into_several_variables(operator: Operator) -> None:
+    """None is longer than Linux takes, and together they are the task."""
+    body = "ü$" * 30_000
+    http = {"url": "http://example.com", "body": body}
+    await operator.create_task(intervalSeconds=30, task={"http": http})
+    await operator.turn("00:00:30")
+    (job,) = operator.cluster.created
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    parts = [e["value"] for e in container["env"] if re.fullmatch(r"CARILLON_TASK(_\d+)?", e["name"])]
+    assert len(parts) > 1
+    assert all(len(part.encode()) < 131_000 for part in parts)
+    assert json.loads("".join(part.replace("$$", "$") for part in parts))["http"]["body"] == body
 
 
 async def test_an_api_server_that_is_away_costs_no_slot(operator: Operator) -> None:

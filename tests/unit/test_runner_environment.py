@@ -125,3 +125,15 @@ def test_a_task_type_of_a_newer_operator_is_read() -> None:
     """It has a row to fail in, which says that this runner does not know it."""
     environment = read_environment({**ENV, contract.ENV_TASK: json.dumps({"container": {"image": "x"}})})
     assert environment.task_type == "container"
+
+
+def test_a_task_in_several_variables_is_put_together() -> None:
+    """A long task does not fit into one: Linux takes 128 KiB."""
+    whole = json.dumps({"sum": {"a": 1, "b": 2}})
+    env = {
+        **ENV,
+        contract.ENV_TASK: whole[:5],
+        f"{contract.ENV_TASK}_1": whole[5:9],
+        f"{contract.ENV_TASK}_2": whole[9:],
+    }
+    assert read_environment(env).spec == {"a": 1, "b": 2}

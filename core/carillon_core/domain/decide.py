@@ -37,6 +37,12 @@ from carillon_core.resources.scheduled_task import (
 MAX_COUNTED_SLOTS = 100
 """How far missed slots are counted one by one; beyond, the record says 'more than'."""
 
+TOLERANCE = timedelta(minutes=1)
+"""A settled slot further ahead than this was settled by a clock that went wrong, or by hand: it settles nothing."""
+REFUSALS = frozenset({Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN})
+"""Why a launch was refused after every gate had let it pass: the task is not ready until one succeeds."""
+INVALID = frozenset({Reason.INVALID_SPEC, Reason.INVALID_SCHEDULE})
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -149,23 +155,45 @@ def _decide_valid(
     if slot is not None:
         active = tuple(j for j in own if j.active)
         actions, notices, status = _settle(task, spec, schedule, slot, active, status, now)
-    upcoming = schedule.next_fire_time(max(now, slot or now))
+    upcoming = schedule.next_fire_time(max(now, settled, slot or now))
     status = status.model_copy(update={"next_schedule_time": upcoming})
-    if upcoming is None and isinstance(schedule, OneShotSchedule) and status.last_schedule_time is None:
-        launched = any(isinstance(a, Launch) for a in actions)
-        if not launched and not actions and status.last_skip is None:
-            message = (
-                f"spec.runAt {rfc3339(schedule.at)} was already past when the task was created, edited or resumed: "
-                "set a time to come"
-            )
-            return _unready(task, status, Reason.RUN_AT_IN_THE_PAST, message, now)
+    if upcoming is None and isinstance(schedule, OneShotSchedule) and not _was_settled(schedule.at, status):
+        message = (
+            f"spec.runAt {rfc3339(schedule.at)} was already past when the task was created, edited or resumed: "
+            "set a time to come"
+        )
+        return _unready(task, status, Reason.RUN_AT_IN_THE_PAST, message, now)
     status = _with_readiness(task, status, upcoming, now)
     return Plan(status, tuple(actions), tuple(notices), upcoming)
+
+
+def _was_settled(slot: datetime, status: ScheduledTaskStatus) -> bool:
+    """Return whether a one-shot's slot was launched, skipped or missed, and not just passed by."""
+    return status.last_schedule_time == slot or (status.last_skip is not None and status.last_skip.slot == slot)
+
+
+def after_refusal(
+    status: ScheduledTaskStatus, before: ScheduledTaskStatus, refused: RecordUnlaunched
+) -> ScheduledTaskStatus:
+    """Return the status of a plan whose launch was refused: that slot was not launched, and why.
+
+    Args:
+        status: The plan's, which took the launch for granted.
+        before: The task's status before the plan.
+        refused: What is recorded instead of the launch.
+
+    """
+    skip = LastSkip(slot=refused.slot, reason=refused.reason, message=refused.message[:1024])
+    return status.model_copy(update={"last_schedule_time": before.last_schedule_time, "last_skip": skip})
 
 
 def _with_readiness(
     task: ObservedTask, status: ScheduledTaskStatus, upcoming: datetime | None, now: datetime
 ) -> ScheduledTaskStatus:
+    skip = status.last_skip
+    refused = skip is not None and skip.reason in REFUSALS
+    if skip is not None and refused and (status.last_schedule_time is None or status.last_schedule_time < skip.slot):
+        return with_condition(status, task.meta, "Ready", "False", skip.reason, skip.message, now)
     if upcoming is not None:
         if condition_true(status, "Completed"):  # an edit gave it new slots
             status = with_condition(status, task.meta, "Completed", "False", Reason.SCHEDULED, "", now)
@@ -181,14 +209,21 @@ def _settled_until(
     """Return the instant after which slots are open.
 
     It is the creation, the last settled slot, or this instant when an edit of
-    the schedule or a resume is first seen: neither may cause a surprise run.
+    the schedule, a resume or the mending of an invalid spec is first seen:
+    none of them may cause a surprise run.
     A Job that exists settles its slot even if the status that says so was lost.
     """
     old = task.status
-    settled = max([task.created_at, *([old.settled_until] if old.settled_until else []), *(j.slot for j in own)])
+    stored = old.settled_until
+    if stored is not None and stored > now + TOLERANCE:
+        stored = now.replace(microsecond=0)
+    launched = [j.slot for j in own if j.slot <= now + TOLERANCE]
+    settled = max([task.created_at, *([stored] if stored else []), *launched])
+    ready = next((c for c in old.conditions if c.type == "Ready"), None)
+    mended = ready is not None and ready.reason in INVALID
     edited = old.schedule is not None and old.schedule != schedule_description(spec)
     resumed = condition_true(old, "Suspended") and not spec.suspend
-    if edited or resumed:
+    if edited or resumed or mended:
         return max(settled, now.replace(microsecond=0))
     return settled
 

@@ -14,6 +14,11 @@ def execution_id(task_uid: str, slot: datetime, cause: Cause) -> UUID:
     return uuid5(UUID(task_uid), f"{rfc3339(slot)}/{cause}")
 
 
+def job_name(task_name: str, slot: datetime) -> str:
+    """Return the one name that the Job of this slot can have: creating it twice is impossible."""
+    return f"{task_name}-{int(slot.timestamp()):010d}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecord:
     """One row of the history. Times are aware; ``None`` where the thing has not happened."""
@@ -50,6 +55,8 @@ class Closing:
     """The end of an execution whose runner could not record it itself."""
 
     id: UUID
+    namespace: str
+    """The task's: an execution of another namespace is never closed by this."""
     status: ExecutionStatus
     reason: str
     message: str

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from carillon_core import contract
 from carillon_core.contract import Cause
+from carillon_core.domain.execution import job_name
 from carillon_core.domain.observed import ObservedTask
 from carillon_core.domain.plan import Launch
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 
+START_SECONDS = 300
+"""How long a pod may take to be scheduled, to pull its image and to start, on top of what its task may take."""
 GRACE_SECONDS = 30
 """How long after its own time-out, or after SIGTERM, a runner may take to record its end."""
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
@@ -35,11 +37,6 @@ class RunnerTemplate:
             "limits": {"memory": "256Mi"},
         }
     )
-
-
-def job_name(task_name: str, slot: datetime) -> str:
-    """Return the one name that the Job of this slot can have: creating it twice is impossible."""
-    return f"{task_name}-{int(slot.timestamp()):010d}"
 
 
 def job_manifest(task: ObservedTask, launch: Launch, template: RunnerTemplate) -> dict[str, Any]:
@@ -84,7 +81,9 @@ def job_manifest(task: ObservedTask, launch: Launch, template: RunnerTemplate) -
         },
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": task.spec.timeout_seconds + GRACE_SECONDS,
+            # The runner keeps the time-out itself, once for the wait for the database and once for the task. This
+            # deadline ends what cannot end itself; it counts from the Job's creation.
+            "activeDeadlineSeconds": 2 * task.spec.timeout_seconds + START_SECONDS + GRACE_SECONDS,
             "ttlSecondsAfterFinished": template.job_ttl_seconds,
             "template": {
                 "metadata": {"labels": labels, "annotations": annotations},
@@ -134,8 +133,7 @@ def _runner_env(task: ObservedTask, launch: Launch, template: RunnerTemplate, na
         contract.ENV_TASK_NAME: task.meta.name,
         contract.ENV_SLOT: rfc3339(launch.slot),
         contract.ENV_CAUSE: cause.value,
-        # "$(" begins a reference to another variable in Kubernetes, "$$" is a plain "$"
-        contract.ENV_TASK: json.dumps(task.spec.task.model_dump(mode="json", exclude_none=True)).replace("$", "$$"),
+        **_task_variables(json.dumps(task.spec.task.model_dump(mode="json", exclude_none=True))),
         contract.ENV_TIMEOUT_SECONDS: str(task.spec.timeout_seconds),
         contract.ENV_JOB_NAME: name,
     }
@@ -147,3 +145,12 @@ def _runner_env(task: ObservedTask, launch: Launch, template: RunnerTemplate, na
             "valueFrom": {"secretKeyRef": {"name": template.secret_name, "key": RUNNER_SECRET_KEY}},
         },
     ]
+
+
+def _task_variables(encoded: str) -> dict[str, str]:
+    """Return the task as one variable, or as several where one would be longer than Linux takes (128 KiB)."""
+    size = contract.MAX_VARIABLE_LENGTH
+    parts = [encoded[start : start + size] for start in range(0, len(encoded), size)]
+    names_of_parts = [contract.ENV_TASK, *(f"{contract.ENV_TASK}_{k}" for k in range(1, len(parts)))]
+    # "$(" begins a reference to another variable in Kubernetes, "$$" is a plain "$"
+    return {name: part.replace("$", "$$") for name, part in zip(names_of_parts, parts, strict=True)}

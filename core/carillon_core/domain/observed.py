@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self
 
-from carillon_core.contract import ExitCode
+from carillon_core.contract import Cause, ExitCode
+from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.meta import ObjectMeta
-from carillon_core.resources.names import (
-    ANNOTATION_EXECUTION_ID,
-    ANNOTATION_SLOT,
-    LABEL_TASK_UID,
-)
+from carillon_core.resources.names import ANNOTATION_SLOT, KIND, LABEL_TASK, LABEL_TASK_UID
 from carillon_core.resources.scheduled_task import (
     RunResult,
     ScheduledTaskSpec,
@@ -125,23 +122,17 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
 def observed_job(job: Mapping[str, Any], pod: PodEnd | None = None) -> ObservedJob | None:
     """Return a Job as observed, or None if it is none of Carillon's.
 
+    What a Job says of itself is believed only as far as it is consistent: a
+    controlling ScheduledTask with the uid of the label, and the one name that
+    the slot's Job can have. The execution's id is computed, not read.
+
     A Job counts as finished at the first sure sign: its pod has ended, or its
     conditions say ``SuccessCriteriaMet``, ``FailureTarget``, ``Complete`` or
     ``Failed``. The Job's own status lags its pod by a second or more.
     """
-    meta = job["metadata"]
-    annotations = meta.get("annotations") or {}
-    task_uid = (meta.get("labels") or {}).get(LABEL_TASK_UID)
-    slot = _time(annotations.get(ANNOTATION_SLOT))
-    if not task_uid or slot is None:
+    seen = _identity(job["metadata"])
+    if seen is None:
         return None
-    seen = _Seen(
-        name=meta["name"],
-        uid=meta["uid"],
-        task_uid=task_uid,
-        slot=slot,
-        execution_id=annotations.get(ANNOTATION_EXECUTION_ID, ""),
-    )
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
     if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (pod and pod.succeeded):
         done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
@@ -189,8 +180,28 @@ class _Seen:
         )
 
 
-def _time(text: str | None) -> datetime | None:
+def _identity(meta: Mapping[str, Any]) -> _Seen | None:
+    """Return whose Job it is, or None if it is nobody's or pretends to be somebody's."""
+    task_uid = (meta.get("labels") or {}).get(LABEL_TASK_UID)
+    task = (meta.get("labels") or {}).get(LABEL_TASK)
+    slot = _time((meta.get("annotations") or {}).get(ANNOTATION_SLOT))
+    owners = (o for o in meta.get("ownerReferences") or () if o.get("controller") and o.get("kind") == KIND)
+    owner = next(owners, None)
+    if owner is None or slot is None or (owner.get("name"), owner.get("uid")) != (task, task_uid):
+        return None
     try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
+        if meta["name"] != job_name(str(task), slot):
+            return None
+        uid = execution_id(str(task_uid), slot, Cause.SCHEDULE)
+    except ValueError:  # the uid is none
+        return None
+    return _Seen(name=meta["name"], uid=meta["uid"], task_uid=str(task_uid), slot=slot, execution_id=str(uid))
+
+
+def _time(text: str | None) -> datetime | None:
+    """Return a time in UTC, or None for what is none, has no zone or lies outside the calendar."""
+    try:
+        when = datetime.fromisoformat(text) if text else None
+        return when.astimezone(UTC) if when is not None and when.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None

@@ -46,8 +46,8 @@ def with_condition(
 def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) -> ScheduledTaskStatus:
     """Return the status with what the task's Jobs, oldest slot first, say of its executions.
 
-    What a Job said stays when the Job is gone; an execution whose Job vanished
-    while it ran has failed.
+    What a Job said stays when the Job is gone. How an execution ended whose Job
+    went unseen is not known here: the history has it.
     """
     update: dict[str, object] = {"active": sum(j.active for j in own)}
     if own:
@@ -57,12 +57,13 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
     if own and (last is None or own[-1].slot >= last.slot):
         last = _brief(own[-1])
     elif last is not None and last.result is RunResult.RUNNING and not any(j.name == last.job_name for j in own):
-        last = last.model_copy(update={"result": RunResult.FAILED, "message": "its Job was deleted while it ran"})
+        message = "its Job is gone; the history has how it ended"
+        last = last.model_copy(update={"result": RunResult.UNKNOWN, "message": message})
     update["last_execution"] = last
     finished = [j for j in own if not j.active]
     if finished:
         update["last_result"] = finished[-1].result
-    elif last is not None and last.result is not RunResult.RUNNING:
+    elif last is not None and last.result not in {RunResult.RUNNING, RunResult.UNKNOWN}:
         update["last_result"] = last.result
     successes = [j.finished_at for j in own if j.result is RunResult.SUCCEEDED and j.finished_at]
     if successes:

@@ -80,6 +80,8 @@ class RunResult(StrEnum):
     FAILED = "Failed"
     TIMED_OUT = "TimedOut"
     CANCELLED = "Cancelled"
+    UNKNOWN = "Unknown"
+    """Its Job went while no operator watched; the history has how it ended."""
 
 
 class LastExecution(Model):

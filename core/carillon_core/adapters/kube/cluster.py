@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, KubeConnection, segment
+from carillon_core.adapters.kube.pages import listed
 from carillon_core.adapters.kube.tasks import tasks_path
 from carillon_core.adapters.kube.watch import Pace, Watch
 from carillon_core.domain.plan import Notice
@@ -46,6 +47,15 @@ class KubeCluster:
         """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list; survives lost connections."""
         path = _ALL_JOBS if kind == "Job" else _ALL_PODS
         return Watch(self._connection, path, kind, OURS, self._pace).events()
+
+    async def task_uids(self) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every ScheduledTask there is now."""
+        found = {}
+        async for page in listed(self._connection, tasks_path(None)):
+            for item in page.items:
+                meta = item["metadata"]
+                found[meta["namespace"], meta["name"]] = meta["uid"]
+        return found
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""

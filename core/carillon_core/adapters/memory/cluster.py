@@ -32,6 +32,7 @@ class MemoryCluster:
         secrets: The data of the Secrets by namespace and name, decoded.
         outage: While it is set, every call raises ``UnavailableError`` with it.
         create_error: While it is set, ``create_job`` raises it.
+        lose_next_answer: The next Job is created, but ``create_job`` raises ``UnavailableError``; then it is unset.
 
     """
 
@@ -47,6 +48,7 @@ class MemoryCluster:
         self.secrets: dict[Key, dict[str, str]] = {}
         self.outage: str | None = None
         self.create_error: CarillonError | None = None
+        self.lose_next_answer = False
         self._clock = clock
         self._version = 0
         self._watchers: dict[Kind, list[asyncio.Queue[JobEvent | None]]] = {"Job": [], "Pod": []}
@@ -74,6 +76,14 @@ class MemoryCluster:
         finally:
             self._watchers[kind].remove(queue)
 
+    async def task_uids(self) -> Mapping[Key, str]:
+        """Return the uid of every task there is now."""
+        self._check()
+        return {
+            (t["metadata"]["namespace"], t["metadata"]["name"]): t["metadata"]["uid"]
+            for t in await self.tasks.list(None)
+        }
+
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""
         self._check()
@@ -91,7 +101,11 @@ class MemoryCluster:
         }
         stored.setdefault("status", {})
         self.created.append(copy.deepcopy(stored))
-        return self._put("Job", stored)
+        created = self._put("Job", stored)
+        if self.lose_next_answer:
+            self.lose_next_answer = False
+            raise UnavailableError("API server", "no answer in time")
+        return created
 
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""

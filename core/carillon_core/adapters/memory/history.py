@@ -49,7 +49,7 @@ class MemoryHistory:
         closed = []
         for closing in [storable_closing(c) for c in closings]:
             row = self.rows.get(closing.id)
-            if row is not None and row.status in OPEN_STATUSES:
+            if row is not None and row.namespace == closing.namespace and row.status in OPEN_STATUSES:
                 self.rows[row.id] = replace(
                     row,
                     status=closing.status,

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg.errors
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -26,8 +27,11 @@ _UNMIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 _MENDABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
+    psycopg.InternalError,  # such as a primary that became read-only in a failover
+    psycopg.NotSupportedError,
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.InvalidCatalogName,
+    psycopg.errors.InvalidSchemaName,
 )
 
 
@@ -72,7 +76,7 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int 
         connect_seconds: How long a connection may take, and how long a call waits for a free one.
 
     """
-    return create_async_engine(
+    engine = create_async_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
         max_overflow=0,
@@ -82,6 +86,14 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int 
         hide_parameters=True,
         connect_args=connect_args(connect_seconds),
     )
+    event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
+    return engine
+
+
+def _give_up_read_only(context: ExceptionContext) -> None:
+    """Drop a connection to a primary that became a replica: the next one finds the new primary."""
+    if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
+        context.is_disconnect = True
 
 
 @contextmanager

@@ -151,13 +151,13 @@ def open_statement() -> Select[Any]:
 
 def close_statement(batch: Sequence[Closing]) -> Update:
     """Return the one statement that closes a batch and returns the ids of the rows that were open."""
-    fields = ("id", "status", "reason", "message", "finished_at")
+    fields = ("id", "namespace", "status", "reason", "message", "finished_at")
     ends = values(*(column(name, _columns[name].type) for name in fields), name="ends").data(
-        [(c.id, c.status.value, c.reason, c.message, c.finished_at) for c in batch]
+        [(c.id, c.namespace, c.status.value, c.reason, c.message, c.finished_at) for c in batch]
     )
     return (
         update(executions)
-        .where(_columns.id == ends.c.id, _is_open())
+        .where(_columns.id == ends.c.id, _columns.namespace == ends.c.namespace, _is_open())
         .values(
             status=ends.c.status,
             reason=ends.c.reason,
