@@ -1,5 +1,6 @@
 # The contract for everyone, CI included. `make run` and `make test` do all the set-up on a fresh machine.
-# Nothing is installed outside this folder: the Python environment is .venv, everything else is under .carillon.
+# Nothing is installed outside this folder but the caches of pip and Go: the Python environment is .venv,
+# everything else is under .carillon.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

@@ -18,6 +18,7 @@ VENV = ROOT / ".venv"
 STATE = ROOT / ".carillon"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 SOURCE_ROOTS = ("core", "operator", "api", "runner", "devcluster", "tools")
+NEEDED_BYTES = 1_000_000_000
 PARTS = ("all", "python", "run", "cluster")
 
 
@@ -84,7 +85,10 @@ def make_environment() -> None:
     stamp.unlink(missing_ok=True)
     log = STATE / "logs" / "setup.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    _run(log, "make the Python environment; on Debian, install python3-venv", sys.executable, "-m", "venv", str(VENV))
+    free = shutil.disk_usage(ROOT).free
+    if free < NEEDED_BYTES:
+        raise SetupError(f"the Python packages need 1 GB, and {ROOT} has {free / 1e9:.1f} GB left: free some space")
+    _run(log, "make the Python environment", sys.executable, "-m", "venv", str(VENV))
     _run(
         log,
         "install the Python packages",
@@ -102,7 +106,8 @@ def _run(log: Path, what: str, *command: str) -> None:
         code = subprocess.run(command, check=False, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT).returncode
     if code:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
-        raise SetupError(f"could not {what}; the end of {log.relative_to(ROOT)}:\n{tail}")
+        hint = "; on Debian, install python3-venv" if "ensurepip" in tail else ""
+        raise SetupError(f"could not {what}{hint}; the end of {log.relative_to(ROOT)}:\n{tail}")
 
 
 if __name__ == "__main__":

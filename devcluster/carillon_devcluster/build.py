@@ -57,8 +57,10 @@ def stamp(folder: Path = SOURCES) -> str:
 def is_current(root: Root) -> bool:
     """Tell whether the program is there and made from these sources by a Go that is still good enough."""
     try:
-        made, _, version = root.stamp.read_text().strip().partition(" ")
-    except OSError:
+        made, version, size = root.stamp.read_text().split()
+        if root.binary.stat().st_size != int(size):
+            return False  # cut short since
+    except (OSError, ValueError):
         return False
     built_with = toolchain.parse_version(version) or ()
     return made == stamp() and built_with >= toolchain.wanted_version() and os.access(root.binary, os.X_OK)
@@ -101,7 +103,8 @@ def _build(root: Root, reporter: Reporter) -> None:
         _run_build(root, go, target, reporter, total)
         target.replace(root.binary)
     version = ".".join(map(str, toolchain.version_of(go) or ()))
-    write_atomically(root.stamp, f"{made_from} go{version}\n", mode=0o644)
+    size = root.binary.stat().st_size
+    write_atomically(root.stamp, f"{made_from} go{version} {size}\n", mode=0o644)
     reporter.finish(f"built {root.binary}")
 
 

@@ -239,6 +239,8 @@ class LocalCluster:
 
     def _start_parts(self, target: Path, deadline: float) -> None:
         state = State.read(self._files.state)
+        if not state.processes:
+            self._stop_parts()
         alive = {name: process for name, process in state.processes.items() if process.alive()}
         held = {name for name in parts.PORTS if name.removesuffix("-peer") in alive}
         if any(not ports.is_free(state.ports.get(name, 0)) for name in set(parts.PORTS) - held) or not state.ports:
@@ -292,6 +294,8 @@ class LocalCluster:
         # The node first, so that it ends its pods' processes; the database last, when nobody writes any more.
         for group in (("node",), ("kube-scheduler", "kube-controller-manager"), ("kube-apiserver",), ("etcd",)):
             processes.stop([state.processes[part] for part in group if part in state.processes], PART_GRACE)
+        # What no record names any more, because the record was lost.
+        processes.stop(processes.of_folder(self.binary.name, self._files.path), PART_GRACE)
         processes.kill_pods(self._files.pods)
         if state.processes:
             dataclasses.replace(state, processes={}).write(self._files.state)

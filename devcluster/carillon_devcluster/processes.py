@@ -147,6 +147,21 @@ def kill_pods(pods: Path) -> int:
     return len(found)
 
 
+def of_folder(program: str, folder: Path) -> list[Process]:
+    """Return the processes of a program that were told of a folder, whatever the records say; none without /proc."""
+    found = []
+    for place in PROC.iterdir() if ON_LINUX else ():
+        if not place.name.isdigit():
+            continue
+        try:
+            arguments = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if arguments[0] == program and any(f"{folder}/" in argument for argument in arguments):
+            found.append(identify(int(place.name)))
+    return [process for process in found if process.start]
+
+
 def marked(mark: str) -> list[Process]:
     """Return the processes whose environment has an entry that starts with `mark`; none where /proc is missing."""
     if not ON_LINUX:

@@ -157,6 +157,8 @@ class Application:
     async def _decide_when_synced(self) -> None:
         await asyncio.gather(*(event.wait() for event in self._synced.values()))
         log.info("ready")
+        if self._settings.ready_file is not None:
+            self._settings.ready_file.touch()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.queue.run_sleeper())
             group.create_task(self._run_sweeps())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
@@ -28,6 +29,8 @@ class Settings:
     """``CARILLON_SWEEP_SECONDS``: how often open executions are compared with the Jobs that exist."""
     liveness_endpoint: str | None = None
     """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``."""
+    ready_file: Path | None = None
+    """``CARILLON_READY_FILE``: written once tasks and Jobs are known and decisions begin; for a probe to look at."""
     log_level: str = "INFO"
     """``CARILLON_LOG_LEVEL``."""
     log_format: str = "json"
@@ -57,6 +60,7 @@ class Settings:
             workers=positive_int(env, "CARILLON_WORKERS", 32),
             sweep_seconds=positive_int(env, "CARILLON_SWEEP_SECONDS", 60),
             liveness_endpoint=env.get("CARILLON_LIVENESS_ENDPOINT") or None,
+            ready_file=Path(env["CARILLON_READY_FILE"]) if env.get("CARILLON_READY_FILE") else None,
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
             log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
         )

@@ -122,15 +122,18 @@ def test_a_machine_without_go_that_cannot_get_it_is_told(tmp_path: Path, monkeyp
 
 
 def test_a_build_without_its_stamp_is_not_current(tmp_path: Path) -> None:
-    """A program that nobody vouches for is built again."""
+    """A program that nobody vouches for, or that was cut short since, is built again."""
     root = Root(tmp_path)
     root.binary.parent.mkdir()
-    root.binary.write_text("")
+    root.binary.write_text("program")
     root.binary.chmod(0o755)
     assert not build.is_current(root)
-    root.stamp.write_text(f"{build.stamp()} go1.26.8\n")
+    root.stamp.write_text(f"{build.stamp()} go1.26.8 7\n")
     assert build.is_current(root)
-    root.stamp.write_text(f"{build.stamp()} go1.20\n")
+    root.binary.write_text("prog")
+    assert not build.is_current(root)
+    root.binary.write_text("program")
+    root.stamp.write_text(f"{build.stamp()} go1.20 7\n")
     assert not build.is_current(root)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -221,7 +222,8 @@ def test_the_migrator_waits_for_the_database(caplog: pytest.LogCaptureFixture) -
 
 def command(*args: str, url: str | None) -> subprocess.CompletedProcess[str]:
     """Run ``carillon-migrate``."""
-    environment = {"PYTHONPATH": ":".join(sys.path), **({} if url is None else {"DATABASE_URL": url})}
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    environment = {"PYTHONPATH": ":".join(sys.path), **measured, **({} if url is None else {"DATABASE_URL": url})}
     return subprocess.run(
         [sys.executable, "-m", "carillon_core.adapters.postgres", *args],
         check=False,

@@ -1,5 +1,7 @@
 """The CRD says what the models say, in the subset of JSON schema that a CRD allows."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,3 +146,12 @@ def test_printer_columns_name_fields_that_exist() -> None:
     assert [c["name"].upper() for c in PRINTER_COLUMNS] == [
         *("SCHEDULE", "SUSPEND", "ACTIVE", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "AGE"),
     ]
+
+
+def test_the_command_writes_the_file(tmp_path: Path) -> None:
+    """``make manifests`` writes what is checked in, byte for byte."""
+    command = [sys.executable, "-m", "carillon_core.resources"]
+    subprocess.run([*command, "--output", str(tmp_path / "made")], check=True)
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (written,) = (tmp_path / "made").iterdir()
+    assert written.read_text() == printed == crd_yaml()

@@ -1,11 +1,13 @@
 """``python -m carillon_local up|down|clean|status|logs|cluster|cluster-stop``: the work behind the Makefile."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 import httpx
 
@@ -17,6 +19,7 @@ from carillon_local.layout import CRDS, LOGS, POSTGRES, STATE, LocalError, free_
 from carillon_local.services import ALL, API, HTTPBIN, OPERATOR
 from carillon_local.summary import print_addresses, print_summary
 from carillon_local.target import LocalTarget, Target, chosen_target
+from embedded_postgres import EmbeddedPostgres
 
 READY_SECONDS = 60.0
 API_PORT = 8080
@@ -31,13 +34,14 @@ def up() -> None:
     install_crds(target)
     settings = {**target.settings(), "KUBECONFIG": str(target.kubeconfig)}
     upgrade(settings["DATABASE_URL"])
-    api_url = start_services(settings)
+    # before the operator, which launches what is due at once
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
+    api_url = start_services(settings)
     if httpbin_url != PUBLIC_HTTPBIN:
         print(f"httpbin.org is out of reach: the HTTP example calls a local httpbin at {httpbin_url}")
     tasks = apply_examples(target, httpbin_url)
     print(f"applied {len(tasks)} examples; waiting until each has run")
-    await_executions(api_url, tasks)
+    await_executions(target, api_url, tasks, OPERATOR.started_at or datetime.now(UTC))
     print_summary(target, api_url)
     print_addresses(shown(target.kubeconfig), api_url)
     print(f"\nup after {time.monotonic() - began:.1f} s")
@@ -52,13 +56,13 @@ def install_crds(target: Target) -> None:
 
 def start_services(settings: Mapping[str, str]) -> str:
     """Start the operator and the API; return the API's address once both are ready."""
-    OPERATOR.start(settings)
     port = _port("CARILLON_API_PORT", "api-port", API_PORT, in_use=API.process() is not None)
     url = f"http://127.0.0.1:{port}"
+    OPERATOR.start({**settings, "CARILLON_READY_FILE": str(OPERATOR.ready_file)})
     API.start({**settings, "CARILLON_API_HOST": "127.0.0.1", "CARILLON_API_PORT": str(port)})
     with httpx.Client(timeout=2, trust_env=False) as client:
         API.await_ready(lambda: _answers(client, f"{url}/readyz"), READY_SECONDS)
-    OPERATOR.await_ready(_operator_ready, READY_SECONDS)
+    OPERATOR.await_ready(OPERATOR.ready_file.exists, READY_SECONDS)
     return url
 
 
@@ -78,6 +82,9 @@ def _port(variable: str, name: str, preferred: int, *, in_use: bool) -> int:
     if asked:
         if not asked.isdigit() or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
             raise LocalError(f"{variable} is {asked!r}: set it to a port, 1 to 65535")
+        if not (in_use and remembered(name) == int(asked)) and free_port(int(asked)) != int(asked):
+            raise LocalError(f"127.0.0.1:{asked} is in use: end what listens there, or set {variable} to a free port")
+        remember(name, int(asked))
         return int(asked)
     last = remembered(name)
     if in_use and isinstance(last, int):
@@ -92,11 +99,6 @@ def _answers(client: httpx.Client, url: str) -> bool:
         return client.get(url).is_success
     except httpx.HTTPError:
         return False
-
-
-def _operator_ready() -> bool:
-    log = OPERATOR.log.read_text(errors="replace")
-    return log.rfind('"message": "ready"') > log.rfind('"message": "starting"')
 
 
 def down() -> None:
@@ -121,17 +123,22 @@ def clean() -> None:
 
 
 def status() -> None:
-    """Say what runs."""
+    """Say what runs, part by part; a part that is down is a line, never an end."""
     target = chosen_target()
     if isinstance(target, LocalTarget):
-        print("cluster   ", "runs" if target.cluster.status().state == "running" else "does not run")
+        found = target.cluster.status()
+        print(f"{'cluster':<10}", found.problem or found.state)
+        print(f"{'postgres':<10}", "runs" if EmbeddedPostgres(POSTGRES).running() else "does not run")
     for service in ALL:
         process = service.process()
         print(f"{service.name:<10}", f"runs, process {process.pid}" if process else "does not run")
-    if API.process() is not None:
-        url = f"http://127.0.0.1:{os.environ.get('CARILLON_API_PORT') or remembered('api-port')}"
+    url = f"http://127.0.0.1:{remembered('api-port')}"
+    try:
         print_summary(target, url)
-        print_addresses(shown(target.kubeconfig), url)
+    except (LocalError, httpx.HTTPError, httpx.InvalidURL) as error:
+        print(f"\nnot everything answers: {str(error).splitlines()[0]}; `make run` mends what is down")
+        return
+    print_addresses(shown(target.kubeconfig), url)
 
 
 def logs() -> None:
@@ -147,12 +154,14 @@ def cluster() -> None:
     target = LocalTarget()
     target.start()
     install_crds(target)
-    print(f"the local cluster is up: export KUBECONFIG={shown(target.kubeconfig)}")
+    print(f"the local cluster is up: export KUBECONFIG={shlex.quote(shown(target.kubeconfig))}")
     print(f"kubectl: {shown(STATE / 'bin' / 'carillon-devcluster')} kubectl, if you have none")
 
 
 def cluster_stop() -> None:
-    """Stop the local cluster."""
+    """Stop the local cluster, unless ``make run`` uses it."""
+    if OPERATOR.process() is not None:
+        raise LocalError("`make run` uses the local cluster: `make stop` ends all of it")
     LocalTarget().cluster.stop()
     print("the local cluster is stopped")
 
@@ -173,8 +182,16 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         print(f"usage: python -m carillon_local {'|'.join(COMMANDS)}", file=sys.stderr)
         return 2
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a text file, whoever reads it
     try:
         COMMANDS[arguments[0]]()
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"carillon: {place}{error.strerror or error}: free space, or make it writable", file=sys.stderr)
+        return 1
     except (LocalError, ClusterError, CarillonError) as error:
         print(f"carillon: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from carillon_local.target import Target
 
 PUBLIC_HTTPBIN = "https://httpbin.org"
 WAIT_SECONDS = 90.0
-DONE = ("succeeded", "failed", "timed_out", "cancelled")
+SHOWN_PODS = 8
 
 
 def reaches_public_httpbin() -> bool:
@@ -41,29 +42,34 @@ def apply_examples(target: Target, httpbin_url: str) -> list[tuple[str, str]]:
     return [(o["metadata"].get("namespace", "default"), o["metadata"]["name"]) for o in objects]
 
 
-def await_executions(api_url: str, tasks: list[tuple[str, str]]) -> None:
-    """Wait until each task has an execution that ran to its end.
+def await_executions(target: Target, api_url: str, tasks: list[tuple[str, str]], since: datetime) -> None:
+    """Wait until each task has an execution that succeeded after ``since``.
 
     Raises:
-        LocalError: Naming the tasks that have none.
+        LocalError: Naming the tasks that have none, and how their pods stand.
 
     """
     missing = list(tasks)
     deadline = time.monotonic() + WAIT_SECONDS
     with httpx.Client(base_url=api_url, timeout=10, trust_env=False) as client:
         while missing:
-            missing = [task for task in missing if not _has_run(client, task)]
+            missing = [task for task in missing if not _has_run(client, task, since)]
             if missing and time.monotonic() > deadline:
                 names = ", ".join("/".join(t) for t in missing)
-                raise LocalError(f"no execution on record after {WAIT_SECONDS:.0f} s for: {names}; see `make logs`")
+                selector = ("--all-namespaces", "--selector", "app.kubernetes.io/managed-by=carillon")
+                pods = "\n".join(target.kubectl("get", "pods", *selector).splitlines()[: 1 + SHOWN_PODS])
+                late = f"no execution succeeded within {WAIT_SECONDS:.0f} s for: {names}"
+                raise LocalError(f"{late}; see `make logs`. The pods:\n{pods}")
             if missing:
                 time.sleep(0.25)
 
 
-def _has_run(client: httpx.Client, task: tuple[str, str]) -> bool:
-    namespace, name = task
-    answer = client.get(f"/api/v1/namespaces/{namespace}/tasks/{name}/executions", params={"limit": 50})
-    if answer.is_error:
+def _has_run(client: httpx.Client, task: tuple[str, str], since: datetime) -> bool:
+    path = "/api/v1/namespaces/{}/tasks/{}".format(*task)
+    found = client.get(path)
+    answer = client.get(f"{path}/executions", params={"limit": 50, "status": "succeeded"})
+    if found.is_error or answer.is_error:
         return False
+    uid = found.json()["uid"]
     items: list[Mapping[str, Any]] = answer.json()["items"]
-    return any(item["status"] in DONE for item in items)
+    return any(i["taskUid"] == uid and datetime.fromisoformat(i["finishedAt"]) >= since for i in items)

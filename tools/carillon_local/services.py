@@ -1,17 +1,22 @@
 """The processes that ``make run`` leaves running: started once, found again by number and start time."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from carillon_devcluster.files import end_of, write_atomically
-from carillon_devcluster.processes import Process, spawn, stop
+from carillon_devcluster.processes import Process, marked, spawn, stop
 from carillon_local.layout import LOGS, PROCESSES, ROOT, LocalError, shown
 
 STOP_SECONDS = 20.0
+MARK = "CARILLON_LOCAL_SERVICE"
+"""The variable by which a service is found again when its record was lost."""
+PASSED_ON = ("CARILLON_LOG_LEVEL", "CARILLON_LOG_FORMAT")
 
 
 @dataclass(frozen=True)
@@ -35,27 +40,51 @@ class Service:
         try:
             record = json.loads(self._record.read_text())
             found = Process(int(record["pid"]), str(record["start"]))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         return found if found.alive() else None
 
+    @property
+    def started_at(self) -> datetime | None:
+        """When it was started, if that is on record."""
+        try:
+            return datetime.fromisoformat(json.loads(self._record.read_text())["started_at"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def ready_file(self) -> Path:
+        """What it writes when it is ready, if it is told to."""
+        return PROCESSES / f"{self.name}.ready"
+
+    def runs_with(self, environment: Mapping[str, str]) -> bool:
+        """Return whether it runs, and with this very environment."""
+        if self.process() is None:
+            return False
+        recorded: object = json.loads(self._record.read_text()).get("environment")
+        return recorded == dict(environment)
+
     def start(self, environment: Mapping[str, str]) -> None:
         """Start it if it does not run with this very environment; one that runs with another is stopped first."""
-        if self.process() is not None:
-            if self._last_environment() == dict(environment):
-                return
-            self.stop()
+        if self.runs_with(environment):
+            return
+        self.stop()
         LOGS.mkdir(parents=True, exist_ok=True)
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".old.log"))
         python = ROOT / ".venv" / "bin" / "python"
-        process = spawn(python, ["-m", self.module], self.log, {**_base_environment(), **environment})
-        write_atomically(self._record, json.dumps({**asdict(process), "environment": dict(environment)}))
+        process = spawn(python, ["-m", self.module], self.log, {**self._base_environment(), **environment})
+        started_at = datetime.now(UTC).isoformat()
+        record = {**asdict(process), "started_at": started_at, "environment": dict(environment)}
+        write_atomically(self._record, json.dumps(record))
 
     def stop(self) -> None:
         """End it, gently at first; do nothing if it does not run."""
         process = self.process()
-        if process is not None:
-            stop([process], STOP_SECONDS)
+        # and what no record names any more, because the record was lost
+        stop([*([process] if process else []), *marked(f"{MARK}={self._mark}")], STOP_SECONDS)
         self._record.unlink(missing_ok=True)
+        self.ready_file.unlink(missing_ok=True)
 
     def await_ready(self, ready: Callable[[], bool], seconds: float) -> None:
         """Wait until it is ready.
@@ -73,18 +102,21 @@ class Service:
                 raise LocalError(f"the {self.name} is not ready after {seconds:.0f} s; {shown(self.log)}:\n{tail}")
             time.sleep(0.05)
 
-    def _last_environment(self) -> object:
-        return json.loads(self._record.read_text()).get("environment")
+    @property
+    def _mark(self) -> str:
+        return f"{ROOT}:{self.name}:"
 
-
-def _base_environment() -> dict[str, str]:
-    """Return what every service sees; nothing of the caller's shell leaks in."""
-    return {
-        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(ROOT / ".carillon"),
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-    }
+    def _base_environment(self) -> dict[str, str]:
+        """Return what every service sees; nothing else of the caller's shell leaks in."""
+        passed_on = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
+        return {
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(ROOT / ".carillon"),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            MARK: self._mark,
+            **passed_on,
+        }
 
 
 OPERATOR = Service("operator", "carillon_operator")

@@ -2,7 +2,9 @@
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -17,7 +19,7 @@ SHOWN_CHARACTERS = 78
 def print_summary(target: Target, api_url: str) -> None:
     """Print the summary."""
     print("\n$ kubectl get scheduledtasks --all-namespaces")
-    print(target.kubectl("get", "scheduledtasks", "--all-namespaces").rstrip())
+    print(target.kubectl("get", "scheduledtasks", "--all-namespaces", "--request-timeout=5s").rstrip())
     print("\nThe latest executions:")
     with httpx.Client(base_url=api_url, timeout=10, trust_env=False) as client:
         items = client.get("/api/v1/executions", params={"limit": SHOWN_EXECUTIONS}).raise_for_status().json()["items"]
@@ -34,14 +36,18 @@ def print_addresses(kubeconfig: str, api_url: str) -> None:
     """Print where everything is."""
     print(f"\nREST      {api_url}/docs")
     print(f"          curl {api_url}/api/v1/tasks")
-    print(f"kubectl   export KUBECONFIG={kubeconfig}")
+    print(f"kubectl   export KUBECONFIG={shlex.quote(kubeconfig)}")
     print("          kubectl get scheduledtasks --watch")
     print("end       make stop")
 
 
 def launch_delays_ms() -> list[int]:
-    """Return how late each launch was since the operator started, in milliseconds, in order of size."""
+    """Return how late each launch was since the operator started, in milliseconds, in order of size.
+
+    Slots that were due before it was ready are left out: they say how long nobody was there.
+    """
     delays: list[int] = []
+    ready: datetime | None = None
     try:
         lines = OPERATOR.log.read_text(errors="replace").splitlines()
     except OSError:
@@ -49,11 +55,12 @@ def launch_delays_ms() -> list[int]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+            when, message = datetime.fromisoformat(event["time"]), event["message"]
+        except (ValueError, KeyError, TypeError):
             continue
-        if event.get("message") == "ready":
-            delays.clear()
-        elif event.get("message") == "launched" and "late_ms" in event:
+        if message == "ready":
+            ready = when
+        elif message == "launched" and ready and when - timedelta(milliseconds=event["late_ms"]) >= ready:
             delays.append(int(event["late_ms"]))
     return sorted(delays)
 

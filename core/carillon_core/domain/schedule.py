@@ -126,13 +126,29 @@ def cron_schedule(expression: str, zone_name: str = "UTC") -> CronSchedule:
     try:
         fires = CronSim(text, EPOCH)
     except CronSimError as error:
+        if _fires_in_other_months(text):
+            raise InvalidScheduleError(_never_fires(expression)) from error
         field = str(error).removeprefix("Bad ").replace("-", " ")
         msg = f"{expression!r} is not a cron expression: correct its {field}"
         raise InvalidScheduleError(msg) from error
     if next(fires, None) is None:
-        msg = f"{expression!r} never fires: no date matches it, correct its day of month or month"
-        raise InvalidScheduleError(msg)
+        raise InvalidScheduleError(_never_fires(expression))
     return CronSchedule(text, zone)
+
+
+def _never_fires(expression: str) -> str:
+    return f"{expression!r} never fires: no date matches it, correct its day of month or its month"
+
+
+def _fires_in_other_months(text: str) -> bool:
+    """Return whether the expression could be read if its months were others: 31 February is a date that never is."""
+    fields = text.split()
+    try:
+        CronSim(" ".join([*fields[:-2], "*", fields[-1]]), EPOCH)
+        CronSim(" ".join(["* * *", fields[-2], "*"]), EPOCH)
+    except CronSimError:
+        return False
+    return True
 
 
 def _check_fields(text: str) -> None:

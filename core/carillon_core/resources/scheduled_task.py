@@ -156,7 +156,7 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
         prefix: Where the validated value stands, such as ``spec``.
 
     """
-    problems = []
+    problems: list[FieldProblem] = []
     for detail in error.errors(include_url=False):
         path = prefix
         for part in detail["loc"]:
@@ -166,13 +166,31 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
                 path += f".{part}" if path else part
         if detail["type"] == "field":  # a rule about several fields says which one to mend
             path += f".{detail['ctx']['field']}"
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            message = "is not a field of this kind: remove it or correct its spelling"
-        elif detail["type"] == "missing":
-            message = "is required: add it"
-        problems.append(FieldProblem(path or "(body)", message))
+        message = _MENDS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+        if detail["type"].startswith(("datetime_", "timezone_")):
+            message = "is not a time: write it as 2027-01-01T00:00:00Z, with its zone"
+        elif {"int", "float"} <= _arms(error, path, prefix):
+            message = "is not a number: write one, without quotes"
+        problem = FieldProblem(path or "(body)", message)
+        if problem not in problems:
+            problems.append(problem)
     return tuple(problems)
+
+
+_MENDS = {
+    "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
+    "missing": "is required: add it",
+}
+
+
+def _arms(error: ValidationError, path: str, prefix: str) -> set[str]:
+    """Return which arms of a union complained about a path."""
+    start = f"{prefix}." if prefix else ""
+    return {
+        str(detail["loc"][-1])
+        for detail in error.errors(include_url=False)
+        if detail["loc"] and start + ".".join(str(part) for part in detail["loc"][:-1]) == path
+    }
 
 
 def parse_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> ScheduledTaskSpec:
