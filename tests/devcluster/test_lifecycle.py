@@ -132,3 +132,17 @@ def test_the_command_line_tells_the_status(cluster: LocalCluster, build_root: Pa
     assert command("kubeconfig", *place).stdout.strip() == str(cluster.kubeconfig)
     listed = command("kubectl", *place, "--", "get", "nodes", "-o", "name")
     assert listed.stdout == "node/local\n"
+
+
+def test_a_lost_record_leaves_no_process_behind(own: LocalCluster, tmp_path: Path) -> None:
+    """The processes are found by what they were told, and a new start is not held up by the old one."""
+    own.start()
+    first = pids(own)
+    (record,) = tmp_path.rglob("state.json")
+    record.write_text("no json")
+    own.start()
+    assert not [pid for pid in first if start_time(pid)]
+    second = pids(own)
+    record.write_text("")
+    own.stop()
+    assert not [pid for pid in second if start_time(pid)]

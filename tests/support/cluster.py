@@ -21,6 +21,7 @@ from carillon_core.errors import AlreadyExistsError
 from carillon_core.resources.crd import scheduled_task_crd
 from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import DEFAULT_ROOT
+from carillon_local.target import kind_is_there
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -41,9 +42,14 @@ class RunningCluster:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    """Give a cluster with the CRD installed: the one of ``CARILLON_TEST_KUBECONFIG``, else a local one."""
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """Give a cluster with the CRD installed.
+
+    It is the one of ``CARILLON_TEST_KUBECONFIG``, else pytest-kind's where Docker and kind are there, else a local one.
+    """
     given = os.environ.get("CARILLON_TEST_KUBECONFIG")
+    if not given and kind_is_there():
+        given = str(request.getfixturevalue("kind_cluster").kubeconfig_path)
     if given:
         run_apart(install_crd(given))
         yield RunningCluster(given)

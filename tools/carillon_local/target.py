@@ -158,13 +158,14 @@ def chosen_target() -> Target:
     existing = os.environ.get("KUBECONFIG_EXISTING")
     if existing:
         return ExistingTarget(Path(existing).expanduser().absolute())
-    if shutil.which("docker") and shutil.which("kind") and _answers("docker", "info"):
-        return KindTarget()
-    return LocalTarget()
+    return KindTarget() if kind_is_there() else LocalTarget()
 
 
-def _answers(*command: str) -> bool:
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+def kind_is_there() -> bool:
+    """Return whether kind is installed and a Docker engine answers."""
+    if not (shutil.which("docker") and shutil.which("kind")):
+        return False
+    return subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
 
 
 def _run(*command: str, stdin: str | None = None) -> str:

@@ -1,0 +1,59 @@
+"""What ``make run`` leaves running is found again, whatever became of its record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from carillon_local import services
+from carillon_local.layout import LocalError, free_port
+from carillon_local.services import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def httpbin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
+    """Give a service that keeps its records in a folder of the test's own."""
+    monkeypatch.setattr(services, "LOGS", tmp_path / "logs")
+    monkeypatch.setattr(services, "PROCESSES", tmp_path / "processes")
+    made = Service(f"test-{tmp_path.name}", "carillon_local.httpbin_server")
+    yield made
+    made.stop()
+
+
+def test_a_service_runs_until_it_is_stopped(httpbin: Service) -> None:
+    """Started twice with the same environment it is one process; with another, another."""
+    environment = {"HTTPBIN_PORT": str(free_port(0))}
+    httpbin.start(environment)
+    first = httpbin.process()
+    assert first is not None
+    httpbin.start(environment)
+    assert httpbin.process() == first
+    httpbin.start({"HTTPBIN_PORT": str(free_port(0))})
+    assert not first.alive()
+    httpbin.stop()
+    assert httpbin.process() is None
+
+
+@pytest.mark.parametrize("record", ["", "[]", "no json", "{}"])
+def test_a_lost_record_leaves_no_process_behind(httpbin: Service, tmp_path: Path, record: str) -> None:
+    """Stopping ends it all the same."""
+    httpbin.start({"HTTPBIN_PORT": str(free_port(0))})
+    process = httpbin.process()
+    assert process is not None
+    (path,) = (tmp_path / "processes").glob("*.json")
+    path.write_text(record)
+    assert httpbin.process() is None
+    httpbin.stop()
+    assert not process.alive()
+
+
+def test_a_service_that_ends_is_reported_with_the_end_of_its_log(httpbin: Service) -> None:
+    """One clear error, at once."""
+    httpbin.start({"HTTPBIN_PORT": "no port"})
+    with pytest.raises(LocalError, match=r"(?s)ended; the end of .*no port"):
+        httpbin.await_ready(lambda: False, 30)
