@@ -47,12 +47,12 @@ def namespace_name(name: str) -> str:
 
 
 def task_name(name: str) -> str:
-    """Return the name of a task to look for, or raise ``ValueError`` if no task can have it.
-
-    A task made by kubectl may have dots in its name; only new ones are held to the stricter rule.
-    """
+    """Return the name of a task, or raise ``ValueError`` if no task can have it: the rule is Kubernetes' own."""
     if len(name) > MAX_SUBDOMAIN or not re.fullmatch(DNS_SUBDOMAIN, name):
-        raise ValueError("is no name that a task can have: use lower-case letters, digits, hyphens and dots")
+        raise ValueError(
+            "is no name that a task can have: use lower-case letters, digits, hyphens and dots, and begin and end each "
+            "part with a letter or a digit, such as nightly-report"
+        )
     return name
 
 
@@ -60,8 +60,11 @@ def task_name_problems(name: str) -> list[FieldProblem]:
     """Return what is wrong with the name of a task to be created, under the field ``name``."""
     if problems := name_problems(name):
         return [FieldProblem("name", p.message) for p in problems]
-    problem = dns_label_problem(name)
-    return [FieldProblem("name", problem)] if problem else []
+    try:
+        task_name(name)
+    except ValueError as error:
+        return [FieldProblem("name", str(error))]
+    return []
 
 
 def label_problems(labels: Mapping[str, str]) -> list[FieldProblem]:

@@ -22,7 +22,7 @@ class TaskCreate(Model):
     """A task to be created."""
 
     name: str
-    """The task's name: at most 52 lower-case letters, digits and hyphens, unique in its namespace."""
+    """The task's name: at most 52 lower-case letters, digits, hyphens and dots, unique in its namespace."""
     labels: dict[str, str] = Field(default_factory=dict, max_length=64)
     """Labels of the task, as in Kubernetes."""
     spec: ScheduledTaskSpec

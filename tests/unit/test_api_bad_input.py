@@ -60,7 +60,7 @@ CREATE: dict[str, Bad] = {
     "a name that is a number": Bad({"name": 5, "spec": EVERY_MINUTE}, "name"),
     "an empty name": Bad({"name": "", "spec": EVERY_MINUTE}, "name"),
     "a name in capitals": Bad({"name": "Nightly", "spec": EVERY_MINUTE}, "name"),
-    "a name with a dot": Bad({"name": "a.b", "spec": EVERY_MINUTE}, "name"),
+    "a name with an empty part": Bad({"name": "a..b", "spec": EVERY_MINUTE}, "name"),
     "a name that ends in a hyphen": Bad({"name": "a-", "spec": EVERY_MINUTE}, "name"),
     "a name with a line's end": Bad({"name": "a\n", "spec": EVERY_MINUTE}, "name"),
     "a name that leaves no room for a Job's": Bad({"name": LONG, "spec": EVERY_MINUTE}, "name"),
