@@ -11,11 +11,11 @@ COUNT: dict[str, Any] = {"counter": {}}
 SAID: dict[str, tuple[Any, list[str]]] = {
     "a time that is none": (
         {"runAt": "tomorrow", "task": COUNT},
-        ["spec.runAt: is not a time: write it as 2027-01-01T00:00:00Z, with its zone"],
+        ["spec.runAt: is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"],
     ),
     "a time without a zone": (
         {"runAt": "2027-01-01T00:00:00", "task": COUNT},
-        ["spec.runAt: is not a time: write it as 2027-01-01T00:00:00Z, with its zone"],
+        ["spec.runAt: is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"],
     ),
     "a number that is none, once": (
         {"intervalSeconds": 5, "task": {"sum": {"a": "x", "b": 1}}},

@@ -168,7 +168,7 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
             path += f".{detail['ctx']['field']}"
         message = _MENDS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
         if detail["type"].startswith(("datetime_", "timezone_")):
-            message = "is not a time: write it as 2027-01-01T00:00:00Z, with its zone"
+            message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
         elif {"int", "float"} <= _arms(error, path, prefix):
             message = "is not a number: write one, without quotes"
         problem = FieldProblem(path or "(body)", message)
