@@ -64,7 +64,7 @@ test: ## Lint, types and all tests, with coverage
 .PHONY: unit
 unit: ## The unit tests: seconds, no cluster, no database
 	@$(SETUP) python
-	@$(PY) -m pytest tests/unit -q
+	@$(PY) -m pytest tests/unit -q -n auto
 
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt and go vet

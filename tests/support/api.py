@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
-from carillon_api.app import create_app
+from carillon_api.app import describing_app
+from carillon_api.dependencies import Context
 from carillon_api.settings import Settings
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.tasks import MemoryTaskStore
@@ -53,6 +55,12 @@ class Facade:
         return response
 
 
+@cache
+def _app() -> FastAPI:
+    """Return the one app of all tests, which is most of what a test of the facade would cost; its context is theirs."""
+    return describing_app()
+
+
 @asynccontextmanager
 async def facade() -> AsyncIterator[Facade]:
     """Yield a facade over empty stores; an error that escapes the app fails the test."""
@@ -60,7 +68,8 @@ async def facade() -> AsyncIterator[Facade]:
     tasks = MemoryTaskStore(clock=clock)
     history = MemoryHistory()
     settings = Settings(database_url=f"postgresql://carillon:{SECRET}@db/carillon", default_namespace="team-a")
-    app = create_app(tasks, history, clock, settings)
+    app = _app()
+    app.state.context = Context(tasks, history, clock, settings)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://facade") as client:
         yield Facade(app, client, tasks, history, clock)
