@@ -5,7 +5,6 @@ its name is the slot's lock, and its existence settles the slot even if the
 status that says so is never written. Only then the status, which is derived.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decide import after_refusal, decide
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.manifest import RunnerTemplate, job_manifest
-from carillon_core.domain.observed import ObservedTask
+from carillon_core.domain.observed import ObservedTask, observed_job
 from carillon_core.domain.plan import Launch, Notice, Plan, Reason, RecordUnlaunched
 from carillon_core.domain.status import with_condition
 from carillon_core.errors import (
@@ -27,7 +26,6 @@ from carillon_core.errors import (
 )
 from carillon_core.ports import Cluster, JSONObject
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.names import LABEL_TASK_UID
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
 from carillon_operator.observed_store import ObservedStore
@@ -92,8 +90,6 @@ class Reconciler:
             except ForbiddenError as error:
                 self._say_forbidden(key, error)
                 self._retry(key, str(error), logging.WARNING)
-            except asyncio.CancelledError:
-                raise
             except Exception as error:  # a defect met by one object must not end the operator
                 log.exception("reconcile failed", extra={"fields": {"task": "/".join(key)}})
                 self._retry(key, repr(error), logging.ERROR)
@@ -163,7 +159,8 @@ class Reconciler:
                 job = await self._cluster.get_job(namespace, name)
             except NotFoundError as error:  # deleted in between: its slot is tried again
                 raise UnavailableError("API server", f"Job {name} came and went") from error
-            if (job["metadata"].get("labels") or {}).get(LABEL_TASK_UID) != task.meta.uid:
+            found = observed_job(job)
+            if found is None or found.task_uid != task.meta.uid:
                 return _refused(launch, Reason.NAME_TAKEN, f"a Job {name} that is not this task's exists already")
         except NotFoundError:  # the namespace is going, and the task with it
             return _refused(launch, Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")

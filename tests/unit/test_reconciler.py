@@ -94,6 +94,16 @@ async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> N
     assert operator.rows() == [("00:00:30", "missed", "JobNameTaken")]
 
 
+async def test_a_job_that_only_pretends_to_be_the_tasks_does_not_take_its_slot_in_silence(operator: Operator) -> None:
+    """Labels alone make no Job ours: the slot is recorded as missed, with the reason."""
+    await operator.create_task(intervalSeconds=30)
+    uid = (await operator.cluster.tasks.get(*KEY))["metadata"]["uid"]
+    labels = {"carillon.dev/task": KEY[1], "carillon.dev/task-uid": uid}
+    await operator.cluster.create_job({"metadata": {"name": FIRST, "namespace": KEY[0], "labels": labels}, "spec": {}})
+    await operator.turn("00:00:30")
+    assert operator.rows() == [("00:00:30", "missed", "JobNameTaken")]
+
+
 async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(operator: Operator) -> None:
     """A quota or a webhook says no to one slot, not for ever; it is not shown as a run."""
     await operator.create_task(intervalSeconds=30)

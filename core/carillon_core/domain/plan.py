@@ -28,7 +28,6 @@ class Reason(StrEnum):
     SUPERSEDED = "SupersededByLaterSlot"
     # what happened
     LAUNCHED = "Launched"
-    SUCCEEDED = "ExecutionSucceeded"
     FAILED = "ExecutionFailed"
     JOB_DELETED = "JobDeleted"
 
