@@ -19,6 +19,18 @@ ENV_TASK = "CARILLON_TASK"
 """``spec.task`` of the ScheduledTask as JSON; a long one goes on in ``CARILLON_TASK_1``, ``_2`` and so on."""
 MAX_VARIABLE_LENGTH = 60_000
 """Characters (ASCII) of one variable; twice as many still fit into Linux' 128 KiB when each is an escaped ``$``."""
+ENV_ORIGIN = "CARILLON_ORIGIN"
+"""The uid of what asked for the execution: the ScheduledTask's, or the RunRequest's; the task's uid if unset."""
+ENV_RETRY = "CARILLON_RETRY"
+"""``spec.retry`` as JSON; no attempt but the first if unset."""
+ENV_PARAMETERS = "CARILLON_PARAMETERS"
+"""The RunRequest's ``spec.parameters`` as JSON, for templates; ``{}`` if unset."""
+ENV_TIME_ZONE = "CARILLON_TIME_ZONE"
+"""The task's time zone, for templates; UTC if unset."""
+ENV_SECRET_PREFIX = "CARILLON_SECRET_"
+"""``CARILLON_SECRET_0`` and so on hold what an HTTPTarget's Secrets say. The http task names them: ``secretHeaders``
+is a list of ``{"name", "variable", "source"}``, ``signing`` a list of ``{"variable", "source"}``, the source being the
+Secret's name and key for people. A variable is unset if its Secret or key is missing."""
 ENV_TIMEOUT_SECONDS = "CARILLON_TIMEOUT_SECONDS"
 ENV_JOB_NAME = "CARILLON_JOB_NAME"
 ENV_POD_NAME = "CARILLON_POD_NAME"
@@ -32,6 +44,9 @@ class Cause(StrEnum):
     """Why an execution exists."""
 
     SCHEDULE = "schedule"
+    """A slot of a ScheduledTask."""
+    MANUAL = "manual"
+    """A RunRequest."""
 
 
 class ExecutionStatus(StrEnum):

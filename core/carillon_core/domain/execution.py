@@ -19,6 +19,27 @@ def job_name(task_name: str, slot: datetime) -> str:
     return f"{task_name}-{int(slot.timestamp()):010d}"
 
 
+def request_job_name(request_name: str, request_uid: str) -> str:
+    """Return the one name that the Job of a RunRequest can have; no slot's Job ends like it."""
+    return f"{request_name}-{request_uid[:8]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try within an execution."""
+
+    number: int
+    """From 1."""
+    status: ExecutionStatus
+    reason: str | None = None
+    """The class of its failure: ``timeout``, ``dns``, ``http_5xx``, ``PodLost`` and so on."""
+    error: str | None = None
+    """What went wrong, for people."""
+    pod_name: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecord:
     """One row of the history. Times are aware; ``None`` where the thing has not happened."""
@@ -29,9 +50,9 @@ class ExecutionRecord:
     task: str
     """The task's name."""
     task_type: str
-    """``sleep``, ``counter``, ``http`` or ``sum``."""
+    """``sleep``, ``counter``, ``http``, ``sum``, ``container`` or ``plugin``."""
     slot: datetime
-    """The nominal time; of a row that stands for several missed slots, the latest one."""
+    """The nominal time; of a row that stands for a run of slots, the latest one."""
     cause: Cause
     status: ExecutionStatus
     reason: str | None = None
@@ -48,6 +69,12 @@ class ExecutionRecord:
     """What the task returned: ``{"sum": 3}``."""
     error: str | None = None
     """What went wrong, for people."""
+    origin: str | None = None
+    """The uid of what asked for it: the RunRequest's; None means the task's own."""
+    first_slot: datetime | None = None
+    """Of a row that stands for a run of slots, the earliest one: each slot from it to ``slot`` ended as this row."""
+    attempts: tuple[Attempt, ...] = ()
+    """Its tries, first to last; listings leave them out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,11 @@ SINGULAR = "scheduledtask"
 SHORT_NAME = "schtask"
 CATEGORY = "carillon"
 
+KIND_TARGET = "HTTPTarget"
+PLURAL_TARGETS = "httptargets"
+KIND_REQUEST = "RunRequest"
+PLURAL_REQUESTS = "runrequests"
+
 MAX_NAME_LENGTH = 52
 """A Job's name (63 at most) is the task's name, a hyphen and the slot's ten digits."""
 
@@ -18,3 +23,5 @@ LABEL_TASK = f"{GROUP}/task"
 LABEL_TASK_UID = f"{GROUP}/task-uid"
 ANNOTATION_SLOT = f"{GROUP}/slot"
 ANNOTATION_EXECUTION_ID = f"{GROUP}/execution-id"
+LABEL_REQUEST = f"{GROUP}/run-request"
+LABEL_REQUEST_UID = f"{GROUP}/run-request-uid"

@@ -6,7 +6,7 @@ operator says is in ``ScheduledTaskStatus``.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -15,7 +15,7 @@ from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import Model, Time
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
-from carillon_core.resources.tasks import DAY_SECONDS, Task
+from carillon_core.resources.tasks import DAY_SECONDS, RetryPolicy, Task
 
 SCHEDULE_FIELDS = ("schedule", "intervalSeconds", "runAt")
 YEAR_SECONDS = 366 * DAY_SECONDS
@@ -26,10 +26,19 @@ class ConcurrencyPolicy(StrEnum):
 
     FORBID = "Forbid"
     ALLOW = "Allow"
+    REPLACE = "Replace"
 
 
-class ScheduledTaskSpec(Model):
-    """When to run which task."""
+class MissedRunPolicy(StrEnum):
+    """What becomes of slots that passed while no operator watched."""
+
+    LATEST = "Latest"
+    ALL = "All"
+    SKIP = "Skip"
+
+
+class Calendar(Model):
+    """When the slots of a task are."""
 
     schedule: str | None = Field(default=None, min_length=1, max_length=256)
     """A cron expression of five fields (minute, hour, day of month, month, day of week), or six with seconds first,
@@ -37,19 +46,55 @@ class ScheduledTaskSpec(Model):
     time_zone: str | None = Field(default=None, min_length=1, max_length=64)
     """The IANA time zone in which schedule is read, such as Europe/Berlin; UTC if left out. Only with schedule."""
     interval_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
-    """Run every so many seconds, counted from the task's creation, whatever the executions take; 1 to 31622400."""
+    """Run every so many seconds, counted from startAt (that instant included), else from the task's creation,
+    whatever the executions take; 1 to 31622400."""
     run_at: Time | None = None
     """Run once, at this time (RFC 3339, such as 2026-01-02T03:04:05Z)."""
+    start_at: Time | None = None
+    """No slot lies before this time."""
+    end_at: Time | None = None
+    """No slot lies after this time."""
+    duration_seconds: int | None = Field(default=None, ge=1, le=100 * YEAR_SECONDS)
+    """No slot lies later than so many seconds after startAt, else after the task's creation. Not with endAt."""
+    max_runs: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    """After so many launches of slots the task is completed; skipped and missed slots do not count."""
+
+
+class ScheduledTaskSpec(Calendar):
+    """When to run which task."""
+
+    jitter_seconds: int = Field(default=0, ge=0, le=DAY_SECONDS)
+    """Each launch comes later than its slot by a number of seconds from 0 to this one, always the same for a task, so
+    that many tasks of one schedule spread; 0 to 86400. The slot keeps its nominal time."""
     suspend: bool = False
     """While true, nothing is launched; what runs goes on. Slots that pass meanwhile are not made up for."""
     concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.FORBID
     """Forbid: a slot that comes due while an execution of this task is active is skipped, for good, and recorded as
-    skipped. Allow: executions of this task may overlap."""
+    skipped. Allow: executions of this task may overlap. Replace: the active execution is cancelled, and the slot is
+    launched when it has ended."""
+    missed_run_policy: MissedRunPolicy = MissedRunPolicy.LATEST
+    """Of slots that passed while no operator watched, Latest launches the latest one, however late; All launches each,
+    oldest first, one after another unless concurrencyPolicy is Allow, at most the latest 100; Skip launches none that
+    is seen more than 30 seconds late. What is not launched is recorded as missed."""
     starting_deadline_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
-    """A slot that could not be launched within so many seconds of its time is missed and not launched any more.
-    Without it, the latest slot missed is launched however late."""
+    """A slot that could not be launched within so many seconds of its time is missed and not launched any more."""
+    successful_jobs_history_limit: int = Field(default=3, ge=0, le=100)
+    """How many Jobs that succeeded are kept; the history keeps their executions."""
+    failed_jobs_history_limit: int = Field(default=1, ge=0, le=100)
+    """How many Jobs that did not succeed are kept; the history keeps their executions."""
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=YEAR_SECONDS)
+    """A Job is deleted so many seconds after it has finished, even within the history limits."""
+    suspend_after_failures: int | None = Field(default=None, ge=1, le=1000)
+    """After so many failures in a row the circuit opens: slots are skipped, until cooldownSeconds are over, the spec is
+    changed, or a requested run succeeds."""
+    cooldown_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
+    """So long after the circuit opened one slot is launched on trial: its success closes the circuit, its failure opens
+    it for as long again. Only with suspendAfterFailures."""
     timeout_seconds: int = Field(default=3600, ge=1, le=7 * DAY_SECONDS)
-    """An execution that runs longer is ended and recorded as timed out; 1 to 604800 seconds."""
+    """An execution that runs longer, all its attempts and the waits between them together, is ended and recorded as
+    timed out; 1 to 604800 seconds."""
+    retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    """What is tried again within an execution, and when; nothing if left out."""
     task: Task
     """What to run."""
 
@@ -70,6 +115,45 @@ class ScheduledTaskSpec(Model):
             msg = "is set without a schedule: a time zone only applies to schedule, remove it"
             raise PydanticCustomError("field", msg, {"field": "timeZone"})
         return self
+
+    @model_validator(mode="after")
+    def _rules_between_fields(self) -> "ScheduledTaskSpec":
+        for field, broken, msg in (
+            (
+                "startAt",
+                self.run_at is not None
+                and not (self.start_at is self.end_at is self.duration_seconds is self.max_runs is None),
+                "has no meaning beside runAt: remove startAt, endAt, durationSeconds and maxRuns",
+            ),
+            (
+                "durationSeconds",
+                self.end_at is not None and self.duration_seconds is not None,
+                "is set beside endAt: keep one of them",
+            ),
+            (
+                "endAt",
+                self.start_at is not None and self.end_at is not None and self.end_at < self.start_at,
+                "is before startAt: set a later time",
+            ),
+            (
+                "cooldownSeconds",
+                self.cooldown_seconds is not None and self.suspend_after_failures is None,
+                "only applies to suspendAfterFailures: add that, or remove this",
+            ),
+            (
+                "missedRunPolicy",
+                self.missed_run_policy is MissedRunPolicy.ALL and self.concurrency_policy is ConcurrencyPolicy.REPLACE,
+                "All has no meaning with concurrencyPolicy Replace, each run would end the one before: use Latest",
+            ),
+        ):
+            if broken:
+                raise PydanticCustomError("field", msg, {"field": field})  # type: ignore[arg-type]  # a literal string
+        return self
+
+    @property
+    def calendar(self) -> Calendar:
+        """The part of the spec that says when the slots are."""
+        return Calendar.model_construct(**{name: getattr(self, name) for name in Calendar.model_fields})
 
 
 class RunResult(StrEnum):
@@ -110,6 +194,30 @@ class LastSkip(Model):
     """The reason as a sentence."""
 
 
+class UnrecordedSlot(Model):
+    """A slot, or a run of slots, that was settled without a launch and is still to be recorded in the history."""
+
+    slot: Time
+    """The slot's nominal time; of a run of slots, the latest."""
+    first_slot: Time | None = None
+    """The earliest slot of a run of slots."""
+    status: Literal["skipped", "missed", "failed"]
+    """What its row will say."""
+    reason: str
+    """One CamelCase word: the gate that stopped it."""
+    message: str = Field(default="", max_length=1024)
+    """The reason as a sentence."""
+
+
+class Backlog(Model):
+    """Missed slots that missedRunPolicy All still owes."""
+
+    after: Time
+    """Slots later than this."""
+    until: Time
+    """And no later than this."""
+
+
 class ScheduledTaskStatus(Model):
     """What the operator observed and decided."""
 
@@ -136,6 +244,22 @@ class ScheduledTaskStatus(Model):
     """How the latest finished execution ended."""
     last_skip: LastSkip | None = None
     """The latest slot that was not launched, and why."""
+    calendar: Calendar | None = None
+    """The calendar that was acted on last, to tell an edit of it."""
+    runs: int = 0
+    """How many slots were launched."""
+    consecutive_failures: int = 0
+    """How many executions failed in a row, up to countedUntil."""
+    counted_until: Time | None = None
+    """Results up to this time are counted."""
+    circuit_opened_at: Time | None = None
+    """Since when the circuit is open, if it is."""
+    trial_slot: Time | None = None
+    """The slot launched on trial while the circuit was open."""
+    backlog: Backlog | None = None
+    """Missed slots that missedRunPolicy All still owes."""
+    unrecorded: list[UnrecordedSlot] = Field(default_factory=list)
+    """Slots settled without a launch that are still to be recorded in the history."""
 
 
 class ScheduledTask(Model):

@@ -1,7 +1,7 @@
 """What a ScheduledTask runs: ``spec.task`` has exactly one of these."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -34,23 +34,51 @@ class CounterTask(Model):
     """The counter's name, shared by the tasks of its namespace; the task's own name if left out."""
 
 
-class HTTPTask(Model):
-    """Send one HTTP request; record the status code and the response time."""
+HTTPURL = Annotated[
+    str,
+    AfterValidator(_http_url),
+    Field(max_length=8192, json_schema_extra={"pattern": r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"}),
+]
+HTTPMethod = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+StatusCode = Annotated[int, Field(ge=100, le=599)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 
-    url: Annotated[
-        str,
-        AfterValidator(_http_url),
-        Field(max_length=8192, json_schema_extra={"pattern": r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"}),
-    ]
-    """The absolute http or https URL."""
-    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
-    """The request's method."""
+
+class TargetRef(Model):
+    """Names an HTTPTarget of the task's own namespace."""
+
+    name: ObjectName
+    """The HTTPTarget's name."""
+
+
+class HTTPTask(Model):
+    """Send one HTTP request; record the status code and the response time.
+
+    The URL, the values of the headers and the body are Jinja templates over slot, local_slot, execution_id, attempt,
+    task, namespace, cause and parameters.
+    """
+
+    url: HTTPURL | None = None
+    """The absolute http or https URL. Exactly one of url and targetRef is set."""
+    target_ref: TargetRef | None = None
+    """The HTTPTarget that the request goes to; what is set here beside it wins over what the target says."""
+    method: HTTPMethod | None = None
+    """The request's method; GET if left out."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, max_length=64)
-    """Headers of the request."""
+    """Headers of the request, added to the target's."""
     body: str | None = Field(default=None, max_length=65_536)
     """The request's body, sent as UTF-8."""
-    expected_statuses: list[Annotated[int, Field(ge=100, le=599)]] = Field(default_factory=list, max_length=64)
+    expected_statuses: list[StatusCode] = Field(default_factory=list, max_length=64)
     """The status codes that count as success; any 2xx if left out or empty."""
+    max_redirects: int | None = Field(default=None, ge=0, le=10)
+    """How many redirects are followed, 0 to 10; none if left out. A secret header is not sent to another origin."""
+
+    @model_validator(mode="after")
+    def _exactly_one_destination(self) -> "HTTPTask":
+        if (self.url is None) == (self.target_ref is None):
+            msg = "keep exactly one of url and targetRef" if self.url else "has neither url nor targetRef: add one"
+            raise ValueError(msg)
+        return self
 
 
 class SumTask(Model):
@@ -62,7 +90,57 @@ class SumTask(Model):
     """The second summand."""
 
 
-TASK_TYPES = ("sleep", "counter", "http", "sum")
+class EnvironmentVariable(Model):
+    """One environment variable."""
+
+    name: str = Field(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+    """Its name."""
+    value: str = Field(default="", max_length=65_536)
+    """Its value."""
+
+
+class ContainerResources(Model):
+    """What a container asks for and may use at most, as in a pod."""
+
+    requests: dict[Annotated[str, Field(max_length=253)], Annotated[str, Field(max_length=32)]] = Field(
+        default_factory=dict, max_length=16
+    )
+    """What it asks for, such as cpu: 100m."""
+    limits: dict[Annotated[str, Field(max_length=253)], Annotated[str, Field(max_length=32)]] = Field(
+        default_factory=dict, max_length=16
+    )
+    """What it may use at most, such as memory: 256Mi."""
+
+
+class ContainerTask(Model):
+    """Run any image and command; exit code 0 is success, the termination message is recorded."""
+
+    image: str = Field(min_length=1, max_length=1024, pattern=r"^\S+$")
+    """The image."""
+    command: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=64)
+    """The program and its first arguments; the image's own if left out."""
+    args: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=256)
+    """Arguments; the image's own if left out."""
+    env: list[EnvironmentVariable] = Field(default_factory=list, max_length=128)
+    """Environment variables, beside CARILLON_EXECUTION_ID, CARILLON_SLOT and the like. No database credentials."""
+    working_dir: str | None = Field(default=None, min_length=1, max_length=4096)
+    """The working directory; the image's own if left out."""
+    run_as_user: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    """The numeric user, never root; the image's own if left out, which must not be root then."""
+    resources: ContainerResources = Field(default_factory=ContainerResources)
+    """What it asks for and may use at most."""
+
+
+class PluginTask(Model):
+    """Run a task type that an installed Python package brings (entry point group carillon.tasks)."""
+
+    name: str = Field(min_length=1, max_length=253)
+    """The entry point's name."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """What the plugin is given, as it stands."""
+
+
+TASK_TYPES = ("sleep", "counter", "http", "sum", "container", "plugin")
 
 
 class Task(Model):
@@ -76,6 +154,10 @@ class Task(Model):
     """Send an HTTP request."""
     sum: SumTask | None = None
     """Add two numbers."""
+    container: ContainerTask | None = None
+    """Run any image and command."""
+    plugin: PluginTask | None = None
+    """Run a task type of an installed Python package."""
 
     @model_validator(mode="after")
     def _exactly_one_type(self) -> "Task":
@@ -94,3 +176,26 @@ class Task(Model):
     def type(self) -> str:
         """The name of the task type that is set."""
         return next(name for name in TASK_TYPES if getattr(self, name) is not None)
+
+
+class RetryPolicy(Model):
+    """What is tried again within an execution, and when.
+
+    Attempt k + 1 begins initialDelaySeconds x factor^(k - 1) after attempt k failed, at most maxDelaySeconds, shortened
+    at random by up to the share jitter. A Retry-After of the server is waited for instead if it is longer. An answer
+    of the class 4xx is not tried again, but 408, 425 and 429. Only failures are: no time-out of the whole, no end by a
+    signal.
+    """
+
+    limit: int = Field(default=0, ge=0, le=20)
+    """How many attempts may follow the first, 0 to 20."""
+    initial_delay_seconds: int = Field(default=10, ge=0, le=DAY_SECONDS)
+    """The wait before the second attempt, in seconds."""
+    factor: int | float = Field(default=2, ge=1, le=10, json_schema_extra={"type": "number"}, allow_inf_nan=False)
+    """By how much each wait is longer than the one before, 1 to 10."""
+    max_delay_seconds: int = Field(default=600, ge=0, le=DAY_SECONDS)
+    """The longest wait, in seconds."""
+    jitter: int | float = Field(default=0.1, ge=0, le=1, json_schema_extra={"type": "number"}, allow_inf_nan=False)
+    """The share of a wait by which it may be shortened at random, 0 to 1."""
+    attempt_timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
+    """An attempt that runs longer has failed with the class timeout; the execution's own timeoutSeconds if left out."""
