@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STATE = ROOT / ".carillon"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
-SOURCE_ROOTS = ("core", "operator", "api", "runner", "devcluster", "tools")
+SOURCE_ROOTS = ("core", "operator", "api", "runner", "cli", "devcluster", "tools")
 NEEDED_BYTES = 1_000_000_000
 PARTS = ("all", "python", "run", "cluster")
 

@@ -1,0 +1,1 @@
+"""The client: ``carillon next`` and ``carillon explain``, without a cluster."""
