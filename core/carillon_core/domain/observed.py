@@ -1,16 +1,23 @@
-"""What ``decide`` is given: the task and its Jobs as the cluster shows them, parsed once at the edge."""
+"""What ``decide`` is given: tasks, requests, targets and Jobs as the cluster shows them, parsed once at the edge."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self
 
 from carillon_core.contract import Cause, ExitCode
-from carillon_core.domain.execution import execution_id, job_name
+from carillon_core.domain.execution import execution_id, job_name, request_job_name
 from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.resources import names
+from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec
 from carillon_core.resources.meta import ObjectMeta
-from carillon_core.resources.names import ANNOTATION_SLOT, KIND, LABEL_TASK, LABEL_TASK_UID
+from carillon_core.resources.run_request import (
+    RunRequestSpec,
+    RunRequestStatus,
+    parse_request_spec,
+    parse_request_status,
+)
 from carillon_core.resources.scheduled_task import (
     RunResult,
     ScheduledTaskSpec,
@@ -22,13 +29,36 @@ from carillon_core.resources.scheduled_task import (
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedTarget:
+    """The HTTPTarget that a task names: its spec, or what is wrong with it; neither if there is none."""
+
+    name: str
+    spec: HTTPTargetSpec | None = None
+    problems: tuple[FieldProblem, ...] = ()
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any]) -> Self:
+        """Parse an object from the API server; whatever its spec says, this does not fail."""
+        name = raw["metadata"]["name"]
+        try:
+            return cls(name, parse_target_spec(raw.get("spec"), strict=False))
+        except InvalidResourceError as error:
+            return cls(name, None, error.problems)
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedTask:
     """A ScheduledTask as it stands in the cluster; one that breaks the rules has problems and no spec."""
 
     meta: ObjectMeta
     spec: ScheduledTaskSpec | None
     status: ScheduledTaskStatus
+    """The status decided last, else the stored one."""
     problems: tuple[FieldProblem, ...] = ()
+    stored: ScheduledTaskStatus = ScheduledTaskStatus()
+    """The status that the API server has, which a restarted operator would begin from."""
+    target: ObservedTarget | None = None
+    """What its HTTP task's targetRef names; None if it names none."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> Self:
@@ -36,17 +66,68 @@ class ObservedTask:
         meta = parse_meta(raw["metadata"])
         status = parse_status(raw.get("status"))
         try:
-            return cls(meta, parse_spec(raw.get("spec"), strict=False), status)
+            return cls(meta, parse_spec(raw.get("spec"), strict=False), status, stored=status)
         except InvalidResourceError as error:
-            return cls(meta, None, status, error.problems)
+            return cls(meta, None, status, error.problems, stored=status)
 
     @property
     def created_at(self) -> datetime:
         """The task's creation, which the API server always sets."""
-        if self.meta.creation_timestamp is None:
-            msg = f"{self.meta.namespace}/{self.meta.name} has no creationTimestamp"
-            raise ValueError(msg)
-        return self.meta.creation_timestamp
+        return _created_at(self.meta)
+
+    @property
+    def target_name(self) -> str | None:
+        """The name of the HTTPTarget that the task needs, if it needs one."""
+        http = self.spec.task.http if self.spec else None
+        return http.target_ref.name if http and http.target_ref else None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRequest:
+    """A RunRequest as it stands in the cluster; one that breaks the rules has problems and no spec."""
+
+    meta: ObjectMeta
+    spec: RunRequestSpec | None
+    status: RunRequestStatus
+    """The status decided last, else the stored one."""
+    problems: tuple[FieldProblem, ...] = ()
+    stored: RunRequestStatus = RunRequestStatus()
+    """The status that the API server has."""
+    target: ObservedTarget | None = None
+    """What its own HTTP task's targetRef names; None if it names none."""
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any]) -> Self:
+        """Parse an object from the API server; whatever its spec says, this does not fail."""
+        meta = parse_meta(raw["metadata"])
+        status = parse_request_status(raw.get("status"))
+        try:
+            return cls(meta, parse_request_spec(raw.get("spec"), strict=False), status, stored=status)
+        except InvalidResourceError as error:
+            return cls(meta, None, status, error.problems, stored=status)
+
+    @property
+    def slot(self) -> datetime:
+        """When it is to run: its runAt, else its creation."""
+        return (self.spec.run_at if self.spec else None) or _created_at(self.meta)
+
+    @property
+    def task_name(self) -> str | None:
+        """The ScheduledTask that it names, or None if it has a task of its own."""
+        return self.spec.task_ref.name if self.spec and self.spec.task_ref else None
+
+    @property
+    def target_name(self) -> str | None:
+        """The name of the HTTPTarget that its own task needs, if it needs one."""
+        http = self.spec.task.http if self.spec and self.spec.task else None
+        return http.target_ref.name if http and http.target_ref else None
+
+
+def _created_at(meta: ObjectMeta) -> datetime:
+    if meta.creation_timestamp is None:
+        msg = f"{meta.namespace}/{meta.name} has no creationTimestamp"
+        raise ValueError(msg)
+    return meta.creation_timestamp
 
 
 class JobPhase(Enum):
@@ -58,7 +139,7 @@ class JobPhase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PodEnd:
-    """How a Job's pod ended, the first sure sign of an execution's end."""
+    """How a pod of a Job ended, the first sure sign of an attempt's end."""
 
     succeeded: bool
     finished_at: datetime | None
@@ -66,16 +147,43 @@ class PodEnd:
     reason: str = ""
     """Kubernetes' word, such as OOMKilled, Evicted, DeadlineExceeded, Error."""
     message: str = ""
-    """The runner's termination message, else Kubernetes' own."""
+    """The container's termination message, else Kubernetes' own."""
+    pod_name: str = ""
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodTrouble:
+    """Why a pod cannot start, and will not without help."""
+
+    reason: str
+    """Kubernetes' word, such as ErrImagePull or CreateContainerConfigError."""
+    message: str
+    since: datetime
+
+
+STUCK = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+"""The kubelet's reasons to wait that rarely pass by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedJob:
-    """A runner Job of a task."""
+    """A runner Job: of a task's slot, or of a RunRequest."""
 
     name: str
     uid: str
     task_uid: str
+    """The uid of the task whose execution it is; of a request with a task of its own, the request's."""
     slot: datetime
     execution_id: str
     phase: JobPhase
@@ -83,6 +191,17 @@ class ObservedJob:
     finished_at: datetime | None = None
     reason: str = ""
     message: str = ""
+    cause: Cause = Cause.SCHEDULE
+    origin: str = ""
+    """The RunRequest's uid, of a Job that one asked for; else the task's."""
+    container: bool = False
+    """Whether its container is the user's, so that nobody but the operator records its execution."""
+    ending: bool = False
+    """Whether it is being deleted and its pods are not gone yet."""
+    trouble: PodTrouble | None = None
+    """Why its pod cannot start."""
+    attempts: tuple[PodEnd, ...] = ()
+    """Its pods that have ended, first to last."""
 
     @property
     def active(self) -> bool:
@@ -101,101 +220,173 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
     status = pod.get("status") or {}
     if status.get("phase") not in {"Succeeded", "Failed"}:
         return None
+    succeeded = status["phase"] == "Succeeded"
+    name = pod["metadata"].get("name", "")
     for container in status.get("containerStatuses") or ():
         ended = (container.get("state") or {}).get("terminated")
         if ended:
             return PodEnd(
-                succeeded=status["phase"] == "Succeeded",
-                finished_at=_time(ended.get("finishedAt")),
+                succeeded=succeeded,
+                finished_at=_time(ended.get("finishedAt")) or _last_change(status),
                 exit_code=ended.get("exitCode"),
                 reason=status.get("reason") or ended.get("reason") or "",
                 message=ended.get("message") or status.get("message") or "",
+                pod_name=name,
+                started_at=_time(ended.get("startedAt")),
             )
     return PodEnd(
-        succeeded=status["phase"] == "Succeeded",
-        finished_at=None,
+        succeeded=succeeded,
+        finished_at=_last_change(status),
         reason=status.get("reason") or "",
         message=status.get("message") or "",
+        pod_name=name,
+        started_at=_time(status.get("startTime")),
     )
 
 
-def observed_job(job: Mapping[str, Any], pod: PodEnd | None = None) -> ObservedJob | None:
+def pod_trouble(pod: Mapping[str, Any]) -> PodTrouble | None:
+    """Return why a pod cannot start, or None if nothing keeps it."""
+    status = pod.get("status") or {}
+    since = _time(pod["metadata"].get("creationTimestamp"))
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in STUCK and status.get("phase") == "Pending" and since is not None:
+            return PodTrouble(waiting["reason"], waiting.get("message") or "", since)
+    return None
+
+
+def _last_change(status: Mapping[str, Any]) -> datetime | None:
+    times = [_time(c.get("lastTransitionTime")) for c in status.get("conditions") or ()]
+    return max((t for t in times if t is not None), default=None)
+
+
+def observed_job(
+    job: Mapping[str, Any], pods: Sequence[PodEnd] = (), trouble: PodTrouble | None = None
+) -> ObservedJob | None:
     """Return a Job as observed, or None if it is none of Carillon's.
 
     What a Job says of itself is believed only as far as it is consistent: a
-    controlling ScheduledTask with the uid of the label, and the one name that
-    the slot's Job can have. The execution's id is computed, not read.
+    controlling ScheduledTask or RunRequest with the uid of the label, and the
+    one name that its Job can have. The execution's id is computed, not read.
 
-    A Job counts as finished at the first sure sign: its pod has ended, or its
-    conditions say ``SuccessCriteriaMet``, ``FailureTarget``, ``Complete`` or
-    ``Failed``. The Job's own status lags its pod by a second or more.
+    A Job counts as finished at the first sure sign: a pod has ended that ends
+    it, or its conditions say ``SuccessCriteriaMet``, ``FailureTarget``,
+    ``Complete`` or ``Failed``. The Job's own status lags its pod by a second or
+    more. A pod that was lost does not end a Job that may try another.
+
+    Args:
+        job: The raw object.
+        pods: How its pods ended, those that have.
+        trouble: Why its newest pod cannot start.
+
     """
     seen = _identity(job["metadata"])
     if seen is None:
         return None
+    containers = ((job.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers") or ()
+    seen = replace(
+        seen,
+        container=any(c.get("name") == USER_CONTAINER for c in containers),
+        ending=bool(job["metadata"].get("deletionTimestamp")),
+        trouble=trouble,
+        attempts=tuple(sorted(pods, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
+    )
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
-    if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (pod and pod.succeeded):
+    last = next((p for p in seen.attempts if p.succeeded), seen.attempts[-1] if seen.attempts else None)
+    if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (last and last.succeeded):
         done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
-        ended = (pod and pod.finished_at) or _time(done.get("lastTransitionTime"))
-        return seen.finished(RunResult.SUCCEEDED, ended)
+        ended = (last and last.finished_at) or _time(done.get("lastTransitionTime"))
+        return _finished(seen, RunResult.SUCCEEDED, ended, message=last.message if last else "")
     failure = conditions.get("Failed") or conditions.get("FailureTarget")
-    if pod is not None:
-        result = _RESULT_OF_EXIT.get(pod.exit_code, RunResult.FAILED)
-        if failure and failure.get("reason") == "DeadlineExceeded":
+    if failure is None and (last is None or not _ends_job(job, last)):
+        return seen
+    failure = failure or {}
+    deadline = "DeadlineExceeded"
+    if last is not None:
+        result = RunResult.FAILED if seen.container else _RESULT_OF_EXIT.get(last.exit_code, RunResult.FAILED)
+        if deadline in {failure.get("reason"), last.reason}:
             result = RunResult.TIMED_OUT
-        ended = pod.finished_at or _time((failure or {}).get("lastTransitionTime"))
-        return seen.finished(result, ended, pod.reason, pod.message)
-    if failure:
-        result = RunResult.TIMED_OUT if failure.get("reason") == "DeadlineExceeded" else RunResult.FAILED
-        ended = _time(failure.get("lastTransitionTime"))
-        return seen.finished(result, ended, failure.get("reason") or "", failure.get("message") or "")
-    return seen.active()
+        ended = last.finished_at or _time(failure.get("lastTransitionTime"))
+        return _finished(seen, result, ended, last.reason, last.message)
+    result = RunResult.TIMED_OUT if failure.get("reason") == deadline else RunResult.FAILED
+    ended = _time(failure.get("lastTransitionTime"))
+    return _finished(seen, result, ended, failure.get("reason") or "", failure.get("message") or "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The part of an ObservedJob that does not depend on how it stands."""
-
-    name: str
-    uid: str
-    task_uid: str
-    slot: datetime
-    execution_id: str
-
-    def active(self) -> ObservedJob:
-        return ObservedJob(self.name, self.uid, self.task_uid, self.slot, self.execution_id, JobPhase.ACTIVE)
-
-    def finished(self, result: RunResult, at: datetime | None, reason: str = "", message: str = "") -> ObservedJob:
-        return ObservedJob(
-            self.name,
-            self.uid,
-            self.task_uid,
-            self.slot,
-            self.execution_id,
-            JobPhase.FINISHED,
-            result,
-            at,
-            reason,
-            message,
-        )
+RUNNER_CONTAINER = "runner"
+USER_CONTAINER = "task"
+"""The name of a user's container, of a ``container`` task."""
 
 
-def _identity(meta: Mapping[str, Any]) -> _Seen | None:
-    """Return whose Job it is, or None if it is nobody's or pretends to be somebody's."""
-    task_uid = (meta.get("labels") or {}).get(LABEL_TASK_UID)
-    task = (meta.get("labels") or {}).get(LABEL_TASK)
-    slot = _time((meta.get("annotations") or {}).get(ANNOTATION_SLOT))
-    owners = (o for o in meta.get("ownerReferences") or () if o.get("controller") and o.get("kind") == KIND)
-    owner = next(owners, None)
-    if owner is None or slot is None or (owner.get("name"), owner.get("uid")) != (task, task_uid):
+def _ends_job(job: Mapping[str, Any], pod: PodEnd) -> bool:
+    """Return whether a failed pod is the last of its Job: by its exit code, or because no other may follow."""
+    spec = job.get("spec") or {}
+    if not spec.get("backoffLimit"):
+        return True
+    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
+        if rule.get("action") == "FailJob" and pod.exit_code in (rule.get("onExitCodes") or {}).get("values", ()):
+            return True
+    return False
+
+
+def _finished(
+    seen: ObservedJob, result: RunResult, at: datetime | None, reason: str = "", message: str = ""
+) -> ObservedJob:
+    return replace(
+        seen, phase=JobPhase.FINISHED, result=result, finished_at=at, reason=reason, message=message, trouble=None
+    )
+
+
+def _identity(meta: Mapping[str, Any]) -> ObservedJob | None:
+    """Return whose Job it is, as active, or None if it is nobody's or pretends to be somebody's."""
+    labels = meta.get("labels") or {}
+    slot = _time((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
+    owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
+    task_uid = str(labels.get(names.LABEL_TASK_UID))
+    if owner is None or slot is None:
         return None
     try:
-        if meta["name"] != job_name(str(task), slot):
+        if owner.get("kind") == names.KIND:
+            cause, origin = Cause.SCHEDULE, task_uid
+            wanted = (labels.get(names.LABEL_TASK), task_uid, job_name(str(owner.get("name")), slot))
+        elif owner.get("kind") == names.KIND_REQUEST:
+            cause, origin = Cause.MANUAL, str(labels.get(names.LABEL_REQUEST_UID))
+            wanted = (labels.get(names.LABEL_REQUEST), origin, request_job_name(str(owner.get("name")), origin))
+        else:
             return None
-        uid = execution_id(str(task_uid), slot, Cause.SCHEDULE)
-    except ValueError:  # the uid is none
+        if (owner.get("name"), owner.get("uid"), meta["name"]) != wanted:
+            return None
+        uid = execution_id(origin, slot, cause)
+    except ValueError:  # a uid that is none
         return None
-    return _Seen(name=meta["name"], uid=meta["uid"], task_uid=str(task_uid), slot=slot, execution_id=str(uid))
+    return ObservedJob(
+        name=meta["name"],
+        uid=meta["uid"],
+        task_uid=task_uid,
+        slot=slot,
+        execution_id=str(uid),
+        phase=JobPhase.ACTIVE,
+        cause=cause,
+        origin=origin,
+    )
+
+
+def job_key(meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the key under which a Job's task, or its request without one, is reconciled; see ``request_key``."""
+    labels = meta.get("labels") or {}
+    if labels.get(names.LABEL_REQUEST_UID) and labels.get(names.LABEL_REQUEST_UID) == labels.get(names.LABEL_TASK_UID):
+        return meta["namespace"], own_key_name(labels.get(names.LABEL_REQUEST, ""))
+    return meta["namespace"], labels.get(names.LABEL_TASK, "")
+
+
+def request_key(request: ObservedRequest) -> tuple[str, str]:
+    """Return the key under which a request is reconciled: its task's, so that the two never act at once."""
+    return request.meta.namespace, request.task_name or own_key_name(request.meta.name)
+
+
+def own_key_name(request_name: str) -> str:
+    """Return the name in the key of a request that has a task of its own; no object can have this name."""
+    return f"{names.PLURAL_REQUESTS}/{request_name}"
 
 
 def _time(text: str | None) -> datetime | None:

@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 
 
@@ -22,14 +23,29 @@ class Reason(StrEnum):
     RUN_AT_IN_THE_PAST = "RunAtInThePast"
     NAME_TAKEN = "JobNameTaken"
     LAUNCH_REFUSED = "LaunchRefused"
+    CIRCUIT_OPEN = "CircuitOpen"
+    TARGET_NOT_FOUND = "TargetNotFound"
+    TARGET_INVALID = "TargetInvalid"
     # a slot that is not launched
     STILL_ACTIVE = "StillActive"
     DEADLINE_EXCEEDED = "StartingDeadlineExceeded"
     SUPERSEDED = "SupersededByLaterSlot"
+    MISSED_RUN_POLICY = "MissedRunPolicy"
+    TOO_MANY_MISSED = "TooManyMissed"
+    SCHEDULE_CHANGED = "ScheduleChanged"
+    # a request
+    WAITING = "Waiting"
+    ACCEPTED = "Accepted"
+    TASK_NOT_FOUND = "TaskNotFound"
+    TASK_INVALID = "TaskInvalid"
+    INVALID_PARAMETERS = "InvalidParameters"
+    FINISHED = "Finished"
     # what happened
     LAUNCHED = "Launched"
     FAILED = "ExecutionFailed"
     JOB_DELETED = "JobDeleted"
+    REPLACED = "Replaced"
+    STUCK = "PodCannotStart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +63,36 @@ class RecordUnlaunched:
 
     slot: datetime
     execution_id: UUID
-    status: Literal[ExecutionStatus.SKIPPED, ExecutionStatus.MISSED]
+    status: Literal[ExecutionStatus.SKIPPED, ExecutionStatus.MISSED, ExecutionStatus.FAILED]
+    """Failed: it could not be tried, for what it needs is not there."""
     reason: Reason
     message: str
     cause: Cause = Cause.SCHEDULE
+    first_slot: datetime | None = None
+    """Of a run of slots, the earliest; ``slot`` is the latest."""
 
 
-Action = Launch | RecordUnlaunched
+@dataclass(frozen=True, slots=True)
+class EndExecution:
+    """End an active execution: its row is closed, its Job deleted when its pods are gone."""
+
+    job_name: str
+    job_uid: str
+    execution_id: UUID
+    status: Literal[ExecutionStatus.CANCELLED, ExecutionStatus.FAILED]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a finished Job that the history limits or its age leave no room for."""
+
+    job_name: str
+    job_uid: str
+
+
+Action = Launch | RecordUnlaunched | EndExecution | DeleteJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +113,15 @@ class Plan:
     notices: tuple[Notice, ...] = ()
     requeue_at: datetime | None = None
     """When the next decision is due; None if only a change can bring one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """What to do about one RunRequest now."""
+
+    status: RunRequestStatus
+    actions: tuple[Action, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    requeue_at: datetime | None = None
+    delete: bool = False
+    """Whether its time to live is over."""
