@@ -18,6 +18,7 @@ from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from carillon_core.resources.tasks import DAY_SECONDS, RetryPolicy, Task
 
 SCHEDULE_FIELDS = ("schedule", "intervalSeconds", "runAt")
+BOUND_FIELDS = ("startAt", "endAt", "durationSeconds", "maxRuns")
 YEAR_SECONDS = 366 * DAY_SECONDS
 
 
@@ -118,12 +119,11 @@ class ScheduledTaskSpec(Calendar):
 
     @model_validator(mode="after")
     def _rules_between_fields(self) -> "ScheduledTaskSpec":
+        bounds = (self.start_at, self.end_at, self.duration_seconds, self.max_runs)
         for field, broken, msg in (
-            (
-                "startAt",
-                self.run_at is not None
-                and not (self.start_at is self.end_at is self.duration_seconds is self.max_runs is None),
-                "has no meaning beside runAt: remove startAt, endAt, durationSeconds and maxRuns",
+            *(
+                (field, self.run_at is not None and bound is not None, "has no meaning beside runAt: remove it")
+                for field, bound in zip(BOUND_FIELDS, bounds, strict=True)
             ),
             (
                 "durationSeconds",
@@ -364,13 +364,13 @@ def parse_scheduled_task(raw: Mapping[str, Any]) -> ScheduledTask:
 
 
 def name_problems(name: str) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with a task's name beyond what the API server checks."""
+    """Return what is wrong with a task's or a request's name beyond what the API server checks."""
     if len(name) > MAX_NAME_LENGTH:
         return (
             FieldProblem(
                 "metadata.name",
                 f"is {len(name)} characters long: shorten it to {MAX_NAME_LENGTH}, so that a Job's name can "
-                "carry the slot's time",
+                "carry what tells the run",
             ),
         )
     return ()
