@@ -12,10 +12,11 @@ from typing import Any
 
 from carillon_core.resources import names
 from carillon_core.resources.base import Model
-from carillon_core.resources.crd_rules import HEADER_NAMES, RULES, cel_string, name_rule
+from carillon_core.resources.crd_rules import RULES, cel_string, name_rule
 from carillon_core.resources.http_target import HTTPTarget
 from carillon_core.resources.run_request import RunRequest
 from carillon_core.resources.scheduled_task import ScheduledTask
+from carillon_core.resources.tasks import PATTERN_MENDS
 
 JSONSchema = dict[str, Any]
 
@@ -195,7 +196,7 @@ def _structural_map(schema: Mapping[str, Any], definitions: Mapping[str, JSONSch
     out["x-kubernetes-validations"] = [
         {
             "rule": f"self.all(key, size(key) >= {low} && size(key) <= {high} && key.matches({cel_string(pattern)}))",
-            "message": f"has a name that {HEADER_NAMES}",
+            "message": PATTERN_MENDS[pattern].replace("is", "has", 1),
         }
     ]
     return out

@@ -9,11 +9,16 @@ from typing import Any
 
 from carillon_core.resources import names
 from carillon_core.resources.scheduled_task import BOUND_FIELDS, SCHEDULE_FIELDS
-from carillon_core.resources.tasks import ENV_NAME_PATTERN, HEADER_NAME_PATTERN, TASK_TYPES, URL_PATTERN
+from carillon_core.resources.tasks import (
+    ENV_NAME_PATTERN,
+    HEADER_NAME_PATTERN,
+    IMAGE_PATTERN,
+    PATTERN_MENDS,
+    TASK_TYPES,
+    URL_PATTERN,
+)
 
 Rule = dict[str, Any]
-
-HEADER_NAMES = "HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a colon"
 
 
 def cel_string(text: str) -> str:
@@ -128,6 +133,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _forbidden(f"{_count(('url', 'targetRef'))} <= 1", "has url and targetRef: keep exactly one of them"),
         _URL,
     ),
+    "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MENDS[IMAGE_PATTERN]),),
     "EnvironmentVariable": (
         _matching(
             "name",
@@ -139,7 +145,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "TargetHeader": (
         _required(_any(("value", "secretKeyRef")), "has neither value nor secretKeyRef: add one"),
         _forbidden(f"{_count(('value', 'secretKeyRef'))} <= 1", "has value and secretKeyRef: keep exactly one of them"),
-        _matching("name", HEADER_NAME_PATTERN, f"is a name that {HEADER_NAMES}"),
+        _matching("name", HEADER_NAME_PATTERN, PATTERN_MENDS[HEADER_NAME_PATTERN]),
     ),
     "RunRequestSpec": (
         _required(_any(("task", "taskRef")), "says no task to run: add taskRef or task"),

@@ -15,7 +15,7 @@ from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import Model, Time
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
-from carillon_core.resources.tasks import DAY_SECONDS, RetryPolicy, Task
+from carillon_core.resources.tasks import DAY_SECONDS, PATTERN_MENDS, RetryPolicy, Task
 
 SCHEDULE_FIELDS = ("schedule", "intervalSeconds", "runAt")
 BOUND_FIELDS = ("startAt", "endAt", "durationSeconds", "maxRuns")
@@ -286,11 +286,14 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
         for part in detail["loc"]:
             if isinstance(part, int):
                 path += f"[{part}]"
-            elif part not in {"int", "float"}:  # the arms of a union are no fields
+            elif part not in {"int", "float", "[key]"}:  # the arms of a union are no fields, nor is a map's key
                 path += f".{part}" if path else part
         if detail["type"] == "field":  # a rule about several fields says which one to mend
             path += f".{detail['ctx']['field']}"
-        message = _MENDS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+        pattern = detail.get("ctx", {}).get("pattern", "")
+        message = (
+            _MENDS.get(detail["type"]) or PATTERN_MENDS.get(pattern) or detail["msg"].removeprefix("Value error, ")
+        )
         if detail["type"].startswith(("datetime_", "timezone_")):
             message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
         elif {"int", "float"} <= _arms(error, path, prefix):
@@ -304,6 +307,8 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
 _MENDS = {
     "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
     "missing": "is required: add it",
+    "dict_type": "must be an object: write 'name: value' lines under it, or {}",
+    "list_type": "must be a list: write '- value' lines under it, or []",
 }
 
 

@@ -11,10 +11,20 @@ DAY_SECONDS = 86_400
 
 HEADER_NAME_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"
+HEADER_VALUE_PATTERN = r"^[\t\x20-\x7e\x80-\xff]*$"
 ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+IMAGE_PATTERN = r"^\S+$"
+PATTERN_MENDS = {
+    HEADER_NAME_PATTERN: (
+        "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a colon"
+    ),
+    HEADER_VALUE_PATTERN: "is a value that HTTP does not allow: write one line, without control characters",
+    IMAGE_PATTERN: "is no image: write its name without spaces, such as busybox:1.37",
+}
+"""What a pattern says, in words."""
 
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=HEADER_NAME_PATTERN)]
-HeaderValue = Annotated[str, Field(max_length=8192, pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
+HeaderValue = Annotated[str, Field(max_length=8192, pattern=HEADER_VALUE_PATTERN)]
 
 
 def _http_url(url: str) -> str:
@@ -130,7 +140,7 @@ class ContainerResources(Model):
 class ContainerTask(Model):
     """Run any image and command; exit code 0 is success, the termination message is recorded."""
 
-    image: str = Field(min_length=1, max_length=1024, pattern=r"^\S+$")
+    image: str = Field(min_length=1, max_length=1024, pattern=IMAGE_PATTERN)
     """The image."""
     command: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=64)
     """The program and its first arguments; the image's own if left out."""
