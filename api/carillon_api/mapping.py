@@ -112,6 +112,7 @@ def execution_view(record: ExecutionRecord) -> ExecutionView:
         task_uid=record.task_uid,
         task_type=record.task_type,
         slot=record.slot,
+        first_slot=_utc(record.first_slot),
         cause=record.cause,
         status=record.status,
         reason=record.reason,

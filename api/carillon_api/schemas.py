@@ -133,11 +133,13 @@ class ExecutionView(Answer):
     task_uid: str
     """The task's identity."""
     task_type: str
-    """sleep, counter, http or sum."""
+    """sleep, counter, http, sum, container or plugin."""
     slot: Time
-    """The nominal time."""
+    """The nominal time; of an item that stands for a run of slots, the latest one."""
+    first_slot: Time | None
+    """Of an item that stands for a run of slots, the earliest one: each slot from it to slot ended as this item."""
     cause: Cause
-    """Why it exists."""
+    """Why it exists: schedule, or manual for a run that was requested."""
     status: ExecutionStatus
     """What became of it."""
     reason: str | None

@@ -27,7 +27,7 @@ ENV_PARAMETERS = "CARILLON_PARAMETERS"
 """The RunRequest's ``spec.parameters`` as JSON, for templates; ``{}`` if unset."""
 ENV_TIME_ZONE = "CARILLON_TIME_ZONE"
 """The task's time zone, for templates; UTC if unset."""
-ENV_SECRET_PREFIX = "CARILLON_SECRET_"
+ENV_SECRET_PREFIX = "CARILLON_SECRET_"  # noqa: S105  # a variable's name, not a secret
 """``CARILLON_SECRET_0`` and so on hold what an HTTPTarget's Secrets say. The http task names them: ``secretHeaders``
 is a list of ``{"name", "variable", "source"}``, ``signing`` a list of ``{"variable", "source"}``, the source being the
 Secret's name and key for people. A variable is unset if its Secret or key is missing."""

@@ -73,7 +73,11 @@ async def test_a_created_task_is_stored_with_identity_and_defaults(given: Given)
         "intervalSeconds": 60,
         "task": SUM,
         "suspend": False,
+        "jitterSeconds": 0,
         "concurrencyPolicy": "Forbid",
+        "missedRunPolicy": "Latest",
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 1,
         "timeoutSeconds": 3600,
     }
     assert "status" not in created
@@ -329,6 +333,81 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "a method that there is not": (http(method="FETCH"), "spec.task.http.method", "GET"),
     "a status code beyond HTTP": (http(expectedStatuses=[99]), "spec.task.http.expectedStatuses[0]", "100"),
     "a header's name with a space": (http(headers={"a b": "c"}), "spec.task.http.headers", "HTTP does not allow|match"),
+    "a one-shot that begins": (
+        {"runAt": "2027-01-01T00:00:00Z", "startAt": "2027-01-01T00:00:00Z", "task": SUM},
+        "spec.startAt",
+        "has no meaning beside runAt: remove it",
+    ),
+    "a one-shot that ends": (
+        {"runAt": "2027-01-01T00:00:00Z", "endAt": "2027-01-01T00:00:00Z", "task": SUM},
+        "spec.endAt",
+        "has no meaning beside runAt: remove it",
+    ),
+    "a one-shot that lasts": (
+        {"runAt": "2027-01-01T00:00:00Z", "durationSeconds": 60, "task": SUM},
+        "spec.durationSeconds",
+        "has no meaning beside runAt: remove it",
+    ),
+    "a one-shot that is counted": (
+        {"runAt": "2027-01-01T00:00:00Z", "maxRuns": 1, "task": SUM},
+        "spec.maxRuns",
+        "has no meaning beside runAt: remove it",
+    ),
+    "two ends": (
+        {"schedule": "@hourly", "endAt": "2027-01-01T00:00:00Z", "durationSeconds": 60, "task": SUM},
+        "spec.durationSeconds",
+        "is set beside endAt: keep one of them",
+    ),
+    "an end before the start": (
+        {"schedule": "@hourly", "startAt": "2027-01-01T00:00:00+01:00", "endAt": "2026-12-31T22:59:59Z", "task": SUM},
+        "spec.endAt",
+        "is before startAt: set a later time",
+    ),
+    "a cool-down of no circuit": (
+        {"intervalSeconds": 5, "cooldownSeconds": 60, "task": SUM},
+        "spec.cooldownSeconds",
+        "only applies to suspendAfterFailures: add that, or remove this",
+    ),
+    "all missed runs, each ending the one before": (
+        {"intervalSeconds": 5, "missedRunPolicy": "All", "concurrencyPolicy": "Replace", "task": SUM},
+        "spec.missedRunPolicy",
+        "All has no meaning with concurrencyPolicy Replace, each run would end the one before: use Latest",
+    ),
+    "a jitter of over a day": (
+        {"intervalSeconds": 5, "jitterSeconds": 86401, "task": SUM},
+        "spec.jitterSeconds",
+        "86400",
+    ),
+    "a retry that shrinks": (
+        {"intervalSeconds": 5, "retry": {"factor": 0.5}, "task": SUM},
+        "spec.retry.factor",
+        "greater than or equal to 1",
+    ),
+    "a request to nowhere": (
+        {"intervalSeconds": 5, "task": {"http": {"method": "GET"}}},
+        "spec.task.http",
+        "has neither url nor targetRef: add one",
+    ),
+    "a request to two places": (
+        http(targetRef={"name": "hook"}),
+        "spec.task.http",
+        "has url and targetRef: keep exactly one of them",
+    ),
+    "an environment variable that is none": (
+        {"intervalSeconds": 5, "task": {"container": {"image": "busybox", "env": [{"name": "1=x"}]}}},
+        "spec.task.container.env[0].name",
+        "is no name of an environment variable: use letters, digits, '-', '_' and '.', not a digit first",
+    ),
+    "a container as root": (
+        {"intervalSeconds": 5, "task": {"container": {"image": "busybox", "runAsUser": 0}}},
+        "spec.task.container.runAsUser",
+        "greater than or equal to 1",
+    ),
+    "a plugin without a name": (
+        {"intervalSeconds": 5, "task": {"plugin": {"parameters": {"a": 1}}}},
+        "spec.task.plugin.name",
+        "is required: add it",
+    ),
     "a header's value of two lines": (
         http(headers={"a": "b\nc"}),
         "spec.task.http.headers",

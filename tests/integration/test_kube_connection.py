@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeTaskStore, wait_until_ready
+from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeTaskStore, readiness, wait_until_ready
 from carillon_core.adapters.kube.watch import Pace, Watch
 from carillon_core.domain.plan import Notice, Reason
 from carillon_core.errors import (
@@ -362,14 +362,14 @@ async def test_waiting_for_the_crd_says_so_once(
     connection: KubeConnection, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line tells what is missing and how to mend it; the wait ends when it is there."""
-    monkeypatch.setattr(names, "PLURAL", "nosuchthings")
+    monkeypatch.setattr(readiness, "PLURALS", (names.PLURAL, "nosuchthings"))
     waiting = asyncio.ensure_future(wait_until_ready(connection, poll_seconds=0.01))
     await eventually(lambda: bool(caplog.records))
     assert not waiting.done()
     monkeypatch.undo()
     await asyncio.wait_for(waiting, 10)
     whys = [r.__dict__["fields"].get("why") for r in caplog.records if r.levelno == logging.WARNING]
-    assert whys == ["the CRD scheduledtasks.carillon.dev is not installed: kubectl apply -f crds/"]
+    assert whys == ["the CRD nosuchthings.carillon.dev is not installed: kubectl apply -f crds/"]
 
 
 async def test_a_long_list_comes_whole(

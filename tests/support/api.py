@@ -19,7 +19,15 @@ from carillon_core.adapters.memory.tasks import MemoryTaskStore
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TASKS = "/api/v1/namespaces/team-a/tasks"
 EVERY_MINUTE: dict[str, Any] = {"schedule": "* * * * *", "task": {"sleep": {"durationSeconds": 1}}}
-DEFAULTS: dict[str, Any] = {"suspend": False, "concurrencyPolicy": "Forbid", "timeoutSeconds": 3600}
+DEFAULTS: dict[str, Any] = {
+    "jitterSeconds": 0,
+    "suspend": False,
+    "concurrencyPolicy": "Forbid",
+    "missedRunPolicy": "Latest",
+    "successfulJobsHistoryLimit": 3,
+    "failedJobsHistoryLimit": 1,
+    "timeoutSeconds": 3600,
+}
 """What the CRD fills into a stored spec."""
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in answers, and no password

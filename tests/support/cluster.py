@@ -1,6 +1,6 @@
 """A real API server for tests; ``tests/conftest.py`` brings its fixtures to all of them.
 
-One cluster for a test session (or an xdist worker), with the CRD installed;
+One cluster for a test session (or an xdist worker), with the CRDs installed;
 one fresh namespace for each test. ``CARILLON_TEST_KUBECONFIG`` names a cluster
 to use instead of the local one; its user must be an administrator.
 """
@@ -18,7 +18,7 @@ import pytest
 
 from carillon_core.adapters.kube import KubeConnection, wait_until_ready
 from carillon_core.errors import AlreadyExistsError
-from carillon_core.resources.crd import scheduled_task_crd
+from carillon_core.resources.crd import all_crds
 from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import DEFAULT_ROOT
 from carillon_local.target import kind_is_there
@@ -28,7 +28,7 @@ _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 @dataclass(frozen=True, slots=True)
 class RunningCluster:
-    """A cluster that works and has the CRD."""
+    """A cluster that works and has the CRDs."""
 
     kubeconfig: str
     """The administrator's, as a path."""
@@ -43,7 +43,7 @@ class RunningCluster:
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
-    """Give a cluster with the CRD installed.
+    """Give a cluster with the CRDs installed.
 
     It is the one of ``CARILLON_TEST_KUBECONFIG``, else pytest-kind's where Docker and kind are there, else a local one.
     """
@@ -51,14 +51,14 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if not given and kind_is_there():
         given = str(request.getfixturevalue("kind_cluster").kubeconfig_path)
     if given:
-        run_apart(install_crd(given))
+        run_apart(install_crds(given))
         yield RunningCluster(given)
         return
     LocalCluster().build()
     local = LocalCluster("tests", tmp_path_factory.mktemp("cluster"), build_root=DEFAULT_ROOT)
     try:
         with local:
-            run_apart(install_crd(local.kubeconfig))
+            run_apart(install_crds(local.kubeconfig))
             yield RunningCluster(str(local.kubeconfig), local)
     finally:
         local.delete()
@@ -87,14 +87,14 @@ def run_apart(work: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-async def install_crd(kubeconfig: str | Path) -> None:
-    """Install the CRD, or bring it up to date, and wait until it is served."""
-    crd = scheduled_task_crd()
+async def install_crds(kubeconfig: str | Path) -> None:
+    """Install the CRDs, or bring them up to date, and wait until they are served."""
     async with KubeConnection(str(kubeconfig)) as connection:
-        try:
-            await connection.request("POST", _CRDS, body=crd)
-        except AlreadyExistsError:
-            path = f"{_CRDS}/{crd['metadata']['name']}"
-            patch = {"spec": crd["spec"]}
-            await connection.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+        for crd in all_crds():
+            try:
+                await connection.request("POST", _CRDS, body=crd)
+            except AlreadyExistsError:
+                path = f"{_CRDS}/{crd['metadata']['name']}"
+                patch = {"spec": crd["spec"]}
+                await connection.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
         await wait_until_ready(connection, poll_seconds=0.1)

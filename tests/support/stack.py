@@ -41,7 +41,7 @@ class Stack:
         """Install the CRDs and start the operator and the API."""
         self.cluster.set_images(local_image_table())
         self.kubectl("apply", "--server-side", "--filename", str(CRDS))
-        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd/scheduledtasks.carillon.dev")
+        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
         self.start_operator()
         self.start_api()
 

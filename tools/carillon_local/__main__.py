@@ -50,8 +50,7 @@ def up() -> None:
 def install_crds(target: Target) -> None:
     """Apply the CRDs and wait until the API server serves them."""
     target.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRDS))
-    names = ["crd/scheduledtasks.carillon.dev"]
-    target.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    target.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
 
 
 def start_services(settings: Mapping[str, str]) -> str:

@@ -1,24 +1,30 @@
-"""The CustomResourceDefinition of ScheduledTask, derived from its pydantic models.
+"""The CustomResourceDefinitions of the API group, derived from its pydantic models.
 
-``python -m carillon_core.resources`` writes it to ``crds/``; a test holds the
-checked-in file to it byte for byte. What a structural schema can refuse, the
-models' own constraints refuse; what spans fields is a CEL rule here, whose
-message tells the mend, as the models' validators do.
+``python -m carillon_core.resources`` writes them to ``crds/``; a test holds the
+checked-in files to them byte for byte. What a structural schema can refuse, the
+models' own constraints refuse; what spans fields, or what a pattern would say
+in signs only, is a CEL rule in ``crd_rules``, whose message tells the mend.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from carillon_core.resources import names
-from carillon_core.resources.scheduled_task import SCHEDULE_FIELDS, ScheduledTask
-from carillon_core.resources.tasks import TASK_TYPES
+from carillon_core.resources.base import Model
+from carillon_core.resources.crd_rules import RULES, cel_string, name_rule
+from carillon_core.resources.http_target import HTTPTarget
+from carillon_core.resources.run_request import RunRequest
+from carillon_core.resources.scheduled_task import ScheduledTask
+from carillon_core.resources.tasks import PATTERN_MENDS
 
 JSONSchema = dict[str, Any]
 
-_KEPT = ("type", "format", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "maxItems")
+_KEPT = ("type", "format", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems", "maxItems")
 _KEPT_OF_MAPS = ("maxProperties",)
 
-PRINTER_COLUMNS: tuple[JSONSchema, ...] = (
+_AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+TASK_COLUMNS: tuple[JSONSchema, ...] = (
     # kubectl prints the names in upper case
     {"name": "Schedule", "type": "string", "jsonPath": ".status.schedule"},
     {"name": "Suspend", "type": "boolean", "jsonPath": ".spec.suspend"},
@@ -28,67 +34,115 @@ PRINTER_COLUMNS: tuple[JSONSchema, ...] = (
     # a date column shows an age, and "<invalid>" for a time to come
     {"name": "Next Run", "type": "string", "jsonPath": ".status.nextScheduleTime"},
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
-    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    _AGE,
+)
+TARGET_COLUMNS: tuple[JSONSchema, ...] = (
+    {"name": "URL", "type": "string", "jsonPath": ".spec.url"},
+    {"name": "Method", "type": "string", "jsonPath": ".spec.method"},
+    {"name": "Signed By", "type": "string", "jsonPath": ".spec.signing.secretKeyRefs[0].name"},
+    _AGE,
+)
+REQUEST_COLUMNS: tuple[JSONSchema, ...] = (
+    {"name": "Task", "type": "string", "jsonPath": ".spec.taskRef.name"},
+    {"name": "At", "type": "string", "jsonPath": ".status.slot"},
+    {"name": "Accepted", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Accepted")].status'},
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Accepted")].reason'},
+    {"name": "Result", "type": "string", "jsonPath": ".status.result"},
+    {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},  # wide output only
+    _AGE,
 )
 
 
-def scheduled_task_crd() -> dict[str, Any]:
-    """Return the CustomResourceDefinition (apiextensions.k8s.io/v1) as plain JSON, the same at every call."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of the group, and what its definition says beyond its model."""
+
+    model: type[Model]
+    plural: str
+    columns: tuple[JSONSchema, ...]
+    short_name: str
+    has_status: bool = True
+    names_jobs: bool = True
+    """Whether Jobs are named after its objects, which bounds the length of their names."""
+
+    @property
+    def name(self) -> str:
+        """The kind."""
+        return self.model.__name__
+
+    @property
+    def file_name(self) -> str:
+        """Where its definition is checked in, within ``crds/``."""
+        return f"{names.GROUP}_{self.plural}.yaml"
+
+
+SCHEDULED_TASK = Kind(ScheduledTask, names.PLURAL, TASK_COLUMNS, names.SHORT_NAME)
+HTTP_TARGET = Kind(HTTPTarget, names.PLURAL_TARGETS, TARGET_COLUMNS, "httpt", has_status=False, names_jobs=False)
+RUN_REQUEST = Kind(RunRequest, names.PLURAL_REQUESTS, REQUEST_COLUMNS, "runreq")
+KINDS = (SCHEDULED_TASK, HTTP_TARGET, RUN_REQUEST)
+
+
+def all_crds() -> list[dict[str, Any]]:
+    """Return the definitions of all kinds, as plain JSON."""
+    return [crd_of(kind) for kind in KINDS]
+
+
+def crd_of(kind: Kind) -> dict[str, Any]:
+    """Return a kind's CustomResourceDefinition (apiextensions.k8s.io/v1) as plain JSON, the same at every call."""
+    version: dict[str, Any] = {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema_of(kind)},
+        "additionalPrinterColumns": [dict(column) for column in kind.columns],
+    }
+    if kind.has_status:
+        version["subresources"] = {"status": {}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "metadata": {"name": f"{kind.plural}.{names.GROUP}"},
         "spec": {
             "group": names.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": names.KIND,
-                "listKind": f"{names.KIND}List",
-                "plural": names.PLURAL,
-                "singular": names.SINGULAR,
-                "shortNames": [names.SHORT_NAME],
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short_name],
                 "categories": [names.CATEGORY],
             },
-            "versions": [
-                {
-                    "name": names.VERSION,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": scheduled_task_schema()},
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": [dict(column) for column in PRINTER_COLUMNS],
-                }
-            ],
+            "versions": [version],
         },
     }
 
 
-def scheduled_task_schema() -> JSONSchema:
-    """Return the structural schema of a ScheduledTask, CEL rules included."""
-    model = ScheduledTask.model_json_schema(by_alias=True, mode="validation")
+def schema_of(kind: Kind) -> JSONSchema:
+    """Return the structural schema of a kind, CEL rules included."""
+    model = kind.model.model_json_schema(by_alias=True, mode="validation")
     definitions = model.pop("$defs")
-    spec = _structural(definitions["ScheduledTaskSpec"], definitions, defaults=True)
-    # a default in the status would claim to have observed what nobody has
-    status = _structural(definitions["ScheduledTaskStatus"], definitions, defaults=False)
-    status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-    spec["x-kubernetes-validations"] = _spec_rules()
-    task = spec["properties"]["task"]
-    task["x-kubernetes-validations"] = _task_rules()
-    http = task["properties"]["http"]["properties"]
-    http["url"]["x-kubernetes-validations"] = [_url_rule(http["url"]["pattern"])]
-    return {
+    properties = {
+        "apiVersion": {"type": "string", "description": f"The API group and version, {names.API_VERSION}."},
+        "kind": {"type": "string", "description": f"The kind, {kind.name}."},
+        "metadata": {"type": "object"},  # the API server allows no description of it
+        "spec": _structural(model["properties"]["spec"], definitions, defaults=True),
+    }
+    if kind.has_status:
+        # a default in the status would claim to have observed what nobody has
+        status = _structural(model["properties"]["status"], definitions, defaults=False)
+        status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        properties["status"] = status
+    schema: JSONSchema = {
         "type": "object",
         "description": _one_line(model["description"]),
         "required": ["spec"],
-        "properties": {
-            "apiVersion": {"type": "string", "description": "The API group and version, carillon.dev/v1alpha1."},
-            "kind": {"type": "string", "description": "The kind, ScheduledTask."},
-            "metadata": {"type": "object"},  # the API server allows no description of it
-            "spec": spec,
-            "status": status,
-        },
-        "x-kubernetes-validations": [_name_rule()],
+        "properties": properties,
     }
+    if kind.names_jobs:
+        schema["x-kubernetes-validations"] = [name_rule()]
+    return schema
 
 
 def _structural(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema], *, defaults: bool) -> JSONSchema:
@@ -110,6 +164,9 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema]
         out["properties"] = {
             name: _structural(part, definitions, defaults=defaults) for name, part in schema["properties"].items()
         }
+        rules = RULES.get(schema["title"], ())
+        if rules:
+            out["x-kubernetes-validations"] = [dict(rule) for rule in rules]
     elif schema.get("type") == "object":
         out |= _structural_map(schema, definitions)
     return out
@@ -118,21 +175,28 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema]
 def _structural_map(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema]) -> JSONSchema:
     """Return the part of a schema that tells of a map: its size, its values, and by a CEL rule its keys."""
     out: JSONSchema = {key: schema[key] for key in _KEPT_OF_MAPS if key in schema}
-    patterns: Mapping[str, JSONSchema] = schema.get("patternProperties", {})
-    if not patterns:
-        out["additionalProperties"] = _structural(schema["additionalProperties"], definitions, defaults=False)
+    if schema.get("additionalProperties") is True:
+        out["x-kubernetes-preserve-unknown-fields"] = True
         return out
-    ((pattern, values),) = patterns.items()
+    if "additionalProperties" in schema:
+        out["additionalProperties"] = _structural(schema["additionalProperties"], definitions, defaults=False)
+        bounds = schema.get("propertyNames")
+        if bounds:
+            out["x-kubernetes-validations"] = [
+                {
+                    "rule": f"self.all(key, size(key) <= {bounds['maxLength']})",
+                    "message": f"has a name that is too long: shorten it to {bounds['maxLength']} characters",
+                }
+            ]
+        return out
+    ((pattern, values),) = schema["patternProperties"].items()
     out["additionalProperties"] = _structural(values, definitions, defaults=False)
-    bounds = schema.get("propertyNames", {})
-    low, high = bounds.get("minLength", 0), bounds["maxLength"]
+    bounds = schema["propertyNames"]
+    low, high = bounds["minLength"], bounds["maxLength"]
     out["x-kubernetes-validations"] = [
         {
-            "rule": f"self.all(key, size(key) >= {low} && size(key) <= {high} && key.matches({_cel_string(pattern)}))",
-            "message": (
-                f"has a name that HTTP does not allow: use {low} to {high} letters, digits and !#$%&'*+-.^_`|~, "
-                "without spaces or a colon"
-            ),
+            "rule": f"self.all(key, size(key) >= {low} && size(key) <= {high} && key.matches({cel_string(pattern)}))",
+            "message": PATTERN_MENDS[pattern].replace("is", "has", 1),
         }
     ]
     return out
@@ -158,85 +222,3 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema]) 
 
 def _one_line(description: str) -> str:
     return " ".join(description.split()).replace("``", "")
-
-
-def _cel_string(text: str) -> str:
-    """Return ``text`` as a CEL string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _count(fields: Iterable[str]) -> str:
-    """Return a CEL expression for how many of those fields are set."""
-    return " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in fields)
-
-
-def _listing(fields: Sequence[str], separator: str) -> str:
-    """Return a CEL expression for the names of those fields that are set.
-
-    Of literals alone: the API server bounds the cost of a message before it
-    runs, and finds no bound for ``join()`` and ``string()``.
-    """
-    parts = []
-    for number, field in enumerate(fields):
-        before = " || ".join(f"has(self.{earlier})" for earlier in fields[:number])
-        lead = f"({before} ? '{separator}' : '') + " if before else ""
-        parts.append(f"(has(self.{field}) ? {lead}'{field}' : '')")
-    return " + ".join(parts)
-
-
-def _spec_rules() -> list[JSONSchema]:
-    return [
-        {
-            "rule": " || ".join(f"has(self.{field})" for field in SCHEDULE_FIELDS),
-            "reason": "FieldValueRequired",
-            "message": f"says no time to run: add exactly one of {', '.join(SCHEDULE_FIELDS)}",
-        },
-        {
-            "rule": f"{_count(SCHEDULE_FIELDS)} <= 1",
-            "reason": "FieldValueForbidden",
-            "message": f"has more than one of {', '.join(SCHEDULE_FIELDS)}: keep exactly one of them",
-            "messageExpression": f"'has ' + {_listing(SCHEDULE_FIELDS, ' and ')} + ': keep exactly one of them'",
-        },
-        {
-            "rule": "!has(self.timeZone) || has(self.schedule)",
-            "fieldPath": ".timeZone",
-            "reason": "FieldValueForbidden",
-            "message": "is set without a schedule: a time zone only applies to schedule, remove it",
-        },
-    ]
-
-
-def _task_rules() -> list[JSONSchema]:
-    listed = ", ".join(TASK_TYPES)
-    return [
-        {
-            "rule": " || ".join(f"has(self.{name})" for name in TASK_TYPES),
-            "reason": "FieldValueRequired",
-            "message": f"has no task type: add exactly one of {listed}",
-        },
-        {
-            "rule": f"{_count(TASK_TYPES)} <= 1",
-            "reason": "FieldValueForbidden",
-            "message": f"has more than one of the task types {listed}: keep exactly one",
-            "messageExpression": f"'has the task types ' + {_listing(TASK_TYPES, ' and ')} + ': keep exactly one'",
-        },
-    ]
-
-
-def _url_rule(pattern: str) -> JSONSchema:
-    return {
-        "rule": f"self.matches({_cel_string(pattern)})",
-        # the pattern's own message is the pattern, which tells nobody the mend
-        "message": "must be an absolute URL that begins with http:// or https:// and names a host",
-    }
-
-
-def _name_rule() -> JSONSchema:
-    limit = names.MAX_NAME_LENGTH
-    return {
-        "rule": f"size(self.metadata.name) <= {limit}",
-        "message": (
-            f"metadata.name is over {limit} characters long: shorten it to {limit}, so that a Job's name (63 at most) "
-            "can carry the slot's time"
-        ),
-    }

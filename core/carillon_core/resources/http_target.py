@@ -10,7 +10,7 @@ from carillon_core.resources.base import Model
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_TARGET
 from carillon_core.resources.scheduled_task import field_problems
-from carillon_core.resources.tasks import HeaderName, HeaderValue, HTTPMethod, HTTPURL, ObjectName, StatusCode
+from carillon_core.resources.tasks import HTTPURL, HeaderName, HeaderValue, HTTPMethod, ObjectName, StatusCode
 
 
 class SecretKeyRef(Model):
@@ -35,8 +35,8 @@ class TargetHeader(Model):
     @model_validator(mode="after")
     def _exactly_one_value(self) -> "TargetHeader":
         if (self.value is None) == (self.secret_key_ref is None):
-            msg = "must have exactly one of value and secretKeyRef"
-            raise ValueError(msg)
+            neither = "has neither value nor secretKeyRef: add one"
+            raise ValueError(neither if self.value is None else "has value and secretKeyRef: keep exactly one of them")
         return self
 
 

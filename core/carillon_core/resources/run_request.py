@@ -47,8 +47,8 @@ class RunRequestSpec(Model):
     @model_validator(mode="after")
     def _exactly_one_task(self) -> "RunRequestSpec":
         if (self.task is None) == (self.task_ref is None):
-            msg = "says no task to run: add taskRef or task" if self.task is None else "keep one of taskRef and task"
-            raise ValueError(msg)
+            none = "says no task to run: add taskRef or task"
+            raise ValueError(none if self.task is None else "has taskRef and task: keep exactly one of them")
         return self
 
 

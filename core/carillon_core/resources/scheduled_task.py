@@ -15,9 +15,10 @@ from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import Model, Time
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
-from carillon_core.resources.tasks import DAY_SECONDS, RetryPolicy, Task
+from carillon_core.resources.tasks import DAY_SECONDS, PATTERN_MENDS, RetryPolicy, Task
 
 SCHEDULE_FIELDS = ("schedule", "intervalSeconds", "runAt")
+BOUND_FIELDS = ("startAt", "endAt", "durationSeconds", "maxRuns")
 YEAR_SECONDS = 366 * DAY_SECONDS
 
 
@@ -118,12 +119,11 @@ class ScheduledTaskSpec(Calendar):
 
     @model_validator(mode="after")
     def _rules_between_fields(self) -> "ScheduledTaskSpec":
+        bounds = (self.start_at, self.end_at, self.duration_seconds, self.max_runs)
         for field, broken, msg in (
-            (
-                "startAt",
-                self.run_at is not None
-                and not (self.start_at is self.end_at is self.duration_seconds is self.max_runs is None),
-                "has no meaning beside runAt: remove startAt, endAt, durationSeconds and maxRuns",
+            *(
+                (field, self.run_at is not None and bound is not None, "has no meaning beside runAt: remove it")
+                for field, bound in zip(BOUND_FIELDS, bounds, strict=True)
             ),
             (
                 "durationSeconds",
@@ -286,11 +286,14 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
         for part in detail["loc"]:
             if isinstance(part, int):
                 path += f"[{part}]"
-            elif part not in {"int", "float"}:  # the arms of a union are no fields
+            elif part not in {"int", "float", "[key]"}:  # the arms of a union are no fields, nor is a map's key
                 path += f".{part}" if path else part
         if detail["type"] == "field":  # a rule about several fields says which one to mend
             path += f".{detail['ctx']['field']}"
-        message = _MENDS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+        pattern = detail.get("ctx", {}).get("pattern", "")
+        message = (
+            _MENDS.get(detail["type"]) or PATTERN_MENDS.get(pattern) or detail["msg"].removeprefix("Value error, ")
+        )
         if detail["type"].startswith(("datetime_", "timezone_")):
             message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
         elif {"int", "float"} <= _arms(error, path, prefix):
@@ -304,6 +307,8 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
 _MENDS = {
     "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
     "missing": "is required: add it",
+    "dict_type": "must be an object: write 'name: value' lines under it, or {}",
+    "list_type": "must be a list: write '- value' lines under it, or []",
 }
 
 
@@ -364,13 +369,13 @@ def parse_scheduled_task(raw: Mapping[str, Any]) -> ScheduledTask:
 
 
 def name_problems(name: str) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with a task's name beyond what the API server checks."""
+    """Return what is wrong with a task's or a request's name beyond what the API server checks."""
     if len(name) > MAX_NAME_LENGTH:
         return (
             FieldProblem(
                 "metadata.name",
                 f"is {len(name)} characters long: shorten it to {MAX_NAME_LENGTH}, so that a Job's name can "
-                "carry the slot's time",
+                "carry what tells the run",
             ),
         )
     return ()

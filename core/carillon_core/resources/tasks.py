@@ -3,18 +3,32 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from carillon_core.resources.base import Model
 
 DAY_SECONDS = 86_400
 
-HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-HeaderValue = Annotated[str, Field(max_length=8192, pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
+HEADER_NAME_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"
+HEADER_VALUE_PATTERN = r"^[\t\x20-\x7e\x80-\xff]*$"
+ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+IMAGE_PATTERN = r"^\S+$"
+PATTERN_MENDS = {
+    HEADER_NAME_PATTERN: (
+        "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a colon"
+    ),
+    HEADER_VALUE_PATTERN: "is a value that HTTP does not allow: write one line, without control characters",
+    IMAGE_PATTERN: "is no image: write its name without spaces, such as busybox:1.37",
+}
+"""What a pattern says, in words."""
+
+HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=HEADER_NAME_PATTERN)]
+HeaderValue = Annotated[str, Field(max_length=8192, pattern=HEADER_VALUE_PATTERN)]
 
 
 def _http_url(url: str) -> str:
-    if not re.match(r"^https?://[^/\s?#]+", url, re.IGNORECASE):
+    if not re.match(URL_PATTERN, url):
         msg = "must be an absolute URL that begins with http:// or https:// and names a host"
         raise ValueError(msg)
     return url
@@ -37,7 +51,7 @@ class CounterTask(Model):
 HTTPURL = Annotated[
     str,
     AfterValidator(_http_url),
-    Field(max_length=8192, json_schema_extra={"pattern": r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"}),
+    Field(max_length=8192, json_schema_extra={"pattern": URL_PATTERN}),
 ]
 HTTPMethod = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
@@ -76,8 +90,8 @@ class HTTPTask(Model):
     @model_validator(mode="after")
     def _exactly_one_destination(self) -> "HTTPTask":
         if (self.url is None) == (self.target_ref is None):
-            msg = "keep exactly one of url and targetRef" if self.url else "has neither url nor targetRef: add one"
-            raise ValueError(msg)
+            neither = "has neither url nor targetRef: add one"
+            raise ValueError("has url and targetRef: keep exactly one of them" if self.url else neither)
         return self
 
 
@@ -90,10 +104,21 @@ class SumTask(Model):
     """The second summand."""
 
 
+def _environment_name(name: str) -> str:
+    if not re.match(ENV_NAME_PATTERN, name) or name.endswith("\n"):
+        msg = "is no name of an environment variable: use letters, digits, '-', '_' and '.', not a digit first"
+        raise ValueError(msg)
+    return name
+
+
 class EnvironmentVariable(Model):
     """One environment variable."""
 
-    name: str = Field(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+    name: Annotated[
+        str,
+        AfterValidator(_environment_name),
+        Field(min_length=1, max_length=256, json_schema_extra={"pattern": ENV_NAME_PATTERN}),
+    ]
     """Its name."""
     value: str = Field(default="", max_length=65_536)
     """Its value."""
@@ -115,7 +140,7 @@ class ContainerResources(Model):
 class ContainerTask(Model):
     """Run any image and command; exit code 0 is success, the termination message is recorded."""
 
-    image: str = Field(min_length=1, max_length=1024, pattern=r"^\S+$")
+    image: str = Field(min_length=1, max_length=1024, pattern=IMAGE_PATTERN)
     """The image."""
     command: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=64)
     """The program and its first arguments; the image's own if left out."""
@@ -178,6 +203,11 @@ class Task(Model):
         return next(name for name in TASK_TYPES if getattr(self, name) is not None)
 
 
+def _number(low: int, high: int) -> dict[str, JsonValue]:
+    """Return what pydantic's schema of a union does not say: its type and its bounds."""
+    return {"type": "number", "minimum": low, "maximum": high}
+
+
 class RetryPolicy(Model):
     """What is tried again within an execution, and when.
 
@@ -191,11 +221,11 @@ class RetryPolicy(Model):
     """How many attempts may follow the first, 0 to 20."""
     initial_delay_seconds: int = Field(default=10, ge=0, le=DAY_SECONDS)
     """The wait before the second attempt, in seconds."""
-    factor: int | float = Field(default=2, ge=1, le=10, json_schema_extra={"type": "number"}, allow_inf_nan=False)
+    factor: int | float = Field(default=2, ge=1, le=10, json_schema_extra=_number(1, 10), allow_inf_nan=False)
     """By how much each wait is longer than the one before, 1 to 10."""
     max_delay_seconds: int = Field(default=600, ge=0, le=DAY_SECONDS)
     """The longest wait, in seconds."""
-    jitter: int | float = Field(default=0.1, ge=0, le=1, json_schema_extra={"type": "number"}, allow_inf_nan=False)
+    jitter: int | float = Field(default=0.1, ge=0, le=1, json_schema_extra=_number(0, 1), allow_inf_nan=False)
     """The share of a wait by which it may be shortened at random, 0 to 1."""
     attempt_timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
     """An attempt that runs longer has failed with the class timeout; the execution's own timeoutSeconds if left out."""

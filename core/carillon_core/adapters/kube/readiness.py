@@ -1,4 +1,4 @@
-"""What an app waits for at its start: that the API server answers and knows ScheduledTasks."""
+"""What an app waits for at its start: that the API server answers and knows Carillon's kinds."""
 
 import asyncio
 import logging
@@ -9,11 +9,11 @@ from carillon_core.resources import names
 
 log = logging.getLogger(__name__)
 
-CRD_MISSING = f"the CRD {names.PLURAL}.{names.GROUP} is not installed: kubectl apply -f crds/"
+PLURALS = (names.PLURAL, names.PLURAL_TARGETS, names.PLURAL_REQUESTS)
 
 
 async def wait_until_ready(connection: KubeConnection, poll_seconds: float = 2.0) -> None:
-    """Return once the API server answers and serves ScheduledTasks; say in the log what is waited for.
+    """Return once the API server answers and serves every kind of ours; say in the log what is waited for.
 
     Each reason to wait is logged once, when it is met first.
 
@@ -40,8 +40,13 @@ async def _missing(connection: KubeConnection) -> str | None:
     try:
         groups = await connection.request("GET", "/apis")
         if not any(g["name"] == names.GROUP for g in groups.get("groups") or ()):
-            return CRD_MISSING
+            return _crd_missing(names.PLURAL)
         served = await connection.request("GET", f"/apis/{names.API_VERSION}")
     except UnavailableError as error:
         return str(error)
-    return None if any(r["name"] == names.PLURAL for r in served.get("resources") or ()) else CRD_MISSING
+    known = {r["name"] for r in served.get("resources") or ()}
+    return next((_crd_missing(plural) for plural in PLURALS if plural not in known), None)
+
+
+def _crd_missing(plural: str) -> str:
+    return f"the CRD {plural}.{names.GROUP} is not installed: kubectl apply -f crds/"

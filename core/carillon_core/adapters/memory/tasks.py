@@ -20,7 +20,7 @@ from carillon_core.errors import (
 from carillon_core.ports import JSONObject
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.crd import scheduled_task_schema
+from carillon_core.resources.crd import SCHEDULED_TASK, schema_of
 from carillon_core.resources.scheduled_task import name_problems, parse_spec
 
 Key = tuple[str, str]
@@ -71,7 +71,7 @@ class MemoryTaskStore:
         self._clock = clock
         self._objects: dict[Key, JSONObject] = {}
         self._version = 0
-        self._schema = scheduled_task_schema()["properties"]["spec"]
+        self._schema = schema_of(SCHEDULED_TASK)["properties"]["spec"]
         self._deletion_listeners: list[Callable[[str], None]] = []
 
     async def create(self, namespace: str, body: JSONObject) -> JSONObject:

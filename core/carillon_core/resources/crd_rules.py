@@ -1,0 +1,156 @@
+"""The CEL rules of the CRDs: what spans fields, in the words of the models' validators.
+
+Each is keyed by the model that it stands at. The API server bounds what a rule
+may cost before it runs, which the models' bounds of lengths and counts keep low.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from carillon_core.resources import names
+from carillon_core.resources.scheduled_task import BOUND_FIELDS, SCHEDULE_FIELDS
+from carillon_core.resources.tasks import (
+    ENV_NAME_PATTERN,
+    HEADER_NAME_PATTERN,
+    IMAGE_PATTERN,
+    PATTERN_MENDS,
+    TASK_TYPES,
+    URL_PATTERN,
+)
+
+Rule = dict[str, Any]
+
+
+def cel_string(text: str) -> str:
+    """Return ``text`` as a CEL string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def name_rule() -> Rule:
+    """Return the rule for the name of an object after which Jobs are named."""
+    limit = names.MAX_NAME_LENGTH
+    return {
+        "rule": f"size(self.metadata.name) <= {limit}",
+        "message": (
+            f"metadata.name is over {limit} characters long: shorten it to {limit}, so that a Job's name (63 at most) "
+            "can carry what tells the run"
+        ),
+    }
+
+
+def _required(rule: str, message: str) -> Rule:
+    return {"rule": rule, "reason": "FieldValueRequired", "message": message}
+
+
+def _forbidden(rule: str, message: str, field: str = "") -> Rule:
+    where = {"fieldPath": f".{field}"} if field else {}
+    return {"rule": rule, **where, "reason": "FieldValueForbidden", "message": message}
+
+
+def _invalid(rule: str, message: str, field: str) -> Rule:
+    return {"rule": rule, "fieldPath": f".{field}", "reason": "FieldValueInvalid", "message": message}
+
+
+def _count(fields: Iterable[str]) -> str:
+    """Return a CEL expression for how many of those fields are set."""
+    return " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in fields)
+
+
+def _any(fields: Iterable[str]) -> str:
+    return " || ".join(f"has(self.{field})" for field in fields)
+
+
+def _listing(fields: Sequence[str], separator: str) -> str:
+    """Return a CEL expression for the names of those fields that are set.
+
+    Of literals alone: the API server bounds the cost of a message before it
+    runs, and finds no bound for ``join()`` and ``string()``.
+    """
+    parts = []
+    for number, field in enumerate(fields):
+        before = " || ".join(f"has(self.{earlier})" for earlier in fields[:number])
+        lead = f"({before} ? '{separator}' : '') + " if before else ""
+        parts.append(f"(has(self.{field}) ? {lead}'{field}' : '')")
+    return " + ".join(parts)
+
+
+def _matching(field: str, pattern: str, message: str) -> Rule:
+    """Return the rule for a pattern that stands in the schema too: the schema's own message is the pattern."""
+    return _invalid(f"!has(self.{field}) || self.{field}.matches({cel_string(pattern)})", message, field)
+
+
+_URL = _matching("url", URL_PATTERN, "must be an absolute URL that begins with http:// or https:// and names a host")
+
+_TASK_SPEC: tuple[Rule, ...] = (
+    _required(_any(SCHEDULE_FIELDS), f"says no time to run: add exactly one of {', '.join(SCHEDULE_FIELDS)}"),
+    _forbidden(
+        f"{_count(SCHEDULE_FIELDS)} <= 1",
+        f"has more than one of {', '.join(SCHEDULE_FIELDS)}: keep exactly one of them",
+    )
+    | {"messageExpression": f"'has ' + {_listing(SCHEDULE_FIELDS, ' and ')} + ': keep exactly one of them'"},
+    _forbidden(
+        "!has(self.timeZone) || has(self.schedule)",
+        "is set without a schedule: a time zone only applies to schedule, remove it",
+        "timeZone",
+    ),
+    *(
+        _forbidden(f"!has(self.runAt) || !has(self.{field})", "has no meaning beside runAt: remove it", field)
+        for field in BOUND_FIELDS
+    ),
+    _forbidden(
+        "!has(self.endAt) || !has(self.durationSeconds)", "is set beside endAt: keep one of them", "durationSeconds"
+    ),
+    _invalid(
+        "!has(self.startAt) || !has(self.endAt) || self.endAt >= self.startAt",
+        "is before startAt: set a later time",
+        "endAt",
+    ),
+    _forbidden(
+        "!has(self.cooldownSeconds) || has(self.suspendAfterFailures)",
+        "only applies to suspendAfterFailures: add that, or remove this",
+        "cooldownSeconds",
+    ),
+    _invalid(
+        # both have defaults, which stand before a rule is asked
+        "self.missedRunPolicy != 'All' || self.concurrencyPolicy != 'Replace'",
+        "All has no meaning with concurrencyPolicy Replace, each run would end the one before: use Latest",
+        "missedRunPolicy",
+    ),
+)
+
+RULES: Mapping[str, Sequence[Rule]] = {
+    "ScheduledTaskSpec": _TASK_SPEC,
+    "Task": (
+        _required(_any(TASK_TYPES), f"has no task type: add exactly one of {', '.join(TASK_TYPES)}"),
+        _forbidden(
+            f"{_count(TASK_TYPES)} <= 1",
+            f"has more than one of the task types {', '.join(TASK_TYPES)}: keep exactly one",
+        )
+        | {"messageExpression": f"'has the task types ' + {_listing(TASK_TYPES, ' and ')} + ': keep exactly one'"},
+    ),
+    "HTTPTask": (
+        _required(_any(("url", "targetRef")), "has neither url nor targetRef: add one"),
+        _forbidden(f"{_count(('url', 'targetRef'))} <= 1", "has url and targetRef: keep exactly one of them"),
+        _URL,
+    ),
+    "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MENDS[IMAGE_PATTERN]),),
+    "EnvironmentVariable": (
+        _matching(
+            "name",
+            ENV_NAME_PATTERN,
+            "is no name of an environment variable: use letters, digits, '-', '_' and '.', not a digit first",
+        ),
+    ),
+    "HTTPTargetSpec": (_URL,),
+    "TargetHeader": (
+        _required(_any(("value", "secretKeyRef")), "has neither value nor secretKeyRef: add one"),
+        _forbidden(f"{_count(('value', 'secretKeyRef'))} <= 1", "has value and secretKeyRef: keep exactly one of them"),
+        _matching("name", HEADER_NAME_PATTERN, PATTERN_MENDS[HEADER_NAME_PATTERN]),
+    ),
+    "RunRequestSpec": (
+        _required(_any(("task", "taskRef")), "says no task to run: add taskRef or task"),
+        _forbidden(f"{_count(('task', 'taskRef'))} <= 1", "has taskRef and task: keep exactly one of them"),
+        _forbidden("self == oldSelf", "cannot be changed: delete the request and make another"),
+    ),
+}
+"""The rules of each model, by its name."""
