@@ -95,9 +95,7 @@ def circuit_open(due: DueSlot) -> Verdict | None:
         why = f"{failures}; the slot of {rfc3339(due.status.trial_slot)} is on trial"
     else:
         return None
-    return Verdict(
-        ExecutionStatus.SKIPPED, Reason.CIRCUIT_OPEN, f"the slot of {rfc3339(due.slot)} was skipped: {why}"
-    )
+    return Verdict(ExecutionStatus.SKIPPED, Reason.CIRCUIT_OPEN, f"the slot of {rfc3339(due.slot)} was skipped: {why}")
 
 
 def still_active(due: DueSlot) -> Verdict | None:

@@ -1,24 +1,47 @@
-"""The runner Job of a slot, as plain JSON. Pure."""
+"""The Job of an execution, as plain JSON: an ``Order`` says what is to run, ``job_manifest`` how. Pure."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from carillon_core import contract
-from carillon_core.contract import Cause
-from carillon_core.domain.execution import job_name
-from carillon_core.domain.observed import ObservedTask
+from carillon_core.contract import Cause, ExitCode
+from carillon_core.domain.decide_request import requested_task
+from carillon_core.domain.execution import job_name, request_job_name
+from carillon_core.domain.observed import (
+    RUNNER_CONTAINER,
+    USER_CONTAINER,
+    ObservedRequest,
+    ObservedTarget,
+    ObservedTask,
+)
 from carillon_core.domain.plan import Launch
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
+from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.meta import ObjectMeta
+from carillon_core.resources.tasks import ContainerTask, HTTPTask, RetryPolicy, Task
 
 START_SECONDS = 300
 """How long a pod may take to be scheduled, to pull its image and to start, on top of what its task may take."""
 GRACE_SECONDS = 30
 """How long after its own time-out, or after SIGTERM, a runner may take to record its end."""
+LOST_PODS = 3
+"""How many pods of a runner's Job may be lost, and be followed by another."""
+DEFAULT_TIMEOUT_SECONDS = 3600
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
+FINAL_EXIT_CODES = (
+    ExitCode.FAILED,
+    ExitCode.MISCONFIGURED,
+    ExitCode.ALREADY_CLAIMED,
+    ExitCode.TIMED_OUT,
+    ExitCode.CANCELLED,
+)
+"""After these no other pod is to follow: the execution has its end, or another pod could do no better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +52,6 @@ class RunnerTemplate:
     secret_name: str = RUNNER_SECRET
     """The Secret of the task's namespace whose ``database-url`` the runner records with."""
     image_pull_policy: str = "IfNotPresent"
-    job_ttl_seconds: int = 600
-    """How long a finished Job stays to be looked at."""
     resources: Mapping[str, Any] = field(
         default_factory=lambda: {
             "requests": {"cpu": "10m", "memory": "48Mi"},
@@ -39,8 +60,35 @@ class RunnerTemplate:
     )
 
 
-def job_manifest(task: ObservedTask, launch: Launch, template: RunnerTemplate) -> dict[str, Any]:
-    """Return the body of the Job that runs a slot.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One execution to be launched."""
+
+    job_name: str
+    owner: ObjectMeta
+    """Of the object that the Job belongs to, and goes with."""
+    owner_kind: str
+    execution_id: UUID
+    slot: datetime
+    cause: Cause
+    task_name: str
+    task_uid: str
+    task: Task
+    target: ObservedTarget | None
+    timeout_seconds: int
+    retry: RetryPolicy
+    time_zone: str = "UTC"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    request_name: str | None = None
+
+    @property
+    def container(self) -> bool:
+        """Whether it runs the user's own container, and no runner."""
+        return self.task.container is not None
+
+
+def slot_order(task: ObservedTask, launch: Launch) -> Order:
+    """Return the order of a task's slot.
 
     Raises:
         ValueError: If the task has no valid spec; ``decide`` launches no such task.
@@ -49,30 +97,81 @@ def job_manifest(task: ObservedTask, launch: Launch, template: RunnerTemplate) -
     if task.spec is None:
         msg = f"{task.meta.namespace}/{task.meta.name} has no valid spec"
         raise ValueError(msg)
-    name = job_name(task.meta.name, launch.slot)
+    return Order(
+        job_name=job_name(task.meta.name, launch.slot),
+        owner=task.meta,
+        owner_kind=names.KIND,
+        execution_id=launch.execution_id,
+        slot=launch.slot,
+        cause=launch.cause,
+        task_name=task.meta.name,
+        task_uid=task.meta.uid,
+        task=task.spec.task,
+        target=task.target,
+        timeout_seconds=task.spec.timeout_seconds,
+        retry=task.spec.retry,
+        time_zone=task.spec.time_zone or "UTC",
+    )
+
+
+def request_order(request: ObservedRequest, task: ObservedTask | None, launch: Launch) -> Order:
+    """Return the order of a request, its parameters applied.
+
+    Raises:
+        ValueError: If it cannot be run; ``decide_request`` launches no such request.
+
+    """
+    wanted = requested_task(request.spec, task) if request.spec else ()
+    if request.spec is None or not isinstance(wanted, Task):
+        msg = f"RunRequest {request.meta.namespace}/{request.meta.name} cannot be run"
+        raise ValueError(msg)
+    spec, base = request.spec, task.spec if task else None
+    return Order(
+        job_name=request_job_name(request.meta.name, request.meta.uid),
+        owner=request.meta,
+        owner_kind=names.KIND_REQUEST,
+        execution_id=launch.execution_id,
+        slot=launch.slot,
+        cause=launch.cause,
+        task_name=task.meta.name if task else request.meta.name,
+        task_uid=task.meta.uid if task else request.meta.uid,
+        task=wanted,
+        target=request.target if request.target_name else (task.target if task else None),
+        timeout_seconds=spec.timeout_seconds or (base.timeout_seconds if base else DEFAULT_TIMEOUT_SECONDS),
+        retry=spec.retry or (base.retry if base else RetryPolicy()),
+        time_zone=(base.time_zone if base else None) or "UTC",
+        parameters=spec.parameters,
+        request_name=request.meta.name,
+    )
+
+
+def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
+    """Return the body of the Job that runs an order."""
     labels = {
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
-        names.LABEL_TASK: task.meta.name,
-        names.LABEL_TASK_UID: task.meta.uid,
+        names.LABEL_TASK: order.task_name,
+        names.LABEL_TASK_UID: order.task_uid,
     }
+    if order.request_name is not None:
+        labels |= {names.LABEL_REQUEST: order.request_name, names.LABEL_REQUEST_UID: order.owner.uid}
     annotations = {
-        names.ANNOTATION_SLOT: rfc3339(launch.slot),
-        names.ANNOTATION_EXECUTION_ID: str(launch.execution_id),
+        names.ANNOTATION_SLOT: rfc3339(order.slot),
+        names.ANNOTATION_EXECUTION_ID: str(order.execution_id),
     }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name,
-            "namespace": task.meta.namespace,
+            "name": order.job_name,
+            "namespace": order.owner.namespace,
             "labels": labels,
             "annotations": annotations,
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,
-                    "kind": names.KIND,
-                    "name": task.meta.name,
-                    "uid": task.meta.uid,
+                    "kind": order.owner_kind,
+                    "name": order.owner.name,
+                    "uid": order.owner.uid,
                     "controller": True,
                     # the garbage collector must not wait for a Job before it deletes its task
                     "blockOwnerDeletion": False,
@@ -80,25 +179,68 @@ def job_manifest(task: ObservedTask, launch: Launch, template: RunnerTemplate) -
             ],
         },
         "spec": {
-            "backoffLimit": 0,
-            # The runner keeps the time-out itself, once for the wait for the database and once for the task. This
-            # deadline ends what cannot end itself; it counts from the Job's creation.
-            "activeDeadlineSeconds": 2 * task.spec.timeout_seconds + START_SECONDS + GRACE_SECONDS,
-            "ttlSecondsAfterFinished": template.job_ttl_seconds,
+            **_tries(order),
             "template": {
                 "metadata": {"labels": labels, "annotations": annotations},
-                "spec": _pod_spec(task, launch, template, name),
+                "spec": _pod_spec(order, template),
             },
         },
     }
 
 
-def _pod_spec(task: ObservedTask, launch: Launch, template: RunnerTemplate, name: str) -> dict[str, Any]:
+def _tries(order: Order) -> dict[str, Any]:
+    """Return how often the Job tries, and for how long."""
+    if order.task.container is not None:
+        # each pod is an attempt, and its own deadline ends it; between them Kubernetes waits, ever longer
+        tries = order.retry.limit + 1
+        return {
+            "backoffLimit": order.retry.limit,
+            "activeDeadlineSeconds": min(order.timeout_seconds * tries + START_SECONDS * tries, 2**31 - 1),
+        }
     return {
+        # A pod that is lost is followed by another, which finds out from the row whether it may run the task. A node
+        # that is drained, or a pod that makes room for another, is nobody's failure and does not count.
+        "backoffLimit": LOST_PODS,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": RUNNER_CONTAINER,
+                        "operator": "In",
+                        "values": [int(code) for code in FINAL_EXIT_CODES],
+                    },
+                },
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
+        # The runner keeps the time-out itself, once for the wait for the database and once for the task. This
+        # deadline ends what cannot end itself; it counts from the Job's creation.
+        "activeDeadlineSeconds": 2 * order.timeout_seconds + START_SECONDS + GRACE_SECONDS,
+    }
+
+
+def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
+    common = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
+    }
+    if order.task.container is not None:
+        return {
+            **common,
+            "activeDeadlineSeconds": order.timeout_seconds,
+            "securityContext": {
+                "runAsNonRoot": True,
+                **({"runAsUser": order.task.container.run_as_user} if order.task.container.run_as_user else {}),
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_user_container(order, order.task.container)],
+        }
+    return {
+        **common,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,
@@ -106,10 +248,10 @@ def _pod_spec(task: ObservedTask, launch: Launch, template: RunnerTemplate, name
         },
         "containers": [
             {
-                "name": "runner",
+                "name": RUNNER_CONTAINER,
                 "image": template.image,
                 "imagePullPolicy": template.image_pull_policy,
-                "env": _runner_env(task, launch, template, name),
+                "env": _runner_env(order, template),
                 "resources": dict(template.resources),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": {
@@ -122,29 +264,115 @@ def _pod_spec(task: ObservedTask, launch: Launch, template: RunnerTemplate, name
     }
 
 
-def _runner_env(task: ObservedTask, launch: Launch, template: RunnerTemplate, name: str) -> list[dict[str, Any]]:
-    if task.spec is None:  # job_manifest has refused it already
-        return []
-    cause: Cause = launch.cause
-    plain = {
-        contract.ENV_EXECUTION_ID: str(launch.execution_id),
-        contract.ENV_TASK_UID: task.meta.uid,
-        contract.ENV_TASK_NAMESPACE: task.meta.namespace,
-        contract.ENV_TASK_NAME: task.meta.name,
-        contract.ENV_SLOT: rfc3339(launch.slot),
-        contract.ENV_CAUSE: cause.value,
-        **_task_variables(json.dumps(task.spec.task.model_dump(mode="json", exclude_none=True))),
-        contract.ENV_TIMEOUT_SECONDS: str(task.spec.timeout_seconds),
-        contract.ENV_JOB_NAME: name,
+def _user_container(order: Order, task: ContainerTask) -> dict[str, Any]:
+    identity = _identity(order)
+    own = {variable.name for variable in task.env}
+    given: dict[str, Any] = {
+        "name": USER_CONTAINER,
+        "image": task.image,
+        "env": [
+            *({"name": name, "value": value} for name, value in identity.items() if name not in own),
+            *({"name": variable.name, "value": variable.value.replace("$", "$$")} for variable in task.env),
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
+    optional = {
+        "command": task.command,
+        "args": task.args,
+        "workingDir": task.working_dir,
+        "resources": {
+            name: dict(part)
+            for name, part in (("requests", task.resources.requests), ("limits", task.resources.limits))
+            if part
+        },
+    }
+    return given | {name: value for name, value in optional.items() if value}
+
+
+def _identity(order: Order) -> dict[str, str]:
+    """Return the variables that tell a container which execution it is; none of them is a secret."""
+    return {
+        contract.ENV_EXECUTION_ID: str(order.execution_id),
+        contract.ENV_TASK_UID: order.task_uid,
+        contract.ENV_ORIGIN: order.owner.uid,
+        contract.ENV_TASK_NAMESPACE: order.owner.namespace,
+        contract.ENV_TASK_NAME: order.task_name,
+        contract.ENV_SLOT: rfc3339(order.slot),
+        contract.ENV_CAUSE: order.cause.value,
+        contract.ENV_JOB_NAME: order.job_name,
+    }
+
+
+def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
+    encoded, secrets = _runner_task(order)
+    plain = {
+        **_identity(order),
+        **_task_variables(encoded),
+        contract.ENV_TIMEOUT_SECONDS: str(order.timeout_seconds),
+    }
+    if order.retry.limit or order.retry.attempt_timeout_seconds:
+        plain[contract.ENV_RETRY] = json.dumps(order.retry.model_dump(mode="json", exclude_none=True))
+    if order.parameters:
+        plain[contract.ENV_PARAMETERS] = json.dumps(dict(order.parameters)).replace("$", "$$")
+    if order.time_zone != "UTC":
+        plain[contract.ENV_TIME_ZONE] = order.time_zone
     return [
         *({"name": key, "value": value} for key, value in plain.items()),
+        *secrets,
         {"name": contract.ENV_POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {
             "name": contract.ENV_DATABASE_URL,
             "valueFrom": {"secretKeyRef": {"name": template.secret_name, "key": RUNNER_SECRET_KEY}},
         },
     ]
+
+
+def _runner_task(order: Order) -> tuple[str, list[dict[str, Any]]]:
+    """Return the task as the runner reads it, and the variables that hold its target's secrets."""
+    task: dict[str, Any] = order.task.model_dump(mode="json", exclude_none=True)
+    http, target = order.task.http, order.target.spec if order.target else None
+    if http is None or http.target_ref is None or target is None:
+        return json.dumps(task), []
+    resolved, references = _resolved(http, target)
+    secrets = [
+        {
+            "name": f"{contract.ENV_SECRET_PREFIX}{number}",
+            # optional: the runner says which one is missing, and fails at once
+            "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": True}},
+        }
+        for number, (name, key) in enumerate(references)
+    ]
+    return json.dumps({"http": resolved}), secrets
+
+
+def _resolved(http: HTTPTask, target: HTTPTargetSpec) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return an HTTP task with its target's fields where it has none of its own, and the Secrets' keys it needs."""
+    references: list[tuple[str, str]] = []
+
+    def variable(name: str, key: str) -> dict[str, str]:
+        references.append((name, key))
+        return {"variable": f"{contract.ENV_SECRET_PREFIX}{len(references) - 1}", "source": f"{name}/{key}"}
+
+    own = {name.lower() for name in http.headers}
+    inherited = [header for header in target.headers if header.name.lower() not in own]
+    resolved: dict[str, Any] = {
+        "url": target.url,
+        "method": http.method or target.method,
+        "headers": {h.name: h.value for h in inherited if h.value is not None} | http.headers,
+        "expectedStatuses": http.expected_statuses or target.expected_statuses,
+        "maxRedirects": target.max_redirects if http.max_redirects is None else http.max_redirects,
+        "secretHeaders": [
+            {"name": header.name, **variable(header.secret_key_ref.name, header.secret_key_ref.key)}
+            for header in inherited
+            if header.secret_key_ref is not None
+        ],
+        "signing": [variable(ref.name, ref.key) for ref in (target.signing.secret_key_refs if target.signing else ())],
+    }
+    body = target.body if http.body is None else http.body
+    if body is not None:
+        resolved["body"] = body
+    return resolved, references
 
 
 def _task_variables(encoded: str) -> dict[str, str]:

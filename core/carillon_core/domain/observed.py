@@ -1,7 +1,7 @@
 """What ``decide`` is given: tasks, requests, targets and Jobs as the cluster shows them, parsed once at the edge."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self
@@ -55,7 +55,7 @@ class ObservedTask:
     status: ScheduledTaskStatus
     """The status decided last, else the stored one."""
     problems: tuple[FieldProblem, ...] = ()
-    stored: ScheduledTaskStatus = ScheduledTaskStatus()
+    stored: ScheduledTaskStatus = field(default_factory=ScheduledTaskStatus)
     """The status that the API server has, which a restarted operator would begin from."""
     target: ObservedTarget | None = None
     """What its HTTP task's targetRef names; None if it names none."""
@@ -91,7 +91,7 @@ class ObservedRequest:
     status: RunRequestStatus
     """The status decided last, else the stored one."""
     problems: tuple[FieldProblem, ...] = ()
-    stored: RunRequestStatus = RunRequestStatus()
+    stored: RunRequestStatus = field(default_factory=RunRequestStatus)
     """The status that the API server has."""
     target: ObservedTarget | None = None
     """What its own HTTP task's targetRef names; None if it names none."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
+from carillon_core.contract import Cause
 from carillon_core.domain.observed import ObservedJob
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.scheduled_task import LastExecution, RunResult, ScheduledTaskStatus
@@ -26,8 +27,22 @@ def with_condition(
     now: datetime,
 ) -> ScheduledTaskStatus:
     """Return the status with that condition set; its transition time moves only when its value changes."""
-    old = next((c for c in status.conditions if c.type == kind), None)
-    since = old.last_transition_time if old is not None and old.status == value else now
+    changed = changed_conditions(status.conditions, meta, kind, value, reason, message, now)
+    return status if changed is None else status.model_copy(update={"conditions": changed})
+
+
+def changed_conditions(
+    conditions: Sequence[Condition],
+    meta: ObjectMeta,
+    kind: str,
+    value: Literal["True", "False", "Unknown"],
+    reason: str,
+    message: str,
+    now: datetime,
+) -> list[Condition] | None:
+    """Return the conditions with that one set, the summary first, or None if that changes nothing."""
+    old = next((c for c in conditions if c.type == kind), None)
+    since = old.last_transition_time if old is not None and old.status == value else now.replace(microsecond=0)
     new = Condition(
         type=kind,
         status=value,
@@ -37,10 +52,9 @@ def with_condition(
         observed_generation=meta.generation,
     )
     if new == old:
-        return status
-    others = [c for c in status.conditions if c.type != kind]
-    conditions = sorted([*others, new], key=lambda c: (c.type != "Ready", c.type))
-    return status.model_copy(update={"conditions": conditions})
+        return None
+    others = [c for c in conditions if c.type != kind]
+    return sorted([*others, new], key=lambda c: (c.type != "Ready", c.type))
 
 
 def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) -> ScheduledTaskStatus:
@@ -50,9 +64,10 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
     went unseen is not known here: the history has it.
     """
     update: dict[str, object] = {"active": sum(j.active for j in own)}
-    if own:
-        launched = max([own[-1].slot, *([status.last_schedule_time] if status.last_schedule_time else [])])
-        update["last_schedule_time"] = launched
+    slots = [job.slot for job in own if job.cause is Cause.SCHEDULE]
+    if slots:
+        known = [status.last_schedule_time] if status.last_schedule_time else []
+        update["last_schedule_time"] = max([*slots, *known])
     last = status.last_execution
     if own and (last is None or own[-1].slot >= last.slot):
         last = _brief(own[-1])

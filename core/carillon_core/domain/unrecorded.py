@@ -43,9 +43,7 @@ def _merged(entries: list[UnrecordedSlot]) -> list[UnrecordedSlot]:
     return [*entries[:at], both, *entries[at + 2 :]]
 
 
-def without_recorded(
-    status: ScheduledTaskStatus, task_uid: str, recorded: Collection[UUID]
-) -> ScheduledTaskStatus:
+def without_recorded(status: ScheduledTaskStatus, task_uid: str, recorded: Collection[UUID]) -> ScheduledTaskStatus:
     """Return the status without the entries whose rows are in the history."""
     left = [e for e in status.unrecorded if unrecorded_id(task_uid, e) not in recorded]
     return status if len(left) == len(status.unrecorded) else status.model_copy(update={"unrecorded": left})

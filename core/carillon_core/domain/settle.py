@@ -1,0 +1,324 @@
+"""How the slots of a task are settled, each once: launched, skipped, missed or passed over. Pure; ``decide`` calls it.
+
+``status.settledUntil`` is the instant up to which every slot is settled. With
+``missedRunPolicy`` All, ``status.backlog`` holds the missed ones that are
+still owed. A Job that exists settles its slot, whatever the status says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import execution_id
+from carillon_core.domain.gates import DueSlot, Verdict, verdict_of
+from carillon_core.domain.observed import ObservedJob, ObservedTask
+from carillon_core.domain.plan import Action, EndExecution, Launch, Notice, Reason, RecordUnlaunched
+from carillon_core.domain.schedule import (
+    InvalidScheduleError,
+    Schedule,
+    jitter_offset,
+    last_fire_times,
+    latest_fire_time,
+    schedule_of,
+)
+from carillon_core.domain.status import condition_true
+from carillon_core.domain.unrecorded import with_unrecorded
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.scheduled_task import (
+    Backlog,
+    Calendar,
+    ConcurrencyPolicy,
+    LastSkip,
+    MissedRunPolicy,
+    ScheduledTaskSpec,
+    ScheduledTaskStatus,
+)
+
+MAX_SEPARATE = 20
+"""So many missed slots get a row each; older ones share a row."""
+MAX_BACKLOG = 100
+"""So many missed slots are made up for at the most."""
+MAX_COUNTED = 100
+"""How far the slots of a run are counted one by one; beyond, the record says 'more than'."""
+TOLERANCE = timedelta(minutes=1)
+"""A settled slot further ahead than this was settled by a clock that went wrong, or by hand: it settles nothing."""
+MICROSECOND = timedelta(microseconds=1)
+INVALID = frozenset({Reason.INVALID_SPEC, Reason.INVALID_SCHEDULE})
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settling slots leads to."""
+
+    status: ScheduledTaskStatus
+    actions: tuple[Action, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    upcoming: datetime | None = None
+    """The next slot, if there is one."""
+    offset: timedelta = timedelta()
+    """The task's jitter: how much later than its slot each launch comes."""
+    pending: bool = False
+    """Whether slots are owed that no time brings: the end of an execution does."""
+
+    def acting(self, action: Action, *notices: Notice) -> "Settlement":
+        """Return this with one more thing to do."""
+        return replace(self, actions=(*self.actions, action), notices=(*self.notices, *notices))
+
+    def saying(self, **update: object) -> "Settlement":
+        """Return this with a status that says something else."""
+        return replace(self, status=self.status.model_copy(update=update))
+
+
+def opened(
+    task: ObservedTask,
+    spec: ScheduledTaskSpec,
+    scheduled: Sequence[ObservedJob],
+    status: ScheduledTaskStatus,
+    now: datetime,
+) -> Settlement:
+    """Return the status with the instant after which slots are open, and what passed without being run.
+
+    That instant is the creation, the last settled slot, or this instant when an
+    edit of the calendar, a resume or the mending of an invalid spec is first
+    seen: none of them may cause a surprise run. Slots that it passes over are
+    recorded, as one run.
+    """
+    old = task.status
+    known = old.settled_until
+    if known is not None and known > now + TOLERANCE:
+        known = now.replace(microsecond=0)
+    base = max(task.created_at, known) if known is not None else task.created_at
+    backlog = old.backlog
+    launched = [j.slot for j in scheduled if j.slot <= now + TOLERANCE]
+    uncounted = [s for s in launched if s > base or (backlog and backlog.after < s <= backlog.until)]
+    settled = max([base, *launched])
+    if backlog is not None:
+        paid = [s for s in uncounted if s <= backlog.until]
+        backlog = _rest(backlog, max(paid)) if paid else backlog
+    begun = Settlement(status).saying(runs=old.runs + len(uncounted), settled_until=settled, backlog=backlog)
+    ready = next((c for c in old.conditions if c.type == "Ready"), None)
+    edited = old.calendar is not None and old.calendar != spec.calendar
+    mended = ready is not None and ready.reason in INVALID
+    resumed = condition_true(old, "Suspended") and not spec.suspend
+    if not (edited or mended or resumed):
+        return begun
+    until = max(settled, now.replace(microsecond=0))
+    if condition_true(old, "Suspended"):
+        verdict = Verdict(ExecutionStatus.SKIPPED, Reason.SUSPENDED, "the task was suspended")
+    elif mended:
+        verdict = Verdict(ExecutionStatus.SKIPPED, Reason.INVALID_SPEC, "the spec was invalid")
+    else:
+        why = "the schedule was changed before they could be launched"
+        verdict = Verdict(ExecutionStatus.MISSED, Reason.SCHEDULE_CHANGED, why)
+    passed = _former_schedule(old.calendar, task.created_at)
+    if passed is not None:
+        begun = _run_of_slots(task, begun, passed, settled, until, verdict)
+        if backlog is not None:
+            begun = _run_of_slots(task, begun, passed, backlog.after, backlog.until, verdict)
+    return begun.saying(settled_until=until, backlog=None)
+
+
+def _former_schedule(calendar: Calendar | None, created_at: datetime) -> Schedule | None:
+    """Return the schedule that was acted on last; None if there was none, or none that this release can read."""
+    try:
+        return schedule_of(calendar, created_at) if calendar is not None else None
+    except InvalidScheduleError:
+        return None
+
+
+def settle(
+    task: ObservedTask,
+    spec: ScheduledTaskSpec,
+    own: Sequence[ObservedJob],
+    begun: Settlement,
+    now: datetime,
+) -> Settlement:
+    """Settle every slot that is due.
+
+    Args:
+        task: The task.
+        spec: Its spec, valid.
+        own: Its Jobs, those of requests among them.
+        begun: As ``opened`` left it.
+        now: This instant.
+
+    """
+    schedule = schedule_of(spec, task.created_at)
+    offset = jitter_offset(task.meta.uid, spec.jitter_seconds)
+    done = replace(begun, offset=offset)
+    settled = done.status.settled_until or task.created_at
+    due_until = now - offset
+    active = tuple(j for j in own if j.active)
+    if _runs_left(spec, done.status) != 0:
+        most = MAX_BACKLOG if spec.missed_run_policy is MissedRunPolicy.ALL else MAX_SEPARATE + 1
+        slots, more = last_fire_times(schedule, settled, due_until, most)
+        if slots:
+            done = _settle_due(task, spec, schedule, _Due(settled, slots, active, now, more=more), done)
+        done = _pay_backlog(task, spec, schedule, active, done, now)
+    if _runs_left(spec, done.status) == 0:
+        return done.saying(backlog=None)
+    after = max(due_until, done.status.settled_until or settled)
+    upcoming = schedule.next_fire_time(after)
+    return replace(done, upcoming=upcoming, pending=done.pending or done.status.backlog is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """The open slots up to now."""
+
+    settled: datetime
+    slots: list[datetime]
+    """The latest of them, oldest first."""
+    active: tuple[ObservedJob, ...]
+    now: datetime
+    more: bool
+    """Whether there are earlier ones that are not among them."""
+
+
+def _settle_due(
+    task: ObservedTask, spec: ScheduledTaskSpec, schedule: Schedule, due: _Due, done: Settlement
+) -> Settlement:
+    *earlier, slot = due.slots
+    making_up = spec.missed_run_policy is MissedRunPolicy.ALL
+    if due.more:
+        last = latest_fire_time(schedule, due.settled, due.slots[0] - MICROSECOND)
+        if last is not None:
+            reason = Reason.TOO_MANY_MISSED if making_up else Reason.SUPERSEDED
+            why = f"at most {MAX_BACKLOG} are made up for" if making_up else "a later one came due before they could be"
+            done = _run_of_slots(task, done, schedule, due.settled, last, Verdict(ExecutionStatus.MISSED, reason, why))
+    if making_up and (earlier or due.more):
+        after, owed = due.slots[0] - MICROSECOND, done.status.backlog
+        if owed is not None and owed.until == due.settled and not due.more:
+            after = owed.after
+        elif owed is not None:  # slots in between are settled already
+            why = "more were missed before they could be made up for"
+            verdict = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
+            done = _run_of_slots(task, done, schedule, owed.after, owed.until, verdict)
+        return done.saying(backlog=Backlog(after=after, until=slot), settled_until=slot)
+    for missed in earlier:
+        done = _unlaunched(task, done, missed, _superseded(spec, missed), quiet=True)
+    if earlier:
+        done = done.saying(settled_until=earlier[-1])
+        notice = f"{len(earlier)} slots up to {rfc3339(earlier[-1])} were missed"
+        done = replace(done, notices=(*done.notices, Notice("Warning", Reason.SUPERSEDED, notice)))
+    return _settle_one(task, spec, slot, due.active, done, due.now)
+
+
+def _superseded(spec: ScheduledTaskSpec, slot: datetime) -> Verdict:
+    if spec.missed_run_policy is MissedRunPolicy.SKIP:
+        why = f"the slot of {rfc3339(slot)} passed while no operator watched, and missedRunPolicy is Skip"
+        return Verdict(ExecutionStatus.MISSED, Reason.MISSED_RUN_POLICY, why)
+    why = f"the slot of {rfc3339(slot)} was missed: a later one came due before it could be launched"
+    return Verdict(ExecutionStatus.MISSED, Reason.SUPERSEDED, why)
+
+
+def _settle_one(
+    task: ObservedTask,
+    spec: ScheduledTaskSpec,
+    slot: datetime,
+    active: tuple[ObservedJob, ...],
+    done: Settlement,
+    now: datetime,
+) -> Settlement:
+    """Launch a slot, or say why not; or, to replace what is active, end that first."""
+    due = DueSlot(slot, slot + done.offset, spec, done.status, active, task.target_name, task.target, now)
+    verdict = verdict_of(due)
+    if verdict is not None:
+        return _unlaunched(task, done, slot, verdict).saying(settled_until=slot)
+    if active and spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
+        return replace(replaced(done, active, f"by the slot of {rfc3339(slot)}"), pending=True)
+    return _launched(task, slot, done).saying(settled_until=slot)
+
+
+def replaced(done: Settlement, active: Sequence[ObservedJob], by: str) -> Settlement:
+    """Return what ends the executions that are active, but for those that are ending already."""
+    for job in (j for j in active if not j.ending):
+        message = f"{job.name} was replaced {by}"
+        end = EndExecution(
+            job.name, job.uid, UUID(job.execution_id), ExecutionStatus.CANCELLED, Reason.REPLACED, message
+        )
+        done = done.acting(end, Notice("Normal", Reason.REPLACED, message))
+    return done
+
+
+def _launched(task: ObservedTask, slot: datetime, done: Settlement) -> Settlement:
+    status = done.status
+    last = max(slot, status.last_schedule_time) if status.last_schedule_time else slot
+    trial = slot if status.circuit_opened_at is not None else status.trial_slot
+    done = done.acting(Launch(slot, execution_id(task.meta.uid, slot, Cause.SCHEDULE)))
+    return done.saying(last_schedule_time=last, runs=status.runs + 1, trial_slot=trial)
+
+
+def _pay_backlog(
+    task: ObservedTask,
+    spec: ScheduledTaskSpec,
+    schedule: Schedule,
+    active: tuple[ObservedJob, ...],
+    done: Settlement,
+    now: datetime,
+) -> Settlement:
+    """Launch what is owed: everything if executions may overlap, else the oldest once nothing is active."""
+    while (backlog := done.status.backlog) is not None and _runs_left(spec, done.status) != 0:
+        launching = any(isinstance(action, Launch) for action in done.actions)
+        if spec.concurrency_policy is not ConcurrencyPolicy.ALLOW and (active or launching):
+            return replace(done, pending=True)
+        slot = schedule.next_fire_time(backlog.after)
+        if slot is None or slot > backlog.until:
+            return done.saying(backlog=None)
+        done = done.saying(backlog=_rest(backlog, slot))
+        due = DueSlot(slot, slot + done.offset, spec, done.status, (), task.target_name, task.target, now)
+        verdict = verdict_of(due)
+        done = _launched(task, slot, done) if verdict is None else _unlaunched(task, done, slot, verdict, quiet=True)
+    return done
+
+
+def _rest(backlog: Backlog, paid: datetime) -> Backlog | None:
+    """Return what is owed once a slot is settled."""
+    return None if paid >= backlog.until else Backlog(after=max(paid, backlog.after), until=backlog.until)
+
+
+def _unlaunched(
+    task: ObservedTask, done: Settlement, slot: datetime, verdict: Verdict, *, quiet: bool = False
+) -> Settlement:
+    """Settle a slot without a launch, and say so unless a notice about many says it."""
+    uid = execution_id(task.meta.uid, slot, Cause.SCHEDULE)
+    record = RecordUnlaunched(slot, uid, verdict.status, verdict.reason, verdict.message)
+    return _recorded(done, record, quiet=quiet)
+
+
+def _recorded(done: Settlement, record: RecordUnlaunched, *, quiet: bool) -> Settlement:
+    skip = LastSkip(slot=record.slot, reason=record.reason, message=record.message[:1024])
+    notices = () if quiet else (Notice("Warning", record.reason, record.message),)
+    done = replace(done.acting(record, *notices), status=with_unrecorded(done.status, record))
+    return done.saying(last_skip=skip)
+
+
+def _run_of_slots(
+    task: ObservedTask, done: Settlement, schedule: Schedule, after: datetime, until: datetime, verdict: Verdict
+) -> Settlement:
+    """Settle the slots in ``(after, until]`` without a launch, as one record."""
+    first, last = schedule.next_fire_time(after), latest_fire_time(schedule, after, until)
+    if first is None or last is None:
+        return done
+    counted, more = last_fire_times(schedule, after, until, MAX_COUNTED)
+    number = f"more than {MAX_COUNTED}" if more else str(len(counted))
+    slots = (
+        f"the slot of {rfc3339(last)} was"
+        if first == last
+        else (f"{number} slots from {rfc3339(first)} to {rfc3339(last)} were")
+    )
+    record = RecordUnlaunched(
+        last,
+        execution_id(task.meta.uid, last, Cause.SCHEDULE),
+        verdict.status,
+        verdict.reason,
+        f"{slots} {verdict.status}: {verdict.message}",
+        first_slot=None if first == last else first,
+    )
+    return _recorded(done, record, quiet=False)
+
+
+def _runs_left(spec: ScheduledTaskSpec, status: ScheduledTaskStatus) -> int | None:
+    return None if spec.max_runs is None else max(0, spec.max_runs - status.runs)
