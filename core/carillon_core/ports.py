@@ -131,7 +131,8 @@ class HistoryRecorder(Protocol):
     async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
         """End executions that are still open; return the ids of those that were.
 
-        An attempt that still runs ends with its execution, as it: same status, reason, message and end. A closing whose row does not exist changes nothing.
+        An attempt that still runs ends as its execution does: same status, reason, message and time. A closing whose
+        row does not exist changes nothing.
         """
         ...
 
