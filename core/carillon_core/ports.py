@@ -118,18 +118,26 @@ class HistoryRecorder(Protocol):
     """The operator's side of the history."""
 
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
-        """Insert rows; one whose id is there already is left as it is."""
+        """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
+
+        An attempt of a row that was there is added if the row is open and has none of that number.
+
+        Raises:
+            ValueError: A row makes no sense; nothing was recorded.
+
+        """
         ...
 
     async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
         """End executions that are still open; return the ids of those that were.
 
-        A closing whose row does not exist changes nothing.
+        An attempt that still runs ends as its execution does: same status, reason, message and time. A closing whose
+        row does not exist changes nothing.
         """
         ...
 
     async def open_executions(self) -> Sequence[ExecutionRecord]:
-        """Return the rows that are not in a terminal state, oldest first."""
+        """Return the rows that are not in a terminal state, oldest first, without their attempts."""
         ...
 
 
@@ -159,11 +167,11 @@ class HistoryReader(Protocol):
     """The facade's side of the history."""
 
     async def get(self, uid: UUID) -> ExecutionRecord:
-        """Return an execution, or raise ``NotFoundError``."""
+        """Return an execution with its attempts, or raise ``NotFoundError``."""
         ...
 
     async def list(self, query: ExecutionQuery) -> ExecutionPage:
-        """Return a page of executions by keyset on (slot, id), newest first.
+        """Return a page of executions by keyset on (slot, id), newest first, without their attempts.
 
         Raises:
             InvalidResourceError: If the cursor is none of ours.

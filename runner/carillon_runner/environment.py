@@ -10,6 +10,7 @@ from uuid import UUID
 
 from carillon_core import contract
 from carillon_core.errors import SettingsError
+from carillon_runner.retry import RetryPolicy, parse_policy
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ class Environment:
     """As libpq takes it; holds a password."""
     execution_id: UUID
     task_uid: UUID
+    origin: UUID
+    """The uid of what asked for it: the task's own, or the RunRequest's."""
     namespace: str
     task: str
     """The task's name."""
@@ -39,6 +42,13 @@ class Environment:
     pod_name: str
     termination_log: str | None
     """Where the termination message goes; None: ``contract.TERMINATION_LOG``, if that is there."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What templates read as ``parameters``."""
+    time_zone: str = "UTC"
+    """For templates; need not be one that this machine knows."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The variables that hold secrets, by their names; the task's spec names them."""
 
 
 def read_environment(env: Mapping[str, str]) -> Environment:
@@ -48,12 +58,15 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         SettingsError: One is missing or cannot be read; the message names it, and repeats nothing that may be secret.
 
     """
-    whole = _with_whole_task(env)
+    whole = _joined(_joined(env, contract.ENV_TASK), contract.ENV_PARAMETERS)
     task_type, spec = _read(whole, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
     return Environment(
         database_url=_read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True),
         execution_id=_read(env, contract.ENV_EXECUTION_ID, UUID, "a UUID"),
         task_uid=_read(env, contract.ENV_TASK_UID, UUID, "a UUID"),
+        origin=_read(
+            env, contract.ENV_ORIGIN if env.get(contract.ENV_ORIGIN) else contract.ENV_TASK_UID, UUID, "a UUID"
+        ),
         namespace=_read(env, contract.ENV_TASK_NAMESPACE, str, "a name"),
         task=_read(env, contract.ENV_TASK_NAME, str, "a name"),
         task_type=task_type,
@@ -67,15 +80,23 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         job_name=_read(env, contract.ENV_JOB_NAME, str, "a name"),
         pod_name=_read(env, contract.ENV_POD_NAME, str, "a name"),
         termination_log=env.get(contract.ENV_TERMINATION_LOG) or None,
+        retry=_read_optional(env, contract.ENV_RETRY, parse_policy, "a retry policy as JSON", RetryPolicy()),
+        parameters=_read_optional(whole, contract.ENV_PARAMETERS, _json_object, "a JSON object", {}),
+        time_zone=_read_optional(env, contract.ENV_TIME_ZONE, str, "a name", "UTC"),
+        secrets={name: value for name, value in env.items() if name.startswith(contract.ENV_SECRET_PREFIX)},
     )
 
 
-def _with_whole_task(env: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with the task's parts put together."""
-    parts = [env.get(contract.ENV_TASK, "")]
-    while (part := env.get(f"{contract.ENV_TASK}_{len(parts)}")) is not None:
+def _joined(env: Mapping[str, str], name: str) -> Mapping[str, str]:
+    """Return the environment with the parts of a variable put together."""
+    parts = [env.get(name, "")]
+    while (part := env.get(f"{name}_{len(parts)}")) is not None:
         parts.append(part)
-    return {**env, contract.ENV_TASK: "".join(parts)} if len(parts) > 1 else env
+    return {**env, name: "".join(parts)} if len(parts) > 1 else env
+
+
+def _read_optional(env: Mapping[str, str], name: str, parse: Callable[[str], T], what: str, default: T) -> T:
+    return _read(env, name, parse, what, secret=True) if env.get(name, "").strip() else default
 
 
 def _read(env: Mapping[str, str], name: str, parse: Callable[[str], T], what: str, *, secret: bool = False) -> T:
@@ -111,13 +132,20 @@ def _timeout(text: str) -> float:
 
 
 def _task(text: str) -> tuple[str, Mapping[str, Any]]:
-    task = json.loads(text, parse_constant=_refuse_constant)
-    if not isinstance(task, dict) or len(task) != 1:
+    task = _json_object(text)
+    if len(task) != 1:
         raise ValueError
     ((task_type, spec),) = task.items()
     if not task_type or not isinstance(spec, dict):
         raise ValueError
     return task_type, spec
+
+
+def _json_object(text: str) -> Mapping[str, Any]:
+    value = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(value, dict):
+        raise ValueError  # noqa: TRY004  # one kind of mistake for ``_read``: the text is not what it must be
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

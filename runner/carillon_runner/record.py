@@ -9,8 +9,9 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -29,6 +30,7 @@ CLOSE_SECONDS = 300.0
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
 _CANCEL_SECONDS = 2.0
+POD_LOST = "PodLost"
 
 _CONNECT = {
     "application_name": "carillon-runner",
@@ -40,41 +42,102 @@ _CONNECT = {
     "tcp_user_timeout": "25000",
 }
 
+# the row and its first attempt, or neither
 _CLAIM = """
-INSERT INTO executions
-    (id, task_uid, namespace, task, task_type, slot, cause, status, job_name, pod_name, started_at)
-VALUES
-    (%(id)s, %(task_uid)s, %(namespace)s, %(task)s, %(task_type)s, %(slot)s, %(cause)s, 'running',
-     %(job)s, %(pod)s, clock_timestamp())
-ON CONFLICT DO NOTHING
-RETURNING 1
+WITH claimed AS (
+    INSERT INTO executions
+        (id, task_uid, origin, namespace, task, task_type, slot, cause, status, job_name, pod_name, started_at)
+    VALUES
+        (%(id)s, %(task_uid)s, %(origin)s, %(namespace)s, %(task)s, %(task_type)s, %(slot)s, %(cause)s, 'running',
+         %(job)s, %(pod)s, clock_timestamp())
+    ON CONFLICT DO NOTHING
+    RETURNING id, started_at
+), begun AS (
+    INSERT INTO attempts (execution_id, number, status, pod_name, started_at)
+    SELECT id, 1, 'running', %(pod)s, started_at FROM claimed
+)
+SELECT started_at FROM claimed
 """
 _LOOK = "SELECT status, reason, error, result::text, pod_name FROM executions WHERE id = %(id)s"
-# the times of a row are all of one clock, the database's: the end is the start plus what this process measured
-_CLOSE = """
-UPDATE executions
-SET status = %(status)s, reason = %(reason)s, message = %(error)s, error = %(error)s, result = %(result)s::jsonb,
-    finished_at = started_at + make_interval(secs => %(seconds)s)
-WHERE id = %(id)s AND status = 'running' AND pod_name = %(pod)s
-RETURNING 1
+# the row that stands in the way of a claim, held until it is decided whose it is
+_LOCK = "SELECT status, reason, error, pod_name, job_name FROM executions WHERE id = %(id)s FOR UPDATE"
+# a statement of its own, after the lock: it sees what whoever held the lock before has written
+_LAST_ATTEMPT = "SELECT number, started_at FROM attempts WHERE execution_id = %(id)s ORDER BY number DESC LIMIT 1"
+# a row that stood for several slots stands for this one from now on
+_TAKE_OVER = """
+WITH taken AS (
+    UPDATE executions
+    SET status = 'running', reason = NULL, message = NULL, error = NULL, result = NULL, first_slot = NULL,
+        job_name = %(job)s, pod_name = %(pod)s, finished_at = NULL,
+        started_at = CASE status WHEN 'running' THEN started_at ELSE clock_timestamp() END
+    WHERE id = %(id)s
+    RETURNING id
+), lost AS (
+    UPDATE attempts SET status = 'failed', reason = 'PodLost', error = %(error)s, finished_at = clock_timestamp()
+    FROM taken WHERE execution_id = taken.id AND attempts.status = 'running'
+)
+INSERT INTO attempts (execution_id, number, status, pod_name, started_at)
+SELECT id, %(number)s, 'running', %(pod)s, clock_timestamp() FROM taken
+RETURNING started_at
 """
-# one statement, so one transaction and one round trip: the row's lock first, then the counter's
-_COUNT = """
+_CLOSE_LOST = """
+WITH closed AS (
+    UPDATE executions
+    SET status = 'failed', reason = 'PodLost', message = %(error)s, error = %(error)s, finished_at = clock_timestamp()
+    WHERE id = %(id)s
+    RETURNING id
+)
+UPDATE attempts SET status = 'failed', reason = 'PodLost', error = %(error)s, finished_at = clock_timestamp()
+FROM closed WHERE execution_id = closed.id AND attempts.status = 'running'
+"""
+_INSERT_ATTEMPTS = """
+    INSERT INTO attempts (execution_id, number, status, reason, error, pod_name, started_at, finished_at)
+    SELECT mine.id, a.number, a.status, a.reason, a.error, %(pod)s, a.started_at,
+           CASE WHEN a.status <> 'running' THEN coalesce(a.finished_at, clock_timestamp()) END
+    FROM mine CROSS JOIN jsonb_to_recordset(%(attempts)s::jsonb) AS a
+        (number integer, status text, reason text, error text, started_at timestamptz, finished_at timestamptz)
+    ON CONFLICT (execution_id, number) DO UPDATE
+    SET status = excluded.status, reason = excluded.reason, error = excluded.error, finished_at = excluded.finished_at
+"""
+_SAVE_ATTEMPTS = f"""
 WITH mine AS (
+    SELECT id FROM executions WHERE id = %(id)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
+), saved AS ({_INSERT_ATTEMPTS})
+SELECT 1 FROM mine
+"""  # noqa: S608  # both parts stand here
+# the times of a row are all of one clock, the database's: the end is the claim's time plus what this process measured
+_CLOSE = f"""
+WITH mine AS (
+    UPDATE executions
+    SET status = %(status)s, reason = %(reason)s, message = %(error)s, error = %(error)s, result = %(result)s::jsonb,
+        finished_at = %(finished_at)s
+    WHERE id = %(id)s AND status = 'running' AND pod_name = %(pod)s
+    RETURNING id
+), saved AS ({_INSERT_ATTEMPTS})
+SELECT 1 FROM mine
+"""  # noqa: S608  # the same
+# one statement, so one transaction and one round trip: the row's lock first, then the counter's
+_COUNT = f"""
+WITH locked AS (
     SELECT id FROM executions WHERE id = %(id)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
 ), counted AS (
     INSERT INTO counters AS c (namespace, name, value, updated_at)
-    SELECT %(namespace)s, %(name)s, 1, clock_timestamp() FROM mine
+    SELECT %(namespace)s, %(name)s, 1, clock_timestamp() FROM locked
     ON CONFLICT (namespace, name) DO UPDATE SET value = c.value + 1, updated_at = clock_timestamp()
     RETURNING c.value
-)
-UPDATE executions
-SET status = 'succeeded', finished_at = clock_timestamp(),
-    result = jsonb_build_object('counter', %(name)s::text, 'value', counted.value)
-FROM counted
-WHERE executions.id = %(id)s
-RETURNING counted.value
-"""
+), mine AS (
+    UPDATE executions
+    SET status = 'succeeded', finished_at = clock_timestamp(),
+        result = jsonb_build_object('counter', %(name)s::text, 'value', counted.value)
+    FROM counted
+    WHERE executions.id = %(id)s
+    RETURNING executions.id, counted.value
+), saved AS ({_INSERT_ATTEMPTS})
+SELECT value FROM mine
+"""  # noqa: S608  # the same
+
+_NO_EFFECT = frozenset({"counter", "sleep", "sum"})
+"""The task types that have no effect before their row is closed: of another pod's try nothing is left."""
 
 
 class RefusedError(Exception):
@@ -104,10 +167,20 @@ class Record:
         self._password = str(given.get("password") or "")
         self._connection: Connection | None = None
         self._began = 0.0
+        self._began_at = datetime.min.replace(tzinfo=UTC)
+        self._unsaved: dict[int, dict[str, Any]] = {}
         self._log = logging.getLogger("carillon.runner")
+        self.attempt = 1
+        """The number of the attempt that runs."""
 
-    def claim(self, until: float, pause: Callable[[float], None]) -> str | None:
-        """Insert the row as running; return None if it is ours, else a sentence that says whose it is.
+    def claim(self, until: float, pause: Callable[[float], None]) -> str | Outcome | None:
+        """Take the execution and begin an attempt; return None if it is ours.
+
+        It is, if there was no row; if there was one that says that the slot was
+        skipped or missed, for its writer did not see the Job that we are of; and
+        if it is that of a lost pod of our Job, and another attempt may be made.
+        If none may, the row is closed, and that is returned. Any other row is
+        somebody else's, and a sentence that says whose is returned.
 
         Safe to be cut off anywhere: a row of this pod that is there already is
         ours only if an earlier try of this very process may have written it. One
@@ -124,21 +197,89 @@ class Record:
         """
         sent: list[float] = []
 
-        def insert(connection: Connection) -> str | None:
+        def take(connection: Connection) -> str | Outcome | None:
             sent.append(time.monotonic())
-            if connection.execute(_CLAIM, self._parameters()).fetchone() is not None:
-                self._began = sent[-1]
+            row = connection.execute(_CLAIM, self._parameters()).fetchone()
+            if row is not None:
+                self._begin(1, row[0], sent[-1])
                 return None
-            row = connection.execute(_LOOK, self._parameters()).fetchone()
-            if row is None:
-                return "another execution has this slot"
-            status, pod = row[0], row[4]
-            if status == ExecutionStatus.RUNNING and pod == self._environment.pod_name and len(sent) > 1:
-                self._began = sent[0]
-                return None
-            return f"it is {status} already, by pod {pod}" if pod else f"it is {status} already"
+            with connection.transaction():
+                return self._take_over(connection, sent)
 
-        return self._persist(insert, until, pause)
+        return self._persist(take, until, pause)
+
+    def _take_over(self, connection: Connection, sent: Sequence[float]) -> str | Outcome | None:
+        """Decide whose a row is that was there before, under its lock, and write that down."""
+        e = self._environment
+        row = connection.execute(_LOCK, self._parameters()).fetchone()
+        if row is None:
+            return "another execution has this slot"
+        status, reason, error, pod, job = row
+        last, began_at = connection.execute(_LAST_ATTEMPT, self._parameters()).fetchone() or (0, None)
+        is_lost = status == ExecutionStatus.RUNNING and job == e.job_name and pod != e.pod_name
+        if len(sent) > 1 and status == ExecutionStatus.RUNNING and pod == e.pod_name and began_at is not None:
+            # ours since an earlier try, whose answer was lost
+            self._begin(last, began_at, sent[0])
+            return None
+        if len(sent) > 1 and (status, reason, job) == (ExecutionStatus.FAILED, POD_LOST, e.job_name):
+            return Outcome(ExecutionStatus.FAILED, reason, error)
+        if status not in {ExecutionStatus.SKIPPED, ExecutionStatus.MISSED} and not is_lost:
+            return f"it is {status} already, by pod {pod}" if pod else f"it is {status} already"
+        sentence = f"pod {pod} was lost, and what became of its attempt is not known"
+        if is_lost and e.task_type not in _NO_EFFECT and not e.retry.leaves_attempt_after(last):
+            sentence += "; the retry policy allows no other"
+            connection.execute(_CLOSE_LOST, self._parameters(error=sentence))
+            return Outcome(ExecutionStatus.FAILED, POD_LOST, sentence)
+        taken = connection.execute(_TAKE_OVER, self._parameters(number=last + 1, error=sentence)).fetchone()
+        if taken is None:
+            raise RefusedError("the execution's row is gone")
+        self._log.warning("taken over", extra={"fields": {"was": status, "pod": pod, "attempt": last + 1}})
+        self._begin(last + 1, taken[0], sent[-1])
+        return None
+
+    def _begin(self, number: int, began_at: datetime, began: float) -> None:
+        self.attempt, self._began, self._began_at = number, began, began_at
+        # it is there already: kept for the statements that end it
+        self._unsaved = {number: self._new_attempt(began_at)}
+
+    def _new_attempt(self, began_at: datetime) -> dict[str, Any]:
+        return {"number": self.attempt, "status": ExecutionStatus.RUNNING.value, "started_at": began_at.isoformat()}
+
+    def _now(self) -> datetime:
+        """Return the database's time, as far as this process can tell without it."""
+        return self._began_at + timedelta(seconds=time.monotonic() - self._began)
+
+    def end_attempt(self, outcome: Outcome) -> None:
+        """Note how the attempt ended; ``save_attempts`` or, at the latest, ``close`` writes it."""
+        self._unsaved[self.attempt] |= {
+            "status": outcome.status.value,
+            "reason": outcome.reason,
+            "error": outcome.error,
+            "finished_at": self._now().isoformat(),
+        }
+
+    def begin_attempt(self) -> None:
+        """Note that the next attempt begins."""
+        self.attempt += 1
+        self._unsaved[self.attempt] = self._new_attempt(self._now())
+
+    def save_attempts(self) -> bool:
+        """Write what was noted, in one try; return False if the row is no longer ours, so that nobody need go on.
+
+        A database that is away is no reason to stop: what could not be written
+        is kept for the next time.
+        """
+        try:
+            row = self._connected().execute(_SAVE_ATTEMPTS, self._parameters(**self._noted())).fetchone()
+        except psycopg.Error as error:
+            self.disconnect()
+            self._log.warning("an attempt is recorded later", extra={"fields": {"error": self._words(error)}})
+            return True
+        self._unsaved = {self.attempt: self._unsaved[self.attempt]}
+        return row is not None
+
+    def _noted(self) -> dict[str, Any]:
+        return {"attempts": json.dumps(list(self._unsaved.values()))}
 
     def count(self, name: str) -> int:
         """Increment a counter and close the row as succeeded; return the counter's new value.
@@ -154,7 +295,9 @@ class Record:
         """
 
         def increment(connection: Connection) -> int:
-            row = connection.execute(_COUNT, self._parameters(name=name)).fetchone()
+            # ended by the statement, which knows when it has counted
+            self._unsaved[self.attempt]["status"] = ExecutionStatus.SUCCEEDED.value
+            row = connection.execute(_COUNT, self._parameters(name=name, **self._noted())).fetchone()
             if row is not None:
                 return int(row[0])
             row = connection.execute(_LOOK, self._parameters()).fetchone()
@@ -175,25 +318,29 @@ class Record:
             RefusedError: It refuses the row even without its result.
 
         """
-        seconds = time.monotonic() - self._began
+        finished_at = self._now()
+        self.end_attempt(outcome)
         try:
-            return self._close(outcome, seconds)
+            return self._close(outcome, finished_at)
         except RefusedError as error:
             if outcome.result is None:
                 raise
             # a result that jsonb cannot hold must not cost the execution its end
             self._log.error("the database refuses the result", extra={"fields": {"error": str(error)}})
             reason, sentence = "ResultRefused", "the task ended, but Postgres cannot store its result"
-            return self._close(Outcome(ExecutionStatus.FAILED, reason, sentence), seconds)
+            refused = Outcome(ExecutionStatus.FAILED, reason, sentence)
+            self.end_attempt(refused)
+            return self._close(refused, finished_at)
 
-    def _close(self, outcome: Outcome, seconds: float) -> Outcome:
+    def _close(self, outcome: Outcome, finished_at: datetime) -> Outcome:
         def update(connection: Connection) -> Outcome:
             values = {
                 "status": outcome.status.value,
                 "reason": outcome.reason,
                 "error": outcome.error,
                 "result": outcome.result,
-                "seconds": seconds,
+                "finished_at": finished_at,
+                **self._noted(),
             }
             if connection.execute(_CLOSE, self._parameters(**values)).fetchone() is not None:
                 return outcome
@@ -225,6 +372,7 @@ class Record:
         return {
             "id": e.execution_id,
             "task_uid": e.task_uid,
+            "origin": e.origin,
             "namespace": e.namespace,
             "task": e.task,
             "task_type": e.task_type,

@@ -1,10 +1,8 @@
 """One execution from its claim to its exit code; ``__main__`` calls it with the environment and the signals."""
 
-import json
 import logging
 import os
 import time
-import traceback
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,14 +11,11 @@ from typing import Any
 from carillon_core.contract import TERMINATION_LOG, ExecutionStatus, ExitCode
 from carillon_core.errors import UnavailableError
 from carillon_core.logs import configure_logging
+from carillon_runner.attempts import ERROR_LIMIT, run_attempts
 from carillon_runner.environment import Environment
 from carillon_runner.interrupts import Interrupts, Stopped
-from carillon_runner.outcome import Execution, Outcome, TaskFailedError, storable
+from carillon_runner.outcome import Outcome, storable
 from carillon_runner.record import Record, RefusedError
-from carillon_runner.tasks import task_function
-
-ERROR_LIMIT = 1024
-"""Characters of an error in the row, and of a termination message (the kubelet keeps 4096 bytes)."""
 
 _EXIT_CODES: Mapping[ExecutionStatus, ExitCode] = {
     ExecutionStatus.SUCCEEDED: ExitCode.SUCCEEDED,
@@ -28,9 +23,6 @@ _EXIT_CODES: Mapping[ExecutionStatus, ExitCode] = {
     ExecutionStatus.TIMED_OUT: ExitCode.TIMED_OUT,
     ExecutionStatus.CANCELLED: ExitCode.CANCELLED,
 }
-_USES_DATABASE = frozenset({"counter", "sum"})
-"""The task types that keep the connection: the one works on it, the other is done before it could be made again.
-Any other gives it back, or a hundred sleeping runners would use up the database's connections."""
 
 
 def run(environment: Environment, interrupts: Interrupts) -> ExitCode:
@@ -58,53 +50,17 @@ def _run(environment: Environment, interrupts: Interrupts, record: Record, telle
         return teller.not_run(ExitCode.NOT_RECORDED, f"{stopped.message} before the database was reached")
     except (UnavailableError, RefusedError) as error:
         return teller.not_run(ExitCode.NOT_RECORDED, str(error))
+    if isinstance(taken, Outcome):
+        return teller.finished(taken, taken)
     if taken is not None:
         return teller.not_run(ExitCode.ALREADY_CLAIMED, taken)
-    teller.started()
-    if environment.task_type not in _USES_DATABASE:
-        record.disconnect()
-    outcome = run_task(environment, interrupts, record)
+    teller.started(record.attempt)
+    outcome = run_attempts(environment, interrupts, record, teller.failed)
     try:
         recorded = record.close(outcome)
     except (UnavailableError, RefusedError) as error:
         return teller.not_recorded(outcome, str(error))
     return teller.finished(outcome, recorded)
-
-
-def run_task(environment: Environment, interrupts: Interrupts, record: Record) -> Outcome:
-    """Run the task within its time-out; return what became of it, whatever it raises."""
-    try:
-        return interrupts.call(partial(_succeed, environment, record), environment.timeout_seconds)
-    except Stopped as stopped:
-        interrupts.disarm()
-        record.abandon()
-        timed_out = stopped.status is ExecutionStatus.TIMED_OUT
-        limit = f" of {environment.timeout_seconds:g} s" if timed_out else ""
-        return _outcome(
-            stopped.status, "timeout" if timed_out else "Terminated", f"{stopped.message}{limit}", stopped.result
-        )
-    except TaskFailedError as failure:
-        return _outcome(ExecutionStatus.FAILED, failure.reason, failure.message, failure.result)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it ends in the row, not in a pod that died in silence
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        # without the error's own words: they may repeat a header or a password of the spec
-        message = f"the task raised {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
-        return _outcome(ExecutionStatus.FAILED, type(error).__name__, message)
-
-
-def _succeed(environment: Environment, record: Record) -> Outcome:
-    task = task_function(environment.task_type)
-    execution = Execution(environment, time.monotonic() + environment.timeout_seconds, record.count)
-    return Outcome(ExecutionStatus.SUCCEEDED, result=_encoded(task(execution)))
-
-
-def _outcome(status: ExecutionStatus, reason: str, error: str, result: Mapping[str, Any] | None = None) -> Outcome:
-    encoded = None if result is None else _encoded(result)
-    return Outcome(status, storable(reason), storable(error)[:ERROR_LIMIT], encoded)
-
-
-def _encoded(result: Mapping[str, Any]) -> str:
-    return json.dumps(result, allow_nan=False, separators=(",", ":"))
 
 
 class _Teller:
@@ -115,8 +71,13 @@ class _Teller:
         self._began = time.monotonic()
         self._log = logging.getLogger("carillon.runner")
 
-    def started(self) -> None:
-        self._tell(logging.INFO, "execution started", type=self._environment.task_type)
+    def started(self, attempt: int) -> None:
+        more = {} if attempt == 1 else {"attempt": attempt}
+        self._tell(logging.INFO, "execution started", type=self._environment.task_type, **more)
+
+    def failed(self, attempt: int, outcome: Outcome, wait: float) -> None:
+        fields = {"attempt": attempt, "reason": outcome.reason, "error": outcome.error, "in_seconds": round(wait, 3)}
+        self._tell(logging.WARNING, "attempt failed, another follows", **fields)
 
     def not_run(self, code: ExitCode, why: str) -> ExitCode:
         self._tell(logging.WARNING, "nothing was run", why=why, exit=code.name)

@@ -11,13 +11,16 @@ import pytest
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.postgres.history import BATCH, PostgresHistory
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.execution import Closing, ExecutionRecord, execution_id
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
 from carillon_core.errors import InvalidResourceError, NotFoundError
 from carillon_core.ports import ExecutionQuery, HistoryReader, HistoryRecorder
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 BACKUP = "11111111-1111-4111-8111-111111111111"
 REPORT = "22222222-2222-4222-8222-222222222222"
+
+
+REQUEST = "33333333-3333-4333-8333-333333333333"
 
 
 class History(HistoryRecorder, HistoryReader, Protocol):
@@ -70,6 +73,26 @@ def running(minute: int, task_uid: str = BACKUP, **changes: Any) -> ExecutionRec
     return skipped(minute, task_uid, **{**fields, **changes})
 
 
+def attempt(number: int, **changes: Any) -> Attempt:
+    """Build an attempt that failed within a second, ``number`` minutes after T0."""
+    began = T0 + timedelta(minutes=number)
+    failed = Attempt(
+        number=number,
+        status=ExecutionStatus.FAILED,
+        reason="http_5xx",
+        error="the server answered 500",
+        pod_name="backup-1-x",
+        started_at=began,
+        finished_at=began + timedelta(seconds=1),
+    )
+    return replace(failed, **changes)
+
+
+def running_attempt(number: int) -> Attempt:
+    """Build an attempt that runs."""
+    return attempt(number, status=ExecutionStatus.RUNNING, reason=None, error=None, finished_at=None)
+
+
 def lost(record: ExecutionRecord) -> Closing:
     """Build the closing of an execution whose pod vanished."""
     return Closing(
@@ -106,6 +129,9 @@ ROWS = {
         result={"sum": 3, "parts": [1, 2.5, None, {"ü": True}]},
     ),
     "a failure with an error": skipped(4, status=ExecutionStatus.FAILED, error="exit code 1", started_at=T0),
+    "a request's run of the task": skipped(4, cause=Cause.MANUAL, origin=REQUEST),
+    "a row that stands for a run of slots": skipped(60, first_slot=T0, status=ExecutionStatus.MISSED),
+    "a row that stands for one slot": skipped(5, first_slot=T0 + timedelta(minutes=5)),
     "a slot to the microsecond": skipped(5, slot=T0 + timedelta(microseconds=123_456)),
     "a slot before 1970": skipped(6, slot=datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)),
 }
@@ -141,9 +167,54 @@ async def test_a_slot_that_never_ran_ends_when_it_is_recorded(history: History, 
     assert stored.created_at == stored.finished_at
 
 
+async def test_attempts_come_with_their_execution_and_not_in_a_listing(history: History) -> None:
+    """In order, each as it was recorded; of a number that is given twice, the first."""
+    row = running(0, attempts=(attempt(1), attempt(2), running_attempt(3)))
+    other = skipped(1, attempts=(attempt(1, status=ExecutionStatus.SUCCEEDED, reason=None, error=None),))
+    await history.record([replace(row, attempts=(*reversed(row.attempts), attempt(1, reason="later"))), other])
+    assert await history.get(row.id) == row
+    assert await history.get(other.id) == other
+    bare = replace(row, attempts=())
+    assert await everything(history) == [replace(other, attempts=()), bare]
+    assert await history.open_executions() == [bare]
+
+
+async def test_attempts_that_come_later_are_added_to_an_open_execution_alone(history: History) -> None:
+    """What was recorded first stays; one that has ended gets no more, and nobody else's row does."""
+    opened, ended = running(0, attempts=(attempt(1),)), skipped(1)
+    await history.record([opened, ended])
+    late = (attempt(1, reason="later"), attempt(2))
+    foreign = skipped(0, id=uuid4(), attempts=late)
+    await history.record([replace(opened, attempts=late), replace(ended, attempts=late), foreign])
+    assert (await history.get(opened.id)).attempts == (attempt(1), attempt(2))
+    assert (await history.get(ended.id)).attempts == ()
+    with pytest.raises(NotFoundError):
+        await history.get(foreign.id)
+
+
+async def test_an_attempt_that_does_not_say_when_it_ended_ended_with_its_execution(history: History) -> None:
+    """A pod that never started has no times at all."""
+    row = skipped(0, status=ExecutionStatus.FAILED, attempts=(attempt(1, started_at=None, finished_at=None),))
+    await history.record([row])
+    assert (await history.get(row.id)).attempts == (attempt(1, started_at=None, finished_at=row.finished_at),)
+
+
+async def test_close_ends_the_attempt_that_runs(history: History) -> None:
+    """As the execution; what had ended before stays, also that of an execution that is not closed by this."""
+    ghost, other = (running(minute, attempts=(attempt(1), running_attempt(2))) for minute in (0, 1))
+    await history.record([ghost, other])
+    assert await history.close([lost(ghost)]) == [ghost.id]
+    end = T0 + timedelta(minutes=5)
+    lost_attempt = replace(running_attempt(2), status=ExecutionStatus.FAILED, reason="Evicted", finished_at=end)
+    want = (attempt(1), replace(lost_attempt, error="its pod was evicted"))
+    assert (await history.get(ghost.id)).attempts == want
+    assert await history.get(other.id) == other
+
+
 DUPLICATES: dict[str, Callable[[ExecutionRecord], ExecutionRecord]] = {
     "the same id": lambda row: replace(row, message="later", slot=row.slot + timedelta(hours=1)),
-    "the same task, slot and cause": lambda row: replace(row, message="later", id=uuid4()),
+    "the same origin, slot and cause": lambda row: replace(row, message="later", id=uuid4()),
+    "the same origin, named": lambda row: replace(row, message="later", id=uuid4(), origin=row.task_uid),
     "the very same row": lambda row: row,
 }
 
@@ -156,6 +227,14 @@ async def test_a_duplicate_is_ignored(history: History, again: Callable[[Executi
     await history.record([again(row), other])
     await history.record([again(other), again(other)])
     assert await everything(history) == [other, row]
+
+
+async def test_requests_for_one_task_and_time_are_two(history: History) -> None:
+    """Each is its own origin; the same request is recorded once, whatever task it says."""
+    mine, theirs = (skipped(0, cause=Cause.MANUAL, origin=uid, id=uuid4()) for uid in (REQUEST, str(UUID(int=9))))
+    await history.record([mine, theirs])
+    await history.record([replace(mine, id=uuid4(), task_uid=REPORT)])
+    assert {row.id for row in await everything(history)} == {mine.id, theirs.id}
 
 
 async def test_more_rows_than_one_batch(history: History) -> None:
@@ -175,11 +254,15 @@ async def test_more_rows_than_one_batch(history: History) -> None:
         pytest.param({"task_uid": "nonsense"}, id="a task uid that is no UUID"),
         pytest.param({"status": ExecutionStatus.RUNNING, "finished_at": None}, id="running without a start"),
         pytest.param({"status": ExecutionStatus.RUNNING, "started_at": T0}, id="running with an end"),
+        pytest.param({"origin": "nonsense"}, id="an origin that is no UUID"),
+        pytest.param({"first_slot": T0 + timedelta(seconds=1)}, id="slots that end before the first"),
+        pytest.param({"attempts": (attempt(0),)}, id="an attempt before the first"),
+        pytest.param({"attempts": (running_attempt(1),)}, id="an attempt that runs in an execution that has ended"),
     ],
 )
 async def test_a_row_that_makes_no_sense_is_refused(history: History, bad: dict[str, Any]) -> None:
     """It is the caller's fault, and nothing at all is recorded."""
-    with pytest.raises(ValueError, match=r"UUID|start"):
+    with pytest.raises(ValueError, match=r"UUID|start|slots|attempt"):
         await history.record([skipped(1), skipped(0, **bad)])
     assert await everything(history) == []
 
@@ -332,12 +415,15 @@ async def test_a_limit_out_of_bounds_is_refused(history: History, limit: int) ->
 async def test_text_that_postgres_refuses_is_cleaned(history: History) -> None:
     """A pod's last words may hold NUL bytes and halves of characters; they must not keep the row from being written."""
     dirty = "out\0 of\ud800 memory"
-    row = running(0, pod_name="p\0", result={"k\0": [dirty, float("nan"), 1.5]})
+    words = running_attempt(1), attempt(2, reason="O\0OM", error=dirty, pod_name="p\0")
+    row = running(0, pod_name="p\0", attempts=words, result={"k\0": [dirty, float("nan"), 1.5]})
     await history.record([row])
     await history.close([replace(lost(row), reason="O\0OM", message=dirty)])
     stored = await history.get(row.id)
     assert (stored.reason, stored.message, stored.error) == ("OOM", "out of? memory", "out of? memory")
     assert stored.pod_name == "p"
+    tried = [(a.reason, a.error, a.pod_name) for a in stored.attempts]
+    assert tried == [("OOM", "out of? memory", "backup-1-x"), ("OOM", "out of? memory", "p")]
     assert stored.result == {"k": ["out of? memory", None, 1.5]}
 
 

@@ -28,9 +28,11 @@ from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.postgres import engine, migrate
 from carillon_core.adapters.postgres.history import PostgresHistory, list_statement, open_statement
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, metadata
-from carillon_core.contract import ExecutionStatus
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.ports import ExecutionQuery
+from support.waiting import eventually
 
 PASSWORD = "p%40ss wörd"  # noqa: S105  # a made-up one, to look for in messages
 
@@ -130,7 +132,7 @@ def test_the_usual_urls_are_taken(given: str) -> None:
     assert engine.sqlalchemy_url(given).render_as_string() == "postgresql+psycopg://u@h/d"
 
 
-def test_the_first_migration_makes_exactly_the_tables(database_url: str) -> None:
+def test_the_migrations_make_exactly_the_tables(database_url: str) -> None:
     """The tables in the code and the migrated schema are one: nothing is left to generate."""
     own = create_engine(engine.sqlalchemy_url(database_url))
     with own.connect() as connection:
@@ -139,7 +141,7 @@ def test_the_first_migration_makes_exactly_the_tables(database_url: str) -> None
             == []
         )
     own.dispose()
-    assert tables(database_url) == {"executions", "counters", "alembic_version"}
+    assert tables(database_url) == {"executions", "attempts", "counters", "alembic_version"}
 
 
 def test_the_code_knows_the_newest_revision() -> None:
@@ -163,6 +165,75 @@ async def test_down_and_up_again(database_url: str, history: PostgresHistory) ->
     assert (await history.list(ExecutionQuery())).items == []
 
 
+def test_the_second_migration_keeps_the_history(database_url: str) -> None:
+    """Up: every execution is its own task's. Down: the old key has one row for a task, slot and cause, the first."""
+    migrate.downgrade(database_url, "0001")
+    columns = "id, task_uid, namespace, task, task_type, slot, cause, status, created_at, finished_at"
+    values = "%s, %s, 'n', 't', 'sum', %s, 'manual', 'skipped', %s, now()"
+    task, old, slot = UUID(int=1), UUID(int=2), AFTER[0]
+    first = f"INSERT INTO executions ({columns}) VALUES ({values})"  # noqa: S608  # both stand above
+    with psycopg.connect(database_url) as connection:
+        connection.execute(first.encode(), [old, task, slot, slot])
+    migrate.upgrade(database_url)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT id, origin, first_slot FROM executions").fetchall() == [(old, task, None)]
+        connection.execute("INSERT INTO attempts (execution_id, number, status) VALUES (%s, 1, 'running')", [old])
+        for uid in (UUID(int=3), UUID(int=4)):
+            statement = f"INSERT INTO executions ({columns}, origin) VALUES ({values}, %s)"  # noqa: S608  # the same
+            connection.execute(statement.encode(), [uid, task, slot, datetime(2026, 2, 1, tzinfo=UTC), uid])
+    migrate.downgrade(database_url, "0001")
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT id FROM executions").fetchall() == [(old,)]
+    assert migrate.upgrade(database_url).is_head
+
+
+async def test_a_deleted_execution_takes_its_attempts_along(database_url: str, history: PostgresHistory) -> None:
+    """Retention deletes rows of one table."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    row = ExecutionRecord(
+        id=UUID(int=5),
+        task_uid=str(UUID(int=1)),
+        namespace="shop",
+        task="report",
+        task_type="sum",
+        slot=began,
+        cause=Cause.SCHEDULE,
+        status=ExecutionStatus.RUNNING,
+        started_at=began,
+        attempts=(Attempt(number=1, status=ExecutionStatus.RUNNING, started_at=began),),
+    )
+    await history.record([row])
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM executions")
+        assert connection.execute("SELECT count(*) FROM attempts").fetchone() == (0,)
+
+
+async def test_an_attempt_that_begins_while_its_execution_is_closed_is_ended_with_it(
+    database_url: str, history: PostgresHistory
+) -> None:
+    """The closing waits for the runner's lock on the row, and then sees what the runner began under it."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    uid = UUID(int=5)
+    with psycopg.connect(database_url) as runner, psycopg.connect(database_url, autocommit=True) as watcher:
+        runner.execute(
+            "INSERT INTO executions (id, task_uid, origin, namespace, task, task_type, slot, cause, status, started_at)"
+            " VALUES (%(id)s, %(id)s, %(id)s, 'n', 't', 'http', now(), 'schedule', 'running', now())",
+            {"id": uid},
+        )
+        runner.commit()
+        runner.execute("SELECT 1 FROM executions FOR UPDATE")
+        runner.execute("INSERT INTO attempts (execution_id, number, status) VALUES (%s, 2, 'running')", [uid])
+        closing = Closing(
+            id=uid, namespace="n", status=ExecutionStatus.FAILED, reason="Evicted", message="m", finished_at=began
+        )
+        closed = asyncio.create_task(history.close([closing]))
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await eventually(lambda: watcher.execute(waiting).fetchone() is not None)
+        runner.commit()
+        assert await closed == [uid]
+    assert [attempt.reason for attempt in (await history.get(uid)).attempts] == ["Evicted"]
+
+
 async def test_ping_of_a_database_without_schema(empty_database_url: str) -> None:
     """It answers, and still nothing can be recorded there."""
     history = PostgresHistory.from_url(empty_database_url)
@@ -179,7 +250,7 @@ async def test_a_schema_of_another_version(database_url: str, history: PostgresH
         await history.ping()
     with pytest.raises(SettingsError, match="9999"):
         migrate.upgrade(database_url)
-    assert tables(database_url) == {"executions", "counters", "alembic_version"}
+    assert tables(database_url) == {"executions", "attempts", "counters", "alembic_version"}
 
 
 def test_migrators_at_once(empty_database_url: str) -> None:
@@ -194,7 +265,7 @@ def test_migrators_at_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(crowd) as pool:
         outcomes = [future.result() for future in [pool.submit(one) for _ in range(crowd)]]
     assert all(revision.is_head for revision in outcomes)
-    assert tables(empty_database_url) == {"executions", "counters", "alembic_version"}
+    assert tables(empty_database_url) == {"executions", "attempts", "counters", "alembic_version"}
 
 
 def test_a_migrator_waits_for_another(empty_database_url: str) -> None:
@@ -273,8 +344,10 @@ def test_downgrade_to_an_unknown_revision(database_url: str) -> None:
 
 
 FILL = """
-INSERT INTO executions (id, task_uid, namespace, task, task_type, slot, cause, status, started_at, finished_at)
-SELECT gen_random_uuid(), uuid_in(md5((n % 200)::text)::cstring), 'ns-' || n % 100, 'task-' || n % 200, 'sleep',
+INSERT INTO executions
+    (id, task_uid, origin, namespace, task, task_type, slot, cause, status, started_at, finished_at)
+SELECT gen_random_uuid(), uuid_in(md5((n % 200)::text)::cstring), uuid_in(md5((n % 200)::text)::cstring),
+       'ns-' || n % 100, 'task-' || n % 200, 'sleep',
        timestamptz '2026-01-01Z' + n * interval '1 second', 'schedule',
        CASE WHEN n % 1000 = 0 THEN 'running' WHEN n % 50 = 0 THEN 'failed' ELSE 'succeeded' END,
        now(), CASE WHEN n % 1000 = 0 THEN NULL ELSE now() END

@@ -160,20 +160,30 @@ def test_of_two_runners_at_once_one_runs(runners: Runners) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "pod"), [("skipped", None), ("missed", None), ("running", "report-1-y"), ("running", "report-1-x")]
+    ("status", "pod", "job"),
+    [
+        ("running", "report-0-y", "report-0"),
+        ("running", "report-1-x", "report-1"),
+        ("failed", None, None),
+        ("succeeded", "report-1-y", "report-1"),
+        ("cancelled", "report-1-x", "report-1"),
+    ],
 )
-def test_a_row_that_is_there_already_is_left_alone(runners: Runners, status: str, pod: str | None) -> None:
-    """Skipped, missed, another pod's; also this pod's, if this process did not write it: the effect may have begun."""
+def test_a_row_that_is_there_already_is_left_alone(
+    runners: Runners, status: str, pod: str | None, job: str | None
+) -> None:
+    """Another Job's, an ended one; also this pod's, if this process did not write it: the effect may have begun."""
     execution = uuid4()
-    runners.insert(execution, status, pod)
+    runners.insert(execution, status, pod, job)
     before = runners.row()
     assert runners.start(COUNT, execution=execution).wait() == ExitCode.ALREADY_CLAIMED
     assert runners.row() == before
     assert runners.counter() == 0
+    assert runners.attempts() == []
 
 
 def test_another_execution_of_the_slot_is_left_alone(runners: Runners) -> None:
-    """The slot is the key, whatever the id."""
+    """The origin and the slot are the key, whatever the id."""
     runners.insert(uuid4(), "skipped")
     assert runners.start(COUNT).wait() == ExitCode.ALREADY_CLAIMED
     assert runners.counter() == 0
@@ -224,7 +234,7 @@ def test_an_end_that_finds_the_database_away_is_recorded_when_it_is_back(
     assert runners.row()["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("statement", [b"INSERT INTO executions", b"INTO counters", b"make_interval"])
+@pytest.mark.parametrize("statement", [b"INSERT INTO executions", b"INTO counters", b"SET status = $1"])
 @pytest.mark.parametrize("task", [COUNT, {"sleep": {"durationSeconds": 1}}], ids=["counter", "sleep"])
 def test_a_lost_answer_changes_nothing(
     runners: Runners, forwarder: Forwarder, task: dict[str, Any], statement: bytes

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -166,6 +166,7 @@ class Runners:
         slot: datetime = SLOT,
         timeout_seconds: float = 60,
         url: str | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> Running:
         """Start one on an execution of a task."""
         execution = execution or uuid4()
@@ -186,7 +187,10 @@ class Runners:
         }
         coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "carillon_runner"], env=env | coverage, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "carillon_runner"],
+            env=env | coverage | dict(more or {}),
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.stack.enter_context(process)
         self.stack.callback(process.kill)
@@ -204,19 +208,26 @@ class Runners:
         assert len(rows) == 1
         return rows[0]
 
+    def attempts(self, execution: UUID | None = None) -> list[dict[str, Any]]:
+        """Return the attempts of the one execution there is, or of one, in order."""
+        return self.query(
+            "SELECT * FROM attempts WHERE execution_id = coalesce(%s, execution_id) ORDER BY number", execution
+        )
+
     def counter(self) -> int:
         """Return where the counter ``report`` stands; 0 if nobody has counted."""
         rows = self.query("SELECT value FROM counters WHERE namespace = 'shop' AND name = 'report'")
         return int(rows[0]["value"]) if rows else 0
 
-    def insert(self, execution: UUID, status: str, pod: str | None = None) -> None:
+    def insert(self, execution: UUID, status: str, pod: str | None = None, job: str | None = None) -> None:
         """Put a row there as another would have."""
         started = None if pod is None else SLOT
         finished = None if status == "running" else SLOT
         self.query(
-            "INSERT INTO executions (id, task_uid, namespace, task, task_type, slot, cause, status, pod_name,"
-            " started_at, finished_at) VALUES (%s, %s, 'shop', 'report', 'counter', %s, 'schedule', %s, %s, %s, %s)",
-            *(execution, self.task_uid, SLOT, status, pod, started, finished),
+            "INSERT INTO executions (id, task_uid, origin, namespace, task, task_type, slot, cause, status, pod_name,"
+            " job_name, started_at, finished_at)"
+            " VALUES (%s, %s, %s, 'shop', 'report', 'counter', %s, 'schedule', %s, %s, %s, %s, %s)",
+            *(execution, self.task_uid, self.task_uid, SLOT, status, pod, job, started, finished),
         )
 
 

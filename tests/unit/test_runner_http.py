@@ -19,7 +19,8 @@ from werkzeug.serving import make_server
 
 from carillon_runner.environment import Environment
 from carillon_runner.outcome import Execution, TaskFailedError
-from carillon_runner.tasks.http_request import BODY_LIMIT, connected_socket, parse_target, run
+from carillon_runner.tasks.http_exchange import connected_socket, parse_target
+from carillon_runner.tasks.http_request import BODY_LIMIT, run
 
 UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 
@@ -50,6 +51,7 @@ def make_execution(url: str, seconds: float = 60, **spec: Any) -> Execution:
         database_url="postgresql://",
         execution_id=UID,
         task_uid=UID,
+        origin=UID,
         namespace="shop",
         task="report",
         task_type="http",

@@ -13,12 +13,22 @@ OWN = {
     "carillon_core.logs",
     "carillon_runner",
     "carillon_runner.__main__",
+    "carillon_runner.attempts",
     "carillon_runner.environment",
     "carillon_runner.interrupts",
     "carillon_runner.outcome",
     "carillon_runner.record",
+    "carillon_runner.retry",
     "carillon_runner.run",
     "carillon_runner.tasks",
+}
+HTTP = {
+    *(
+        "carillon_runner.tasks.http_exchange",
+        "carillon_runner.tasks.http_request",
+        "carillon_runner.tasks.http_secrets",
+    ),
+    *("carillon_runner.isolated", "carillon_runner.templates", "http", "http.client"),
 }
 UUID = {"_uuid", "platform", "uuid"}
 BEFORE_HANDLERS = {
@@ -44,7 +54,8 @@ def imported_by(code: str, *, beyond: str) -> set[str]:
         ("sum", {"carillon_runner.tasks.addition"}),
         ("sleep", {"carillon_runner.tasks.sleep"}),
         ("counter", {"carillon_runner.tasks.counter"}),
-        ("http", {"carillon_runner.tasks.http_request", "http", "http.client"}),
+        ("http", HTTP),
+        ("plugin", {"carillon_runner.tasks.plugin", "carillon_runner.plugins", "carillon_runner.isolated"}),
     ],
 )
 def test_a_task_imports_psycopg_and_its_own_module_alone(task_type: str, want: set[str]) -> None:
@@ -54,6 +65,16 @@ def test_a_task_imports_psycopg_and_its_own_module_alone(task_type: str, want: s
         f"from carillon_runner.tasks import task_function\ntask_function({task_type!r})"
     )
     assert imported_by(code, beyond="import psycopg") == OWN | UUID | want
+
+
+@pytest.mark.parametrize(("body", "want"), [("plain {", False), ("{{ slot }}", True)])
+def test_jinja_is_imported_for_a_template_alone(body: str, want: bool) -> None:  # noqa: FBT001  # a column of the table
+    """It takes as long as all the rest together."""
+    code = (
+        "from carillon_runner.templates import has_template, render\n"
+        f"has_template({body!r}) and render({{'body': {body!r}}}, {{'slot': 1}})"
+    )
+    assert ("jinja2" in imported_by(code, beyond="import carillon_runner.run")) is want
 
 
 def test_the_handlers_are_installed_before_anything_large_is_imported() -> None:

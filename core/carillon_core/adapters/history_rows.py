@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from carillon_core.contract import OPEN_STATUSES
-from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.ports import ExecutionQuery
 
@@ -46,19 +46,26 @@ def storable_record(record: ExecutionRecord, now: datetime) -> ExecutionRecord:
     """Return the record as it is stored: times in UTC and complete, text that Postgres takes.
 
     ``now`` stands in for a ``created_at`` that is not given, and for the end of
-    a slot that was skipped or missed, which ends as it begins.
+    a slot that was skipped or missed, which ends as it begins. An attempt that
+    has ended and does not say when has ended with the execution.
 
     Raises:
-        ValueError: The task's uid is no UUID, or a running execution lacks its start or has an end.
+        ValueError: The task's or the origin's uid is no UUID; a running execution lacks its start or has an end; the
+            first slot is later than the slot; or an attempt makes no sense.
 
     """
     created_at = record.created_at or now
     is_open = record.status in OPEN_STATUSES
     if is_open and (record.started_at is None or record.finished_at is not None):
         raise ValueError(f"execution {record.id} is {record.status}: it needs a start and can have no end")
+    if record.first_slot is not None and record.first_slot > record.slot:
+        raise ValueError(f"execution {record.id} stands for slots from {record.first_slot} to {record.slot}")
+    task_uid = str(UUID(record.task_uid))
+    origin = str(UUID(record.origin or task_uid))
+    finished_at = None if is_open else (record.finished_at or created_at).astimezone(UTC)
     return replace(
         record,
-        task_uid=str(UUID(record.task_uid)),
+        task_uid=task_uid,
         namespace=storable_text(record.namespace),
         task=storable_text(record.task),
         task_type=storable_text(record.task_type),
@@ -69,10 +76,36 @@ def storable_record(record: ExecutionRecord, now: datetime) -> ExecutionRecord:
         pod_name=_optional_text(record.pod_name),
         created_at=created_at.astimezone(UTC),
         started_at=record.started_at and record.started_at.astimezone(UTC),
-        finished_at=None if is_open else (record.finished_at or created_at).astimezone(UTC),
+        finished_at=finished_at,
         result=None if record.result is None else storable_json(record.result),
         error=_optional_text(record.error),
+        origin=None if origin == task_uid else origin,
+        first_slot=record.first_slot and record.first_slot.astimezone(UTC),
+        attempts=_storable_attempts(record, finished_at, now),
     )
+
+
+def _storable_attempts(record: ExecutionRecord, finished_at: datetime | None, now: datetime) -> tuple[Attempt, ...]:
+    """Return the attempts in order, of each number the first, fit to store."""
+    ready: dict[int, Attempt] = {}
+    for attempt in record.attempts:
+        is_open = attempt.status in OPEN_STATUSES
+        if attempt.number < 1 or (is_open and (finished_at is not None or attempt.finished_at is not None)):
+            raise ValueError(
+                f"attempt {attempt.number} of execution {record.id} is {attempt.status}: the numbers begin with 1, and"
+                " one that runs has no end, as its execution has none"
+            )
+        end = None if is_open else (attempt.finished_at or finished_at or now).astimezone(UTC)
+        stored = replace(
+            attempt,
+            reason=_optional_text(attempt.reason),
+            error=_optional_text(attempt.error),
+            pod_name=_optional_text(attempt.pod_name),
+            started_at=attempt.started_at and attempt.started_at.astimezone(UTC),
+            finished_at=end,
+        )
+        ready.setdefault(attempt.number, stored)
+    return tuple(ready[number] for number in sorted(ready))
 
 
 def storable_closing(closing: Closing) -> Closing:

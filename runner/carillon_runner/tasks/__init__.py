@@ -10,6 +10,7 @@ TASK_MODULES: Mapping[str, str] = MappingProxyType(
     {
         "counter": "carillon_runner.tasks.counter",
         "http": "carillon_runner.tasks.http_request",
+        "plugin": "carillon_runner.tasks.plugin",
         "sleep": "carillon_runner.tasks.sleep",
         "sum": "carillon_runner.tasks.addition",
     }

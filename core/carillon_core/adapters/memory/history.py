@@ -14,7 +14,7 @@ from carillon_core.adapters.history_rows import (
     storable_record,
 )
 from carillon_core.contract import OPEN_STATUSES
-from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery
 
@@ -34,17 +34,24 @@ class MemoryHistory:
         self.outage: str | None = None
 
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
-        """Insert rows; one whose id, or task, slot and cause, is there already is left as it is."""
+        """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
+
+        An attempt of a row that was there is added if the row is open and has none of that number.
+        """
         self._check_outage()
         now = datetime.now(UTC)
         taken = {_key(row) for row in self.rows.values()}
         for row in [storable_record(r, now) for r in rows]:
-            if row.id not in self.rows and _key(row) not in taken:
+            there = self.rows.get(row.id)
+            if there is None and _key(row) not in taken:
                 self.rows[row.id] = row
                 taken.add(_key(row))
+            elif there is not None and there.status in OPEN_STATUSES:
+                both = {attempt.number: attempt for attempt in (*row.attempts, *there.attempts)}
+                self.rows[row.id] = replace(there, attempts=tuple(both[number] for number in sorted(both)))
 
     async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
-        """End executions that are still open; return the ids of those that were."""
+        """End executions that are still open, and their open attempts; return the ids of those that were."""
         self._check_outage()
         closed = []
         for closing in [storable_closing(c) for c in closings]:
@@ -57,6 +64,7 @@ class MemoryHistory:
                     message=closing.message,
                     error=closing.message,
                     finished_at=closing.finished_at,
+                    attempts=tuple(_ended(attempt, closing) for attempt in row.attempts),
                 )
                 closed.append(row.id)
         return closed
@@ -64,7 +72,7 @@ class MemoryHistory:
     async def open_executions(self) -> Sequence[ExecutionRecord]:
         """Return the rows that are not in a terminal state, oldest slot first."""
         self._check_outage()
-        return sorted((r for r in self.rows.values() if r.status in OPEN_STATUSES), key=_order)
+        return sorted((_listed(r) for r in self.rows.values() if r.status in OPEN_STATUSES), key=_order)
 
     async def get(self, uid: UUID) -> ExecutionRecord:
         """Return an execution, or raise ``NotFoundError``."""
@@ -85,6 +93,7 @@ class MemoryHistory:
         page = [r for r in rows if _matches(r, query)]
         more = len(page) > query.limit
         page = page[: query.limit]
+        page = [_listed(r) for r in page]
         return ExecutionPage(page, encode_cursor(*_order(page[-1])) if more else None)
 
     async def ping(self) -> None:
@@ -97,7 +106,23 @@ class MemoryHistory:
 
 
 def _key(row: ExecutionRecord) -> tuple[str, datetime, str]:
-    return row.task_uid, row.slot, row.cause
+    return row.origin or row.task_uid, row.slot, row.cause
+
+
+def _listed(row: ExecutionRecord) -> ExecutionRecord:
+    return replace(row, attempts=())
+
+
+def _ended(attempt: Attempt, closing: Closing) -> Attempt:
+    if attempt.status not in OPEN_STATUSES:
+        return attempt
+    return replace(
+        attempt,
+        status=closing.status,
+        reason=closing.reason,
+        error=closing.message,
+        finished_at=closing.finished_at,
+    )
 
 
 def _order(row: ExecutionRecord) -> tuple[datetime, UUID]:

@@ -1,16 +1,16 @@
 """The ports ``HistoryRecorder`` and ``HistoryReader`` on Postgres. The operator and the API make one each."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Update, column, select, tuple_, update, values
+from sqlalchemy import Row, Select, Update, bindparam, column, select, tuple_, update, values
 from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from carillon_core.adapters.history_rows import (
     canonical_uid,
@@ -21,9 +21,9 @@ from carillon_core.adapters.history_rows import (
     storable_record,
 )
 from carillon_core.adapters.postgres.engine import MIGRATE, WHAT, bounded, create_engine
-from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, executions
+from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, attempts, executions
 from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
-from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery
 
@@ -52,7 +52,9 @@ class PostgresHistory:
         await self._engine.dispose()
 
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
-        """Insert rows; one whose id, or task, slot and cause, is there already is left as it is.
+        """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
+
+        An attempt of a row that was there is added if the row is open and has none of that number.
 
         Raises:
             ValueError: A row breaks the rules of ``storable_record``; nothing was inserted.
@@ -61,13 +63,14 @@ class PostgresHistory:
         now = datetime.now(UTC)
         # in one order whoever writes, or two that write the same rows could wait for each other
         ready = sorted((storable_record(row, now) for row in rows), key=lambda row: row.id)
-        statement = insert(executions).on_conflict_do_nothing()
+        statement = insert(executions).on_conflict_do_nothing().returning(_columns.id)
         for batch in _batches(ready):
             async with bounded(self._engine.url), self._engine.begin() as connection:
-                await connection.execute(statement, [_values(row) for row in batch])
+                new = set((await connection.execute(statement, [_values(row) for row in batch])).scalars())
+                await _insert_attempts(connection, [row for row in batch if row.attempts], new)
 
     async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
-        """End executions that are still open; return the ids of those that were.
+        """End executions that are still open, and their open attempts; return the ids of those that were.
 
         Raises:
             ValueError: A closing's status is not a terminal one; nothing was closed.
@@ -79,7 +82,11 @@ class PostgresHistory:
         closed: list[UUID] = []
         for batch in _batches(sorted(first.values(), key=lambda closing: closing.id)):
             async with bounded(self._engine.url), self._engine.begin() as connection:
-                closed.extend((await connection.execute(close_statement(batch))).scalars())
+                ids = list((await connection.execute(close_statement(batch))).scalars())
+                # a statement of its own, and so with a snapshot of its own: it sees an attempt that the runner began
+                # while the one before waited for the row
+                await connection.execute(_END_ATTEMPTS, {"ids": ids})
+            closed.extend(ids)
         return closed
 
     async def open_executions(self) -> Sequence[ExecutionRecord]:
@@ -88,12 +95,14 @@ class PostgresHistory:
             return [_record(row) for row in await connection.execute(open_statement())]
 
     async def get(self, uid: UUID) -> ExecutionRecord:
-        """Return an execution, or raise ``NotFoundError``."""
+        """Return an execution with its attempts, or raise ``NotFoundError``."""
+        tries = select(attempts).where(attempts.c.execution_id == uid).order_by(attempts.c.number)
         async with bounded(self._engine.url), self._engine.connect() as connection:
             row = (await connection.execute(select(executions).where(_columns.id == uid))).one_or_none()
+            rows = (await connection.execute(tries)).all()
         if row is None:
             raise NotFoundError(f"there is no execution {uid}")
-        return _record(row)
+        return replace(_record(row), attempts=tuple(_attempt(each) for each in rows))
 
     async def list(self, query: ExecutionQuery) -> ExecutionPage:
         """Return a page of executions by keyset on (slot, id), newest first."""
@@ -169,6 +178,30 @@ def close_statement(batch: Sequence[Closing]) -> Update:
     )
 
 
+_END_ATTEMPTS = (
+    update(attempts)
+    .where(
+        attempts.c.execution_id == _columns.id,
+        _columns.id.in_(bindparam("ids", expanding=True)),
+        attempts.c.finished_at.is_(None),
+    )
+    .values(status=_columns.status, reason=_columns.reason, error=_columns.message, finished_at=_columns.finished_at)
+)
+
+
+async def _insert_attempts(connection: AsyncConnection, rows: Sequence[ExecutionRecord], new: Collection[UUID]) -> None:
+    """Insert the attempts of rows that are new, and of those that were there and are open."""
+    old = [row.id for row in rows if row.id not in new]
+    # locked: one that ends meanwhile must not be left with an attempt that runs
+    locked = select(_columns.id).where(_columns.id.in_(old), _is_open()).order_by(_columns.id).with_for_update()
+    takers = {*new, *((await connection.execute(locked)).scalars() if old else ())}
+    tries = [
+        {**_own_fields(attempt), "execution_id": row.id} for row in rows if row.id in takers for attempt in row.attempts
+    ]
+    if tries:
+        await connection.execute(insert(attempts).on_conflict_do_nothing(), tries)
+
+
 def _is_open() -> Any:
     return sql_text("executions.status IN ({})".format(", ".join(f"'{status}'" for status in sorted(OPEN_STATUSES))))
 
@@ -180,19 +213,36 @@ def _batches(rows: Sequence[_T]) -> Iterator[list[_T]]:
 
 
 def _values(record: ExecutionRecord) -> dict[str, Any]:
-    return {**asdict(record), "task_uid": UUID(record.task_uid)}
+    row = _own_fields(record)
+    del row["attempts"]
+    return {**row, "task_uid": UUID(record.task_uid), "origin": UUID(record.origin or record.task_uid)}
+
+
+def _own_fields(record: ExecutionRecord | Attempt) -> dict[str, Any]:
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
 def _record(row: Row[Any]) -> ExecutionRecord:
-    fields = dict(row._mapping)  # noqa: SLF001  # public in spite of its name: SQLAlchemy's way to a mapping
-    times = ("slot", "created_at", "started_at", "finished_at")
+    stored = _in_utc(row, "slot", "first_slot", "created_at", "started_at", "finished_at")
+    task_uid, origin = str(stored["task_uid"]), str(stored["origin"])
     return ExecutionRecord(
         **{
-            **fields,
-            # the session's time zone is the server's affair; ours is UTC
-            **{name: fields[name] and fields[name].astimezone(UTC) for name in times},
-            "task_uid": str(fields["task_uid"]),
-            "cause": Cause(fields["cause"]),
-            "status": ExecutionStatus(fields["status"]),
+            **stored,
+            "task_uid": task_uid,
+            "origin": None if origin == task_uid else origin,
+            "cause": Cause(stored["cause"]),
+            "status": ExecutionStatus(stored["status"]),
         }
     )
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    stored = _in_utc(row, "started_at", "finished_at")
+    del stored["execution_id"]
+    return Attempt(**{**stored, "status": ExecutionStatus(stored["status"])})
+
+
+def _in_utc(row: Row[Any], *times: str) -> dict[str, Any]:
+    """Return a row's fields; the session's time zone is the server's affair, ours is UTC."""
+    stored = dict(row._mapping)  # noqa: SLF001  # public in spite of its name: SQLAlchemy's way to a mapping
+    return {**stored, **{name: stored[name] and stored[name].astimezone(UTC) for name in times}}

@@ -5,7 +5,9 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKeyConstraint,
     Index,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -19,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -47,22 +49,45 @@ executions = Table(
     Column("finished_at", _TIME),
     Column("result", JSONB(none_as_null=True)),
     Column("error", Text),
+    Column("origin", Uuid, nullable=False),
+    Column("first_slot", _TIME),
     PrimaryKeyConstraint("id", name="executions_pkey"),
-    # one row for a slot, whoever writes it: what makes a second run impossible once the Job is gone.
-    # it also serves the listing by task_uid
-    UniqueConstraint("task_uid", "slot", "cause", name="executions_slot_once"),
+    # one row for a slot of a task, and one for a request, whoever writes it: what makes a second run impossible once
+    # the Job is gone. By origin, for two requests may ask for the same task at the same time
+    UniqueConstraint("origin", "slot", "cause", name="executions_slot_once"),
     CheckConstraint(f"status IN ({_STATUSES})", name="executions_status_known"),
     CheckConstraint("status = 'running' OR finished_at IS NOT NULL", name="executions_ended_has_end"),
     CheckConstraint(
         "status <> 'running' OR (started_at IS NOT NULL AND finished_at IS NULL)",
         name="executions_running_has_start",
     ),
+    CheckConstraint("first_slot <= slot", name="executions_first_slot_first"),
     # every listing is by (slot, id) downwards; Postgres reads these backwards as gladly as forwards
     Index("executions_by_slot", "slot", "id"),
     Index("executions_by_namespace", "namespace", "slot", "id"),
     Index("executions_by_task", "namespace", "task", "slot", "id"),
+    Index("executions_by_task_uid", "task_uid", "slot", "id"),
     Index("executions_by_status", "status", "slot", "id"),
     Index("executions_open", "slot", "id", postgresql_where=text("status = 'running'")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("execution_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("error", Text),
+    Column("pod_name", Text),
+    Column("started_at", _TIME),
+    Column("finished_at", _TIME),
+    PrimaryKeyConstraint("execution_id", "number", name="attempts_pkey"),
+    # an attempt without its execution says nothing: whatever deletes the one deletes the other
+    ForeignKeyConstraint(["execution_id"], ["executions.id"], name="attempts_of_execution", ondelete="CASCADE"),
+    CheckConstraint("number >= 1", name="attempts_from_one"),
+    CheckConstraint(f"status IN ({_STATUSES})", name="attempts_status_known"),
+    CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="attempts_ended_has_end"),
 )
 
 counters = Table(

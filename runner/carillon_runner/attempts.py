@@ -1,0 +1,151 @@
+"""The attempts of one execution: each within its time, the waits between them, one outcome at the end.
+
+``run`` calls it once the execution is claimed.
+"""
+
+import json
+import random
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from carillon_core.contract import ExecutionStatus
+from carillon_runner.environment import Environment
+from carillon_runner.interrupts import Interrupts, Stopped
+from carillon_runner.outcome import Execution, Outcome, TaskFailedError, storable
+from carillon_runner.record import Record
+from carillon_runner.retry import is_tried_again
+from carillon_runner.tasks import task_function
+
+ERROR_LIMIT = 1024
+"""Characters of an error in the row, and of a termination message (the kubelet keeps 4096 bytes)."""
+REASON_LIMIT = 100
+SAVE_SECONDS = 5.0
+"""How long the execution waits for its attempts to be written, before it goes on and writes them later."""
+_USES_DATABASE = frozenset({"counter", "sum"})
+"""The task types that keep the connection: the one works on it, the other is done before it could be made again.
+Any other gives it back, or a hundred sleeping runners would use up the database's connections."""
+
+Teller = Callable[[int, Outcome, float], None]
+"""Told the number of a failed attempt, what became of it, and in how many seconds the next one begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What became of an attempt, and whether another may follow."""
+
+    outcome: Outcome
+    again: bool = False
+    retry_after: float | None = None
+
+
+def run_attempts(environment: Environment, interrupts: Interrupts, record: Record, tell: Teller) -> Outcome:
+    """Run the task until an attempt succeeds, none is left, or its time is up; return what the last one came to.
+
+    The time-out is that of all attempts and of the waits between them. A wait
+    that would outlast it ends the execution at once. What an attempt came to is
+    written before the next one begins, or, if the database is away, later.
+    """
+    deadline = time.monotonic() + environment.timeout_seconds
+    policy = environment.retry
+    while True:
+        if environment.task_type not in _USES_DATABASE:
+            record.disconnect()
+        ended = _attempt(environment, interrupts, record, deadline)
+        if not ended.again:
+            return ended.outcome
+        number = record.attempt
+        if not policy.leaves_attempt_after(number):
+            return ended.outcome if number == 1 else _with(ended.outcome, f"attempt {number} was the last")
+        # spread, so that a thousand executions do not come back in the same instant
+        wait = policy.wait_seconds(number, ended.retry_after, random.random())  # noqa: S311  # nothing secret about it
+        next_at = time.monotonic() + wait
+        if next_at >= deadline:
+            left = max(deadline - time.monotonic(), 0)
+            why = f"no time was left for another attempt, which would begin in {wait:.3g} s of {left:.3g} s"
+            return _with(ended.outcome, why)
+        tell(number, ended.outcome, wait)
+        record.end_attempt(ended.outcome)
+        try:
+            if not _save(interrupts, record):
+                return ended.outcome
+            interrupts.call(partial(_sleep_until, next_at), deadline - time.monotonic())
+            record.begin_attempt()
+            if not _save(interrupts, record):
+                return ended.outcome
+        except Stopped as stopped:
+            interrupts.disarm()
+            return _with(
+                _stopped_outcome(environment, stopped), f"attempt {number} had failed ({ended.outcome.reason})"
+            )
+
+
+def _attempt(environment: Environment, interrupts: Interrupts, record: Record, deadline: float) -> _Ended:
+    """Run the task once within its time; return what became of it, whatever it raises."""
+    now = time.monotonic()
+    limit = environment.retry.attempt_timeout_seconds
+    is_last = limit is None or now + limit >= deadline
+    seconds = deadline - now if limit is None or is_last else limit
+    execution = Execution(environment, now + seconds, record.count, record.attempt)
+    try:
+        result = interrupts.call(partial(_encoded_result, execution), seconds, is_last=is_last)
+        return _Ended(Outcome(ExecutionStatus.SUCCEEDED, result=result))
+    except Stopped as stopped:
+        interrupts.disarm()
+        record.abandon()
+        return _Ended(_stopped_outcome(environment, stopped), stopped.status is ExecutionStatus.FAILED)
+    except TaskFailedError as failure:
+        again = is_tried_again(failure.reason) if failure.again is None else failure.again
+        outcome = _outcome(ExecutionStatus.FAILED, failure.reason, failure.message, failure.result)
+        return _Ended(outcome, again, failure.retry_after)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it ends in the row, not in a pod that died in silence
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        # without the error's own words: they may repeat a header or a password of the spec
+        message = f"the task raised {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        return _Ended(_outcome(ExecutionStatus.FAILED, type(error).__name__, message), again=True)
+
+
+def _sleep_until(when: float) -> None:
+    time.sleep(max(when - time.monotonic(), 0))
+
+
+def _save(interrupts: Interrupts, record: Record) -> bool:
+    """Write the attempts; return False if the row is no longer ours."""
+    try:
+        return interrupts.call(record.save_attempts, SAVE_SECONDS, is_last=False)
+    except Stopped as stopped:
+        interrupts.disarm()
+        record.abandon()
+        if stopped.status is not ExecutionStatus.FAILED:
+            raise
+        return True
+
+
+def _encoded_result(execution: Execution) -> str:
+    task = task_function(execution.environment.task_type)
+    return _encoded(task(execution))
+
+
+def _stopped_outcome(environment: Environment, stopped: Stopped) -> Outcome:
+    if stopped.status is ExecutionStatus.CANCELLED:
+        return _outcome(stopped.status, "Terminated", stopped.message, stopped.result)
+    timed_out = stopped.status is ExecutionStatus.TIMED_OUT
+    limit = environment.timeout_seconds if timed_out else environment.retry.attempt_timeout_seconds
+    return _outcome(stopped.status, "timeout", f"{stopped.message} of {limit:g} s", stopped.result)
+
+
+def _with(outcome: Outcome, more: str) -> Outcome:
+    return replace(outcome, error=f"{outcome.error}; {more}"[:ERROR_LIMIT])
+
+
+def _outcome(status: ExecutionStatus, reason: str, error: str, result: Mapping[str, Any] | None = None) -> Outcome:
+    encoded = None if result is None else _encoded(result)
+    return Outcome(status, storable(reason)[:REASON_LIMIT], storable(error)[:ERROR_LIMIT], encoded)
+
+
+def _encoded(result: Mapping[str, Any]) -> str:
+    return json.dumps(result, allow_nan=False, separators=(",", ":"))

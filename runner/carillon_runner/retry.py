@@ -1,0 +1,131 @@
+"""What is tried again within an execution, and when: the maths of ``spec.retry``. Pure; ``attempts`` calls it."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+NEVER_AGAIN = frozenset(
+    {
+        # the same answer would come again
+        "http_4xx",
+        "TooManyRedirects",
+        "BlockedRedirect",
+        "InvalidRequest",
+        "TemplateFailed",
+        "SecretMissing",
+        "PluginNotFound",
+        "PluginBroken",
+        "UnknownTaskType",
+        "Overflow",
+        "CounterRefused",
+        # the row has its end already
+        "RowClosed",
+    }
+)
+"""Classes of failure after which no further attempt is made, unless the failure says otherwise of itself."""
+STATUSES_AGAIN = frozenset({408, 425, 429})
+"""The statuses of the class 4xx that may be another a moment later (RFC 9110, 15.5.9; RFC 8470; RFC 6585)."""
+
+_INTEGERS = {"limit"}
+_FIELDS = {
+    "limit": "limit",
+    "initialDelaySeconds": "initial_delay_seconds",
+    "factor": "factor",
+    "maxDelaySeconds": "max_delay_seconds",
+    "jitter": "jitter",
+    "attemptTimeoutSeconds": "attempt_timeout_seconds",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """``spec.retry`` as the runner uses it; by default nothing is tried again.
+
+    The waits after the first, second, … failed attempt, in seconds, without jitter:
+
+    ==================================================  =============================
+    initialDelaySeconds 10, factor 2, maxDelaySeconds 600  10 20 40 80 160 320 600 600
+    initialDelaySeconds 1, factor 1, maxDelaySeconds 600    1 1 1 1
+    initialDelaySeconds 5, factor 10, maxDelaySeconds 60    5 50 60 60
+    initialDelaySeconds 0                                   0 0 0 0
+    ==================================================  =============================
+    """
+
+    limit: int = 0
+    initial_delay_seconds: float = 10
+    factor: float = 2
+    max_delay_seconds: float = 600
+    jitter: float = 0.1
+    attempt_timeout_seconds: float | None = None
+
+    def leaves_attempt_after(self, number: int) -> bool:
+        """Return whether another attempt may follow the attempt of this number."""
+        return number < 1 + self.limit
+
+    def wait_seconds(self, number: int, retry_after: float | None, share: float) -> float:
+        """Return how long to wait between the failure of an attempt and the next one.
+
+        Args:
+            number: The failed attempt's.
+            retry_after: What the server asked for, in seconds; it is waited for if it is longer.
+            share: From 0 to 1, how much of the jitter this wait gets.
+
+        """
+        grown = self.initial_delay_seconds * float(self.factor) ** (number - 1)
+        wait = min(grown, self.max_delay_seconds) * (1 - self.jitter * share)
+        return max(wait, retry_after or 0)
+
+
+def parse_policy(text: str) -> RetryPolicy:
+    """Return the policy that ``spec.retry`` as JSON says; what it does not know in it is of a newer operator.
+
+    Raises:
+        ValueError: It cannot be read.
+
+    """
+    given = json.loads(text)
+    if not isinstance(given, dict):
+        raise ValueError  # noqa: TRY004  # one kind of mistake for whoever reads the environment
+    policy = RetryPolicy(
+        **{
+            _FIELDS[name]: _number(name, value)
+            for name, value in given.items()
+            if name in _FIELDS and value is not None
+        }
+    )
+    if policy.jitter > 1 or policy.attempt_timeout_seconds == 0:
+        raise ValueError
+    return policy
+
+
+def _number(name: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError
+    if name in _INTEGERS and not isinstance(value, int):
+        raise ValueError
+    return value
+
+
+def is_tried_again(reason: str) -> bool:
+    """Return whether a failure of this class may be mended by another attempt."""
+    return reason not in NEVER_AGAIN
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Return how long the server asks to wait (RFC 9110, 10.2.3: seconds, or a date), or None if it does not."""
+    text = (headers.get("Retry-After") or "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # http.client has imported it, if anybody asks
+
+    try:
+        when = parsedate_to_datetime(text)
+        # a date without a zone is in UTC, as every date of HTTP
+        return max((when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError):
+        return None
