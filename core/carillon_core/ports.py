@@ -18,6 +18,7 @@ from carillon_core.domain.plan import Notice
 from carillon_core.resources.meta import ObjectMeta
 
 JSONObject = dict[str, Any]
+ObjectKind = Literal["ScheduledTask", "RunRequest", "HTTPTarget"]
 
 
 class TaskStore(Protocol):
@@ -76,8 +77,12 @@ class Cluster(Protocol):
         """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list; survives lost connections."""
         ...
 
-    async def task_uids(self) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every ScheduledTask there is now, by namespace and name."""
+    async def uids(self, kind: ObjectKind) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every object of a kind there is now, by namespace and name."""
+        ...
+
+    async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
+        """Return an object of a kind of ours, or raise ``NotFoundError``."""
         ...
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
@@ -96,17 +101,39 @@ class Cluster(Protocol):
         """Return a Job, or raise ``NotFoundError``."""
         ...
 
-    async def patch_status(self, meta: ObjectMeta, status: JSONObject) -> JSONObject:
-        """Set a task's status, provided that it is still the same object, and return the task.
+    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
+        """Delete a Job, provided that it is still the same object.
+
+        Args:
+            namespace: The Job's namespace.
+            name: The Job's name.
+            uid: The Job's uid.
+            after_pods: Let the Job stay until its pods have ended and are gone; else it goes at once, they follow.
 
         Raises:
-            NotFoundError: The task is gone, or another of its name took its place.
+            NotFoundError: The Job is gone, or another of its name took its place.
 
         """
         ...
 
-    async def post_event(self, meta: ObjectMeta, notice: Notice, now: datetime) -> None:
-        """Post an Event about a task. Best effort: Events are for people."""
+    async def patch_status(self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask") -> JSONObject:
+        """Set an object's status, provided that nobody changed the object since this version, and return the object.
+
+        Raises:
+            NotFoundError: The object is gone, or another of its name took its place.
+            ConflictError: It has another ``resourceVersion`` than ``meta`` says, if that says one.
+
+        """
+        ...
+
+    async def delete_request(self, meta: ObjectMeta) -> None:
+        """Delete a RunRequest, and in the background its Job; ``NotFoundError`` if it is gone."""
+        ...
+
+    async def post_event(
+        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
+    ) -> None:
+        """Post an Event about an object. Best effort: Events are for people."""
         ...
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:

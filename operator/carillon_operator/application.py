@@ -7,15 +7,19 @@ from datetime import datetime
 from typing import Literal
 
 from carillon_core.errors import UnavailableError
-from carillon_core.ports import Cluster, HistoryRecorder, JobEvent
+from carillon_core.domain.observed import ObservedRequest, request_key
+from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind
+from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
+from carillon_operator.janitor import Janitor
+from carillon_operator.launcher import Launcher
 from carillon_operator.observed_store import ObservedStore
-from carillon_operator.outbox import Outbox
+from carillon_operator.outbox import Entry, Outbox
 from carillon_operator.reconciler import Reconciler, Writers
 from carillon_operator.runner_secret import RunnerSecret
 from carillon_operator.settings import Settings
-from carillon_operator.status_writer import StatusWriter
+from carillon_operator.status_writer import Status, StatusWriter, WithStatus
 from carillon_operator.work_queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -23,6 +27,7 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 5.0
 """How long a stopping operator tries to write what the history and the statuses still lack."""
 STATUS_WRITERS = 8
+KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 
@@ -48,9 +53,11 @@ class Application:
         self.store = ObservedStore()
         self.queue = WorkQueue(clock)
         self.outbox = Outbox(history)
-        self._statuses = StatusWriter(cluster, clock, self._forget_task)
+        self.outbox.on_written = self._written
+        self._statuses = StatusWriter(cluster, clock, self)
         self._announcer = Announcer(cluster)
         self._secret = RunnerSecret(cluster, settings.runner.secret_name, settings.runner_database_url)
+        self.janitor = Janitor(cluster, self.store)
         self.closer = Closer(
             cluster=cluster,
             history=history,
@@ -63,8 +70,21 @@ class Application:
             cluster=cluster,
             store=self.store,
             queue=self.queue,
-            writers=Writers(self.outbox, self._statuses, self._announcer, self._secret, self.closer),
-            template=settings.runner,
+            writers=Writers(
+                Launcher(
+                    cluster=cluster,
+                    store=self.store,
+                    secret=self._secret,
+                    announcer=self._announcer,
+                    template=settings.runner,
+                    clock=clock,
+                ),
+                self.outbox,
+                self._statuses,
+                self._announcer,
+                self.closer,
+                self.janitor,
+            ),
             clock=clock,
         )
         self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
@@ -78,6 +98,7 @@ class Application:
                 group.create_task(self.outbox.run()),
                 group.create_task(self._statuses.run(STATUS_WRITERS)),
                 group.create_task(self._announcer.run()),
+                group.create_task(self.janitor.run()),
                 group.create_task(self._run_observer(stop)),
             ]
             # No decision before the Jobs are known: Forbid would not see what is active.
@@ -128,20 +149,66 @@ class Application:
         if event.type == "SYNCED":
             self._synced[event.kind].set()
 
-    def _forget_task(self, key: Key, uid: str) -> None:
-        """Forget a task that turned out to be gone: a deletion that no event told of."""
-        self.store.drop_task(key, uid)
-        self.queue.add(key)
+    # what the status writer tells
+
+    def sending(self, kind: WithStatus, key: Key, status: Status) -> None:
+        """Know the status again when its event comes."""
+        if kind == "ScheduledTask" and isinstance(status, ScheduledTaskStatus):
+            self.store.sending(key, status)
+
+    def stored(self, kind: WithStatus, raw: JSONObject) -> None:
+        """Go on from what the API server has: what it settles may be recorded, and Jobs it settles may go."""
+        if kind == "ScheduledTask":
+            self.store.task_stored(raw)
+            self.queue.add((raw["metadata"]["namespace"], raw["metadata"]["name"]))
+        else:
+            self.store.request_stored(raw)
+            self.queue.add(request_key(ObservedRequest.from_object(raw)))
+
+    def conflicting(self, kind: WithStatus, raw: JSONObject) -> None:
+        """Decide anew about what somebody else has changed."""
+        if kind == "ScheduledTask":
+            self.store.adopt_task(raw)
+            self.queue.add((raw["metadata"]["namespace"], raw["metadata"]["name"]))
+        else:
+            self.store.adopt_request(raw)
+            self.queue.add(request_key(ObservedRequest.from_object(raw)))
+
+    def gone(self, kind: WithStatus, key: Key, uid: str) -> None:
+        """Forget an object that turned out to be gone: a deletion that no event told of."""
+        self._forget(kind, key, uid)
+
+    def _forget(self, kind: ObjectKind, key: Key, uid: str) -> None:
+        if kind == "ScheduledTask":
+            self.store.drop_task(key, uid)
+            self.queue.add(key)
+        elif kind == "RunRequest":
+            self._statuses.forget(kind, *key)
+            if (changed := self.store.drop_request(key, uid)) is not None:
+                self.queue.add(changed)
+        else:
+            for each in self.store.drop_target(key, uid):
+                self.queue.add(each)
+
+    def _written(self, entry: Entry) -> None:
+        """Go on with what waited for its record."""
+        key = self.store.key_of_execution(entry)
+        if key is not None:
+            self.queue.add(key)
 
     async def sweep(self) -> None:
-        """Compare what is remembered with what is there: tasks, runner Secrets, open executions."""
-        # Read before the list: a task that comes after the list is none that is gone.
-        known = self.store.uids()
-        present = await self._cluster.task_uids()
-        for key, uid in known.items():
-            if present.get(key) != uid:
-                self._forget_task(key, uid)
-        await self._secret.mend({namespace for namespace, _ in present})
+        """Compare what is remembered with what is there: objects, runner Secrets, open executions."""
+        namespaces: set[str] = set()
+        for kind in KINDS:
+            # Read before the list: an object that comes after the list is none that is gone.
+            known = self.store.uids(kind)
+            present = await self._cluster.uids(kind)
+            for key, uid in known.items():
+                if present.get(key) != uid:
+                    self._forget(kind, key, uid)
+            if kind != "HTTPTarget":
+                namespaces |= {namespace for namespace, _ in present}
+        await self._secret.mend(namespaces)
         await self.closer.sweep()
 
     async def _run_sweeps(self) -> None:

@@ -1,13 +1,29 @@
-"""What the operator has seen: tasks by key, Jobs by task, ended pods by Job. Plain memory, one event loop."""
+"""What the operator has seen: tasks, requests, targets, Jobs, and how pods ended. Plain memory, one event loop."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from carillon_core.domain.observed import JobPhase, ObservedJob, ObservedTask, PodEnd, observed_job, pod_end
+from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.observed import (
+    JobPhase,
+    ObservedJob,
+    ObservedRequest,
+    ObservedTarget,
+    ObservedTask,
+    PodEnd,
+    PodTrouble,
+    job_key,
+    observed_job,
+    own_key_name,
+    pod_end,
+    pod_trouble,
+    request_key,
+)
 from carillon_core.domain.plan import Reason
-from carillon_core.ports import JobEvent
-from carillon_core.resources.names import LABEL_TASK
+from carillon_core.ports import JobEvent, ObjectKind
+from carillon_core.resources.meta import ObjectMeta
+from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import RunResult, ScheduledTaskStatus
 from carillon_operator.work_queue import Key
 
@@ -21,10 +37,24 @@ class JobChange:
     """What became of a Job through an event."""
 
     key: Key
-    """The task's."""
+    """The task's, or that of a request with a task of its own."""
     before: ObservedJob | None
     after: ObservedJob | None
     """None if the Job is gone."""
+
+
+@dataclass(slots=True)
+class _Pods:
+    """What the pods of one Job tell."""
+
+    ends: dict[str, PodEnd]
+    """By the pod's uid."""
+    troubles: dict[str, PodTrouble]
+
+    @property
+    def trouble(self) -> PodTrouble | None:
+        """The trouble of the newest pod that has any."""
+        return max(self.troubles.values(), key=lambda t: t.since, default=None)
 
 
 class ObservedStore:
@@ -33,30 +63,60 @@ class ObservedStore:
     def __init__(self) -> None:
         """Begin with an empty view."""
         self._tasks: dict[Key, ObservedTask] = {}
+        self._sent: dict[Key, ScheduledTaskStatus] = {}
+        self._requests: dict[Key, ObservedRequest] = {}
+        self._requests_of: dict[Key, set[Key]] = {}
+        self._targets: dict[Key, tuple[str, ObservedTarget]] = {}
         self._jobs: dict[JobKey, tuple[Mapping[str, Any], ObservedJob]] = {}
         self._by_task: dict[Key, set[JobKey]] = {}
-        self._pod_ends: dict[str, PodEnd] = {}
+        self._pods: dict[str, _Pods] = {}
         self._listed: dict[str, set[JobKey | str]] = {}
 
-    def put_task(self, raw: Mapping[str, Any]) -> Key:
-        """Take a task as an event shows it.
+    # tasks
 
-        The status of a task once seen is the one last decided: the operator
-        alone writes it, and an event may be older than the last decision.
+    def put_task(self, raw: Mapping[str, Any]) -> Key:
+        """Take a task as the API server shows it; one that is older than what is known is left aside.
+
+        The status that was decided last stays the one to go on from, unless
+        somebody else has written another one: then that is.
         """
         task = ObservedTask.from_object(raw)
-        key = (task.meta.namespace, task.meta.name)
+        key = _key(task.meta)
         old = self._tasks.get(key)
         if old is not None and old.meta.uid == task.meta.uid:
-            task = replace(task, status=old.status)
+            if _older(task.meta, old.meta):
+                return key
+            if task.stored in (old.stored, self._sent.get(key)):
+                task = replace(task, status=old.status)
         self._tasks[key] = task
         return key
+
+    def sending(self, key: Key, status: ScheduledTaskStatus) -> None:
+        """Remember a status that is about to be written: its event may come before the answer."""
+        self._sent[key] = status
+
+    def adopt_task(self, raw: Mapping[str, Any]) -> None:
+        """Take a task with the status that the API server has: what was decided on another one does not count."""
+        task = ObservedTask.from_object(raw)
+        self._tasks[_key(task.meta)] = task
+
+    def task_stored(self, raw: Mapping[str, Any]) -> None:
+        """Remember that a status of ours was written: what the API server has, and its version."""
+        written = ObservedTask.from_object(raw)
+        key = _key(written.meta)
+        task = self._tasks.get(key)
+        if task is None or task.meta.uid != written.meta.uid or _older(written.meta, task.meta):
+            return
+        meta = task.meta.model_copy(update={"resource_version": written.meta.resource_version})
+        # a newer spec comes with its own event; its version is newer than this one
+        self._tasks[key] = replace(task, meta=meta, stored=written.stored)
 
     def drop_task(self, key: Key, uid: str) -> None:
         """Forget a task that was deleted, unless another of its name is there already."""
         task = self._tasks.get(key)
         if task is not None and task.meta.uid == uid:
             del self._tasks[key]
+            self._sent.pop(key, None)
 
     def set_status(self, key: Key, uid: str, status: ScheduledTaskStatus) -> None:
         """Remember the status that was decided."""
@@ -65,15 +125,110 @@ class ObservedStore:
             self._tasks[key] = replace(task, status=status)
 
     def task(self, key: Key) -> ObservedTask | None:
-        """Return a task, or None if there is none."""
-        return self._tasks.get(key)
+        """Return a task, with its target, or None if there is none."""
+        task = self._tasks.get(key)
+        if task is None or task.target_name is None:
+            return task
+        return replace(task, target=self.target(key[0], task.target_name))
 
-    def uids(self) -> dict[Key, str]:
-        """Return the uid of every task by its key."""
-        return {key: task.meta.uid for key, task in self._tasks.items()}
+    def uids(self, kind: ObjectKind) -> dict[Key, str]:
+        """Return the uid of every object of a kind by namespace and name."""
+        if kind == "HTTPTarget":
+            return {key: uid for key, (uid, _) in self._targets.items()}
+        known: Mapping[Key, ObservedTask | ObservedRequest]
+        known = self._tasks if kind == "ScheduledTask" else self._requests
+        return {key: item.meta.uid for key, item in known.items()}
+
+    # targets
+
+    def put_target(self, raw: Mapping[str, Any]) -> list[Key]:
+        """Take an HTTPTarget; return the keys of those that name it."""
+        meta = raw["metadata"]
+        self._targets[meta["namespace"], meta["name"]] = (meta["uid"], ObservedTarget.from_object(raw))
+        return self._users_of(meta["namespace"], meta["name"])
+
+    def drop_target(self, key: Key, uid: str) -> list[Key]:
+        """Forget an HTTPTarget that was deleted; return the keys of those that name it."""
+        known = self._targets.get(key)
+        if known is not None and known[0] == uid:
+            del self._targets[key]
+        return self._users_of(*key)
+
+    def target(self, namespace: str, name: str) -> ObservedTarget | None:
+        """Return an HTTPTarget, or None if there is none."""
+        known = self._targets.get((namespace, name))
+        return known[1] if known else None
+
+    def _users_of(self, namespace: str, name: str) -> list[Key]:
+        tasks = [k for k, task in self._tasks.items() if k[0] == namespace and task.target_name == name]
+        requests = [request_key(r) for r in self._requests.values() if r.meta.namespace == namespace]
+        return list(dict.fromkeys([*tasks, *requests]))
+
+    # requests
+
+    def put_request(self, raw: Mapping[str, Any]) -> Key:
+        """Take a RunRequest as the API server shows it; return the key under which it is reconciled."""
+        request = ObservedRequest.from_object(raw)
+        name = _key(request.meta)
+        old = self._requests.get(name)
+        if old is not None and old.meta.uid == request.meta.uid:
+            if _older(request.meta, old.meta):
+                return request_key(old)
+            if request.stored == old.stored:
+                request = replace(request, status=old.status)
+        self._keep_request(name, request)
+        return request_key(request)
+
+    def adopt_request(self, raw: Mapping[str, Any]) -> None:
+        """Take a RunRequest with the status that the API server has."""
+        request = ObservedRequest.from_object(raw)
+        self._keep_request(_key(request.meta), request)
+
+    def request_stored(self, raw: Mapping[str, Any]) -> None:
+        """Remember that a status of ours was written: what the API server has, and its version."""
+        written = ObservedRequest.from_object(raw)
+        name = _key(written.meta)
+        request = self._requests.get(name)
+        if request is None or request.meta.uid != written.meta.uid or _older(written.meta, request.meta):
+            return
+        meta = request.meta.model_copy(update={"resource_version": written.meta.resource_version})
+        self._keep_request(name, replace(request, meta=meta, stored=written.stored))
+
+    def _keep_request(self, name: Key, request: ObservedRequest) -> None:
+        self._requests[name] = request
+        self._requests_of.setdefault(request_key(request), set()).add(name)
+
+    def drop_request(self, name: Key, uid: str) -> Key | None:
+        """Forget a RunRequest that was deleted; return the key under which it was reconciled."""
+        request = self._requests.get(name)
+        if request is None or request.meta.uid != uid:
+            return None
+        del self._requests[name]
+        key = request_key(request)
+        siblings = self._requests_of.get(key, set())
+        siblings.discard(name)
+        if not siblings:
+            self._requests_of.pop(key, None)
+        return key
+
+    def set_request_status(self, name: Key, uid: str, status: RunRequestStatus) -> None:
+        """Remember the status that was decided."""
+        request = self._requests.get(name)
+        if request is not None and request.meta.uid == uid:
+            self._requests[name] = replace(request, status=status)
+
+    def requests_of(self, key: Key) -> list[ObservedRequest]:
+        """Return the requests that are reconciled under a key, oldest first, each with its target."""
+        found = [self._requests[name] for name in self._requests_of.get(key, ())]
+        with_targets = [
+            replace(r, target=self.target(r.meta.namespace, r.target_name)) if r.target_name else r for r in found
+        ]
+        return sorted(with_targets, key=lambda r: (r.slot, r.meta.name))
+
+    # Jobs and pods
 
     def jobs_of(self, key: Key) -> list[ObservedJob]:
-        """Return the Jobs of a task, those of an older task of the same name among them."""
+        """Return the Jobs of a key, those of an older task of the same name among them."""
         return [self._jobs[job_key][1] for job_key in self._by_task.get(key, ())]
 
     def job(self, namespace: str, name: str) -> ObservedJob | None:
@@ -81,35 +236,47 @@ class ObservedStore:
         found = self._jobs.get((namespace, name))
         return found[1] if found else None
 
+    def key_of_execution(self, entry: ExecutionRecord | Closing) -> Key | None:
+        """Return the key under which an execution's task, or its request, is reconciled; None if neither is there."""
+        if not isinstance(entry, ExecutionRecord):
+            return None  # a record goes before it, or nothing waits for it
+        for name in (entry.task, own_key_name(entry.task)):
+            key = (entry.namespace, name)
+            if key in self._tasks or key in self._requests_of:
+                return key
+        return None
+
     def put_job(self, raw: Mapping[str, Any]) -> JobChange | None:
         """Take a Job as the API server showed it; None if it is none of ours."""
         meta = raw["metadata"]
-        job_key = (meta["namespace"], meta["name"])
+        name = (meta["namespace"], meta["name"])
         if "Job" in self._listed:  # created while a list is read, so perhaps not in it
-            self._listed["Job"].add(job_key)
-        observed = observed_job(raw, self._pod_ends.get(meta["uid"]))
+            self._listed["Job"].add(name)
+        pods = self._pods.get(meta["uid"])
+        observed = observed_job(raw, list(pods.ends.values()) if pods else (), pods.trouble if pods else None)
         if observed is None:
             return None
-        before = self._jobs.get(job_key)
+        before = self._jobs.get(name)
         if before is not None and before[1].uid == observed.uid and not before[1].active and observed.active:
             return None  # an older view: what has ended does not begin again
-        self._jobs[job_key] = (_kept(raw), observed)
-        key = (meta["namespace"], meta["labels"].get(LABEL_TASK, ""))
-        self._by_task.setdefault(key, set()).add(job_key)
+        self._jobs[name] = (_kept(raw), observed)
+        key = job_key(meta)
+        self._by_task.setdefault(key, set()).add(name)
         return JobChange(key, before[1] if before else None, observed)
 
-    def drop_job(self, job_key: JobKey, uid: str | None = None) -> JobChange | None:
+    def drop_job(self, name: JobKey, uid: str | None = None) -> JobChange | None:
         """Forget a Job that was deleted; with a uid, only if it is that one.
 
         One that was deleted while it was active is kept as failed until it is
         dropped again, with the next list: so its slot stays settled, its task's
         status says what became of it, and a late answer does not revive it.
         """
-        found = self._jobs.get(job_key)
+        found = self._jobs.get(name)
         if found is None or (uid is not None and found[1].uid != uid):
             return None
         raw, before = found
-        self._pod_ends.pop(before.uid, None)
+        self._pods.pop(before.uid, None)
+        key = job_key(raw["metadata"])
         if before.active:
             failed = replace(
                 before,
@@ -117,26 +284,40 @@ class ObservedStore:
                 result=RunResult.FAILED,
                 reason=Reason.JOB_DELETED,
                 message=DELETED_WHILE_ACTIVE,
+                trouble=None,
             )
-            self._jobs[job_key] = (raw, failed)
-            return JobChange((job_key[0], raw["metadata"]["labels"].get(LABEL_TASK, "")), before, None)
-        del self._jobs[job_key]
-        key = (job_key[0], raw["metadata"]["labels"].get(LABEL_TASK, ""))
+            self._jobs[name] = (raw, failed)
+            return JobChange(key, before, None)
+        del self._jobs[name]
         siblings = self._by_task.get(key, set())
-        siblings.discard(job_key)
+        siblings.discard(name)
         if not siblings:
             self._by_task.pop(key, None)
         return JobChange(key, before, None)
 
     def put_pod(self, raw: Mapping[str, Any]) -> JobChange | None:
-        """Take a pod: once it has ended, so has its Job's execution."""
+        """Take a pod: how it ended, or why it cannot start, tells of its Job's execution."""
         owner = _owning_job(raw)
-        end = pod_end(raw)
-        if owner is None or end is None:
+        if owner is None:
             return None
-        self._pod_ends[owner["uid"]] = end
+        end, trouble = pod_end(raw), pod_trouble(raw)
+        uid = raw["metadata"].get("uid", raw["metadata"]["name"])
+        pods = self._pods.get(owner["uid"])
+        if pods is None:
+            if end is None and trouble is None:
+                return None
+            pods = self._pods.setdefault(owner["uid"], _Pods({}, {}))
+        had = uid in pods.troubles
+        if trouble is None:
+            pods.troubles.pop(uid, None)
+        else:
+            pods.troubles[uid] = trouble
+        if end is not None:
+            pods.ends[uid] = end
+        elif trouble is None and not had:
+            return None
         found = self._jobs.get((raw["metadata"]["namespace"], owner["name"]))
-        return self.put_job(found[0]) if found else None
+        return self.put_job(found[0]) if found and found[1].uid == owner["uid"] else None
 
     def changes(self, event: JobEvent) -> Iterator[JobChange]:
         """Take an event of the watch; yield what became of which Job."""
@@ -147,13 +328,13 @@ class ObservedStore:
             self._listed["Job"] = set()
         elif event.type == "SYNCED":
             listed = self._listed.pop("Job", set())
-            for job_key in [k for k in self._jobs if k not in listed]:
-                if change := self.drop_job(job_key):
+            for name in [k for k in self._jobs if k not in listed]:
+                if change := self.drop_job(name):
                     yield change
         else:
             meta = event.object["metadata"]
-            job_key = (meta["namespace"], meta["name"])
-            change = self.drop_job(job_key, meta["uid"]) if event.type == "DELETED" else self.put_job(event.object)
+            name = (meta["namespace"], meta["name"])
+            change = self.drop_job(name, meta["uid"]) if event.type == "DELETED" else self.put_job(event.object)
             if change:
                 yield change
 
@@ -163,9 +344,27 @@ class ObservedStore:
             if change:
                 yield change
         elif event.type == "DELETED":
+            # the last view of a pod often is the first that says how it ended
+            change = self.put_pod(event.object)
             owner = _owning_job(event.object)
             if owner and (event.object["metadata"]["namespace"], owner["name"]) not in self._jobs:
-                self._pod_ends.pop(owner["uid"], None)
+                self._pods.pop(owner["uid"], None)
+            elif owner and (pods := self._pods.get(owner["uid"])):
+                pods.troubles.pop(event.object["metadata"].get("uid", ""), None)
+            if change:
+                yield change
+
+
+def _key(meta: ObjectMeta) -> Key:
+    return meta.namespace, meta.name
+
+
+def _older(one: ObjectMeta, other: ObjectMeta) -> bool:
+    """Return whether the one version is older; versions are integers (KEP-5504), and what is none is not older."""
+    try:
+        return int(one.resource_version) < int(other.resource_version)
+    except ValueError:
+        return False
 
 
 def _owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -175,5 +374,13 @@ def _owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _kept(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the part of a Job that is looked at again; the rest is most of its size."""
     meta = raw["metadata"]
-    wanted = ("name", "namespace", "uid", "labels", "annotations", "ownerReferences")
-    return {"metadata": {k: meta[k] for k in wanted if k in meta}, "status": raw.get("status") or {}}
+    wanted = ("name", "namespace", "uid", "labels", "annotations", "ownerReferences", "deletionTimestamp")
+    spec = raw.get("spec") or {}
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    kept_spec = {k: spec[k] for k in ("backoffLimit", "podFailurePolicy") if k in spec}
+    kept_spec["template"] = {"spec": {"containers": [{"name": c.get("name")} for c in containers]}}
+    return {
+        "metadata": {k: meta[k] for k in wanted if k in meta},
+        "spec": kept_spec,
+        "status": raw.get("status") or {},
+    }

@@ -1,12 +1,15 @@
 """What is still to be written to the history: kept while the database is away, written when it is back.
 
-Each entry is idempotent, so that one written twice does no harm.
+Each entry is idempotent, so that one written twice does no harm. What is kept
+here is also durable elsewhere, in a status or as a Job, until it is written:
+an operator that is killed finds it there again.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Collection, Sequence
+from uuid import UUID
 
 from carillon_core.domain.execution import Closing, ExecutionRecord
 from carillon_core.errors import UnavailableError
@@ -15,6 +18,8 @@ from carillon_core.ports import HistoryRecorder
 log = logging.getLogger(__name__)
 
 BATCH = 500
+REMEMBERED = 20_000
+"""So many ids of what was written are remembered; one that is forgotten is only written again."""
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
 
@@ -27,7 +32,11 @@ class Outbox:
     def __init__(self, history: HistoryRecorder) -> None:
         """Take the history to write to."""
         self._history = history
+        self.on_written: Callable[[Entry], None] = lambda _: None
+        """Called with each entry that the history has."""
         self._entries: deque[Entry] = deque()
+        self._waiting: Counter[UUID] = Counter()
+        self._written: OrderedDict[UUID, None] = OrderedDict()
         self._added = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -36,8 +45,22 @@ class Outbox:
         """Have entries written, in their order."""
         if entries:
             self._entries.extend(entries)
+            self._waiting.update(entry.id for entry in entries)
             self._empty.clear()
             self._added.set()
+
+    def waits(self, uid: UUID) -> bool:
+        """Return whether something about an execution waits to be written."""
+        return uid in self._waiting
+
+    def wrote(self, uid: UUID) -> bool:
+        """Return whether all that was put about an execution is written, and something was."""
+        return uid in self._written and uid not in self._waiting
+
+    @property
+    def written(self) -> Collection[UUID]:
+        """The executions about which something was written."""
+        return self._written.keys()
 
     def __len__(self) -> int:
         """Return how many entries wait."""
@@ -80,8 +103,10 @@ class Outbox:
             except UnavailableError:
                 return True  # the next round waits for it
             except Exception:
-                entry = self._entries.popleft()
-                log.exception("the history refuses an entry, it is dropped", extra={"fields": {"id": str(entry.id)}})
+                log.exception(
+                    "the history refuses an entry, it is dropped", extra={"fields": {"id": str(self._entries[0].id)}}
+                )
+                self._done(self._entries.popleft())
         return bool(self._entries)
 
     def _batch(self, most: int) -> list[Entry]:
@@ -107,4 +132,14 @@ class Outbox:
                     fields = {"execution": str(entry.id), "reason": entry.reason}
                     log.warning("closed an execution whose runner did not", extra={"fields": fields})
         for _ in batch:
-            self._entries.popleft()
+            self._done(self._entries.popleft())
+
+    def _done(self, entry: Entry) -> None:
+        self._waiting[entry.id] -= 1
+        if not self._waiting[entry.id]:
+            del self._waiting[entry.id]
+        self._written[entry.id] = None
+        self._written.move_to_end(entry.id)
+        while len(self._written) > REMEMBERED:
+            self._written.popitem(last=False)
+        self.on_written(entry)

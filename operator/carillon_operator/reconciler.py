@@ -1,36 +1,45 @@
-"""Gather, decide, apply: what happens to one task when its turn comes.
+"""Gather, decide, apply: what happens to one task, and to the requests for it, when its turn comes.
 
 The order of the writes is what makes a crash harmless. The Job comes first:
 its name is the slot's lock, and its existence settles the slot even if the
-status that says so is never written. Only then the status, which is derived.
+status that says so is never written. Then the status; in it stands what was
+settled without a launch. Only when the API server has that, the history is
+told, and only when the history has it, the status lets go of it.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
-from carillon_core.contract import ExecutionStatus
+from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decide import after_refusal, decide
+from carillon_core.domain.decide_request import decide_request, refusal_of, refusal_status, refused_launch
 from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.domain.manifest import RunnerTemplate, job_manifest
-from carillon_core.domain.observed import ObservedTask, observed_job
-from carillon_core.domain.plan import Launch, Notice, Plan, Reason, RecordUnlaunched
-from carillon_core.domain.status import with_condition
-from carillon_core.errors import (
-    AlreadyExistsError,
-    ForbiddenError,
-    NotFoundError,
-    RefusedError,
-    UnavailableError,
+from carillon_core.domain.manifest import request_order, slot_order
+from carillon_core.domain.observed import ObservedJob, ObservedRequest, ObservedTask
+from carillon_core.domain.plan import (
+    Action,
+    DeleteJob,
+    EndExecution,
+    Launch,
+    Notice,
+    Plan,
+    Reason,
+    RecordUnlaunched,
+    RequestPlan,
 )
-from carillon_core.ports import Cluster, JSONObject
-from carillon_core.resources.base import rfc3339
+from carillon_core.domain.status import with_condition
+from carillon_core.domain.unrecorded import unrecorded_id, with_unrecorded, without_recorded
+from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
+from carillon_core.ports import Cluster
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
+from carillon_operator.janitor import Janitor
+from carillon_operator.launcher import Launcher
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.outbox import Outbox
-from carillon_operator.runner_secret import RunnerSecret
 from carillon_operator.status_writer import StatusWriter
 from carillon_operator.work_queue import Key, WorkQueue
 
@@ -42,13 +51,14 @@ LAST_RETRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Writers:
-    """Where a plan goes, apart from the Jobs."""
+    """Where a plan goes."""
 
+    launcher: Launcher
     outbox: Outbox
     statuses: StatusWriter
     announcer: Announcer
-    secret: RunnerSecret
     closer: Closer
+    janitor: Janitor
 
 
 class Reconciler:
@@ -61,22 +71,20 @@ class Reconciler:
         store: ObservedStore,
         queue: WorkQueue,
         writers: Writers,
-        template: RunnerTemplate,
         clock: Callable[[], datetime],
     ) -> None:
         """Take everything that is read from and written to."""
         self._cluster = cluster
         self._store = store
         self._queue = queue
+        self._launcher = writers.launcher
         self._outbox = writers.outbox
         self._statuses = writers.statuses
         self._announcer = writers.announcer
-        self._secret = writers.secret
         self._closer = writers.closer
-        self._template = template
+        self._janitor = writers.janitor
         self._clock = clock
         self._retries: dict[Key, int] = {}
-        self._in_doubt: dict[Key, tuple[str, str]] = {}
 
     async def run_worker(self) -> None:
         """Reconcile what the queue gives, for ever. One task's failure never stops another's turn."""
@@ -97,89 +105,196 @@ class Reconciler:
                 self._queue.done(key)
 
     async def reconcile(self, key: Key) -> None:
-        """Gather, decide, apply."""
+        """Bring a task to where it should be, then the requests for it, oldest first.
+
+        One key, one turn: so that a slot and a request never find each other inactive at once.
+        """
+        await self._launcher.resolve_doubt(key)
+        times = [await self._reconcile_task(key)]
+        for request in self._store.requests_of(key):
+            times.append(await self._reconcile_request(key, request))
+        self._queue.add_at(key, min((t for t in times if t is not None), default=None))
+
+    async def _reconcile_task(self, key: Key) -> datetime | None:
+        """Gather, decide, apply; return when to look again."""
+        task = await self._gathered(key)
+        jobs = self._store.jobs_of(key)
+        self._closer.close_ended(jobs)
+        if task is None:
+            self._statuses.forget("ScheduledTask", *key)
+            if not self._store.requests_of(key):
+                self._launcher.forget(key)
+            return None
+        self._record_settled(task)
+        plan = decide(task, jobs, self._clock())
+        await self._apply(key, task, jobs, plan)
+        return plan.requeue_at
+
+    async def _gathered(self, key: Key) -> ObservedTask | None:
         task = self._store.task(key)
         if task is None:
-            self._statuses.forget(key)
-            self._queue.add_at(key, None)
-            self._in_doubt.pop(key, None)
-            return
-        await self._resolve_doubt(key, task)
-        jobs = self._store.jobs_of(key)
-        self._closer.close_ended(task, jobs)
-        plan = decide(task, jobs, self._clock())
-        await self._apply(key, task, plan)
+            return None
+        if task.target_name is not None and task.target is None:
+            task = replace(task, target=await self._look_for_target(key[0], task.target_name))
+        status = without_recorded(task.status, task.meta.uid, self._outbox.written)
+        return task if status is task.status else replace(task, status=status)
 
-    async def _apply(self, key: Key, task: ObservedTask, plan: Plan) -> None:
+    async def _look_for_target(self, namespace: str, name: str) -> None:
+        """Ask for an HTTPTarget that no event has shown: that it is not there decides about a slot."""
+        try:
+            raw = await self._cluster.get_object("HTTPTarget", namespace, name)
+        except NotFoundError:
+            return
+        self._store.put_target(raw)
+        raise UnavailableError("HTTPTarget", f"{name} was only just seen")
+
+    def _record_settled(self, task: ObservedTask) -> None:
+        """Tell the history what the API server already has as settled without a launch."""
+        for entry in task.stored.unrecorded:
+            uid = unrecorded_id(task.meta.uid, entry)
+            if self._outbox.waits(uid) or self._outbox.wrote(uid):
+                continue
+            now = self._clock()
+            row = ExecutionRecord(
+                id=uid,
+                task_uid=task.meta.uid,
+                namespace=task.meta.namespace,
+                task=task.meta.name,
+                task_type=task.spec.task.type if task.spec else "unknown",
+                slot=entry.slot,
+                first_slot=entry.first_slot,
+                cause=Cause.SCHEDULE,
+                status=ExecutionStatus(entry.status),
+                reason=entry.reason,
+                message=entry.message,
+                error=entry.message if entry.status == ExecutionStatus.FAILED else None,
+                created_at=now,
+                finished_at=max(now, entry.slot),
+            )
+            self._outbox.put([row])
+
+    async def _apply(self, key: Key, task: ObservedTask, jobs: Sequence[ObservedJob], plan: Plan) -> None:
         status = plan.status
-        records = [action for action in plan.actions if isinstance(action, RecordUnlaunched)]
         notices = list(plan.notices)
         for launch in (action for action in plan.actions if isinstance(action, Launch)):
-            refused = await self._launch(key, task, launch)
-            if refused is not None:
-                records.append(refused)
-                notices.append(Notice("Warning", refused.reason, refused.message))
-                status = after_refusal(status, task.status, refused)
-        # Only now: a plan whose launch could not be made is made anew, and must not have been recorded.
-        for record in records:
-            self._record(task, record)
+            order = slot_order(task, launch)
+            refused = await self._launcher.launch(key, order)
+            if refused is None:
+                self._closer.launched(order)
+                continue
+            record = RecordUnlaunched(
+                launch.slot, launch.execution_id, ExecutionStatus.MISSED, refused.reason, refused.message
+            )
+            notices.append(Notice("Warning", refused.reason, refused.message))
+            status = with_unrecorded(after_refusal(status, task.status, record), record)
         # Decided is decided: the next turn begins from here, whenever the object says so too.
         self._store.set_status(key, task.meta.uid, status)
         if task.meta.deletion_timestamp is None:
-            self._statuses.put(key, task.meta, status, task.status)
+            self._statuses.put("ScheduledTask", task.meta, status, task.stored)
         for notice in notices:
-            log.warning("notice", extra={"fields": _fields(task, reason=notice.reason, why=notice.message)})
+            self._tell(task.meta.namespace, task.meta.name, notice)
             self._announcer.announce(task.meta, notice, self._clock())
-        self._queue.add_at(key, plan.requeue_at)
-        if plan.actions:  # a launched Job changes what is active
+        await self._apply_ends(key, jobs, plan.actions)
+        if any(isinstance(action, Launch) for action in plan.actions):  # a launched Job changes what is active
             self._queue.add(key)
 
-    async def _resolve_doubt(self, key: Key, task: ObservedTask) -> None:
-        """Look for the Job of a launch whose answer got lost, before anything else is decided about its task."""
-        doubt = self._in_doubt.get(key)
-        if doubt is None:
-            return
+    async def _apply_ends(self, key: Key, jobs: Sequence[ObservedJob], actions: Sequence[Action]) -> None:
+        """End executions and delete Jobs, as far as the history has what they leave behind."""
+        by_uid = {job.uid: job for job in jobs}
+        for action in actions:
+            if isinstance(action, EndExecution):
+                job = by_uid[action.job_uid]
+                if not self._closer.end(job, action):
+                    continue  # the record comes first; when it is written this key has its turn again
+                try:
+                    await self._cluster.delete_job(key[0], action.job_name, action.job_uid, after_pods=True)
+                except NotFoundError:
+                    self._store.drop_job((key[0], action.job_name), action.job_uid)
+                    self._queue.add(key)
+            elif isinstance(action, DeleteJob) and self._closer.is_recorded(by_uid[action.job_uid]):
+                self._janitor.delete_job(key[0], action.job_name, action.job_uid)
+
+    async def _reconcile_request(self, key: Key, request: ObservedRequest) -> datetime | None:
+        """Gather, decide, apply; return when to look again."""
+        name = (request.meta.namespace, request.meta.name)
+        if request.target_name is not None and request.target is None:
+            await self._look_for_target(name[0], request.target_name)
+        task = self._store.task(key) if request.task_name is not None else None
+        if request.task_name is not None and task is None:
+            await self._look_for_task(key)
+        self._record_refused(request, task)
+        jobs = self._store.jobs_of(key)
+        plan = decide_request(request, task, jobs, self._clock())
+        if plan.delete:
+            self._delete_request(request, jobs)
+            return None
+        return await self._apply_request(key, request, task, plan)
+
+    async def _apply_request(
+        self, key: Key, request: ObservedRequest, task: ObservedTask | None, plan: RequestPlan
+    ) -> datetime | None:
+        for launch in (action for action in plan.actions if isinstance(action, Launch)):
+            order = request_order(request, task, launch)
+            refused = await self._launcher.launch(key, order)
+            if refused is None:
+                self._closer.launched(order)
+                self._queue.add(key)
+            else:
+                plan = refused_launch(request, task, refused.reason, refused.message, self._clock())
+        name = (request.meta.namespace, request.meta.name)
+        self._store.set_request_status(name, request.meta.uid, plan.status)
+        if request.meta.deletion_timestamp is None:
+            self._statuses.put("RunRequest", request.meta, plan.status, request.stored)
+        for notice in plan.notices:
+            self._tell(*name, notice)
+            self._announcer.announce(request.meta, notice, self._clock(), "RunRequest")
+        await self._apply_ends(key, self._store.jobs_of(key), plan.actions)
+        return plan.requeue_at
+
+    async def _look_for_task(self, key: Key) -> None:
+        """Ask for a ScheduledTask that no event has shown: that it is not there refuses a request."""
         try:
-            self._store.put_job(await self._cluster.get_job(*doubt))
+            raw = await self._cluster.get_object("ScheduledTask", *key)
         except NotFoundError:
-            log.info("the launch whose answer was lost was not made", extra={"fields": _fields(task, job=doubt[1])})
-        del self._in_doubt[key]
+            return
+        self._store.put_task(raw)
+        raise UnavailableError("ScheduledTask", f"{key[1]} was only just seen")
 
-    async def _launch(self, key: Key, task: ObservedTask, launch: Launch) -> RecordUnlaunched | None:
-        """Create the slot's Job; return why not, if it is refused for good."""
-        manifest = job_manifest(task, launch, self._template)
-        name = manifest["metadata"]["name"]
-        namespace = task.meta.namespace
-        try:
-            await self._secret.ensure(namespace)
-            job = await self._create(key, manifest)
-        except AlreadyExistsError:
-            # An answer that got lost, or an operator before us: carry on. Or somebody else's: refuse.
-            try:
-                job = await self._cluster.get_job(namespace, name)
-            except NotFoundError as error:  # deleted in between: its slot is tried again
-                raise UnavailableError("API server", f"Job {name} came and went") from error
-            found = observed_job(job)
-            if found is None or found.task_uid != task.meta.uid:
-                return _refused(launch, Reason.NAME_TAKEN, f"a Job {name} that is not this task's exists already")
-        except NotFoundError:  # the namespace is going, and the task with it
-            return _refused(launch, Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
-        except RefusedError as error:
-            return _refused(launch, Reason.LAUNCH_REFUSED, f"the API server refused Job {name}: {error}")
-        else:
-            late = (self._clock() - launch.slot).total_seconds()
-            log.info("launched", extra={"fields": _fields(task, job=name, late_ms=round(late * 1000))})
-            notice = Notice("Normal", Reason.LAUNCHED, f"launched Job {name} for the slot of {rfc3339(launch.slot)}")
-            self._announcer.announce(task.meta, notice, self._clock())
-        self._store.put_job(job)
-        return None
+    def _record_refused(self, request: ObservedRequest, task: ObservedTask | None) -> None:
+        """Tell the history of a request that the API server already has as refused."""
+        refusal, uid = refusal_of(request), request.stored.execution_id
+        if refusal is None or uid is None or self._outbox.waits(UUID(uid)) or self._outbox.wrote(UUID(uid)):
+            return
+        reason, message = refusal
+        now = self._clock()
+        own = request.spec.task if request.spec else None
+        kind = own.type if own else (task.spec.task.type if task and task.spec else "unknown")
+        status = refusal_status(reason)
+        row = ExecutionRecord(
+            id=UUID(uid),
+            task_uid=request.stored.task_uid or request.meta.uid,
+            origin=request.meta.uid,
+            namespace=request.meta.namespace,
+            task=request.task_name or request.meta.name,
+            task_type=kind,
+            slot=request.slot,
+            cause=Cause.MANUAL,
+            status=status,
+            reason=reason,
+            message=message,
+            error=message if status is ExecutionStatus.FAILED else None,
+            created_at=now,
+            finished_at=max(now, request.slot),
+        )
+        self._outbox.put([row])
 
-    async def _create(self, key: Key, manifest: JSONObject) -> JSONObject:
-        try:
-            return await self._cluster.create_job(manifest)
-        except UnavailableError:  # made or not made: the next turn looks
-            self._in_doubt[key] = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-            raise
+    def _delete_request(self, request: ObservedRequest, jobs: Sequence[ObservedJob]) -> None:
+        """Have a request deleted, its Job with it, unless the history lacks what they say."""
+        if request.stored.execution_id and self._outbox.waits(UUID(request.stored.execution_id)):
+            return  # when that is written this key has its turn again
+        own = [job for job in jobs if job.cause is Cause.MANUAL and job.origin == request.meta.uid]
+        if all(self._closer.is_recorded(job) for job in own):
+            self._janitor.delete_request(request.meta)
 
     def _say_forbidden(self, key: Key, error: ForbiddenError) -> None:
         """Say on the task that the operator may not launch it; its slot is kept and tried again."""
@@ -192,25 +307,7 @@ class Reconciler:
         if status != task.status:
             self._announcer.announce(task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message), now)
         self._store.set_status(key, task.meta.uid, status)
-        self._statuses.put(key, task.meta, status, task.status)
-
-    def _record(self, task: ObservedTask, action: RecordUnlaunched) -> None:
-        now = self._clock()
-        row = ExecutionRecord(
-            id=action.execution_id,
-            task_uid=task.meta.uid,
-            namespace=task.meta.namespace,
-            task=task.meta.name,
-            task_type=task.spec.task.type if task.spec else "",
-            slot=action.slot,
-            cause=action.cause,
-            status=ExecutionStatus(action.status),
-            reason=action.reason,
-            message=action.message,
-            created_at=now,
-            finished_at=now,
-        )
-        self._outbox.put([row])
+        self._statuses.put("ScheduledTask", task.meta, status, task.stored)
 
     def _retry(self, key: Key, why: str, level: int) -> None:
         """Have a key tried again later, ever more rarely."""
@@ -221,12 +318,7 @@ class Reconciler:
         log.log(level, "not carried out, will try again", extra={"fields": fields})
         self._queue.add_after(key, delay)
 
-
-def _refused(launch: Launch, reason: Reason, message: str) -> RecordUnlaunched:
-    return RecordUnlaunched(
-        launch.slot, launch.execution_id, ExecutionStatus.MISSED, reason, message[:1024], launch.cause
-    )
-
-
-def _fields(task: ObservedTask, **more: object) -> dict[str, object]:
-    return {"task": f"{task.meta.namespace}/{task.meta.name}", **more}
+    def _tell(self, namespace: str, name: str, notice: Notice) -> None:
+        level = logging.WARNING if notice.type == "Warning" else logging.INFO
+        fields = {"task": f"{namespace}/{name}", "reason": notice.reason, "why": notice.message}
+        log.log(level, "notice", extra={"fields": fields})

@@ -119,8 +119,9 @@ def storable_closing(closing: Closing) -> Closing:
         raise ValueError(f"execution {closing.id} cannot be closed as {closing.status}")
     return replace(
         closing,
-        reason=storable_text(closing.reason),
-        message=storable_text(closing.message),
+        reason=_optional_text(closing.reason),
+        message=_optional_text(closing.message),
+        result=None if closing.result is None else storable_json(closing.result),
         finished_at=closing.finished_at.astimezone(UTC),
     )
 

@@ -291,3 +291,27 @@ def _with_condition(
 
 def _second(now: datetime) -> datetime:
     return now.replace(microsecond=0)
+
+
+def refusal_status(
+    reason: str,
+) -> Literal[ExecutionStatus.SKIPPED, ExecutionStatus.MISSED, ExecutionStatus.FAILED]:
+    """Return the status of the row of a request that was refused for a reason."""
+    if reason == Reason.STILL_ACTIVE:
+        return ExecutionStatus.SKIPPED
+    if reason in {Reason.DEADLINE_EXCEEDED, Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN}:
+        return ExecutionStatus.MISSED
+    return ExecutionStatus.FAILED
+
+
+def refused_launch(
+    request: ObservedRequest, task: ObservedTask | None, reason: Reason, message: str, now: datetime
+) -> RequestPlan:
+    """Return the plan of a request whose launch the API server refused for good."""
+    return _refused(request, request.status, _Refusal(refusal_status(reason), reason, message), task, now)
+
+
+def refusal_of(request: ObservedRequest) -> tuple[str, str] | None:
+    """Return the reason and the message with which a request was refused, as the API server has it; None if not."""
+    found = next((c for c in request.stored.conditions if c.type == "Accepted" and c.status == "False"), None)
+    return (found.reason, found.message) if found else None

@@ -85,6 +85,9 @@ class Closing:
     namespace: str
     """The task's: an execution of another namespace is never closed by this."""
     status: ExecutionStatus
-    reason: str
-    message: str
+    reason: str | None
+    message: str | None
+    """Also the row's error, unless it succeeded."""
     finished_at: datetime
+    result: dict[str, Any] | None = None
+    """What it returned, of a container that nobody else records."""

@@ -157,6 +157,7 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
     annotations = {
         names.ANNOTATION_SLOT: rfc3339(order.slot),
         names.ANNOTATION_EXECUTION_ID: str(order.execution_id),
+        names.ANNOTATION_TASK_TYPE: order.task.type,
     }
     return {
         "apiVersion": "batch/v1",

@@ -202,6 +202,10 @@ class ObservedJob:
     """Why its pod cannot start."""
     attempts: tuple[PodEnd, ...] = ()
     """Its pods that have ended, first to last."""
+    namespace: str = ""
+    task_name: str = ""
+    """Of the task, or of the request that has a task of its own."""
+    task_type: str = ""
 
     @property
     def active(self) -> bool:
@@ -368,6 +372,9 @@ def _identity(meta: Mapping[str, Any]) -> ObservedJob | None:
         phase=JobPhase.ACTIVE,
         cause=cause,
         origin=origin,
+        namespace=meta.get("namespace", ""),
+        task_name=str(labels.get(names.LABEL_TASK, "")),
+        task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
     )
 
 

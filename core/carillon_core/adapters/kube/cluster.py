@@ -8,11 +8,10 @@ from uuid import uuid4
 
 from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, KubeConnection, segment
 from carillon_core.adapters.kube.pages import listed
-from carillon_core.adapters.kube.tasks import tasks_path
 from carillon_core.adapters.kube.watch import Pace, Watch
 from carillon_core.domain.plan import Notice
-from carillon_core.errors import AlreadyExistsError, NotFoundError, RefusedError
-from carillon_core.ports import JobEvent, JSONObject
+from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError
+from carillon_core.ports import JobEvent, JSONObject, ObjectKind
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
@@ -48,14 +47,18 @@ class KubeCluster:
         path = _ALL_JOBS if kind == "Job" else _ALL_PODS
         return Watch(self._connection, path, kind, OURS, self._pace).events()
 
-    async def task_uids(self) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every ScheduledTask there is now."""
+    async def uids(self, kind: ObjectKind) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every object of a kind there is now."""
         found = {}
-        async for page in listed(self._connection, tasks_path(None)):
+        async for page in listed(self._connection, _path(kind)):
             for item in page.items:
                 meta = item["metadata"]
                 found[meta["namespace"], meta["name"]] = meta["uid"]
         return found
+
+    async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
+        """Return an object of a kind of ours, or raise ``NotFoundError``."""
+        return await self._connection.request("GET", _path(kind, namespace, name))
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""
@@ -65,29 +68,54 @@ class KubeCluster:
         """Return a Job, or raise ``NotFoundError``."""
         return await self._connection.request("GET", f"{_jobs_path(namespace)}/{segment(name)}")
 
-    async def patch_status(self, meta: ObjectMeta, status: JSONObject) -> JSONObject:
-        """Set a task's status, provided that it is still the same object, and return the task.
+    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
+        """Delete a Job, provided that it is still the same object."""
+        options = {"propagationPolicy": "Foreground" if after_pods else "Background", "preconditions": {"uid": uid}}
+        await self._delete(f"{_jobs_path(namespace)}/{segment(name)}", options)
+
+    async def patch_status(
+        self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
+    ) -> JSONObject:
+        """Set an object's status, provided that nobody changed the object since this version, and return the object.
 
         A merge patch with ``metadata.uid`` is no guard here: on the status subresource of a custom resource the
         API server drops the metadata, uid and all, and writes the status into whatever object has the name. Hence
-        the JSON patch (RFC 6902) with a test. It also sets the status as a whole, nothing of the old one stays.
+        the JSON patch (RFC 6902) with tests. It also sets the status as a whole, nothing of the old one stays.
         """
-        path = tasks_path(meta.namespace, meta.name)
+        path = _path(kind, meta.namespace, meta.name)
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": meta.uid},
             {"op": "add", "path": "/status", "value": _without_nulls(status)},
         ]
+        if meta.resource_version:
+            patch.insert(1, {"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version})
         try:
             return await self._connection.request("PATCH", f"{path}/status", body=patch, content_type=JSON_PATCH)
         except RefusedError:
             # a failed test and a status that breaks the schema are both a 422
-            found = await self._connection.request("GET", path)
-            if found["metadata"]["uid"] == meta.uid:
-                raise
-            raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}") from None
+            found = (await self._connection.request("GET", path))["metadata"]
+            if found["uid"] != meta.uid:
+                message = f"{meta.namespace}/{meta.name} is another object than {meta.uid}"
+                raise NotFoundError(message) from None
+            if meta.resource_version and found["resourceVersion"] != meta.resource_version:
+                raise ConflictError(f"{meta.namespace}/{meta.name} was changed meanwhile") from None
+            raise
 
-    async def post_event(self, meta: ObjectMeta, notice: Notice, now: datetime) -> None:
-        """Post an Event about a task. Best effort: Events are for people."""
+    async def delete_request(self, meta: ObjectMeta) -> None:
+        """Delete a RunRequest, and in the background its Job."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": meta.uid}}
+        await self._delete(_path("RunRequest", meta.namespace, meta.name), options)
+
+    async def _delete(self, path: str, options: JSONObject) -> None:
+        try:
+            await self._connection.request("DELETE", path, body=options)
+        except ConflictError as error:  # the uid is another's
+            raise NotFoundError(f"{path} is another object") from error
+
+    async def post_event(
+        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
+    ) -> None:
+        """Post an Event about an object. Best effort: Events are for people."""
         when = rfc3339(now)
         event = {
             "apiVersion": "v1",
@@ -98,7 +126,7 @@ class KubeCluster:
             },
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
-                "kind": names.KIND,
+                "kind": kind,
                 "namespace": meta.namespace,
                 "name": meta.name,
                 "uid": meta.uid,
@@ -136,6 +164,20 @@ class KubeCluster:
             if known.items() >= encoded.items():
                 return
             await self._connection.request("PATCH", path, body={"data": encoded}, content_type=MERGE_PATCH)
+
+
+_PLURALS: Mapping[ObjectKind, str] = {
+    "ScheduledTask": names.PLURAL,
+    "RunRequest": names.PLURAL_REQUESTS,
+    "HTTPTarget": names.PLURAL_TARGETS,
+}
+
+
+def _path(kind: ObjectKind, namespace: str | None = None, name: str | None = None) -> str:
+    """Return the path of the objects of a kind, in a namespace or in all, or of one of them."""
+    root = f"/apis/{names.API_VERSION}"
+    path = root if namespace is None else f"{root}/namespaces/{segment(namespace)}"
+    return f"{path}/{_PLURALS[kind]}" + ("" if name is None else f"/{segment(name)}")
 
 
 def _jobs_path(namespace: str) -> str:

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from carillon_core.adapters.memory.tasks import MemoryTaskStore
 from carillon_core.domain.plan import Notice
-from carillon_core.errors import AlreadyExistsError, CarillonError, NotFoundError, UnavailableError
-from carillon_core.ports import JobEvent, JSONObject
+from carillon_core.errors import AlreadyExistsError, CarillonError, ConflictError, NotFoundError, UnavailableError
+from carillon_core.ports import JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.names import LABEL_MANAGED_BY, MANAGED_BY
@@ -27,6 +27,7 @@ class MemoryCluster:
         tasks: The tasks whose statuses are set; deleting one deletes its Jobs.
         jobs: The Jobs by namespace and name, as stored.
         pods: The pods by namespace and name, as stored.
+        objects: The RunRequests and the HTTPTargets by namespace and name, as stored.
         created: Every Job that was ever created, in order.
         events: The Events posted: about which object, what, and when.
         secrets: The data of the Secrets by namespace and name, decoded.
@@ -43,6 +44,7 @@ class MemoryCluster:
         self.tasks = tasks or MemoryTaskStore(clock=clock)
         self.jobs: dict[Key, JSONObject] = {}
         self.pods: dict[Key, JSONObject] = {}
+        self.objects: dict[ObjectKind, dict[Key, JSONObject]] = {"RunRequest": {}, "HTTPTarget": {}}
         self.created: list[JSONObject] = []
         self.events: list[tuple[ObjectMeta, Notice, datetime]] = []
         self.secrets: dict[Key, dict[str, str]] = {}
@@ -76,13 +78,36 @@ class MemoryCluster:
         finally:
             self._watchers[kind].remove(queue)
 
-    async def task_uids(self) -> Mapping[Key, str]:
-        """Return the uid of every task there is now."""
+    async def uids(self, kind: ObjectKind) -> Mapping[Key, str]:
+        """Return the uid of every object of a kind there is now."""
         self._check()
-        return {
-            (t["metadata"]["namespace"], t["metadata"]["name"]): t["metadata"]["uid"]
-            for t in await self.tasks.list(None)
+        listed = await self.tasks.list(None) if kind == "ScheduledTask" else list(self.objects[kind].values())
+        return {(o["metadata"]["namespace"], o["metadata"]["name"]): o["metadata"]["uid"] for o in listed}
+
+    async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
+        """Return an object of a kind of ours, or raise ``NotFoundError``."""
+        self._check()
+        if kind == "ScheduledTask":
+            return await self.tasks.get(namespace, name)
+        try:
+            return copy.deepcopy(self.objects[kind][namespace, name])
+        except KeyError:
+            raise NotFoundError(f"{kind} {namespace}/{name} not found") from None
+
+    def put_object(self, kind: ObjectKind, namespace: str, name: str, spec: JSONObject) -> JSONObject:
+        """Create a RunRequest or an HTTPTarget, as a user does, and return it as stored."""
+        self._version += 1
+        meta = {
+            "name": name,
+            "namespace": namespace,
+            "uid": str(uuid4()),
+            "generation": 1,
+            "resourceVersion": str(self._version),
+            "creationTimestamp": rfc3339(self._clock()),
         }
+        stored: JSONObject = {"kind": kind, "metadata": meta, "spec": copy.deepcopy(spec)}
+        self.objects[kind][namespace, name] = stored
+        return copy.deepcopy(stored)
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""
@@ -112,16 +137,49 @@ class MemoryCluster:
         self._check()
         return copy.deepcopy(self._job(namespace, name))
 
-    async def patch_status(self, meta: ObjectMeta, status: JSONObject) -> JSONObject:
-        """Set a task's status, provided that it is still the same object, and return the task."""
+    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
+        """Delete a Job, provided that it is still the same object."""
         self._check()
-        stored = await self.tasks.get(meta.namespace, meta.name)
+        job = self._job(namespace, name)
+        if job["metadata"]["uid"] != uid:
+            raise NotFoundError(f"Job {name} is another object than {uid}")
+        if after_pods and (namespace, f"{name}-pod") in self.pods:
+            job["metadata"]["deletionTimestamp"] = rfc3339(self._clock())
+            self._put("Job", job)
+        else:
+            self.remove_job(namespace, name)
+
+    async def patch_status(
+        self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
+    ) -> JSONObject:
+        """Set an object's status, provided that nobody changed the object since this version, and return the object."""
+        self._check()
+        stored = await self.get_object(kind, meta.namespace, meta.name)
         if stored["metadata"]["uid"] != meta.uid:
             raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}")
-        return self.tasks.set_status(meta.namespace, meta.name, status)
+        if meta.resource_version and meta.resource_version != stored["metadata"]["resourceVersion"]:
+            raise ConflictError(f"{meta.namespace}/{meta.name} was changed meanwhile")
+        if kind == "ScheduledTask":
+            return self.tasks.set_status(meta.namespace, meta.name, status)
+        self._version += 1
+        found = self.objects[kind][meta.namespace, meta.name]
+        found["status"] = copy.deepcopy(status)
+        found["metadata"]["resourceVersion"] = str(self._version)
+        return copy.deepcopy(found)
 
-    async def post_event(self, meta: ObjectMeta, notice: Notice, now: datetime) -> None:
-        """Remember an Event about a task."""
+    async def delete_request(self, meta: ObjectMeta) -> None:
+        """Delete a RunRequest, and its Job."""
+        found = await self.get_object("RunRequest", meta.namespace, meta.name)
+        if found["metadata"]["uid"] != meta.uid:
+            raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}")
+        del self.objects["RunRequest"][meta.namespace, meta.name]
+        self._collect_garbage(meta.uid)
+
+    async def post_event(
+        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
+    ) -> None:
+        """Remember an Event about an object."""
+        del kind
         self._check()
         self.events.append((meta, notice, now))
 
@@ -183,8 +241,8 @@ class MemoryCluster:
         job["status"] = job["status"] | {"active": 0, count: 1, "conditions": [condition]}
         self._put("Job", job)
 
-    def delete_job(self, namespace: str, name: str) -> None:
-        """Delete a Job and its pods, as its TTL or a user does."""
+    def remove_job(self, namespace: str, name: str) -> None:
+        """Let a Job and its pods be gone, as after a user's deletion."""
         job = self._job(namespace, name)
         for key, pod in list(self.pods.items()):
             if any(o["uid"] == job["metadata"]["uid"] for o in pod["metadata"].get("ownerReferences") or ()):
@@ -228,7 +286,7 @@ class MemoryCluster:
     def _collect_garbage(self, task_uid: str) -> None:
         for (namespace, name), job in list(self.jobs.items()):
             if any(o["uid"] == task_uid for o in job["metadata"].get("ownerReferences") or ()):
-                self.delete_job(namespace, name)
+                self.remove_job(namespace, name)
 
 
 def _ours(item: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from carillon_core.adapters.history_rows import (
     storable_closing,
     storable_record,
 )
-from carillon_core.contract import OPEN_STATUSES
+from carillon_core.contract import OPEN_STATUSES, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery
@@ -62,8 +62,9 @@ class MemoryHistory:
                     status=closing.status,
                     reason=closing.reason,
                     message=closing.message,
-                    error=closing.message,
+                    error=None if closing.status is ExecutionStatus.SUCCEEDED else closing.message,
                     finished_at=closing.finished_at,
+                    result=row.result if closing.result is None else closing.result,
                     attempts=tuple(_ended(attempt, closing) for attempt in row.attempts),
                 )
                 closed.append(row.id)

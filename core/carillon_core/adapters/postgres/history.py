@@ -1,5 +1,6 @@
 """The ports ``HistoryRecorder`` and ``HistoryReader`` on Postgres. The operator and the API make one each."""
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -7,9 +8,9 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Update, bindparam, column, select, tuple_, update, values
+from sqlalchemy import Row, Select, Text, Update, bindparam, case, cast, column, func, null, select, tuple_, update, values
 from sqlalchemy import text as sql_text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from carillon_core.adapters.history_rows import (
@@ -161,8 +162,12 @@ def open_statement() -> Select[Any]:
 def close_statement(batch: Sequence[Closing]) -> Update:
     """Return the one statement that closes a batch and returns the ids of the rows that were open."""
     fields = ("id", "namespace", "status", "reason", "message", "finished_at")
-    ends = values(*(column(name, _columns[name].type) for name in fields), name="ends").data(
-        [(c.id, c.namespace, c.status.value, c.reason, c.message, c.finished_at) for c in batch]
+    typed = [*(column(name, _columns[name].type) for name in fields), column("result", Text)]
+    ends = values(*typed, name="ends").data(
+        [
+            (c.id, c.namespace, c.status.value, c.reason, c.message, c.finished_at, _encoded(c.result))
+            for c in batch
+        ]
     )
     return (
         update(executions)
@@ -171,8 +176,10 @@ def close_statement(batch: Sequence[Closing]) -> Update:
             status=ends.c.status,
             reason=ends.c.reason,
             message=ends.c.message,
-            error=ends.c.message,
+            # what a success says is no error
+            error=case((ends.c.status == ExecutionStatus.SUCCEEDED.value, null()), else_=ends.c.message),
             finished_at=ends.c.finished_at,
+            result=func.coalesce(cast(ends.c.result, JSONB), _columns.result),
         )
         .returning(_columns.id)
     )
@@ -200,6 +207,10 @@ async def _insert_attempts(connection: AsyncConnection, rows: Sequence[Execution
     ]
     if tries:
         await connection.execute(insert(attempts).on_conflict_do_nothing(), tries)
+
+
+def _encoded(result: dict[str, Any] | None) -> str | None:
+    return None if result is None else json.dumps(result)
 
 
 def _is_open() -> Any:
