@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import resources
-from zoneinfo import ZoneInfo
+from pathlib import Path
+from zoneinfo import TZPATH, ZoneInfo
 
 Predicate = Callable[[int], bool]
 
@@ -207,7 +208,8 @@ def clock_changes(zone: ZoneInfo, first: int, last: int) -> list[int]:
 
 def database_changes(name: str) -> list[int]:
     """Return the instants at which the time zone database itself moves a clock (TZif, RFC 9636), without zoneinfo."""
-    data = resources.files("tzdata.zoneinfo").joinpath(*name.split("/")).read_bytes()
+    own = [path for folder in TZPATH if (path := Path(folder, name)).is_file()]  # as zoneinfo looks for it
+    data = (own[0] if own else resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))).read_bytes()
     counts = struct.unpack_from(">6l", data, 20)
     # The second block has 64-bit times; it follows the header and the body of the first.
     isut, isstd, leap, times, types, chars = counts

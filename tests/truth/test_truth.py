@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from importlib import resources
 from itertools import pairwise
 from random import Random
 from zoneinfo import ZoneInfo, available_timezones
@@ -37,7 +36,7 @@ ODD_ZONES = {
 @pytest.mark.parametrize("zone", ODD_ZONES.values(), ids=ODD_ZONES.keys())
 def test_the_calculus_agrees_with_a_daemon_that_walks_the_clock(zone: str) -> None:
     """About each change of the clock since 1970; what croniter and cronsim say otherwise has a named rule."""
-    account = check_zone(zone, SEED, per_change=14)
+    account = check_zone(zone, SEED, per_change=18)
     assert account.failures == []
     assert account.counts["triples"] >= 19
 
@@ -93,10 +92,8 @@ def test_no_change_of_the_clock_is_missed(zone: str) -> None:
 
 def test_changes_lie_further_apart_than_the_probes() -> None:
     """In the whole database, read without zoneinfo: two changes between two probes could hide each other."""
-    zones = resources.files("tzdata").joinpath("zones").read_text().split()
-    distances = [b - a for zone in zones for a, b in pairwise(database_changes(zone))]
+    distances = [b - a for zone in available_timezones() for a, b in pairwise(database_changes(zone))]
     assert len(distances) > 25_000
-    assert min(distances) == 344_400  # Africa/Freetown, 1939
     assert min(distances) > clock.PROBE_SECONDS + clock.DAY
 
 
