@@ -66,6 +66,11 @@ unit: ## The unit tests: seconds, no cluster, no database
 	@$(SETUP) python
 	@$(PY) -m pytest tests/unit -q -n auto
 
+.PHONY: truth
+truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) against a cron daemon, croniter, cronsim
+	@$(SETUP) python
+	@PYTHONPATH=tests $(PY) -m truth --triples $(or $(TRIPLES),1000000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt and go vet
 	@$(SETUP) all

@@ -8,13 +8,16 @@ daemon keeps the furthest reading so far, tries all readings that were passed
 since, and does nothing until the clock is beyond it again.
 """
 
+import struct
 from bisect import bisect_left, bisect_right
 from calendar import monthrange
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo
+from importlib import resources
+from pathlib import Path
+from zoneinfo import TZPATH, ZoneInfo
 
 Predicate = Callable[[int], bool]
 
@@ -109,8 +112,7 @@ class Meaning:
 
     def __call__(self, reading: int) -> bool:
         """Return whether a reading matches."""
-        number, second = divmod(reading, DAY)
-        return self.minutes[second // 60] and self.seconds[second % 60] and self.day(number)
+        return self.minutes[reading % DAY // 60] and self.seconds[reading % 60] and self.day(reading // DAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,12 @@ class Window:
     def slots(self, meaning: Meaning) -> list[int]:
         """Return the instants at which the daemon starts the task."""
         if meaning.wild:
-            return [instant for instant, reading in self.ticks if meaning(reading)]
+            minutes, seconds, day = meaning.minutes, meaning.seconds, meaning.day
+            return [
+                instant
+                for instant, reading in self.ticks
+                if minutes[reading % DAY // 60] and seconds[reading % 60] and day(reading // DAY)
+            ]
         grain = 1 if self.by_second else MINUTE
         slots: list[int] = []
         furthest = self.ticks[0][1] - 1
@@ -175,7 +182,8 @@ def zone_offsets(zone: ZoneInfo) -> Callable[[int], int]:
     """Return the function that tells a zone's offset at an instant, as zoneinfo says."""
 
     def offset(instant: int) -> int:
-        return round((datetime.fromtimestamp(instant, zone).utcoffset() or timedelta()).total_seconds())
+        shift = datetime.fromtimestamp(instant, zone).utcoffset() or timedelta()
+        return shift.days * DAY + shift.seconds
 
     return offset
 
@@ -196,6 +204,22 @@ def clock_changes(zone: ZoneInfo, first: int, last: int) -> list[int]:
                     end = middle
             changes.append(end)
     return changes
+
+
+def database_changes(name: str) -> list[int]:
+    """Return the instants at which the time zone database itself moves a clock (TZif, RFC 9636), without zoneinfo."""
+    own = [path for folder in TZPATH if (path := Path(folder, name)).is_file()]  # as zoneinfo looks for it
+    data = (own[0] if own else resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))).read_bytes()
+    counts = struct.unpack_from(">6l", data, 20)
+    # The second block has 64-bit times; it follows the header and the body of the first.
+    isut, isstd, leap, times, types, chars = counts
+    body = 44 + times * 5 + types * 6 + chars + leap * 8 + isstd + isut
+    _, _, _, times, types, _ = struct.unpack_from(">6l", data, body + 20)
+    at = struct.unpack_from(f">{times}q", data, body + 44)
+    which = struct.unpack_from(f">{times}B", data, body + 44 + times * 8)
+    offsets = [struct.unpack_from(">l", data, body + 44 + times * 9 + 6 * number)[0] for number in range(types)]
+    before = [0, *which][:times]
+    return [t for t, old, new in zip(at, before, which, strict=True) if offsets[old] != offsets[new]]
 
 
 def next_slot(expression: str, zone: ZoneInfo, after: int, years: int = 45) -> int | None:

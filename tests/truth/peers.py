@@ -42,7 +42,6 @@ RULES = {
     "fires at no match": "About a change the peer fires when the clock shows no match.",
     "goes back": "Asked within the second pass, the peer answers with a time that is already over.",
     "skips a slot about a change": "The peer passes over a time that the clock does show.",
-    "repeats no star": "The peer takes a wildcard's second pass for the first one and passes it over.",
 }
 """Each rule's sentence; the counts are printed beside them."""
 
@@ -106,16 +105,15 @@ class Peers:
         start, slot, other = instant_of(after), instant_of(ours), instant_of(theirs)
         if not (self._near(start) or self._near(slot) or self._near(other)):
             return said
-        if other <= start:
-            return "goes back"
-        if other > slot:
-            if slot in self._changes and not meaning(slot + offset_at(slot)):
-                return "loses the gap"
-            return "skips a slot about a change" if self._near(slot) or self._near(start) else said
-        if not meaning(other + offset_at(other)):
-            return "fires at no match"
         second_pass = theirs.astimezone(self._zone).fold == 1
-        return "fires twice" if second_pass and not schedule.cron.follows_clock else said
+        faults = {
+            "goes back": other <= start,
+            "loses the gap": other > slot and slot in self._changes and not meaning(slot + offset_at(slot)),
+            "skips a slot about a change": other > slot and (self._near(slot) or self._near(start)),
+            "fires at no match": other < slot and not meaning(other + offset_at(other)),
+            "fires twice": other < slot and second_pass and not schedule.cron.follows_clock,
+        }
+        return next((rule for rule, met in faults.items() if met), said)
 
     def _near(self, instant: int) -> bool:
         index = bisect_left(self._changes, instant - REACH)

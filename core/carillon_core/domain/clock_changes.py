@@ -5,37 +5,40 @@ from datetime import timedelta
 from carillon_core.domain.clock import DAY, EPOCH, Change
 from carillon_core.domain.cron import Cron
 
+SHOWN = 2
+"""So many times are named in a sentence."""
+
 
 def clock_change_message(cron: Cron, zone: str, change: Change) -> str | None:
     """Return what a change of the clock of a zone does to an expression read in it, or None if nothing."""
     old, new = change.at + change.before, change.at + change.after
-    low, high = min(old, new), max(old, new)
-    first = cron.next_reading(low)
-    if first is None or first >= high:
+    times = _times(cron, min(old, new), max(old, new), old)
+    if not times:
         return None
-    second = cron.next_reading(first + 1)
-    third = None if second is None else cron.next_reading(second + 1)
-    several = second is not None and second < high
-    times = _clock_time(first, old)
-    if several and second is not None:
-        more = third is not None and third < high
-        times += f"{',' if more else ' and'} {_clock_time(second, old)}{' and others' if more else ''}"
     moved = f"on {_date(old)} the clock of {zone} goes from {_clock_time(old, old)}"
+    to = _clock_time(new, old)
+    if len(times) == 1:
+        left_out, repeated, added = f"{times[0]} does not exist", f"{times[0]} comes twice", "it"
+        together, each = "fires once", "fires once"
+    else:
+        named = " and ".join(times) if len(times) == SHOWN else f"{', '.join(times[:SHOWN])} and others"
+        left_out, repeated, added = f"{named} do not exist", f"{named} come twice", "them"
+        together, each = "fire once, together,", "fire once each"
     if new > old:
-        to = _clock_time(new, old)
-        what = (
-            f"the times in between do not exist and nothing is added for {times}"
-            if cron.follows_clock
-            else f"{times} {'do' if several else 'does'} not exist and {'fire' if several else 'fires'} once"
-            f"{', together,' if several else ''} at {to}"
-        )
-        return f"{moved} on to {to}: {what}"
-    what = (
-        f"{times} {'come' if several else 'comes'} twice and both passes count"
-        if cron.follows_clock
-        else f"{times} {'come' if several else 'comes'} twice and {'fire' if several else 'fires'} once, the first time"
-    )
-    return f"{moved} back to {_clock_time(new, old)}: {what}"
+        fate = f"nothing is added for {added}" if cron.follows_clock else f"{together} at {to}"
+        return f"{moved} on to {to}: {left_out} and {fate}"
+    fate = "both passes count" if cron.follows_clock else f"{each}, the first time"
+    return f"{moved} back to {to}: {repeated} and {fate}"
+
+
+def _times(cron: Cron, low: int, high: int, day: int) -> list[str]:
+    """Return the matches in [low, high) as times of the clock: those to show, and one more if there are more."""
+    times: list[str] = []
+    reading = cron.next_reading(low)
+    while reading is not None and reading < high and len(times) <= SHOWN:
+        times.append(_clock_time(reading, day))
+        reading = cron.next_reading(reading + 1)
+    return times
 
 
 def _clock_time(reading: int, day: int) -> str:
