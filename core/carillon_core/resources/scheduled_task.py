@@ -147,7 +147,7 @@ class ScheduledTaskSpec(Calendar):
             ),
         ):
             if broken:
-                raise PydanticCustomError("field", msg, {"field": field})  # type: ignore[arg-type]  # a literal string
+                raise PydanticCustomError("field", msg, {"field": field})
         return self
 
     @property
