@@ -1,6 +1,5 @@
 """The commands, their options and their help; what they do is in the modules that they call."""
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -132,6 +131,6 @@ def _instant(text: str | None, option: str) -> datetime:
 
 def _print(answer: next_times.Answer) -> None:
     for line in answer.lines:
-        print(line)
+        typer.echo(line)
     for note in answer.notes:
-        print(f"note: {note}", file=sys.stderr)
+        typer.echo(f"note: {note}", err=True)

@@ -59,7 +59,7 @@ def read_documents(source: str) -> list[Document]:
     shown = "the standard input" if source == STDIN else source
     text = _text(source, shown)
     try:
-        documents = [d for d in enumerate(yaml.load_all(text, _KubernetesLoader), 1) if d[1] is not None]  # noqa: S506  # a safe loader
+        documents = [d for d in enumerate(yaml.load_all(text, _KubernetesLoader), 1) if d[1] is not None]
         found = [made for number, raw in documents for made in _objects(raw, f"document {number}", shown)]
     except yaml.YAMLError as error:
         raise InputError(f"{shown} is not YAML: {_yaml_problem(error)}") from error

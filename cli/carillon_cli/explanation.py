@@ -14,7 +14,7 @@ from carillon_core.domain.advice import advice_of, shown_time
 from carillon_core.domain.decide import decide
 from carillon_core.domain.execution import job_name
 from carillon_core.domain.observed import ObservedJob, ObservedTask, observed_job
-from carillon_core.domain.plan import Action, Launch, Plan, RecordUnlaunched
+from carillon_core.domain.plan import Launch, Plan, RecordUnlaunched
 from carillon_core.domain.schedule import schedule_description
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import rfc3339
@@ -77,9 +77,8 @@ def _explained(document: Document, jobs: Sequence[ObservedJob], at: datetime) ->
 
 
 def _request(spec: RunRequestSpec, at: datetime) -> list[str]:
-    what = (
-        f"the task {spec.task_ref.name}" if spec.task_ref else f"a {spec.task.type} task of its own" * bool(spec.task)
-    )
+    own = f"a {spec.task.type} task of its own" if spec.task else "nothing"
+    what = f"the task {spec.task_ref.name}" if spec.task_ref else own
     when = "at once" if spec.run_at is None or spec.run_at <= at else f"at {rfc3339(spec.run_at)}"
     return _row("plan", f"run {what} {when}, once; whether it may, the operator decides then")
 
@@ -99,14 +98,12 @@ def _plan_rows(task: ObservedTask, plan: Plan) -> list[str]:
     return [line for action in plan.actions for line in _row("plan", _action(task, action))]
 
 
-def _action(task: ObservedTask, action: Action) -> str:
-    match action:
-        case Launch():
-            return f"launch the slot of {rfc3339(action.slot)} as Job {job_name(task.meta.name, action.slot)}"
-        case RecordUnlaunched():
-            return f"record as {action.status}, {action.reason}: {action.message}"
-        case _:  # a kind of action that this command does not know yet
-            return str(action)
+def _action(task: ObservedTask, action: object) -> str:
+    if isinstance(action, Launch):
+        return f"launch the slot of {rfc3339(action.slot)} as Job {job_name(task.meta.name, action.slot)}"
+    if isinstance(action, RecordUnlaunched):
+        return f"record as {action.status}, {action.reason}: {action.message}"
+    return str(action)  # a kind of action that this command has no words for
 
 
 def _state(plan: Plan) -> list[str]:

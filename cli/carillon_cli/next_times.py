@@ -30,13 +30,14 @@ def of_expression(expression: str, zone: str | None, after: datetime, count: int
         InputError: If the expression or the zone is none.
 
     """
-    raw = {"schedule": expression, "timeZone": zone, "task": {"counter": {}}}
+    raw: dict[str, object] = {"schedule": expression, "timeZone": zone, "task": {"counter": {}}}
     try:
         spec = parse_spec(raw, strict=True)
-        if problems := spec_problems(spec, after):
-            raise InvalidResourceError(problems)
+        problems = spec_problems(spec, after)
     except InvalidResourceError as error:
-        raise InputError("; ".join(_spoken(p.path, p.message) for p in error.problems)) from error
+        problems = error.problems
+    if problems:
+        raise InputError("; ".join(_spoken(p.path, p.message) for p in problems))
     return Answer(_times(spec, after, after, count), advice_of(spec, after, after))
 
 

@@ -3,6 +3,7 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -26,7 +27,7 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _section(title: str, command: typer.core.TyperCommand | typer.core.TyperGroup, level: str) -> str:
+def _section(title: str, command: Any, level: str) -> str:
     context = command.context_class(command, info_name=title, terminal_width=WIDTH, max_content_width=WIDTH)
     # what a terminal emphasises is no text
     text = re.sub(r"\x1b\[[0-9;]*m", "", command.get_help(context))
