@@ -87,10 +87,11 @@ format: ## Put every file into its one form
 	@.venv/bin/ruff format
 
 .PHONY: manifests
-manifests: ## Generate crds/ and api/openapi.json from the models
+manifests: ## Generate crds/, api/openapi.json and docs/cli.md
 	@$(SETUP) python
 	@$(PY) -m carillon_core.resources --output crds
 	@$(PY) -m carillon_api.openapi --output api/openapi.json
+	@$(PY) -m carillon_cli.reference --output docs/cli.md
 
 .PHONY: requirements
 requirements: ## Compile requirements/*.txt from pyproject.toml

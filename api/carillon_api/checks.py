@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from carillon_core.domain.schedule import schedule_problems
+from carillon_core.domain import validity
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, name_problems
@@ -113,7 +113,7 @@ def spec_problems(spec: ScheduledTaskSpec, now: datetime, stored: ScheduledTaskS
             that a task that has run can still be edited.
 
     """
-    problems = list(schedule_problems(spec))
+    problems = list(validity.spec_problems(spec, now, stored))
     unchanged = stored is not None and stored.run_at == spec.run_at
     if spec.run_at is not None and spec.run_at <= now and not unchanged:
         message = f"is already past, it is {rfc3339(now)} now: set a time to come"

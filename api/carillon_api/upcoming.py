@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll
+from carillon_core.domain.advice import local_time
 from carillon_core.domain.observed import ObservedTask
 from carillon_core.domain.plan import Reason
 from carillon_core.domain.schedule import Schedule, fire_times, schedule_of, schedule_problems
@@ -79,8 +79,3 @@ def zone_name(spec: ScheduledTaskSpec | None) -> str:
     if spec is None or spec.time_zone is None or any(p.path == "spec.timeZone" for p in schedule_problems(spec)):
         return "UTC"
     return spec.time_zone
-
-
-def local_time(when: datetime, zone: str) -> str:
-    """Return an instant on the clock of a zone, with its offset: ``2026-03-29T03:30:00+02:00``."""
-    return when.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")

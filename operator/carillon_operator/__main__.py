@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, wait_until_ready
+from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging
+from carillon_operator.admission import Admission
 from carillon_operator.application import Application
 from carillon_operator.handlers import run_kopf
 from carillon_operator.settings import Settings
@@ -47,7 +49,10 @@ async def _serve(settings: Settings) -> int:
         async with KubeConnection(settings.kubeconfig) as connection:
             cluster = KubeCluster(connection)
             if await _unless_stopped(stop, wait_until_ready(connection)):
-                observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint)
+                admission = None
+                if settings.webhook is not None:
+                    admission = Admission(settings.webhook, partial(apply_webhook_configuration, connection), _now)
+                observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
                 await Application(settings, cluster, history, observe, _now).run(stop)
     finally:
         await history.aclose()

@@ -10,17 +10,26 @@ from typing import Any
 import kopf
 
 from carillon_core.resources import names
+from carillon_operator.admission import Admission
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.work_queue import WorkQueue
 
 
 async def run_kopf(
-    store: ObservedStore, queue: WorkQueue, stop: asyncio.Event, *, liveness_endpoint: str | None = None
+    store: ObservedStore,
+    queue: WorkQueue,
+    stop: asyncio.Event,
+    *,
+    liveness_endpoint: str | None = None,
+    admission: Admission | None = None,
 ) -> None:
     """Observe the ScheduledTasks of all namespaces until ``stop`` is set or a signal comes."""
+    registry, settings = registry_of(store, queue), kopf_settings()
+    if admission is not None:
+        admission.add_to(registry, settings)
     await kopf.operator(
-        registry=registry_of(store, queue),
-        settings=kopf_settings(),
+        registry=registry,
+        settings=settings,
         clusterwide=True,
         standalone=True,
         stop_flag=stop,

@@ -12,6 +12,55 @@ from carillon_core.settings import choice, positive_int, required
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where the admission webhook serves, and how the API server finds it."""
+
+    port: int
+    """``CARILLON_WEBHOOK_PORT``: where it listens; unset, there is no webhook."""
+    cert_file: Path
+    """``CARILLON_WEBHOOK_CERT_FILE``: its certificate, PEM; read again when it changes."""
+    key_file: Path
+    """``CARILLON_WEBHOOK_KEY_FILE``: the certificate's key, PEM."""
+    ca_file: Path | None = None
+    """``CARILLON_WEBHOOK_CA_FILE``: what the API server trusts, PEM; its own trust store if unset."""
+    address: str | None = None
+    """``CARILLON_WEBHOOK_ADDRESS``: the address to listen on; all of them if unset."""
+    host: str | None = None
+    """``CARILLON_WEBHOOK_HOST``: the name in the URL by which the API server calls, outside a cluster."""
+    service: str | None = None
+    """``CARILLON_WEBHOOK_SERVICE``: ``namespace/name`` of the Service by which the API server calls, port 443. Without
+    a service and a host the configuration is left to others, such as the chart."""
+    failure_policy: str = "Ignore"
+    """``CARILLON_WEBHOOK_FAILURE_POLICY``: ``Ignore`` lets users go on without the webhook; ``Fail`` does not."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self | None:
+        """Read the settings; None without a port.
+
+        Raises:
+            SettingsError: Naming the variable and the mend.
+
+        """
+        if not env.get("CARILLON_WEBHOOK_PORT", "").strip():
+            return None
+        service = env.get("CARILLON_WEBHOOK_SERVICE") or None
+        if service is not None and not all(service.partition("/")):
+            raise SettingsError(f"CARILLON_WEBHOOK_SERVICE is {service!r}: set it to namespace/name")
+        mend = "set it to a PEM file, or unset CARILLON_WEBHOOK_PORT to go without the webhook"
+        ca_file = env.get("CARILLON_WEBHOOK_CA_FILE")
+        return cls(
+            port=positive_int(env, "CARILLON_WEBHOOK_PORT", 9443, most=65_535),
+            cert_file=Path(required(env, "CARILLON_WEBHOOK_CERT_FILE", mend)),
+            key_file=Path(required(env, "CARILLON_WEBHOOK_KEY_FILE", mend)),
+            ca_file=Path(ca_file) if ca_file else None,
+            address=env.get("CARILLON_WEBHOOK_ADDRESS") or None,
+            host=env.get("CARILLON_WEBHOOK_HOST") or None,
+            service=service,
+            failure_policy=choice(env, "CARILLON_WEBHOOK_FAILURE_POLICY", ("Ignore", "Fail"), "Ignore"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the operator can be told from outside; each field names its variable."""
 
@@ -31,6 +80,8 @@ class Settings:
     """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``."""
     ready_file: Path | None = None
     """``CARILLON_READY_FILE``: written once tasks and Jobs are known and decisions begin; for a probe to look at."""
+    webhook: WebhookSettings | None = None
+    """``CARILLON_WEBHOOK_PORT`` and its like; None means that there is no webhook."""
     log_level: str = "INFO"
     """``CARILLON_LOG_LEVEL``."""
     log_format: str = "json"
@@ -61,6 +112,7 @@ class Settings:
             sweep_seconds=positive_int(env, "CARILLON_SWEEP_SECONDS", 60),
             liveness_endpoint=env.get("CARILLON_LIVENESS_ENDPOINT") or None,
             ready_file=Path(env["CARILLON_READY_FILE"]) if env.get("CARILLON_READY_FILE") else None,
+            webhook=WebhookSettings.from_env(env),
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
             log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
         )

@@ -182,6 +182,7 @@ async def test_an_execution_is_shown_with_its_duration(rest: Facade) -> None:
         "taskUid": UID,
         "taskType": "sum",
         "slot": "2026-03-01T12:00:00Z",
+        "firstSlot": None,
         "cause": "schedule",
         "status": "succeeded",
         "reason": None,

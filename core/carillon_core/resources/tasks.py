@@ -16,8 +16,8 @@ ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 IMAGE_PATTERN = r"^\S+$"
 PATTERN_MENDS = {
     HEADER_NAME_PATTERN: (
-        "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, "
-        "without spaces or a colon"
+        "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a "
+        "colon"
     ),
     HEADER_VALUE_PATTERN: "is a value that HTTP does not allow: write one line, without control characters",
     IMAGE_PATTERN: "is no image: write its name without spaces, such as busybox:1.37",

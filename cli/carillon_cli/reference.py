@@ -1,0 +1,50 @@
+"""Write the commands' help as a page of the docs: ``python -m carillon_cli.reference [--output FILE]``."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from carillon_cli.app import app
+
+WIDTH = 100
+HEAD = """<!-- Generated from carillon_cli by `make manifests`: change that, not this. -->
+# The command line
+
+`carillon` looks at schedules without a cluster: nothing is read but the file that is named. `python -m carillon_cli`
+is the same.
+"""
+
+
+def reference() -> str:
+    """Return the page, the same at every call."""
+    group = typer.main.get_command(app)
+    parts = [HEAD, _section("carillon", group, "##")]
+    commands = getattr(group, "commands", {})
+    parts += [_section(f"carillon {name}", command, "##") for name, command in commands.items()]
+    return "\n".join(parts)
+
+
+def _section(title: str, command: Any, level: str) -> str:
+    context = command.context_class(command, info_name=title, terminal_width=WIDTH, max_content_width=WIDTH)
+    # what a terminal emphasises is no text
+    text = re.sub(r"\x1b\[[0-9;]*m", "", command.get_help(context))
+    return f"{level} {title}\n\n```text\n{text.rstrip()}\n```\n"
+
+
+def main() -> None:
+    """Print the page, or write it to ``--output``."""
+    parser = argparse.ArgumentParser(prog="python -m carillon_cli.reference", description=main.__doc__)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there")
+    file: Path | None = parser.parse_args().output
+    if file is None:
+        print(reference(), end="")  # noqa: T201  # a command prints
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(reference(), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
