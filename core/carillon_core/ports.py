@@ -116,7 +116,9 @@ class Cluster(Protocol):
         """
         ...
 
-    async def patch_status(self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask") -> JSONObject:
+    async def patch_status(
+        self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
+    ) -> JSONObject:
         """Set an object's status, provided that nobody changed the object since this version, and return the object.
 
         Raises:

@@ -23,9 +23,7 @@ class Announcer:
         self._cluster = cluster
         self._waiting: asyncio.Queue[tuple[ObjectMeta, Notice, datetime, ObjectKind]] = asyncio.Queue(MOST_WAITING)
 
-    def announce(
-        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
-    ) -> None:
+    def announce(self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask") -> None:
         """Have an Event posted about an object, if there is room."""
         try:
             self._waiting.put_nowait((meta, notice, now, kind))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Literal
 
-from carillon_core.errors import UnavailableError
 from carillon_core.domain.observed import ObservedRequest, request_key
+from carillon_core.errors import UnavailableError
 from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.announcer import Announcer
@@ -54,7 +54,7 @@ class Application:
         self.queue = WorkQueue(clock)
         self.outbox = Outbox(history)
         self.outbox.on_written = self._written
-        self._statuses = StatusWriter(cluster, clock, self)
+        self.statuses = StatusWriter(cluster, clock, self)
         self._announcer = Announcer(cluster)
         self._secret = RunnerSecret(cluster, settings.runner.secret_name, settings.runner_database_url)
         self.janitor = Janitor(cluster, self.store)
@@ -80,7 +80,7 @@ class Application:
                     clock=clock,
                 ),
                 self.outbox,
-                self._statuses,
+                self.statuses,
                 self._announcer,
                 self.closer,
                 self.janitor,
@@ -96,7 +96,7 @@ class Application:
                 group.create_task(self._watch("Job")),
                 group.create_task(self._watch("Pod")),
                 group.create_task(self.outbox.run()),
-                group.create_task(self._statuses.run(STATUS_WRITERS)),
+                group.create_task(self.statuses.run(STATUS_WRITERS)),
                 group.create_task(self._announcer.run()),
                 group.create_task(self.janitor.run()),
                 group.create_task(self._run_observer(stop)),
@@ -113,7 +113,7 @@ class Application:
 
     async def _drain(self) -> None:
         """Write what is still to be written: records first, for a status can be derived again."""
-        for waiting, what in ((self.outbox.drained(), "records"), (self._statuses.drained(), "statuses")):
+        for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
             try:
                 await asyncio.wait_for(waiting, DRAIN_SECONDS)
             except TimeoutError:
@@ -183,7 +183,7 @@ class Application:
             self.store.drop_task(key, uid)
             self.queue.add(key)
         elif kind == "RunRequest":
-            self._statuses.forget(kind, *key)
+            self.statuses.forget(kind, *key)
             if (changed := self.store.drop_request(key, uid)) is not None:
                 self.queue.add(changed)
         else:

@@ -4,15 +4,16 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import kopf
 
+from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
 from carillon_operator.admission import Admission
 from carillon_operator.observed_store import ObservedStore
-from carillon_operator.work_queue import WorkQueue
+from carillon_operator.work_queue import Key, WorkQueue
 
 
 async def run_kopf(
@@ -45,31 +46,53 @@ def registry_of(store: ObservedStore, queue: WorkQueue) -> kopf.OperatorRegistry
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_via_client(**kwargs)
 
-    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe")
-    async def observe(event: kopf.RawEvent, **_: Any) -> None:
-        # A coroutine: kopf runs plain functions in threads, and store and queue belong to the loop.
-        feed(store, queue, event["type"], event["object"])
+    # Coroutines: kopf runs plain functions in threads, and store and queue belong to the loop.
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe-task")
+    async def observe_task(event: kopf.RawEvent, **_: Any) -> None:
+        feed(store, queue, "ScheduledTask", event["type"], event["object"])
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL_REQUESTS, registry=registry, id="observe-request")
+    async def observe_request(event: kopf.RawEvent, **_: Any) -> None:
+        feed(store, queue, "RunRequest", event["type"], event["object"])
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL_TARGETS, registry=registry, id="observe-target")
+    async def observe_target(event: kopf.RawEvent, **_: Any) -> None:
+        feed(store, queue, "HTTPTarget", event["type"], event["object"])
 
     return registry
 
 
-def feed(store: ObservedStore, queue: WorkQueue, change: str | None, task: Mapping[str, Any]) -> None:
-    """Take one event of a ScheduledTask.
+def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str | None, item: Mapping[str, Any]) -> None:
+    """Take one event.
 
     Args:
-        store: Where the task goes.
-        queue: Where its key goes.
+        store: Where the object goes.
+        queue: Where the keys that it concerns go.
+        kind: The object's kind.
         change: ``ADDED``, ``MODIFIED``, ``DELETED``, or None for one of the first list.
-        task: The object as the API server shows it.
+        item: The object as the API server shows it.
 
     """
-    if change == "DELETED":
-        meta = task["metadata"]
-        key = (meta["namespace"], meta["name"])
-        store.drop_task(key, meta["uid"])
+    meta = item["metadata"]
+    name = (meta["namespace"], meta["name"])
+    gone = change == "DELETED"
+    keys: Iterable[Key]
+    if kind == "HTTPTarget":
+        keys = store.drop_target(name, meta["uid"]) if gone else store.put_target(item)
+    elif kind == "RunRequest":
+        if gone:
+            key = store.drop_request(name, meta["uid"])
+            keys = () if key is None else (key,)
+        else:
+            keys = (store.put_request(item),)
     else:
-        key = store.put_task(task)
-    queue.add(key)
+        if gone:
+            store.drop_task(name, meta["uid"])
+        else:
+            store.put_task(item)
+        keys = (name,)
+    for each in keys:
+        queue.add(each)
 
 
 def kopf_settings() -> kopf.OperatorSettings:

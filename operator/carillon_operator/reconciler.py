@@ -111,8 +111,7 @@ class Reconciler:
         """
         await self._launcher.resolve_doubt(key)
         times = [await self._reconcile_task(key)]
-        for request in self._store.requests_of(key):
-            times.append(await self._reconcile_request(key, request))
+        times += [await self._reconcile_request(key, request) for request in self._store.requests_of(key)]
         self._queue.add_at(key, min((t for t in times if t is not None), default=None))
 
     async def _reconcile_task(self, key: Key) -> datetime | None:
@@ -135,7 +134,7 @@ class Reconciler:
         if task is None:
             return None
         if task.target_name is not None and task.target is None:
-            task = replace(task, target=await self._look_for_target(key[0], task.target_name))
+            await self._look_for_target(key[0], task.target_name)
         status = without_recorded(task.status, task.meta.uid, self._outbox.written)
         return task if status is task.status else replace(task, status=status)
 
@@ -167,7 +166,7 @@ class Reconciler:
                 status=ExecutionStatus(entry.status),
                 reason=entry.reason,
                 message=entry.message,
-                error=entry.message if entry.status == ExecutionStatus.FAILED else None,
+                error=entry.message if entry.status == "failed" else None,
                 created_at=now,
                 finished_at=max(now, entry.slot),
             )

@@ -69,7 +69,7 @@ class Settings:
     runner_database_url: str
     """``CARILLON_RUNNER_DATABASE_URL``: what runner pods record with; ``DATABASE_URL`` if unset."""
     runner: RunnerTemplate
-    """``CARILLON_RUNNER_IMAGE``, ``CARILLON_RUNNER_SECRET`` and ``CARILLON_JOB_TTL_SECONDS``."""
+    """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``."""
     kubeconfig: str | None = None
     """``KUBECONFIG``; in a pod, the service account is used without it."""
     workers: int = 32
@@ -105,7 +105,6 @@ class Settings:
             runner=RunnerTemplate(
                 image=image,
                 secret_name=env.get("CARILLON_RUNNER_SECRET") or RUNNER_SECRET,
-                job_ttl_seconds=positive_int(env, "CARILLON_JOB_TTL_SECONDS", 600),
             ),
             kubeconfig=env.get("KUBECONFIG") or None,
             workers=positive_int(env, "CARILLON_WORKERS", 32),

@@ -102,6 +102,12 @@ class StatusWriter:
         self._queue.add_at(key, None)
         self._wake_waiters()
 
+    async def flush(self) -> None:
+        """Write what waits, without its spacing: once for each object."""
+        for key in list(self._wanted):
+            self._queue.add_at(key, None)
+            await self._write(key)
+
     async def drained(self) -> None:
         """Wait until no status waits to be written."""
         while self._wanted or self._writing:

@@ -161,6 +161,4 @@ async def test_a_configuration_that_may_not_be_applied_does_not_stop_the_operato
     await webhook.apply("ScheduledTask", "backup", {"intervalSeconds": 60, "task": SUM})
     async with webhook.running(apply_configuration=refuse) as store:
         await eventually(lambda: (webhook.namespace, "backup") in store.uids(), 60)
-        await eventually(
-            lambda: "the webhook's configuration was not applied, will try again" in caplog.messages, 60
-        )
+        await eventually(lambda: "the webhook's configuration was not applied, will try again" in caplog.messages, 60)

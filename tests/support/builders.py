@@ -67,7 +67,7 @@ class TaskBuilder:
         return self
 
     def observed(self, status: ScheduledTaskStatus | None = None) -> ObservedTask:
-        return replace(ObservedTask.from_object(self.raw), status=status or self.status)
+        return replace(ObservedTask.from_object(self.raw), status=status or self.status, stored=status or self.status)
 
 
 def make_task(name: str = "backup") -> TaskBuilder:

@@ -42,16 +42,26 @@ class Operator:
         await self.cluster.tasks.create(KEY[0], body)
 
     async def turn(self, when: str | datetime) -> None:
-        """Set the clock, see the cluster as it is, reconcile, and let every write be made."""
+        """Set the clock, see the cluster as it is, reconcile, and let every write be made, and what follows of it."""
         self.now = at(when) if isinstance(when, str) else when
         await self.see()
         await self.app.reconciler.reconcile(KEY)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let every write be made: the status, the record of what it settles, and the status without it."""
+        for _ in range(3):
+            await self.write()
+            await self.app.reconciler.reconcile(KEY)
         await self.write()
 
     async def see(self) -> None:
         """Take in the tasks, Jobs and pods as a fresh list shows them."""
         for raw in await self.cluster.tasks.list(None):
             self.app.store.put_task(raw)
+        for kind, put in (("HTTPTarget", self.app.store.put_target), ("RunRequest", self.app.store.put_request)):
+            for raw in list(self.cluster.objects[kind].values()):
+                put(raw)
         self._take(JobEvent("LISTING", "Job", {}))
         for job in list(self.cluster.jobs.values()):
             self._take(JobEvent("ADDED", "Job", job))
@@ -64,9 +74,11 @@ class Operator:
             self.app.closer.job_changed(change)
 
     async def write(self) -> None:
-        """Run the outbox until it is empty."""
+        """Have every status written, whatever the second, and run the outbox and the janitor until they are empty."""
+        await self.app.statuses.flush()
         async with running(self.app.outbox.run()):
             await asyncio.wait_for(self.app.outbox.drained(), 5)
+        await self.app.janitor.drained()
 
     def job_names(self) -> list[str]:
         return [job["metadata"]["name"] for job in self.cluster.created]

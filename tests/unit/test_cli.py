@@ -227,9 +227,7 @@ def test_input_that_cannot_be_used_is_one_sentence(terminal: Terminal, arguments
         b"a: &a [*a]": "is no Kubernetes object",
     }.items(),
 )
-def test_a_file_that_cannot_be_used_is_one_sentence(
-    terminal: Terminal, command: str, text: bytes, want: str
-) -> None:
+def test_a_file_that_cannot_be_used_is_one_sentence(terminal: Terminal, command: str, text: bytes, want: str) -> None:
     """Whatever the bytes are."""
     said = terminal.run(command, terminal.file(text))
     assert (said.code, said.out) == (2, "")

@@ -88,7 +88,10 @@ CASES: dict[str, dict[str, Any]] = {
         "task": make_task().cron("*/5 * * * *"),
         "now": "00:17:00",
         "want_launches": ["00:15:00"],
-        "want_unlaunched": [("00:10:00", "missed", "SupersededByLaterSlot")],
+        "want_unlaunched": [
+            ("00:05:00", "missed", "SupersededByLaterSlot"),
+            ("00:10:00", "missed", "SupersededByLaterSlot"),
+        ],
         "want_next": "00:20:00",
     },
     "a slot seen after its deadline is missed": {
@@ -166,13 +169,16 @@ def test_decision(case: dict[str, Any]) -> None:
     assert condition(plan.status, "Ready") == case.get("want_ready", ("True", "Scheduled"))
 
 
-def test_a_year_of_missed_seconds_is_one_launch_and_one_record() -> None:
-    """However long nobody watched, the plan stays small and says how much was missed."""
+def test_a_year_of_missed_seconds_is_one_launch_and_few_records() -> None:
+    """However long nobody watched: a record for each of the latest slots, and one for all those before."""
     builder = make_task().cron("* * * * * *")
     plan = decide_to_fixed_point(builder, [], at("2027-01-01T00:00:00+00:00"))
     assert launches(plan) == ["00:00:00"]
-    (record,) = [a for a in plan.actions if isinstance(a, RecordUnlaunched)]
-    assert record.message.startswith("more than 100 slots from 2026-01-01T00:00:01Z to 2026-12-31T23:59:59Z")
+    run, *single = [a for a in plan.actions if isinstance(a, RecordUnlaunched)]
+    assert run.first_slot == at("00:00:01")
+    assert run.message.startswith("more than 100 slots from 2026-01-01T00:00:01Z to 2026-12-31T23:59:39Z were missed")
+    assert [r.slot.second for r in single] == list(range(40, 60))
+    assert len(plan.notices) == 2
 
 
 def test_resuming_runs_nothing_that_passed_meanwhile() -> None:
@@ -182,7 +188,9 @@ def test_resuming_runs_nothing_that_passed_meanwhile() -> None:
     builder.suspended(yes=False)
     plan = decide_to_fixed_point(builder, [], at("01:00:05"))
     assert launches(plan) == []
-    assert unlaunched(plan) == []
+    (record,) = plan.actions
+    assert isinstance(record, RecordUnlaunched)
+    assert (record.first_slot, record.slot, record.reason) == (at("00:00:30"), at("01:00"), Reason.SUSPENDED)
     assert plan.requeue_at == at("01:00:30")
 
 
@@ -256,7 +264,9 @@ def test_mending_a_schedule_runs_nothing_that_passed_meanwhile(broken: str) -> N
             decide_to_fixed_point(builder, [], at("00:30"))
         builder.cron("0 3 * * *")
         plan = decide_to_fixed_point(builder, [], at("12:00"))
-        assert plan.actions == ()
+        assert launches(plan) == []
+        passed = [("03:00:00", "skipped", "InvalidSpec")] if len(first) > 1 else []
+        assert unlaunched(plan) == passed
         assert plan.requeue_at == at("2026-01-02T03:00:00+00:00")
 
 
@@ -285,6 +295,7 @@ def test_a_refused_launch_is_not_shown_as_a_run() -> None:
     before = builder.observed()
     plan = decide(before, [], at("00:00:30"))
     (launch,) = plan.actions
+    assert isinstance(launch, Launch)
     refused = RecordUnlaunched(
         launch.slot, launch.execution_id, ExecutionStatus.MISSED, Reason.LAUNCH_REFUSED, "quota exceeded"
     )

@@ -32,7 +32,7 @@ def raw_job(*conditions: dict[str, str], **meta: Any) -> dict[str, Any]:
 def raw_pod(phase: str, **terminated: Any) -> dict[str, Any]:
     """Return a pod as the API server shows it."""
     state = {"terminated": {"finishedAt": "2026-01-01T00:00:35Z", **terminated}} if terminated else {"running": {}}
-    return {"status": {"phase": phase, "containerStatuses": [{"state": state}]}}
+    return {"metadata": {"name": "p"}, "status": {"phase": phase, "containerStatuses": [{"state": state}]}}
 
 
 ENDS: dict[str, tuple[list[dict[str, str]], dict[str, Any] | None, RunResult, str]] = {
@@ -56,7 +56,7 @@ ENDS: dict[str, tuple[list[dict[str, str]], dict[str, Any] | None, RunResult, st
     ),
     "an evicted pod without containers": (
         [],
-        {"status": {"phase": "Failed", "reason": "Evicted", "message": "low on disk"}},
+        {"metadata": {}, "status": {"phase": "Failed", "reason": "Evicted", "message": "low on disk"}},
         RunResult.FAILED,
         "low on disk",
     ),
@@ -68,7 +68,8 @@ def test_the_end_of_an_execution(
     conditions: list[dict[str, str]], pod: dict[str, Any] | None, want: RunResult, want_message: str
 ) -> None:
     """Each sign is read as what it says; without one the Job is active."""
-    job = observed_job(raw_job(*conditions), pod_end(pod) if pod else None)
+    end = pod_end(pod) if pod else None
+    job = observed_job(raw_job(*conditions), [end] if end else ())
     assert job is not None
     assert job.execution_id == str(execution_id(TASK_UID, at("00:00:30"), Cause.SCHEDULE))
     assert job.result is want

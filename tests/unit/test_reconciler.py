@@ -141,7 +141,7 @@ async def test_a_launch_whose_answer_was_lost_is_found_before_the_next_is_decide
         await operator.app.reconciler.reconcile(KEY)
     operator.now = at("00:01:00")  # the watch has shown nothing yet
     await operator.app.reconciler.reconcile(KEY)
-    await operator.write()
+    await operator.settle()
     assert operator.job_names() == [FIRST]
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
 
@@ -157,7 +157,7 @@ async def test_tries_do_not_multiply_what_is_recorded_as_missed(operator: Operat
             await operator.app.reconciler.reconcile(KEY)
     operator.cluster.create_error = None
     await operator.turn("00:03:20")
-    assert operator.rows() == [("00:02:30", "missed", "SupersededByLaterSlot")]
+    assert [slot for slot, _, _ in operator.rows()] == ["00:00:30", "00:01:00", "00:01:30", "00:02:00", "00:02:30"]
     assert len(operator.job_names()) == 1
 
 
@@ -240,6 +240,8 @@ async def test_a_database_that_is_away_stops_no_launch_and_loses_no_record(opera
         operator.now = at(when)
         await operator.see()
         await operator.app.reconciler.reconcile(KEY)
+        await operator.app.statuses.flush()
+        await operator.app.reconciler.reconcile(KEY)
     async with running(operator.app.outbox.run()):
         operator.history.outage = None
         await asyncio.wait_for(operator.app.outbox.drained(), 5)
@@ -247,11 +249,40 @@ async def test_a_database_that_is_away_stops_no_launch_and_loses_no_record(opera
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
 
 
+async def test_a_skip_outlives_an_operator_that_is_killed_while_the_database_is_away(operator: Operator) -> None:
+    """The next one records it, and does not launch the slot after all."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.now = at("00:01:00")
+    await operator.see()
+    await operator.app.reconciler.reconcile(KEY)
+    await operator.app.statuses.flush()
+    operator.restart()
+    operator.cluster.finish_pod(KEY[0], FIRST)
+    await operator.turn("00:01:10")
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
+    assert (await operator.cluster.tasks.get(*KEY))["status"]["unrecorded"] == []
+
+
+async def test_a_skip_is_told_to_the_history_only_when_the_status_has_it(operator: Operator) -> None:
+    """An operator that dies before may launch the slot after all: no row must say otherwise."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.now = at("00:01:00")
+    await operator.see()
+    await operator.app.reconciler.reconcile(KEY)
+    assert len(operator.app.outbox) == 0
+    await operator.app.statuses.flush()
+    await operator.app.reconciler.reconcile(KEY)
+    assert len(operator.app.outbox) == 1
+
+
 async def test_a_pod_that_never_recorded_gets_a_row(operator: Operator) -> None:
     """Image missing, evicted, killed before the claim: the row is written with what the cluster says."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
-    operator.cluster.finish_pod(KEY[0], FIRST, exit_code=137, message="killed")
+    operator.cluster.finish_pod(KEY[0], FIRST, exit_code=2, message="killed")
     await operator.turn("00:00:35")
     assert operator.rows() == [("00:00:30", "failed", "Error")]
 
@@ -283,7 +314,7 @@ async def test_a_job_deleted_while_it_runs_closes_its_row(operator: Operator) ->
     operator.now = at("01:00")
     await operator.turn("01:00")
     name = operator.job_names()[0]
-    operator.cluster.delete_job(KEY[0], name)
+    operator.cluster.remove_job(KEY[0], name)
     await operator.turn("01:00:05")
     assert operator.rows() == [("01:00:00", "failed", "JobDeleted")]
 
@@ -317,7 +348,8 @@ async def test_a_restart_runs_the_latest_missed_slot_once(operator: Operator) ->
     operator.restart()
     await operator.turn("00:02:40")
     assert operator.job_names() == [FIRST, "backup-1767225750"]
-    assert operator.rows() == [("00:02:00", "missed", "SupersededByLaterSlot")]
+    assert [row for row in operator.rows() if row[1] != "missed"] == []
+    assert [row[0] for row in operator.rows()] == ["00:01:00", "00:01:30", "00:02:00"]
 
 
 async def test_the_status_reaches_the_object(operator: Operator) -> None:
@@ -329,7 +361,7 @@ async def test_the_status_reaches_the_object(operator: Operator) -> None:
     async def has_status() -> bool:
         return bool((await operator.cluster.tasks.get(*KEY)).get("status"))
 
-    async with running(operator.app._statuses.run(1)):  # noqa: SLF001  # the writer alone, without the rest
+    async with running(operator.app.statuses.run(1)):
         await operator.app.reconciler.reconcile(KEY)
         await eventually(has_status)
     status = (await operator.cluster.tasks.get(*KEY))["status"]

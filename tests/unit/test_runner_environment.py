@@ -11,7 +11,7 @@ import pytest
 from carillon_core import contract
 from carillon_core.contract import Cause, ExitCode
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.manifest import RunnerTemplate, job_manifest
+from carillon_core.domain.manifest import RunnerTemplate, job_manifest, slot_order
 from carillon_core.domain.plan import Launch
 from carillon_core.errors import SettingsError
 from carillon_runner.environment import read_environment
@@ -48,7 +48,7 @@ def test_what_the_operator_writes_is_what_the_runner_reads() -> None:
     launch = Launch(
         slot=at("00:05"), cause=Cause.SCHEDULE, execution_id=execution_id(TASK_UID, at("00:05"), Cause.SCHEDULE)
     )
-    manifest = job_manifest(make_task("report").every(300).observed(), launch, RunnerTemplate("image"))
+    manifest = job_manifest(slot_order(make_task("report").every(300).observed(), launch), RunnerTemplate("image"))
     written = manifest["spec"]["template"]["spec"]["containers"][0]["env"]
     env = {e["name"]: e["value"].replace("$$", "$") for e in written if "value" in e}
     from_elsewhere = {name: ENV[name] for name in (contract.ENV_DATABASE_URL, contract.ENV_POD_NAME)}

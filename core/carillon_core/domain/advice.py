@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from carillon_core.domain.schedule import MACROS, fire_times, schedule_of
+from carillon_core.domain.cron import MACROS
+from carillon_core.domain.schedule import clock_changes, fire_times, schedule_of
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
 from carillon_core.resources.tasks import RetryPolicy
@@ -18,6 +19,9 @@ PREVIEWED = 3
 """How many of the next times a warning shows."""
 SAMPLED = 50
 """How many slots are looked at for the shortest way from one to the next."""
+OUTLOOK = timedelta(days=366)
+CLOCK_CHANGES = 4
+"""So many changes of the clock are told, of those within ``OUTLOOK``."""
 DEFAULT_TIMEOUT = ScheduledTaskSpec.model_fields["timeout_seconds"].default
 
 
@@ -49,7 +53,8 @@ def advice_of(spec: ScheduledTaskSpec, created_at: datetime, now: datetime) -> l
     if not slots:
         return [_never(spec, now)]
     gap = min((later - earlier for earlier, later in pairwise(slots)), default=None)
-    return [*_calendar_advice(spec), *(_gap_advice(spec, gap) if gap else ()), *_limit_advice(spec)]
+    clock = [c.message for c in clock_changes(spec, now, now + OUTLOOK, CLOCK_CHANGES, created_at)]
+    return [*_calendar_advice(spec), *clock, *(_gap_advice(spec, gap) if gap else ()), *_limit_advice(spec)]
 
 
 def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:

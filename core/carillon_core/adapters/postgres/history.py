@@ -8,7 +8,22 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Text, Update, bindparam, case, cast, column, func, null, select, tuple_, update, values
+from sqlalchemy import (
+    Row,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    null,
+    select,
+    tuple_,
+    update,
+    values,
+)
 from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -164,10 +179,7 @@ def close_statement(batch: Sequence[Closing]) -> Update:
     fields = ("id", "namespace", "status", "reason", "message", "finished_at")
     typed = [*(column(name, _columns[name].type) for name in fields), column("result", Text)]
     ends = values(*typed, name="ends").data(
-        [
-            (c.id, c.namespace, c.status.value, c.reason, c.message, c.finished_at, _encoded(c.result))
-            for c in batch
-        ]
+        [(c.id, c.namespace, c.status.value, c.reason, c.message, c.finished_at, _encoded(c.result)) for c in batch]
     )
     return (
         update(executions)
