@@ -378,8 +378,12 @@ def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runn
     def lose_one(index: int) -> tuple[int, int]:
         execution, plan, step, number = runs[index]
         first = start(runners, server, plan, execution, index, "report-1-lost")
-        # most of a life is the interpreter's start, in which nothing can be lost
-        moment = lives[plan] * (0.4 + 0.7 * step / MOMENTS)
+        if step % 2:
+            first.await_line("execution started")
+            moment = 0.06 * step / MOMENTS
+        else:
+            # most of a life is the interpreter's start, in which nothing can be lost
+            moment = lives[plan] * (0.4 + 0.7 * step / MOMENTS)
         with suppress(subprocess.TimeoutExpired):
             first.process.wait(timeout=moment)
         first.process.send_signal(number)

@@ -35,7 +35,7 @@ class CountingServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                owner._answer(self)  # noqa: SLF001  # the same thing in two classes
+                owner._answer(self)  # the same thing in two classes
 
             def log_message(self, *_: Any) -> None:
                 pass
