@@ -357,7 +357,7 @@ PLANS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "request": ({"http": {}}, {}),
     "retried request": ({"http": {}}, {"limit": 2, "initialDelaySeconds": 0}),
 }
-MOMENTS = 14
+MOMENTS = 12
 
 
 def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runners, server: CountingServer) -> None:
