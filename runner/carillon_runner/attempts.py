@@ -24,7 +24,7 @@ from carillon_runner.tasks import task_function
 ERROR_LIMIT = 1024
 """Characters of an error in the row, and of a termination message (the kubelet keeps 4096 bytes)."""
 REASON_LIMIT = 100
-SAVE_SECONDS = 5.0
+SAVE_SECONDS = 2.0
 """How long the execution waits for its attempts to be written, before it goes on and writes them later."""
 _USES_DATABASE = frozenset({"counter", "sum"})
 """The task types that keep the connection: the one works on it, the other is done before it could be made again.
@@ -63,13 +63,13 @@ def run_attempts(environment: Environment, interrupts: Interrupts, record: Recor
             return ended.outcome if number == 1 else _with(ended.outcome, f"attempt {number} was the last")
         # spread, so that a thousand executions do not come back in the same instant
         wait = policy.wait_seconds(number, ended.retry_after, random.random())  # noqa: S311  # nothing secret about it
-        next_at = time.monotonic() + wait
-        if next_at >= deadline:
-            left = max(deadline - time.monotonic(), 0)
+        left = max(deadline - time.monotonic(), 0)
+        if wait >= left:
             why = f"no time was left for another attempt, which would begin in {wait:.3g} s of {left:.3g} s"
             return _with(ended.outcome, why)
         tell(number, ended.outcome, wait)
         record.end_attempt(ended.outcome)
+        next_at = time.monotonic() + wait
         try:
             if not _save(interrupts, record):
                 return ended.outcome

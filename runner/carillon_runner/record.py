@@ -249,13 +249,13 @@ class Record:
         """Return the database's time, as far as this process can tell without it."""
         return self._began_at + timedelta(seconds=time.monotonic() - self._began)
 
-    def end_attempt(self, outcome: Outcome) -> None:
+    def end_attempt(self, outcome: Outcome, finished_at: datetime | None = None) -> None:
         """Note how the attempt ended; ``save_attempts`` or, at the latest, ``close`` writes it."""
         self._unsaved[self.attempt] |= {
             "status": outcome.status.value,
             "reason": outcome.reason,
             "error": outcome.error,
-            "finished_at": self._now().isoformat(),
+            "finished_at": (finished_at or self._now()).isoformat(),
         }
 
     def begin_attempt(self) -> None:
@@ -319,7 +319,9 @@ class Record:
 
         """
         finished_at = self._now()
-        self.end_attempt(outcome)
+        # one that has an end keeps it: the execution may end while it waits for the next one
+        if "finished_at" not in self._unsaved[self.attempt]:
+            self.end_attempt(outcome, finished_at)
         try:
             return self._close(outcome, finished_at)
         except RefusedError as error:
@@ -329,7 +331,7 @@ class Record:
             self._log.error("the database refuses the result", extra={"fields": {"error": str(error)}})
             reason, sentence = "ResultRefused", "the task ended, but Postgres cannot store its result"
             refused = Outcome(ExecutionStatus.FAILED, reason, sentence)
-            self.end_attempt(refused)
+            self.end_attempt(refused, finished_at)
             return self._close(refused, finished_at)
 
     def _close(self, outcome: Outcome, finished_at: datetime) -> Outcome:

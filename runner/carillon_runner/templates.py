@@ -21,7 +21,7 @@ OUTPUT_LIMIT = 2**20
 """Characters of all rendered texts together."""
 RANGE_LIMIT = 10_000
 MEMORY_BYTES = 128 * 2**20
-CPU_SECONDS = 5
+CPU_SECONDS = 2
 _MARKERS = ("{{", "{%", "{#")
 _POWER_LIMIT = 1024
 _WORDS_LIMIT = 300

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -92,6 +93,21 @@ def test_a_request_that_nobody_answers_times_out(runners: Runners, scheme: str) 
         assert runners.start({"http": {"url": url}}, timeout_seconds=0.5).wait() == ExitCode.TIMED_OUT
     row = runners.row()
     assert (row["status"], row["reason"], row["result"]) == ("timed_out", "timeout", None)
+
+
+def test_a_request_that_is_answered_drop_by_drop_times_out(runners: Runners) -> None:
+    """Each byte in time, and all of them never."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        runner = runners.start({"http": {"url": url}}, timeout_seconds=1)
+        client, _ = listener.accept()
+        with client, suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while runner.process.poll() is None:
+                client.sendall(b".")
+                time.sleep(0.01)  # the drops
+        assert runner.wait() == ExitCode.TIMED_OUT
+    assert (runners.row()["status"], runners.row()["result"]) == ("timed_out", None)
 
 
 def test_a_sleep_beyond_the_time_out_is_timed_out(runners: Runners) -> None:

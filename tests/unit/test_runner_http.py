@@ -258,6 +258,34 @@ def test_a_server_that_breaks_off_or_speaks_no_http_is_classed(answer: list[byte
         assert failure(f"http://127.0.0.1:{port}/").reason == want
 
 
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n", b"z" * 20_000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", b"z" * 20_000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", b"z" * 20_000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", (b"1;" + b"e" * 60_000 + b"\r\nz\r\n") * 10),
+    ],
+    ids=["headers", "interim answers", "a chunk of -5", "a chunk of -1", "no chunk", "trailers", "extensions"],
+)
+def test_what_has_no_end_is_ended(head: bytes, more: bytes) -> None:
+    """Before it fills the memory, whatever the library would read."""
+    sent: list[int] = []
+
+    def flood(client: socket.socket, _request: bytes) -> None:
+        client.sendall(head)
+        while sum(sent) < 2**28:
+            client.sendall(more)
+            sent.append(len(more))
+
+    with odd_server(flood) as port:
+        assert failure(f"http://127.0.0.1:{port}/").reason == "protocol"
+    assert sum(sent) < 2**26
+
+
 def test_nobody_listening_is_a_connection_error() -> None:
     """A port that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -164,6 +164,34 @@ def test_a_time_out_whose_exception_was_lost_is_raised_again(interrupts: Interru
     assert time.monotonic() - began < 30
 
 
+def test_the_end_of_an_attempt_is_not_the_end_of_the_execution(interrupts: Interrupts) -> None:
+    """It stops what runs, as often as it must, and the next call is not held against it."""
+    lost: list[Stopped] = []
+
+    def work() -> None:
+        try:
+            time.sleep(60)
+        except Stopped as stopped:
+            lost.append(stopped)
+        time.sleep(60)
+
+    with pytest.raises(Stopped) as caught:
+        interrupts.call(work, 0.05, is_last=False)
+    assert {stopped.status for stopped in (*lost, caught.value)} == {ExecutionStatus.FAILED}
+    assert interrupts.call(lambda: 3, 60) == 3
+    with pytest.raises(Stopped) as caught:
+        interrupts.call(lambda: time.sleep(60), 0)
+    assert caught.value.status is ExecutionStatus.TIMED_OUT
+
+
+def test_a_signal_wins_over_the_end_of_an_attempt(interrupts: Interrupts) -> None:
+    """It was noted before, and no further attempt is to follow."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Stopped) as caught:
+        interrupts.call(lambda: time.sleep(60), 0.05, is_last=False)
+    assert caught.value.status is ExecutionStatus.CANCELLED
+
+
 def test_a_call_that_is_done_in_time_leaves_no_timer(interrupts: Interrupts) -> None:
     """The record is not written under the task's time-out."""
     assert interrupts.call(lambda: 3, 60) == 3

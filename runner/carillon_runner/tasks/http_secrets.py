@@ -155,6 +155,7 @@ def _written(secret: str) -> set[str]:
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
         quote(secret, safe="", errors="replace"),
+        quote(secret, errors="replace"),
         quote_plus(secret, errors="replace"),
         escape(secret),
         encoded.rstrip("="),
