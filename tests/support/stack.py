@@ -16,6 +16,7 @@ import yaml
 
 from carillon_local.layout import CRDS, RUNNER_IMAGE, free_port
 from carillon_local.target import local_image_table
+from support.certificates import LOOPBACK, make_certificates
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Stack:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
+        self._webhook_port = free_port(0)
         self.http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
 
     def start(self) -> None:
@@ -53,7 +55,16 @@ class Stack:
 
     def start_operator(self, **settings: str) -> None:
         """Start the operator and wait until it is ready to decide."""
-        self.spawn("operator", "carillon_operator", CARILLON_RUNNER_IMAGE=RUNNER_IMAGE, **settings)
+        made = make_certificates(self._folder)
+        webhook = {
+            "CARILLON_WEBHOOK_PORT": str(self._webhook_port),
+            "CARILLON_WEBHOOK_ADDRESS": LOOPBACK,
+            "CARILLON_WEBHOOK_HOST": LOOPBACK,
+            "CARILLON_WEBHOOK_CERT_FILE": str(made.cert),
+            "CARILLON_WEBHOOK_KEY_FILE": str(made.key),
+            "CARILLON_WEBHOOK_CA_FILE": str(made.ca),
+        }
+        self.spawn("operator", "carillon_operator", CARILLON_RUNNER_IMAGE=RUNNER_IMAGE, **(webhook | settings))
         until(lambda: '"message": "ready"' in self.log("operator"), 60, "the operator is ready")
 
     def start_api(self) -> None:
