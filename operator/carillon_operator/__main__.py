@@ -32,6 +32,7 @@ def main() -> int:
     configure_logging(settings.log_level, settings.log_format)
     # kopf says of each event that its handler succeeded: one line a change, and no news
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the same of each call of the admission webhook
     try:
         return asyncio.run(_serve(settings))
     except CarillonError as error:

@@ -77,6 +77,7 @@ class Admission:
     async def serve(self, answer: Any) -> AsyncIterator[Any]:
         """Serve for life; kopf iterates this once for each certificate. Failures are tried again, never raised."""
         retry = FIRST_RETRY_SECONDS
+        publishing: asyncio.Future[None] | None = None
         while True:
             server = kopf.WebhookServer(
                 addr=self.settings.address,
@@ -90,14 +91,17 @@ class Admission:
                 async for client_config in server(answer):
                     log.info("the admission webhook serves", extra={"fields": {"port": self.settings.port}})
                     retry = FIRST_RETRY_SECONDS
-                    publishing = asyncio.ensure_future(self._publish(client_config))
-                    try:
-                        yield client_config
-                    finally:
+                    if publishing is not None:
                         publishing.cancel()
+                    # kopf comes back for the next one at once: this goes on beside it
+                    publishing = asyncio.ensure_future(self._publish(client_config))
+                    yield client_config
             except Exception as error:  # noqa: BLE001  # whatever it is: schedules fire without a webhook
                 why = {"why": f"{type(error).__name__}: {error}", "retry_in_s": retry}
                 log.warning("the admission webhook does not serve, will try again", extra={"fields": why})
+            finally:
+                if publishing is not None:
+                    publishing.cancel()
             await asyncio.sleep(retry)
             retry = min(retry * 2, LAST_RETRY_SECONDS)
 

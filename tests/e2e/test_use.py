@@ -108,13 +108,15 @@ def test_a_name_that_is_too_long_is_refused(stack: Stack, namespace: str) -> Non
     ids=["an unparsable cron", "an unknown time zone"],
 )
 def test_what_no_schema_sees(stack: Stack, namespace: str, fields: dict[str, str], want_field: str) -> None:
-    """REST refuses it with 422 and the field; by kubectl it becomes Ready=False, and the operator goes on."""
+    """REST and the webhook refuse it with the field; past them it becomes Ready=False, and the operator goes on."""
     spec = {**fields, "task": {"counter": {}}}
     answer = stack.http.post(f"/api/v1/namespaces/{namespace}/tasks", json={"name": "wrong", "spec": spec})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert [error["field"] for error in answer.json()["errors"]] == [want_field]
-    stack.apply(namespace, "wrong", **spec)
+    assert stack.refuses(namespace, "wrong", want_field, **spec), "the webhook refuses what REST refuses"
+    with stack.webhook_off():
+        until(lambda: not stack.refuses(namespace, "wrong", want_field, **spec), 30, "the webhook is off")
     until(
         lambda: stack.ready_reason(namespace, "wrong") == "False InvalidSchedule", 30, "Ready is False with its reason"
     )

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 
+from carillon_devcluster import ClusterError
 from carillon_local.layout import CRDS, RUNNER_IMAGE, free_port
 from carillon_local.target import local_image_table
+from support.certificates import LOOPBACK, make_certificates
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -35,14 +39,16 @@ class Stack:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
+        self._webhook_port = free_port(0)
         self.http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
 
     def start(self) -> None:
-        """Install the CRDs and start the operator and the API."""
+        """Install the CRDs and start the operator, its webhook and the API."""
         self.cluster.set_images(local_image_table())
         self.kubectl("apply", "--server-side", "--filename", str(CRDS))
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
         self.start_operator()
+        until(lambda: "webhook's configuration is applied" in self.log("operator"), 60, "the webhook is announced")
         self.start_api()
 
     def close(self) -> None:
@@ -53,7 +59,16 @@ class Stack:
 
     def start_operator(self, **settings: str) -> None:
         """Start the operator and wait until it is ready to decide."""
-        self.spawn("operator", "carillon_operator", CARILLON_RUNNER_IMAGE=RUNNER_IMAGE, **settings)
+        made = make_certificates(self._folder)
+        webhook = {
+            "CARILLON_WEBHOOK_PORT": str(self._webhook_port),
+            "CARILLON_WEBHOOK_ADDRESS": LOOPBACK,
+            "CARILLON_WEBHOOK_HOST": LOOPBACK,
+            "CARILLON_WEBHOOK_CERT_FILE": str(made.cert),
+            "CARILLON_WEBHOOK_KEY_FILE": str(made.key),
+            "CARILLON_WEBHOOK_CA_FILE": str(made.ca),
+        }
+        self.spawn("operator", "carillon_operator", CARILLON_RUNNER_IMAGE=RUNNER_IMAGE, **(webhook | settings))
         until(lambda: '"message": "ready"' in self.log("operator"), 60, "the operator is ready")
 
     def start_api(self) -> None:
@@ -111,6 +126,26 @@ class Stack:
             "spec": spec,
         }
         self.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump(task))
+
+    def refuses(self, namespace: str, name: str, why: str, **spec: Any) -> bool:
+        """Apply a ScheduledTask; return whether it was refused, and for that."""
+        try:
+            self.apply(namespace, name, **spec)
+        except ClusterError as error:
+            return why in str(error)
+        return False
+
+    @contextmanager
+    def webhook_off(self) -> Iterator[None]:
+        """Take the admission webhook's configuration away for as long as the block lasts."""
+        kind = ("validatingwebhookconfiguration", "carillon")
+        kept = json.loads(self.kubectl("get", *kind, "--output", "json"))
+        self.kubectl("delete", *kind)
+        try:
+            yield
+        finally:
+            kept["metadata"] = {"name": "carillon", "labels": kept["metadata"]["labels"]}
+            self.kubectl("apply", "--server-side", "--filename", "-", stdin=json.dumps(kept))
 
     def task(self, namespace: str, name: str) -> dict[str, Any]:
         """Return a ScheduledTask as kubectl shows it."""

@@ -116,7 +116,7 @@ def test_next_prints_five_times_in_utc_by_default(terminal: Terminal) -> None:
 
 def test_next_of_a_file_names_each_object(terminal: Terminal) -> None:
     """Several documents, each under its name; other kinds are passed over."""
-    file = terminal.file("---\n".join((TASK, "kind: ConfigMap\napiVersion: v1\n", REQUEST)))
+    file = terminal.file(f"{TASK}---\nkind: ConfigMap\napiVersion: v1\n---\n{REQUEST}")
     said = terminal.run("next", file, "-n", "1", "--after", "2026-06-01T00:00:00Z")
     assert said.code == 0
     assert said.out.splitlines() == [

@@ -16,9 +16,10 @@ def template_problems(text: str | None, path: str) -> tuple[FieldProblem, ...]:
 
     try:
         parsed = SandboxedEnvironment(autoescape=False).parse(text)
+        unknown = sorted(meta.find_undeclared_variables(parsed) - {*VARIABLES, *_BUILT_IN})  # reads filters as well
     except (TemplateError, RecursionError) as error:
-        return (FieldProblem(path, f"is not a template: {error or 'it nests too deeply'}; write {{{{ slot }}}}"),)
-    unknown = sorted(meta.find_undeclared_variables(parsed) - {*VARIABLES, *_BUILT_IN})
+        why = error.message if isinstance(error, TemplateError) else "it nests too deeply"
+        return (FieldProblem(path, f"is not a template: {str(why).rstrip('.')}; write one such as {{{{ slot }}}}"),)
     if unknown:
         known = ", ".join(VARIABLES)
         return (FieldProblem(path, f"reads {', '.join(unknown)}, which no template has: use {known}"),)
