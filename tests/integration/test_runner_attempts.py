@@ -357,7 +357,7 @@ PLANS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "request": ({"http": {}}, {}),
     "retried request": ({"http": {}}, {"limit": 2, "initialDelaySeconds": 0}),
 }
-MOMENTS = 12
+MOMENTS = 8
 
 
 def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runners, server: CountingServer) -> None:
@@ -383,7 +383,7 @@ def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runn
             moment = 0.06 * step / MOMENTS
         else:
             # most of a life is the interpreter's start, in which nothing can be lost
-            moment = lives[plan] * (0.4 + 0.7 * step / MOMENTS)
+            moment = lives[plan] * (0.4 + 0.9 * step / (MOMENTS - 2))
         with suppress(subprocess.TimeoutExpired):
             first.process.wait(timeout=moment)
         first.process.send_signal(number)
