@@ -71,8 +71,8 @@ class Tally:
     def __str__(self) -> str:
         seconds = time.monotonic() - self.began
         lines = [
-            f"{self.plans} plans under seed {self.seed} in {seconds:.0f} s: {self.slots} slots due, {self.jobs} Jobs, "
-            f"{self.rows} rows, {self.hits} hits",
+            f"{self.plans} plans under seed {self.seed} in {seconds:.0f} s",
+            f"{self.slots} slots due, {self.jobs} Jobs created, {self.rows} rows, {self.hits} hits",
             "faults injected: " + ", ".join(f"{fault} {self.fired[fault]}" for fault in Fault if self.fired[fault]),
             f"plans with a fault that was not reached: {len(self.unreached)}",
             *(f"  {plan.number} {plan}" for plan in self.unreached),

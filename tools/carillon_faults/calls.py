@@ -1,4 +1,4 @@
-"""What a request or a watch event is about, in the words of ``faults.Step``; and to which namespace it is confined. Pure.
+"""What a request or a watch event is about, in the words of ``faults.Step``; and how it is confined. Pure.
 
 The operator is cluster-wide, and a run tests many at once: each sees only the
 namespace of its own plan, because the proxy rewrites the paths of collections.

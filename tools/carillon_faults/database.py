@@ -43,8 +43,7 @@ class Database:
     @asynccontextmanager
     async def running(cls, template: Path, folder: Path, port: int) -> AsyncIterator["Database"]:
         """Have a copy of the template's server run on a port."""
-        # with the owners, as the server's account is another than root's
-        subprocess.run(["cp", "-a", str(template), str(folder)], check=True)
+        await asyncio.to_thread(_copy, template, folder)
         server = EmbeddedPostgres(folder, port=free_port(port), fast=True)
         url = await asyncio.to_thread(server.start)
         try:
@@ -68,6 +67,11 @@ class Database:
             found = [_row(row) for row in await rows.fetchall()]
             counters = await connection.execute("SELECT name, value FROM counters WHERE namespace = %s", [namespace])
             return found, {row["name"]: row["value"] for row in await counters.fetchall()}
+
+
+def _copy(template: Path, folder: Path) -> None:
+    # with the owners, as the server's account is another than root's
+    subprocess.run(["cp", "-a", str(template), str(folder)], check=True)
 
 
 _RUN_OF_SLOTS = re.compile(r"slots from (\S+) to \S+ were missed")

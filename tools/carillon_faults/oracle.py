@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id, job_name
@@ -112,6 +113,11 @@ class Violation:
         return f"{self.task}{slot}: {self.what}"
 
 
+def decided(world: World) -> bool:
+    """Return whether every slot that is due has a Job or a row."""
+    return not any("no Job" in v.what for task in world.tasks for v in _Judge(world, task).lost())
+
+
 def settled(world: World) -> bool:
     """Return whether every slot that is due has a row that has ended."""
     return not any(
@@ -123,7 +129,8 @@ def violations(world: World) -> list[Violation]:
     """Return every promise that was broken; an empty list is the proof."""
     found = [violation for task in world.tasks for violation in _Judge(world, task).all()]
     known = {task.name for task in world.tasks}
-    found += [Violation(job.task, job.slot, f"Job {job.name} is no task's") for job in world.jobs if job.task not in known]
+    strange = [job for job in world.jobs if job.task not in known]
+    found += [Violation(job.task, job.slot, f"Job {job.name} is no task's") for job in strange]
     return found + list(_counters(world))
 
 
@@ -168,7 +175,8 @@ class _Judge:
         for slot in self._slots:
             rows = self._rows_of(slot)
             if not rows:
-                seen = f"{len(self._jobs[slot])} Jobs, {len(self._hits(slot))} hits" if slot in self._jobs else "no Job"
+                jobs = self._jobs.get(slot, [])
+                seen = f"{len(jobs)} Jobs, {len(self._hits(slot))} hits" if jobs else "no Job"
                 yield Violation(self._task.name, slot, f"lost: it is due and has no row ({seen})")
             elif len(rows) > 1:
                 told = ", ".join(f"{row.status} {row.reason or ''}" for row in rows)
@@ -219,7 +227,7 @@ class _Judge:
         if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
             return
         jobs = sorted((job for jobs in self._jobs.values() for job in jobs), key=lambda job: job.seen_at)
-        for before, after in zip(jobs, jobs[1:], strict=False):
+        for before, after in pairwise(jobs):
             ended = self._end(before)
             if ended is None or after.seen_at + TOLERANCE < ended:
                 told = f"until {ended:%H:%M:%S.%f}" if ended else "to the end"

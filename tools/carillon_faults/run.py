@@ -14,10 +14,10 @@ from typing import Any
 from carillon_core.resources import names
 from carillon_core.resources.scheduled_task import parse_meta, parse_spec
 from carillon_faults.database import Database
-from carillon_faults.director import Director, Outage
+from carillon_faults.director import Blur, Director, Outage
 from carillon_faults.faults import Fault, Injection, Plan, Step
 from carillon_faults.operators import KUBECONFIG, Operator, Operators
-from carillon_faults.oracle import TaskSeen, Violation, World, settled, violations
+from carillon_faults.oracle import TaskSeen, Violation, World, decided, settled, violations
 from carillon_faults.proxy import WATCHED, Lists, Proxy
 from carillon_faults.scenarios import SCENARIOS
 from carillon_faults.timeline import Entry, Timeline, now
@@ -119,19 +119,26 @@ class PlanRun:
         reach = max(task.created_at for task in tasks) + REACH
         await self._until(lambda: self._director.all_fired or now() > reach)
         await self._until(lambda: not self._mending)
-        over = [o.end for o in (*self._director.outages, *self._director.blurs) if o.end]
+        ends = [o.end for o in self._director.outages] + [b.end for b in self._director.blurs]
         least = max(task.created_at for task in tasks) + timedelta(seconds=4)
-        until = max([now(), least, *over]) + AFTERWARDS
+        until = max([now(), least, *(end for end in ends if end)]) + AFTERWARDS
         await self._until(lambda: now() > until)
+        await self._seen_as(tasks, until, decided)
+        for task in tasks:  # what is due is decided: what comes later would only take time
+            await self._suspend(task)
+        return await self._seen_as(tasks, until, lambda world: settled(world) and not _unfinished(world))
+
+    async def _seen_as(self, tasks: list[TaskSeen], until: datetime, condition: Callable[[World], bool]) -> World:
+        """Wait until the world is so, but not for ever, and return it."""
         while True:
             world = await self._world(tasks, until)
-            if (settled(world) and not self._unfinished(world)) or now() > until + PATIENCE:
+            if condition(world) or now() > until + PATIENCE:
                 return world
             await self.hold(LOOK_SECONDS)
 
-    def _unfinished(self, world: World) -> bool:
-        """Return whether a Job has begun whose end the witness has not seen yet, as it is about to."""
-        return any(job.ended_at is None for job in world.jobs if job.slot <= world.until)
+    async def _suspend(self, task: TaskSeen) -> None:
+        path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.PLURAL}/{task.name}"
+        await self._around.upstream.json("PATCH", path, {"spec": {"suspend": True}})
 
     async def _world(self, tasks: list[TaskSeen], until: datetime) -> World:
         rows, counters = await self._around.database.look(self._namespace)
@@ -210,6 +217,8 @@ class PlanRun:
         """Start another operator at once, whatever says that there should be one: its way has no faults but lag."""
         lag = timedelta(milliseconds=int(injection.what or 0))
         director = Director((), self._timeline, "second")
+        if lag:  # it may take an execution for active that has ended
+            self._director.blurs.append(Blur(now(), None, why=f"the second operator sees all {lag} late"))
         proxy = Proxy(self._around.upstream, self._namespace, director, self, lag)
         await stack.enter_async_context(proxy.running())
         second = await self._start("second", proxy)
@@ -317,8 +326,13 @@ class PlanRun:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition that other processes bring about, or the clock."""
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # what other processes do sets no event of ours
             await asyncio.sleep(0.02)
+
+
+def _unfinished(world: World) -> bool:
+    """Return whether a Job has begun whose end the witness has not seen yet, as it is about to."""
+    return any(job.ended_at is None for job in world.jobs if job.slot <= world.until)
 
 
 def _kubeconfig(server: str) -> str:

@@ -1,5 +1,6 @@
 """The real API server as the harness reaches it: as the administrator, over TLS. The proxies and the witness use it."""
 
+import asyncio
 import base64
 import ssl
 import tempfile
@@ -43,7 +44,7 @@ class Upstream:
     @asynccontextmanager
     async def connected(cls, kubeconfig: Path) -> AsyncIterator["Upstream"]:
         """Connect as the kubeconfig says, which holds everything inline."""
-        known = yaml.safe_load(kubeconfig.read_text())
+        known = yaml.safe_load(await asyncio.to_thread(kubeconfig.read_text))
         cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         context = ssl.create_default_context(cadata=authority)
@@ -78,7 +79,8 @@ class Upstream:
 
         """
         data = b"" if body is None else orjson.dumps(body)
-        answer = await self.send(method, path, data, {"Content-Type": "application/json"} if data else None)
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        answer = await self.send(method, path, data, {"Content-Type": content_type} if data else None)
         if answer.status >= _ERROR:
             raise UpstreamError(f"{method} {path}: {answer.status} {answer.body[:500].decode(errors='replace')}")
         found: dict[str, Any] = orjson.loads(answer.body)

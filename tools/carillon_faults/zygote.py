@@ -16,11 +16,15 @@ import signal
 import sys
 from typing import Any
 
+import kubernetes.aio.config
 import kubernetes.config
 
-import carillon_operator.__main__
+from carillon_core import logs
+from carillon_core.adapters import kube
+from carillon_core.adapters.postgres import history
+from carillon_operator import application, handlers, settings
 
-_PRELOADED = (carillon_operator.__main__, kubernetes.config)
+_PRELOADED = (kubernetes.aio.config, kubernetes.config, logs, kube, history, application, handlers, settings)
 """What a child need not import."""
 
 
