@@ -66,6 +66,12 @@ unit: ## The unit tests: seconds, no cluster, no database
 	@$(SETUP) python
 	@$(PY) -m pytest tests/unit -q -n auto
 
+.PHONY: faults
+faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, PLAN=… replays one
+	@$(SETUP) all
+	@$(PY) -m carillon_faults --plans $(or $(PLANS),300) --seed $(or $(SEED),1) --lanes $(or $(LANES),6) \
+		$(if $(PLAN),--plan '$(PLAN)')
+
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt and go vet
 	@$(SETUP) all

@@ -70,6 +70,8 @@ class Director:
     fired: list[Injection] = field(default_factory=list)
     blurs: list[Blur] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
+    armed: bool = True
+    """Whether faults strike; steps are counted in any case."""
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def reached(self, kind: str, task: str) -> Injection | None:
@@ -79,6 +81,8 @@ class Director:
         self.steps.append(step)
         self.timeline.note(self.name, f"reaches {step}")
         found = next((i for i in self.injections if i.at == step and i not in self.fired), None)
+        if not self.armed:
+            return None
         if found is not None:
             self.fired.append(found)
             self.timeline.note("FAULT", str(found))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -89,7 +90,15 @@ class PlanRun:
         self._proxy = Proxy(around.upstream, namespace, self._director, self)
 
     async def run(self) -> Result:
-        """Carry the plan out and judge it."""
+        """Carry the plan out and judge it; where the harness itself fails, that is the plan's failure."""
+        try:
+            return await self._run()
+        except Exception as error:  # noqa: BLE001  # one plan's failure must not end the others
+            told = [*self._timeline.entries, Entry(now(), "harness", "".join(traceback.format_exception(error)))]
+            broken = Violation("harness", None, f"the plan could not be carried out: {error!r}")
+            return Result(self._plan, self._director.steps, self._director.fired, [broken], log=told)
+
+    async def _run(self) -> Result:
         began = now()
         self._folder.mkdir()
         await self._around.upstream.json("POST", "/api/v1/namespaces", {"metadata": {"name": self._namespace}})
@@ -118,6 +127,7 @@ class PlanRun:
         tasks = [await self._create(task.body(self._around.target.url)) for task in SCENARIOS[self._plan.scenario]]
         reach = max(task.created_at for task in tasks) + REACH
         await self._until(lambda: self._director.all_fired or now() > reach)
+        self._director.armed = False
         await self._until(lambda: not self._mending)
         ends = [o.end for o in self._director.outages] + [b.end for b in self._director.blurs]
         least = max(task.created_at for task in tasks) + timedelta(seconds=4)
@@ -280,12 +290,15 @@ class PlanRun:
 
     async def stop_postgres(self, injection: Injection) -> None:
         """Return once the database is stopped; it is started again later."""
-        self._timeline.note("harness", "stops Postgres")
-        await self._around.database.stop()
-        self._mend(self._bring_back(injection))
+        stopped = asyncio.Event()
+        self._mend(self._outage_of_postgres(injection, stopped))
+        await stopped.wait()
 
-    async def _bring_back(self, injection: Injection) -> None:
+    async def _outage_of_postgres(self, injection: Injection, stopped: asyncio.Event) -> None:
+        self._timeline.note("harness", "stops Postgres")
         try:
+            await self._around.database.stop()
+            stopped.set()
             await self.hold(injection.down)
             if injection.fault is Fault.POSTGRES_STOP_KILL and self._operator is not None:
                 self._timeline.note("harness", "kills the operator while Postgres is away")

@@ -97,9 +97,9 @@ class CountingTarget:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["CountingTarget"]:
         """Serve on a free port."""
-        runner = web.ServerRunner(web.Server(self._hit))
+        runner = web.ServerRunner(web.Server(self._hit), shutdown_timeout=0)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         self.url = f"http://{host}:{port}/hit"
         try:

@@ -38,7 +38,7 @@ class World:
         """Have everything run, in a temporary folder that goes with it."""
         with tempfile.TemporaryDirectory(prefix="carillon-faults-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            os.chmod(name, 0o711)  # noqa: PTH101  # a moment's work; Postgres' account has to pass
+            os.chmod(name, 0o711)  # noqa: PTH101, S103  # a moment's work; Postgres' account has to pass
             settings = {"CARILLON_DEVCLUSTER_CM_QPS": CONTROLLER_QPS}
             cluster = LocalCluster("faults", folder / "cluster", build_root=DEFAULT_ROOT, settings=settings)
             cluster.build()
@@ -74,7 +74,8 @@ class World:
 
         async def work(lane: Surroundings) -> None:
             for plan in waiting:
-                tell(await PlanRun(plan, lane, f"plan-{abs(plan.number)}-{uuid4().hex[:6]}", keep_log=keep_log).run())
+                run = PlanRun(plan, lane, f"plan-{abs(plan.number)}-{uuid4().hex[:6]}", keep_log=keep_log)
+                tell(await run.run())
 
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
