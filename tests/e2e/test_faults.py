@@ -32,6 +32,21 @@ PLANS = {
     "the tasks have to be listed anew": "relist@event-tasks-changed/api#1",
     "two operators": "second-operator,what=0",
 }
+KNOWN = {
+    "killed while the history lacks a skipped slot": (
+        "postgres-stop-kill@create-jobs/slow#1,down=3",
+        "the outbox is memory: what was skipped while Postgres was away is lost with the operator",
+    ),
+    "killed between a skipped slot's row and the status": (
+        "kill-before@patch-status/slow#3,down=1",
+        "the slot is launched after the restart, and the runner finds its row closed",
+    ),
+    "two operators, one of which sees everything late": (
+        "second-operator,what=2600",
+        "one records a slot as skipped that the other launches: the Job has no effect",
+    ),
+}
+"""Broken promises that are known: the plan that shows each, and why it is broken."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +56,8 @@ def results() -> Mapping[str, Result]:
 
     async def run() -> None:
         async with World.running(LANES) as world:
-            plans = [Plan.parse(f"mixed: {text}", number) for number, text in enumerate(PLANS.values())]
+            texts = [*PLANS.values(), *(text for text, _ in KNOWN.values())]
+            plans = [Plan.parse(f"mixed: {text}", number) for number, text in enumerate(texts)]
             await world.run(plans, lambda result: found.update({str(result.plan): result}))
 
     asyncio.run(run())
@@ -51,6 +67,24 @@ def results() -> Mapping[str, Result]:
 @pytest.mark.parametrize("text", PLANS.values(), ids=PLANS.keys())
 def test_no_slot_is_lost_or_run_twice(results: Mapping[str, Result], text: str) -> None:
     """The fault has struck, and every promise was kept."""
+    kept(results, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # not strict: each takes a fault in a moment that a busy machine may miss
+        pytest.param(text, marks=pytest.mark.xfail(reason=why, strict=False), id=name)
+        for name, (text, why) in KNOWN.items()
+    ],
+)
+def test_a_known_broken_promise(results: Mapping[str, Result], text: str) -> None:
+    """To be mended; then its plan moves to the others."""
+    kept(results, text)
+
+
+def kept(results: Mapping[str, Result], text: str) -> None:
+    """Assert that a plan's fault has struck, and that every promise was kept."""
     result = results[f"mixed: {text}"]
     story = "\n".join(map(str, result.log))
     assert not result.violations, f"{[str(violation) for violation in result.violations]}\n{story}"

@@ -252,3 +252,10 @@ def test_what_is_still_to_come_is_waited_for() -> None:
     assert decided(WorldBuilder().without(4, job=False).world())
     assert not decided(WorldBuilder().without(4).world())
     assert not settled(WorldBuilder().without(4, job=False).row(4, "running").world())
+
+
+def test_a_status_that_still_owes_a_record_is_caught() -> None:
+    """What was decided must reach the history, and then leave the status."""
+    builder = WorldBuilder().having(unrecorded={"api": 1})
+    assert not settled(builder.world())
+    assert builder.violations() == ["api: its status still says that 1 slots are to be recorded"]

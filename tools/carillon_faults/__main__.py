@@ -113,7 +113,10 @@ async def _main(given: argparse.Namespace) -> int:
             numbers = [int(given.plan)] if given.plan else range(given.plans)
             wanted = [plans.plan(number, steps, given.seed) for number in numbers]
         if given.plan:
-            wanted = list(_logged(wanted))
+            wanted = list(_announced(wanted))
+        else:
+            for log in FOLDER.glob("plan-*.log"):  # of a run before: its numbers mean other plans
+                log.unlink()
         await world.run(wanted, tally.add, keep_log=bool(given.plan))
     print(f"\n{tally}")
     if given.plan:
@@ -121,7 +124,7 @@ async def _main(given: argparse.Namespace) -> int:
     return 1 if tally.failed else 0
 
 
-def _logged(wanted: list[Plan]) -> Iterator[Plan]:
+def _announced(wanted: list[Plan]) -> Iterator[Plan]:
     for plan in wanted:
         print(f"plan {plan.number}: {plan}", flush=True)
         yield plan

@@ -96,6 +96,8 @@ class World:
     counters: Mapping[str, int] = field(default_factory=dict)
     outages: Sequence[Outage] = ()
     blurs: Sequence[Blur] = ()
+    unrecorded: Mapping[str, int] = field(default_factory=dict)
+    """How many slots each task's status still says are to be recorded."""
     killed_pods: frozenset[str] = frozenset()
     """The Jobs whose pod was killed on purpose."""
 
@@ -120,7 +122,7 @@ def decided(world: World) -> bool:
 
 def settled(world: World) -> bool:
     """Return whether every slot that is due has a row that has ended."""
-    return not any(
+    return not any(world.unrecorded.values()) and not any(
         "no row" in v.what or "still running" in v.what for task in world.tasks for v in _Judge(world, task).lost()
     )
 
@@ -131,6 +133,9 @@ def violations(world: World) -> list[Violation]:
     known = {task.name for task in world.tasks}
     strange = [job for job in world.jobs if job.task not in known]
     found += [Violation(job.task, job.slot, f"Job {job.name} is no task's") for job in strange]
+    for task_name, number in world.unrecorded.items():
+        if number:
+            found.append(Violation(task_name, None, f"its status still says that {number} slots are to be recorded"))
     return found + list(_counters(world))
 
 

@@ -11,8 +11,8 @@ from itertools import chain, zip_longest
 
 from carillon_faults.faults import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
 
-DOWN = (0, 3)
-"""How long a killed operator stays away: not at all, or until a slot has come and gone."""
+DOWN = (0, 1, 3)
+"""How long a killed operator stays away: not at all, into the time between two slots, or until one has passed."""
 PAIRS_EVERY = 8
 LISTS = ("all", "tasks", "jobs", "pods")
 LATE_MS = (0, 1000, 2600)

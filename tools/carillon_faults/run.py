@@ -7,13 +7,14 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from carillon_core.resources import names
 from carillon_core.resources.scheduled_task import parse_meta, parse_spec
+from carillon_faults import calls
 from carillon_faults.database import Database
 from carillon_faults.director import Blur, Director, Outage
 from carillon_faults.faults import Fault, Injection, Plan, Step
@@ -105,8 +106,8 @@ class PlanRun:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._proxy.running())
-                self._operator = await self._start("operator", self._proxy)
                 stack.push_async_callback(self._end_operator)
+                await self._start("operator", self._proxy, self._take_operator)
                 for injection in self._plan.injections:
                     if injection.fault is Fault.SECOND_OPERATOR:
                         await self._start_second(stack, injection)
@@ -136,15 +137,25 @@ class PlanRun:
         await self._seen_as(tasks, until, decided)
         for task in tasks:  # what is due is decided: what comes later would only take time
             await self._suspend(task)
-        return await self._seen_as(tasks, until, lambda world: settled(world) and not _unfinished(world))
+        return await self._seen_as(tasks, until, _over, statuses=True)
 
-    async def _seen_as(self, tasks: list[TaskSeen], until: datetime, condition: Callable[[World], bool]) -> World:
+    async def _seen_as(
+        self, tasks: list[TaskSeen], until: datetime, condition: Callable[[World], bool], *, statuses: bool = False
+    ) -> World:
         """Wait until the world is so, but not for ever, and return it."""
         while True:
             world = await self._world(tasks, until)
+            if statuses:
+                world = replace(world, unrecorded=await self._unrecorded())
             if condition(world) or now() > until + PATIENCE:
                 return world
             await self.hold(LOOK_SECONDS)
+
+    async def _unrecorded(self) -> dict[str, int]:
+        """Return how many slots each status still owes the history."""
+        listed = await self._around.upstream.json("GET", calls.confined(WATCHED["tasks"], self._namespace))
+        statuses = {item["metadata"]["name"]: item.get("status") or {} for item in listed["items"]}
+        return {name: len(status.get("unrecorded") or ()) for name, status in statuses.items()}
 
     async def _suspend(self, task: TaskSeen) -> None:
         path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.PLURAL}/{task.name}"
@@ -205,7 +216,11 @@ class PlanRun:
             raise PlanFailedError("the API server gave no creationTimestamp")
         return TaskSeen(meta.name, meta.uid, meta.creation_timestamp, spec)
 
-    async def _start(self, name: str, proxy: Proxy) -> Operator:
+    def _take_operator(self, operator: Operator) -> None:
+        self._operator = operator
+
+    async def _start(self, name: str, proxy: Proxy, take: Callable[[Operator], None]) -> None:
+        """Start an operator, and wait until it decides; it is taken at once, as a fault may strike before that."""
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
         (folder / KUBECONFIG).write_text(_kubeconfig(proxy.url))
@@ -218,10 +233,10 @@ class PlanRun:
         operator = await self._around.operators.start(folder, environment)
         self._timeline.note("harness", f"starts {name}, process {operator.pid}")
         operator.ended.add_done_callback(lambda code: self._ended(name, code))
+        take(operator)
         async with asyncio.timeout(START_SECONDS):
             await self._until(lambda: operator.ended.done() or (operator.ready and proxy.watching >= set(WATCHED)))
         self._timeline.note("harness", f"{name} is ready")
-        return operator
 
     async def _start_second(self, stack: AsyncExitStack, injection: Injection) -> None:
         """Start another operator at once, whatever says that there should be one: its way has no faults but lag."""
@@ -231,14 +246,16 @@ class PlanRun:
             self._director.blurs.append(Blur(now(), None, why=f"the second operator sees all {lag} late"))
         proxy = Proxy(self._around.upstream, self._namespace, director, self, lag)
         await stack.enter_async_context(proxy.running())
-        second = await self._start("second", proxy)
-        self._timeline.note("FAULT", str(injection))
+        started: list[Operator] = []
 
         async def end() -> None:
             self._expected_to_end = True
-            await second.kill()
+            for second in started:
+                await second.kill()
 
         stack.push_async_callback(end)
+        await self._start("second", proxy, started.append)
+        self._timeline.note("FAULT", str(injection))
 
     def _ended(self, name: str, code: asyncio.Future[int]) -> None:
         if code.cancelled():
@@ -282,7 +299,7 @@ class PlanRun:
             self._proxy.fall_behind({resource: body for resource, body in old.items() if resource in wanted})
         blur = self._director.blur("", "a stale restart") if injection.fault is Fault.STALE_RESTART else None
         self._expected_to_end = False
-        self._operator = await self._start("operator", self._proxy)
+        await self._start("operator", self._proxy, self._take_operator)
         if blur is not None:
             await self._until(lambda: self._proxy.caught_up)
             blur.end = now()
@@ -343,9 +360,9 @@ class PlanRun:
             await asyncio.sleep(0.02)
 
 
-def _unfinished(world: World) -> bool:
-    """Return whether a Job has begun whose end the witness has not seen yet, as it is about to."""
-    return any(job.ended_at is None for job in world.jobs if job.slot <= world.until)
+def _over(world: World) -> bool:
+    """Return whether every slot is settled, and the witness has seen the end of each Job."""
+    return settled(world) and all(job.ended_at for job in world.jobs if job.slot <= world.until)
 
 
 def _kubeconfig(server: str) -> str:
