@@ -7,7 +7,7 @@ import pytest
 from carillon_faults import plans
 from carillon_faults.faults import EVENT_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
 
-STEPS = [
+STEPS = (
     Step("create-jobs", "api", 1),
     Step("create-jobs", "api", 2),
     Step("patch-status", "api", 1),
@@ -15,7 +15,7 @@ STEPS = [
     Step("event-tasks-added", "api", 1),
     Step("event-pods-running", "api", 1),
     Step("event-pods-ended", "api", 1),
-]
+)
 
 
 def test_every_fault_is_among_the_first_plans() -> None:

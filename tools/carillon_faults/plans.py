@@ -7,6 +7,7 @@ eighth plan has two faults.
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, zip_longest
 
 from carillon_faults.faults import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
@@ -51,14 +52,15 @@ def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
         yield Injection(fault, step)
 
 
-def ordered(steps: Sequence[Step], seed: int) -> list[Injection]:
+@lru_cache(maxsize=4)
+def ordered(steps: tuple[Step, ...], seed: int) -> tuple[Injection, ...]:
     """Return every single fault, shuffled within its kind, the kinds taking turns."""
     shuffler = random.Random(seed)  # noqa: S311  # a sample that can be repeated, not a secret
     by_fault = enumerated(steps)
     for injections in by_fault.values():
         shuffler.shuffle(injections)
     turns = zip_longest(*by_fault.values())
-    return [injection for injection in chain.from_iterable(turns) if injection is not None]
+    return tuple(injection for injection in chain.from_iterable(turns) if injection is not None)
 
 
 def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed") -> Plan:
@@ -71,7 +73,7 @@ def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed")
         scenario: Whose trace it is.
 
     """
-    singles = ordered(steps, seed)
+    singles = ordered(tuple(steps), seed)
     bound = [injection for injection in singles if injection.at is not None]
     own = random.Random(f"{seed}/{number}")  # noqa: S311  # the same
     if number >= len(Fault) and number % PAIRS_EVERY == 0:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from carillon_core.resources import names
 from carillon_faults import calls
-from carillon_faults.director import Controls, Director
+from carillon_faults.director import Controls, Director, Outage
 from carillon_faults.faults import Fault, Injection
 from carillon_faults.timeline import now
 from carillon_faults.upstream import Answer, Upstream
@@ -26,6 +26,8 @@ HOLD_SECONDS = 2.6
 """How long a late event or answer takes: longer than the interval of the fastest task."""
 BEHIND_SECONDS = 2.5
 """How long after a stale restart the operator's view stays behind."""
+SLOW = timedelta(seconds=0.5)
+"""A write that takes longer, on a busy machine, may cost the operator a slot: that is no fault of its."""
 WATCHED: Mapping[str, str] = {
     "tasks": f"/apis/{names.API_VERSION}/{names.PLURAL}",
     "jobs": "/apis/batch/v1/jobs",
@@ -149,8 +151,11 @@ class Proxy:
             refused = await self._fail_before(injection)
             if refused is not None:
                 return refused
+        began = now()
         answer = await self._send(request, path + query, body)
         self.director.timeline.note("server", f"{request.method} {path} → {answer.status}")
+        if now() - began > SLOW:
+            self.director.outages.append(Outage(began, now(), task, "the API server was slow"))
         if injection is None:
             return answer
         if injection.fault is Fault.SENT_TWICE:

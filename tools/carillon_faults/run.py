@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import traceback
 from collections import deque
@@ -120,6 +121,9 @@ class PlanRun:
         result = self._judged(world)
         result.seconds = (now() - began).total_seconds()
         self._around.witness.forget(self._namespace)
+        for row in world.rows:
+            self._around.target.hits.pop(row.id, None)
+        await asyncio.to_thread(shutil.rmtree, self._folder)
         await self._around.upstream.json("DELETE", f"/api/v1/namespaces/{self._namespace}")
         return result
 
