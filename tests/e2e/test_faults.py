@@ -24,12 +24,14 @@ PLANS = {
     "too many requests": "too-many@create-jobs/api#1",
     "an error after the commit": "error-after@create-jobs/count#2",
     "a Job's creation is sent twice": "sent-twice@create-jobs/over#1",
+    "the API server is away for a slot": "unavailable@create-jobs/api#2",
     "Postgres stops": "postgres-stop@create-jobs/api#2,down=3",
     "a pod's end is not seen": "drop@event-pods-ended/api#1",
     "a task is seen late": "delay@event-tasks-added/api#1",
     "a Job's end is seen twice": "duplicate@event-jobs-ended/api#1",
     "the pods' watch is too far behind": "gone-in-stream@event-pods-running/api#1",
-    "the tasks have to be listed anew": "relist@event-tasks-changed/api#1",
+    "the tasks have to be listed anew": "gone-in-stream@event-tasks-changed/api#1",
+    "the Jobs' watch is answered with 410": "relist@event-jobs-added/api#1",
     "two operators": "second-operator,what=0",
 }
 KNOWN = {
@@ -37,9 +39,9 @@ KNOWN = {
         "postgres-stop-kill@create-jobs/slow#1,down=3",
         "the outbox is memory: what was skipped while Postgres was away is lost with the operator",
     ),
-    "killed between a skipped slot's row and the status": (
-        "kill-before@patch-status/slow#3,down=1",
-        "the slot is launched after the restart, and the runner finds its row closed",
+    "the tasks' watch is answered with 410": (
+        "relist@event-tasks-changed/api#1",
+        "kopf fails of it, and as it ends it cancels every task of the loop that is younger than its own start",
     ),
     "two operators, one of which sees everything late": (
         "second-operator,what=2600",

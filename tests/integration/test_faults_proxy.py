@@ -187,6 +187,17 @@ async def test_a_write_without_an_answer(fault: Fault, want_requests: int, want_
         assert bench.controls.done == want_done
 
 
+async def test_a_server_that_is_away_answers_nothing_for_a_while() -> None:
+    """The write that met it is cut, and so are the watches; then 503, whatever is asked."""
+    async with Bench(Injection(Fault.UNAVAILABLE, CREATE)).running() as bench:
+        with pytest.raises(aiohttp.ClientError):
+            await bench.create()
+        assert (await bench.create())[0] == 503
+        assert await bench.watch() == ["503"]
+        assert bench.server.requests == []
+        assert [outage.why for outage in bench.director.outages] == ["the API server was away"]
+
+
 async def test_too_many_says_when_to_come_back() -> None:
     """As the API server's fairness does."""
     async with (

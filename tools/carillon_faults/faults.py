@@ -35,6 +35,8 @@ class Fault(StrEnum):
     """500, as of a server that lost sight of its database; carried out."""
     SENT_TWICE = "sent-twice"
     """Something on the way sends the write again; the second answer is given."""
+    UNAVAILABLE = "unavailable"
+    """The API server is away for more than a slot: watches are cut, every request is answered with 503."""
     POSTGRES_STOP = "postgres-stop"
     """Postgres is stopped before the write goes on, and started again later."""
     POSTGRES_STOP_KILL = "postgres-stop-kill"
@@ -76,6 +78,7 @@ WRITE_FAULTS = (
     Fault.ERROR_BEFORE,
     Fault.ERROR_AFTER,
     Fault.SENT_TWICE,
+    Fault.UNAVAILABLE,
     Fault.POSTGRES_STOP,
     Fault.POSTGRES_STOP_KILL,
     Fault.STALE_RESTART,

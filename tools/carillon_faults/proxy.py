@@ -17,7 +17,7 @@ from aiohttp import web
 
 from carillon_core.resources import names
 from carillon_faults import calls
-from carillon_faults.director import Controls, Director, Outage
+from carillon_faults.director import Blur, Controls, Director, Outage
 from carillon_faults.faults import Fault, Injection
 from carillon_faults.timeline import now
 from carillon_faults.upstream import Answer, Upstream
@@ -26,6 +26,9 @@ HOLD_SECONDS = 2.6
 """How long a late event or answer takes: longer than the interval of the fastest task."""
 BEHIND_SECONDS = 2.5
 """How long after a stale restart the operator's view stays behind."""
+AWAY = timedelta(seconds=HOLD_SECONDS)
+PATIENCE_OF_RETRIES = timedelta(seconds=3.5)
+"""How long after the API server is back an operator may still wait before it tries again."""
 SLOW = timedelta(seconds=0.5)
 """A write that takes longer, on a busy machine, may cost the operator a slot: that is no fault of its."""
 WATCHED: Mapping[str, str] = {
@@ -68,6 +71,9 @@ class Proxy:
     """Of which resources a watch is open, or was: the operator has had a list."""
     _stale: Lists = field(default_factory=dict)
     _behind_until: datetime | None = None
+    _away_until: datetime | None = None
+    _streams: set[asyncio.Transport] = field(default_factory=set)
+    """The watches that are open."""
     _gone: set[str] = field(default_factory=set)
     _discovery: dict[str, Answer] = field(default_factory=dict)
 
@@ -112,6 +118,8 @@ class Proxy:
             return web.Response(status=500)  # nobody is there to read it
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._away_until is not None and now() < self._away_until:
+            return _given(_status(503, "ServiceUnavailable", "the server is currently unable to handle the request"))
         path = calls.confined(request.path, self.namespace)
         query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
         resource = calls.resource_of(path)
@@ -174,6 +182,9 @@ class Proxy:
                 self.controls.terminate(injection)
             case Fault.POSTGRES_STOP | Fault.POSTGRES_STOP_KILL:
                 await self.controls.stop_postgres(injection)
+            case Fault.UNAVAILABLE:
+                self._go_away()
+                raise _CutError
             case Fault.CONFLICT:
                 return _status(409, "Conflict", "the object has been modified")
             case Fault.TOO_MANY:
@@ -183,6 +194,15 @@ class Proxy:
             case _:
                 pass
         return None
+
+    def _go_away(self) -> None:
+        """Be an API server that restarts."""
+        self._away_until = now() + AWAY
+        back = self._away_until + PATIENCE_OF_RETRIES
+        self.director.outages.append(Outage(now(), back, why="the API server was away"))
+        self.director.blurs.append(Blur(now(), back, why="the API server was away"))
+        for stream in self._streams:
+            stream.abort()
 
     async def _fail_after(self, injection: Injection, task: str, answer: Answer) -> Answer:
         """Do what the fault does once the write is committed; return the answer that the operator gets."""
@@ -212,6 +232,9 @@ class Proxy:
             self.watching.add(resource)
             waiting: asyncio.Queue[_Line | None] = asyncio.Queue()
             reading = asyncio.ensure_future(_read_into(lines, waiting))
+            transport = request.transport
+            if transport is not None:
+                self._streams.add(transport)
             try:
                 while (line := await waiting.get()) is not None:
                     await self._hold_back(line)
@@ -220,6 +243,8 @@ class Proxy:
             except ConnectionResetError:  # the operator has gone
                 pass
             finally:
+                if transport is not None:
+                    self._streams.discard(transport)
                 reading.cancel()
                 await asyncio.wait({reading})
             return response
