@@ -42,8 +42,8 @@ def test_an_objects_only_event_is_not_dropped() -> None:
     assert Step("event-tasks-added", "api", 1) not in dropped
 
 
-def test_a_pod_is_killed_while_it_runs() -> None:
-    """Elsewhere there is nothing to kill."""
+def test_a_pod_is_killed_before_it_has_ended() -> None:
+    """Or before it does; once it has ended there is nothing to kill."""
     killed = {i.at for i in plans.ordered(STEPS, seed=7) if i.fault is Fault.POD_KILLED}
     assert killed == {Step("event-pods-running", "api", 1)}
 
@@ -97,4 +97,4 @@ def test_what_is_no_fault_is_refused(text: str) -> None:
 def test_a_trace_keeps_the_first_few_of_each_kind() -> None:
     """What comes later differs from run to run."""
     seen = [Step("patch-status", "api", nth) for nth in range(1, 9)]
-    assert plans.trace_of(seen[::-1]) == seen[:3]
+    assert plans.trace_of(seen[::-1]) == seen[:2]

@@ -32,7 +32,7 @@ def enumerated(steps: Sequence[Step]) -> dict[Fault, list[Injection]]:
 
 def _makes_sense(fault: Fault, step: Step) -> bool:
     if fault is Fault.POD_KILLED:
-        return step.kind == "event-pods-running"
+        return step.kind in {"event-pods-added", "event-pods-changed", "event-pods-running"}
     if fault is Fault.DROP:
         # a watch never loses an object's only event: the API server cannot do that, and no client could notice
         return step.kind != "event-tasks-added"
@@ -84,7 +84,7 @@ def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed")
     return Plan(number, scenario, (singles[number],))
 
 
-def trace_of(steps: Sequence[Step], most: int = 3) -> list[Step]:
+def trace_of(steps: Sequence[Step], most: int = 2) -> list[Step]:
     """Return the steps that a plan may strike at, of those that a clean run had, in a fixed order.
 
     How often a status is patched or an Event posted differs a little from run

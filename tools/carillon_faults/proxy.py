@@ -129,7 +129,9 @@ class Proxy:
             return _given(await self._read(request, resource, path, query))
         body = await request.read()
         # what was sent was sent: the end of its sender does not take it back
-        return _given(await asyncio.shield(self._write(request, path, query, body)))
+        writing = asyncio.ensure_future(self._write(request, path, query, body))
+        writing.add_done_callback(_forget)
+        return _given(await asyncio.shield(writing))
 
     async def _read(self, request: web.BaseRequest, resource: str, path: str, query: str) -> Answer:
         if resource in self._stale and calls.is_collection(path):
@@ -311,6 +313,12 @@ async def _read_into(lines: AsyncIterator[bytes], waiting: asyncio.Queue[_Line |
             waiting.put_nowait(_Line(now(), line))
     finally:
         waiting.put_nowait(None)
+
+
+def _forget(writing: asyncio.Future[Answer]) -> None:
+    """Look at what became of a write, for nobody else may: its sender may have been killed."""
+    if not writing.cancelled():
+        writing.exception()
 
 
 def _given(answer: Answer) -> web.Response:
