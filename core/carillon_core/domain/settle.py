@@ -151,13 +151,13 @@ def settle(
     settled = done.status.settled_until or task.created_at
     due_until = now - offset
     active = tuple(j for j in own if j.active)
-    if _runs_left(spec, done.status) != 0:
+    if runs_left(spec, done.status) != 0:
         most = MAX_BACKLOG if spec.missed_run_policy is MissedRunPolicy.ALL else MAX_SEPARATE + 1
         slots, more = last_fire_times(schedule, settled, due_until, most)
         if slots:
             done = _settle_due(task, spec, schedule, _Due(settled, slots, active, now, more=more), done)
         done = _pay_backlog(task, spec, schedule, active, done, now)
-    if _runs_left(spec, done.status) == 0:
+    if runs_left(spec, done.status) == 0:
         return done.saying(backlog=None)
     after = max(due_until, done.status.settled_until or settled)
     upcoming = schedule.next_fire_time(after)
@@ -260,7 +260,7 @@ def _pay_backlog(
     now: datetime,
 ) -> Settlement:
     """Launch what is owed: everything if executions may overlap, else the oldest once nothing is active."""
-    while (backlog := done.status.backlog) is not None and _runs_left(spec, done.status) != 0:
+    while (backlog := done.status.backlog) is not None and runs_left(spec, done.status) != 0:
         launching = any(isinstance(action, Launch) for action in done.actions)
         if spec.concurrency_policy is not ConcurrencyPolicy.ALLOW and (active or launching):
             return replace(done, pending=True)
@@ -320,5 +320,6 @@ def _run_of_slots(
     return _recorded(done, record, quiet=False)
 
 
-def _runs_left(spec: ScheduledTaskSpec, status: ScheduledTaskStatus) -> int | None:
+def runs_left(spec: ScheduledTaskSpec, status: ScheduledTaskStatus) -> int | None:
+    """Return how many slots may still be launched, or None if there is no bound."""
     return None if spec.max_runs is None else max(0, spec.max_runs - status.runs)
