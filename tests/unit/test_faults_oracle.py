@@ -259,3 +259,11 @@ def test_a_status_that_still_owes_a_record_is_caught() -> None:
     builder = WorldBuilder().having(unrecorded={"api": 1})
     assert not settled(builder.world())
     assert builder.violations() == ["api: its status still says that 1 slots are to be recorded"]
+
+
+def test_an_operator_that_is_alive_and_does_nothing_is_caught() -> None:
+    """It would launch nothing more, and no slot is due that could tell."""
+    builder = WorldBuilder().having(unheeded=frozenset({"api"}))
+    assert not settled(builder.world())
+    want = "api: its suspension is not acknowledged: the operator is alive and does nothing"
+    assert builder.violations() == [want]

@@ -70,6 +70,8 @@ class Director:
     fired: list[Injection] = field(default_factory=list)
     blurs: list[Blur] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
+    linger_until: datetime | None = None
+    """Until then the consequences of a fault may show."""
     armed: bool = True
     """Whether faults strike; steps are counted in any case."""
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)

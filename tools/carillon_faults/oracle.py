@@ -98,6 +98,8 @@ class World:
     blurs: Sequence[Blur] = ()
     unrecorded: Mapping[str, int] = field(default_factory=dict)
     """How many slots each task's status still says are to be recorded."""
+    unheeded: frozenset[str] = frozenset()
+    """The tasks whose suspension, at the plan's end, no operator has acknowledged: nobody is at work."""
     killed_pods: frozenset[str] = frozenset()
     """The Jobs whose pod was killed on purpose."""
 
@@ -122,8 +124,12 @@ def decided(world: World) -> bool:
 
 def settled(world: World) -> bool:
     """Return whether every slot that is due has a row that has ended."""
-    return not any(world.unrecorded.values()) and not any(
-        "no row" in v.what or "still running" in v.what for task in world.tasks for v in _Judge(world, task).lost()
+    return (
+        not world.unheeded
+        and not any(world.unrecorded.values())
+        and not any(
+            "no row" in v.what or "still running" in v.what for task in world.tasks for v in _Judge(world, task).lost()
+        )
     )
 
 
@@ -136,6 +142,10 @@ def violations(world: World) -> list[Violation]:
     for task_name, number in world.unrecorded.items():
         if number:
             found.append(Violation(task_name, None, f"its status still says that {number} slots are to be recorded"))
+    found += [
+        Violation(name, None, "its suspension is not acknowledged: the operator is alive and does nothing")
+        for name in sorted(world.unheeded)
+    ]
     return found + list(_counters(world))
 
 

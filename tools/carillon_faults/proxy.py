@@ -29,6 +29,8 @@ BEHIND_SECONDS = 2.5
 AWAY = timedelta(seconds=HOLD_SECONDS)
 PATIENCE_OF_RETRIES = timedelta(seconds=3.5)
 """How long after the API server is back an operator may still wait before it tries again."""
+LINGER = timedelta(seconds=5)
+"""How long kopf, which watches the tasks, takes to end when it has failed; only then shows what went with it."""
 SLOW = timedelta(seconds=0.5)
 """A write that takes longer, on a busy machine, may cost the operator a slot: that is no fault of its."""
 WATCHED: Mapping[str, str] = {
@@ -289,21 +291,28 @@ class Proxy:
                 self.controls.kill(injection)
                 raise _CutError
             case Fault.CUT | Fault.RELIST | Fault.GONE_IN_STREAM:
-                # what is seen by a list or after a reconnection is seen that much later
-                self.director.blur("", "a watch was interrupted").end = now() + timedelta(seconds=1)
-                if injection.fault is Fault.GONE_IN_STREAM:
-                    said = orjson.loads(_status(410, "Expired", "too old resource version").body)
-                    await response.write(orjson.dumps({"type": "ERROR", "object": said}) + b"\n")
-                    return False
-                if injection.fault is Fault.RELIST:
-                    self._gone.add(resource)
-                raise _CutError
+                await self._interrupt(response, resource, injection.fault)
+                return False
             case Fault.POD_KILLED:
                 await self.controls.kill_pod(self.namespace, name)
             case _:
                 pass
         await response.write(line + b"\n")
         return True
+
+    async def _interrupt(self, response: web.StreamResponse, resource: str, fault: Fault) -> None:
+        """End a stream as the fault has it."""
+        # what is seen by a list or after a reconnection is seen that much later
+        self.director.blur("", "a watch was interrupted").end = now() + timedelta(seconds=1)
+        if resource == "tasks":
+            self.director.linger_until = now() + LINGER
+        if fault is Fault.GONE_IN_STREAM:
+            said = orjson.loads(_status(410, "Expired", "too old resource version").body)
+            await response.write(orjson.dumps({"type": "ERROR", "object": said}) + b"\n")
+            return
+        if fault is Fault.RELIST:
+            self._gone.add(resource)
+        raise _CutError
 
 
 async def _read_into(lines: AsyncIterator[bytes], waiting: asyncio.Queue[_Line | None]) -> None:

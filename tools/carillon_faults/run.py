@@ -136,7 +136,7 @@ class PlanRun:
         await self._until(lambda: not self._mending)
         ends = [o.end for o in self._director.outages] + [b.end for b in self._director.blurs]
         least = max(task.created_at for task in tasks) + timedelta(seconds=4)
-        until = max([now(), least, *(end for end in ends if end)]) + AFTERWARDS
+        until = max([now(), least, *(end for end in (*ends, self._director.linger_until) if end)]) + AFTERWARDS
         await self._until(lambda: now() > until)
         await self._seen_as(tasks, until, decided)
         for task in tasks:  # what is due is decided: what comes later would only take time
@@ -147,19 +147,25 @@ class PlanRun:
         self, tasks: list[TaskSeen], until: datetime, condition: Callable[[World], bool], *, statuses: bool = False
     ) -> World:
         """Wait until the world is so, but not for ever, and return it."""
+        deadline = max(until, now()) + PATIENCE
         while True:
             world = await self._world(tasks, until)
             if statuses:
-                world = replace(world, unrecorded=await self._unrecorded())
-            if condition(world) or now() > until + PATIENCE:
+                world = await self._with_statuses(world)
+            if condition(world) or now() > deadline:
                 return world
             await self.hold(LOOK_SECONDS)
 
-    async def _unrecorded(self) -> dict[str, int]:
-        """Return how many slots each status still owes the history."""
+    async def _with_statuses(self, world: World) -> World:
+        """Return the world with what the tasks' statuses say once they are suspended."""
         listed = await self._around.upstream.json("GET", calls.confined(WATCHED["tasks"], self._namespace))
         statuses = {item["metadata"]["name"]: item.get("status") or {} for item in listed["items"]}
-        return {name: len(status.get("unrecorded") or ()) for name, status in statuses.items()}
+        conditions = {name: status.get("conditions") or [] for name, status in statuses.items()}
+        heeded = {
+            n for n, cs in conditions.items() if any(c["type"] == "Suspended" and c["status"] == "True" for c in cs)
+        }
+        owed = {name: len(status.get("unrecorded") or ()) for name, status in statuses.items()}
+        return replace(world, unrecorded=owed, unheeded=frozenset(set(statuses) - heeded))
 
     async def _suspend(self, task: TaskSeen) -> None:
         path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.PLURAL}/{task.name}"
