@@ -1,12 +1,11 @@
 """A real Postgres for each lane, so that one plan may stop its own and disturb no other."""
 
 import asyncio
-import re
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +73,8 @@ def _copy(template: Path, folder: Path) -> None:
     subprocess.run(["cp", "-a", str(template), str(folder)], check=True)
 
 
-_RUN_OF_SLOTS = re.compile(r"slots from (\S+) to \S+ were missed")
-
-
 def _row(row: dict[str, Any]) -> RowSeen:
-    first = row.get("first_slot")
-    told = _RUN_OF_SLOTS.search(row["message"] or "") if "first_slot" not in row else None
-    if told:  # a schema before the column: the message alone says which slots a row stands for
-        first = datetime.fromisoformat(told[1])
+    first = row["first_slot"]
     return RowSeen(
         id=str(row["id"]),
         task=row["task"],

@@ -7,7 +7,8 @@ exactly one row: its own, or one that stands for a run of slots.
 - A slot that ran has exactly one Job ever, one row that says succeeded, and one hit.
 - A skipped or missed one has no Job and no hit, and a reason that was true: an
   execution of its task was unfinished, or no operator could have launched it
-  before the next slot came.
+  before the next slot came. (One that was skipped by an operator that was
+  killed before its status was written may be called missed by the next.)
 - Nothing else exists: no Job or row off the grid, no row still running.
 """
 
@@ -287,6 +288,10 @@ class _Judge:
         if row.reason == "SupersededByLaterSlot":
             following = self._task.next_slot(slot)
             if following is not None and self._was_out(slot, following):
+                return None
+            if self._was_active(
+                slot, row
+            ):  # it was skipped, by an operator that lost its status before that was written
                 return None
             return f"missed (decided {row.created_at:%H:%M:%S.%f}), and an operator could have launched it in time"
         return f"{row.status} for the reason {row.reason}, which this plan cannot give"
