@@ -52,7 +52,7 @@ async def run_kopf(
     if admission is not None:
         there = partial(_on_loop, loop, admission.apply_configuration)
         replace(admission, apply_configuration=there).add_to(registry, settings)
-    operating = loop.run_in_executor(
+    operating: asyncio.Future[None] = loop.run_in_executor(
         None,
         lambda: asyncio.run(
             kopf.operator(
@@ -66,8 +66,9 @@ async def run_kopf(
         ),
     )
     stopping = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {operating, stopping}
     try:
-        await asyncio.wait({operating, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
         halted.set()
         stopping.cancel()

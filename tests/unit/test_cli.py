@@ -276,5 +276,5 @@ def test_explain_takes_a_target_from_the_file_or_as_there(terminal: Terminal) ->
     """What the file does not have may be in the cluster: that is said, and nothing is made of it."""
     task = TASK.replace("sum: {a: 1, b: 2}", "http: {targetRef: {name: hook}}")
     said = terminal.run("explain", terminal.file(task))
-    assert "HTTPTarget default/hook is not in the file" in said.out
+    assert "HTTPTarget prod/hook is not in the file" in said.out
     assert "TargetNotFound" not in said.out

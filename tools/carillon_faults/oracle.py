@@ -289,9 +289,8 @@ class _Judge:
             following = self._task.next_slot(slot)
             if following is not None and self._was_out(slot, following):
                 return None
-            if self._was_active(
-                slot, row
-            ):  # it was skipped, by an operator that lost its status before that was written
+            # it had been skipped, by an operator that was killed before the status with that was written
+            if self._was_active(slot, row):
                 return None
             return f"missed (decided {row.created_at:%H:%M:%S.%f}), and an operator could have launched it in time"
         return f"{row.status} for the reason {row.reason}, which this plan cannot give"
