@@ -295,10 +295,16 @@ class _Judge:
             return f"missed (decided {row.created_at:%H:%M:%S.%f}), and an operator could have launched it in time"
         return f"{row.status} for the reason {row.reason}, which this plan cannot give"
 
+    def _end_of_last_pod(self, job: JobSeen) -> datetime | None:
+        """Return when a Job was first seen to have ended; one whose pod was killed goes on with another."""
+        if job.name not in self._world.killed_pods:
+            return job.ended_at
+        return next((row.finished_at for row in self._rows if row.slot == job.slot), None)
+
     def _was_active(self, slot: datetime, row: RowSeen) -> bool:
         for jobs in self._jobs.values():
             for job in jobs:
-                ended = job.ended_at
+                ended = self._end_of_last_pod(job)
                 begun_in_time = job.seen_at - TOLERANCE <= row.created_at
                 if job.slot != slot and begun_in_time and (ended is None or ended + TOLERANCE >= slot):
                     return True
