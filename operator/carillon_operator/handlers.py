@@ -4,7 +4,6 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -42,7 +41,6 @@ async def run_kopf(
 
     """
     loop = asyncio.get_running_loop()
-    halted = threading.Event()
 
     def deliver(kind: ObjectKind, change: str | None, item: Mapping[str, Any]) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the process with it
@@ -52,26 +50,30 @@ async def run_kopf(
     if admission is not None:
         there = partial(_on_loop, loop, admission.apply_configuration)
         replace(admission, apply_configuration=there).add_to(registry, settings)
-    operating: asyncio.Future[None] = loop.run_in_executor(
-        None,
-        lambda: asyncio.run(
-            kopf.operator(
-                registry=registry,
-                settings=settings,
-                clusterwide=True,
-                standalone=True,
-                stop_flag=halted,
-                liveness_endpoint=liveness_endpoint,
-            )
-        ),
-    )
+    halting: asyncio.Future[Callable[[], object]] = loop.create_future()
+
+    async def operate() -> None:
+        # An event of this loop: for one of threading, kopf would wait in a thread that outlives its failure.
+        own, halted = asyncio.get_running_loop(), asyncio.Event()
+        loop.call_soon_threadsafe(halting.set_result, partial(own.call_soon_threadsafe, halted.set))
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            clusterwide=True,
+            standalone=True,
+            stop_flag=halted,
+            liveness_endpoint=liveness_endpoint,
+        )
+
+    operating: asyncio.Future[None] = loop.run_in_executor(None, lambda: asyncio.run(operate()))
     stopping = asyncio.ensure_future(stop.wait())
     either: set[asyncio.Future[Any]] = {operating, stopping}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        halted.set()
         stopping.cancel()
+        with suppress(RuntimeError):  # it has ended already
+            (await halting)()
     await operating
 
 
