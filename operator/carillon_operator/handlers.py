@@ -18,6 +18,9 @@ from carillon_operator.admission import Admission
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.work_queue import Key, WorkQueue
 
+CLOSING_SECONDS = 0.25
+"""As aiohttp's documentation has it, under "Graceful shutdown"."""
+
 Feed = Callable[[ObjectKind, str | None, Mapping[str, Any]], None]
 """Takes one event: the kind, the change and the object."""
 
@@ -56,14 +59,18 @@ async def run_kopf(
         # An event of this loop: for one of threading, kopf would wait in a thread that outlives its failure.
         own, halted = asyncio.get_running_loop(), asyncio.Event()
         loop.call_soon_threadsafe(halting.set_result, partial(own.call_soon_threadsafe, halted.set))
-        await kopf.operator(
-            registry=registry,
-            settings=settings,
-            clusterwide=True,
-            standalone=True,
-            stop_flag=halted,
-            liveness_endpoint=liveness_endpoint,
-        )
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=settings,
+                clusterwide=True,
+                standalone=True,
+                stop_flag=halted,
+                liveness_endpoint=liveness_endpoint,
+            )
+        finally:
+            # TLS connections are closed in the background, which needs a loop that lives a moment longer
+            await asyncio.sleep(CLOSING_SECONDS)
 
     operating: asyncio.Future[None] = loop.run_in_executor(None, lambda: asyncio.run(operate()))
     stopping = asyncio.ensure_future(stop.wait())
