@@ -223,8 +223,10 @@ class Story:
 
     def ends(self, slot: str, result: RunResult, when: str) -> None:
         """Let the Job of a slot end."""
-        ended = {"phase": JobPhase.FINISHED, "result": result, "finished_at": at(when)}
-        self.jobs = [replace(job, **ended) if job.slot == at(slot) else job for job in self.jobs]
+        self.jobs = [
+            replace(job, phase=JobPhase.FINISHED, result=result, finished_at=at(when)) if job.slot == at(slot) else job
+            for job in self.jobs
+        ]
 
     def gone(self, slot: str) -> None:
         """Let the Job of a slot be gone."""

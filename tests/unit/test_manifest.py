@@ -244,6 +244,6 @@ def test_an_order_says_whether_a_runner_runs_it() -> None:
     order: Order = slot_order(make_task().every(60).observed(), SLOT)
     assert not order.container
     assert isinstance(order.execution_id, UUID)
-    assert replace(
-        order, task=make_task().every(60).with_spec(task={"container": CONTAINER}).observed().spec.task
-    ).container  # type: ignore[union-attr]  # its spec is valid
+    container = make_task().every(60).with_spec(task={"container": CONTAINER}).observed().spec
+    assert container is not None
+    assert replace(order, task=container.task).container
