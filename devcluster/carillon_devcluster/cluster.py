@@ -206,6 +206,10 @@ class LocalCluster:
         """Return the path of a part's log."""
         return self._files.log(part)
 
+    def pod_files(self, uid: str) -> Path:
+        """Return the folder of a pod's files: for each container its logs, and its process while it runs."""
+        return self._files.pods / uid
+
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl as the administrator and return what it prints.
 

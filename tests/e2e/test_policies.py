@@ -79,7 +79,9 @@ def test_failures_open_the_circuit_and_a_trial_closes_it(stack: Stack, tasks: st
     assert "CircuitOpen" in {row["reason"] for row in skipped if row["slot"] < rows[2]["slot"]}
     ailing.status = 200
     stack.await_rows(tasks, "circuit", 2, "succeeded")
-    until(lambda: condition(stack.task(tasks, "circuit"), "CircuitOpen")[0] == "False", 30, "the circuit is closed", 0.5)
+    until(
+        lambda: condition(stack.task(tasks, "circuit"), "CircuitOpen")[0] == "False", 30, "the circuit is closed", 0.5
+    )
     assert condition(stack.task(tasks, "circuit"), "Ready") == ("True", "Scheduled")
 
 
@@ -111,7 +113,10 @@ def test_a_task_that_has_no_slot_left_is_completed(stack: Stack, tasks: str) -> 
     """By its count or by its end: it launches nothing more."""
     for name, most in (("counted", LIMIT), ("windowed", WINDOW // 2)):
         until(
-            lambda n=name: condition(stack.task(tasks, n), "Completed")[0] == "True", 60, f"{name} is completed", 0.5  # type: ignore[misc]  # the default binds what the loop changes
+            lambda n=name: condition(stack.task(tasks, n), "Completed")[0] == "True",
+            60,
+            f"{name} is completed",
+            0.5,  # type: ignore[misc]  # the default binds what the loop changes
         )
         assert stack.task(tasks, name)["status"].get("nextScheduleTime") is None
         launched = stack.rows(tasks, name, "succeeded", "running")
