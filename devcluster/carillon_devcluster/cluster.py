@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -163,6 +164,14 @@ class LocalCluster:
         """End all parts and all pods' processes. The data stays for the next start."""
         with locked(self._files.lock):
             self._stop_parts()
+
+    def kill_part(self, part: str) -> None:
+        """End one part without a warning, as a crash does; `start` starts it again."""
+        with locked(self._files.lock):
+            process = State.read(self._files.state).processes.get(part)
+            if process is not None:
+                processes.send(process, signal.SIGKILL)
+                processes.ended([process], PART_GRACE)
 
     def delete(self) -> None:
         """Stop the cluster and remove everything of it."""

@@ -1,4 +1,4 @@
-"""The task type container: any image and command, recorded by the operator from what the cluster says."""
+"""What has no runner to record it: the task type container, and pods that cannot start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.manifests import request, soon, task
+from support.manifests import ONCE, request, task
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -30,20 +30,22 @@ def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.Tem
     """Apply all tasks at once: their waits are the same."""
     mark: Path = tmp_path_factory.mktemp("marks") / "mark"
     stack.add_images({SHELL: {"entrypoint": []}})
-    once = {"runAt": soon()}
     retry = {"limit": 1}
     stack.apply_objects(
         shared_namespace,
-        task("good", **once, task=shell(f"env; {SAYS}", MESSAGE="all $(done) $$")),
-        task("bad", **once, task=shell(f"{SAYS}; exit 3", MESSAGE="out of paper")),
-        task("mute", **once, task=shell("echo the last line; exit 4")),
-        task("never", **once, task=shell("exit 1"), retry=retry),
-        task("second", **once, task=shell(f"test -e {mark} || {{ touch {mark}; exit 1; }}"), retry=retry),
-        task("slow", **once, task=shell("exec sleep 600"), timeoutSeconds=1),
+        task("good", **ONCE, task=shell(f"env; {SAYS}", MESSAGE="all $(done) $$")),
+        task("bad", **ONCE, task=shell(f"{SAYS}; exit 3", MESSAGE="out of paper")),
+        task("mute", **ONCE, task=shell("echo the last line; exit 4")),
+        task("never", **ONCE, task=shell("exit 1"), retry=retry),
+        task("second", **ONCE, task=shell(f"test -e {mark} || {{ touch {mark}; exit 1; }}"), retry=retry),
+        task("slow", **ONCE, task=shell("exec sleep 600"), timeoutSeconds=1),
         task("imageless", intervalSeconds=3, task={"container": {"image": "test/missing:1"}}),
         request("imageless-once", task={"container": {"image": "test/missing:1"}}),
         request("asked", task=shell('echo "$WHO"; exit 5', WHO="nobody"), parameters={"WHO": "me", "N": 7}),
     )
+    stack.apply_objects(shared_namespace, task("blind", intervalSeconds=2, task={"counter": {}}))
+    stack.await_rows(shared_namespace, "blind", 1, "succeeded")
+    stack.kubectl("delete", "secret", "carillon-runner", "--namespace", shared_namespace)
     return shared_namespace
 
 
@@ -98,3 +100,12 @@ def test_an_image_that_is_missing_ends_the_execution(stack: Stack, containers: s
     until(
         lambda: "PodCannotStart" in stack.kubectl("get", "events", "--namespace", containers), 30, "an Event says so", 1
     )
+
+
+def test_a_secret_that_is_gone_leaves_no_ghost(stack: Stack, containers: str) -> None:
+    """Without its database a runner cannot start: the Secret is mended, or the execution given up with its reason."""
+    stack.await_rows(containers, "blind", 1, "skipped", seconds=30)
+    until(lambda: stack.rows(containers, "blind")[-1]["status"] == "succeeded", 120, "executions succeed again")
+    assert {row["status"] for row in stack.rows(containers, "blind")} <= {"succeeded", "skipped", "failed", "running"}
+    for row in stack.rows(containers, "blind", "failed"):
+        assert row["reason"] == "CreateContainerConfigError"

@@ -10,7 +10,7 @@ import pytest
 
 from carillon_core.domain.schedule import jitter_offset
 from support.http_server import CountingServer
-from support.manifests import condition, soon, task
+from support.manifests import ONCE, condition, soon, task
 from support.recording_server import RecordingServer
 from support.stack import instant
 from support.waiting import until
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.stack import Stack
 
 COUNT = {"counter": {}}
-LIMIT, WINDOW = 2, 4
+LIMIT, WINDOW = 2, 8
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def tasks(stack: Stack, shared_namespace: str, ailing: RecordingServer, flaky: C
         task("replaced", intervalSeconds=4, concurrencyPolicy="Replace", task={"sleep": {"durationSeconds": 600}}),
         task("kept", intervalSeconds=1, task=COUNT, successfulJobsHistoryLimit=2),
         task("faulty", intervalSeconds=1, task={"http": {"url": "http://127.0.0.1:9/"}}, failedJobsHistoryLimit=1),
-        task("aged", runAt=soon(), task=COUNT, ttlSecondsAfterFinished=1),
+        task("aged", **ONCE, task=COUNT, ttlSecondsAfterFinished=1),
         task("circuit", intervalSeconds=1, task=failing, suspendAfterFailures=2, cooldownSeconds=3),
         task("counted", intervalSeconds=1, task=COUNT, maxRuns=LIMIT),
         task("windowed", intervalSeconds=2, task=COUNT, endAt=soon(WINDOW)),
         task(
             "again",
-            runAt=soon(),
+            **ONCE,
             task={"http": {"url": f"{flaky.url}/flaky"}},
             retry={"limit": 2, "initialDelaySeconds": 1},
         ),

@@ -63,7 +63,7 @@ def await_condition(stack: Stack, namespace: str, name: str, kind: str, value: s
 
 def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) -> None:
     """With its own parameters or the task's; a task of its own needs no schedule; kubectl shows it; time removes it."""
-    at = soon(4)
+    at = soon(8)
     ref = {"taskRef": {"name": "sum"}, "concurrencyPolicy": "Allow"}
     stack.apply_objects(
         namespace,

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from support.http_server import CountingServer
-from support.manifests import request, soon, task
+from support.manifests import ONCE, request, task
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -56,16 +56,15 @@ def test_a_runner_that_is_killed_is_followed_by_another(
     stack: Stack, namespace: str, held: CountingServer, held_once: CountingServer
 ) -> None:
     """Exit code 137: what has no effect yet runs again; a request only if the retry policy allows another attempt."""
-    at = soon()
     stack.apply_objects(
         namespace,
-        task("nap", runAt=at, task={"sleep": {"durationSeconds": 8}}),
-        task("tally", runAt=at, task={"counter": {"name": "exact"}}),
-        task("once", runAt=at, task={"http": {"url": f"{held_once.url}/"}}),
-        task("twice", runAt=at, task={"http": {"url": f"{held.url}/"}}, retry={"limit": 1}),
+        task("nap", **ONCE, task={"sleep": {"durationSeconds": 8}}),
+        task("tally", **ONCE, task={"counter": {"name": "exact"}}),
+        task("once", **ONCE, task={"http": {"url": f"{held_once.url}/"}}),
+        task("twice", **ONCE, task={"http": {"url": f"{held.url}/"}}, retry={"limit": 1}),
     )
     with psycopg.connect(stack.database_url) as other:
-        other.execute("INSERT INTO counters (namespace, name, value) VALUES (%s, 'exact', 10)", (namespace,))
+        other.execute("INSERT INTO counters VALUES (%s, 'exact', 10, now())", (namespace,))
         # the runner waits for this transaction, with its increment sent
         for name in ("nap", "tally"):
             stack.await_rows(namespace, name, 1, "running")
@@ -93,11 +92,10 @@ def test_a_runner_that_is_killed_is_followed_by_another(
 
 def test_what_is_deleted_while_it_runs_is_cancelled(stack: Stack, namespace: str) -> None:
     """A pod, a Job, a request. A pod deleted by force had no time to record its end: another follows."""
-    at = soon()
     names = ("pod", "forced", "job", "request")
     stack.apply_objects(
         namespace,
-        *(task(name, runAt=at, task=LONG) for name in ("pod", "forced", "job")),
+        *(task(name, **ONCE, task=LONG) for name in ("pod", "forced", "job")),
         request("request", task=LONG),
     )
     running = {name: stack.await_rows(namespace, name, 1, "running")[0] for name in names}
@@ -120,7 +118,7 @@ def test_what_is_deleted_while_it_runs_is_cancelled(stack: Stack, namespace: str
 
 def test_a_jobs_deadline_ends_what_cannot_end_itself(stack: Stack, namespace: str) -> None:
     """The Job controller ends it, and the row says so."""
-    stack.apply_objects(namespace, task("late", runAt=soon(), task=LONG))
+    stack.apply_objects(namespace, task("late", **ONCE, task=LONG))
     (row,) = stack.await_rows(namespace, "late", 1, "running")
     patch = '{"spec":{"activeDeadlineSeconds":1}}'
     stack.kubectl("patch", "job", row["job_name"], "--namespace", namespace, "--type=merge", "--patch", patch)
@@ -131,15 +129,3 @@ def test_a_jobs_deadline_ends_what_cannot_end_itself(stack: Stack, namespace: st
         "the status says so",
         0.5,
     )
-
-
-def test_a_secret_that_is_gone_leaves_no_ghost(stack: Stack, namespace: str) -> None:
-    """Without its database a runner cannot start: the Secret is mended, or the execution given up with its reason."""
-    stack.apply_objects(namespace, task("blind", intervalSeconds=2, task={"counter": {}}))
-    stack.await_rows(namespace, "blind", 1, "succeeded")
-    stack.kubectl("delete", "secret", "carillon-runner", "--namespace", namespace)
-    stack.await_rows(namespace, "blind", 1, "skipped", seconds=30)
-    until(lambda: stack.rows(namespace, "blind")[-1]["status"] == "succeeded", 120, "executions succeed again", 0.5)
-    assert {row["status"] for row in stack.rows(namespace, "blind")} <= {"succeeded", "skipped", "failed", "running"}
-    for row in stack.rows(namespace, "blind", "failed"):
-        assert row["reason"] == "CreateContainerConfigError"

@@ -6,6 +6,10 @@ from typing import Any
 from carillon_core.resources.base import rfc3339
 
 
+ONCE: dict[str, Any] = {"intervalSeconds": 1, "maxRuns": 1}
+"""The schedule of a task that runs once, and soon, however long it takes to apply it."""
+
+
 def task(name: str, **spec: Any) -> dict[str, Any]:
     """Return a ScheduledTask."""
     return {"kind": "ScheduledTask", "metadata": {"name": name}, "spec": spec}
@@ -26,7 +30,7 @@ def secret(name: str, **data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
 
 
-def soon(seconds: float = 3) -> str:
+def soon(seconds: float) -> str:
     """Return a time that comes soon, as a manifest has it."""
     return rfc3339(datetime.now(UTC) + timedelta(seconds=seconds))
 
