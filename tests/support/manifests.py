@@ -5,7 +5,6 @@ from typing import Any
 
 from carillon_core.resources.base import rfc3339
 
-
 ONCE: dict[str, Any] = {"intervalSeconds": 1, "maxRuns": 1}
 """The schedule of a task that runs once, and soon, however long it takes to apply it."""
 
