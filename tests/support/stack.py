@@ -223,7 +223,9 @@ class Stack:
             yield
         finally:
             kept["metadata"] = {"name": "carillon", "labels": kept["metadata"]["labels"]}
-            self.kubectl("apply", "--server-side", "--filename", "-", stdin=json.dumps(kept))
+            # unless an operator that was started meanwhile has brought its own
+            if not self.kubectl("get", *kind, "--ignore-not-found"):
+                self.kubectl("create", "--filename", "-", stdin=json.dumps(kept))
 
     def task(self, namespace: str, name: str) -> dict[str, Any]:
         """Return a ScheduledTask as kubectl shows it."""
