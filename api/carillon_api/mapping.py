@@ -17,7 +17,7 @@ from carillon_core.resources.scheduled_task import parse_meta
 
 
 def task_view(raw: Mapping[str, Any]) -> TaskView:
-    """Return an object from the API server as REST shows it; whatever its spec says, this does not fail."""
+    """Return an object from the API server as REST shows it; whatever its spec is, this does not fail."""
     meta = parse_meta(raw["metadata"])
     return TaskView(
         name=meta.name,
@@ -27,9 +27,14 @@ def task_view(raw: Mapping[str, Any]) -> TaskView:
         generation=meta.generation,
         created_at=meta.creation_timestamp,
         labels=meta.labels,
-        spec=raw.get("spec") or {},
-        status=raw.get("status") or {},
+        spec=_object(raw.get("spec")),
+        status=_object(raw.get("status")),
     )
+
+
+def _object(value: Any) -> JSONObject:
+    """Return what stands where an object belongs; an empty one for whatever an age without a schema has left there."""
+    return value if isinstance(value, dict) else {}
 
 
 def new_object(body: TaskCreate, namespace: str, now: datetime) -> JSONObject:
@@ -69,7 +74,7 @@ def patched_object(current: JSONObject, patch: TaskPatch, now: datetime) -> JSON
         InvalidResourceError: With every problem found.
 
     """
-    result: JSONObject = {"spec": current.get("spec") or {}, "labels": current["metadata"].get("labels") or {}}
+    result: JSONObject = {"spec": _object(current.get("spec")), "labels": current["metadata"].get("labels") or {}}
     given = patch.model_dump(exclude_unset=True)
     return replaced_object(current, _as_replacement(merge_patch(result, given)), now)
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -164,6 +165,14 @@ class LocalCluster:
         with locked(self._files.lock):
             self._stop_parts()
 
+    def kill_part(self, part: str) -> None:
+        """End one part without a warning, as a crash does; `start` starts it again."""
+        with locked(self._files.lock):
+            process = State.read(self._files.state).processes.get(part)
+            if process is not None:
+                processes.send(process, signal.SIGKILL)
+                processes.ended([process], PART_GRACE)
+
     def delete(self) -> None:
         """Stop the cluster and remove everything of it."""
         with locked(self._files.lock):
@@ -205,6 +214,10 @@ class LocalCluster:
     def log(self, part: str) -> Path:
         """Return the path of a part's log."""
         return self._files.log(part)
+
+    def pod_files(self, uid: str) -> Path:
+        """Return the folder of a pod's files: for each container its logs, and its process while it runs."""
+        return self._files.pods / uid
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl as the administrator and return what it prints.

@@ -65,7 +65,9 @@ class Closer:
         """Announce a failure as it happens, and close what was deleted while it was active."""
         if change.after is None:
             if change.before is not None and change.before.active:
-                self._put(change.before, ExecutionStatus.FAILED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE, None)
+                # Somebody wanted it gone, or its task or its request: no failure of the task's. The runner says the
+                # same when its pod is told to end, and whoever is first writes the row.
+                self._put(change.before, ExecutionStatus.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE, None)
             return
         job, task = change.after, self._store.task(change.key)
         failed = job.result in _STATUS_OF_RESULT and job.result is not RunResult.SUCCEEDED

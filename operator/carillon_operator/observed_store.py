@@ -267,7 +267,7 @@ class ObservedStore:
     def drop_job(self, name: JobKey, uid: str | None = None) -> JobChange | None:
         """Forget a Job that was deleted; with a uid, only if it is that one.
 
-        One that was deleted while it was active is kept as failed until it is
+        One that was deleted while it was active is kept as cancelled until it is
         dropped again, with the next list: so its slot stays settled, its task's
         status says what became of it, and a late answer does not revive it.
         """
@@ -278,15 +278,15 @@ class ObservedStore:
         self._pods.pop(before.uid, None)
         key = job_key(raw["metadata"])
         if before.active:
-            failed = replace(
+            cancelled = replace(
                 before,
                 phase=JobPhase.FINISHED,
-                result=RunResult.FAILED,
+                result=RunResult.CANCELLED,
                 reason=Reason.JOB_DELETED,
                 message=DELETED_WHILE_ACTIVE,
                 trouble=None,
             )
-            self._jobs[name] = (raw, failed)
+            self._jobs[name] = (raw, cancelled)
             return JobChange(key, before, None)
         del self._jobs[name]
         siblings = self._by_task.get(key, set())

@@ -285,6 +285,16 @@ async def test_close_ends_only_what_is_open(history: History) -> None:
     assert len(await everything(history)) == 2
 
 
+async def test_close_ends_nothing_before_it_began(history: History) -> None:
+    """A pod's times are whole seconds, a row's are not: what ended in the second it began in took no time at all."""
+    began = T0 + timedelta(milliseconds=700)
+    row = replace(running(0, attempts=(replace(running_attempt(1), started_at=began),)), started_at=began)
+    await history.record([row])
+    await history.close([replace(lost(row), finished_at=T0)])
+    ended = await history.get(row.id)
+    assert (ended.finished_at, ended.attempts[0].finished_at) == (began, began)
+
+
 async def test_close_twice_changes_nothing_the_second_time(history: History) -> None:
     """Neither in a later call nor within one: the first closing wins."""
     row = running(0)

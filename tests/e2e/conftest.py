@@ -51,6 +51,15 @@ def namespace(stack: Stack) -> Iterator[str]:
     stack.kubectl("delete", "namespace", name, "--wait=false")
 
 
+@pytest.fixture(scope="module")
+def shared_namespace(stack: Stack) -> Iterator[str]:
+    """Give a namespace that the tests of a module share: what they wait for happens at the same time."""
+    name = f"e2e-{uuid4().hex[:8]}"
+    stack.kubectl("create", "namespace", name)
+    yield name
+    stack.kubectl("delete", "namespace", name, "--wait=false")
+
+
 @pytest.fixture(scope="session")
 def httpbin_url() -> Iterator[str]:
     """Serve a real httpbin on loopback."""

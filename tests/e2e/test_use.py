@@ -45,14 +45,14 @@ def test_kubectl_get_answers_the_questions(stack: Stack, namespace: str) -> None
     stack.await_executions(namespace, "shown", 1, "succeeded")
     until(lambda: stack.task(namespace, "shown")["status"].get("lastResult") == "Succeeded", 30, "the status says so")
     head, line = stack.kubectl("get", "scheduledtasks", "--namespace", namespace).splitlines()
-    columns = ["NAME", "SCHEDULE", "SUSPEND", "ACTIVE", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "AGE"]
+    columns = ["NAME", "SCHEDULE", "SUSPEND", "ACTIVE", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"]
     starts = [head.index(column) for column in columns]
     assert starts == sorted(starts)
     cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
     assert cells[:3] == ["shown", "every 1s", "false"]
     assert cells[5] == "Succeeded"
     assert cells[6].endswith("Z")
-    assert cells[7] == "True"
+    assert cells[7:9] == ["True", "Scheduled"]
     assert "shown" in stack.kubectl("get", "schtask", "--namespace", namespace, "--output", "name")
 
 

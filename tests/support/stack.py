@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import psycopg
 import yaml
+from psycopg.rows import dict_row
 
 from carillon_devcluster import ClusterError
 from carillon_local.layout import CRDS, RUNNER_IMAGE, free_port
@@ -41,10 +46,11 @@ class Stack:
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
         self._webhook_port = free_port(0)
         self.http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
+        self._images: dict[str, Mapping[str, object]] = dict(local_image_table())
 
     def start(self) -> None:
         """Install the CRDs and start the operator, its webhook and the API."""
-        self.cluster.set_images(local_image_table())
+        self.cluster.set_images(self._images)
         self.kubectl("apply", "--server-side", "--filename", str(CRDS))
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
         self.start_operator()
@@ -127,6 +133,78 @@ class Stack:
         }
         self.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump(task))
 
+    def apply_objects(self, namespace: str, *objects: Mapping[str, Any], check: bool = True) -> str:
+        """Apply objects of any kind with one kubectl; a ScheduledTask unless they say otherwise."""
+        common = {"apiVersion": "carillon.dev/v1alpha1", "kind": "ScheduledTask"}
+        items = [{**common, **o, "metadata": {"namespace": namespace, **o["metadata"]}} for o in objects]
+        listed = {"apiVersion": "v1", "kind": "List", "items": items}
+        return self.kubectl("apply", "--filename", "-", stdin=json.dumps(listed), check=check)
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return what the API server has at a path, or None if there is nothing; cheaper than kubectl."""
+        with httpx.Client(base_url=self.cluster.api_url, verify=self._admin, trust_env=False, timeout=10) as client:
+            answer = client.get(path, params=parameters)
+        return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
+
+    def object(self, namespace: str, plural: str, name: str) -> dict[str, Any]:
+        """Return an object of ours; an empty one if it is not there."""
+        found: dict[str, Any] | None = self.get(f"/apis/carillon.dev/v1alpha1/namespaces/{namespace}/{plural}/{name}")
+        return found or {}
+
+    def jobs(self, namespace: str) -> list[dict[str, Any]]:
+        """Return the Jobs of a namespace."""
+        items: list[dict[str, Any]] = self.get(f"/apis/batch/v1/namespaces/{namespace}/jobs")["items"]
+        return items
+
+    def pods(self, namespace: str, task: str | None = None) -> list[dict[str, Any]]:
+        """Return the pods of a namespace, or of a task, oldest first."""
+        more = {} if task is None else {"labelSelector": f"carillon.dev/task={task}"}
+        items: list[dict[str, Any]] = self.get(f"/api/v1/namespaces/{namespace}/pods", **more)["items"]
+        return sorted(items, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def rows(self, namespace: str, task: str | None = None, *statuses: str) -> list[dict[str, Any]]:
+        """Return the rows of a namespace, or of a task, oldest slot first, straight from Postgres."""
+        query = "SELECT * FROM executions WHERE namespace = %s AND (%s::text IS NULL OR task = %s) ORDER BY slot, id"
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            found = connection.execute(query, (namespace, task, task)).fetchall()
+        return [row for row in found if not statuses or row["status"] in statuses]
+
+    def attempts(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the attempts of an execution, first to last."""
+        query = "SELECT * FROM attempts WHERE execution_id = %s ORDER BY number"
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            return connection.execute(query, (row["id"],)).fetchall()
+
+    def await_rows(
+        self, namespace: str, task: str | None, count: int, *statuses: str, seconds: float = 60
+    ) -> list[dict[str, Any]]:
+        """Wait until a task has that many rows of those statuses; return them."""
+        try:
+            until(lambda: len(self.rows(namespace, task, *statuses)) >= count, seconds, "")
+        except TimeoutError:
+            there = [(str(r["slot"]), r["status"], r["reason"], r["message"]) for r in self.rows(namespace, task)]
+            what = f"{count} rows of {task} are {' or '.join(statuses)}; there are {there}"
+            raise TimeoutError(f"after {seconds} s still not so: {what}") from None
+        return self.rows(namespace, task, *statuses)
+
+    def add_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
+        """Have the node know more images."""
+        self._images |= images
+        self.cluster.set_images(self._images)
+
+    @cached_property
+    def _admin(self) -> ssl.SSLContext:
+        """The administrator's credentials; a restart of the cluster keeps them."""
+        config = yaml.safe_load(self.cluster.kubeconfig.read_text())
+        user, server = config["users"][0]["user"], config["clusters"][0]["cluster"]
+        parts = {"cert": user["client-certificate-data"], "key": user["client-key-data"]}
+        for name, encoded in parts.items():
+            (self._folder / f"admin.{name}").write_bytes(base64.b64decode(encoded))
+        authority = base64.b64decode(server["certificate-authority-data"]).decode()
+        context = ssl.create_default_context(cadata=authority)
+        context.load_cert_chain(self._folder / "admin.cert", self._folder / "admin.key")
+        return context
+
     def refuses(self, namespace: str, name: str, why: str, **spec: Any) -> bool:
         """Apply a ScheduledTask; return whether it was refused, and for that."""
         try:
@@ -145,7 +223,9 @@ class Stack:
             yield
         finally:
             kept["metadata"] = {"name": "carillon", "labels": kept["metadata"]["labels"]}
-            self.kubectl("apply", "--server-side", "--filename", "-", stdin=json.dumps(kept))
+            # unless an operator that was started meanwhile has brought its own
+            if not self.kubectl("get", *kind, "--ignore-not-found"):
+                self.kubectl("create", "--filename", "-", stdin=json.dumps(kept))
 
     def task(self, namespace: str, name: str) -> dict[str, Any]:
         """Return a ScheduledTask as kubectl shows it."""

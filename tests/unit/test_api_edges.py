@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from carillon_api.mapping import task_view
 from carillon_core.errors import FieldProblem, ForbiddenError, RefusedError, UnavailableError
 from support.api import EVERY_MINUTE, SECRET, TASKS, Facade, facade, fields_of
 
@@ -16,6 +17,14 @@ async def rest() -> AsyncIterator[Facade]:
     """A facade over empty stores."""
     async with facade() as made:
         yield made
+
+
+@pytest.mark.parametrize("odd", ["a text", 5, [{"schedule": "* * * * *"}], None], ids=repr)
+def test_what_an_age_without_a_schema_has_left_is_shown_as_nothing(odd: object) -> None:
+    """One such object must not cost the caller the whole list."""
+    meta = {"name": "old", "namespace": "team", "uid": "u", "resourceVersion": "1"}
+    shown = task_view({"metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": odd, "status": odd})
+    assert (shown.name, shown.spec, shown.status) == ("old", {}, {})
 
 
 async def test_liveness_needs_nothing(rest: Facade) -> None:

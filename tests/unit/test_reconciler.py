@@ -330,7 +330,7 @@ async def test_a_job_deleted_while_it_runs_closes_its_row(operator: Operator) ->
     name = operator.job_names()[0]
     operator.cluster.remove_job(KEY[0], name)
     await operator.turn("01:00:05")
-    assert operator.rows() == [("01:00:00", "failed", "JobDeleted")]
+    assert operator.rows() == [("01:00:00", "cancelled", "JobDeleted")]
 
 
 async def test_the_sweep_closes_what_no_job_stands_behind(operator: Operator) -> None:

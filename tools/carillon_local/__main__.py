@@ -39,9 +39,9 @@ def up() -> None:
     api_url = start_services(settings)
     if httpbin_url != PUBLIC_HTTPBIN:
         print(f"httpbin.org is out of reach: the HTTP example calls a local httpbin at {httpbin_url}")
-    tasks = apply_examples(target, httpbin_url)
-    print(f"applied {len(tasks)} examples; waiting until each has run")
-    await_executions(target, api_url, tasks, OPERATOR.started_at or datetime.now(UTC))
+    examples = apply_examples(target, httpbin_url)
+    print(f"applied {len(examples)} examples; waiting until each has run")
+    await_executions(target, api_url, examples, OPERATOR.started_at or datetime.now(UTC))
     print_summary(target, api_url)
     print_addresses(shown(target.kubeconfig), api_url)
     print(f"\nup after {time.monotonic() - began:.1f} s")

@@ -1,8 +1,10 @@
 """The examples: applied, and awaited until each has an execution on record."""
 
+import json
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,27 +37,47 @@ def example_manifests(httpbin_url: str) -> list[dict[str, Any]]:
     return objects
 
 
-def apply_examples(target: Target, httpbin_url: str) -> list[tuple[str, str]]:
-    """Apply the examples; return the namespace and name of each task."""
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One object of the examples that runs something: a task, or a request."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return its kind and name, as messages have them."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+RUNNING_KINDS = ("ScheduledTask", "RunRequest")
+
+
+def apply_examples(target: Target, httpbin_url: str) -> list[Example]:
+    """Apply the examples; return those that run something."""
     objects = example_manifests(httpbin_url)
     target.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(objects))
-    return [(o["metadata"].get("namespace", "default"), o["metadata"]["name"]) for o in objects]
+    return [
+        Example(o["kind"], o["metadata"].get("namespace", "default"), o["metadata"]["name"])
+        for o in objects
+        if o["kind"] in RUNNING_KINDS
+    ]
 
 
-def await_executions(target: Target, api_url: str, tasks: list[tuple[str, str]], since: datetime) -> None:
-    """Wait until each task has an execution that succeeded after ``since``.
+def await_executions(target: Target, api_url: str, examples: list[Example], since: datetime) -> None:
+    """Wait until each task has an execution that succeeded after ``since``, and each request one that succeeded.
 
     Raises:
-        LocalError: Naming the tasks that have none, and how their pods stand.
+        LocalError: Naming those that have none, and how their pods stand; or a request that ended otherwise.
 
     """
-    missing = list(tasks)
+    missing = list(examples)
     deadline = time.monotonic() + WAIT_SECONDS
     with httpx.Client(base_url=api_url, timeout=10, trust_env=False) as client:
         while missing:
-            missing = [task for task in missing if not _has_run(client, task, since)]
+            missing = [e for e in missing if not _has_run(target, client, e, since)]
             if missing and time.monotonic() > deadline:
-                names = ", ".join("/".join(t) for t in missing)
+                names = ", ".join(str(example) for example in missing)
                 selector = ("--all-namespaces", "--selector", "app.kubernetes.io/managed-by=carillon")
                 pods = "\n".join(target.kubectl("get", "pods", *selector).splitlines()[: 1 + SHOWN_PODS])
                 late = f"no execution succeeded within {WAIT_SECONDS:.0f} s for: {names}"
@@ -64,8 +86,10 @@ def await_executions(target: Target, api_url: str, tasks: list[tuple[str, str]],
                 time.sleep(0.25)
 
 
-def _has_run(client: httpx.Client, task: tuple[str, str], since: datetime) -> bool:
-    path = "/api/v1/namespaces/{}/tasks/{}".format(*task)
+def _has_run(target: Target, client: httpx.Client, example: Example, since: datetime) -> bool:
+    if example.kind == "RunRequest":
+        return _has_finished(target, example)
+    path = f"/api/v1/namespaces/{example.namespace}/tasks/{example.name}"
     found = client.get(path)
     answer = client.get(f"{path}/executions", params={"limit": 50, "status": "succeeded"})
     if found.is_error or answer.is_error:
@@ -73,3 +97,21 @@ def _has_run(client: httpx.Client, task: tuple[str, str], since: datetime) -> bo
     uid = found.json()["uid"]
     items: list[Mapping[str, Any]] = answer.json()["items"]
     return any(i["taskUid"] == uid and datetime.fromisoformat(i["finishedAt"]) >= since for i in items)
+
+
+def _has_finished(target: Target, example: Example) -> bool:
+    """Return whether a request has succeeded.
+
+    Raises:
+        LocalError: It was refused, or did not succeed: it is not run again.
+
+    """
+    there = ("runrequest", example.name, "--namespace", example.namespace)
+    status = json.loads(target.kubectl("get", *there, "--output", "json")).get("status") or {}
+    if not status.get("finishedAt"):
+        return False
+    if status.get("result") != "Succeeded":
+        why = status.get("message") or status.get("result")
+        again = f"`kubectl delete runrequest {example.name} --namespace {example.namespace}`"
+        raise LocalError(f"{example} did not succeed: {why}; mend the cause, then {again} and start again")
+    return True

@@ -16,6 +16,8 @@ KUBECONFIG = STATE / "kubeconfig"
 CRDS = ROOT / "crds"
 EXAMPLES = ROOT / "examples"
 RUNNER_IMAGE = "carillon-runner:local"
+SHELL_IMAGE = "busybox:1.37"
+"""What examples/container.yaml runs."""
 
 
 class LocalError(Exception):

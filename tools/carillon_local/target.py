@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from carillon_devcluster import ClusterError, LocalCluster
-from carillon_local.layout import KUBECONFIG, POSTGRES, ROOT, RUNNER_IMAGE, STATE, LocalError
+from carillon_local.layout import KUBECONFIG, POSTGRES, ROOT, RUNNER_IMAGE, SHELL_IMAGE, STATE, LocalError
 from embedded_postgres import EmbeddedPostgres, PostgresError
 
 KIND_NAME = "carillon"
@@ -40,9 +40,13 @@ class Target(Protocol):
 
 
 def local_image_table() -> dict[str, dict[str, object]]:
-    """Return the images that the local cluster's node knows: the runner of this checkout."""
+    """Return the images that the local cluster's node knows: the runner of this checkout, and the example's shell."""
     python = str(ROOT / ".venv" / "bin" / "python")
-    return {RUNNER_IMAGE: {"entrypoint": [python, "-m", "carillon_runner"], "env": {}, "workingDir": "/"}}
+    return {
+        RUNNER_IMAGE: {"entrypoint": [python, "-m", "carillon_runner"], "env": {}, "workingDir": "/"},
+        # nothing is unpacked: a command runs with the programs of this machine
+        SHELL_IMAGE: {"entrypoint": [], "env": {}, "workingDir": ""},
+    }
 
 
 def _embedded_database_url() -> str:

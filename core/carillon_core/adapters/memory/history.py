@@ -63,7 +63,7 @@ class MemoryHistory:
                     reason=closing.reason,
                     message=closing.message,
                     error=None if closing.status is ExecutionStatus.SUCCEEDED else closing.message,
-                    finished_at=closing.finished_at,
+                    finished_at=max(closing.finished_at, row.started_at or closing.finished_at),
                     result=row.result if closing.result is None else closing.result,
                     attempts=tuple(_ended(attempt, closing) for attempt in row.attempts),
                 )
@@ -122,7 +122,7 @@ def _ended(attempt: Attempt, closing: Closing) -> Attempt:
         status=closing.status,
         reason=closing.reason,
         error=closing.message,
-        finished_at=closing.finished_at,
+        finished_at=max(closing.finished_at, attempt.started_at or closing.finished_at),
     )
 
 

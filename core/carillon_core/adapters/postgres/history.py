@@ -190,7 +190,8 @@ def close_statement(batch: Sequence[Closing]) -> Update:
             message=ends.c.message,
             # what a success says is no error
             error=case((ends.c.status == ExecutionStatus.SUCCEEDED.value, null()), else_=ends.c.message),
-            finished_at=ends.c.finished_at,
+            # pods' times are whole seconds: what ended within the second it began in did not end before it
+            finished_at=func.greatest(ends.c.finished_at, _columns.started_at),
             result=func.coalesce(cast(ends.c.result, JSONB), _columns.result),
         )
         .returning(_columns.id)
@@ -204,7 +205,12 @@ _END_ATTEMPTS = (
         _columns.id.in_(bindparam("ids", expanding=True)),
         attempts.c.finished_at.is_(None),
     )
-    .values(status=_columns.status, reason=_columns.reason, error=_columns.message, finished_at=_columns.finished_at)
+    .values(
+        status=_columns.status,
+        reason=_columns.reason,
+        error=_columns.message,
+        finished_at=func.greatest(_columns.finished_at, attempts.c.started_at),
+    )
 )
 
 

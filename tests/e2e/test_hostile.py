@@ -1,0 +1,127 @@
+"""Objects that no schema of today would let in: older than the rules, or written past them. Others go on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from carillon_local.layout import CRDS
+from support.manifests import request, target, task
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.stack import Stack
+
+ANCIENT_SPECS: dict[str, Any] = {
+    "a-text": "every minute",
+    "a-number": 5,
+    "a-list": [{"schedule": "* * * * *"}],
+    "nothing": None,
+    "no-task": {"intervalSeconds": 1},
+    "two-schedules": {"intervalSeconds": 1, "schedule": "* * * * *", "task": {"counter": {}}},
+    "of-texts": {"intervalSeconds": "1", "task": "counter", "suspend": "no"},
+    "huge": {"intervalSeconds": 10**15, "task": {"sleep": {"durationSeconds": 10**15}}},
+    "unknown": {"intervalSeconds": 1, "task": {"telegram": {"to": "nobody"}}, "retries": 3},
+    "nested": {"intervalSeconds": 1, "task": {"plugin": {"name": "x", "parameters": {"a": [[[[[[]]]]]]}}}},
+    "never": {"schedule": "0 0 31 2 *", "task": {"counter": {}}},
+}
+GARBAGE: dict[str, Any] = {
+    "a-text": "broken",
+    "a-list": [1, 2],
+    "of-wrong-types": {"conditions": "none", "active": "many", "unrecorded": 7, "calendar": []},
+    "of-wrong-times": {"settledUntil": "yesterday", "lastScheduleTime": "9999-99-99"},
+    "of-the-future": {"settledUntil": "9998-01-01T00:00:00Z", "countedUntil": "9998-01-01T00:00:00Z", "runs": -5},
+    "of-the-past": {
+        "settledUntil": "0001-01-01T00:00:00Z",
+        "backlog": {"after": "0001-01-01T00:00:00Z", "until": "9998-01-01T00:00:00Z"},
+        "unrecorded": [
+            {"slot": "0001-01-01T00:00:00Z", "status": "skipped", "reason": "x\u0000y"},
+            {"slot": "9999-12-31T23:59:59Z", "status": "missed", "reason": "far"},
+        ],
+    },
+}
+
+
+@pytest.fixture
+def lawless(stack: Stack) -> Iterator[None]:
+    """Take the schemas and the webhook away until the test lets the law back in."""
+    everything = [yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("*.yaml"))]
+    with stack.webhook_off():
+        for crd in everything:
+            schema = {"type": "object", "properties": {"spec": {**LOOSE}, "status": {**LOOSE}}}
+            patch = [{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": schema}]
+            name = crd["metadata"]["name"]
+            stack.kubectl("patch", "crd", name, "--type=json", "--patch", json.dumps(patch))
+        try:
+            yield
+        finally:
+            stack.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRDS))
+
+
+LOOSE = {"x-kubernetes-preserve-unknown-fields": True}
+"""Any value at all, of any type."""
+
+
+def applied(stack: Stack, namespace: str, items: list[dict[str, Any]]) -> bool:
+    """Apply objects; return whether the API server took all of them, which it does once it knows the new schemas."""
+    said = stack.apply_objects(namespace, *items, check=False)
+    return len(said.splitlines()) == len(items)
+
+
+def test_what_breaks_every_rule_stops_nobody_else(stack: Stack, namespace: str, lawless: None) -> None:
+    """Specs and statuses of any shape, giant annotations, Jobs that pretend to be ours: the operator goes on."""
+    assert lawless is None
+    giant = {"metadata": {"name": "giant", "annotations": {"note": "x" * 100_000}}}
+    honest = {"intervalSeconds": 1, "task": {"counter": {}}}
+    broken = [
+        *({**task(f"spec-{name}"), "spec": spec} for name, spec in ANCIENT_SPECS.items()),
+        *({**request(f"spec-{name}"), "spec": spec} for name, spec in ANCIENT_SPECS.items()),
+        *({**target(f"spec-{name}"), "spec": spec} for name, spec in ANCIENT_SPECS.items()),
+        {**task("giant", **honest), **giant},
+        {**task("needy", intervalSeconds=1, task={"http": {"targetRef": {"name": "spec-a-text"}}})},
+        *(task(f"status-{name}", **honest) for name in GARBAGE),
+    ]
+    until(lambda: applied(stack, namespace, broken), 60, "the API server takes anything", 1)
+    for name, status in GARBAGE.items():
+        patch = json.dumps([{"op": "add", "path": "/status", "value": status}])
+        there = ("scheduledtask", f"status-{name}", "--namespace", namespace, "--subresource=status")
+        stack.kubectl("patch", *there, "--type=json", "--patch", patch)
+    impostor = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": "impostor",
+            "labels": {
+                "app.kubernetes.io/managed-by": "carillon",
+                "carillon.dev/task": "giant",
+                "carillon.dev/task-uid": "none",
+            },
+            "annotations": {"carillon.dev/slot": "long ago", "carillon.dev/execution-id": "1"},
+        },
+        "spec": {
+            "suspend": True,
+            "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "test/missing:1"}]}},
+        },
+    }
+    stack.apply_objects(namespace, impostor, task("honest", **honest))
+    stack.await_rows(namespace, "honest", 2, "succeeded")
+    stack.await_rows(namespace, "giant", 2, "succeeded")
+    # and an operator that finds all of it at its start
+    stack.end("operator")
+    stack.start_operator()
+    before = len(stack.rows(namespace, "honest", "succeeded"))
+    stack.await_rows(namespace, "honest", before + 2, "succeeded")
+    for name in GARBAGE:
+        stack.await_rows(namespace, f"status-{name}", 1, "succeeded")
+    stack.await_rows(namespace, "needy", 1, "failed")
+    assert stack.http.get(f"/api/v1/namespaces/{namespace}/tasks").is_success
+    assert stack.runs("operator")
+    assert stack.runs("api")
+    assert "Traceback" not in stack.log("operator")
+    slots = [row["slot"] for row in stack.rows(namespace, "honest")]
+    assert len(slots) == len(set(slots))

@@ -1,0 +1,148 @@
+"""What the fields of a ScheduledTask promise, each seen on the rows and the Jobs of a real cluster."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from carillon_core.domain.schedule import jitter_offset
+from support.http_server import CountingServer
+from support.manifests import ONCE, condition, soon, task
+from support.recording_server import RecordingServer
+from support.stack import instant
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.stack import Stack
+
+COUNT = {"counter": {}}
+LIMIT, WINDOW = 2, 8
+
+
+@pytest.fixture(scope="module")
+def ailing() -> Iterator[RecordingServer]:
+    """Serve errors until told otherwise."""
+    with RecordingServer() as server:
+        server.status = 500
+        yield server
+
+
+@pytest.fixture(scope="module")
+def flaky() -> Iterator[CountingServer]:
+    """Fail the first request of each execution."""
+    with CountingServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tasks(stack: Stack, shared_namespace: str, ailing: RecordingServer, flaky: CountingServer) -> str:
+    """Apply all tasks at once: they go on while others are looked at."""
+    failing = {"http": {"url": f"{ailing.url}/"}}
+    stack.apply_objects(
+        shared_namespace,
+        task("replaced", intervalSeconds=4, concurrencyPolicy="Replace", task={"sleep": {"durationSeconds": 600}}),
+        task("kept", intervalSeconds=1, task=COUNT, successfulJobsHistoryLimit=2),
+        task("faulty", intervalSeconds=1, task={"http": {"url": "http://127.0.0.1:9/"}}, failedJobsHistoryLimit=1),
+        task("aged", **ONCE, task=COUNT, ttlSecondsAfterFinished=1),
+        task("circuit", intervalSeconds=1, task=failing, suspendAfterFailures=2, cooldownSeconds=3),
+        task("counted", intervalSeconds=1, task=COUNT, maxRuns=LIMIT),
+        task("windowed", intervalSeconds=2, task=COUNT, endAt=soon(WINDOW)),
+        task(
+            "again",
+            **ONCE,
+            task={"http": {"url": f"{flaky.url}/flaky"}},
+            retry={"limit": 2, "initialDelaySeconds": 1},
+        ),
+        task("spread", intervalSeconds=5, task=COUNT, jitterSeconds=4),
+    )
+    return shared_namespace
+
+
+def finished(stack: Stack, namespace: str, name: str, kind: str) -> int:
+    """Return how many finished Jobs a task has."""
+    found = [j for j in stack.jobs(namespace) if j["metadata"]["labels"]["carillon.dev/task"] == name]
+    return sum(any(c["type"] == kind for c in job["status"].get("conditions", ())) for job in found)
+
+
+def test_failures_open_the_circuit_and_a_trial_closes_it(stack: Stack, tasks: str, ailing: RecordingServer) -> None:
+    """Two failures in a row; slots are skipped; a trial that fails opens it again, one that succeeds closes it."""
+    until(lambda: condition(stack.task(tasks, "circuit"), "CircuitOpen")[0] == "True", 60, "the circuit is open", 0.5)
+    assert condition(stack.task(tasks, "circuit"), "Ready") == ("False", "CircuitOpen")
+    rows = stack.await_rows(tasks, "circuit", 3, "failed")
+    assert len(rows) == 3, "a trial was made, and nothing else"
+    skipped = stack.rows(tasks, "circuit", "skipped")
+    assert "CircuitOpen" in {row["reason"] for row in skipped if row["slot"] < rows[2]["slot"]}
+    ailing.status = 200
+    stack.await_rows(tasks, "circuit", 2, "succeeded")
+    until(
+        lambda: condition(stack.task(tasks, "circuit"), "CircuitOpen")[0] == "False", 30, "the circuit is closed", 0.5
+    )
+    assert condition(stack.task(tasks, "circuit"), "Ready") == ("True", "Scheduled")
+
+
+def test_replace_ends_the_execution_before_the_next_begins(stack: Stack, tasks: str) -> None:
+    """Each is cancelled, with its reason; never are two active."""
+    cancelled = stack.await_rows(tasks, "replaced", 2, "cancelled")
+    assert {row["reason"] for row in cancelled} == {"Replaced"}
+    stack.await_rows(tasks, "replaced", 1, "running")
+    rows = stack.rows(tasks, "replaced")
+    assert {row["status"] for row in rows} == {"cancelled", "running"}, "no slot is lost"
+    for earlier, later in pairwise(rows):
+        assert earlier["finished_at"] <= later["started_at"]
+
+
+def test_finished_jobs_are_kept_up_to_the_limits(stack: Stack, tasks: str) -> None:
+    """Those beyond go, their rows stay; and after its time to live a Job goes in any case."""
+    stack.await_rows(tasks, "kept", 6, "succeeded")
+    stack.await_rows(tasks, "faulty", 4, "failed")
+    for name, kind, most in (("kept", "Complete", 2), ("faulty", "Failed", 1)):
+        until(lambda n=name, k=kind, m=most: finished(stack, tasks, n, k) <= m, 30, f"{name} is within its limit", 0.2)  # type: ignore[misc]  # the defaults bind what the loop changes
+    rows = stack.rows(tasks, "kept")
+    assert all(later["slot"] - earlier["slot"] == timedelta(seconds=1) for earlier, later in pairwise(rows))
+    stack.await_rows(tasks, "aged", 1, "succeeded")
+    until(lambda: finished(stack, tasks, "aged", "Complete") == 0, 30, "the Job is gone", 0.2)
+    assert stack.rows(tasks, "aged", "succeeded")
+
+
+def test_a_task_that_has_no_slot_left_is_completed(stack: Stack, tasks: str) -> None:
+    """By its count or by its end: it launches nothing more."""
+    for name, most in (("counted", LIMIT), ("windowed", WINDOW // 2)):
+        until(
+            lambda n=name: condition(stack.task(tasks, n), "Completed")[0] == "True",
+            60,
+            f"{name} is completed",
+            0.5,  # type: ignore[misc]  # the default binds what the loop changes
+        )
+        assert stack.task(tasks, name)["status"].get("nextScheduleTime") is None
+        launched = stack.rows(tasks, name, "succeeded", "running")
+        assert len(launched) <= most
+    stack.await_rows(tasks, "counted", LIMIT, "succeeded")
+    last = stack.rows(tasks, "windowed")[-1]["slot"]
+    assert last <= instant(stack.task(tasks, "windowed")["spec"]["endAt"])
+
+
+def test_attempts_are_recorded(stack: Stack, tasks: str, flaky: CountingServer) -> None:
+    """The first fails and is tried again, as the same execution."""
+    (row,) = stack.await_rows(tasks, "again", 1, "succeeded")
+    first, second = stack.attempts(row)
+    assert (first["number"], first["status"], first["reason"]) == (1, "failed", "http_5xx")
+    assert (second["number"], second["status"], second["reason"]) == (2, "succeeded", None)
+    assert second["started_at"] - first["finished_at"] >= timedelta(seconds=0.8)
+    assert {key for _, key in flaky.seen} == {str(row["id"])}
+
+
+def test_jitter_moves_launches_and_no_slots(stack: Stack, tasks: str) -> None:
+    """By as much for each launch, which is the task's own."""
+    rows = stack.await_rows(tasks, "spread", 2, "succeeded")
+    found = stack.task(tasks, "spread")
+    offset = jitter_offset(found["metadata"]["uid"], 4)
+    created = instant(found["metadata"]["creationTimestamp"])
+    for row in rows:
+        assert (row["slot"] - created) % timedelta(seconds=5) == timedelta()
+        assert row["started_at"] >= row["slot"] + offset
+    assert stack.rows(tasks, "spread", "skipped", "missed") == []

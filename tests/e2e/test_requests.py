@@ -1,0 +1,162 @@
+"""RunRequests: a task run out of turn, at once or at a time; refused, deleted, and by whom."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from carillon_devcluster import ClusterError
+from support.manifests import condition, request, soon, task
+from support.stack import instant
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from support.stack import Stack
+
+SUM = task("sum", intervalSeconds=3600, task={"sum": {"a": 1, "b": 2}})
+LONG = task("long", intervalSeconds=3600, task={"sleep": {"durationSeconds": 600}})
+PERMITTED = [
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "may-run"},
+        "rules": [{"apiGroups": ["carillon.dev"], "resources": ["runrequests"], "verbs": ["create", "get"]}],
+    },
+    {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "may-run"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "may-run"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "caller"}],
+    },
+]
+
+
+def await_row(stack: Stack, namespace: str, name: str, *statuses: str, seconds: float = 60) -> dict[str, Any]:
+    """Return the row of a request once it has one of those statuses."""
+    uid = stack.object(namespace, "runrequests", name)["metadata"]["uid"]
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        found[:] = [row for row in stack.rows(namespace) if str(row["origin"]) == uid and row["status"] in statuses]
+        return bool(found)
+
+    until(there, seconds, f"the execution of RunRequest {name} is {' or '.join(statuses)}")
+    (row,) = found
+    return row
+
+
+def await_condition(stack: Stack, namespace: str, name: str, kind: str, value: str) -> dict[str, Any]:
+    """Return a request once a condition has a value."""
+    found: dict[str, Any] = {}
+
+    def there() -> bool:
+        found.update(stack.object(namespace, "runrequests", name))
+        return condition(found, kind)[0] == value
+
+    until(there, 60, f"{kind} of RunRequest {name} is {value}")
+    return found
+
+
+def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) -> None:
+    """With its own parameters or the task's; a task of its own needs no schedule; kubectl shows it; time removes it."""
+    at = soon(8)
+    ref = {"taskRef": {"name": "sum"}, "concurrencyPolicy": "Allow"}
+    stack.apply_objects(
+        namespace,
+        SUM,
+        request("now", **ref),
+        request("other", **ref, parameters={"a": 40}),
+        request("later", **ref, runAt=at),
+        request("own", task={"sleep": {"durationSeconds": 1}}),
+        request("brief", task={"counter": {}}, ttlSecondsAfterFinished=2),
+        request("nowhere", taskRef={"name": "nobody"}),
+    )
+    row = await_row(stack, namespace, "now", "succeeded")
+    assert (row["task"], row["cause"], row["result"]) == ("sum", "manual", {"sum": 3})
+    assert await_row(stack, namespace, "other", "succeeded")["result"] == {"sum": 42}
+    assert await_row(stack, namespace, "own", "succeeded")["result"]["sleptSeconds"] >= 1
+    row = await_row(stack, namespace, "later", "succeeded")
+    assert row["slot"] == instant(at)
+    assert row["started_at"] >= instant(at)
+    found = await_condition(stack, namespace, "later", "Finished", "True")
+    assert found["status"]["result"] == "Succeeded"
+    assert found["status"]["executionId"] == str(row["id"])
+    assert condition(found, "Accepted") == ("True", "Accepted")
+    assert stack.rows(namespace, "brief", "succeeded"), "the row outlives the request"
+    until(lambda: not stack.object(namespace, "runrequests", "brief"), 30, "the request goes after its time to live")
+    until(
+        lambda: not [j for j in stack.jobs(namespace) if j["metadata"]["name"].startswith("brief-")], 30, "and its Job"
+    )
+    assert condition(await_condition(stack, namespace, "nowhere", "Accepted", "False"), "Accepted")[1] == "TaskNotFound"
+    row = await_row(stack, namespace, "nowhere", "failed")
+    assert (row["task"], row["reason"]) == ("nobody", "TaskNotFound")
+    assert len(stack.rows(namespace)) == 6
+    head, *lines = stack.kubectl("get", "runrequest", "--namespace", namespace).splitlines()
+    assert head.split() == ["NAME", "TASK", "AT", "ACCEPTED", "REASON", "RESULT", "AGE"]
+    cells = {line.split()[0]: line.split()[1:-1] for line in lines}
+    assert cells["later"] == ["sum", at, "True", "Accepted", "Succeeded"]
+    assert cells["nowhere"][-2:] == ["False", "TaskNotFound"]
+    assert stack.task(namespace, "sum")["status"].get("lastScheduleTime") is None, "a request is no slot"
+
+
+def test_a_request_is_refused_while_its_task_is_active(stack: Stack, namespace: str) -> None:
+    """Forbid is about requests too, and recorded; one that is deleted while it runs is cancelled."""
+    stack.apply_objects(namespace, LONG, request("first", taskRef={"name": "long"}))
+    running = await_row(stack, namespace, "first", "running")
+    stack.apply_objects(namespace, request("second", taskRef={"name": "long"}))
+    refused = await_condition(stack, namespace, "second", "Accepted", "False")
+    assert condition(refused, "Accepted")[1] == "StillActive"
+    row = await_row(stack, namespace, "second", "skipped")
+    assert (row["task"], row["cause"], row["reason"]) == ("long", "manual", "StillActive")
+    stack.kubectl("delete", "runrequest", "first", "--namespace", namespace)
+    row = await_row_by_id(stack, namespace, running["id"], "cancelled")
+    assert row["finished_at"] - row["started_at"] < timedelta(seconds=60)
+    until(lambda: not stack.pods(namespace), 60, "its pod is gone")
+
+
+def await_row_by_id(stack: Stack, namespace: str, uid: Any, *statuses: str) -> dict[str, Any]:
+    """Return a row once it has left ``running``; it has one of those statuses then."""
+    until(
+        lambda: any(r["id"] == uid and r["status"] != "running" for r in stack.rows(namespace)), 60, "the row is closed"
+    )
+    (row,) = [r for r in stack.rows(namespace) if r["id"] == uid]
+    assert row["status"] in statuses, row
+    return row
+
+
+def test_who_may_only_request_runs_cannot_change_tasks(stack: Stack, namespace: str) -> None:
+    """Real RBAC: create and get of runrequests are enough to run a task and to see how it went."""
+    stack.apply_objects(namespace, SUM, *PERMITTED)
+    as_caller = ("--namespace", namespace, "--as", "caller")
+    wanted = {"apiVersion": "carillon.dev/v1alpha1", **request("mine", taskRef={"name": "sum"})}
+    until(
+        lambda: stack.kubectl("auth", "can-i", "create", "runrequests", *as_caller, check=False).strip() == "yes",
+        30,
+        "the role is in force",
+        every=0.5,
+    )
+    stack.kubectl("create", "--filename", "-", *as_caller, stdin=json.dumps(wanted))
+    assert await_row(stack, namespace, "mine", "succeeded")["result"] == {"sum": 3}
+    assert "mine" in stack.kubectl("get", "runrequest", "mine", *as_caller)
+    patch = ("--type=merge", "--patch", '{"spec":{"suspend":true}}')
+    for refused in (
+        ("patch", "scheduledtask", "sum", *patch),
+        ("delete", "scheduledtask", "sum"),
+        ("get", "scheduledtasks"),
+        ("delete", "runrequest", "mine"),
+    ):
+        with pytest.raises(ClusterError, match="orbidden"):
+            stack.kubectl(*refused, *as_caller)
+
+
+def test_a_request_cannot_be_changed(stack: Stack, namespace: str) -> None:
+    """What was asked for is what was run."""
+    wanted = request("fixed", task={"sum": {"a": 1, "b": 1}}, runAt=soon(3600))
+    stack.apply_objects(namespace, wanted)
+    wanted["spec"]["task"]["sum"]["a"] = 2
+    with pytest.raises(ClusterError, match="cannot be changed"):
+        stack.apply_objects(namespace, wanted)

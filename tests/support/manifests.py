@@ -1,0 +1,40 @@
+"""Manifests of our kinds, as short as tests want them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from carillon_core.resources.base import rfc3339
+
+ONCE: dict[str, Any] = {"intervalSeconds": 1, "maxRuns": 1}
+"""The schedule of a task that runs once, and soon, however long it takes to apply it."""
+
+
+def task(name: str, **spec: Any) -> dict[str, Any]:
+    """Return a ScheduledTask."""
+    return {"kind": "ScheduledTask", "metadata": {"name": name}, "spec": spec}
+
+
+def request(name: str, **spec: Any) -> dict[str, Any]:
+    """Return a RunRequest."""
+    return {"kind": "RunRequest", "metadata": {"name": name}, "spec": spec}
+
+
+def target(name: str, **spec: Any) -> dict[str, Any]:
+    """Return an HTTPTarget."""
+    return {"kind": "HTTPTarget", "metadata": {"name": name}, "spec": spec}
+
+
+def secret(name: str, **data: str) -> dict[str, Any]:
+    """Return a Secret."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+
+
+def soon(seconds: float) -> str:
+    """Return a time that comes soon, as a manifest has it."""
+    return rfc3339(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def condition(item: dict[str, Any], kind: str) -> tuple[str, str]:
+    """Return the status and the reason of an object's condition; empty ones if it has none."""
+    conditions = (item.get("status") or {}).get("conditions") or []
+    return next(((c["status"], c["reason"]) for c in conditions if c["type"] == kind), ("", ""))
