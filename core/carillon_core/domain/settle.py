@@ -8,6 +8,7 @@ still owed. A Job that exists settles its slot, whatever the status says.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
@@ -98,6 +99,9 @@ def opened(
         paid = [s for s in uncounted if s <= backlog.until]
         backlog = _rest(backlog, max(paid)) if paid else backlog
     begun = Settlement(status).saying(runs=old.runs + len(uncounted), settled_until=settled, backlog=backlog)
+    passed = _former_schedule(old.calendar or spec.calendar, task.created_at)
+    if passed is not None:
+        begun = _lost_with_status(task, begun, passed, base, uncounted)
     ready = next((c for c in old.conditions if c.type == "Ready"), None)
     edited = old.calendar is not None and old.calendar != spec.calendar
     mended = ready is not None and ready.reason in INVALID
@@ -112,12 +116,31 @@ def opened(
     else:
         why = "the schedule was changed before they could be launched"
         verdict = Verdict(ExecutionStatus.MISSED, Reason.SCHEDULE_CHANGED, why)
-    passed = _former_schedule(old.calendar, task.created_at)
-    if passed is not None:
+    if passed is not None and old.calendar is not None:
         begun = _run_of_slots(task, begun, passed, settled, until, verdict)
         if backlog is not None:
             begun = _run_of_slots(task, begun, passed, backlog.after, backlog.until, verdict)
     return begun.saying(settled_until=until, backlog=None)
+
+
+def _lost_with_status(
+    task: ObservedTask, begun: Settlement, schedule: Schedule, base: datetime, uncounted: Sequence[datetime]
+) -> Settlement:
+    """Record the slots between Jobs that no status tells of: what had been decided about them got lost with it.
+
+    A Job is created before the status that settles the slots before its own is
+    written. An operator that is killed in between, an answer that gets lost or
+    a status that somebody else wrote would take those slots away in silence.
+    """
+    why = "a later one was launched, and what had been decided about them got lost"
+    verdict = Verdict(ExecutionStatus.MISSED, Reason.SUPERSEDED, why)
+    backlog = task.status.backlog
+    owed = sorted(s for s in uncounted if backlog is not None and s <= backlog.until)
+    later = sorted(s for s in uncounted if s > base)
+    for bounds in ([backlog.after, *owed] if backlog is not None else [], [base, *later]):
+        for after, slot in pairwise(bounds):
+            begun = _run_of_slots(task, begun, schedule, after, slot - MICROSECOND, verdict)
+    return begun
 
 
 def _former_schedule(calendar: Calendar | None, created_at: datetime) -> Schedule | None:
