@@ -9,6 +9,7 @@ does the success of a requested run.
 from collections.abc import Sequence
 from datetime import datetime
 
+from carillon_core.contract import Cause
 from carillon_core.domain.observed import ObservedJob
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.scheduled_task import RunResult, ScheduledTaskSpec, ScheduledTaskStatus
@@ -33,11 +34,15 @@ def with_results(
     if status.observed_generation is not None and status.observed_generation != meta.generation:
         failures, opened, trial = 0, None, None
     ended = sorted((_ended_at(job), job.name, job) for job in own if not job.active)
+    scheduled = {job.slot for job in own if job.cause is Cause.SCHEDULE}
+    if trial not in scheduled:
+        trial = None  # its Job is gone, and how it ended with it: the next slot is on trial
     for at, _, job in ended:
-        if status.counted_until is not None and at <= status.counted_until:
+        on_trial = trial is not None and job.slot == trial and job.cause is Cause.SCHEDULE
+        # a trial is counted whatever ended since: it is waited for
+        if status.counted_until is not None and at <= status.counted_until and not on_trial:
             continue
-        until = at
-        on_trial = trial is not None and job.slot == trial
+        until = at if until is None else max(until, at)
         if job.result is RunResult.SUCCEEDED:
             failures, opened, trial = 0, None, None
         elif job.result in FAILURES:
