@@ -11,10 +11,10 @@ import pytest
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decide import decide
 from carillon_core.domain.execution import Closing, execution_id
-from carillon_core.domain.observed import ObservedJob, pod_end, pod_trouble
+from carillon_core.domain.observed import ObservedJob, ObservedTarget, pod_end, pod_trouble
 from carillon_core.domain.plan import Launch, Reason, RecordUnlaunched
 from carillon_core.domain.unrecorded import MAX_ENTRIES, with_unrecorded
-from carillon_core.errors import RefusedError, UnavailableError
+from carillon_core.errors import FieldProblem, RefusedError, UnavailableError
 from carillon_core.ports import JobEvent, JSONObject
 from carillon_core.resources import RunResult, ScheduledTaskStatus
 from carillon_operator.handlers import feed
@@ -177,7 +177,7 @@ async def test_a_job_whose_deletion_is_refused_holds_up_no_other(operator: Opera
     """A policy of one namespace must not cost the others five seconds for each of its Jobs."""
     deleted: list[str] = []
 
-    async def delete_job(namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
+    async def delete_job(namespace: str, name: str, *_: object, **__: object) -> None:
         if namespace == "policed":
             raise RefusedError("a policy says no")
         deleted.append(name)
@@ -194,12 +194,12 @@ async def test_a_deletion_that_fails_is_tried_again(operator: Operator, monkeypa
     monkeypatch.setattr("carillon_operator.janitor.RETRY_SECONDS", 0.01)
     tries: list[str] = []
 
-    async def delete_job(namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
+    async def delete_job(_namespace: str, name: str, *_: object, **__: object) -> None:
         tries.append(name)
         if len(tries) == 1:
             raise UnavailableError("API server", "away")
 
-    operator.cluster.delete_job = delete_job  # type: ignore[method-assign]
+    operator.cluster.delete_job = delete_job  # type: ignore[method-assign, assignment]
     async with running(operator.app.janitor.run()):
         operator.app.janitor.delete_job("default", "one", "1")
         await eventually(lambda: tries == ["one", "one"], 1)
@@ -213,7 +213,7 @@ async def test_a_request_that_cannot_be_carried_out_delays_no_slot_and_no_other_
     operator.cluster.put_object("RunRequest", KEY[0], "bad", {"taskRef": {"name": KEY[1]}})
     operator.cluster.put_object("RunRequest", KEY[0], "good", {"taskRef": {"name": KEY[1]}})
     await operator.see()
-    original = operator.app.reconciler._reconcile_request
+    original = operator.app.reconciler._reconcile_request  # noqa: SLF001  # to make one fail
     seen = []
 
     async def reconcile_request(key: object, request: object) -> object:
@@ -258,7 +258,7 @@ async def test_requests_that_are_gone_leave_nothing_behind(operator: Operator) -
         await operator.app.reconciler.reconcile((KEY[0], "nobody"))
         await operator.app.statuses.flush()
         feed(operator.app.store, operator.app.queue, "RunRequest", "DELETED", raw)
-    assert len(operator.app.statuses._last) <= 1
+    assert len(operator.app.statuses._last) <= 1  # noqa: SLF001  # what grows is private
 
 
 async def test_a_job_that_went_with_its_task_leaves_nothing_behind(operator: Operator) -> None:
@@ -270,6 +270,9 @@ async def test_a_job_that_went_with_its_task_leaves_nothing_behind(operator: Ope
     feed(operator.app.store, operator.app.queue, "ScheduledTask", "DELETED", raw)
     for change in operator.app.store.changes(JobEvent("DELETED", "Job", job)):
         operator.app.closer.job_changed(change)
+    owner = {"kind": "Job", "name": FIRST, "uid": job["metadata"]["uid"]}
+    pod = {"metadata": {**POD_OF_FIRST, "ownerReferences": [owner]}, "status": {"phase": "Failed"}}
+    list(operator.app.store.changes(JobEvent("MODIFIED", "Pod", pod)))  # it ends after its Job is gone
     await operator.app.reconciler.reconcile(KEY)
     await operator.write()
     await operator.app.reconciler.reconcile(KEY)
@@ -288,7 +291,7 @@ async def test_what_was_closed_is_remembered_as_long_as_its_job_is_there(operato
     await operator.see()
     await operator.app.closer.sweep()
     kept = {job.uid for job in operator.app.store.jobs_of(KEY)}
-    assert set(operator.app.closer._closed) == kept
+    assert set(operator.app.closer._closed) == kept  # noqa: SLF001  # what grows is private
 
 
 async def test_a_pods_event_amid_a_list_does_not_keep_a_job_that_is_gone(operator: Operator) -> None:
@@ -373,7 +376,7 @@ def test_patience_with_a_pod_begins_when_it_has_a_node() -> None:
 
 
 async def test_a_late_event_of_a_former_task_does_not_push_out_its_successor(operator: Operator) -> None:
-    """kopf keeps the order of one object's events, not of two objects of one name."""
+    """Of one object kopf keeps the events' order, not of two objects of one name."""
     await operator.create_task(intervalSeconds=30)
     former = await operator.cluster.tasks.get(*KEY)
     await operator.cluster.tasks.delete(*KEY)
@@ -396,3 +399,26 @@ def test_a_job_is_deleted_only_when_its_result_is_counted() -> None:
     assert plan.status.consecutive_failures == 1
     assert plan.actions == ()
     assert len(decide(task.observed(plan.status), [job], at("00:01:11")).actions) == 1
+
+
+async def test_an_annotation_finer_than_a_second_does_not_keep_the_status_from_settling(operator: Operator) -> None:
+    """Whoever may create Jobs could have it written for ever."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    job = operator.cluster.jobs[KEY[0], FIRST]
+    job["metadata"]["annotations"]["carillon.dev/slot"] = "2026-01-01T00:00:30.5Z"
+    operator.restart()
+    await operator.turn("00:00:31")
+    task = operator.app.store.task(KEY)
+    assert task is not None
+    assert task.status == task.stored
+
+
+def test_a_condition_is_never_longer_than_the_crd_takes() -> None:
+    """The API server would refuse the whole status at each try; and what is cut is no news at the next turn."""
+    problems = tuple(FieldProblem(f"spec.headers[{k}]", "x" * 1000) for k in range(64))
+    task = make_task().every(60).with_spec(task={"http": {"targetRef": {"name": "crm"}}}).observed()
+    task = replace(task, target=ObservedTarget("crm", None, problems))
+    plan = decide(task, [], at("00:00:10"))
+    assert max(len(c.message) for c in plan.status.conditions) <= 32_768
+    assert decide(replace(task, status=plan.status), [], at("00:00:11")).notices == ()
