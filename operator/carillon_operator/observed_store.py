@@ -69,6 +69,7 @@ class ObservedStore:
         self._targets: dict[Key, tuple[str, ObservedTarget]] = {}
         self._jobs: dict[JobKey, tuple[Mapping[str, Any], ObservedJob]] = {}
         self._by_task: dict[Key, set[JobKey]] = {}
+        self._deleted: set[str] = set()
         self._pods: dict[str, _Pods] = {}
         self._listed: dict[str, set[JobKey | str]] = {}
 
@@ -83,11 +84,11 @@ class ObservedStore:
         task = ObservedTask.from_object(raw)
         key = _key(task.meta)
         old = self._tasks.get(key)
-        if old is not None and old.meta.uid == task.meta.uid:
-            if _older(task.meta, old.meta):
-                return key
-            if task.stored in (old.stored, self._sent.get(key)):
-                task = replace(task, status=old.status)
+        if old is not None and _older(task.meta, old.meta):
+            return key  # also one of a former task: its events and its successor's come in no order
+        same = old is not None and old.meta.uid == task.meta.uid
+        if old is not None and same and task.stored in (old.stored, self._sent.get(key)):
+            task = replace(task, status=old.status)
         self._tasks[key] = task
         return key
 
@@ -171,11 +172,10 @@ class ObservedStore:
         request = ObservedRequest.from_object(raw)
         name = _key(request.meta)
         old = self._requests.get(name)
-        if old is not None and old.meta.uid == request.meta.uid:
-            if _older(request.meta, old.meta):
-                return request_key(old)
-            if request.stored == old.stored:
-                request = replace(request, status=old.status)
+        if old is not None and _older(request.meta, old.meta):
+            return request_key(old)
+        if old is not None and old.meta.uid == request.meta.uid and request.stored == old.stored:
+            request = replace(request, status=old.status)
         self._keep_request(name, request)
         return request_key(request)
 
@@ -236,15 +236,26 @@ class ObservedStore:
         found = self._jobs.get((namespace, name))
         return found[1] if found else None
 
-    def key_of_execution(self, entry: ExecutionRecord | Closing) -> Key | None:
-        """Return the key under which an execution's task, or its request, is reconciled; None if neither is there."""
-        if not isinstance(entry, ExecutionRecord):
-            return None  # a record goes before it, or nothing waits for it
-        for name in (entry.task, own_key_name(entry.task)):
-            key = (entry.namespace, name)
-            if key in self._tasks or key in self._requests_of:
-                return key
-        return None
+    def keys_of_execution(self, entry: ExecutionRecord | Closing) -> list[Key]:
+        """Return the keys under which an execution's task, or requests of that name, are reconciled."""
+        keys = [(entry.namespace, name) for name in (entry.task, own_key_name(entry.task))]
+        return [k for k in keys if k in self._tasks or k in self._requests_of or k in self._by_task]
+
+    def job_uids(self) -> set[str]:
+        """Return the uids of all Jobs that are known."""
+        return {job.uid for _, job in self._jobs.values()}
+
+    def forget_deleted(self, job: ObservedJob) -> None:
+        """Forget a Job that was deleted while it was active, when nobody is left whom it concerns."""
+        name = (job.namespace, job.name)
+        if job.uid in self._deleted and job.origin not in self._owners(job):
+            self.drop_job(name, job.uid)
+
+    def _owners(self, job: ObservedJob) -> set[str]:
+        """Return the uids of the task and the requests to which a Job may belong."""
+        key = job_key(self._jobs[job.namespace, job.name][0]["metadata"])
+        task = self._tasks.get(key)
+        return {task.meta.uid if task else "", *(self._requests[n].meta.uid for n in self._requests_of.get(key, ()))}
 
     def put_job(self, raw: Mapping[str, Any]) -> JobChange | None:
         """Take a Job as the API server showed it; None if it is none of ours."""
@@ -252,6 +263,11 @@ class ObservedStore:
         name = (meta["namespace"], meta["name"])
         if "Job" in self._listed:  # created while a list is read, so perhaps not in it
             self._listed["Job"].add(name)
+        return self._take_job(raw)
+
+    def _take_job(self, raw: Mapping[str, Any]) -> JobChange | None:
+        meta = raw["metadata"]
+        name = (meta["namespace"], meta["name"])
         pods = self._pods.get(meta["uid"])
         observed = observed_job(raw, list(pods.ends.values()) if pods else (), pods.trouble if pods else None)
         if observed is None:
@@ -268,7 +284,7 @@ class ObservedStore:
         """Forget a Job that was deleted; with a uid, only if it is that one.
 
         One that was deleted while it was active is kept as cancelled until it is
-        dropped again, with the next list: so its slot stays settled, its task's
+        dropped again, with the next list or ``forget_deleted``: so its slot stays settled, its task's
         status says what became of it, and a late answer does not revive it.
         """
         found = self._jobs.get(name)
@@ -287,8 +303,10 @@ class ObservedStore:
                 trouble=None,
             )
             self._jobs[name] = (raw, cancelled)
+            self._deleted.add(before.uid)
             return JobChange(key, before, None)
         del self._jobs[name]
+        self._deleted.discard(before.uid)
         siblings = self._by_task.get(key, set())
         siblings.discard(name)
         if not siblings:
@@ -317,7 +335,7 @@ class ObservedStore:
         elif trouble is None and not had:
             return None
         found = self._jobs.get((raw["metadata"]["namespace"], owner["name"]))
-        return self.put_job(found[0]) if found and found[1].uid == owner["uid"] else None
+        return self._take_job(found[0]) if found and found[1].uid == owner["uid"] else None
 
     def changes(self, event: JobEvent) -> Iterator[JobChange]:
         """Take an event of the watch; yield what became of which Job."""

@@ -112,8 +112,19 @@ class Reconciler:
         """
         await self._launcher.resolve_doubt(key)
         times = [await self._reconcile_task(key)]
-        times += [await self._reconcile_request(key, request) for request in self._store.requests_of(key)]
+        # set at once: whatever becomes of the requests, the next slot comes at its time
+        self._queue.add_at(key, times[0])
+        failures: list[Exception] = []
+        for request in self._store.requests_of(key):
+            try:
+                times.append(await self._reconcile_request(key, request))
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  # raised below: the other requests have their turn first
+                failures.append(error)
         self._queue.add_at(key, min((t for t in times if t is not None), default=None))
+        if failures:
+            raise failures[0]
 
     async def _reconcile_task(self, key: Key) -> datetime | None:
         """Gather, decide, apply; return when to look again."""
@@ -122,6 +133,9 @@ class Reconciler:
             await self._look_for_running_job(task)
         jobs = self._store.jobs_of(key)
         self._closer.close_ended(jobs)
+        for job in jobs:
+            if self._closer.is_recorded(job):
+                self._store.forget_deleted(job)
         if task is None:
             self._statuses.forget("ScheduledTask", *key)
             if not self._store.requests_of(key):

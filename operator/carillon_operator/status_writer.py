@@ -7,6 +7,7 @@ object is read anew and decided about anew.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -67,7 +68,7 @@ class StatusWriter:
         self._writing: dict[Key, _Wanted] = {}
         self._changed = asyncio.Event()
         self._wanted: dict[Key, _Wanted] = {}
-        self._last: dict[Key, datetime] = {}
+        self._last: OrderedDict[Key, datetime] = OrderedDict()
         self._queue = WorkQueue(clock)
 
     def put(self, kind: WithStatus, meta: ObjectMeta, status: Status, stored: Status) -> None:
@@ -136,7 +137,7 @@ class StatusWriter:
             return
         kind, meta = wanted.kind, wanted.meta
         name = (meta.namespace, meta.name)
-        self._last[key] = self._clock()
+        self._remember(key, self._clock())
         self._writing[key] = wanted
         self._listener.sending(kind, name, wanted.status)
         try:
@@ -154,6 +155,13 @@ class StatusWriter:
         finally:
             self._writing.pop(key, None)
             self._wake_waiters()
+
+    def _remember(self, key: Key, now: datetime) -> None:
+        """Remember when a status is written, and forget the times that keep no write waiting any more."""
+        self._last[key] = now
+        self._last.move_to_end(key)
+        while not now - SPACING < next(iter(self._last.values())) <= now:
+            self._last.popitem(last=False)
 
     async def _read_anew(self, key: Key, wanted: _Wanted) -> None:
         """Take the object as it is now, and drop what was decided about it as it was."""
