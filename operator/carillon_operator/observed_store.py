@@ -1,5 +1,6 @@
 """What the operator has seen: tasks, requests, targets, Jobs, and how pods ended. Plain memory, one event loop."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,6 +65,7 @@ class ObservedStore:
         """Begin with an empty view."""
         self._tasks: dict[Key, ObservedTask] = {}
         self._sent: dict[Key, ScheduledTaskStatus] = {}
+        self._foreign: Counter[Key] = Counter()
         self._requests: dict[Key, ObservedRequest] = {}
         self._requests_of: dict[Key, set[Key]] = {}
         self._targets: dict[Key, tuple[str, ObservedTarget]] = {}
@@ -89,6 +91,8 @@ class ObservedStore:
         same = old is not None and old.meta.uid == task.meta.uid
         if old is not None and same and task.stored in (old.stored, self._sent.get(key)):
             task = replace(task, status=old.status)
+        else:
+            self._foreign[key] += 1
         self._tasks[key] = task
         return key
 
@@ -100,6 +104,11 @@ class ObservedStore:
         """Take a task with the status that the API server has: what was decided on another one does not count."""
         task = ObservedTask.from_object(raw)
         self._tasks[_key(task.meta)] = task
+        self._foreign[_key(task.meta)] += 1
+
+    def foreign_statuses(self, key: Key) -> int:
+        """Return how often a task had a status of somebody else: a decision made before does not count."""
+        return self._foreign[key]
 
     def task_stored(self, raw: Mapping[str, Any]) -> None:
         """Remember that a status of ours was written: what the API server has, and its version."""
@@ -118,6 +127,7 @@ class ObservedStore:
         if task is not None and task.meta.uid == uid:
             del self._tasks[key]
             self._sent.pop(key, None)
+            self._foreign.pop(key, None)
 
     def set_status(self, key: Key, uid: str, status: ScheduledTaskStatus) -> None:
         """Remember the status that was decided."""
@@ -386,7 +396,8 @@ def _older(one: ObjectMeta, other: ObjectMeta) -> bool:
 
 
 def _owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return next((o for o in pod["metadata"].get("ownerReferences") or () if o["kind"] == "Job"), None)
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((o for o in owners if o["kind"] == "Job" and o.get("controller")), None)
 
 
 def _kept(raw: Mapping[str, Any]) -> Mapping[str, Any]:

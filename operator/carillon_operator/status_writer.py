@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from carillon_core.domain.observed import own_key_name
-from carillon_core.errors import CarillonError, ConflictError, NotFoundError
+from carillon_core.errors import CarillonError, ConflictError, NotFoundError, RefusedError
 from carillon_core.ports import Cluster, JSONObject
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SPACING = timedelta(seconds=1)
 RETRY = timedelta(seconds=2)
+REFUSED_RETRY = timedelta(seconds=60)
 
 WithStatus = Literal["ScheduledTask", "RunRequest"]
 Status = ScheduledTaskStatus | RunRequestStatus
@@ -179,10 +180,12 @@ class StatusWriter:
             self._listener.conflicting(kind, raw)
 
     def _put_off(self, key: Key, wanted: _Wanted, error: CarillonError) -> None:
+        """Have a status written again later; one that the API server refuses as it stands, much later."""
+        wait = REFUSED_RETRY if isinstance(error, RefusedError) else RETRY
         fields = {"object": "/".join(key), "why": str(error)}
         log.warning("status not written, will try again", extra={"fields": fields})
         self._wanted.setdefault(key, wanted)
-        self._queue.add_at(key, self._clock() + RETRY)
+        self._queue.add_at(key, self._clock() + wait)
 
     def _follow(self, key: Key, written: _Wanted, version: str) -> None:
         """Let a status that was put meanwhile be for the version that this write has made."""
