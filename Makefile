@@ -71,6 +71,11 @@ truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) 
 	@$(SETUP) python
 	@PYTHONPATH=tests $(PY) -m truth --triples $(or $(TRIPLES),1000000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: timeline
+timeline: ## Simulate a year of tasks with all that goes wrong (SEED=, TASKS=, DAYS=) and account for every slot
+	@$(SETUP) python
+	@PYTHONPATH=tests $(PY) -m timeline --tasks $(or $(TASKS),1000) --days $(or $(DAYS),365) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt and go vet
 	@$(SETUP) all
