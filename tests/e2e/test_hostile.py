@@ -94,12 +94,13 @@ def test_what_breaks_every_rule_stops_nobody_else(stack: Stack, namespace: str) 
     slots = [row["slot"] for row in stack.rows(namespace, "honest")]
     assert len(slots) == len(set(slots))
     for name in ("a-text", "of-the-future"):
-        until(
-            lambda n=name: condition(stack.task(namespace, f"status-{n}"), "Ready") == ("True", "Scheduled"),  # type: ignore[misc]  # the default binds what the loop changes
-            30,
-            f"the status of status-{name} is mended",
-            0.5,
-        )
+        await_ready(stack, namespace, f"status-{name}")
+
+
+def await_ready(stack: Stack, namespace: str, name: str) -> None:
+    """Wait until the status is ours again."""
+    wanted = ("True", "Scheduled")
+    until(lambda: condition(stack.ours(namespace, "scheduledtasks", name), "Ready") == wanted, 30, f"{name} is mended")
 
 
 def others_go_on(stack: Stack, namespace: str) -> None:
@@ -107,12 +108,7 @@ def others_go_on(stack: Stack, namespace: str) -> None:
     names = ["honest", "giant", *(f"status-{name}" for name in GARBAGE)]
     since = datetime.now(UTC)
     for name in names:
-        until(
-            lambda n=name: any(row["slot"] > since for row in stack.rows(namespace, n, "succeeded")),  # type: ignore[misc]  # the default binds what the loop changes
-            60,
-            f"{name} goes on",
-            0.1,
-        )
+        stack.await_slot_after(namespace, name, since)
 
 
 def write_garbage(stack: Stack, namespace: str) -> None:
