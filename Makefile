@@ -70,6 +70,11 @@ unit: ## The unit tests: seconds, no cluster, no database
 truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) against a cron daemon, croniter, cronsim
 	@$(SETUP) python
 	@PYTHONPATH=tests $(PY) -m truth --triples $(or $(TRIPLES),1000000) $(if $(SEED),--seed $(SEED))
+.PHONY: faults
+faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, PLAN=… replays one
+	@$(SETUP) all
+	@$(PY) -m carillon_faults --plans $(or $(PLANS),300) --seed $(or $(SEED),1) --lanes $(or $(LANES),6) \
+		$(if $(PLAN),--plan '$(PLAN)')
 
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt and go vet

@@ -1,6 +1,7 @@
 """When tasks will run next, from their specs alone: the same calculus by which the operator launches. Pure."""
 
 import heapq
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
@@ -11,6 +12,7 @@ from carillon_core.domain.advice import local_time
 from carillon_core.domain.observed import ObservedTask
 from carillon_core.domain.plan import Reason
 from carillon_core.domain.schedule import Schedule, fire_times, schedule_of, schedule_problems
+from carillon_core.domain.settle import runs_left
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 
 BEING_DELETED = "BeingDeleted"
@@ -23,7 +25,7 @@ def upcoming(raw: Mapping[str, Any], now: datetime, count: int) -> Upcoming:
     items: list[FireTime] = []
     why = why_never(task)
     if why is None and task.spec is not None:
-        slots = fire_times(schedule_of(task.spec, task.created_at), now, count)
+        slots = fire_times(schedule_of(task.spec, task.created_at), now, min(count, _left(task, count)))
         items = [FireTime(time=slot, local_time=local_time(slot, zone)) for slot in slots]
         why = None if items else _completed(task)
     reason, message = why or (None, None)
@@ -47,10 +49,16 @@ def _slots(task: ObservedTask, now: datetime) -> Iterator[tuple[datetime, str, s
         return
     zone = zone_name(task.spec)
     schedule: Schedule = schedule_of(task.spec, task.created_at)
-    slot = schedule.next_fire_time(now)
-    while slot is not None:
+    slot, left = schedule.next_fire_time(now), _left(task, sys.maxsize)
+    while slot is not None and left > 0:
         yield slot, task.meta.namespace, task.meta.name, zone
-        slot = schedule.next_fire_time(slot)
+        slot, left = schedule.next_fire_time(slot), left - 1
+
+
+def _left(task: ObservedTask, otherwise: int) -> int:
+    """Return how many slots ``maxRuns`` leaves."""
+    left = runs_left(task.spec, task.status) if task.spec else 0
+    return otherwise if left is None else left
 
 
 def why_never(task: ObservedTask) -> tuple[str, str] | None:

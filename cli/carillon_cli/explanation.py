@@ -4,6 +4,7 @@ The plan is that of ``decide``, the operator's own function: no cluster is asked
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from textwrap import wrap
 
@@ -13,12 +14,13 @@ from carillon_cli.next_times import Answer
 from carillon_core.domain.advice import advice_of, shown_time
 from carillon_core.domain.decide import decide
 from carillon_core.domain.execution import job_name
-from carillon_core.domain.observed import ObservedJob, ObservedTask, observed_job
-from carillon_core.domain.plan import Launch, Plan, RecordUnlaunched
+from carillon_core.domain.observed import ObservedJob, ObservedTarget, ObservedTask, observed_job
+from carillon_core.domain.plan import DeleteJob, EndExecution, Launch, Plan, RecordUnlaunched
 from carillon_core.domain.schedule import schedule_description
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.names import KIND, KIND_REQUEST
+from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.names import KIND, KIND_REQUEST, KIND_TARGET
 from carillon_core.resources.run_request import RunRequestSpec
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 
@@ -41,7 +43,7 @@ def of_file(source: str, at: datetime) -> Answer:
             answer.lines.append("")
         answer.lines.append(f"{document.kind} {document.name} ({document.place})")
         try:
-            answer.lines += _explained(document, jobs, at)
+            answer.lines += _explained(document, documents, jobs, at)
         except InvalidResourceError as error:
             answer.invalid = True
             answer.lines += [line for p in error.problems for line in _row("invalid", str(p))]
@@ -55,7 +57,21 @@ def _jobs(documents: Sequence[Document]) -> list[ObservedJob]:
     return [job for job in found if job is not None]
 
 
-def _explained(document: Document, jobs: Sequence[ObservedJob], at: datetime) -> list[str]:
+def _target(task: ObservedTask, documents: Sequence[Document]) -> tuple[ObservedTarget | None, list[str]]:
+    """Return the HTTPTarget that a task names, from the file, and what is said if that has none."""
+    if task.target_name is None:
+        return None, []
+    wanted = f"{task.meta.namespace}/{task.target_name}"
+    for document in documents:
+        if document.kind == KIND_TARGET and document.name == wanted:
+            return ObservedTarget.from_object(document.raw), []
+    taken = ObservedTarget(task.target_name, HTTPTargetSpec(url="https://example.com/"))
+    return taken, _row("target", f"HTTPTarget {wanted} is not in the file, and taken to be there")
+
+
+def _explained(
+    document: Document, documents: Sequence[Document], jobs: Sequence[ObservedJob], at: datetime
+) -> list[str]:
     if document.kind == KIND_REQUEST:
         return _request(request_of(document, at), at)
     if document.kind != KIND:
@@ -65,10 +81,12 @@ def _explained(document: Document, jobs: Sequence[ObservedJob], at: datetime) ->
     if task.spec is None:
         raise InvalidResourceError(task.problems)
     own = [job for job in jobs if job.task_uid == task.meta.uid]
-    plan = decide(task, own, at)
+    target, about_target = _target(task, documents)
+    plan = decide(replace(task, target=target), own, at)
     return [
         *_row("schedule", schedule_description(task.spec)),
         *_row("as of", _as_of(task, own, at, stored=is_stored(document))),
+        *about_target,
         *(_plan_rows(task, plan)),
         *_state(plan),
         *_next(task.spec, plan),
@@ -103,6 +121,10 @@ def _action(task: ObservedTask, action: object) -> str:
         return f"launch the slot of {rfc3339(action.slot)} as Job {job_name(task.meta.name, action.slot)}"
     if isinstance(action, RecordUnlaunched):
         return f"record as {action.status}, {action.reason}: {action.message}"
+    if isinstance(action, EndExecution):
+        return f"end {action.job_name} as {action.status}, {action.reason}: {action.message}"
+    if isinstance(action, DeleteJob):
+        return f"delete {action.job_name}, beyond the limits of what is kept"
     return str(action)  # a kind of action that this command has no words for
 
 
@@ -113,6 +135,9 @@ def _state(plan: Plan) -> list[str]:
         if condition.type == "Ready" or condition.status == "True":
             message = f": {condition.message}" if condition.message else ""
             rows += _row("status", f"{condition.type}={condition.status}, {condition.reason}{message}")
+    if (owed := plan.status.backlog) is not None:
+        span = f"the missed slots after {rfc3339(owed.after)}, until {rfc3339(owed.until)}"
+        rows += _row("owed", f"{span}: each is launched when nothing is active")
     return rows
 
 

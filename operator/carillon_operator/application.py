@@ -126,7 +126,7 @@ class Application:
             began = asyncio.get_running_loop().time()
             try:
                 await self._observe(self.store, self.queue, stop)
-                stop.set()  # kopf takes the signals for itself, and returns
+                stop.set()  # it ends of its own accord only when it is told to
             except Exception:
                 log.exception("observing tasks failed, will begin again", extra={"fields": {"retry_in_s": wait}})
                 await asyncio.sleep(wait)

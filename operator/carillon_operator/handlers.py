@@ -4,7 +4,10 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import kopf
@@ -15,6 +18,12 @@ from carillon_operator.admission import Admission
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.work_queue import Key, WorkQueue
 
+CLOSING_SECONDS = 0.25
+"""As aiohttp's documentation has it, under "Graceful shutdown"."""
+
+Feed = Callable[[ObjectKind, str | None, Mapping[str, Any]], None]
+"""Takes one event: the kind, the change and the object."""
+
 
 async def run_kopf(
     store: ObservedStore,
@@ -24,40 +33,90 @@ async def run_kopf(
     liveness_endpoint: str | None = None,
     admission: Admission | None = None,
 ) -> None:
-    """Observe the ScheduledTasks of all namespaces until ``stop`` is set or a signal comes."""
-    registry, settings = registry_of(store, queue), kopf_settings()
+    """Observe the objects of all namespaces until ``stop`` is set.
+
+    kopf has a thread and a loop of its own: when it fails, as it does when its
+    watch is answered with 410, it cancels every task of its loop that is younger
+    than itself, whoever's it is.
+
+    Raises:
+        Exception: Whatever kopf failed with.
+
+    """
+    loop = asyncio.get_running_loop()
+
+    def deliver(kind: ObjectKind, change: str | None, item: Mapping[str, Any]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and the process with it
+            loop.call_soon_threadsafe(feed, store, queue, kind, change, item)
+
+    registry, settings = registry_of(deliver), kopf_settings()
     if admission is not None:
-        admission.add_to(registry, settings)
-    await kopf.operator(
-        registry=registry,
-        settings=settings,
-        clusterwide=True,
-        standalone=True,
-        stop_flag=stop,
-        liveness_endpoint=liveness_endpoint,
-    )
+        there = partial(_on_loop, loop, admission.apply_configuration)
+        replace(admission, apply_configuration=there).add_to(registry, settings)
+    halting: asyncio.Future[Callable[[], object]] = loop.create_future()
+
+    async def operate() -> None:
+        # An event of this loop: for one of threading, kopf would wait in a thread that outlives its failure.
+        own, halted = asyncio.get_running_loop(), asyncio.Event()
+        loop.call_soon_threadsafe(halting.set_result, partial(own.call_soon_threadsafe, halted.set))
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=settings,
+                clusterwide=True,
+                standalone=True,
+                stop_flag=halted,
+                liveness_endpoint=liveness_endpoint,
+            )
+        finally:
+            # TLS connections are closed in the background, which needs a loop that lives a moment longer
+            await asyncio.sleep(CLOSING_SECONDS)
+
+    operating: asyncio.Future[None] = loop.run_in_executor(None, lambda: asyncio.run(operate()))
+    stopping = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {operating, stopping}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        with suppress(RuntimeError):  # it has ended already
+            (await halting)()
+    await operating
 
 
-def registry_of(store: ObservedStore, queue: WorkQueue) -> kopf.OperatorRegistry:
-    """Return a registry of the handlers, which feed this store and this queue."""
+async def _on_loop(
+    loop: asyncio.AbstractEventLoop,
+    work: Callable[[dict[str, Any]], Awaitable[None]],
+    body: dict[str, Any],
+) -> None:
+    """Have work done on the loop that its connection belongs to, and wait for it on this one."""
+
+    async def done() -> None:
+        await work(body)
+
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done(), loop))
+
+
+def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
+    """Return a registry of the handlers, which hand each event on."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry, id="login")
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_via_client(**kwargs)
 
-    # Coroutines: kopf runs plain functions in threads, and store and queue belong to the loop.
+    # Coroutines: kopf would run plain functions in further threads.
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe-task")
     async def observe_task(event: kopf.RawEvent, **_: Any) -> None:
-        feed(store, queue, "ScheduledTask", event["type"], event["object"])
+        deliver("ScheduledTask", event["type"], event["object"])
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL_REQUESTS, registry=registry, id="observe-request")
     async def observe_request(event: kopf.RawEvent, **_: Any) -> None:
-        feed(store, queue, "RunRequest", event["type"], event["object"])
+        deliver("RunRequest", event["type"], event["object"])
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL_TARGETS, registry=registry, id="observe-target")
     async def observe_target(event: kopf.RawEvent, **_: Any) -> None:
-        feed(store, queue, "HTTPTarget", event["type"], event["object"])
+        deliver("HTTPTarget", event["type"], event["object"])
 
     return registry
 

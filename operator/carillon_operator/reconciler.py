@@ -34,6 +34,7 @@ from carillon_core.domain.status import with_condition
 from carillon_core.domain.unrecorded import unrecorded_id, with_unrecorded, without_recorded
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import Cluster
+from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
 from carillon_operator.janitor import Janitor
@@ -117,6 +118,8 @@ class Reconciler:
     async def _reconcile_task(self, key: Key) -> datetime | None:
         """Gather, decide, apply; return when to look again."""
         task = await self._gathered(key)
+        if task is not None:
+            await self._look_for_running_job(task)
         jobs = self._store.jobs_of(key)
         self._closer.close_ended(jobs)
         if task is None:
@@ -137,6 +140,17 @@ class Reconciler:
             await self._look_for_target(key[0], task.target_name)
         status = without_recorded(task.status, task.meta.uid, self._outbox.written)
         return task if status is task.status else replace(task, status=status)
+
+    async def _look_for_running_job(self, task: ObservedTask) -> None:
+        """Ask for the Job that the status calls running, if no list has shown it: a list may be of the past."""
+        last = task.status.last_execution
+        if last is None or last.result is not RunResult.RUNNING:
+            return
+        if self._store.job(task.meta.namespace, last.job_name) is None:
+            try:
+                self._store.put_job(await self._cluster.get_job(task.meta.namespace, last.job_name))
+            except NotFoundError:
+                return  # it is gone, and the decision says so
 
     async def _look_for_target(self, namespace: str, name: str) -> None:
         """Ask for an HTTPTarget that no event has shown: that it is not there decides about a slot."""

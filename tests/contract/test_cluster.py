@@ -13,11 +13,12 @@ import pytest
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeTaskStore
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.domain.plan import Notice, Reason
-from carillon_core.errors import AlreadyExistsError, NotFoundError, UnavailableError
-from carillon_core.ports import Cluster, JobEvent, JSONObject, TaskStore
+from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
+from carillon_core.ports import Cluster, JobEvent, JSONObject, ObjectKind, TaskStore
 from carillon_core.resources import names
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.scheduled_task import parse_meta
+from support.waiting import eventually
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 Kind = Literal["Job", "Pod"]
@@ -35,6 +36,9 @@ class Given(Protocol):
     @property
     def tasks(self) -> TaskStore:
         """The tasks of the same cluster."""
+
+    async def put(self, kind: ObjectKind, name: str, spec: JSONObject) -> JSONObject:
+        """Create an object of that kind, as a user does."""
 
     async def delete_job(self, name: str) -> None:
         """Delete a Job, as a user does."""
@@ -58,8 +62,11 @@ class GivenMemory:
         self.cluster = MemoryCluster()
         self.tasks = self.cluster.tasks
 
+    async def put(self, kind: ObjectKind, name: str, spec: JSONObject) -> JSONObject:
+        return self.cluster.put_object(kind, self.namespace, name, spec)
+
     async def delete_job(self, name: str) -> None:
-        self.cluster.delete_job(self.namespace, name)
+        self.cluster.remove_job(self.namespace, name)
 
     async def start_pod(self, job: str) -> None:
         self.cluster.start_pod(self.namespace, job)
@@ -79,6 +86,11 @@ class GivenKube:
         self.namespace = namespace
         self.cluster = KubeCluster(connection)
         self.tasks = KubeTaskStore(connection)
+
+    async def put(self, kind: ObjectKind, name: str, spec: JSONObject) -> JSONObject:
+        body = {"apiVersion": names.API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        path = f"/apis/{names.API_VERSION}/namespaces/{self.namespace}/{kind.lower()}s"
+        return await self.connection.request("POST", path, body=body)
 
     async def delete_job(self, name: str) -> None:
         path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{name}"
@@ -276,13 +288,14 @@ async def test_a_status_is_set_as_a_whole(given: Given) -> None:
             "message": "it broke",
         },
     }
-    assert (await given.cluster.patch_status(meta, first))["status"] == first
+    written = await given.cluster.patch_status(meta, first)
+    assert written["status"] == first
     second = {
         "active": 0,
         "schedule": None,
         "lastExecution": {"id": "y", "slot": "2026-01-01T00:01:00Z", "jobName": "k", "result": "Running"},
     }
-    task = await given.cluster.patch_status(meta, second)
+    task = await given.cluster.patch_status(parse_meta(written["metadata"]), second)
     assert task["status"] == {k: v for k, v in second.items() if v is not None}
     assert task["metadata"]["generation"] == 1
     assert (await given.tasks.get(given.namespace, "backup"))["status"] == task["status"]
@@ -298,6 +311,65 @@ async def test_a_status_is_not_for_another_of_the_name(given: Given) -> None:
     with pytest.raises(NotFoundError):
         await given.cluster.patch_status(old, {"active": 1})
     assert "active" not in (await given.tasks.get(given.namespace, "backup")).get("status", {})
+
+
+async def test_a_status_is_for_one_version(given: Given) -> None:
+    """Who has not seen the latest change does not overwrite it; without a version nobody asks."""
+    meta = await create_task(given)
+    await given.cluster.patch_status(meta, {"active": 1})
+    with pytest.raises(ConflictError):
+        await given.cluster.patch_status(meta, {"active": 2})
+    assert (await given.tasks.get(given.namespace, "backup"))["status"]["active"] == 1
+    await given.cluster.patch_status(meta.model_copy(update={"resource_version": ""}), {"active": 3})
+    assert (await given.tasks.get(given.namespace, "backup"))["status"]["active"] == 3
+
+
+REQUEST = {"taskRef": {"name": "backup"}}
+
+
+async def test_requests_and_targets_are_found(given: Given) -> None:
+    """By their names, and all of a kind with their uids."""
+    target = await given.put("HTTPTarget", "hook", {"url": "http://example.com/"})
+    request = await given.put("RunRequest", "now", REQUEST)
+    found: list[tuple[ObjectKind, JSONObject]] = [("HTTPTarget", target), ("RunRequest", request)]
+    for kind, raw in found:
+        name = (given.namespace, raw["metadata"]["name"])
+        assert (await given.cluster.uids(kind))[name] == raw["metadata"]["uid"]
+        assert (await given.cluster.get_object(kind, *name))["metadata"]["uid"] == raw["metadata"]["uid"]
+        with pytest.raises(NotFoundError):
+            await given.cluster.get_object(kind, given.namespace, "absent")
+
+
+async def test_a_request_has_a_status_and_is_deleted(given: Given) -> None:
+    """Its own and no other of its name."""
+    meta = parse_meta((await given.put("RunRequest", "now", REQUEST))["metadata"])
+    written = await given.cluster.patch_status(meta, {"message": "hello"}, "RunRequest")
+    assert written["status"] == {"message": "hello"}
+    with pytest.raises(NotFoundError):
+        await given.cluster.delete_request(meta.model_copy(update={"uid": str(uuid4())}))
+    await given.cluster.delete_request(meta)
+    with pytest.raises(NotFoundError):
+        await given.cluster.delete_request(meta)
+
+
+@pytest.mark.parametrize("after_pods", [True, False])
+async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_pods: bool) -> None:
+    """Another of its name stays; one that has no pods is gone soon either way."""
+    made = await given.cluster.create_job(job(given, "old"))
+    with pytest.raises(NotFoundError):
+        await given.cluster.delete_job(given.namespace, "old", str(uuid4()), after_pods=after_pods)
+    await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"], after_pods=after_pods)
+
+    async def gone() -> bool:
+        try:
+            await given.cluster.get_job(given.namespace, "old")
+        except NotFoundError:
+            return True
+        return False
+
+    await eventually(gone, 30)
+    with pytest.raises(NotFoundError):
+        await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"], after_pods=after_pods)
 
 
 async def test_an_event_is_about_the_task(given: Given) -> None:

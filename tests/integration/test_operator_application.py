@@ -34,7 +34,7 @@ class Running:
     async def _observe(self, store: ObservedStore, queue: WorkQueue, stop: asyncio.Event) -> None:
         self.observations += 1
         for raw in await self.cluster.tasks.list(None):
-            feed(store, queue, None, raw)
+            feed(store, queue, "ScheduledTask", None, raw)
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, self.stumble)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
@@ -46,12 +46,12 @@ class Running:
     async def create(self, **spec: object) -> None:
         body = {"metadata": {"name": KEY[1]}, "spec": {"task": {"counter": {}}, **spec}}
         raw = await self.cluster.tasks.create(KEY[0], body)
-        feed(self.app.store, self.app.queue, "ADDED", raw)
+        feed(self.app.store, self.app.queue, "ScheduledTask", "ADDED", raw)
 
     async def delete(self) -> None:
         raw = await self.cluster.tasks.get(*KEY)
         await self.cluster.tasks.delete(*KEY)
-        feed(self.app.store, self.app.queue, "DELETED", raw)
+        feed(self.app.store, self.app.queue, "ScheduledTask", "DELETED", raw)
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def test_a_defect_met_by_one_task_stops_no_other() -> None:
             "metadata": {"name": "x", "namespace": "default", "uid": "u"},
             "spec": {"intervalSeconds": 1, "task": {"counter": {}}},
         }
-        feed(it.app.store, it.app.queue, "ADDED", hostile)
+        feed(it.app.store, it.app.queue, "ScheduledTask", "ADDED", hostile)
         await it.create(intervalSeconds=1)
         await eventually(lambda: len(it.cluster.created) == 1)
 

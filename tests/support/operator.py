@@ -59,9 +59,10 @@ class Operator:
         """Take in the tasks, Jobs and pods as a fresh list shows them."""
         for raw in await self.cluster.tasks.list(None):
             self.app.store.put_task(raw)
-        for kind, put in (("HTTPTarget", self.app.store.put_target), ("RunRequest", self.app.store.put_request)):
-            for raw in list(self.cluster.objects[kind].values()):
-                put(raw)
+        for raw in list(self.cluster.objects["HTTPTarget"].values()):
+            self.app.store.put_target(raw)
+        for raw in list(self.cluster.objects["RunRequest"].values()):
+            self.app.store.put_request(raw)
         self._take(JobEvent("LISTING", "Job", {}))
         for job in list(self.cluster.jobs.values()):
             self._take(JobEvent("ADDED", "Job", job))

@@ -22,11 +22,12 @@ def spec_of(**fields: Any) -> ScheduledTaskSpec:
 
 def test_the_next_times_are_shown_in_utc_and_local() -> None:
     """Three of them; a zone's own clock stands in parentheses."""
-    (only,) = warnings_of(spec_of(schedule="0 2 * * *", timeZone="Europe/Berlin"), NOW)
-    assert only == (
+    first, *clock = warnings_of(spec_of(schedule="0 2 * * *", timeZone="Europe/Berlin"), NOW)
+    assert first == (
         "runs next at 2026-01-02T01:00:00Z (2026-01-02T02:00:00+01:00), "
         "2026-01-03T01:00:00Z (2026-01-03T02:00:00+01:00), 2026-01-04T01:00:00Z (2026-01-04T02:00:00+01:00)"
     )
+    assert [said[:13] for said in clock] == ["on 2026-03-29", "on 2026-10-25"]
     assert warnings_of(spec_of(runAt="2027-01-01T00:00:00Z"), NOW) == ["runs next at 2027-01-01T00:00:00Z"]
 
 

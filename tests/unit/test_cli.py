@@ -270,3 +270,11 @@ def test_the_module_runs_as_a_program() -> None:
     """``python -m carillon_cli`` is the same; the exit code is the process's."""
     command = [sys.executable, "-m", "carillon_cli", "next", "often"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
+def test_explain_takes_a_target_from_the_file_or_as_there(terminal: Terminal) -> None:
+    """What the file does not have may be in the cluster: that is said, and nothing is made of it."""
+    task = TASK.replace("sum: {a: 1, b: 2}", "http: {targetRef: {name: hook}}")
+    said = terminal.run("explain", terminal.file(task))
+    assert "HTTPTarget prod/hook is not in the file" in said.out
+    assert "TargetNotFound" not in said.out

@@ -84,6 +84,20 @@ async def test_a_lost_answer_does_not_launch_twice(operator: Operator) -> None:
     assert operator.rows() == []
 
 
+async def test_a_list_of_the_past_does_not_break_forbid(operator: Operator) -> None:
+    """A restarted operator that is shown no Job asks for the one that the status calls running."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    operator.restart()
+    operator.now = at("00:01:00")
+    for raw in await operator.cluster.tasks.list(None):
+        operator.app.store.put_task(raw)
+    await operator.app.reconciler.reconcile(KEY)
+    await operator.settle()
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
+
+
 async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> None:
     """The slot is recorded as missed, with the reason."""
     foreign = {"metadata": {"name": FIRST, "namespace": KEY[0]}, "spec": {}}

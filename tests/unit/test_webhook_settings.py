@@ -8,9 +8,7 @@ import pytest
 from carillon_core.errors import SettingsError
 from carillon_operator.admission import Admission, webhook_configuration
 from carillon_operator.handlers import kopf_settings, registry_of
-from carillon_operator.observed_store import ObservedStore
 from carillon_operator.settings import Settings, WebhookSettings
-from carillon_operator.work_queue import WorkQueue
 from support.builders import CREATED
 
 FILES = {"CARILLON_WEBHOOK_CERT_FILE": "/tls/tls.crt", "CARILLON_WEBHOOK_KEY_FILE": "/tls/tls.key"}
@@ -21,7 +19,7 @@ NEEDED = {"DATABASE_URL": "postgresql://x/y", "CARILLON_RUNNER_IMAGE": "runner:1
 def test_without_a_port_there_is_no_webhook() -> None:
     """Neither a server nor a handler, whatever else is set."""
     assert Settings.from_env(NEEDED | FILES).webhook is None
-    registry = registry_of(ObservedStore(), WorkQueue(lambda: CREATED))
+    registry = registry_of(lambda *_: None)
     assert not registry._webhooks.get_all_handlers()  # noqa: SLF001  # kopf shows them nowhere else
     assert kopf_settings().admission.server is None
 
@@ -34,7 +32,7 @@ def test_with_a_port_each_kind_has_its_handler() -> None:
     async def apply(_: object) -> None:
         await asyncio.sleep(0)
 
-    registry, kopf = registry_of(ObservedStore(), WorkQueue(lambda: CREATED)), kopf_settings()
+    registry, kopf = registry_of(lambda *_: None), kopf_settings()
     Admission(settings, apply, lambda: CREATED).add_to(registry, kopf)
     ids = {str(h.id) for h in registry._webhooks.get_all_handlers()}  # noqa: SLF001  # the same
     assert ids == {"scheduledtasks", "httptargets", "runrequests"}

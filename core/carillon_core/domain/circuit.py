@@ -9,6 +9,7 @@ does the success of a requested run.
 from collections.abc import Sequence
 from datetime import datetime
 
+from carillon_core.contract import Cause
 from carillon_core.domain.observed import ObservedJob
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.scheduled_task import RunResult, ScheduledTaskSpec, ScheduledTaskStatus
@@ -32,12 +33,14 @@ def with_results(
     until = status.counted_until
     if status.observed_generation is not None and status.observed_generation != meta.generation:
         failures, opened, trial = 0, None, None
+    if not any(_is_trial(job, trial) for job in own):
+        trial = None  # its Job is gone, and with it the result that another trial would wait for in vain
     ended = sorted((_ended_at(job), job.name, job) for job in own if not job.active)
     for at, _, job in ended:
         if status.counted_until is not None and at <= status.counted_until:
             continue
         until = at
-        on_trial = trial is not None and job.slot == trial
+        on_trial = _is_trial(job, trial)
         if job.result is RunResult.SUCCEEDED:
             failures, opened, trial = 0, None, None
         elif job.result in FAILURES:
@@ -54,6 +57,10 @@ def with_results(
         "counted_until": until,
     }
     return status.model_copy(update=update)
+
+
+def _is_trial(job: ObservedJob, trial: datetime | None) -> bool:
+    return job.slot == trial and job.cause is Cause.SCHEDULE
 
 
 def _ended_at(job: ObservedJob) -> datetime:

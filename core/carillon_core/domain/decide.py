@@ -18,7 +18,7 @@ from carillon_core.domain.observed import ObservedJob, ObservedTask
 from carillon_core.domain.plan import Notice, Plan, Reason, RecordUnlaunched
 from carillon_core.domain.retention import superfluous_jobs
 from carillon_core.domain.schedule import OneShotSchedule, schedule_description, schedule_of, schedule_problems
-from carillon_core.domain.settle import Settlement, opened, settle
+from carillon_core.domain.settle import Settlement, opened, runs_left, settle
 from carillon_core.domain.status import condition_true, with_condition, with_observed_jobs
 from carillon_core.domain.stuck import stuck_executions
 from carillon_core.resources.base import rfc3339
@@ -153,7 +153,7 @@ def _with_readiness(
         value, reason = ("True", Reason.CIRCUIT_OPEN) if circuit else ("False", Reason.SCHEDULED)
         status = with_condition(status, task.meta, "CircuitOpen", value, reason, message, now)  # type: ignore[arg-type]  # one of the two
     if not waits:
-        message = "maxRuns is reached" if _runs_left(spec, status) == 0 else "no slot is left"
+        message = "maxRuns is reached" if runs_left(spec, status) == 0 else "no slot is left"
         status = with_condition(status, task.meta, "Completed", "True", Reason.COMPLETED, message, now)
     elif condition_true(status, "Completed"):  # an edit gave it new slots
         status = with_condition(status, task.meta, "Completed", "False", Reason.SCHEDULED, "", now)
@@ -177,7 +177,3 @@ def _unready_status(
 ) -> tuple[ScheduledTaskStatus, tuple[Notice, ...]]:
     plan = _unready(task, status, reason, message, now)
     return plan.status, plan.notices
-
-
-def _runs_left(spec: ScheduledTaskSpec, status: ScheduledTaskStatus) -> int | None:
-    return None if spec.max_runs is None else max(0, spec.max_runs - status.runs)

@@ -8,6 +8,7 @@ still owed. A Job that exists settles its slot, whatever the status says.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
@@ -98,6 +99,7 @@ def opened(
         paid = [s for s in uncounted if s <= backlog.until]
         backlog = _rest(backlog, max(paid)) if paid else backlog
     begun = Settlement(status).saying(runs=old.runs + len(uncounted), settled_until=settled, backlog=backlog)
+    begun = _with_overtaken(task, spec, begun, base, uncounted)
     ready = next((c for c in old.conditions if c.type == "Ready"), None)
     edited = old.calendar is not None and old.calendar != spec.calendar
     mended = ready is not None and ready.reason in INVALID
@@ -113,11 +115,34 @@ def opened(
         why = "the schedule was changed before they could be launched"
         verdict = Verdict(ExecutionStatus.MISSED, Reason.SCHEDULE_CHANGED, why)
     passed = _former_schedule(old.calendar, task.created_at)
-    if passed is not None:
+    completed = old.calendar is not None and runs_left(old.calendar, begun.status) == 0  # then there were no slots
+    if passed is not None and not completed:
         begun = _run_of_slots(task, begun, passed, settled, until, verdict)
         if backlog is not None:
             begun = _run_of_slots(task, begun, passed, backlog.after, backlog.until, verdict)
     return begun.saying(settled_until=until, backlog=None)
+
+
+def _with_overtaken(
+    task: ObservedTask, spec: ScheduledTaskSpec, begun: Settlement, base: datetime, launched: Sequence[datetime]
+) -> Settlement:
+    """Return the settlement with the slots that later launches overtook, where the status that said so was lost.
+
+    The operator was killed between the Job and the status: the Job settles its
+    slot, and with it those before it, which would have neither Job nor record.
+    """
+    passed = _former_schedule(task.status.calendar or spec.calendar, task.created_at) if launched else None
+    if passed is None:
+        return begun
+    owed = task.status.backlog
+    verdict = Verdict(
+        ExecutionStatus.MISSED, Reason.SUPERSEDED, "a later one was launched, and what was decided before it was lost"
+    )
+    recent = [base, *sorted(s for s in launched if s > base)]
+    paid = [owed.after, *sorted(s for s in launched if owed.after < s <= owed.until)] if owed else []
+    for after, slot in (*pairwise(recent), *pairwise(paid)):
+        begun = _run_of_slots(task, begun, passed, after, slot - MICROSECOND, verdict)
+    return begun
 
 
 def _former_schedule(calendar: Calendar | None, created_at: datetime) -> Schedule | None:
@@ -151,13 +176,13 @@ def settle(
     settled = done.status.settled_until or task.created_at
     due_until = now - offset
     active = tuple(j for j in own if j.active)
-    if _runs_left(spec, done.status) != 0:
+    if runs_left(spec, done.status) != 0:
         most = MAX_BACKLOG if spec.missed_run_policy is MissedRunPolicy.ALL else MAX_SEPARATE + 1
         slots, more = last_fire_times(schedule, settled, due_until, most)
         if slots:
             done = _settle_due(task, spec, schedule, _Due(settled, slots, active, now, more=more), done)
         done = _pay_backlog(task, spec, schedule, active, done, now)
-    if _runs_left(spec, done.status) == 0:
+    if runs_left(spec, done.status) == 0:
         return done.saying(backlog=None)
     after = max(due_until, done.status.settled_until or settled)
     upcoming = schedule.next_fire_time(after)
@@ -260,7 +285,7 @@ def _pay_backlog(
     now: datetime,
 ) -> Settlement:
     """Launch what is owed: everything if executions may overlap, else the oldest once nothing is active."""
-    while (backlog := done.status.backlog) is not None and _runs_left(spec, done.status) != 0:
+    while (backlog := done.status.backlog) is not None and runs_left(spec, done.status) != 0:
         launching = any(isinstance(action, Launch) for action in done.actions)
         if spec.concurrency_policy is not ConcurrencyPolicy.ALLOW and (active or launching):
             return replace(done, pending=True)
@@ -320,5 +345,6 @@ def _run_of_slots(
     return _recorded(done, record, quiet=False)
 
 
-def _runs_left(spec: ScheduledTaskSpec, status: ScheduledTaskStatus) -> int | None:
+def runs_left(spec: Calendar, status: ScheduledTaskStatus) -> int | None:
+    """Return how many slots may still be launched, or None if there is no bound."""
     return None if spec.max_runs is None else max(0, spec.max_runs - status.runs)

@@ -28,7 +28,8 @@ def with_unrecorded(status: ScheduledTaskStatus, record: RecordUnlaunched) -> Sc
         reason=record.reason,
         message=record.message[:MAX_MESSAGE],
     )
-    entries = [e for e in status.unrecorded if e.slot != entry.slot] + [entry]
+    # in the order of their slots: what a backlog owed is settled later than what came due after it
+    entries = sorted([*(e for e in status.unrecorded if e.slot != entry.slot), entry], key=lambda e: e.slot)
     while len(entries) > MAX_ENTRIES:
         entries = _merged(entries)
     return status.model_copy(update={"unrecorded": entries})
@@ -39,7 +40,8 @@ def _merged(entries: list[UnrecordedSlot]) -> list[UnrecordedSlot]:
     alike = (i for i in range(len(entries) - 1) if entries[i].reason == entries[i + 1].reason)
     at = next(alike, 0)
     first, second = entries[at], entries[at + 1]
-    both = second.model_copy(update={"first_slot": first.first_slot or first.slot})
+    earliest = min(e.first_slot or e.slot for e in (first, second))
+    both = second.model_copy(update={"first_slot": earliest})
     return [*entries[:at], both, *entries[at + 2 :]]
 
 

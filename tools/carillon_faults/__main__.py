@@ -1,0 +1,163 @@
+"""``make faults``: run plans, print the counts, exit with 1 at any violation.
+
+PLANS (300) plans under SEED (1), LANES at once; PLAN replays one, by its
+number or by its text, and keeps its log whatever comes of it.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carillon_faults import plans
+from carillon_faults.faults import Fault, Plan, Step
+from carillon_faults.run import Result
+from carillon_faults.scenarios import SCENARIOS
+from carillon_faults.world import World
+from carillon_local.layout import STATE, shown
+
+FOLDER = STATE / "faults"
+TRACE = FOLDER / "trace.json"
+LANES = 6
+CLEAN_RUNS = 2
+
+
+@dataclass(slots=True)
+class Tally:
+    """What all plans came to."""
+
+    seed: int
+    total: int
+    began: float = field(default_factory=time.monotonic)
+    plans: int = 0
+    slots: int = 0
+    jobs: int = 0
+    rows: int = 0
+    hits: int = 0
+    violations: int = 0
+    failed: list[Result] = field(default_factory=list)
+    fired: Counter[Fault] = field(default_factory=Counter)
+    unreached: list[Plan] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """Take a plan's result, and say what is worth saying."""
+        self.plans += 1
+        self.slots += result.slots
+        self.jobs += result.jobs
+        self.rows += result.rows
+        self.hits += result.hits
+        self.fired.update(injection.fault for injection in result.fired)
+        if len(result.fired) < len(result.plan.injections):
+            self.unreached.append(result.plan)
+        if result.violations:
+            self.failed.append(result)
+            self.violations += len(result.violations)
+            kept = keep(result)
+            print(f"\nplan {result.plan.number} FAILED: {result.plan}")
+            for violation in result.violations:
+                print(f"  {violation}")
+            print(f"  its log: {shown(kept)}")
+            print(f"  again: make faults PLAN='{result.plan}'", flush=True)
+        elif result.log:
+            keep(result)
+        elif self.plans % 20 == 0:
+            print(f"{self.plans} of {self.total} plans, {time.monotonic() - self.began:.0f} s", flush=True)
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self.began
+        lines = [
+            f"{self.plans} plans under seed {self.seed} in {seconds:.0f} s",
+            f"{self.slots} slots due, {self.jobs} Jobs created, {self.rows} rows, {self.hits} hits",
+            "faults injected: " + ", ".join(f"{fault} {self.fired[fault]}" for fault in Fault if self.fired[fault]),
+            f"plans with a fault that was not reached: {len(self.unreached)}",
+            *(f"  {plan.number} {plan}" for plan in self.unreached),
+            f"violations: {self.violations} in {len(self.failed)} plans",
+            *(f"  {result.plan.number} {result.plan}" for result in self.failed),
+        ]
+        return "\n".join(lines)
+
+
+def keep(result: Result) -> Path:
+    """Write a plan's log to a file, and return where."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"plan-{result.plan.number}.log"
+    path.write_text("".join(f"{line}\n" for line in (result.plan, *result.log)))
+    return path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return the exit code: 1 if any promise was broken."""
+    parser = argparse.ArgumentParser(prog="carillon_faults", description=__doc__)
+    parser.add_argument("--plans", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lanes", type=int, default=LANES)
+    parser.add_argument("--plan", default="", help="replay one: its number, or its text")
+    given = parser.parse_args(arguments)
+    return asyncio.run(_main(given))
+
+
+async def _main(given: argparse.Namespace) -> int:
+    tally = Tally(given.seed, 1 if given.plan else given.plans)
+    async with World.running(1 if given.plan else min(given.lanes, given.plans)) as world:
+        if given.plan and not given.plan.isdigit():
+            wanted = [Plan.parse(given.plan)]
+        else:
+            # a number means a plan of the trace of the run that printed it
+            steps = _remembered() if given.plan else []
+            steps = steps or await _clean_trace(world, tally)
+            numbers = [int(given.plan)] if given.plan else range(given.plans)
+            wanted = [plans.plan(number, steps, given.seed) for number in numbers]
+        if given.plan:
+            wanted = list(_announced(wanted))
+        else:
+            for log in FOLDER.glob("plan-*.log"):  # of a run before: its numbers mean other plans
+                log.unlink()
+        await world.run(wanted, tally.add, keep_log=bool(given.plan))
+    print(f"\n{tally}")
+    if given.plan:
+        print(f"its log: {shown(FOLDER / f'plan-{wanted[0].number}.log')}")
+    return 1 if tally.failed else 0
+
+
+def _announced(wanted: list[Plan]) -> Iterator[Plan]:
+    for plan in wanted:
+        print(f"plan {plan.number}: {plan}", flush=True)
+        yield plan
+
+
+def _remembered() -> list[Step]:
+    try:
+        return [Step(**step) for step in json.loads(TRACE.read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+async def _clean_trace(world: World, tally: Tally) -> list[Step]:
+    """Run without faults, and return what every such run goes through; each is a plan and judged like any other."""
+    found: list[set[Step]] = []
+    scenario = next(iter(SCENARIOS))
+
+    def tell(result: Result) -> None:
+        tally.add(result)
+        found.append(set(plans.trace_of(result.steps)))
+
+    await world.run([Plan(-1 - number, scenario) for number in range(CLEAN_RUNS)], tell)
+    steps = sorted(set.intersection(*found))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    TRACE.write_text(json.dumps([{"kind": s.kind, "task": s.task, "nth": s.nth} for s in steps]))
+    print(f"a run without faults has {len(steps)} steps to strike at: {_told(steps)}", flush=True)
+    return steps
+
+
+def _told(steps: list[Step]) -> str:
+    counts = Counter(step.kind for step in steps)
+    return ", ".join(f"{kind} {number}" for kind, number in counts.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

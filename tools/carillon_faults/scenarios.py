@@ -1,0 +1,44 @@
+"""The tasks that a plan runs with, as data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from carillon_core.resources import names
+
+TARGET = "{target}"
+"""Stands for the URL of the counting HTTP target."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioTask:
+    """A task by its name and spec."""
+
+    name: str
+    spec: Mapping[str, Any]
+
+    def body(self, target: str) -> dict[str, Any]:
+        """Return the ScheduledTask to create."""
+        spec = dict(self.spec)
+        if "http" in spec["task"]:
+            http = spec["task"]["http"]
+            spec["task"] = {"http": http | {"url": http["url"].replace(TARGET, target)}}
+        return {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": self.name},
+            "spec": spec,
+        }
+
+
+_HTTP = {"http": {"url": TARGET}}
+
+SCENARIOS: Mapping[str, Sequence[ScenarioTask]] = {
+    "mixed": (
+        ScenarioTask("api", {"intervalSeconds": 2, "concurrencyPolicy": "Forbid", "task": _HTTP}),
+        ScenarioTask("over", {"intervalSeconds": 3, "concurrencyPolicy": "Allow", "task": _HTTP}),
+        ScenarioTask("count", {"intervalSeconds": 2, "task": {"counter": {"name": "n"}}}),
+        # longer than its interval: every other slot is skipped
+        ScenarioTask("slow", {"intervalSeconds": 2, "task": {"sleep": {"durationSeconds": 3}}}),
+    ),
+}
