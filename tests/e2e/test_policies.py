@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from support.stack import Stack
 
-COUNT = {"counter": {}}
+COUNT: dict[str, Any] = {"counter": {}}
 LIMIT, WINDOW = 2, 8
 
 
@@ -63,15 +63,29 @@ def tasks(stack: Stack, shared_namespace: str, ailing: RecordingServer, flaky: C
     return shared_namespace
 
 
-def finished(stack: Stack, namespace: str, name: str, kind: str) -> int:
-    """Return how many finished Jobs a task has."""
-    found = [j for j in stack.jobs(namespace) if j["metadata"]["labels"]["carillon.dev/task"] == name]
-    return sum(any(c["type"] == kind for c in job["status"].get("conditions", ())) for job in found)
+def await_finished(stack: Stack, namespace: str, name: str, kind: str, most: int) -> None:
+    """Wait until a task has so many finished Jobs at the most."""
+
+    def within() -> bool:
+        found = [j for j in stack.jobs(namespace) if j["metadata"]["labels"]["carillon.dev/task"] == name]
+        return sum(any(c["type"] == kind for c in job["status"].get("conditions", ())) for job in found) <= most
+
+    until(within, 30, f"{name} has {most} {kind} Jobs at the most", 0.2)
+
+
+def await_condition(stack: Stack, namespace: str, name: str, kind: str, value: str) -> None:
+    """Wait until a condition of a task has a value."""
+    until(
+        lambda: condition(stack.ours(namespace, "scheduledtasks", name), kind)[0] == value,
+        60,
+        f"{kind} of {name} is {value}",
+        0.1,
+    )
 
 
 def test_failures_open_the_circuit_and_a_trial_closes_it(stack: Stack, tasks: str, ailing: RecordingServer) -> None:
     """Two failures in a row; slots are skipped; a trial that fails opens it again, one that succeeds closes it."""
-    until(lambda: condition(stack.task(tasks, "circuit"), "CircuitOpen")[0] == "True", 60, "the circuit is open", 0.5)
+    await_condition(stack, tasks, "circuit", "CircuitOpen", "True")
     assert condition(stack.task(tasks, "circuit"), "Ready") == ("False", "CircuitOpen")
     rows = stack.await_rows(tasks, "circuit", 3, "failed")
     assert len(rows) == 3, "a trial was made, and nothing else"
@@ -100,24 +114,19 @@ def test_finished_jobs_are_kept_up_to_the_limits(stack: Stack, tasks: str) -> No
     """Those beyond go, their rows stay; and after its time to live a Job goes in any case."""
     stack.await_rows(tasks, "kept", 6, "succeeded")
     stack.await_rows(tasks, "faulty", 4, "failed")
-    for name, kind, most in (("kept", "Complete", 2), ("faulty", "Failed", 1)):
-        until(lambda n=name, k=kind, m=most: finished(stack, tasks, n, k) <= m, 30, f"{name} is within its limit", 0.2)  # type: ignore[misc]  # the defaults bind what the loop changes
+    await_finished(stack, tasks, "kept", "Complete", 2)
+    await_finished(stack, tasks, "faulty", "Failed", 1)
     rows = stack.rows(tasks, "kept")
     assert all(later["slot"] - earlier["slot"] == timedelta(seconds=1) for earlier, later in pairwise(rows))
     stack.await_rows(tasks, "aged", 1, "succeeded")
-    until(lambda: finished(stack, tasks, "aged", "Complete") == 0, 30, "the Job is gone", 0.2)
+    await_finished(stack, tasks, "aged", "Complete", 0)
     assert stack.rows(tasks, "aged", "succeeded")
 
 
 def test_a_task_that_has_no_slot_left_is_completed(stack: Stack, tasks: str) -> None:
     """By its count or by its end: it launches nothing more."""
     for name, most in (("counted", LIMIT), ("windowed", WINDOW // 2)):
-        until(
-            lambda n=name: condition(stack.task(tasks, n), "Completed")[0] == "True",
-            60,
-            f"{name} is completed",
-            0.5,  # type: ignore[misc]  # the default binds what the loop changes
-        )
+        await_condition(stack, tasks, name, "Completed", "True")
         assert stack.task(tasks, name)["status"].get("nextScheduleTime") is None
         launched = stack.rows(tasks, name, "succeeded", "running")
         assert len(launched) <= most

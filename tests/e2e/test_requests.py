@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,7 +36,7 @@ PERMITTED = [
 
 def await_row(stack: Stack, namespace: str, name: str, *statuses: str, seconds: float = 60) -> dict[str, Any]:
     """Return the row of a request once it has one of those statuses."""
-    uid = stack.object(namespace, "runrequests", name)["metadata"]["uid"]
+    uid = stack.ours(namespace, "runrequests", name)["metadata"]["uid"]
     found: list[dict[str, Any]] = []
 
     def there() -> bool:
@@ -54,7 +53,7 @@ def await_condition(stack: Stack, namespace: str, name: str, kind: str, value: s
     found: dict[str, Any] = {}
 
     def there() -> bool:
-        found.update(stack.object(namespace, "runrequests", name))
+        found.update(stack.ours(namespace, "runrequests", name))
         return condition(found, kind)[0] == value
 
     until(there, 60, f"{kind} of RunRequest {name} is {value}")
@@ -85,9 +84,10 @@ def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) ->
     found = await_condition(stack, namespace, "later", "Finished", "True")
     assert found["status"]["result"] == "Succeeded"
     assert found["status"]["executionId"] == str(row["id"])
+    assert found["status"]["message"] == '{"sum":3}'
     assert condition(found, "Accepted") == ("True", "Accepted")
     assert stack.rows(namespace, "brief", "succeeded"), "the row outlives the request"
-    until(lambda: not stack.object(namespace, "runrequests", "brief"), 30, "the request goes after its time to live")
+    until(lambda: not stack.ours(namespace, "runrequests", "brief"), 30, "the request goes after its time to live")
     until(
         lambda: not [j for j in stack.jobs(namespace) if j["metadata"]["name"].startswith("brief-")], 30, "and its Job"
     )
@@ -104,17 +104,22 @@ def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) ->
 
 
 def test_a_request_is_refused_while_its_task_is_active(stack: Stack, namespace: str) -> None:
-    """Forbid is about requests too, and recorded; one that is deleted while it runs is cancelled."""
+    """Or replaces it, if it says so; all is recorded; one that is deleted while it runs is cancelled."""
     stack.apply_objects(namespace, LONG, request("first", taskRef={"name": "long"}))
-    running = await_row(stack, namespace, "first", "running")
+    await_row(stack, namespace, "first", "running")
     stack.apply_objects(namespace, request("second", taskRef={"name": "long"}))
     refused = await_condition(stack, namespace, "second", "Accepted", "False")
     assert condition(refused, "Accepted")[1] == "StillActive"
     row = await_row(stack, namespace, "second", "skipped")
     assert (row["task"], row["cause"], row["reason"]) == ("long", "manual", "StillActive")
-    stack.kubectl("delete", "runrequest", "first", "--namespace", namespace)
-    row = await_row_by_id(stack, namespace, running["id"], "cancelled")
-    assert row["finished_at"] - row["started_at"] < timedelta(seconds=60)
+    stack.apply_objects(namespace, request("third", taskRef={"name": "long"}, concurrencyPolicy="Replace"))
+    row = await_row(stack, namespace, "first", "cancelled")
+    assert row["reason"] == "Replaced"
+    replacing = await_row(stack, namespace, "third", "running")
+    assert row["finished_at"] <= replacing["started_at"]
+    assert condition(stack.ours(namespace, "runrequests", "third"), "Accepted")[0] == "True"
+    stack.kubectl("delete", "runrequest", "third", "--namespace", namespace)
+    await_row_by_id(stack, namespace, replacing["id"], "cancelled")
     until(lambda: not stack.pods(namespace), 60, "its pod is gone")
 
 

@@ -155,7 +155,7 @@ def test_what_was_skipped_is_neither_lost_nor_run_when_database_and_operator_go(
 
 def status_of(stack: Stack, namespace: str, name: str) -> dict[str, Any]:
     """Return a task's status; an empty one if it has none."""
-    found: dict[str, Any] = stack.object(namespace, "scheduledtasks", name).get("status") or {}
+    found: dict[str, Any] = stack.ours(namespace, "scheduledtasks", name).get("status") or {}
     return found
 
 
@@ -173,12 +173,7 @@ def test_what_passed_while_no_operator_was_there_is_run_as_the_policy_says(stack
     back = datetime.now(UTC)
     stack.start_operator()
     for name in ("all", "latest", "skip", "brisk"):
-        since = datetime.now(UTC)
-        until(
-            lambda n=name, s=since: any(r["slot"] > s for r in stack.rows(namespace, n, "succeeded")),  # type: ignore[misc]  # the defaults bind what the loop changes
-            60,
-            f"{name} goes on",
-        )
+        stack.await_slot_after(namespace, name, datetime.now(UTC))
         rows = stack.rows(namespace, name)
         slots = covered(rows, step)
         assert slots == [slots[0] + k * step for k in range(len(slots))], f"every slot of {name} has one row"
@@ -197,15 +192,24 @@ def test_what_passed_while_no_operator_was_there_is_run_as_the_policy_says(stack
 
 
 def test_a_node_that_is_killed_leaves_nothing_running(stack: Stack, namespace: str) -> None:
-    """Its pods are lost: another runs what had no effect, what had one is closed; the next slots go on."""
+    """Its pods are lost: another runs what had no effect, what had one is closed; the next slots go on.
+
+    Also what no node ever tells the end of has one.
+    """
     with CountingServer() as server:
         server.hold_at = 1
         stack.apply(namespace, "nap", **ONCE, task={"sleep": {"durationSeconds": 3}})
+        stack.apply(namespace, "lost", **ONCE, task={"sleep": {"durationSeconds": 600}})
         stack.apply(namespace, "call", **ONCE, task={"http": {"url": f"{server.url}/"}})
         stack.apply(namespace, "steady", intervalSeconds=1, task={"counter": {}})
         server.await_requests(1)
         stack.await_rows(namespace, "nap", 1, "running")
+        (lost,) = stack.await_rows(namespace, "lost", 1, "running")
         stack.cluster.kill_part("node")
+        # no node tells of its end, only the Job's own deadline does; brought near, for this test
+        near = '{"spec":{"activeDeadlineSeconds":1}}'
+        stack.kubectl("patch", "job", lost["job_name"], "--namespace", namespace, "--type=merge", "--patch", near)
+        stack.await_rows(namespace, "lost", 1, "timed_out")
         stack.cluster.start()
         (row,) = stack.await_rows(namespace, "nap", 1, "succeeded", seconds=90)
         assert [attempt["reason"] for attempt in stack.attempts(row)] == ["PodLost", None]

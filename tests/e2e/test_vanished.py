@@ -112,8 +112,11 @@ def test_what_is_deleted_while_it_runs_is_cancelled(stack: Stack, namespace: str
     until(lambda: stack.rows(namespace, "forced")[0]["pod_name"] != lost, 60, "another pod runs what had no effect yet")
     (row,) = stack.rows(namespace, "forced", "running")
     assert [(a["status"], a["reason"]) for a in stack.attempts(row)] == [("failed", "PodLost"), ("running", None)]
-    for name in ("job", "request"):
-        until(lambda n=name: not stack.pods(namespace, n), 60, f"the pods of {name} are gone")  # type: ignore[misc]  # the default binds what the loop changes
+    until(
+        lambda: {p["metadata"]["labels"]["carillon.dev/task"] for p in stack.pods(namespace)} <= {"pod", "forced"},
+        60,
+        "the pods of Jobs that are gone are gone",
+    )
 
 
 def test_a_jobs_deadline_ends_what_cannot_end_itself(stack: Stack, namespace: str) -> None:

@@ -146,7 +146,7 @@ class Stack:
             answer = client.get(path, params=parameters)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
-    def object(self, namespace: str, plural: str, name: str) -> dict[str, Any]:
+    def ours(self, namespace: str, plural: str, name: str) -> dict[str, Any]:
         """Return an object of ours; an empty one if it is not there."""
         found: dict[str, Any] | None = self.get(f"/apis/carillon.dev/v1alpha1/namespaces/{namespace}/{plural}/{name}")
         return found or {}
@@ -186,6 +186,15 @@ class Stack:
             what = f"{count} rows of {task} are {' or '.join(statuses)}; there are {there}"
             raise TimeoutError(f"after {seconds} s still not so: {what}") from None
         return self.rows(namespace, task, *statuses)
+
+    def await_slot_after(self, namespace: str, task: str, when: datetime, seconds: float = 60) -> None:
+        """Wait until a slot that came later than that has been run, and well."""
+        until(
+            lambda: any(row["slot"] > when for row in self.rows(namespace, task, "succeeded")),
+            seconds,
+            f"a slot of {task} after {when} has succeeded",
+            0.1,
+        )
 
     def add_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
         """Have the node know more images."""
