@@ -238,8 +238,6 @@ class ObservedStore:
 
     def key_of_execution(self, entry: ExecutionRecord | Closing) -> Key | None:
         """Return the key under which an execution's task, or its request, is reconciled; None if neither is there."""
-        if not isinstance(entry, ExecutionRecord):
-            return None  # a record goes before it, or nothing waits for it
         for name in (entry.task, own_key_name(entry.task)):
             key = (entry.namespace, name)
             if key in self._tasks or key in self._requests_of:

@@ -91,3 +91,5 @@ class Closing:
     finished_at: datetime
     result: dict[str, Any] | None = None
     """What it returned, of a container that nobody else records."""
+    task: str = ""
+    """The task's name; whoever waits for this closing is found by it."""
