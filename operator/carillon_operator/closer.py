@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 YOUNG = timedelta(seconds=30)
 """An open row younger than this may be of a Job whose watch event is still on its way."""
 
+RECORD_FIRST = timedelta(seconds=2)
+"""How long the end of an execution that runs waits for the history to say why."""
+
 _STATUS_OF_RESULT = {
     RunResult.SUCCEEDED: ExecutionStatus.SUCCEEDED,
     RunResult.FAILED: ExecutionStatus.FAILED,
@@ -119,14 +122,17 @@ class Closer:
     def end(self, job: ObservedJob, end: EndExecution) -> bool:
         """Record the end that the operator decided on; return whether the Job may be ended now.
 
-        One that cannot start has no runner that would record anything, so its
-        row comes first. One that runs is ended at once: its runner, or the
-        sweep, closes the row if this operator cannot.
+        The row comes first: it is to say why the execution was ended, where its
+        runner would only say that it was. For one that runs a history that is
+        away is not waited for: its runner, or the sweep, closes the row then. One
+        that cannot start has no runner that would record anything.
         """
         if job.uid not in self._closed:
             self._closed[job.uid] = self._clock()
             self._put(job, end.status, end.reason, end.message, None)
-        return end.status is not ExecutionStatus.FAILED or not self._outbox.waits(_id(job))
+        if not self._outbox.waits(_id(job)):
+            return True
+        return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[job.uid] >= RECORD_FIRST
 
     async def sweep(self) -> None:
         """Close the open executions whose Job is gone: nobody else will.

@@ -36,7 +36,7 @@ from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import Cluster
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.announcer import Announcer
-from carillon_operator.closer import Closer
+from carillon_operator.closer import RECORD_FIRST, Closer
 from carillon_operator.janitor import Janitor
 from carillon_operator.launcher import Launcher
 from carillon_operator.observed_store import ObservedStore
@@ -123,7 +123,7 @@ class Reconciler:
                 raise
             except Exception as error:  # noqa: BLE001  # raised below: the other requests have their turn first
                 failures.append(error)
-        self._queue.add_at(key, min((t for t in times if t is not None), default=None))
+        self._queue.add_at(key, _earliest(*times))
         if failures:
             raise failures[0]
 
@@ -147,8 +147,7 @@ class Reconciler:
         self._record_settled(task)
         plan = decide(task, jobs, self._clock())
         await self._launch_slots(key, task, plan, foreign)
-        await self._apply_ends(key, jobs, plan.actions)
-        return plan.requeue_at
+        return _earliest(plan.requeue_at, await self._apply_ends(key, jobs, plan.actions))
 
     async def _gathered(self, key: Key) -> ObservedTask | None:
         task = self._store.task(key)
@@ -243,14 +242,22 @@ class Reconciler:
         else:
             self._said.pop(key, None)
 
-    async def _apply_ends(self, key: Key, jobs: Sequence[ObservedJob], actions: Sequence[Action]) -> None:
-        """End executions and delete Jobs, as far as the history has what they leave behind."""
+    async def _apply_ends(self, key: Key, jobs: Sequence[ObservedJob], actions: Sequence[Action]) -> datetime | None:
+        """End executions and delete Jobs, as far as the history has what they leave behind.
+
+        Returns:
+            When to look again, if an end waits for its record.
+
+        """
         by_uid = {job.uid: job for job in jobs}
+        look_again: datetime | None = None
         for action in actions:
             if isinstance(action, EndExecution):
                 job = by_uid[action.job_uid]
                 if not self._closer.end(job, action):
-                    continue  # the record comes first; when it is written this key has its turn again
+                    # the record comes first; when it is written this key has its turn again, or then at the latest
+                    look_again = self._clock() + RECORD_FIRST
+                    continue
                 try:
                     await self._cluster.delete_job(key[0], action.job_name, action.job_uid, after_pods=True)
                 except NotFoundError:
@@ -258,6 +265,7 @@ class Reconciler:
                     self._queue.add(key)
             elif isinstance(action, DeleteJob) and self._closer.is_recorded(by_uid[action.job_uid]):
                 self._janitor.delete_job(key[0], action.job_name, action.job_uid)
+        return look_again
 
     async def _reconcile_request(self, key: Key, request: ObservedRequest) -> datetime | None:
         """Gather, decide, apply; return when to look again."""
@@ -293,8 +301,7 @@ class Reconciler:
         for notice in plan.notices:
             self._tell(*name, notice)
             self._announcer.announce(request.meta, notice, self._clock(), "RunRequest")
-        await self._apply_ends(key, self._store.jobs_of(key), plan.actions)
-        return plan.requeue_at
+        return _earliest(plan.requeue_at, await self._apply_ends(key, self._store.jobs_of(key), plan.actions))
 
     async def _look_for_task(self, key: Key) -> None:
         """Ask for a ScheduledTask that no event has shown: that it is not there refuses a request."""
@@ -367,3 +374,7 @@ class Reconciler:
         level = logging.WARNING if notice.type == "Warning" else logging.INFO
         fields = {"task": f"{namespace}/{name}", "reason": notice.reason, "why": notice.message}
         log.log(level, "notice", extra={"fields": fields})
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((t for t in times if t is not None), default=None)

@@ -89,7 +89,10 @@ def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) ->
     assert stack.rows(namespace, "brief", "succeeded"), "the row outlives the request"
     until(lambda: not stack.ours(namespace, "runrequests", "brief"), 30, "the request goes after its time to live")
     until(
-        lambda: not [j for j in stack.jobs(namespace) if j["metadata"]["name"].startswith("brief-")], 30, "and its Job"
+        # a cluster's garbage collector learns of new kinds each half a minute
+        lambda: not [j for j in stack.jobs(namespace) if j["metadata"]["name"].startswith("brief-")],
+        90,
+        "and its Job",
     )
     assert condition(await_condition(stack, namespace, "nowhere", "Accepted", "False"), "Accepted")[1] == "TaskNotFound"
     row = await_row(stack, namespace, "nowhere", "failed")
@@ -117,7 +120,7 @@ def test_a_request_is_refused_while_its_task_is_active(stack: Stack, namespace: 
     assert row["reason"] == "Replaced"
     replacing = await_row(stack, namespace, "third", "running")
     assert row["finished_at"] <= replacing["started_at"]
-    assert condition(stack.ours(namespace, "runrequests", "third"), "Accepted")[0] == "True"
+    await_condition(stack, namespace, "third", "Accepted", "True")
     stack.kubectl("delete", "runrequest", "third", "--namespace", namespace)
     await_row_by_id(stack, namespace, replacing["id"], "cancelled")
     until(lambda: not stack.pods(namespace), 60, "its pod is gone")

@@ -2,10 +2,12 @@
 
 import copy
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import Closing
 from carillon_core.errors import ForbiddenError, RefusedError, UnavailableError
 from carillon_core.resources.base import rfc3339
 from support.builders import at
@@ -115,6 +117,34 @@ async def test_replace_ends_the_execution_and_then_launches(operator: Operator) 
     await operator.turn("00:01:05")
     assert len(operator.job_names()) == 2
     assert operator.rows() == [("00:00:30", "cancelled", "Replaced")]
+
+
+async def test_the_record_of_a_replacement_comes_first_but_is_not_waited_for_long(operator: Operator) -> None:
+    """Else the runner's own word, that it was terminated, would stand; and a history that is away stops no slot."""
+    await operator.create_task(intervalSeconds=30, concurrencyPolicy="Replace")
+    await operator.turn("00:00:30")
+    operator.cluster.start_pod(KEY[0], FIRST)
+    for when, want_ending in (("00:01:00", False), ("00:01:01", False), ("00:01:02", True)):
+        operator.now = at(when)
+        await operator.see()
+        await operator.app.reconciler.reconcile(KEY)
+        assert ("deletionTimestamp" in operator.cluster.jobs[KEY[0], FIRST]["metadata"]) is want_ending
+
+
+async def test_the_last_write_about_an_execution_wakes_who_waits_for_it(operator: Operator) -> None:
+    """Its record and its closing may be written apart: who looks between the two finds that something waits."""
+    await operator.create_task(intervalSeconds=30)
+    closing = Closing(
+        id=uuid4(),
+        namespace=KEY[0],
+        status=ExecutionStatus.FAILED,
+        reason="ErrImagePull",
+        message="",
+        finished_at=at("00:00:30"),
+        task=KEY[1],
+    )
+    await operator.see()
+    assert operator.app.store.keys_of_execution(closing) == [KEY]
 
 
 # requests
