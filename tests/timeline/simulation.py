@@ -339,8 +339,9 @@ class Simulation:
 
     def _refused(self, launch: Launch) -> RecordUnlaunched:
         self.trace.counts["refused"] += 1
-        missed = ExecutionStatus.MISSED
-        return RecordUnlaunched(launch.slot, launch.execution_id, missed, Reason.LAUNCH_REFUSED, "quota exceeded")
+
+        uid, why = launch.execution_id, Reason.LAUNCH_REFUSED
+        return RecordUnlaunched(launch.slot, uid, ExecutionStatus.MISSED, why, "quota exceeded")
 
     def _emit(self, record: RecordUnlaunched, now: datetime) -> None:
         first = record.first_slot or record.slot
