@@ -76,6 +76,11 @@ faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, PLAN
 	@$(PY) -m carillon_faults --plans $(or $(PLANS),300) --seed $(or $(SEED),1) --lanes $(or $(LANES),6) \
 		$(if $(PLAN),--plan '$(PLAN)')
 
+.PHONY: timeline
+timeline: ## Simulate a year of tasks with all that goes wrong (SEED=, TASKS=, DAYS=) and account for every slot
+	@$(SETUP) python
+	@PYTHONPATH=tests $(PY) -m timeline --tasks $(or $(TASKS),1000) --days $(or $(DAYS),365) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt and go vet
 	@$(SETUP) all

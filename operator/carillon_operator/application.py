@@ -192,8 +192,7 @@ class Application:
 
     def _written(self, entry: Entry) -> None:
         """Go on with what waited for its record."""
-        key = self.store.key_of_execution(entry)
-        if key is not None:
+        for key in self.store.keys_of_execution(entry):
             self.queue.add(key)
 
     async def sweep(self) -> None:

@@ -146,6 +146,8 @@ class Closer:
             if row.started_at is not None and now - row.started_at < YOUNG:
                 continue
             known = self._store.job(row.namespace, row.job_name or "")
+            if known is not None and known.task_uid == row.task_uid:
+                self.close_ended([known])  # what it says of its end goes before what is said below
             if known is not None and known.task_uid == row.task_uid and self._may_close(known, now):
                 continue
             if row.job_name and await self._is_there(row, now):
@@ -153,11 +155,11 @@ class Closer:
             closing = Closing(
                 id=row.id,
                 namespace=row.namespace,
+                task=row.task,
                 status=ExecutionStatus.FAILED,
                 reason=Reason.JOB_DELETED,
                 message="its Job is gone and its end was not recorded",
                 finished_at=now,
-                task=row.task,
             )
             self._outbox.put([closing])
 
@@ -211,18 +213,19 @@ class Closer:
         closing = Closing(
             id=row.id,
             namespace=row.namespace,
+            task=row.task,
             status=status,
             reason=reason,
             message=message,
             finished_at=at,
             result=result,
-            task=row.task,
         )
         self._outbox.put([row, closing])
 
     def _forget_old(self, now: datetime) -> None:
-        """Drop what was closed a day ago, unless its Job is still there."""
-        for uid in [u for u, at in self._closed.items() if now - at > timedelta(days=1)]:
+        """Drop what was closed a while ago, unless its Job is still there."""
+        there = self._store.job_uids()
+        for uid in [u for u, at in self._closed.items() if u not in there and now - at > YOUNG]:
             del self._closed[uid]
 
 

@@ -1,14 +1,14 @@
 """Deletes what is to go, in the background: Jobs beyond their limits, requests whose time to live is over.
 
-Launches do not wait for it. What is lost here, by a restart or an error, is
-decided again.
+Launches do not wait for it. What is lost here, by a restart, is decided again;
+what fails is tried again here, for nothing else may ever wake its task.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 
-from carillon_core.errors import CarillonError, NotFoundError
+from carillon_core.errors import CarillonError, NotFoundError, UnavailableError
 from carillon_core.ports import Cluster
 from carillon_core.resources.meta import ObjectMeta
 from carillon_operator.observed_store import ObservedStore
@@ -16,6 +16,8 @@ from carillon_operator.observed_store import ObservedStore
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
+REFUSED_RETRY_SECONDS = 60.0
+"""What a policy or a missing permission refuses is asked for again no more often."""
 
 
 class Janitor:
@@ -61,13 +63,21 @@ class Janitor:
             uid, work = await self._waiting.get()
             try:
                 await work()
-            except CarillonError as error:
-                log.info("not deleted, will be tried again", extra={"fields": {"uid": uid, "why": str(error)}})
+            except UnavailableError as error:  # for all of them
+                self._tell(uid, error)
                 await asyncio.sleep(RETRY_SECONDS)
+                self._waiting.put_nowait((uid, work))
+            except CarillonError as error:  # for this one: the others do not wait for it
+                self._tell(uid, error)
+                asyncio.get_running_loop().call_later(REFUSED_RETRY_SECONDS, self._waiting.put_nowait, (uid, work))
             except Exception:
                 log.exception("not deleted", extra={"fields": {"uid": uid}})
-            finally:
                 self._known.discard(uid)
+            else:
+                self._known.discard(uid)
+
+    def _tell(self, uid: str, error: CarillonError) -> None:
+        log.info("not deleted, will be tried again", extra={"fields": {"uid": uid, "why": str(error)}})
 
     async def drained(self) -> None:
         """Make what deletions wait; for tests, which have no process."""

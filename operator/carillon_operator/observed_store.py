@@ -1,5 +1,6 @@
 """What the operator has seen: tasks, requests, targets, Jobs, and how pods ended. Plain memory, one event loop."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,11 +65,13 @@ class ObservedStore:
         """Begin with an empty view."""
         self._tasks: dict[Key, ObservedTask] = {}
         self._sent: dict[Key, ScheduledTaskStatus] = {}
+        self._foreign: Counter[Key] = Counter()
         self._requests: dict[Key, ObservedRequest] = {}
         self._requests_of: dict[Key, set[Key]] = {}
         self._targets: dict[Key, tuple[str, ObservedTarget]] = {}
         self._jobs: dict[JobKey, tuple[Mapping[str, Any], ObservedJob]] = {}
         self._by_task: dict[Key, set[JobKey]] = {}
+        self._deleted: set[str] = set()
         self._pods: dict[str, _Pods] = {}
         self._listed: dict[str, set[JobKey | str]] = {}
 
@@ -83,11 +86,13 @@ class ObservedStore:
         task = ObservedTask.from_object(raw)
         key = _key(task.meta)
         old = self._tasks.get(key)
-        if old is not None and old.meta.uid == task.meta.uid:
-            if _older(task.meta, old.meta):
-                return key
-            if task.stored in (old.stored, self._sent.get(key)):
-                task = replace(task, status=old.status)
+        if old is not None and _older(task.meta, old.meta):
+            return key  # also one of a former task: its events and its successor's come in no order
+        same = old is not None and old.meta.uid == task.meta.uid
+        if old is not None and same and task.stored in (old.stored, self._sent.get(key)):
+            task = replace(task, status=old.status)
+        else:
+            self._foreign[key] += 1
         self._tasks[key] = task
         return key
 
@@ -99,6 +104,11 @@ class ObservedStore:
         """Take a task with the status that the API server has: what was decided on another one does not count."""
         task = ObservedTask.from_object(raw)
         self._tasks[_key(task.meta)] = task
+        self._foreign[_key(task.meta)] += 1
+
+    def foreign_statuses(self, key: Key) -> int:
+        """Return how often a task had a status of somebody else: a decision made before does not count."""
+        return self._foreign[key]
 
     def task_stored(self, raw: Mapping[str, Any]) -> None:
         """Remember that a status of ours was written: what the API server has, and its version."""
@@ -117,6 +127,7 @@ class ObservedStore:
         if task is not None and task.meta.uid == uid:
             del self._tasks[key]
             self._sent.pop(key, None)
+            self._foreign.pop(key, None)
 
     def set_status(self, key: Key, uid: str, status: ScheduledTaskStatus) -> None:
         """Remember the status that was decided."""
@@ -171,11 +182,10 @@ class ObservedStore:
         request = ObservedRequest.from_object(raw)
         name = _key(request.meta)
         old = self._requests.get(name)
-        if old is not None and old.meta.uid == request.meta.uid:
-            if _older(request.meta, old.meta):
-                return request_key(old)
-            if request.stored == old.stored:
-                request = replace(request, status=old.status)
+        if old is not None and _older(request.meta, old.meta):
+            return request_key(old)
+        if old is not None and old.meta.uid == request.meta.uid and request.stored == old.stored:
+            request = replace(request, status=old.status)
         self._keep_request(name, request)
         return request_key(request)
 
@@ -236,13 +246,26 @@ class ObservedStore:
         found = self._jobs.get((namespace, name))
         return found[1] if found else None
 
-    def key_of_execution(self, entry: ExecutionRecord | Closing) -> Key | None:
-        """Return the key under which an execution's task, or its request, is reconciled; None if neither is there."""
-        for name in (entry.task, own_key_name(entry.task)):
-            key = (entry.namespace, name)
-            if key in self._tasks or key in self._requests_of:
-                return key
-        return None
+    def keys_of_execution(self, entry: ExecutionRecord | Closing) -> list[Key]:
+        """Return the keys under which an execution's task, or requests of that name, are reconciled."""
+        keys = [(entry.namespace, name) for name in (entry.task, own_key_name(entry.task))]
+        return [k for k in keys if k in self._tasks or k in self._requests_of or k in self._by_task]
+
+    def job_uids(self) -> set[str]:
+        """Return the uids of all Jobs that are known."""
+        return {job.uid for _, job in self._jobs.values()}
+
+    def forget_deleted(self, job: ObservedJob) -> None:
+        """Forget a Job that was deleted while it was active, when nobody is left whom it concerns."""
+        name = (job.namespace, job.name)
+        if job.uid in self._deleted and job.origin not in self._owners(job):
+            self.drop_job(name, job.uid)
+
+    def _owners(self, job: ObservedJob) -> set[str]:
+        """Return the uids of the task and the requests to which a Job may belong."""
+        key = job_key(self._jobs[job.namespace, job.name][0]["metadata"])
+        task = self._tasks.get(key)
+        return {task.meta.uid if task else "", *(self._requests[n].meta.uid for n in self._requests_of.get(key, ()))}
 
     def put_job(self, raw: Mapping[str, Any]) -> JobChange | None:
         """Take a Job as the API server showed it; None if it is none of ours."""
@@ -250,6 +273,11 @@ class ObservedStore:
         name = (meta["namespace"], meta["name"])
         if "Job" in self._listed:  # created while a list is read, so perhaps not in it
             self._listed["Job"].add(name)
+        return self._take_job(raw)
+
+    def _take_job(self, raw: Mapping[str, Any]) -> JobChange | None:
+        meta = raw["metadata"]
+        name = (meta["namespace"], meta["name"])
         pods = self._pods.get(meta["uid"])
         observed = observed_job(raw, list(pods.ends.values()) if pods else (), pods.trouble if pods else None)
         if observed is None:
@@ -266,7 +294,7 @@ class ObservedStore:
         """Forget a Job that was deleted; with a uid, only if it is that one.
 
         One that was deleted while it was active is kept as cancelled until it is
-        dropped again, with the next list: so its slot stays settled, its task's
+        dropped again, with the next list or ``forget_deleted``: so its slot stays settled, its task's
         status says what became of it, and a late answer does not revive it.
         """
         found = self._jobs.get(name)
@@ -285,8 +313,10 @@ class ObservedStore:
                 trouble=None,
             )
             self._jobs[name] = (raw, cancelled)
+            self._deleted.add(before.uid)
             return JobChange(key, before, None)
         del self._jobs[name]
+        self._deleted.discard(before.uid)
         siblings = self._by_task.get(key, set())
         siblings.discard(name)
         if not siblings:
@@ -315,7 +345,7 @@ class ObservedStore:
         elif trouble is None and not had:
             return None
         found = self._jobs.get((raw["metadata"]["namespace"], owner["name"]))
-        return self.put_job(found[0]) if found and found[1].uid == owner["uid"] else None
+        return self._take_job(found[0]) if found and found[1].uid == owner["uid"] else None
 
     def changes(self, event: JobEvent) -> Iterator[JobChange]:
         """Take an event of the watch; yield what became of which Job."""
@@ -366,7 +396,8 @@ def _older(one: ObjectMeta, other: ObjectMeta) -> bool:
 
 
 def _owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return next((o for o in pod["metadata"].get("ownerReferences") or () if o["kind"] == "Job"), None)
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((o for o in owners if o["kind"] == "Job" and o.get("controller")), None)
 
 
 def _kept(raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -86,6 +86,7 @@ class Reconciler:
         self._janitor = writers.janitor
         self._clock = clock
         self._retries: dict[Key, int] = {}
+        self._said: dict[Key, frozenset[Notice]] = {}
 
     async def run_worker(self) -> None:
         """Reconcile what the queue gives, for ever. One task's failure never stops another's turn."""
@@ -112,24 +113,41 @@ class Reconciler:
         """
         await self._launcher.resolve_doubt(key)
         times = [await self._reconcile_task(key)]
-        times += [await self._reconcile_request(key, request) for request in self._store.requests_of(key)]
+        # set at once: whatever becomes of the requests, the next slot comes at its time
+        self._queue.add_at(key, times[0])
+        failures: list[Exception] = []
+        for request in self._store.requests_of(key):
+            try:
+                times.append(await self._reconcile_request(key, request))
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  # raised below: the other requests have their turn first
+                failures.append(error)
         self._queue.add_at(key, _earliest(*times))
+        if failures:
+            raise failures[0]
 
     async def _reconcile_task(self, key: Key) -> datetime | None:
         """Gather, decide, apply; return when to look again."""
+        foreign = self._store.foreign_statuses(key)
         task = await self._gathered(key)
         if task is not None:
             await self._look_for_running_job(task)
         jobs = self._store.jobs_of(key)
         self._closer.close_ended(jobs)
+        for job in jobs:
+            if self._closer.is_recorded(job):
+                self._store.forget_deleted(job)
         if task is None:
             self._statuses.forget("ScheduledTask", *key)
+            self._said.pop(key, None)
             if not self._store.requests_of(key):
                 self._launcher.forget(key)
             return None
         self._record_settled(task)
         plan = decide(task, jobs, self._clock())
-        return _earliest(plan.requeue_at, await self._apply(key, task, jobs, plan))
+        await self._launch_slots(key, task, plan, foreign)
+        return _earliest(plan.requeue_at, await self._apply_ends(key, jobs, plan.actions))
 
     async def _gathered(self, key: Key) -> ObservedTask | None:
         task = self._store.task(key)
@@ -185,7 +203,8 @@ class Reconciler:
             )
             self._outbox.put([row])
 
-    async def _apply(self, key: Key, task: ObservedTask, jobs: Sequence[ObservedJob], plan: Plan) -> datetime | None:
+    async def _launch_slots(self, key: Key, task: ObservedTask, plan: Plan, foreign: int) -> None:
+        """Launch what is to be launched, then have the status written and the notices announced."""
         status = plan.status
         notices = list(plan.notices)
         for launch in (action for action in plan.actions if isinstance(action, Launch)):
@@ -199,17 +218,29 @@ class Reconciler:
             )
             notices.append(Notice("Warning", refused.reason, refused.message))
             status = with_unrecorded(after_refusal(status, task.status, record), record)
+        if self._store.foreign_statuses(key) != foreign:
+            # somebody else has written a status meanwhile: the Jobs stay, the rest is decided anew from that
+            self._queue.add(key)
+            return
         # Decided is decided: the next turn begins from here, whenever the object says so too.
         self._store.set_status(key, task.meta.uid, status)
         if task.meta.deletion_timestamp is None:
             self._statuses.put("ScheduledTask", task.meta, status, task.stored)
-        for notice in notices:
-            self._tell(task.meta.namespace, task.meta.name, notice)
-            self._announcer.announce(task.meta, notice, self._clock())
-        look_again = await self._apply_ends(key, jobs, plan.actions)
+        self._announce(key, task, notices)
         if any(isinstance(action, Launch) for action in plan.actions):  # a launched Job changes what is active
             self._queue.add(key)
-        return look_again
+
+    def _announce(self, key: Key, task: ObservedTask, notices: Sequence[Notice]) -> None:
+        """Announce what the last turn did not announce: one that waits for a record decides the same again."""
+        said = self._said.get(key, frozenset())
+        for notice in notices:
+            if notice not in said:
+                self._tell(task.meta.namespace, task.meta.name, notice)
+                self._announcer.announce(task.meta, notice, self._clock())
+        if notices:
+            self._said[key] = frozenset(notices)
+        else:
+            self._said.pop(key, None)
 
     async def _apply_ends(self, key: Key, jobs: Sequence[ObservedJob], actions: Sequence[Action]) -> datetime | None:
         """End executions and delete Jobs, as far as the history has what they leave behind.

@@ -7,13 +7,14 @@ object is read anew and decided about anew.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from carillon_core.domain.observed import own_key_name
-from carillon_core.errors import CarillonError, ConflictError, NotFoundError
+from carillon_core.errors import CarillonError, ConflictError, NotFoundError, RefusedError
 from carillon_core.ports import Cluster, JSONObject
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SPACING = timedelta(seconds=1)
 RETRY = timedelta(seconds=2)
+REFUSED_RETRY = timedelta(seconds=60)
 
 WithStatus = Literal["ScheduledTask", "RunRequest"]
 Status = ScheduledTaskStatus | RunRequestStatus
@@ -67,7 +69,7 @@ class StatusWriter:
         self._writing: dict[Key, _Wanted] = {}
         self._changed = asyncio.Event()
         self._wanted: dict[Key, _Wanted] = {}
-        self._last: dict[Key, datetime] = {}
+        self._last: OrderedDict[Key, datetime] = OrderedDict()
         self._queue = WorkQueue(clock)
 
     def put(self, kind: WithStatus, meta: ObjectMeta, status: Status, stored: Status) -> None:
@@ -136,7 +138,7 @@ class StatusWriter:
             return
         kind, meta = wanted.kind, wanted.meta
         name = (meta.namespace, meta.name)
-        self._last[key] = self._clock()
+        self._remember(key, self._clock())
         self._writing[key] = wanted
         self._listener.sending(kind, name, wanted.status)
         try:
@@ -155,6 +157,13 @@ class StatusWriter:
             self._writing.pop(key, None)
             self._wake_waiters()
 
+    def _remember(self, key: Key, now: datetime) -> None:
+        """Remember when a status is written, and forget the times that keep no write waiting any more."""
+        self._last[key] = now
+        self._last.move_to_end(key)
+        while not now - SPACING < next(iter(self._last.values())) <= now:
+            self._last.popitem(last=False)
+
     async def _read_anew(self, key: Key, wanted: _Wanted) -> None:
         """Take the object as it is now, and drop what was decided about it as it was."""
         kind, name = wanted.kind, (wanted.meta.namespace, wanted.meta.name)
@@ -171,10 +180,12 @@ class StatusWriter:
             self._listener.conflicting(kind, raw)
 
     def _put_off(self, key: Key, wanted: _Wanted, error: CarillonError) -> None:
+        """Have a status written again later; one that the API server refuses as it stands, much later."""
+        wait = REFUSED_RETRY if isinstance(error, RefusedError) else RETRY
         fields = {"object": "/".join(key), "why": str(error)}
         log.warning("status not written, will try again", extra={"fields": fields})
         self._wanted.setdefault(key, wanted)
-        self._queue.add_at(key, self._clock() + RETRY)
+        self._queue.add_at(key, self._clock() + wait)
 
     def _follow(self, key: Key, written: _Wanted, version: str) -> None:
         """Let a status that was put meanwhile be for the version that this write has made."""

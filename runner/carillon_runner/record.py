@@ -140,6 +140,9 @@ _NO_EFFECT = frozenset({"counter", "sleep", "sum"})
 """The task types that have no effect before their row is closed: of another pod's try nothing is left."""
 
 
+_ENDS = frozenset(ExecutionStatus) - {ExecutionStatus.RUNNING, ExecutionStatus.SKIPPED, ExecutionStatus.MISSED}
+
+
 class RefusedError(Exception):
     """The database refuses the row as it is: trying again would not help."""
 
@@ -221,8 +224,9 @@ class Record:
             # ours since an earlier try, whose answer was lost
             self._begin(last, began_at, sent[0])
             return None
-        if len(sent) > 1 and (status, reason, job) == (ExecutionStatus.FAILED, POD_LOST, e.job_name):
-            return Outcome(ExecutionStatus.FAILED, reason, error)
+        if status in _ENDS and job == e.job_name and (pod != e.pod_name or len(sent) > 1):
+            # a pod of this Job recorded its end and was lost before it told, or the operator did: the Job ends likewise
+            return Outcome(ExecutionStatus(status), reason, error)
         if status not in {ExecutionStatus.SKIPPED, ExecutionStatus.MISSED} and not is_lost:
             return f"it is {status} already, by pod {pod}" if pod else f"it is {status} already"
         sentence = f"pod {pod} was lost, and what became of its attempt is not known"

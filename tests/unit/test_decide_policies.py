@@ -664,7 +664,7 @@ def kept(story: Story) -> list[str]:
 def settled(task: TaskBuilder, until: str) -> Story:
     """Return a story whose stored status settles everything up to a time."""
     story = Story(task)
-    story.task.status = ScheduledTaskStatus(settled_until=at(until))
+    story.task.status = ScheduledTaskStatus(settled_until=at(until), counted_until=at(until))
     return story
 
 

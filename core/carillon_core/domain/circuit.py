@@ -33,14 +33,16 @@ def with_results(
     until = status.counted_until
     if status.observed_generation is not None and status.observed_generation != meta.generation:
         failures, opened, trial = 0, None, None
-    if not any(_is_trial(job, trial) for job in own):
-        trial = None  # its Job is gone, and with it the result that another trial would wait for in vain
     ended = sorted((_ended_at(job), job.name, job) for job in own if not job.active)
+    scheduled = {job.slot for job in own if job.cause is Cause.SCHEDULE}
+    if trial not in scheduled:
+        trial = None  # its Job is gone, and how it ended with it: the next slot is on trial
     for at, _, job in ended:
-        if status.counted_until is not None and at <= status.counted_until:
+        on_trial = trial is not None and job.slot == trial and job.cause is Cause.SCHEDULE
+        # a trial is counted whatever ended since: it is waited for
+        if status.counted_until is not None and at <= status.counted_until and not on_trial:
             continue
-        until = at
-        on_trial = _is_trial(job, trial)
+        until = at if until is None else max(until, at)
         if job.result is RunResult.SUCCEEDED:
             failures, opened, trial = 0, None, None
         elif job.result in FAILURES:
@@ -57,10 +59,6 @@ def with_results(
         "counted_until": until,
     }
     return status.model_copy(update=update)
-
-
-def _is_trial(job: ObservedJob, trial: datetime | None) -> bool:
-    return job.slot == trial and job.cause is Cause.SCHEDULE
 
 
 def _ended_at(job: ObservedJob) -> datetime:

@@ -17,13 +17,21 @@ from carillon_core.domain.gates import target_problem
 from carillon_core.domain.observed import ObservedJob, ObservedTask
 from carillon_core.domain.plan import Notice, Plan, Reason, RecordUnlaunched
 from carillon_core.domain.retention import superfluous_jobs
-from carillon_core.domain.schedule import OneShotSchedule, schedule_description, schedule_of, schedule_problems
+from carillon_core.domain.schedule import (
+    OneShotSchedule,
+    launch_time,
+    schedule_description,
+    schedule_of,
+    schedule_problems,
+)
 from carillon_core.domain.settle import Settlement, opened, runs_left, settle
 from carillon_core.domain.status import condition_true, with_condition, with_observed_jobs
 from carillon_core.domain.stuck import stuck_executions
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
 
+MAX_MESSAGE = 32_000
+"""The CRD refuses a condition with a longer message, and so the whole status, for ever."""
 REFUSALS = frozenset({Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN})
 """Why a launch was refused after every gate had let it pass: the task is not ready until one succeeds."""
 
@@ -53,7 +61,7 @@ def decide(task: ObservedTask, jobs: Sequence[ObservedJob], now: datetime) -> Pl
             update={"observed_generation": task.meta.generation, "next_schedule_time": None}
         )
         reason = Reason.INVALID_SPEC if task.spec is None else Reason.INVALID_SCHEDULE
-        plan = _unready(task, status, reason, "; ".join(str(p) for p in problems)[:32_000], now)
+        plan = _unready(task, status, reason, "; ".join(str(p) for p in problems), now)
     else:
         status = with_results(task.status, task.meta, task.spec, own)
         status = with_observed_jobs(status, own).model_copy(update={"observed_generation": task.meta.generation})
@@ -67,6 +75,7 @@ def _earliest(*times: datetime | None) -> datetime | None:
 
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:
     """Return the plan of a task that cannot run: say so, once."""
+    message = message[:MAX_MESSAGE]
     changed = with_condition(status, task.meta, "Ready", "False", reason, message, now)
     old = next((c for c in status.conditions if c.type == "Ready"), None)
     news = old is None or (old.reason, old.message) != (reason, message)
@@ -103,7 +112,7 @@ def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement,
     status, actions, notices = settled.status, settled.actions, settled.notices
     upcoming = settled.upcoming
     status = status.model_copy(update={"next_schedule_time": upcoming})
-    requeue_at = None if upcoming is None else upcoming + settled.offset
+    requeue_at = None if upcoming is None else launch_time(upcoming, settled.offset)
     if upcoming is None and isinstance(schedule, OneShotSchedule) and not _was_settled(schedule.at, settled):
         message = (
             f"spec.runAt {rfc3339(schedule.at)} was already past when the task was created, edited or resumed: "

@@ -84,6 +84,8 @@ class Closing:
     id: UUID
     namespace: str
     """The task's: an execution of another namespace is never closed by this."""
+    task: str = ""
+    """The task's name, by which whoever waits for the closing is found; no row is chosen by it."""
     status: ExecutionStatus
     reason: str | None
     message: str | None
@@ -91,5 +93,3 @@ class Closing:
     finished_at: datetime
     result: dict[str, Any] | None = None
     """What it returned, of a container that nobody else records."""
-    task: str = ""
-    """The task's name; whoever waits for this closing is found by it."""

@@ -226,7 +226,11 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
         return None
     succeeded = status["phase"] == "Succeeded"
     name = pod["metadata"].get("name", "")
-    for container in status.get("containerStatuses") or ():
+    # sidecars that somebody injects do not speak for it
+    containers = sorted(
+        status.get("containerStatuses") or (), key=lambda c: c.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
+    )
+    for container in containers:
         ended = (container.get("state") or {}).get("terminated")
         if ended:
             return PodEnd(
@@ -251,7 +255,14 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
 def pod_trouble(pod: Mapping[str, Any]) -> PodTrouble | None:
     """Return why a pod cannot start, or None if nothing keeps it."""
     status = pod.get("status") or {}
-    since = _time(pod["metadata"].get("creationTimestamp"))
+    created = _time(pod["metadata"].get("creationTimestamp"))
+    placed = [
+        _time(c.get("lastTransitionTime"))
+        for c in status.get("conditions") or ()
+        if c.get("type") == "PodScheduled" and c.get("status") == "True"
+    ]
+    # what waited for a node has not waited for its image yet
+    since = max((t for t in (created, *placed) if t is not None), default=None)
     for container in status.get("containerStatuses") or ():
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in STUCK and status.get("phase") == "Pending" and since is not None:
@@ -397,9 +408,12 @@ def own_key_name(request_name: str) -> str:
 
 
 def _time(text: str | None) -> datetime | None:
-    """Return a time in UTC, or None for what is none, has no zone or lies outside the calendar."""
+    """Return a time in UTC in whole seconds, or None for what is none, has no zone or lies outside the calendar.
+
+    Finer ones would never be the same as what a status keeps, which would be written again and again.
+    """
     try:
         when = datetime.fromisoformat(text) if text else None
-        return when.astimezone(UTC) if when is not None and when.tzinfo is not None else None
+        return when.astimezone(UTC).replace(microsecond=0) if when is not None and when.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None

@@ -1,8 +1,8 @@
 """Which finished Jobs are deleted: those beyond the history limits, and those that are too old. Pure.
 
 A Job is deleted only when the API server has a status that counts its slot as
-settled: until then the Job itself is what keeps a restarted operator from
-launching the slot again.
+settled, and its result: until then the Job itself is what keeps a restarted
+operator from launching the slot again, and from losing a failure.
 """
 
 from collections.abc import Sequence
@@ -45,6 +45,8 @@ def superfluous_jobs(
         for job in doomed
         if settled is not None
         and job.slot <= settled
+        and stored.counted_until is not None
+        and (job.finished_at or job.slot) <= stored.counted_until
         and not (backlog is not None and backlog.after < job.slot <= backlog.until)
     ]
     return [DeleteJob(job.name, job.uid) for job in sorted(ready, key=lambda job: job.slot)], later

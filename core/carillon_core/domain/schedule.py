@@ -52,6 +52,7 @@ from carillon_core.resources.scheduled_task import Calendar
 
 MICROSECOND = timedelta(microseconds=1)
 LAST_DATETIME = datetime.max.replace(tzinfo=UTC)
+FIRST_DATETIME = datetime.min.replace(tzinfo=UTC)
 OUTLOOK = timedelta(days=20 * 366)
 """Clock changes are told for no more than so long ahead: who asks for more would wait for it."""
 
@@ -179,7 +180,7 @@ class BoundedSchedule:
 
     def next_fire_time(self, after: datetime) -> datetime | None:
         """Return the first slot later than ``after``, or None if none is left."""
-        start = after if self.first is None else max(after, self.first - MICROSECOND)
+        start = after if self.first is None or after >= self.first else _just_before(self.first)
         slot = self.unbounded.next_fire_time(start)
         return None if slot is None or (self.last is not None and slot > self.last) else slot
 
@@ -298,7 +299,7 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
     if (calendar.end_at is None and calendar.duration_seconds is None) or calendar.run_at is not None:
         return ()
     if calendar.start_at is not None:
-        before, beginning = calendar.start_at - MICROSECOND, calendar.start_at
+        before, beginning = _just_before(calendar.start_at), calendar.start_at
     elif created_at is not None:
         before = beginning = created_at
     elif calendar.interval_seconds is not None and calendar.duration_seconds is not None:
@@ -389,7 +390,7 @@ def clock_changes(
         return []
     schedule = cron_schedule(calendar.schedule, calendar.time_zone or "UTC")
     first, last = calendar.start_at or created_at or after, _last(calendar, created_at or after)
-    start, end = max(after, first - MICROSECOND), min(until, last or until)
+    start, end = max(after, _just_before(first)), min(until, last or until)
     if end - start > OUTLOOK:
         end = start + OUTLOOK
     return list(islice(_affecting(schedule, start, end), most))
@@ -401,6 +402,16 @@ def _affecting(schedule: CronSchedule, after: datetime, until: datetime) -> Iter
         message = clock_change_message(schedule.cron, schedule.zone.key, change)
         if message is not None and (at := _datetime(change.at)) is not None:
             yield ClockChange(at, message)
+
+
+def _just_before(when: datetime) -> datetime:
+    """Return the microsecond before a time, or the time itself at the beginning of the calendar."""
+    return when if when <= FIRST_DATETIME else when - MICROSECOND
+
+
+def launch_time(slot: datetime, offset: timedelta) -> datetime:
+    """Return when a slot is to be launched, no later than the calendar ends."""
+    return LAST_DATETIME if slot > LAST_DATETIME - offset else slot + offset
 
 
 def _instant(when: datetime) -> int:

@@ -1,0 +1,80 @@
+"""What happens to everybody in a simulated year: the operator and the database are away, the clock is stepped."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+TOLERANCE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Something is away in ``[since, until)``."""
+
+    since: datetime
+    until: datetime
+    killed: bool
+    """Whether it had no time to write what it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """The same for every task; times are true ones."""
+
+    end: datetime
+    operator: tuple[Outage, ...]
+    database: tuple[Outage, ...]
+    steps: tuple[tuple[datetime, timedelta], ...]
+    """From when on the operator's clock is wrong, and by how much."""
+
+    def offset(self, when: datetime) -> timedelta:
+        """Return by how much the operator's clock is ahead."""
+        at = bisect_right(self.steps, when, key=lambda step: step[0])
+        return self.steps[at - 1][1] if at else timedelta()
+
+    def database_back(self, when: datetime) -> datetime:
+        """Return when the database is there, at this time or later."""
+        return next((o.until for o in self.database if o.since <= when < o.until), when)
+
+    def stepped_back(self) -> list[tuple[datetime, datetime]]:
+        """Return the stretches of the operator's time that come twice because of a step of more than the tolerance."""
+        found, ahead = [], timedelta()
+        for when, offset in self.steps:
+            if ahead - offset > TOLERANCE:
+                found.append((when + offset, when + ahead))
+            ahead = offset
+        return found
+
+
+def make_weather(rng: Random, days: int) -> Weather:
+    """Return the weather of so many days, the last of which is fair."""
+    fair = BEGIN + timedelta(days=days - 1)
+    return Weather(
+        end=BEGIN + timedelta(days=days, minutes=17, seconds=31),
+        operator=_outages(rng, fair, days, 9, 2 * 86_400),
+        database=_outages(rng, fair, days, 18, 3 * 86_400),
+        steps=_steps(rng, fair, days),
+    )
+
+
+def _outages(rng: Random, fair: datetime, days: int, every: int, longest: int) -> tuple[Outage, ...]:
+    found: list[Outage] = []
+    for since in sorted(BEGIN + timedelta(seconds=rng.randrange(days * 86_400)) for _ in range(max(2, days // every))):
+        lasts = timedelta(seconds=int(5 * (longest / 5) ** rng.random()))
+        if since + lasts < fair and (not found or since > found[-1].until):
+            found.append(Outage(since, since + lasts, rng.random() < 0.7))
+    return tuple(found)
+
+
+def _steps(rng: Random, fair: datetime, days: int) -> tuple[tuple[datetime, timedelta], ...]:
+    """Return steps by seconds, and a few by an hour, each taken back after a while."""
+    found: list[tuple[datetime, timedelta]] = []
+    for number in range(max(2, days // 24)):
+        since = BEGIN + timedelta(seconds=rng.randrange(days * 86_400))
+        size = 3600 if number % 4 == 0 else rng.randrange(1, 55)
+        until = since + timedelta(seconds=rng.randrange(60, 6 * 3600))
+        if until < fair and (not found or since > found[-1][0]):
+            found += [(since, timedelta(seconds=size * rng.choice((1, -1)))), (until, timedelta())]
+    return tuple(found)
