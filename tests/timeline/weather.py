@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-TOLERANCE = timedelta(seconds=60)
+TOLERANCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,15 @@ def test_a_clock_that_was_ahead_for_a_moment_stops_nothing_for_years() -> None:
     assert launches(decide_to_fixed_point(builder, [], at("00:10:30"))) == ["00:10:30"]
 
 
+def test_a_clock_that_is_set_back_by_an_hour_runs_nothing_twice() -> None:
+    """What ran ahead of its time has run, also when its Job is gone by now."""
+    builder = make_task().every(600)
+    assert launches(decide_to_fixed_point(builder, [], at("02:00:01"))) == ["02:00:00"]
+    for when in ("01:00:01", "01:10:01", "01:50:01", "02:00:02"):
+        assert launches(decide_to_fixed_point(builder, [], at(when))) == []
+    assert launches(decide_to_fixed_point(builder, [], at("02:10:00"))) == ["02:10:00"]
+
+
 def test_a_one_shot_set_back_into_the_past_says_so_even_if_it_ran_before() -> None:
     """It does not run, and does not claim to be completed."""
     builder = make_task().once("06:00")

@@ -43,8 +43,10 @@ MAX_BACKLOG = 100
 """So many missed slots are made up for at the most."""
 MAX_COUNTED = 100
 """How far the slots of a run are counted one by one; beyond, the record says 'more than'."""
-TOLERANCE = timedelta(minutes=1)
-"""A settled slot further ahead than this was settled by a clock that went wrong, or by hand: it settles nothing."""
+TOLERANCE = timedelta(hours=2)
+"""By so much a clock may be set back and no slot runs again that ran ahead of its time; an hour is what clocks are set
+by when their zone is wrong. What is settled further ahead was settled by a clock gone mad, or by hand: it settles
+nothing."""
 MICROSECOND = timedelta(microseconds=1)
 INVALID = frozenset({Reason.INVALID_SPEC, Reason.INVALID_SCHEDULE})
 
