@@ -11,7 +11,7 @@ from datetime import datetime
 from carillon_core.domain.manifest import Order, RunnerTemplate, job_manifest
 from carillon_core.domain.observed import observed_job
 from carillon_core.domain.plan import Notice, Reason
-from carillon_core.errors import AlreadyExistsError, NotFoundError, RefusedError, UnavailableError
+from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.ports import Cluster, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_operator.announcer import Announcer
@@ -108,6 +108,8 @@ class Launcher:
         except UnavailableError:  # made or not made: the next turn looks
             self._in_doubt[key] = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
             raise
+        except ConflictError as error:  # not of the name, which is another error: to be tried again
+            raise UnavailableError("API server", str(error)) from error
 
     def _tell(self, order: Order) -> None:
         now = self._clock()

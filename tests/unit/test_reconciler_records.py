@@ -8,7 +8,7 @@ import pytest
 
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Closing
-from carillon_core.errors import ForbiddenError, RefusedError, UnavailableError
+from carillon_core.errors import ConflictError, ForbiddenError, RefusedError, UnavailableError
 from carillon_core.resources.base import rfc3339
 from support.builders import at
 from support.operator import KEY, Operator, running
@@ -388,4 +388,17 @@ async def test_a_permission_that_is_missing_is_said_on_the_task(operator: Operat
     assert (ready["status"], ready["reason"]) == ("False", "LaunchRefused")
     operator.cluster.create_error = None
     await operator.turn("00:00:40")
+    assert operator.job_names() == [FIRST]
+
+
+async def test_a_conflict_at_a_launch_is_tried_again(operator: Operator) -> None:
+    """The API server may say so amid a change of its own; the slot is not lost, and nothing is called a defect."""
+    await operator.create_task(intervalSeconds=30)
+    operator.now = at("00:00:30")
+    await operator.see()
+    operator.cluster.create_error = ConflictError("the object has been modified")
+    with pytest.raises(UnavailableError):
+        await operator.app.reconciler.reconcile(KEY)
+    operator.cluster.create_error = None
+    await operator.turn("00:00:31")
     assert operator.job_names() == [FIRST]
