@@ -163,6 +163,7 @@ class Runners:
         *,
         execution: UUID | None = None,
         pod: str = "report-1-x",
+        job: str = "report-1",
         slot: datetime = SLOT,
         timeout_seconds: float = 60,
         url: str | None = None,
@@ -181,7 +182,7 @@ class Runners:
             contract.ENV_CAUSE: "schedule",
             contract.ENV_TASK: json.dumps(task),
             contract.ENV_TIMEOUT_SECONDS: str(timeout_seconds),
-            contract.ENV_JOB_NAME: "report-1",
+            contract.ENV_JOB_NAME: job,
             contract.ENV_POD_NAME: pod,
             contract.ENV_TERMINATION_LOG: str(termination_log),
         }
