@@ -10,10 +10,14 @@ match which is not a second pass is right and we are wrong: that fails.
 """
 
 import re
+import signal
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import FrameType
+from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, CroniterError, croniter
@@ -42,6 +46,7 @@ RULES = {
     "fires at no match": "About a change the peer fires when the clock shows no match.",
     "goes back": "Asked within the second pass, the peer answers with a time that is already over.",
     "skips a slot about a change": "The peer passes over a time that the clock does show.",
+    "cronsim never answers": "About a change it turns in a circle, for ever: 0 */5 about St John's, for one.",
 }
 """Each rule's sentence; the counts are printed beside them."""
 
@@ -54,6 +59,7 @@ class Peers:
         self._zone = zone
         self._changes = changes
         self._counts = counts
+        self._unanswered: set[tuple[str, str]] = set()
 
     def differences(self, schedule: CronSchedule, expression: str, after: datetime, ours: datetime | None) -> list[str]:
         """Ask each peer; count what it says; return the differences that no rule explains."""
@@ -62,8 +68,15 @@ class Peers:
         if len(expression.split()) == len(SPANS) - 1:
             asks.append(("cronsim", ask_cronsim))
         for peer, ask in asks:
+            if (peer, expression) in self._unanswered:  # once is enough: each time costs seconds
+                continue
             try:
-                rule = self._rule(ask, schedule, expression, after, ours)
+                with bounded():
+                    rule = self._rule(ask, schedule, expression, after, ours)
+            except NoAnswerError:
+                self._unanswered.add((peer, expression))
+                near = self._near(instant_of(after)) or (ours is not None and self._near(instant_of(ours)))
+                rule = f"{peer} never answers" if near else f"no answer, and no change is near {after}"
             except (CroniterError, CronSimError) as error:
                 rule = refusal_rule(peer, expression, error, self._near(instant_of(after)))
             if rule is None:
@@ -118,6 +131,30 @@ class Peers:
     def _near(self, instant: int) -> bool:
         index = bisect_left(self._changes, instant - REACH)
         return index < len(self._changes) and self._changes[index] <= instant + REACH
+
+
+class NoAnswerError(Exception):
+    """A peer has computed for seconds."""
+
+
+PATIENCE_SECONDS = 3.0
+"""Of this process' own time: an answer takes some hundred microseconds."""
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Raise ``NoAnswerError`` in what takes longer than the patience."""
+
+    def give_up(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise NoAnswerError
+
+    before = signal.signal(signal.SIGVTALRM, give_up)
+    signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 Ask = Callable[[str, datetime, bool], datetime | None]
