@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.stack import Stack
 
 COUNT: dict[str, Any] = {"counter": {}}
-LIMIT, WINDOW = 2, 8
+LIMIT, WINDOW = 2, 20
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,8 @@ def test_replace_ends_the_execution_before_the_next_begins(stack: Stack, tasks: 
     stack.await_rows(tasks, "replaced", 1, "running")
     rows = stack.rows(tasks, "replaced")
     assert {row["status"] for row in rows} == {"cancelled", "running"}, "no slot is lost"
-    for earlier, later in pairwise(rows):
+    begun = [row for row in rows if row["started_at"]]  # one may be replaced before its runner has begun
+    for earlier, later in pairwise(begun):
         assert earlier["finished_at"] <= later["started_at"]
 
 
