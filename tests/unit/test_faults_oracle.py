@@ -12,7 +12,7 @@ from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.resources.scheduled_task import parse_spec
 from carillon_faults.director import Blur, Outage
-from carillon_faults.oracle import JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
+from carillon_faults.oracle import SECOND, JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
 
 UID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -215,6 +215,13 @@ def test_each_broken_promise_is_caught(case: WorldBuilder, want: str) -> None:
 def test_overlapping_executions_are_allowed_where_the_policy_says_so() -> None:
     """Allow is not Forbid."""
     assert WorldBuilder(concurrencyPolicy="Allow").without(2).ran(2, for_seconds=3.5).violations() == []
+
+
+def test_overlapping_executions_are_excused_by_a_second_operator_alone() -> None:
+    """One that sees everything late; what an operator of one sees late excuses nothing."""
+    for why, want in ((f"{SECOND} sees all 2.6 late", 0), ("the API server was away", 1)):
+        overlapping = WorldBuilder().without(2).ran(2, for_seconds=3.5).having(blurs=[Blur(after(0), None, why=why)])
+        assert len(overlapping.violations()) == want
 
 
 def test_a_job_before_its_time_is_caught() -> None:

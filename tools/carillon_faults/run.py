@@ -20,7 +20,7 @@ from carillon_faults.database import Database
 from carillon_faults.director import Blur, Director, Outage
 from carillon_faults.faults import Fault, Injection, Plan, Step
 from carillon_faults.operators import KUBECONFIG, Operator, Operators
-from carillon_faults.oracle import TaskSeen, Violation, World, decided, settled, violations
+from carillon_faults.oracle import SECOND, TaskSeen, Violation, World, decided, settled, violations
 from carillon_faults.proxy import WATCHED, Lists, Proxy
 from carillon_faults.scenarios import SCENARIOS
 from carillon_faults.timeline import Entry, Timeline, now
@@ -253,7 +253,7 @@ class PlanRun:
         lag = timedelta(milliseconds=int(injection.what or 0))
         director = Director((), self._timeline, "second")
         if lag:  # it may take an execution for active that has ended
-            self._director.blurs.append(Blur(now(), None, why=f"the second operator sees all {lag} late"))
+            self._director.blurs.append(Blur(now(), None, why=f"{SECOND} sees all {lag} late"))
         proxy = Proxy(self._around.upstream, self._namespace, director, self, lag)
         await stack.enter_async_context(proxy.running())
         started: list[Operator] = []
