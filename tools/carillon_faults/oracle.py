@@ -305,10 +305,11 @@ class _Judge:
         return f"{row.status} for the reason {row.reason}, which this plan cannot give"
 
     def _end_of_last_pod(self, job: JobSeen) -> datetime | None:
-        """Return when a Job was first seen to have ended; one whose pod was killed goes on with another."""
-        if job.name not in self._world.killed_pods:
-            return job.ended_at
-        return next((row.finished_at for row in self._rows if row.slot == job.slot), None)
+        """Return when a Job was first seen to have ended; one whose pod was killed goes on, until another pod ends it.
+
+        Also if the pod had recorded its end and only not told: the next one finds that out, ten seconds later.
+        """
+        return None if job.name in self._world.killed_pods else job.ended_at
 
     def _was_active(self, slot: datetime, row: RowSeen) -> bool:
         for jobs in self._jobs.values():
