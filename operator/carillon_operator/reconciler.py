@@ -16,7 +16,7 @@ from uuid import UUID
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decide import after_refusal, decide
 from carillon_core.domain.decide_request import decide_request, refusal_of, refusal_status, refused_launch
-from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.execution import ExecutionRecord, job_name
 from carillon_core.domain.manifest import request_order, slot_order
 from carillon_core.domain.observed import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.plan import (
@@ -146,6 +146,9 @@ class Reconciler:
             return None
         self._record_settled(task)
         plan = decide(task, jobs, self._clock())
+        if await self._found_overtaken_job(task, plan):
+            jobs = self._store.jobs_of(key)
+            plan = decide(task, jobs, self._clock())
         await self._launch_slots(key, task, plan, foreign)
         return _earliest(plan.requeue_at, await self._apply_ends(key, jobs, plan.actions))
 
@@ -168,6 +171,22 @@ class Reconciler:
                 self._store.put_job(await self._cluster.get_job(task.meta.namespace, last.job_name))
             except NotFoundError:
                 return  # it is gone, and the decision says so
+
+    async def _found_overtaken_job(self, task: ObservedTask, plan: Plan) -> bool:
+        """Ask for the Job of the oldest slot that is about to be called missed; return whether it is there.
+
+        An operator that was killed between that Job and the status leaves nothing else that tells of it, and a list
+        may be of the past. Of later slots there is none: they would have been launched after that status.
+        """
+        missed = (a for a in plan.actions if isinstance(a, RecordUnlaunched) and a.status is ExecutionStatus.MISSED)
+        oldest = min((a.first_slot or a.slot for a in missed), default=None)
+        if oldest is None or self._store.job(task.meta.namespace, name := job_name(task.meta.name, oldest)) is not None:
+            return False
+        try:
+            change = self._store.put_job(await self._cluster.get_job(task.meta.namespace, name))
+        except NotFoundError:
+            return False
+        return change is not None
 
     async def _look_for_target(self, namespace: str, name: str) -> None:
         """Ask for an HTTPTarget that no event has shown: that it is not there decides about a slot."""

@@ -98,6 +98,24 @@ async def test_a_list_of_the_past_does_not_break_forbid(operator: Operator) -> N
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
 
 
+async def test_a_job_that_neither_status_nor_list_tells_of_is_asked_for_before_its_slot_is_missed(
+    operator: Operator,
+) -> None:
+    """The operator was killed between the Job and the status, and the next is shown a list of the past."""
+    await operator.create_task(intervalSeconds=30)
+    operator.now = at("00:00:30")
+    await operator.see()
+    await operator.app.reconciler.reconcile(KEY)
+    operator.restart()
+    operator.now = at("00:01:00")
+    for raw in await operator.cluster.tasks.list(None):
+        operator.app.store.put_task(raw)
+    await operator.app.reconciler.reconcile(KEY)
+    await operator.settle()
+    assert operator.job_names() == [FIRST]
+    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
+
+
 async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> None:
     """The slot is recorded as missed, with the reason."""
     foreign = {"metadata": {"name": FIRST, "namespace": KEY[0]}, "spec": {}}

@@ -11,8 +11,7 @@ exactly one row: its own, or one that stands for a run of slots.
   killed before its status was written may be called missed by the next.)
 - Nothing else exists: no Job or row off the grid, no row still running.
 - Executions of a Forbid task do not overlap, unless a second operator was at
-  work that saw everything late, or a killed one began again from lists of the
-  past.
+  work that saw everything late.
 """
 
 from collections import defaultdict
@@ -31,8 +30,6 @@ TOLERANCE = timedelta(milliseconds=500)
 """By how much two observers of one event may differ on a busy machine."""
 SECOND = "the second operator"
 """How the reason of a blur begins that a second operator is behind which sees everything late."""
-STALE = "a stale restart"
-"""How the reason of a blur begins that lists of the past make, which no consistent API server gives."""
 RECOVERY = timedelta(seconds=1)
 """How long after an outage an operator may need until it has decided about every task."""
 
@@ -252,8 +249,8 @@ class _Judge:
         jobs = sorted((job for jobs in self._jobs.values() for job in jobs), key=lambda job: job.seen_at)
         for before, after in pairwise(jobs):
             ended = self._end(before)
-            if any(blur.why.startswith((SECOND, STALE)) and blur.start <= after.seen_at for blur in self._world.blurs):
-                continue  # Forbid rests on one operator that knows its own Jobs, by its memory or by an honest list
+            if any(blur.why.startswith(SECOND) and blur.start <= after.seen_at for blur in self._world.blurs):
+                continue  # Forbid rests on one operator, which knows its own Jobs
             if ended is None or after.seen_at + TOLERANCE < ended:
                 told = f"until {ended:%H:%M:%S.%f}" if ended else "to the end"
                 what = f"overlap: {after.name} came at {after.seen_at:%H:%M:%S.%f}, {before.name} was active {told}"

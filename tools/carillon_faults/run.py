@@ -20,7 +20,7 @@ from carillon_faults.database import Database
 from carillon_faults.director import Blur, Director, Outage
 from carillon_faults.faults import Fault, Injection, Plan, Step
 from carillon_faults.operators import KUBECONFIG, Operator, Operators
-from carillon_faults.oracle import SECOND, STALE, TaskSeen, Violation, World, decided, settled, violations
+from carillon_faults.oracle import SECOND, TaskSeen, Violation, World, decided, settled, violations
 from carillon_faults.proxy import WATCHED, Lists, Proxy
 from carillon_faults.scenarios import SCENARIOS
 from carillon_faults.timeline import Entry, Timeline, now
@@ -307,7 +307,7 @@ class PlanRun:
             old = self._snapshots[0]
             wanted = set(old) if injection.what == "all" else {injection.what}
             self._proxy.fall_behind({resource: body for resource, body in old.items() if resource in wanted})
-        blur = self._director.blur("", STALE) if injection.fault is Fault.STALE_RESTART else None
+        blur = self._director.blur("", "a stale restart") if injection.fault is Fault.STALE_RESTART else None
         self._expected_to_end = False
         await self._start("operator", self._proxy, self._take_operator)
         if blur is not None:
