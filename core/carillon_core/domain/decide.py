@@ -10,6 +10,7 @@ Once a plan has been carried out, the same input yields an empty plan.
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from carillon_core.contract import Cause
 from carillon_core.domain.circuit import with_results
@@ -159,8 +160,9 @@ def _with_readiness(
     circuit = status.circuit_opened_at is not None and spec.suspend_after_failures is not None
     if circuit or condition_true(status, "CircuitOpen"):
         message = f"{status.consecutive_failures} executions failed in a row" if circuit else ""
-        value, reason = ("True", Reason.CIRCUIT_OPEN) if circuit else ("False", Reason.SCHEDULED)
-        status = with_condition(status, task.meta, "CircuitOpen", value, reason, message, now)  # type: ignore[arg-type]  # one of the two
+        value: Literal["True", "False"] = "True" if circuit else "False"
+        reason = Reason.CIRCUIT_OPEN if circuit else Reason.SCHEDULED
+        status = with_condition(status, task.meta, "CircuitOpen", value, reason, message, now)
     if not waits:
         message = "maxRuns is reached" if runs_left(spec, status) == 0 else "no slot is left"
         status = with_condition(status, task.meta, "Completed", "True", Reason.COMPLETED, message, now)
