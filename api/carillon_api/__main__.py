@@ -15,9 +15,10 @@ from typing import NoReturn
 import uvicorn
 
 from carillon_api.app import create_app
+from carillon_api.dependencies import Backends
 from carillon_api.settings import Settings
+from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
-from carillon_core.adapters.kube.tasks import KubeTaskStore
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.errors import SettingsError
 from carillon_core.logs import configure_logging
@@ -69,7 +70,7 @@ async def serve(settings: Settings) -> None:
         KubeConnection(settings.kubeconfig) as connection,
         aclosing(PostgresHistory.from_url(settings.database_url)) as history,
     ):
-        app = create_app(KubeTaskStore(connection), history, lambda: datetime.now(UTC), settings)
+        app = create_app(Backends(KubeAPIServer(connection), history, lambda: datetime.now(UTC), settings))
         config = uvicorn.Config(
             app,
             log_config=None,  # the root logger's form is for uvicorn's lines too

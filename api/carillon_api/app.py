@@ -1,12 +1,10 @@
 """The factory of the app: what is composed here is all that the routes know."""
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import cast
 
 from fastapi import FastAPI
 
-from carillon_api.dependencies import Context
+from carillon_api.dependencies import Backends
 from carillon_api.described import CarillonAPI
 from carillon_api.docs import install_docs
 from carillon_api.middleware import RequestLog
@@ -15,8 +13,6 @@ from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
 from carillon_api.routes import tasks as task_routes
 from carillon_api.routes import upcoming as upcoming_routes
-from carillon_api.settings import Settings
-from carillon_core.ports import HistoryReader, TaskStore
 
 VERSION = "v1"
 """The version of the REST API, not of the release: it stands in the path."""
@@ -26,21 +22,8 @@ DESCRIPTION = (
 )
 
 
-def create_app(
-    tasks: TaskStore,
-    executions: HistoryReader,
-    clock: Callable[[], datetime],
-    settings: Settings,
-) -> FastAPI:
-    """Return the app.
-
-    Args:
-        tasks: Where the tasks are; opened and closed by the caller, as is ``executions``.
-        executions: Where the history is.
-        clock: Returns this instant, with its zone.
-        settings: What the facade was told from outside.
-
-    """
+def create_app(backends: Backends) -> FastAPI:
+    """Return the app over what it works with, which the caller opens and closes."""
     app = CarillonAPI(
         title="Carillon",
         version=VERSION,
@@ -50,7 +33,7 @@ def create_app(
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    app.state.context = Context(tasks, executions, clock, settings)
+    app.state.backends = backends
     app.add_middleware(RequestLog)
     install_problem_handlers(app)
     for router in (task_routes.router, upcoming_routes.router, execution_routes.router):
@@ -62,5 +45,4 @@ def create_app(
 
 def describing_app() -> FastAPI:
     """Return an app that can describe itself and nothing else: its routes have nothing to work with."""
-    nothing = cast("TaskStore", None), cast("HistoryReader", None), cast("Callable[[], datetime]", None)
-    return create_app(*nothing, Settings(database_url=""))
+    return create_app(cast("Backends", None))

@@ -8,24 +8,95 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Path, Request
 from pydantic import AfterValidator
 
+from carillon_api.authentication import Caller, authenticate
 from carillon_api.checks import namespace_name, task_name
 from carillon_api.preconditions import IfMatch, if_match
 from carillon_api.settings import Settings
-from carillon_core.ports import HistoryReader, TaskStore
+from carillon_core.domain.access import RESOURCE_EXECUTIONS, Access
+from carillon_core.errors import ForbiddenError
+from carillon_core.ports import APIServer, CallerCluster, HistoryReader, JSONObject, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Backends:
     """What the facade works with; one for each app."""
 
-    tasks: TaskStore
+    api_server: APIServer
     executions: HistoryReader
     clock: Callable[[], datetime]
     settings: Settings
 
 
-def _context(request: Request) -> Context:
-    return cast("Context", request.app.state.context)
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a route works with: the cluster as its caller sees it; one for each request."""
+
+    backends: Backends
+    caller: Caller
+    cluster: CallerCluster
+
+    @property
+    def tasks(self) -> ObjectStore:
+        """The ScheduledTasks, as the caller."""
+        return self.cluster.objects("ScheduledTask")
+
+    @property
+    def targets(self) -> ObjectStore:
+        """The HTTPTargets, as the caller."""
+        return self.cluster.objects("HTTPTarget")
+
+    @property
+    def requests(self) -> ObjectStore:
+        """The RunRequests, as the caller."""
+        return self.cluster.objects("RunRequest")
+
+    @property
+    def executions(self) -> HistoryReader:
+        """The history, which knows nothing of who may read it: ``authorize`` first."""
+        return self.backends.executions
+
+    @property
+    def settings(self) -> Settings:
+        """What the facade was told from outside."""
+        return self.backends.settings
+
+    def clock(self) -> datetime:
+        """Return this instant."""
+        return self.backends.clock()
+
+    async def authorize(
+        self, verb: str, resource: str = RESOURCE_EXECUTIONS, namespace: str | None = None, name: str | None = None
+    ) -> None:
+        """Return if the caller may do that, by the cluster's RBAC; for what is no object of the cluster.
+
+        Raises:
+            ForbiddenError: With the reason.
+
+        """
+        decision = await self.cluster.review(Access(verb=verb, resource=resource, namespace=namespace, name=name))
+        if not decision.allowed:
+            where = f"in the namespace {namespace}" if namespace else "in all namespaces: name one"
+            why = f" ({decision.reason})" if decision.reason else ""
+            raise ForbiddenError(
+                f'{resource}.carillon.dev is forbidden: User "{self.caller.subject.name}" cannot {verb} resource '
+                f'"{resource}" in API group "carillon.dev" {where}{why}'
+            )
+
+    async def record_change(
+        self, action: str, resource: str, before: JSONObject | None, after: JSONObject | None
+    ) -> None:
+        """Keep on record that the caller has changed something; raw objects, either of which may be None."""
+
+
+def backends(request: Request) -> Backends:
+    """Return what the app works with."""
+    return cast("Backends", request.app.state.backends)
+
+
+async def _context(request: Request) -> Context:
+    given = backends(request)
+    caller = await authenticate(request, given.api_server)
+    return Context(given, caller, given.api_server.acting_as(caller.subject))
 
 
 def _precondition(
@@ -38,6 +109,8 @@ def _precondition(
 
 
 Ctx = Annotated[Context, Depends(_context)]
+Backend = Annotated[Backends, Depends(backends)]
+"""For what needs no caller: the probes."""
 Precondition = Annotated[IfMatch | None, Depends(_precondition)]
 Namespace = Annotated[str, Path(description="The task's namespace."), AfterValidator(namespace_name)]
 TaskName = Annotated[str, Path(description="The task's name."), AfterValidator(task_name)]

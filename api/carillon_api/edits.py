@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from carillon_api.preconditions import IfMatch, stale
 from carillon_core.errors import ConflictError
-from carillon_core.ports import JSONObject, TaskStore
+from carillon_core.ports import JSONObject, ObjectStore
 
 ATTEMPTS = 5
 """How often an edit is tried; the operator's status writes are what it meets."""
 
 
 async def edit_task(
-    store: TaskStore,
+    store: ObjectStore,
     namespace: str,
     name: str,
     precondition: IfMatch | None,
@@ -49,7 +49,7 @@ async def edit_task(
     raise AssertionError  # the last attempt returned or raised
 
 
-async def delete_task(store: TaskStore, namespace: str, name: str, precondition: IfMatch | None) -> None:
+async def delete_task(store: ObjectStore, namespace: str, name: str, precondition: IfMatch | None) -> None:
     """Delete a task, if the precondition holds.
 
     Raises:

@@ -31,11 +31,13 @@ class Kind(Enum):
     """The kinds of problems; each is a ``type`` of its own, so that a client need not read the prose."""
 
     MALFORMED = (400, "malformed-request", "The request cannot be read")
+    UNAUTHENTICATED = (401, "unauthenticated", "Nobody knows who calls")
     FORBIDDEN = (403, "forbidden", "The cluster does not permit this")
     NOT_FOUND = (404, "not-found", "There is no such thing")
     METHOD_NOT_ALLOWED = (405, "method-not-allowed", "This method does not exist here")
     ALREADY_EXISTS = (409, "already-exists", "The name is taken")
     CONFLICT = (409, "conflict", "Somebody else changed it at the same time")
+    EXPIRED = (410, "expired", "What the cursor leads to is no longer kept")
     PRECONDITION_FAILED = (412, "precondition-failed", "It was changed since it was read")
     TOO_LARGE = (413, "body-too-large", "The body is too large")
     UNSUPPORTED_MEDIA_TYPE = (415, "unsupported-media-type", "The body is not JSON")
@@ -73,6 +75,8 @@ _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
     (errors.AlreadyExistsError, Kind.ALREADY_EXISTS),
     (errors.ConflictError, Kind.CONFLICT),
     (errors.ForbiddenError, Kind.FORBIDDEN),
+    (errors.UnauthenticatedError, Kind.UNAUTHENTICATED),
+    (errors.ExpiredError, Kind.EXPIRED),
     (errors.UnavailableError, Kind.UNAVAILABLE),
 )
 
@@ -133,8 +137,10 @@ def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
         # In a body of REST, name and labels stand at the top.
         fields = [FieldProblem(p.path.removeprefix("metadata."), p.message) for p in error.problems]
     headers = None
-    if isinstance(error, errors.UnavailableError):
+    if kind is Kind.UNAVAILABLE:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    elif kind is Kind.UNAUTHENTICATED:
+        headers = {"WWW-Authenticate": "Bearer"}
     return problem_response(request.scope, kind, str(error), fields=fields, headers=headers)
 
 

@@ -74,5 +74,13 @@ class UnavailableError(CarillonError):
         self.why = why
 
 
+class ExpiredError(UnavailableError):
+    """What was asked for is no longer kept (410): the list must be read anew."""
+
+
+class UnauthenticatedError(CarillonError):
+    """Nobody knows who calls: there is no credential, or none that is valid."""
+
+
 class SettingsError(CarillonError):
     """A setting is missing or makes no sense; the message names it and the mend."""

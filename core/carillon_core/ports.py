@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
-from carillon_core.contract import ExecutionStatus
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.access import Access, Decision, Subject
 from carillon_core.domain.execution import Closing, ExecutionRecord
 from carillon_core.domain.plan import Notice
 from carillon_core.resources.meta import ObjectMeta
@@ -21,11 +22,19 @@ JSONObject = dict[str, Any]
 ObjectKind = Literal["ScheduledTask", "RunRequest", "HTTPTarget"]
 
 
-class TaskStore(Protocol):
-    """ScheduledTasks in the API server, as raw objects; the facade's side."""
+@dataclass(frozen=True, slots=True)
+class ObjectPage:
+    """A part of a list of objects, and the API server's own token of the next part if there is one."""
+
+    items: Sequence[JSONObject]
+    continue_token: str | None
+
+
+class ObjectStore(Protocol):
+    """The objects of one kind of ours in the API server, raw; the facade's side."""
 
     async def create(self, namespace: str, body: JSONObject) -> JSONObject:
-        """Create a task and return it as stored.
+        """Create an object and return it as stored.
 
         Raises:
             AlreadyExistsError: The name is taken.
@@ -36,27 +45,103 @@ class TaskStore(Protocol):
         ...
 
     async def get(self, namespace: str, name: str) -> JSONObject:
-        """Return a task, or raise ``NotFoundError``."""
+        """Return an object, or raise ``NotFoundError``."""
         ...
 
     async def list(self, namespace: str | None, label_selector: str = "") -> Sequence[JSONObject]:
-        """Return the tasks of a namespace, or of all, ordered by namespace and name."""
+        """Return the objects of a namespace, or of all, ordered by namespace and name."""
+        ...
+
+    async def page(
+        self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
+    ) -> ObjectPage:
+        """Return at most ``limit`` objects, in the API server's order, from where the page before ended.
+
+        Raises:
+            ExpiredError: The token is too old: begin anew.
+            RefusedError: The token or the selector cannot be read.
+
+        """
         ...
 
     async def replace(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
-        """Replace a task; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""
+        """Replace an object; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""
         ...
 
     async def patch(self, namespace: str, name: str, patch: JSONObject) -> JSONObject:
-        """Change a task by a JSON merge patch (RFC 7396); a ``resourceVersion`` in it works as in ``replace``."""
+        """Change an object by a JSON merge patch (RFC 7396); a ``resourceVersion`` in it works as in ``replace``."""
         ...
 
     async def delete(self, namespace: str, name: str, resource_version: str | None = None) -> None:
-        """Delete a task, and in the background its Jobs; with a version only if it has not changed."""
+        """Delete an object, and in the background its Jobs; with a version only if it has not changed."""
         ...
 
     async def ping(self) -> None:
         """Return if the API server answers; raise ``UnavailableError`` if not."""
+        ...
+
+
+class CallerCluster(Protocol):
+    """The cluster as one caller sees it: every call is made as that subject, so that RBAC alone decides.
+
+    Every method may raise ``ForbiddenError``, with the API server's reason.
+    """
+
+    def objects(self, kind: ObjectKind) -> ObjectStore:
+        """Return the objects of a kind of ours."""
+        ...
+
+    async def review(self, access: Access) -> Decision:
+        """Return whether the caller may do that, by the cluster's own authorisation (SubjectAccessReview)."""
+        ...
+
+    async def get_job(self, namespace: str, name: str) -> JSONObject:
+        """Return a Job, or raise ``NotFoundError``."""
+        ...
+
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a Job and in the background its pods, provided that it is still the same object.
+
+        Raises:
+            NotFoundError: The Job is gone, or another of its name took its place.
+
+        """
+        ...
+
+    async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
+        """Return the pods that a selector selects."""
+        ...
+
+    async def pod_log(
+        self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
+    ) -> bytes:
+        """Return what a pod's container has said, at most ``limit_bytes`` of it.
+
+        Raises:
+            NotFoundError: There is no such pod.
+            RefusedError: The container has not begun, or the node does not know it.
+
+        """
+        ...
+
+
+class APIServer(Protocol):
+    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls."""
+
+    def acting_as(self, subject: Subject | None) -> CallerCluster:
+        """Return the cluster as a subject sees it; as the facade's own account if it is None."""
+        ...
+
+    async def review_token(self, token: str) -> Subject | None:
+        """Return whose bearer token it is, or None if it is nobody's (TokenReview)."""
+        ...
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """Return a Secret's data, or raise ``NotFoundError``."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""
         ...
 
 
@@ -178,6 +263,17 @@ class ExecutionQuery:
     task: str | None = None
     task_uid: str | None = None
     status: ExecutionStatus | None = None
+    cause: Cause | None = None
+    reason: str | None = None
+    """The gate that stopped it, or the class of its failure: ``http_5xx``, ``PodLost``."""
+    since: datetime | None = None
+    """Only slots at or after this."""
+    until: datetime | None = None
+    """Only slots before this."""
+    retry_of: UUID | None = None
+    """Only those that repeat this execution."""
+    dead_letters: bool = False
+    """Only those that failed or timed out, and that nobody has repeated."""
     limit: int = 50
     """1 to 500."""
     cursor: str | None = None
@@ -190,6 +286,25 @@ class ExecutionPage:
 
     items: Sequence[ExecutionRecord]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySummary:
+    """What happened lately, counted; and the state of the history itself."""
+
+    since: datetime
+    """Executions with a slot at or after this are counted."""
+    by_status: Mapping[ExecutionStatus, int]
+    running: int
+    """All that run, whenever their slot was."""
+    dead_letters: int
+    """Dead letters with a slot at or after ``since``."""
+    maintained_at: datetime | None
+    """When the maintenance of the history last succeeded; None if it never did."""
+    maintenance_error: str | None
+    """Why the last try failed, if it did."""
+    partitions: int
+    """How many months the history holds."""
 
 
 class HistoryReader(Protocol):
@@ -208,6 +323,109 @@ class HistoryReader(Protocol):
         """
         ...
 
+    async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
+        """Count executions, of one namespace or of all."""
+        ...
+
     async def ping(self) -> None:
         """Return if the database answers and its schema is current; raise ``UnavailableError`` if not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """One change that somebody made through the facade."""
+
+    id: UUID
+    at: datetime
+    subject: str
+    """Who: the name of the caller as the cluster knows it."""
+    credential: str
+    """How the caller showed who it is: ``token``, or ``api-key:`` and the key's name."""
+    source: str
+    """From where: the peer's address."""
+    user_agent: str
+    request_id: str
+    action: str
+    """What: ``create``, ``update``, ``delete``, ``suspend``, ``resume``, ``run``, ``retry``, ``cancel``."""
+    resource: str
+    """Of which kind: ``scheduledtasks``, ``httptargets``, ``runrequests``, ``executions``."""
+    namespace: str
+    name: str
+    before: JSONObject | None
+    """The spec and labels before; None if there was nothing."""
+    after: JSONObject | None
+    """The spec and labels since; None if there is nothing any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditQuery:
+    """Which audit events to list; None means any. Newest first."""
+
+    namespace: str | None = None
+    resource: str | None = None
+    name: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 50
+    """1 to 500."""
+    cursor: str | None = None
+    """``next_cursor`` of the page before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """A page of audit events, and the cursor of the next one if there is one."""
+
+    items: Sequence[AuditEvent]
+    next_cursor: str | None
+
+
+class AuditLog(Protocol):
+    """What was changed through the facade, and by whom."""
+
+    async def write(self, events: Sequence[AuditEvent]) -> None:
+        """Insert events; one that is there already is left as it is."""
+        ...
+
+    async def list(self, query: AuditQuery) -> AuditPage:
+        """Return a page of events by keyset on (at, id), newest first; errors as ``HistoryReader.list``'s."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer that was given once and is given again to whoever repeats the request."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is known of an idempotency key: who asks first has it, everybody else finds what the first one left."""
+
+    mine: bool
+    """The caller is the first, or whoever was first has given up: it shall go on, and ``finish`` or ``release``."""
+    same_request: bool = True
+    """Whether the key was first used with this very request."""
+    answer: StoredAnswer | None = None
+    """What the first request was answered; None while it is under way."""
+
+
+class IdempotencyStore(Protocol):
+    """The keys by which callers make a POST safe to repeat."""
+
+    async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
+        """Take a key for a request, or say what is known of it; a key is forgotten after a day."""
+        ...
+
+    async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
+        """Keep the answer for whoever repeats the request."""
+        ...
+
+    async def release(self, caller: str, key: str) -> None:
+        """Give a key back: nothing was done with it."""
         ...

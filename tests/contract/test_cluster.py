@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeTaskStore
+from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeObjectStore
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.domain.plan import Notice, Reason
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
-from carillon_core.ports import Cluster, JobEvent, JSONObject, ObjectKind, TaskStore
+from carillon_core.ports import Cluster, JobEvent, JSONObject, ObjectKind, ObjectStore
 from carillon_core.resources import names
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.scheduled_task import parse_meta
@@ -34,7 +34,7 @@ class Given(Protocol):
         """The adapter."""
 
     @property
-    def tasks(self) -> TaskStore:
+    def tasks(self) -> ObjectStore:
         """The tasks of the same cluster."""
 
     async def put(self, kind: ObjectKind, name: str, spec: JSONObject) -> JSONObject:
@@ -85,7 +85,7 @@ class GivenKube:
         self.connection = connection
         self.namespace = namespace
         self.cluster = KubeCluster(connection)
-        self.tasks = KubeTaskStore(connection)
+        self.tasks = KubeObjectStore(connection)
 
     async def put(self, kind: ObjectKind, name: str, spec: JSONObject) -> JSONObject:
         body = {"apiVersion": names.API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeTaskStore, readiness, wait_until_ready
+from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeObjectStore, readiness, wait_until_ready
 from carillon_core.adapters.kube.watch import Pace, Watch
 from carillon_core.domain.plan import Notice, Reason
 from carillon_core.errors import (
@@ -188,7 +188,7 @@ async def test_a_server_that_is_not_there_is_unavailable(
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{unused_tcp_port}")
     async with KubeConnection(config) as connection:
         with pytest.raises(UnavailableError, match=r"API server is unavailable: /apis/carillon.dev.*127\.0\.0\.1"):
-            await KubeTaskStore(connection).ping()
+            await KubeObjectStore(connection).ping()
 
 
 async def test_a_server_that_does_not_answer_is_unavailable(
@@ -197,10 +197,10 @@ async def test_a_server_that_does_not_answer_is_unavailable(
     """A request has its time."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
     async with KubeConnection(config, timeout_seconds=0.5) as connection:
-        await KubeTaskStore(connection).ping()
+        await KubeObjectStore(connection).ping()
         proxy.freeze()
         with pytest.raises(UnavailableError, match="no answer in time"):
-            await KubeTaskStore(connection).ping()
+            await KubeObjectStore(connection).ping()
 
 
 async def test_a_token_that_nobody_knows_is_forbidden_and_not_told(cluster: RunningCluster, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_a_token_that_nobody_knows_is_forbidden_and_not_told(cluster: Runn
     config = kubeconfig_with(cluster, tmp_path, token="not-a-known-token")  # noqa: S106  # it is none
     async with KubeConnection(config) as connection:
         with pytest.raises(ForbiddenError, match="renew the token") as forbidden:
-            await KubeTaskStore(connection).list(None)
+            await KubeObjectStore(connection).list(None)
     assert "not-a-known-token" not in str(forbidden.value)
 
 
@@ -240,10 +240,10 @@ async def test_a_token_file_that_was_rotated_is_read_again(
     config = kubeconfig_with(cluster, tmp_path, tokenFile=str(file))
     async with KubeConnection(config, renewal_seconds=0) as own:
         with pytest.raises(ForbiddenError, match="renew the token"):
-            await KubeTaskStore(own).list(namespace)
+            await KubeObjectStore(own).list(namespace)
         file.write_text(await service_account_token(connection, namespace), encoding="utf-8")
         with pytest.raises(ForbiddenError, match="cannot list resource"):
-            await KubeTaskStore(own).list(namespace)
+            await KubeObjectStore(own).list(namespace)
 
 
 async def test_a_plugin_is_run_again_when_its_token_expires(
@@ -269,10 +269,10 @@ async def test_a_plugin_is_run_again_when_its_token_expires(
     let_plugin_say("stale")
     async with KubeConnection(kubeconfig_with(cluster, tmp_path, exec=program)) as own:
         with pytest.raises(ForbiddenError, match="renew the token"):
-            await KubeTaskStore(own).list(namespace)
+            await KubeObjectStore(own).list(namespace)
         let_plugin_say(await service_account_token(connection, namespace))
         with pytest.raises(ForbiddenError, match="cannot list resource"):
-            await KubeTaskStore(own).list(namespace)
+            await KubeObjectStore(own).list(namespace)
 
 
 async def eventually_made(connection: KubeConnection, path: str) -> None:
@@ -324,7 +324,7 @@ async def test_a_job_that_breaks_its_schema_is_refused(connection: KubeConnectio
 
 async def test_a_status_that_breaks_the_schema_is_refused(connection: KubeConnection, namespace: str) -> None:
     """It is not mistaken for a task that is gone."""
-    store = KubeTaskStore(connection)
+    store = KubeObjectStore(connection)
     spec = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
     created = await store.create(namespace, {"metadata": {"name": "x"}, "spec": spec})
     with pytest.raises(RefusedError, match=r"status\.active"):
@@ -334,7 +334,7 @@ async def test_a_status_that_breaks_the_schema_is_refused(connection: KubeConnec
 async def test_a_long_note_is_cut(connection: KubeConnection, namespace: str) -> None:
     """The API server refuses notes of over 1,024 characters, so that none is lost for its length."""
     spec = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
-    created = await KubeTaskStore(connection).create(namespace, {"metadata": {"name": "x"}, "spec": spec})
+    created = await KubeObjectStore(connection).create(namespace, {"metadata": {"name": "x"}, "spec": spec})
     notice = Notice("Normal", Reason.LAUNCHED, "ü" * 3000)
     await KubeCluster(connection).post_event(parse_meta(created["metadata"]), notice, created_at(created))
     (event,) = (await connection.request("GET", f"/api/v1/namespaces/{namespace}/events"))["items"]
@@ -353,7 +353,7 @@ async def test_many_requests_at_once_keep_within_their_bound(
     """Hundreds of calls share few connections."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
     async with KubeConnection(config, in_flight=8) as connection:
-        store = KubeTaskStore(connection)
+        store = KubeObjectStore(connection)
         await asyncio.gather(*(store.ping() for _ in range(200)))
     assert proxy.connections <= 8
 
@@ -377,7 +377,7 @@ async def test_a_long_list_comes_whole(
 ) -> None:
     """A list of several pages has every task once."""
     monkeypatch.setattr("carillon_core.adapters.kube.pages.PAGE_SIZE", 3)
-    store = KubeTaskStore(connection)
+    store = KubeObjectStore(connection)
     spec = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
     wanted = sorted(f"task-{uuid4().hex[:6]}" for _ in range(10))
     for name in wanted:

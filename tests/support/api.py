@@ -11,10 +11,12 @@ import httpx
 from fastapi import FastAPI
 
 from carillon_api.app import describing_app
-from carillon_api.dependencies import Context
+from carillon_api.dependencies import Backends
 from carillon_api.settings import Settings
+from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule
 from carillon_core.adapters.memory.history import MemoryHistory
-from carillon_core.adapters.memory.tasks import MemoryTaskStore
+from carillon_core.adapters.memory.objects import MemoryObjectStore
+from carillon_core.domain.access import Subject
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TASKS = "/api/v1/namespaces/team-a/tasks"
@@ -31,6 +33,10 @@ DEFAULTS: dict[str, Any] = {
 """What the CRD fills into a stored spec."""
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in answers, and no password
+TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster in memory
+CALLER = Subject("alice", ("developers", "system:authenticated"))
+"""Who the client is; she may do anything."""
+AS_CALLER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @dataclass
@@ -50,9 +56,14 @@ class Facade:
 
     app: FastAPI
     client: httpx.AsyncClient
-    tasks: MemoryTaskStore
+    server: MemoryAPIServer
     history: MemoryHistory
     clock: Clock = field(default_factory=Clock)
+
+    @property
+    def tasks(self) -> MemoryObjectStore:
+        """The ScheduledTasks."""
+        return self.server.tasks
 
     async def create(
         self, name: str = "nightly", spec: Mapping[str, Any] = EVERY_MINUTE, **body: Any
@@ -73,14 +84,14 @@ def _app() -> FastAPI:
 async def facade() -> AsyncIterator[Facade]:
     """Yield a facade over empty stores; an error that escapes the app fails the test."""
     clock = Clock()
-    tasks = MemoryTaskStore(clock=clock)
+    server = MemoryAPIServer(clock=clock, tokens={TOKEN: CALLER}, rules={CALLER.name: [Rule("*", "*")]})
     history = MemoryHistory()
     settings = Settings(database_url=f"postgresql://carillon:{SECRET}@db/carillon", default_namespace="team-a")
     app = _app()
-    app.state.context = Context(tasks, history, clock, settings)
+    app.state.backends = Backends(server, history, clock, settings)
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://facade") as client:
-        yield Facade(app, client, tasks, history, clock)
+    async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
+        yield Facade(app, client, server, history, clock)
 
 
 def fields_of(response: httpx.Response) -> list[str]:

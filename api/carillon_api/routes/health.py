@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from carillon_api.dependencies import Ctx
+from carillon_api.dependencies import Backend
 from carillon_api.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response, without_secrets
 from carillon_api.schemas import Check, Health, Readiness
 from carillon_core.errors import CarillonError, UnavailableError
@@ -37,11 +37,11 @@ async def healthz() -> Health:
     response_model=Readiness,
     responses=NOT_READY,
 )
-async def readyz(ctx: Ctx, request: Request) -> Readiness | JSONResponse:
+async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
     """Ask the database and the API server; the answer names each."""
     checks = await asyncio.gather(
-        _check("database", ctx.executions.ping),
-        _check("API server", ctx.tasks.ping),
+        _check("database", given.executions.ping),
+        _check("API server", given.api_server.ping),
     )
     missing = [c for c in checks if not c.ok]
     if not missing:

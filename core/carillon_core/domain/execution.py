@@ -73,6 +73,8 @@ class ExecutionRecord:
     """The uid of what asked for it: the RunRequest's; None means the task's own."""
     first_slot: datetime | None = None
     """Of a row that stands for a run of slots, the earliest one: each slot from it to ``slot`` ended as this row."""
+    retry_of: UUID | None = None
+    """The execution that this one repeats, at somebody's request."""
     attempts: tuple[Attempt, ...] = ()
     """Its tries, first to last; listings leave them out."""
 

@@ -2,7 +2,7 @@
 
 from carillon_core.adapters.kube.cluster import KubeCluster
 from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.kube.objects import KubeObjectStore
 from carillon_core.adapters.kube.readiness import wait_until_ready
-from carillon_core.adapters.kube.tasks import KubeTaskStore
 
-__all__ = ["KubeCluster", "KubeConnection", "KubeTaskStore", "wait_until_ready"]
+__all__ = ["KubeCluster", "KubeConnection", "KubeObjectStore", "wait_until_ready"]

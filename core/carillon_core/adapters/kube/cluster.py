@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, KubeConnection, segment
+from carillon_core.adapters.kube.objects import object_path
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.adapters.kube.watch import Pace, Watch
 from carillon_core.domain.plan import Notice
@@ -50,7 +51,7 @@ class KubeCluster:
     async def uids(self, kind: ObjectKind) -> Mapping[tuple[str, str], str]:
         """Return the uid of every object of a kind there is now."""
         found = {}
-        async for page in listed(self._connection, _path(kind)):
+        async for page in listed(self._connection, object_path(kind)):
             for item in page.items:
                 meta = item["metadata"]
                 found[meta["namespace"], meta["name"]] = meta["uid"]
@@ -58,20 +59,20 @@ class KubeCluster:
 
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
         """Return an object of a kind of ours, or raise ``NotFoundError``."""
-        return await self._connection.request("GET", _path(kind, namespace, name))
+        return await self._connection.request("GET", object_path(kind, namespace, name))
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""
-        return await self._connection.request("POST", _jobs_path(manifest["metadata"]["namespace"]), body=manifest)
+        return await self._connection.request("POST", jobs_path(manifest["metadata"]["namespace"]), body=manifest)
 
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""
-        return await self._connection.request("GET", f"{_jobs_path(namespace)}/{segment(name)}")
+        return await self._connection.request("GET", f"{jobs_path(namespace)}/{segment(name)}")
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
         """Delete a Job, provided that it is still the same object."""
         options = {"propagationPolicy": "Foreground" if after_pods else "Background", "preconditions": {"uid": uid}}
-        await self._delete(f"{_jobs_path(namespace)}/{segment(name)}", options)
+        await self._delete(f"{jobs_path(namespace)}/{segment(name)}", options)
 
     async def patch_status(
         self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
@@ -82,7 +83,7 @@ class KubeCluster:
         API server drops the metadata, uid and all, and writes the status into whatever object has the name. Hence
         the JSON patch (RFC 6902) with tests. It also sets the status as a whole, nothing of the old one stays.
         """
-        path = _path(kind, meta.namespace, meta.name)
+        path = object_path(kind, meta.namespace, meta.name)
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": meta.uid},
             {"op": "add", "path": "/status", "value": _without_nulls(status)},
@@ -104,7 +105,7 @@ class KubeCluster:
     async def delete_request(self, meta: ObjectMeta) -> None:
         """Delete a RunRequest, and in the background its Job."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": meta.uid}}
-        await self._delete(_path("RunRequest", meta.namespace, meta.name), options)
+        await self._delete(object_path("RunRequest", meta.namespace, meta.name), options)
 
     async def _delete(self, path: str, options: JSONObject) -> None:
         try:
@@ -166,21 +167,8 @@ class KubeCluster:
             await self._connection.request("PATCH", path, body={"data": encoded}, content_type=MERGE_PATCH)
 
 
-_PLURALS: Mapping[ObjectKind, str] = {
-    "ScheduledTask": names.PLURAL,
-    "RunRequest": names.PLURAL_REQUESTS,
-    "HTTPTarget": names.PLURAL_TARGETS,
-}
-
-
-def _path(kind: ObjectKind, namespace: str | None = None, name: str | None = None) -> str:
-    """Return the path of the objects of a kind, in a namespace or in all, or of one of them."""
-    root = f"/apis/{names.API_VERSION}"
-    path = root if namespace is None else f"{root}/namespaces/{segment(namespace)}"
-    return f"{path}/{_PLURALS[kind]}" + ("" if name is None else f"/{segment(name)}")
-
-
-def _jobs_path(namespace: str) -> str:
+def jobs_path(namespace: str) -> str:
+    """Return the path of a namespace's Jobs."""
     return f"/apis/batch/v1/namespaces/{segment(namespace)}/jobs"
 
 

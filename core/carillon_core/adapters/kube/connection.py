@@ -14,10 +14,12 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 
 from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
 from carillon_core.adapters.kube.failures import API_SERVER, failure
-from carillon_core.errors import NotFoundError, UnavailableError
+from carillon_core.domain.access import Subject
+from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
 
 Params = Mapping[str, str]
@@ -98,6 +100,7 @@ class KubeConnection:
         params: Params | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        subject: Subject | None = None,
     ) -> JSONObject:
         """Send one request and return the response's object.
 
@@ -109,22 +112,33 @@ class KubeConnection:
             params: The query.
             body: Anything that JSON can say.
             content_type: The body's; one of the patch types for a PATCH.
+            subject: As whom the request is made (impersonation); as ourselves if it is None.
 
         Raises:
             CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no answer came.
 
         """
+        headers = {} if body is None else {"Content-Type": content_type}
         data = None if body is None else orjson.dumps(body)
+        return _decoded(await self._answer(method, path, params, data, headers | impersonation(subject)))
+
+    async def read(self, path: str, *, params: Params | None = None, subject: Subject | None = None) -> bytes:
+        """Return what is at a path, whatever it is; as ``request`` otherwise."""
+        return await self._answer("GET", path, params, None, {"Accept": "*/*", **impersonation(subject)})
+
+    async def _answer(
+        self, method: str, path: str, params: Params | None, data: bytes | None, sent: Mapping[str, str | list[str]]
+    ) -> bytes:
         for tries_left in reversed(range(_POLITE_TRIES)):
             async with self._turns:
-                status, headers, answer = await self._send(method, path, params, data, content_type)
+                status, headers, answer = await self._send(method, path, params, data, sent)
             wait = _retry_after(headers) if status == _TOO_MANY else None
             if wait is None or not tries_left:
                 break
             await asyncio.sleep(wait)
         if status >= _ERROR:
             raise failure(status, answer, f"{method} {path}")
-        return _decoded(answer)
+        return answer
 
     @asynccontextmanager
     async def stream(self, path: str, params: Params, idle_seconds: float) -> AsyncGenerator[AsyncIterator[bytes]]:
@@ -152,9 +166,8 @@ class KubeConnection:
             response.close()
 
     async def _send(
-        self, method: str, path: str, params: Params | None, data: bytes | None, content_type: str
+        self, method: str, path: str, params: Params | None, data: bytes | None, headers: Mapping[str, str | list[str]]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {} if data is None else {"Content-Type": content_type}
         with _translated(path):
             response = await self._authorized(
                 method, path, params=params, data=data, headers=headers, timeout=self._timeout
@@ -163,7 +176,7 @@ class KubeConnection:
                 return response.status, response.headers, await response.read()
 
     async def _authorized(
-        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+        self, method: str, path: str, *, headers: Mapping[str, str | list[str]] | None = None, **options: Any
     ) -> aiohttp.ClientResponse:
         """Send a request with the credentials, and once more with new ones if they are refused."""
         seen = self._credentials.generation
@@ -174,14 +187,19 @@ class KubeConnection:
         return await self._sent_as_we_are(method, path, headers or {}, options)
 
     async def _sent_as_we_are(
-        self, method: str, path: str, headers: Mapping[str, str], options: Mapping[str, Any]
+        self, method: str, path: str, headers: Mapping[str, str | list[str]], options: Mapping[str, Any]
     ) -> aiohttp.ClientResponse:
         credentials = self._credentials
         authorization = await credentials.authorization()
+        sent = CIMultiDict(
+            (k, v) for k, given in headers.items() for v in ([given] if isinstance(given, str) else given)
+        )
+        if authorization:
+            sent["Authorization"] = authorization
         return await self._session.request(
             method,
             credentials.server + path,
-            headers={**headers, **({"Authorization": authorization} if authorization else {})},
+            headers=sent,
             ssl=credentials.ssl_context,
             proxy=credentials.proxy,
             server_hostname=credentials.server_name,
@@ -195,6 +213,25 @@ class KubeConnection:
             msg = "use the connection as an async context manager: async with KubeConnection(...) as connection"
             raise RuntimeError(msg)
         return self._open
+
+
+def impersonation(subject: Subject | None) -> dict[str, str | list[str]]:
+    """Return the headers by which a request is made as somebody else.
+
+    Values that are not plain ASCII are refused: the header would say another name than was meant.
+
+    Raises:
+        ForbiddenError: If the name or a group cannot stand in a header.
+
+    """
+    if subject is None:
+        return {}
+    for word in (subject.name, *subject.groups):
+        if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", word):
+            raise ForbiddenError(
+                f"the user or group {word!r} cannot be impersonated: its name has more than plain ASCII"
+            )
+    return {"Impersonate-User": subject.name, "Impersonate-Group": list(subject.groups)}
 
 
 def segment(name: str) -> str:

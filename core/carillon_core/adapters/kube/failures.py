@@ -10,6 +10,7 @@ from carillon_core.errors import (
     AlreadyExistsError,
     CarillonError,
     ConflictError,
+    ExpiredError,
     FieldProblem,
     ForbiddenError,
     NotFoundError,
@@ -30,14 +31,6 @@ _VALUE_PREFIX = re.compile(
 )
 _PATH_PREFIX = re.compile(r"^(?:[\w.\[\]]+ in body )")
 _NO_FIELD = "<nil>"
-
-
-class ExpiredError(UnavailableError):
-    """What was asked for is no longer kept (410): the list must be read anew."""
-
-    def __init__(self, why: str) -> None:
-        """Say why."""
-        super().__init__(API_SERVER, why)
 
 
 def failure(status: int, body: bytes, asked: str) -> CarillonError:
@@ -66,7 +59,7 @@ def failure(status: int, body: bytes, asked: str) -> CarillonError:
         case 409:
             error = AlreadyExistsError(message) if said.get("reason") == "AlreadyExists" else ConflictError(message)
         case 410:
-            error = ExpiredError(message)
+            error = ExpiredError(API_SERVER, message)
         case code if code == _TOO_MANY or code >= _SERVER_ERRORS:
             error = UnavailableError(API_SERVER, message)
         case _:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.domain.access import Subject
 from carillon_core.ports import JSONObject
 
 PAGE_SIZE = 500
@@ -18,8 +19,10 @@ class Page:
     """The list's version, the same in each of its pages: a watch goes on from it."""
 
 
-async def listed(connection: KubeConnection, path: str, label_selector: str = "") -> AsyncIterator[Page]:
-    """Yield a list page by page, in the server's order.
+async def listed(
+    connection: KubeConnection, path: str, label_selector: str = "", subject: Subject | None = None
+) -> AsyncIterator[Page]:
+    """Yield a list page by page, in the server's order, as a subject sees it or as we do.
 
     Raises:
         ExpiredError: The list took so long that its version is no longer kept: begin anew.
@@ -30,7 +33,7 @@ async def listed(connection: KubeConnection, path: str, label_selector: str = ""
     if label_selector:
         params["labelSelector"] = label_selector
     while True:
-        answer = await connection.request("GET", path, params=params)
+        answer = await connection.request("GET", path, params=params, subject=subject)
         meta = answer["metadata"]
         yield Page(answer.get("items") or [], meta["resourceVersion"])
         if not meta.get("continue"):

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import orjson
 
 from carillon_core.adapters.kube.connection import KubeConnection
-from carillon_core.adapters.kube.failures import API_SERVER, ExpiredError, failure
+from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
-from carillon_core.errors import CarillonError, UnavailableError
+from carillon_core.errors import CarillonError, ExpiredError, UnavailableError
 from carillon_core.ports import JobEvent
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
-from carillon_core.adapters.memory.tasks import MemoryTaskStore
+from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.plan import Notice
 from carillon_core.errors import AlreadyExistsError, CarillonError, ConflictError, NotFoundError, UnavailableError
 from carillon_core.ports import JobEvent, JSONObject, ObjectKind
@@ -21,7 +21,7 @@ Kind = Literal["Job", "Pod"]
 
 
 class MemoryCluster:
-    """``Cluster`` over dictionaries; its tasks are those of a ``MemoryTaskStore``.
+    """``Cluster`` over dictionaries; its tasks are those of a ``MemoryObjectStore``.
 
     Attributes:
         tasks: The tasks whose statuses are set; deleting one deletes its Jobs.
@@ -38,10 +38,10 @@ class MemoryCluster:
     """
 
     def __init__(
-        self, tasks: MemoryTaskStore | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, tasks: MemoryObjectStore | None = None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         """Begin with no Jobs."""
-        self.tasks = tasks or MemoryTaskStore(clock=clock)
+        self.tasks = tasks or MemoryObjectStore(clock=clock)
         self.jobs: dict[Key, JSONObject] = {}
         self.pods: dict[Key, JSONObject] = {}
         self.objects: dict[ObjectKind, dict[Key, JSONObject]] = {"RunRequest": {}, "HTTPTarget": {}}

@@ -1,6 +1,7 @@
-"""ScheduledTasks in memory, with the API server's semantics; held to the contract of the real one."""
+"""The objects of our kinds in memory, with the API server's semantics; held to the contract of the real one."""
 
 import copy
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,10 +18,12 @@ from carillon_core.errors import (
     RefusedError,
     UnavailableError,
 )
-from carillon_core.ports import JSONObject
+from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.crd import SCHEDULED_TASK, schema_of
+from carillon_core.resources.crd import KINDS, RUN_REQUEST, schema_of
+from carillon_core.resources.http_target import parse_target_spec
+from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import name_problems, parse_spec
 
 Key = tuple[str, str]
@@ -43,8 +46,15 @@ def merge_patched(target: Any, patch: Any) -> Any:
     return merged
 
 
-class MemoryTaskStore:
-    """``TaskStore`` over a dictionary.
+_PARSERS: Mapping[str, Callable[..., object]] = {
+    "ScheduledTask": parse_spec,
+    "HTTPTarget": parse_target_spec,
+    "RunRequest": parse_request_spec,
+}
+
+
+class MemoryObjectStore:
+    """``ObjectStore`` over a dictionary.
 
     What the CRD refuses is refused here by the models that the CRD is made
     from; in the sentences there may be small differences.
@@ -58,12 +68,14 @@ class MemoryTaskStore:
         self,
         namespaces: Collection[str] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        kind: ObjectKind = "ScheduledTask",
     ) -> None:
-        """Begin with no tasks.
+        """Begin with no objects.
 
         Args:
             namespaces: Those that exist; None means that any does.
             clock: Gives the creations' times.
+            kind: Of which kind the objects are.
 
         """
         self.outage: str | None = None
@@ -71,15 +83,16 @@ class MemoryTaskStore:
         self._clock = clock
         self._objects: dict[Key, JSONObject] = {}
         self._version = 0
-        self._schema = schema_of(SCHEDULED_TASK)["properties"]["spec"]
+        self._kind = next(each for each in KINDS if each.name == kind)
+        self._schema = schema_of(self._kind)["properties"]["spec"]
         self._deletion_listeners: list[Callable[[str], None]] = []
 
     async def create(self, namespace: str, body: JSONObject) -> JSONObject:
-        """Create a task and return it as stored."""
+        """Create an object and return it as stored."""
         self._check(namespace)
         name = self._checked_name(body)
         if (namespace, name) in self._objects:
-            raise AlreadyExistsError(f'{names.PLURAL}.{names.GROUP} "{name}" already exists')
+            raise AlreadyExistsError(f'{self._kind.plural}.{names.GROUP} "{name}" already exists')
         meta = _own_meta(body) | {
             "name": name,
             "namespace": namespace,
@@ -89,19 +102,19 @@ class MemoryTaskStore:
         }
         stored = {
             "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
+            "kind": self._kind.name,
             "metadata": meta,
             "spec": self._admitted_spec(body),
         }
         return self._store((namespace, name), stored)
 
     async def get(self, namespace: str, name: str) -> JSONObject:
-        """Return a task, or raise ``NotFoundError``."""
+        """Return an object, or raise ``NotFoundError``."""
         self._check()
         return copy.deepcopy(self._object(namespace, name))
 
     async def list(self, namespace: str | None, label_selector: str = "") -> Sequence[JSONObject]:
-        """Return the tasks of a namespace, or of all, ordered by namespace and name."""
+        """Return the objects of a namespace, or of all, ordered by namespace and name."""
         self._check()
         selected = selector_of(label_selector)
         return [
@@ -110,18 +123,33 @@ class MemoryTaskStore:
             if namespace in {None, key[0]} and selected(found["metadata"].get("labels") or {})
         ]
 
+    async def page(
+        self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
+    ) -> ObjectPage:
+        """Return at most ``limit`` objects from where the page before ended; the token is the last one's place."""
+        found = await self.list(namespace, label_selector)
+        if continue_token is not None:
+            try:
+                last = tuple(json.loads(continue_token))
+            except ValueError:
+                raise RefusedError("continue key is not valid") from None
+            found = [o for o in found if (o["metadata"]["namespace"], o["metadata"]["name"]) > last]
+        items = found[:limit]
+        meta = items[-1]["metadata"] if len(found) > limit else None
+        return ObjectPage(items, json.dumps([meta["namespace"], meta["name"]]) if meta else None)
+
     async def replace(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
-        """Replace a task; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""
+        """Replace an object; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""
         self._check()
         return self._update(namespace, name, body)
 
     async def patch(self, namespace: str, name: str, patch: JSONObject) -> JSONObject:
-        """Change a task by a JSON merge patch (RFC 7396); a ``resourceVersion`` in it works as in ``replace``."""
+        """Change an object by a JSON merge patch (RFC 7396); a ``resourceVersion`` in it works as in ``replace``."""
         self._check()
         return self._update(namespace, name, merge_patched(self._object(namespace, name), patch))
 
     async def delete(self, namespace: str, name: str, resource_version: str | None = None) -> None:
-        """Delete a task, and in the background its Jobs; with a version only if it has not changed."""
+        """Delete an object, and in the background its Jobs; with a version only if it has not changed."""
         self._check()
         found = self._object(namespace, name)
         _check_version(found, resource_version)
@@ -153,7 +181,7 @@ class MemoryTaskStore:
         try:
             return self._objects[namespace, name]
         except KeyError:
-            raise NotFoundError(f'{names.PLURAL}.{names.GROUP} "{name}" not found') from None
+            raise NotFoundError(f'{self._kind.plural}.{names.GROUP} "{name}" not found') from None
 
     def _checked_name(self, body: JSONObject) -> str:
         name = str((body.get("metadata") or {}).get("name") or "")
@@ -162,7 +190,7 @@ class MemoryTaskStore:
         if not _SUBDOMAIN.fullmatch(name):
             rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
             raise _refused([FieldProblem("metadata.name", rule)])
-        if problems := name_problems(name):
+        if self._kind.names_jobs and (problems := name_problems(name)):
             raise _refused(problems)
         return name
 
@@ -177,6 +205,8 @@ class MemoryTaskStore:
             raise ConflictError(f"the uid in the precondition ({given['uid']}) is not that of {namespace}/{name}")
         new = copy.deepcopy(old)
         new["spec"] = self._admitted_spec(body)
+        if self._kind is RUN_REQUEST and new["spec"] != old["spec"]:
+            raise _refused([FieldProblem("spec", "cannot be changed: delete the request and make another")])
         new["metadata"] = _own_meta(body) | {k: old["metadata"][k] for k in _KEPT_META}
         if new["spec"] != old["spec"]:
             new["metadata"]["generation"] += 1
@@ -190,7 +220,7 @@ class MemoryTaskStore:
         if spec is None:
             raise _refused([FieldProblem("spec", "is required: add it")])
         try:
-            parse_spec(spec, strict=True)
+            _PARSERS[self._kind.name](spec, strict=True)
         except InvalidResourceError as error:
             raise _refused(error.problems) from error
         filled: JSONObject = _with_defaults(spec, self._schema)
@@ -213,7 +243,7 @@ def _check_version(found: JSONObject, version: str | None) -> None:
     meta = found["metadata"]
     if version and version != meta["resourceVersion"]:
         raise ConflictError(
-            f'Operation cannot be fulfilled on {names.PLURAL}.{names.GROUP} "{meta["name"]}": the object has been '
+            f'Operation cannot be fulfilled on {names.GROUP} "{meta["name"]}": the object has been '
             "modified; please apply your changes to the latest version and try again"
         )
 

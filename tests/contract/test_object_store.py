@@ -1,4 +1,4 @@
-"""The contract of ``TaskStore``, over each adapter; the API server is a real one."""
+"""The contract of ``ObjectStore``, over each adapter; the API server is a real one."""
 
 import re
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from carillon_core.adapters.kube import KubeCluster, KubeTaskStore
+from carillon_core.adapters.kube import KubeCluster, KubeObjectStore
 from carillon_core.adapters.memory.cluster import MemoryCluster
-from carillon_core.adapters.memory.tasks import MemoryTaskStore
+from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -17,7 +17,7 @@ from carillon_core.errors import (
     RefusedError,
     UnavailableError,
 )
-from carillon_core.ports import Cluster, JSONObject, TaskStore
+from carillon_core.ports import Cluster, JSONObject, ObjectStore
 from carillon_core.resources.scheduled_task import parse_meta
 
 SUM = {"sum": {"a": 1, "b": 2.5}}
@@ -27,7 +27,7 @@ SUM = {"sum": {"a": 1, "b": 2.5}}
 class Given:
     """A store, the operator's side of it, and a namespace of the test's own."""
 
-    store: TaskStore
+    store: ObjectStore
     cluster: Cluster
     namespace: str
 
@@ -43,10 +43,10 @@ class Given:
 def given(request: pytest.FixtureRequest) -> Given:
     """Give each adapter in turn, with an empty namespace."""
     if request.param == "memory":
-        memory = MemoryTaskStore(namespaces={"test-memory"})
+        memory = MemoryObjectStore(namespaces={"test-memory"})
         return Given(memory, MemoryCluster(memory), "test-memory")
     connection = request.getfixturevalue("connection")
-    return Given(KubeTaskStore(connection), KubeCluster(connection), request.getfixturevalue("namespace"))
+    return Given(KubeObjectStore(connection), KubeCluster(connection), request.getfixturevalue("namespace"))
 
 
 def task(name: str, **spec: Any) -> JSONObject:
@@ -462,7 +462,7 @@ async def test_a_bad_name_is_refused_with_the_mend(given: Given, name: str, want
 
 async def test_memory_that_is_down_is_unavailable() -> None:
     """The switch for tests of those who use a store."""
-    store = MemoryTaskStore()
+    store = MemoryObjectStore()
     store.outage = "the test says so"
     with pytest.raises(UnavailableError, match="the test says so"):
         await store.ping()

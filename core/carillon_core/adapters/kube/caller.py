@@ -1,0 +1,122 @@
+"""The API server as the facade uses it: whom it lets in, and every call as the caller (``APIServer``)."""
+
+import base64
+from collections.abc import Mapping, Sequence
+
+from carillon_core.adapters.kube.cluster import jobs_path
+from carillon_core.adapters.kube.connection import KubeConnection, segment
+from carillon_core.adapters.kube.objects import KubeObjectStore
+from carillon_core.adapters.kube.pages import listed
+from carillon_core.domain.access import Access, Decision, Subject
+from carillon_core.errors import ConflictError, NotFoundError
+from carillon_core.ports import JSONObject, ObjectKind
+
+_REVIEWS = "/apis/authorization.k8s.io/v1"
+_TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105  # a path
+
+
+class KubeAPIServer:
+    """``APIServer`` over a connection, whose own account may impersonate and ask for reviews."""
+
+    def __init__(self, connection: KubeConnection, audiences: Sequence[str] = ()) -> None:
+        """Take the connection; whoever made it closes it.
+
+        Args:
+            connection: To the API server.
+            audiences: For whom a bearer token must have been made; the API server's own audience if empty.
+
+        """
+        self._connection = connection
+        self._audiences = list(audiences)
+
+    def acting_as(self, subject: Subject | None) -> "KubeCallerCluster":
+        """Return the cluster as a subject sees it; as our own account if it is None."""
+        return KubeCallerCluster(self._connection, subject)
+
+    async def review_token(self, token: str) -> Subject | None:
+        """Return whose bearer token it is, or None if it is nobody's (TokenReview)."""
+        spec: JSONObject = {"token": token} | ({"audiences": self._audiences} if self._audiences else {})
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+        status = (await self._connection.request("POST", _TOKEN_REVIEWS, body=body)).get("status") or {}
+        user = status.get("user") or {}
+        if not status.get("authenticated") or not user.get("username"):
+            return None
+        # an authenticator that knows of no audiences answers without any: it has checked for none
+        if self._audiences and not set(self._audiences) & set(status.get("audiences") or ()):
+            return None
+        return Subject(user["username"], tuple(user.get("groups") or ()))
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """Return a Secret's data, or raise ``NotFoundError``."""
+        path = f"/api/v1/namespaces/{segment(namespace)}/secrets/{segment(name)}"
+        data = (await self._connection.request("GET", path)).get("data") or {}
+        return {key: base64.b64decode(value) for key, value in data.items()}
+
+    async def ping(self) -> None:
+        """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""
+        await KubeObjectStore(self._connection).ping()
+
+
+class KubeCallerCluster:
+    """``CallerCluster``: every call carries the caller's name."""
+
+    def __init__(self, connection: KubeConnection, subject: Subject | None) -> None:
+        """Take the connection and say as whom to call; None means as ourselves."""
+        self._connection = connection
+        self._subject = subject
+
+    def objects(self, kind: ObjectKind) -> KubeObjectStore:
+        """Return the objects of a kind of ours."""
+        return KubeObjectStore(self._connection, kind, self._subject)
+
+    async def review(self, access: Access) -> Decision:
+        """Return whether the caller may do that (SubjectAccessReview, made as ourselves)."""
+        attributes = {
+            "verb": access.verb,
+            "group": access.group,
+            "resource": access.resource,
+            "subresource": access.subresource,
+            "namespace": access.namespace,
+            "name": access.name,
+        }
+        spec: JSONObject = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
+        kind = "SelfSubjectAccessReview"
+        if self._subject is not None:
+            kind = "SubjectAccessReview"
+            spec |= {"user": self._subject.name, "groups": list(self._subject.groups)}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        answer = await self._connection.request("POST", f"{_REVIEWS}/{kind.lower()}s", body=body)
+        status = answer.get("status") or {}
+        return Decision(bool(status.get("allowed")), str(status.get("reason") or status.get("evaluationError") or ""))
+
+    async def get_job(self, namespace: str, name: str) -> JSONObject:
+        """Return a Job, or raise ``NotFoundError``."""
+        path = f"{jobs_path(namespace)}/{segment(name)}"
+        return await self._connection.request("GET", path, subject=self._subject)
+
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a Job and in the background its pods, provided that it is still the same object."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        path = f"{jobs_path(namespace)}/{segment(name)}"
+        try:
+            await self._connection.request("DELETE", path, body=options, subject=self._subject)
+        except ConflictError as error:
+            raise NotFoundError(f"Job {namespace}/{name} is another object than {uid}") from error
+
+    async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
+        """Return the pods that a selector selects."""
+        path = f"/api/v1/namespaces/{segment(namespace)}/pods"
+        pages = listed(self._connection, path, label_selector, self._subject)
+        return [item async for page in pages for item in page.items]
+
+    async def pod_log(
+        self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
+    ) -> bytes:
+        """Return what a pod's container has said, at most ``limit_bytes`` of it."""
+        params = {"limitBytes": str(limit_bytes)}
+        if container is not None:
+            params["container"] = container
+        if tail_lines is not None:
+            params["tailLines"] = str(tail_lines)
+        path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/log"
+        return await self._connection.read(path, params=params, subject=self._subject)

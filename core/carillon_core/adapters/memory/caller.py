@@ -1,0 +1,220 @@
+"""The API server in memory as the facade uses it: users, what each may do, and everybody's objects; for tests."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from carillon_core.adapters.memory.cluster import MemoryCluster
+from carillon_core.adapters.memory.objects import MemoryObjectStore
+from carillon_core.domain.access import Access, Decision, Subject
+from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
+from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
+from carillon_core.resources import names
+
+_PLURALS: Mapping[ObjectKind, str] = {
+    "ScheduledTask": names.PLURAL,
+    "RunRequest": names.PLURAL_REQUESTS,
+    "HTTPTarget": names.PLURAL_TARGETS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a user may do: a rule of RBAC, with ``*`` for anything."""
+
+    verbs: Collection[str]
+    resources: Collection[str]
+    namespace: str | None = None
+    """Where; None means everywhere, and for lists over all namespaces."""
+
+    def allows(self, access: Access) -> bool:
+        """Return whether the rule covers that."""
+        resource = access.resource if access.subresource is None else f"{access.resource}/{access.subresource}"
+        return (
+            bool({access.verb, "*"} & set(self.verbs))
+            and bool({resource, "*"} & set(self.resources))
+            and self.namespace in {None, access.namespace}
+        )
+
+
+@dataclass
+class MemoryAPIServer:
+    """``APIServer`` over dictionaries.
+
+    Attributes:
+        stores: The objects by kind.
+        cluster: The Jobs and the pods.
+        tokens: Whose each bearer token is.
+        rules: What each user may do, by name; None stands for the facade's own account, which may do anything.
+        secrets: The Secrets' data by namespace and name.
+        logs: What each pod has said, by namespace and name.
+
+    """
+
+    namespaces: Collection[str] | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    tokens: dict[str, Subject] = field(default_factory=dict)
+    rules: dict[str, list[Rule]] = field(default_factory=dict)
+    secrets: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
+    logs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing."""
+        kinds: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
+        self.stores = {kind: MemoryObjectStore(self.namespaces, self.clock, kind) for kind in kinds}
+        self.cluster = MemoryCluster(self.stores["ScheduledTask"], self.clock)
+
+    @property
+    def tasks(self) -> MemoryObjectStore:
+        """The ScheduledTasks."""
+        return self.stores["ScheduledTask"]
+
+    @property
+    def outage(self) -> str | None:
+        """While it is set, every call raises ``UnavailableError`` with it."""
+        return self.tasks.outage
+
+    @outage.setter
+    def outage(self, why: str | None) -> None:
+        for store in self.stores.values():
+            store.outage = why
+        self.cluster.outage = why
+
+    def acting_as(self, subject: Subject | None) -> "MemoryCallerCluster":
+        """Return the cluster as a subject sees it; as the facade's own account if it is None."""
+        return MemoryCallerCluster(self, subject)
+
+    async def review_token(self, token: str) -> Subject | None:
+        """Return whose bearer token it is, or None if it is nobody's."""
+        await self.ping()
+        return self.tokens.get(token)
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """Return a Secret's data, or raise ``NotFoundError``."""
+        await self.ping()
+        try:
+            return dict(self.secrets[namespace, name])
+        except KeyError:
+            raise NotFoundError(f'secrets "{name}" not found') from None
+
+    async def ping(self) -> None:
+        """Return if no outage is set; raise ``UnavailableError`` if one is."""
+        await self.tasks.ping()
+
+    def decide(self, subject: Subject | None, access: Access) -> Decision:
+        """Return what the rules say."""
+        if subject is None or any(rule.allows(access) for rule in self.rules.get(subject.name, ())):
+            return Decision(allowed=True)
+        return Decision(allowed=False)
+
+
+class MemoryCallerCluster:
+    """``CallerCluster`` over a ``MemoryAPIServer``."""
+
+    def __init__(self, server: MemoryAPIServer, subject: Subject | None) -> None:
+        """Say as whom to call."""
+        self._server = server
+        self._subject = subject
+
+    def objects(self, kind: ObjectKind) -> "GuardedStore":
+        """Return the objects of a kind of ours."""
+        return GuardedStore(self._server.stores[kind], kind, self._check)
+
+    async def review(self, access: Access) -> Decision:
+        """Return whether the caller may do that."""
+        await self._server.ping()
+        return self._server.decide(self._subject, access)
+
+    async def get_job(self, namespace: str, name: str) -> JSONObject:
+        """Return a Job, or raise ``NotFoundError``."""
+        self._check("get", "jobs", namespace, name, group="batch")
+        return await self._server.cluster.get_job(namespace, name)
+
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a Job and its pods, provided that it is still the same object."""
+        self._check("delete", "jobs", namespace, name, group="batch")
+        await self._server.cluster.delete_job(namespace, name, uid, after_pods=False)
+
+    async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
+        """Return the pods whose labels have each ``key=value`` of the selector."""
+        self._check("list", "pods", namespace, group="")
+        wanted = dict(term.split("=", 1) for term in label_selector.split(",") if term)
+        pods = self._server.cluster.pods.items()
+        return [p for (where, _), p in pods if where == namespace and wanted.items() <= p["metadata"]["labels"].items()]
+
+    async def pod_log(
+        self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
+    ) -> bytes:
+        """Return what a pod has said, at most ``limit_bytes`` of it."""
+        del container
+        self._check("get", "pods", namespace, pod, group="", subresource="log")
+        try:
+            text = self._server.logs[namespace, pod]
+        except KeyError:
+            raise NotFoundError(f'pods "{pod}" not found') from None
+        lines = text.splitlines(keepends=True)
+        return b"".join(lines if tail_lines is None else lines[max(len(lines) - tail_lines, 0) :])[:limit_bytes]
+
+    def _check(self, verb: str, resource: str, namespace: str | None, name: str | None = None, **more: Any) -> None:
+        if self._server.outage is not None:
+            raise UnavailableError("API server", self._server.outage)
+        access = Access(verb=verb, resource=resource, namespace=namespace, name=name, **more)
+        if self._subject is not None and not self._server.decide(self._subject, access).allowed:
+            what = f'{resource}.{access.group} "{name or ""}"'
+            raise ForbiddenError(
+                f'{what} is forbidden: User "{self._subject.name}" cannot {verb} resource "{resource}"'
+            )
+
+
+class GuardedStore:
+    """``ObjectStore`` that asks the rules first."""
+
+    def __init__(self, store: MemoryObjectStore, kind: ObjectKind, check: Callable[..., None]) -> None:
+        """Take the store and who decides."""
+        self._store = store
+        self._plural = _PLURALS[kind]
+        self._check = check
+
+    async def create(self, namespace: str, body: JSONObject) -> JSONObject:
+        """Create an object and return it as stored."""
+        self._check("create", self._plural, namespace)
+        return await self._store.create(namespace, body)
+
+    async def get(self, namespace: str, name: str) -> JSONObject:
+        """Return an object, or raise ``NotFoundError``."""
+        self._check("get", self._plural, namespace, name)
+        return await self._store.get(namespace, name)
+
+    async def list(self, namespace: str | None, label_selector: str = "") -> Sequence[JSONObject]:
+        """Return the objects of a namespace, or of all, ordered by namespace and name."""
+        self._check("list", self._plural, namespace)
+        return await self._store.list(namespace, label_selector)
+
+    async def page(
+        self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
+    ) -> ObjectPage:
+        """Return at most ``limit`` objects from where the page before ended."""
+        self._check("list", self._plural, namespace)
+        return await self._store.page(
+            namespace, limit=limit, label_selector=label_selector, continue_token=continue_token
+        )
+
+    async def replace(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
+        """Replace an object."""
+        self._check("update", self._plural, namespace, name)
+        return await self._store.replace(namespace, name, body)
+
+    async def patch(self, namespace: str, name: str, patch: JSONObject) -> JSONObject:
+        """Change an object by a JSON merge patch (RFC 7396)."""
+        self._check("patch", self._plural, namespace, name)
+        return await self._store.patch(namespace, name, patch)
+
+    async def delete(self, namespace: str, name: str, resource_version: str | None = None) -> None:
+        """Delete an object."""
+        self._check("delete", self._plural, namespace, name)
+        await self._store.delete(namespace, name, resource_version)
+
+    async def ping(self) -> None:
+        """Return if the store is not set to be down."""
+        await self._store.ping()
