@@ -9,8 +9,10 @@ import pytest
 
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.manifest import Order, RunnerTemplate, job_manifest, request_order, slot_order
+from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.observed import observed_job
+from carillon_core.domain.order import Order, request_order, slot_order
 from carillon_core.domain.plan import Launch
 from support.builders import (
     REQUEST_UID,
@@ -23,7 +25,7 @@ from support.builders import (
     make_task,
 )
 
-TEMPLATE = RunnerTemplate("runner:1")
+TEMPLATE = RunnerTemplate("runner:1", TokenKey(b"k" * 32))
 SLOT = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
 NOW = Launch(at("00:10"), execution_id(REQUEST_UID, at("00:10"), Cause.MANUAL), Cause.MANUAL)
 CONTAINER = {

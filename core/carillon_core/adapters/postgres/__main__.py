@@ -1,11 +1,11 @@
-"""The command ``carillon-migrate``: migrate the database that ``DATABASE_URL`` names."""
+"""The command ``carillon-migrate``: migrate the database that ``DATABASE_URL`` names, and make the runners' role."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from carillon_core.adapters.postgres import migrate
+from carillon_core.adapters.postgres import migrate, runner_role
 from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import LEVELS, configure_logging
@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging(options.log_level, options.log_format)
     try:
         url = _database_url()
+        if options.command == "runner-role":
+            print(*runner_role.prepare(url, _runner_database_url()), sep="\n")
+            return 0
         if options.command == "upgrade":
             revision = migrate.upgrade(url, wait_seconds=options.wait)
         elif options.command == "downgrade":
@@ -45,6 +48,16 @@ def _database_url() -> str:
     return url
 
 
+def _runner_database_url() -> str:
+    url = os.environ.get(runner_role.RUNNER, "")
+    if not url:
+        raise SettingsError(
+            f"{runner_role.RUNNER} is not set: give it as postgresql://user:password@host:5432/name, with the user and"
+            " the password that runners shall have"
+        )
+    return url
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="carillon-migrate", description="Migrate the database of DATABASE_URL.")
     parser.add_argument("--log-level", choices=LEVELS, default="INFO")
@@ -54,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("downgrade", help="bring the schema back to a revision; what it drops is gone")
     down.add_argument("revision", help="the revision, or base for the empty schema")
     now = commands.add_parser("current", help="print the schema's revision; exit with 1 if it is not the newest")
+    commands.add_parser(
+        "runner-role",
+        help="create the role of CARILLON_RUNNER_DATABASE_URL, which may record executions and no more, and verify it",
+    )
     for command, seconds in ((up, WAIT_SECONDS), (down, 0.0), (now, 0.0)):
         command.add_argument(
             "--wait",
