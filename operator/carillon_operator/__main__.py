@@ -12,6 +12,7 @@ from functools import partial
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, wait_until_ready
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging
@@ -50,6 +51,7 @@ async def _serve(settings: Settings) -> int:
         mend = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
         log.warning("runners may read and alter the whole history", extra={"fields": {"mend": mend}})
     history, keys = PostgresHistory.from_url(settings.database_url), PostgresRunnerKeys.from_url(settings.database_url)
+    maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
         async with KubeConnection(settings.kubeconfig) as connection:
             cluster = KubeCluster(connection)
@@ -58,7 +60,8 @@ async def _serve(settings: Settings) -> int:
                 if settings.webhook is not None:
                     admission = Admission(settings.webhook, partial(apply_webhook_configuration, connection), _now)
                 observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
-                await Application(settings, cluster, history, observe, _now, keys).run(stop)
+                application = Application(settings, cluster, history, observe, _now, keys, maintenance)
+                await application.run(stop)
     finally:
         await keys.aclose()
         await history.aclose()
