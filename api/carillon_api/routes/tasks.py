@@ -17,6 +17,7 @@ from carillon_api.problems import Kind, problem_responses
 from carillon_api.schemas import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
 from carillon_core.errors import InvalidResourceError
 from carillon_core.ports import JSONObject
+from carillon_core.resources.names import PLURAL
 
 READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
 LIST = problem_responses(Kind.FORBIDDEN)
@@ -112,7 +113,9 @@ async def replace_task(
 ) -> TaskView:
     """Replace the spec, and the labels if they are given; the rest of the task's metadata stays."""
     change = partial(replaced_object, body=body, now=ctx.clock())
-    return _answer(response, await edit_task(ctx.tasks, namespace, name, precondition, change))
+    before, stored = await edit_task(ctx.tasks, namespace, name, precondition, change)
+    await ctx.record_change("update", PLURAL, before, stored)
+    return _answer(response, stored)
 
 
 @router.patch(
@@ -132,7 +135,9 @@ async def patch_task(
 ) -> TaskView:
     """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new task."""
     change = partial(patched_object, patch=body, now=ctx.clock())
-    return _answer(response, await edit_task(ctx.tasks, namespace, name, precondition, change))
+    before, stored = await edit_task(ctx.tasks, namespace, name, precondition, change)
+    await ctx.record_change("update", PLURAL, before, stored)
+    return _answer(response, stored)
 
 
 @router.delete(
@@ -145,11 +150,13 @@ async def patch_task(
 )
 async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:
     """Delete a task, and in the background its Jobs; its history stays."""
-    await delete_task(ctx.tasks, namespace, name, precondition)
+    deleted = await delete_task(ctx.tasks, namespace, name, precondition)
+    await ctx.record_change("delete", PLURAL, deleted, None)
 
 
 async def _create(ctx: Context, response: Response, namespace: str, body: TaskCreate) -> TaskView:
     stored = await ctx.tasks.create(namespace, new_object(body, namespace, ctx.clock()))
+    await ctx.record_change("create", PLURAL, None, stored)
     view = _answer(response, stored)
     response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/tasks/{quote(view.name)}"
     return view
