@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -21,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0006"
 """The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -98,4 +99,24 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
     Column("updated_at", _TIME, nullable=False),
     PrimaryKeyConstraint("namespace", "name", name="counters_pkey"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("reserved_at", _TIME, nullable=False),
+    # what is past it is as good as gone: maintenance deletes it, and whoever finds it before that takes its place
+    Column("expires_at", _TIME, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSONB(none_as_null=True)),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("caller", "key", name="idempotency_keys_pkey"),
+    CheckConstraint(
+        "(status IS NULL) = (body IS NULL) AND (status IS NULL) = (headers IS NULL)",
+        name="idempotency_keys_answer_whole",
+    ),
+    Index("idempotency_keys_by_expiry", "expires_at"),
 )
