@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -21,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -122,4 +123,24 @@ audit_events = Table(
     Index("audit_events_by_object", "namespace", "resource", "name", "at", "id"),
     Index("audit_events_by_namespace", "namespace", "at", "id"),
     Index("audit_events_by_subject", "subject", "at", "id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("reserved_at", _TIME, nullable=False),
+    # what is past it is as good as gone: maintenance deletes it, and whoever finds it before that takes its place
+    Column("expires_at", _TIME, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSONB(none_as_null=True)),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("caller", "key", name="idempotency_keys_pkey"),
+    CheckConstraint(
+        "(status IS NULL) = (body IS NULL) AND (status IS NULL) = (headers IS NULL)",
+        name="idempotency_keys_answer_whole",
+    ),
+    Index("idempotency_keys_by_expiry", "expires_at"),
 )
