@@ -185,6 +185,7 @@ class Runners:
             contract.ENV_JOB_NAME: job,
             contract.ENV_POD_NAME: pod,
             contract.ENV_TERMINATION_LOG: str(termination_log),
+            contract.ENV_HTTP_ALLOW: "127.0.0.0/8,::1",  # where the tests' servers are
         }
         coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         process = subprocess.Popen(
