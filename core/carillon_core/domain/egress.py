@@ -168,7 +168,8 @@ def _port(text: str, port: str | None) -> int | None:
 
 def _network(text: str, bare: str) -> Network:
     try:
-        network = ip_network(bare, strict=False)
+        # a zone is of one machine, and the list is for all
+        network = ip_network(bare if "%" not in bare else "", strict=False)
     except ValueError:
         raise ValueError(f"{text!r}: write a network such as 10.96.0.0/12 or an address such as 10.0.0.5") from None
     if "/" in bare and network.network_address != parse_address(bare.partition("/")[0]):
@@ -223,7 +224,7 @@ def canonical_host(url: str) -> str:
 
 def _is_number(host: str) -> bool:
     """Return whether a host ends as a number does, so that it is an address or nothing (as the URL standard has it)."""
-    return bool(_NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]))
+    return bool(_NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]))
 
 
 def refusal(host: str, port: int, addresses: Iterable[str], allow: AllowList) -> str | None:
