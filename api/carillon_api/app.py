@@ -10,6 +10,7 @@ from carillon_api.docs import install_docs
 from carillon_api.gate import Gate
 from carillon_api.middleware import RequestLog
 from carillon_api.problems import install_problem_handlers
+from carillon_api.routes import audit as audit_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
 from carillon_api.routes import tasks as task_routes
@@ -38,7 +39,7 @@ def create_app(backends: Backends) -> FastAPI:
     app.add_middleware(Gate)
     app.add_middleware(RequestLog)  # around the gate: what it refuses is logged too
     install_problem_handlers(app)
-    for router in (task_routes.router, upcoming_routes.router, execution_routes.router):
+    for router in (task_routes.router, upcoming_routes.router, execution_routes.router, audit_routes.router):
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
     install_docs(app, "/openapi.json")
