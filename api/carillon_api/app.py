@@ -11,6 +11,7 @@ from carillon_api.middleware import RequestLog
 from carillon_api.problems import install_problem_handlers
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
+from carillon_api.routes import targets as target_routes
 from carillon_api.routes import tasks as task_routes
 from carillon_api.routes import upcoming as upcoming_routes
 
@@ -36,7 +37,12 @@ def create_app(backends: Backends) -> FastAPI:
     app.state.backends = backends
     app.add_middleware(RequestLog)
     install_problem_handlers(app)
-    for router in (task_routes.router, upcoming_routes.router, execution_routes.router):
+    for router in (
+        task_routes.router,
+        target_routes.router,
+        upcoming_routes.router,
+        execution_routes.router,
+    ):
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
     install_docs(app, "/openapi.json")

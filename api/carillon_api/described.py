@@ -13,19 +13,30 @@ from pydantic.json_schema import models_json_schema
 from carillon_api import schemas
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
+from carillon_core.resources.http_target import HTTPTargetSpec
 
 REF = "#/components/schemas/{model}"
 DESCRIBED: tuple[type[BaseModel], ...] = (
     ScheduledTaskSpec,
     ScheduledTaskStatus,
+    HTTPTargetSpec,
     schemas.TaskCreate,
     schemas.TaskReplace,
     schemas.TaskPatch,
+    schemas.TargetCreate,
+    schemas.TargetReplace,
+    schemas.TargetPatch,
     schemas.Problem,
 )
 """Models that no route's signature shows to FastAPI."""
-_ETAG_HEADER = {"ETag": {"description": "The task's version, for If-Match.", "schema": {"type": "string"}}}
-_LOCATION_HEADER = {"Location": {"description": "Where the task is.", "schema": {"type": "string"}}}
+STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
+    ("TaskView", "spec", ScheduledTaskSpec),
+    ("TaskView", "status", ScheduledTaskStatus),
+    ("TargetView", "spec", HTTPTargetSpec),
+)
+"""What is answered as it is stored, by the answer's model and its field: and what it is if it is valid."""
+_ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
+_LOCATION_HEADER = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
 
 class CarillonAPI(FastAPI):
@@ -43,9 +54,12 @@ def completed(document: JSONObject) -> JSONObject:
     _, described = models_json_schema([(model, "validation") for model in DESCRIBED], ref_template=REF)
     known = document.setdefault("components", {}).setdefault("schemas", {})
     known.update(described["$defs"])
-    view = known["TaskView"]["properties"]
-    for field, model in (("spec", ScheduledTaskSpec), ("status", ScheduledTaskStatus)):
-        view[field] = {"$ref": REF.format(model=model.__name__), "description": view[field]["description"]}
+    for view, field, model in STORED:
+        shown = known[view]["properties"][field]
+        known[view]["properties"][field] = {
+            "$ref": REF.format(model=model.__name__),
+            "description": shown["description"],
+        }
     document["components"]["schemas"] = dict(sorted(known.items()))
     return document
 
@@ -68,6 +82,6 @@ def versioned(description: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": description, "headers": _ETAG_HEADER}}
 
 
-def created() -> dict[int | str, dict[str, Any]]:
+def created(description: str) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of an answer of 201."""
-    return {201: {"description": "The task as stored", "headers": _ETAG_HEADER | _LOCATION_HEADER}}
+    return {201: {"description": description, "headers": _ETAG_HEADER | _LOCATION_HEADER}}

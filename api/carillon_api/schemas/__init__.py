@@ -1,13 +1,34 @@
 """What goes over the wire, as pydantic models: bodies of requests, queries and answers; a module for each subject."""
 
-from carillon_api.schemas.answers import Answer, Check, Problem, ProblemField
+from carillon_api.schemas.answers import Answer, Check, ObjectView, Page, PageQuery, Problem, ProblemField, UserOfTarget
 from carillon_api.schemas.executions import ExecutionList, ExecutionsQuery, ExecutionView, TaskExecutionsQuery
 from carillon_api.schemas.health import Health, Readiness
 from carillon_api.schemas.names import NamespaceName, TaskName
-from carillon_api.schemas.tasks import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
+from carillon_api.schemas.targets import (
+    AllTargetsQuery,
+    TargetCreate,
+    TargetDeleted,
+    TargetDeletion,
+    TargetList,
+    TargetPatch,
+    TargetQuery,
+    TargetReplace,
+    TargetView,
+)
+from carillon_api.schemas.tasks import (
+    AllTasksQuery,
+    TaskCreate,
+    TaskList,
+    TaskPatch,
+    TaskQuery,
+    TaskReplace,
+    TaskType,
+    TaskView,
+)
 from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 
 __all__ = [
+    "AllTargetsQuery",
     "AllTasksQuery",
     "Answer",
     "Check",
@@ -17,9 +38,20 @@ __all__ = [
     "FireTime",
     "Health",
     "NamespaceName",
+    "ObjectView",
+    "Page",
+    "PageQuery",
     "Problem",
     "ProblemField",
     "Readiness",
+    "TargetCreate",
+    "TargetDeleted",
+    "TargetDeletion",
+    "TargetList",
+    "TargetPatch",
+    "TargetQuery",
+    "TargetReplace",
+    "TargetView",
     "TaskCreate",
     "TaskExecutionsQuery",
     "TaskFireTime",
@@ -28,8 +60,10 @@ __all__ = [
     "TaskPatch",
     "TaskQuery",
     "TaskReplace",
+    "TaskType",
     "TaskView",
     "Upcoming",
     "UpcomingAll",
     "UpcomingQuery",
+    "UserOfTarget",
 ]
