@@ -14,11 +14,14 @@ from typing import NoReturn
 
 import uvicorn
 
+from carillon_api.access import AccessControl
 from carillon_api.app import create_app
+from carillon_api.audit import AuditTrail
 from carillon_api.dependencies import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.postgres.audit import PostgresAuditLog
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.errors import SettingsError
 from carillon_core.logs import configure_logging
@@ -69,8 +72,12 @@ async def serve(settings: Settings) -> None:
     async with (
         KubeConnection(settings.kubeconfig) as connection,
         aclosing(PostgresHistory.from_url(settings.database_url)) as history,
+        aclosing(PostgresAuditLog.from_url(settings.database_url)) as audit_log,
+        AuditTrail(audit_log) as audit,  # closed before its log is, so that what waits is still written
     ):
-        app = create_app(Backends(KubeAPIServer(connection), history, lambda: datetime.now(UTC), settings))
+        api_server = KubeAPIServer(connection, settings.token_audiences)
+        access = AccessControl(api_server, settings, _now)
+        app = create_app(Backends(api_server, history, _now, settings, access, audit))
         config = uvicorn.Config(
             app,
             log_config=None,  # the root logger's form is for uvicorn's lines too
@@ -82,6 +89,10 @@ async def serve(settings: Settings) -> None:
             fields = {"host": settings.host, "port": settings.port, "api_server": connection.server}
             log.info("listening", extra={"fields": fields})
             await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from carillon_api.dependencies import Backends
 from carillon_api.described import CarillonAPI
 from carillon_api.docs import install_docs
+from carillon_api.gate import Gate
 from carillon_api.middleware import RequestLog
 from carillon_api.problems import install_problem_handlers
 from carillon_api.routes import executions as execution_routes
@@ -35,7 +36,8 @@ def create_app(backends: Backends) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.backends = backends
-    app.add_middleware(RequestLog)
+    app.add_middleware(Gate)
+    app.add_middleware(RequestLog)  # around the gate: what it refuses is logged too
     install_problem_handlers(app)
     for router in (
         task_routes.router,

@@ -39,6 +39,11 @@ def dns_label_problem(name: str) -> str | None:
     return None
 
 
+def is_dns_subdomain(name: str) -> bool:
+    """Return whether a name is an RFC 1123 subdomain, as most objects' names are."""
+    return len(name) <= MAX_SUBDOMAIN and re.fullmatch(DNS_SUBDOMAIN, name) is not None
+
+
 def namespace_name(name: str) -> str:
     """Return the name of a namespace, or raise ``ValueError`` if no namespace can have it."""
     if problem := dns_label_problem(name):
@@ -48,7 +53,7 @@ def namespace_name(name: str) -> str:
 
 def object_name(name: str) -> str:
     """Return the name of an object, or raise ``ValueError`` if none can have it: the rule is Kubernetes' own."""
-    if len(name) > MAX_SUBDOMAIN or not re.fullmatch(DNS_SUBDOMAIN, name):
+    if not is_dns_subdomain(name):
         raise ValueError(
             "is no name that an object can have: use lower-case letters, digits, hyphens and dots, and begin and end "
             "each part with a letter or a digit, such as nightly-report"

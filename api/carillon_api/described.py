@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from carillon_api import schemas
+from carillon_api.authentication import API_KEY_HEADER
+from carillon_api.gate import is_public
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -38,6 +40,21 @@ STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
 _ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
 _LOCATION_HEADER = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
+SECURITY_SCHEMES: JSONObject = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token that the cluster knows: `kubectl create token NAME` makes one.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY_HEADER,
+        "description": "An API key of Carillon: `carillon api-key create` makes one.",
+    },
+}
+"""How a caller may say who it is; every request is then made as that user of the cluster."""
+
 
 class CarillonAPI(FastAPI):
     """A FastAPI app with the whole OpenAPI document."""
@@ -61,6 +78,12 @@ def completed(document: JSONObject) -> JSONObject:
             "description": shown["description"],
         }
     document["components"]["schemas"] = dict(sorted(known.items()))
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    for path, operations in document["paths"].items():
+        if not is_public(path, metrics=False):
+            for operation in operations.values():
+                # either of them, not both
+                operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return document
 
 

@@ -95,24 +95,31 @@ async def delete_object(store: ObjectStore, namespace: str, name: str, precondit
 
     Raises:
         RequestRefusedError: As 412, if it does not.
+        ConflictError: If others changed it each time between its reading and its deletion.
 
     """
-    try:
-        current = await store.get(namespace, name)
-    except ForbiddenError:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            current = await store.get(namespace, name)
+        except ForbiddenError:
+            if precondition is not None:
+                raise
+            # whoever may delete and not read has deleted something that we must not tell
+            await store.delete(namespace, name)
+            return {"metadata": {"namespace": namespace, "name": name}}
         if precondition is not None:
-            raise
-        current = {"metadata": {"namespace": namespace, "name": name}}
-    if precondition is not None:
-        precondition.check(_version(current))
-    if precondition is None or precondition.tags is None:
-        await store.delete(namespace, name)
-        return current
-    try:
-        await store.delete(namespace, name, _version(current))
-    except ConflictError as error:
-        raise stale() from error
-    return current
+            precondition.check(_version(current))
+        try:
+            # by version even where nobody asks for that: what is returned as deleted is what was deleted
+            await store.delete(namespace, name, _version(current))
+        except ConflictError as error:
+            if precondition is not None and precondition.tags is not None:
+                raise stale() from error
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return current
+    raise AssertionError  # the last attempt returned or raised
 
 
 def _version(raw: JSONObject) -> str:

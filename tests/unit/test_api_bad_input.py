@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.api import EVERY_MINUTE, TASKS, Facade, facade, fields_of
+from support.api import AS_CALLER, EVERY_MINUTE, TASKS, Facade, facade, fields_of
 
 JSON = {"Content-Type": "application/json"}
 
@@ -247,7 +247,11 @@ async def test_a_path_of_surrogates_is_no_error_of_ours(rest: Facade) -> None:
         "raw_path": b"/api/v1/namespaces/team-a/tasks/%ff",
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"x-request-id", b"\xff\n"), (b"host", b"facade")],
+        "headers": [
+            (b"x-request-id", b"\xff\n"),
+            (b"host", b"facade"),
+            (b"authorization", AS_CALLER["Authorization"].encode()),
+        ],
         "server": ("facade", 80),
         "client": ("127.0.0.1", 5),
     }

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0005"
 """The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -98,4 +98,28 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
     Column("updated_at", _TIME, nullable=False),
     PrimaryKeyConstraint("namespace", "name", name="counters_pkey"),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("id", name="audit_events_pkey"),
+    # listed by (at, id) downwards, as executions are by (slot, id)
+    Index("audit_events_by_time", "at", "id"),
+    Index("audit_events_by_object", "namespace", "resource", "name", "at", "id"),
+    Index("audit_events_by_namespace", "namespace", "at", "id"),
+    Index("audit_events_by_subject", "subject", "at", "id"),
 )
