@@ -12,6 +12,8 @@ from carillon_api.middleware import RequestLog
 from carillon_api.problems import install_problem_handlers
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
+from carillon_api.routes import run_task as run_task_routes
+from carillon_api.routes import runs as run_routes
 from carillon_api.routes import targets as target_routes
 from carillon_api.routes import tasks as task_routes
 from carillon_api.routes import upcoming as upcoming_routes
@@ -42,6 +44,8 @@ def create_app(backends: Backends) -> FastAPI:
     for router in (
         task_routes.router,
         target_routes.router,
+        run_routes.router,
+        run_task_routes.router,
         upcoming_routes.router,
         execution_routes.router,
     ):

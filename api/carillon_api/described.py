@@ -16,18 +16,22 @@ from carillon_api.gate import is_public
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.run_request import RunRequestSpec
 
 REF = "#/components/schemas/{model}"
 DESCRIBED: tuple[type[BaseModel], ...] = (
     ScheduledTaskSpec,
     ScheduledTaskStatus,
     HTTPTargetSpec,
+    RunRequestSpec,
     schemas.TaskCreate,
     schemas.TaskReplace,
     schemas.TaskPatch,
     schemas.TargetCreate,
     schemas.TargetReplace,
     schemas.TargetPatch,
+    schemas.TaskRun,
+    schemas.RunTask,
     schemas.Problem,
 )
 """Models that no route's signature shows to FastAPI."""
@@ -35,6 +39,7 @@ STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("TaskView", "spec", ScheduledTaskSpec),
     ("TaskView", "status", ScheduledTaskStatus),
     ("TargetView", "spec", HTTPTargetSpec),
+    ("RunView", "spec", RunRequestSpec),
 )
 """What is answered as it is stored, by the answer's model and its field: and what it is if it is valid."""
 _ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
@@ -98,6 +103,19 @@ def body_of(model: type[BaseModel], example: JSONObject, *media_types: str) -> J
     """
     content = {"schema": {"$ref": REF.format(model=model.__name__)}, "example": example}
     return {"requestBody": {"required": True, "content": dict.fromkeys(("application/json", *media_types), content)}}
+
+
+def optional_body_of(model: type[BaseModel], example: JSONObject) -> JSONObject:
+    """Return what OpenAPI says of an operation that may have such a body, or none; see ``body_of``."""
+    described = body_of(model, example)
+    described["requestBody"]["required"] = False
+    return described
+
+
+def accepted(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of an answer of 202 with a Location."""
+    location = {"description": "Where to see what becomes of it.", "schema": {"type": "string"}}
+    return {202: {"description": description, "headers": {"Location": location}}}
 
 
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:

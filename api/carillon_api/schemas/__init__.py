@@ -4,6 +4,21 @@ from carillon_api.schemas.answers import Answer, Check, ObjectView, Page, PageQu
 from carillon_api.schemas.executions import ExecutionList, ExecutionsQuery, ExecutionView, TaskExecutionsQuery
 from carillon_api.schemas.health import Health, Readiness
 from carillon_api.schemas.names import NamespaceName, TaskName
+from carillon_api.schemas.run_task import (
+    RUN_TYPES,
+    RunAccepted,
+    RunContainer,
+    RunCounter,
+    RunHTTP,
+    RunPlugin,
+    RunSleep,
+    RunSum,
+    RunTask,
+    RunTaskQuery,
+    TaskOutput,
+    TaskOutputQuery,
+)
+from carillon_api.schemas.runs import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
 from carillon_api.schemas.targets import (
     AllTargetsQuery,
     TargetCreate,
@@ -28,6 +43,8 @@ from carillon_api.schemas.tasks import (
 from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 
 __all__ = [
+    "RUN_TYPES",
+    "AllRunsQuery",
     "AllTargetsQuery",
     "AllTasksQuery",
     "Answer",
@@ -44,6 +61,18 @@ __all__ = [
     "Problem",
     "ProblemField",
     "Readiness",
+    "RunAccepted",
+    "RunContainer",
+    "RunCounter",
+    "RunHTTP",
+    "RunList",
+    "RunPlugin",
+    "RunQuery",
+    "RunSleep",
+    "RunSum",
+    "RunTask",
+    "RunTaskQuery",
+    "RunView",
     "TargetCreate",
     "TargetDeleted",
     "TargetDeletion",
@@ -57,9 +86,12 @@ __all__ = [
     "TaskFireTime",
     "TaskList",
     "TaskName",
+    "TaskOutput",
+    "TaskOutputQuery",
     "TaskPatch",
     "TaskQuery",
     "TaskReplace",
+    "TaskRun",
     "TaskType",
     "TaskView",
     "Upcoming",
