@@ -13,6 +13,9 @@ from carillon_api.problems import install_problem_handlers
 from carillon_api.routes import audit as audit_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
+from carillon_api.routes import run_task as run_task_routes
+from carillon_api.routes import runs as run_routes
+from carillon_api.routes import targets as target_routes
 from carillon_api.routes import tasks as task_routes
 from carillon_api.routes import upcoming as upcoming_routes
 
@@ -39,7 +42,15 @@ def create_app(backends: Backends) -> FastAPI:
     app.add_middleware(Gate)
     app.add_middleware(RequestLog)  # around the gate: what it refuses is logged too
     install_problem_handlers(app)
-    for router in (task_routes.router, upcoming_routes.router, execution_routes.router, audit_routes.router):
+    for router in (
+        task_routes.router,
+        target_routes.router,
+        run_routes.router,
+        run_task_routes.router,
+        upcoming_routes.router,
+        execution_routes.router,
+        audit_routes.router,
+    ):
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
     install_docs(app, "/openapi.json")

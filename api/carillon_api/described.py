@@ -15,19 +15,35 @@ from carillon_api.authentication import API_KEY_HEADER
 from carillon_api.gate import is_public
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
+from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.run_request import RunRequestSpec
 
 REF = "#/components/schemas/{model}"
 DESCRIBED: tuple[type[BaseModel], ...] = (
     ScheduledTaskSpec,
     ScheduledTaskStatus,
+    HTTPTargetSpec,
+    RunRequestSpec,
     schemas.TaskCreate,
     schemas.TaskReplace,
     schemas.TaskPatch,
+    schemas.TargetCreate,
+    schemas.TargetReplace,
+    schemas.TargetPatch,
+    schemas.TaskRun,
+    schemas.RunTask,
     schemas.Problem,
 )
 """Models that no route's signature shows to FastAPI."""
-_ETAG_HEADER = {"ETag": {"description": "The task's version, for If-Match.", "schema": {"type": "string"}}}
-_LOCATION_HEADER = {"Location": {"description": "Where the task is.", "schema": {"type": "string"}}}
+STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
+    ("TaskView", "spec", ScheduledTaskSpec),
+    ("TaskView", "status", ScheduledTaskStatus),
+    ("TargetView", "spec", HTTPTargetSpec),
+    ("RunView", "spec", RunRequestSpec),
+)
+"""What is answered as it is stored, by the answer's model and its field: and what it is if it is valid."""
+_ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
+_LOCATION_HEADER = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
 SECURITY_SCHEMES: JSONObject = {
     "bearer": {
@@ -60,9 +76,12 @@ def completed(document: JSONObject) -> JSONObject:
     _, described = models_json_schema([(model, "validation") for model in DESCRIBED], ref_template=REF)
     known = document.setdefault("components", {}).setdefault("schemas", {})
     known.update(described["$defs"])
-    view = known["TaskView"]["properties"]
-    for field, model in (("spec", ScheduledTaskSpec), ("status", ScheduledTaskStatus)):
-        view[field] = {"$ref": REF.format(model=model.__name__), "description": view[field]["description"]}
+    for view, field, model in STORED:
+        shown = known[view]["properties"][field]
+        known[view]["properties"][field] = {
+            "$ref": REF.format(model=model.__name__),
+            "description": shown["description"],
+        }
     document["components"]["schemas"] = dict(sorted(known.items()))
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in document["paths"].items():
@@ -86,11 +105,24 @@ def body_of(model: type[BaseModel], example: JSONObject, *media_types: str) -> J
     return {"requestBody": {"required": True, "content": dict.fromkeys(("application/json", *media_types), content)}}
 
 
+def optional_body_of(model: type[BaseModel], example: JSONObject) -> JSONObject:
+    """Return what OpenAPI says of an operation that may have such a body, or none; see ``body_of``."""
+    described = body_of(model, example)
+    described["requestBody"]["required"] = False
+    return described
+
+
+def accepted(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of an answer of 202 with a Location."""
+    location = {"description": "Where to see what becomes of it.", "schema": {"type": "string"}}
+    return {202: {"description": description, "headers": {"Location": location}}}
+
+
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of an answer of 200 with an ETag."""
     return {200: {"description": description, "headers": _ETAG_HEADER}}
 
 
-def created() -> dict[int | str, dict[str, Any]]:
+def created(description: str) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of an answer of 201."""
-    return {201: {"description": "The task as stored", "headers": _ETAG_HEADER | _LOCATION_HEADER}}
+    return {201: {"description": description, "headers": _ETAG_HEADER | _LOCATION_HEADER}}

@@ -24,6 +24,9 @@ RETRY_AFTER_SECONDS = 5
 MAX_FIELDS = 50
 """How many fields an answer names at most."""
 
+Responses = dict[int | str, dict[str, Any]]
+"""What OpenAPI says of an operation's answers, by their status."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +40,7 @@ class Kind(Enum):
     METHOD_NOT_ALLOWED = (405, "method-not-allowed", "This method does not exist here")
     ALREADY_EXISTS = (409, "already-exists", "The name is taken")
     CONFLICT = (409, "conflict", "Somebody else changed it at the same time")
+    IN_USE = (409, "in-use", "Something still uses it")
     EXPIRED = (410, "expired", "What the cursor leads to is no longer kept")
     PRECONDITION_FAILED = (412, "precondition-failed", "It was changed since it was read")
     TOO_LARGE = (413, "body-too-large", "The body is too large")
@@ -62,11 +66,12 @@ class Kind(Enum):
 class RequestRefusedError(errors.CarillonError):
     """A request that the facade itself refuses before it asks anybody."""
 
-    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        """Keep the kind of problem, a sentence with the mend, and headers of the answer."""
+    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        """Keep the kind of problem, a sentence with the mend, headers of the answer, and further members of it."""
         super().__init__(detail)
         self.kind = kind
         self.headers = headers
+        self.more = more
 
 
 _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
@@ -128,11 +133,18 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def kind_of(error: errors.CarillonError) -> Kind | None:
+    """Return the kind of problem that an error of ours is, or None if nobody expected it."""
+    if isinstance(error, RequestRefusedError):
+        return error.kind
+    return next((k for cls, k in _KINDS if isinstance(error, cls)), None)
+
+
 def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
     """Return an error of ours as a response."""
     if isinstance(error, RequestRefusedError):
-        return problem_response(scope, error.kind, str(error), headers=error.headers)
-    kind = next((k for cls, k in _KINDS if isinstance(error, cls)), None)
+        return problem_response(scope, error.kind, str(error), headers=error.headers, **error.more)
+    kind = kind_of(error)
     if kind is None:
         return internal_error(scope, error)
     detail = str(error)
@@ -219,9 +231,9 @@ _OF_ANY_OPERATION = (
 )
 
 
-def problem_responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*kinds: Kind) -> Responses:
     """Return what OpenAPI says of an operation's errors; those that any operation may meet are added."""
-    documented: dict[int | str, dict[str, Any]] = {}
+    documented: Responses = {}
     for kind in sorted({*kinds, *_OF_ANY_OPERATION}, key=lambda k: (k.status, k.slug)):
         known = documented.get(kind.status)
         title = f"{known['description']}, or: {kind.title}" if known else kind.title

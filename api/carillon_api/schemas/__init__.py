@@ -1,13 +1,51 @@
 """What goes over the wire, as pydantic models: bodies of requests, queries and answers; a module for each subject."""
 
-from carillon_api.schemas.answers import Answer, Check, Problem, ProblemField
+from carillon_api.schemas.answers import Answer, Check, ObjectView, Page, PageQuery, Problem, ProblemField, UserOfTarget
 from carillon_api.schemas.executions import ExecutionList, ExecutionsQuery, ExecutionView, TaskExecutionsQuery
 from carillon_api.schemas.health import Health, Readiness
 from carillon_api.schemas.names import NamespaceName, TaskName
-from carillon_api.schemas.tasks import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
+from carillon_api.schemas.run_task import (
+    RUN_TYPES,
+    RunAccepted,
+    RunContainer,
+    RunCounter,
+    RunHTTP,
+    RunPlugin,
+    RunSleep,
+    RunSum,
+    RunTask,
+    RunTaskQuery,
+    TaskOutput,
+    TaskOutputQuery,
+)
+from carillon_api.schemas.runs import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
+from carillon_api.schemas.targets import (
+    AllTargetsQuery,
+    TargetCreate,
+    TargetDeleted,
+    TargetDeletion,
+    TargetList,
+    TargetPatch,
+    TargetQuery,
+    TargetReplace,
+    TargetView,
+)
+from carillon_api.schemas.tasks import (
+    AllTasksQuery,
+    TaskCreate,
+    TaskList,
+    TaskPatch,
+    TaskQuery,
+    TaskReplace,
+    TaskType,
+    TaskView,
+)
 from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 
 __all__ = [
+    "RUN_TYPES",
+    "AllRunsQuery",
+    "AllTargetsQuery",
     "AllTasksQuery",
     "Answer",
     "Check",
@@ -17,19 +55,47 @@ __all__ = [
     "FireTime",
     "Health",
     "NamespaceName",
+    "ObjectView",
+    "Page",
+    "PageQuery",
     "Problem",
     "ProblemField",
     "Readiness",
+    "RunAccepted",
+    "RunContainer",
+    "RunCounter",
+    "RunHTTP",
+    "RunList",
+    "RunPlugin",
+    "RunQuery",
+    "RunSleep",
+    "RunSum",
+    "RunTask",
+    "RunTaskQuery",
+    "RunView",
+    "TargetCreate",
+    "TargetDeleted",
+    "TargetDeletion",
+    "TargetList",
+    "TargetPatch",
+    "TargetQuery",
+    "TargetReplace",
+    "TargetView",
     "TaskCreate",
     "TaskExecutionsQuery",
     "TaskFireTime",
     "TaskList",
     "TaskName",
+    "TaskOutput",
+    "TaskOutputQuery",
     "TaskPatch",
     "TaskQuery",
     "TaskReplace",
+    "TaskRun",
+    "TaskType",
     "TaskView",
     "Upcoming",
     "UpcomingAll",
     "UpcomingQuery",
+    "UserOfTarget",
 ]
