@@ -34,6 +34,18 @@ def json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     return dependency
 
 
+def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """Return a FastAPI dependency that reads the body as that model; no body at all is an empty object."""
+
+    async def dependency(request: Request) -> M:
+        body = await _read(request)
+        if body or "content-type" in request.headers:
+            _check_media_type(request)
+        return parse_body(model, body or b"{}")
+
+    return dependency
+
+
 def parse_body(model: type[M], data: bytes) -> M:
     """Return a body as a model.
 

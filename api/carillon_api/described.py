@@ -21,6 +21,7 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TaskCreate,
     schemas.TaskReplace,
     schemas.TaskPatch,
+    schemas.RetryBody,
     schemas.Problem,
 )
 """Models that no route's signature shows to FastAPI."""
@@ -61,6 +62,24 @@ def body_of(model: type[BaseModel], example: JSONObject, *media_types: str) -> J
     """
     content = {"schema": {"$ref": REF.format(model=model.__name__)}, "example": example}
     return {"requestBody": {"required": True, "content": dict.fromkeys(("application/json", *media_types), content)}}
+
+
+def optional_body_of(model: type[BaseModel], example: JSONObject) -> JSONObject:
+    """Return what OpenAPI says of an operation that may have such a body, or none; see ``body_of``."""
+    described = body_of(model, example)
+    described["requestBody"]["required"] = False
+    return described
+
+
+def accepted(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of an answer of 202 with a Location."""
+    location = {"description": "Where to see what becomes of it.", "schema": {"type": "string"}}
+    return {202: {"description": description, "headers": {"Location": location}}}
+
+
+def plain_text(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of an answer of 200 that is text."""
+    return {200: {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:

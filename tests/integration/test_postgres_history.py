@@ -141,7 +141,7 @@ def test_the_migrations_make_exactly_the_tables(database_url: str) -> None:
             == []
         )
     own.dispose()
-    assert tables(database_url) == {"executions", "attempts", "counters", "alembic_version"}
+    assert tables(database_url) == {"executions", "attempts", "counters", "idempotency_keys", "alembic_version"}
 
 
 def test_the_code_knows_the_newest_revision() -> None:
@@ -250,7 +250,7 @@ async def test_a_schema_of_another_version(database_url: str, history: PostgresH
         await history.ping()
     with pytest.raises(SettingsError, match="9999"):
         migrate.upgrade(database_url)
-    assert tables(database_url) == {"executions", "attempts", "counters", "alembic_version"}
+    assert tables(database_url) == {"executions", "attempts", "counters", "idempotency_keys", "alembic_version"}
 
 
 def test_migrators_at_once(empty_database_url: str) -> None:
@@ -265,7 +265,7 @@ def test_migrators_at_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(crowd) as pool:
         outcomes = [future.result() for future in [pool.submit(one) for _ in range(crowd)]]
     assert all(revision.is_head for revision in outcomes)
-    assert tables(empty_database_url) == {"executions", "attempts", "counters", "alembic_version"}
+    assert tables(empty_database_url) == {"executions", "attempts", "counters", "idempotency_keys", "alembic_version"}
 
 
 def test_a_migrator_waits_for_another(empty_database_url: str) -> None:

@@ -1,7 +1,19 @@
 """What goes over the wire, as pydantic models: bodies of requests, queries and answers; a module for each subject."""
 
 from carillon_api.schemas.answers import Answer, Check, Problem, ProblemField
-from carillon_api.schemas.executions import ExecutionList, ExecutionsQuery, ExecutionView, TaskExecutionsQuery
+from carillon_api.schemas.executions import (
+    AttemptView,
+    CancelAccepted,
+    ExecutionDetail,
+    ExecutionList,
+    ExecutionsQuery,
+    ExecutionView,
+    LogsQuery,
+    NamespaceExecutionsQuery,
+    RetryAccepted,
+    RetryBody,
+    TaskExecutionsQuery,
+)
 from carillon_api.schemas.health import Health, Readiness
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_api.schemas.tasks import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
@@ -10,16 +22,23 @@ from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, Upco
 __all__ = [
     "AllTasksQuery",
     "Answer",
+    "AttemptView",
+    "CancelAccepted",
     "Check",
+    "ExecutionDetail",
     "ExecutionList",
     "ExecutionView",
     "ExecutionsQuery",
     "FireTime",
     "Health",
+    "LogsQuery",
+    "NamespaceExecutionsQuery",
     "NamespaceName",
     "Problem",
     "ProblemField",
     "Readiness",
+    "RetryAccepted",
+    "RetryBody",
     "TaskCreate",
     "TaskExecutionsQuery",
     "TaskFireTime",
