@@ -126,7 +126,10 @@ class CallerCluster(Protocol):
 
 
 class APIServer(Protocol):
-    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls."""
+    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls.
+
+    Where the cluster refuses the facade's own account, here or in acting as somebody, ``OwnAccountError`` is raised.
+    """
 
     def acting_as(self, subject: Subject | None) -> CallerCluster:
         """Return the cluster as a subject sees it; as the facade's own account if it is None."""

@@ -1,6 +1,6 @@
 """What goes over the wire, as pydantic models: bodies of requests, queries and answers; a module for each subject."""
 
-from carillon_api.schemas.answers import Answer, Check, Problem, ProblemField
+from carillon_api.schemas.answers import Answer, Check, ObjectView, Page, PageQuery, Problem, ProblemField, UserOfTarget
 from carillon_api.schemas.executions import (
     AttemptView,
     CancelAccepted,
@@ -15,11 +15,33 @@ from carillon_api.schemas.executions import (
     TaskExecutionsQuery,
 )
 from carillon_api.schemas.health import Health, Readiness
+from carillon_api.schemas.metrics import SummaryQuery, SummaryView, WindowView
 from carillon_api.schemas.names import NamespaceName, TaskName
-from carillon_api.schemas.tasks import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
+from carillon_api.schemas.targets import (
+    AllTargetsQuery,
+    TargetCreate,
+    TargetDeleted,
+    TargetDeletion,
+    TargetList,
+    TargetPatch,
+    TargetQuery,
+    TargetReplace,
+    TargetView,
+)
+from carillon_api.schemas.tasks import (
+    AllTasksQuery,
+    TaskCreate,
+    TaskList,
+    TaskPatch,
+    TaskQuery,
+    TaskReplace,
+    TaskType,
+    TaskView,
+)
 from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 
 __all__ = [
+    "AllTargetsQuery",
     "AllTasksQuery",
     "Answer",
     "AttemptView",
@@ -34,11 +56,24 @@ __all__ = [
     "LogsQuery",
     "NamespaceExecutionsQuery",
     "NamespaceName",
+    "ObjectView",
+    "Page",
+    "PageQuery",
     "Problem",
     "ProblemField",
     "Readiness",
     "RetryAccepted",
     "RetryBody",
+    "SummaryQuery",
+    "SummaryView",
+    "TargetCreate",
+    "TargetDeleted",
+    "TargetDeletion",
+    "TargetList",
+    "TargetPatch",
+    "TargetQuery",
+    "TargetReplace",
+    "TargetView",
     "TaskCreate",
     "TaskExecutionsQuery",
     "TaskFireTime",
@@ -47,8 +82,11 @@ __all__ = [
     "TaskPatch",
     "TaskQuery",
     "TaskReplace",
+    "TaskType",
     "TaskView",
     "Upcoming",
     "UpcomingAll",
     "UpcomingQuery",
+    "UserOfTarget",
+    "WindowView",
 ]

@@ -120,3 +120,27 @@ idempotency_keys = Table(
     ),
     Index("idempotency_keys_by_expiry", "expires_at"),
 )
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("id", name="audit_events_pkey"),
+    # listed by (at, id) downwards, as executions are by (slot, id)
+    Index("audit_events_by_time", "at", "id"),
+    Index("audit_events_by_object", "namespace", "resource", "name", "at", "id"),
+    Index("audit_events_by_namespace", "namespace", "at", "id"),
+    Index("audit_events_by_subject", "subject", "at", "id"),
+)
