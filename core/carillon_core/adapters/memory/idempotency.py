@@ -52,6 +52,10 @@ class MemoryIdempotency:
         if row is not None and row.answer is None:
             del self._rows[caller, key]
 
+    def forget(self) -> None:
+        """Lose every key, as if nobody had finished what was begun with it."""
+        self._rows.clear()
+
     def _check_outage(self) -> None:
         if self.outage is not None:
             raise UnavailableError("database", self.outage)
