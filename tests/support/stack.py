@@ -79,7 +79,8 @@ class Stack:
             "CARILLON_WEBHOOK_KEY_FILE": str(made.key),
             "CARILLON_WEBHOOK_CA_FILE": str(made.ca),
         }
-        self.spawn("operator", "carillon_operator", CARILLON_RUNNER_IMAGE=RUNNER_IMAGE, **(webhook | settings))
+        always = {"CARILLON_RUNNER_IMAGE": RUNNER_IMAGE, "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1"}
+        self.spawn("operator", "carillon_operator", **(always | webhook | settings))
         until(lambda: '"message": "ready"' in self.log("operator"), 60, "the operator is ready")
 
     def start_api(self) -> None:
