@@ -17,6 +17,7 @@ from carillon_api.metrics import Metrics
 from carillon_api.middleware import REQUEST_ID, LastResort, RequestLog
 from carillon_api.operations import IDEMPOTENCY_KEY
 from carillon_api.problems import install_problem_handlers
+from carillon_api.routes import audit as audit_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
 from carillon_api.routes import metrics as metric_routes
@@ -69,6 +70,7 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
     app.state.metrics = metrics or Metrics()
     _add_middleware(app, () if backends is None else backends.settings.cors_origins)
     install_problem_handlers(app)
+<<<<<<< HEAD
     for router in (
         task_routes.router,
         target_routes.router,
@@ -76,6 +78,9 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
         execution_routes.router,
         metric_routes.router,
     ):
+=======
+    for router in (task_routes.router, upcoming_routes.router, execution_routes.router, audit_routes.router):
+>>>>>>> main
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
     app.include_router(metric_routes.scrape_router)

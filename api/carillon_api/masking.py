@@ -13,8 +13,8 @@ MASK = "***"
 
 _SMELLS = re.compile(
     r"(?i)(?:authorization|authentication|cookie|credential|passw(?:or)?d|passphrase|secret|token|signature|"
-    r"(?:^|[-_.]|x)(?:api|access|auth|private|signing|encryption|account|ssh|master|session)?[-_.]?key|apikey|"
-    r"(?:^|[-_.])(?:auth|dsn|jwt|pass|pwd|sid)(?:$|[-_.])|_url$|connection[-_]?string)"
+    r"(?:^|[-_.]|x)(?:api|access|auth|private|signing|encryption|account|ssh|master|session)?[-_.]?keys?(?:$|[-_.\d])|apikey|"
+    r"(?:^|[-_.])(?:auth|dsn|jwt|pass|pwd|sid)(?:$|[-_.])|connection[-_]?string)"
 )
 _NAMED_VALUES = frozenset({"headers", "env", "parameters"})
 """Fields whose keys, or whose items' ``name``, are names that a user chose."""
