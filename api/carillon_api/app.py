@@ -70,17 +70,14 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
     app.state.metrics = metrics or Metrics()
     _add_middleware(app, () if backends is None else backends.settings.cors_origins)
     install_problem_handlers(app)
-<<<<<<< HEAD
     for router in (
         task_routes.router,
         target_routes.router,
         upcoming_routes.router,
         execution_routes.router,
         metric_routes.router,
+        audit_routes.router,
     ):
-=======
-    for router in (task_routes.router, upcoming_routes.router, execution_routes.router, audit_routes.router):
->>>>>>> main
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
     app.include_router(metric_routes.scrape_router)
