@@ -20,12 +20,14 @@ from carillon_api.problems import Kind, problem_responses
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.run_request import RunRequestSpec
 
 REF = "#/components/schemas/{model}"
 DESCRIBED: tuple[type[BaseModel], ...] = (
     ScheduledTaskSpec,
     ScheduledTaskStatus,
     HTTPTargetSpec,
+    RunRequestSpec,
     schemas.TaskCreate,
     schemas.TaskReplace,
     schemas.TaskPatch,
@@ -33,6 +35,8 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TargetCreate,
     schemas.TargetReplace,
     schemas.TargetPatch,
+    schemas.TaskRun,
+    schemas.RunTask,
     schemas.Problem,
 )
 """Models that no route's signature shows to FastAPI."""
@@ -40,6 +44,7 @@ STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("TaskView", "spec", ScheduledTaskSpec),
     ("TaskView", "status", ScheduledTaskStatus),
     ("TargetView", "spec", HTTPTargetSpec),
+    ("RunView", "spec", RunRequestSpec),
 )
 """What is answered as it is stored, by the answer's model and its field: and what it is if it is valid."""
 _ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}

@@ -17,6 +17,21 @@ from carillon_api.schemas.executions import (
 from carillon_api.schemas.health import Health, Readiness
 from carillon_api.schemas.metrics import SummaryQuery, SummaryView, WindowView
 from carillon_api.schemas.names import NamespaceName, TaskName
+from carillon_api.schemas.run_task import (
+    RUN_TYPES,
+    RunAccepted,
+    RunContainer,
+    RunCounter,
+    RunHTTP,
+    RunPlugin,
+    RunSleep,
+    RunSum,
+    RunTask,
+    RunTaskQuery,
+    TaskOutput,
+    TaskOutputQuery,
+)
+from carillon_api.schemas.runs import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
 from carillon_api.schemas.targets import (
     AllTargetsQuery,
     TargetCreate,
@@ -41,6 +56,8 @@ from carillon_api.schemas.tasks import (
 from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 
 __all__ = [
+    "RUN_TYPES",
+    "AllRunsQuery",
     "AllTargetsQuery",
     "AllTasksQuery",
     "Answer",
@@ -64,6 +81,18 @@ __all__ = [
     "Readiness",
     "RetryAccepted",
     "RetryBody",
+    "RunAccepted",
+    "RunContainer",
+    "RunCounter",
+    "RunHTTP",
+    "RunList",
+    "RunPlugin",
+    "RunQuery",
+    "RunSleep",
+    "RunSum",
+    "RunTask",
+    "RunTaskQuery",
+    "RunView",
     "SummaryQuery",
     "SummaryView",
     "TargetCreate",
@@ -79,9 +108,12 @@ __all__ = [
     "TaskFireTime",
     "TaskList",
     "TaskName",
+    "TaskOutput",
+    "TaskOutputQuery",
     "TaskPatch",
     "TaskQuery",
     "TaskReplace",
+    "TaskRun",
     "TaskType",
     "TaskView",
     "Upcoming",
