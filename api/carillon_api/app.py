@@ -79,8 +79,8 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
         run_task_routes.router,
         upcoming_routes.router,
         execution_routes.router,
-        audit_routes.router,
         metric_routes.router,
+        audit_routes.router,
     ):
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)

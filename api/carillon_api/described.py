@@ -117,7 +117,9 @@ REPEATABLE = frozenset(
 
 
 def _document_key(post: JSONObject) -> None:
-    post.setdefault("parameters", []).append(
+    # one description for all, whatever a route that reads the header itself says of it
+    post["parameters"] = [p for p in post.get("parameters", ()) if p["name"] != IDEMPOTENCY_KEY]
+    post["parameters"].append(
         {
             "name": IDEMPOTENCY_KEY,
             "in": "header",
