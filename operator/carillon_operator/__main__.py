@@ -12,6 +12,7 @@ from functools import partial
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, wait_until_ready
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging
 from carillon_operator.admission import Admission
@@ -46,6 +47,7 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     history = PostgresHistory.from_url(settings.database_url)
+    maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
         async with KubeConnection(settings.kubeconfig) as connection:
             cluster = KubeCluster(connection)
@@ -55,7 +57,7 @@ async def _serve(settings: Settings) -> int:
                     apply = partial(apply_webhook_configuration, connection)
                     admission = Admission(settings.webhook, apply, _now, settings.runner.http_allow)
                 observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
-                await Application(settings, cluster, history, observe, _now).run(stop)
+                await Application(settings, cluster, history, observe, _now, maintenance).run(stop)
     finally:
         await history.aclose()
     log.info("stopped")

@@ -14,6 +14,7 @@ from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
 from carillon_operator.janitor import Janitor
 from carillon_operator.launcher import Launcher
+from carillon_operator.maintainer import Maintain, Maintainer
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.outbox import Entry, Outbox
 from carillon_operator.reconciler import Reconciler, Writers
@@ -45,8 +46,9 @@ class Application:
         history: HistoryRecorder,
         observe: Observer,
         clock: Callable[[], datetime],
+        maintain: Maintain | None = None,
     ) -> None:
-        """Connect the parts with each other; nothing runs yet."""
+        """Connect the parts with each other; nothing runs yet. Without ``maintain`` the history is left as it is."""
         self._settings = settings
         self._cluster = cluster
         self._observe = observe
@@ -54,6 +56,7 @@ class Application:
         self.queue = WorkQueue(clock)
         self.outbox = Outbox(history)
         self.outbox.on_written = self._written
+        self._maintainer = None if maintain is None else Maintainer(maintain)
         self.statuses = StatusWriter(cluster, clock, self)
         self._announcer = Announcer(cluster)
         self._secret = RunnerSecret(cluster, settings.runner.secret_name, settings.runner_database_url)
@@ -101,6 +104,8 @@ class Application:
                 group.create_task(self.janitor.run()),
                 group.create_task(self._run_observer(stop)),
             ]
+            if self._maintainer is not None:
+                background.append(group.create_task(self._maintainer.run()))
             # No decision before the Jobs are known: Forbid would not see what is active.
             deciding = group.create_task(self._decide_when_synced())
             await stop.wait()

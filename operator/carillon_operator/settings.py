@@ -9,7 +9,7 @@ from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
-from carillon_core.settings import choice, positive_int, required
+from carillon_core.settings import RETENTION_DAYS, choice, positive_int, required, retention_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class Settings:
     """``CARILLON_WORKERS``: how many tasks are reconciled at once."""
     sweep_seconds: int = 60
     """``CARILLON_SWEEP_SECONDS``: how often open executions are compared with the Jobs that exist."""
+    history_retention_days: int = RETENTION_DAYS
+    """``CARILLON_HISTORY_RETENTION_DAYS``: months that ended so many days ago are dropped; 0 keeps them for ever."""
     liveness_endpoint: str | None = None
     """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``."""
     ready_file: Path | None = None
@@ -112,6 +114,7 @@ class Settings:
             kubeconfig=env.get("KUBECONFIG") or None,
             workers=positive_int(env, "CARILLON_WORKERS", 32),
             sweep_seconds=positive_int(env, "CARILLON_SWEEP_SECONDS", 60),
+            history_retention_days=retention_days(env),
             liveness_endpoint=env.get("CARILLON_LIVENESS_ENDPOINT") or None,
             ready_file=Path(env["CARILLON_READY_FILE"]) if env.get("CARILLON_READY_FILE") else None,
             webhook=WebhookSettings.from_env(env),

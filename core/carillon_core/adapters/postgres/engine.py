@@ -17,6 +17,9 @@ from carillon_core.errors import SettingsError, UnavailableError
 
 WHAT = "database"
 MIGRATE = "run carillon-migrate upgrade"
+LOCK = 0x0CA7_1110
+"""The key of the advisory lock that whoever changes tables holds, a migrator or the maintenance, one at a time; any
+number, so long as it stays."""
 CONNECT_SECONDS = 5
 OPERATION_SECONDS = 20
 """After which a call is given up: a database that accepts and never answers must not hold its callers."""
