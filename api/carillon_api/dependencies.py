@@ -16,7 +16,7 @@ from carillon_api.preconditions import IfMatch, if_match
 from carillon_api.settings import Settings
 from carillon_core.domain.access import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
-from carillon_core.ports import APIServer, CallerCluster, HistoryReader, JSONObject, ObjectStore
+from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Backends:
     """Who calls, how often, and what each may do."""
     audit: AuditTrail
     """What was changed, and by whom."""
+    idempotency: IdempotencyStore
+    """The keys by which a POST is safe to repeat."""
 
 
 @dataclass(frozen=True, slots=True)
