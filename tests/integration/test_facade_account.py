@@ -176,7 +176,7 @@ async def test_the_account_can_do_nothing_else(
     async with facade_of(connection, cluster, namespace, tmp_path) as facade:
         allowed = []
         for what, (method, path) in SPARE.items():
-            body = {} if method in {"POST", "PATCH"} else None
+            body: JSONObject | None = {} if method in {"POST", "PATCH"} else None
             content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
             try:
                 where = path.format(namespace=namespace)

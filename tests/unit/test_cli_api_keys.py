@@ -26,7 +26,9 @@ def test_the_key_is_said_once_and_the_manifest_lets_it_in(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The key on the standard error alone; the manifest can be applied, and holds a hash."""
-    code, out, err = run(monkeypatch, capsys, "ci", "--user", USER, "--group", "dev", "--expires-at", "2999-01-01T00:00:00Z")
+    code, out, err = run(
+        monkeypatch, capsys, "ci", "--user", USER, "--group", "dev", "--expires-at", "2999-01-01T00:00:00Z"
+    )
     assert code == 0
     key = err.strip()
     assert name_of(key) == "ci"
