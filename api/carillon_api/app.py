@@ -13,6 +13,7 @@ from carillon_api.problems import install_problem_handlers
 from carillon_api.routes import audit as audit_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
+from carillon_api.routes import preview as preview_routes
 from carillon_api.routes import run_task as run_task_routes
 from carillon_api.routes import runs as run_routes
 from carillon_api.routes import targets as target_routes
@@ -48,6 +49,7 @@ def create_app(backends: Backends) -> FastAPI:
         run_routes.router,
         run_task_routes.router,
         upcoming_routes.router,
+        preview_routes.router,
         execution_routes.router,
         audit_routes.router,
     ):

@@ -40,13 +40,24 @@ from carillon_api.schemas.tasks import (
     TaskType,
     TaskView,
 )
-from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
+from carillon_api.schemas.upcoming import (
+    AllUpcomingQuery,
+    FireTime,
+    Preview,
+    PreviewBody,
+    SelectedUpcomingQuery,
+    TaskFireTime,
+    Upcoming,
+    UpcomingAll,
+    UpcomingQuery,
+)
 
 __all__ = [
     "RUN_TYPES",
     "AllRunsQuery",
     "AllTargetsQuery",
     "AllTasksQuery",
+    "AllUpcomingQuery",
     "Answer",
     "Check",
     "ExecutionList",
@@ -58,6 +69,8 @@ __all__ = [
     "ObjectView",
     "Page",
     "PageQuery",
+    "Preview",
+    "PreviewBody",
     "Problem",
     "ProblemField",
     "Readiness",
@@ -73,6 +86,7 @@ __all__ = [
     "RunTask",
     "RunTaskQuery",
     "RunView",
+    "SelectedUpcomingQuery",
     "TargetCreate",
     "TargetDeleted",
     "TargetDeletion",
