@@ -18,11 +18,14 @@ from carillon_api.access import AccessControl
 from carillon_api.app import create_app
 from carillon_api.audit import AuditTrail
 from carillon_api.dependencies import Backends
+from carillon_api.metrics import Metrics
+from carillon_api.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.adapters.postgres.audit import PostgresAuditLog
 from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
 from carillon_core.errors import SettingsError
 from carillon_core.logs import configure_logging
 
@@ -69,20 +72,26 @@ async def serve(settings: Settings) -> None:
         CannotListenError: If the address cannot be listened on.
 
     """
+    metrics = Metrics()
     async with (
-        KubeConnection(settings.kubeconfig) as connection,
+        KubeConnection(settings.kubeconfig, observe=metrics.call_ended) as connection,
         aclosing(PostgresHistory.from_url(settings.database_url)) as history,
         aclosing(PostgresAuditLog.from_url(settings.database_url)) as audit_log,
+        aclosing(PostgresIdempotency.from_url(settings.database_url)) as idempotency,
         AuditTrail(audit_log) as audit,  # closed before its log is, so that what waits is still written
     ):
         api_server = KubeAPIServer(connection, settings.token_audiences)
         access = AccessControl(api_server, settings, _now)
-        app = create_app(Backends(api_server, history, _now, settings, access, audit))
+        app = create_app(Backends(api_server, history, _now, settings, access, audit, idempotency), metrics)
+        app.openapi()  # made now, and not by the first request
         config = uvicorn.Config(
             app,
             log_config=None,  # the root logger's form is for uvicorn's lines too
             access_log=False,  # RequestLog writes it, with the request's id
             server_header=False,
+            http=PunctualH11Protocol,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         with listening_socket(settings.host, settings.port) as listener:

@@ -17,7 +17,7 @@ from carillon_api.settings import Settings
 from carillon_api.upcoming import Timetables
 from carillon_core.domain.access import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
-from carillon_core.ports import APIServer, CallerCluster, HistoryReader, JSONObject, ObjectStore
+from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Backends:
     """Who calls, how often, and what each may do."""
     audit: AuditTrail
     """What was changed, and by whom."""
+    idempotency: IdempotencyStore
+    """The keys by which a POST is safe to repeat."""
     timetables: Timetables = field(default_factory=Timetables)
     """What was read out of specs before."""
 

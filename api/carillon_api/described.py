@@ -4,6 +4,7 @@ The bodies are read by ``bodies.py``, not by FastAPI, and specs are answered as
 they are stored, valid or not: here both are described by their models.
 """
 
+from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +14,9 @@ from pydantic.json_schema import models_json_schema
 from carillon_api import schemas
 from carillon_api.authentication import API_KEY_HEADER
 from carillon_api.gate import is_public
+from carillon_api.idempotency import REPLAYED
+from carillon_api.operations import IDEMPOTENCY_KEY, Operations
+from carillon_api.problems import Kind, problem_responses
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -27,6 +31,7 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TaskCreate,
     schemas.TaskReplace,
     schemas.TaskPatch,
+    schemas.RetryBody,
     schemas.TargetCreate,
     schemas.TargetReplace,
     schemas.TargetPatch,
@@ -72,6 +77,11 @@ class CarillonAPI(FastAPI):
             self.openapi_schema = completed(super().openapi())
         return self.openapi_schema
 
+    @cached_property
+    def operations(self) -> Operations:
+        """The operations by their paths; every route is there by the time that somebody asks."""
+        return Operations.of(self.openapi())
+
 
 def completed(document: JSONObject) -> JSONObject:
     """Return FastAPI's document with the schemas that it cannot see."""
@@ -91,7 +101,44 @@ def completed(document: JSONObject) -> JSONObject:
             for operation in operations.values():
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
+        if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:
+            _document_key(post)
     return document
+
+
+REPEATABLE = frozenset(
+    {
+        "previewTask",  # creates nothing
+        "previewNamespacedTask",
+        "pauseTask",  # twice is as once
+        "resumeTask",
+        "cancelExecution",
+    }
+)
+"""The POST operations that need no ``Idempotency-Key``; every other one honours it, for that it is a POST."""
+
+
+def _document_key(post: JSONObject) -> None:
+    # one description for all, whatever a route that reads the header itself says of it
+    post["parameters"] = [p for p in post.get("parameters", ()) if p["name"] != IDEMPOTENCY_KEY]
+    post["parameters"].append(
+        {
+            "name": IDEMPOTENCY_KEY,
+            "in": "header",
+            "required": False,
+            "description": "Makes the request safe to repeat: for a day, the same key with the same request gets the "
+            "first one's answer, with Idempotency-Replayed: true. 1 to 255 visible ASCII characters, such as a UUID.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }
+    )
+    replayed = {"description": "true if this is the answer to an earlier request.", "schema": {"type": "string"}}
+    for status, answer in post["responses"].items():
+        if status.startswith("2"):
+            answer.setdefault("headers", {})[REPLAYED] = replayed
+    for kind in (Kind.REQUEST_UNDER_WAY, Kind.KEY_REUSED):
+        known = post["responses"].setdefault(str(kind.status), problem_responses(kind)[kind.status])
+        if kind.title not in known["description"]:
+            known["description"] += f", or: {kind.title}"
 
 
 def body_of(model: type[BaseModel], example: JSONObject, *media_types: str) -> JSONObject:
@@ -118,6 +165,11 @@ def accepted(description: str) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of an answer of 202 with a Location."""
     location = {"description": "Where to see what becomes of it.", "schema": {"type": "string"}}
     return {202: {"description": description, "headers": {"Location": location}}}
+
+
+def plain_text(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of an answer of 200 that is text."""
+    return {200: {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:

@@ -1,16 +1,15 @@
-"""The mapping between REST and the custom resource, and from the history's rows. Pure."""
+"""The mapping between REST and the custom resource. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from carillon_api.bodies import parse_body
 from carillon_api.checks import label_problems, spec_problems, task_name_problems
-from carillon_api.schemas import ExecutionView, TaskCreate, TaskPatch, TaskQuery, TaskReplace, TaskView
-from carillon_core.domain.execution import ExecutionRecord
+from carillon_api.schemas import TaskCreate, TaskPatch, TaskQuery, TaskReplace, TaskView
 from carillon_core.domain.observed import ObservedTask
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.ports import JSONObject
@@ -146,33 +145,3 @@ def refuse(problems: Sequence[FieldProblem]) -> None:
     """
     if problems:
         raise InvalidResourceError(problems)
-
-
-def execution_view(record: ExecutionRecord) -> ExecutionView:
-    """Return a row of the history as REST shows it, its times in UTC."""
-    started, finished = _utc(record.started_at), _utc(record.finished_at)
-    return ExecutionView(
-        id=record.id,
-        namespace=record.namespace,
-        task=record.task,
-        task_uid=record.task_uid,
-        task_type=record.task_type,
-        slot=record.slot,
-        first_slot=_utc(record.first_slot),
-        cause=record.cause,
-        status=record.status,
-        reason=record.reason,
-        message=record.message,
-        job_name=record.job_name,
-        pod_name=record.pod_name,
-        created_at=_utc(record.created_at),
-        started_at=started,
-        finished_at=finished,
-        duration_seconds=round((finished - started).total_seconds(), 6) if started and finished else None,
-        result=record.result,
-        error=record.error,
-    )
-
-
-def _utc(when: datetime | None) -> datetime | None:
-    return when.astimezone(UTC) if when is not None else None

@@ -12,7 +12,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.routing import compile_path
 from starlette.types import Scope
 
 from carillon_api.schemas import Problem, ProblemField
@@ -37,16 +36,21 @@ class Kind(Enum):
     UNAUTHENTICATED = (401, "unauthenticated", "Nobody knows who calls")
     FORBIDDEN = (403, "forbidden", "The cluster does not permit this")
     NOT_FOUND = (404, "not-found", "There is no such thing")
+    LOGS_GONE = (404, "logs-gone", "There are no logs any more")
     METHOD_NOT_ALLOWED = (405, "method-not-allowed", "This method does not exist here")
     ALREADY_EXISTS = (409, "already-exists", "The name is taken")
     CONFLICT = (409, "conflict", "Somebody else changed it at the same time")
+    WRONG_STATE = (409, "wrong-state", "It is in no state for this")
+    REQUEST_UNDER_WAY = (409, "request-under-way", "The first request of this key is not answered yet")
     IN_USE = (409, "in-use", "Something still uses it")
     EXPIRED = (410, "expired", "What the cursor leads to is no longer kept")
     PRECONDITION_FAILED = (412, "precondition-failed", "It was changed since it was read")
     TOO_LARGE = (413, "body-too-large", "The body is too large")
+    URI_TOO_LONG = (414, "uri-too-long", "The address is too long")
     UNSUPPORTED_MEDIA_TYPE = (415, "unsupported-media-type", "The body is not JSON")
     INVALID = (422, "invalid", "The request breaks the rules of its kind")
     REFUSED = (422, "refused", "The cluster refused the object")
+    KEY_REUSED = (422, "idempotency-key-reused", "The key belongs to another request")
     RATE_LIMITED = (429, "rate-limited", "Too many requests")
     INTERNAL = (500, "internal-error", "Something went wrong here")
     UNAVAILABLE = (503, "unavailable", "Something needed is out of reach")
@@ -191,14 +195,16 @@ def _from_http_exception(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if kind is Kind.METHOD_NOT_ALLOWED and (methods := _methods_at(request)):
         headers["Allow"] = methods
-    return problem_response(request.scope, kind, _DETAILS.get(kind, error.detail), headers=headers)
+    detail = _DETAILS.get(kind, error.detail)
+    path: str = request.scope["path"]
+    if kind is Kind.NOT_FOUND and path.endswith("/") and request.app.operations.methods(path.rstrip("/")):
+        detail = "nothing is served at this path: leave the slash at its end out"
+    return problem_response(request.scope, kind, detail, headers=headers)
 
 
 def _methods_at(request: Request) -> str:
     """Return the methods that the request's path has; starlette names those of one of its routes alone."""
-    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    found = (operations for path, operations in paths.items() if compile_path(path)[0].match(request.scope["path"]))
-    return ", ".join(sorted({method.upper() for operations in found for method in operations}))
+    return ", ".join(sorted(request.app.operations.methods(request.scope["path"])))
 
 
 def _from_validation_error(request: Request, error: Exception) -> JSONResponse:

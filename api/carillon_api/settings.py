@@ -1,5 +1,6 @@
 """The facade's settings, read once from the environment by ``__main__``."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -12,6 +13,8 @@ from carillon_core.logs import LEVELS
 from carillon_core.settings import choice, positive_int, required
 
 MOST_RATE = 1_000_000
+
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class Settings:
     """``CARILLON_RATE_BURST``: how many at once."""
     metrics_public: bool = True
     """``CARILLON_METRICS_PUBLIC``: whether ``/metrics`` is served without a credential: true or false."""
+    cors_origins: tuple[str, ...] = ()
+    """``CARILLON_CORS_ORIGINS``: the origins, by commas, whose pages may call the API; ``*`` for any."""
     log_level: str = "INFO"
     """``CARILLON_LOG_LEVEL``."""
     log_format: str = "json"
@@ -73,6 +78,7 @@ class Settings:
             rate_limit=positive_int(env, "CARILLON_RATE_LIMIT", 50, most=MOST_RATE),
             rate_burst=positive_int(env, "CARILLON_RATE_BURST", 100, most=MOST_RATE),
             metrics_public=choice(env, "CARILLON_METRICS_PUBLIC", ("true", "false"), "true") == "true",
+            cors_origins=_origins(env),
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
             log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
         )
@@ -80,6 +86,15 @@ class Settings:
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
+
+
+def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    origins = _words(env, "CARILLON_CORS_ORIGINS")
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            mend = "set it to origins as a browser sends them, such as https://console.example.com, without a path"
+            raise SettingsError(f"CARILLON_CORS_ORIGINS is {origin!r}: {mend}")
+    return origins
 
 
 def _secret_name(env: Mapping[str, str]) -> tuple[str, str] | None:

@@ -237,7 +237,8 @@ class HistoryRecorder(Protocol):
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
         """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
 
-        An attempt of a row that was there is added if the row is open and has none of that number.
+        An id has one slot, being made of it (``execution_id``): no row of another slot is compared. An attempt of a row
+        that was there is added if the row is open and has none of that number.
 
         Raises:
             ValueError: A row makes no sense; nothing was recorded.
@@ -264,7 +265,6 @@ class ExecutionQuery:
 
     namespace: str | None = None
     task: str | None = None
-    task_uid: str | None = None
     status: ExecutionStatus | None = None
     cause: Cause | None = None
     reason: str | None = None

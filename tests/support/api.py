@@ -18,6 +18,7 @@ from carillon_api.settings import Settings
 from carillon_core.adapters.memory.audit import MemoryAuditLog
 from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule
 from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.idempotency import MemoryIdempotency
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.access import Subject
 from carillon_core.ports import AuditEvent
@@ -70,6 +71,7 @@ class Facade:
     history: MemoryHistory
     audit_log: MemoryAuditLog
     audit: AuditTrail
+    idempotency: MemoryIdempotency
     clock: Clock = field(default_factory=Clock)
 
     async def audited(self) -> list[AuditEvent]:
@@ -114,6 +116,7 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
     server = MemoryAPIServer(clock=clock, tokens={TOKEN: CALLER}, rules={CALLER.name: [Rule("*", "*")]})
     history = MemoryHistory()
     audit_log = MemoryAuditLog()
+    idempotency = MemoryIdempotency()
     given: dict[str, Any] = {
         "database_url": f"postgresql://carillon:{SECRET}@db/carillon",
         "default_namespace": "team-a",
@@ -124,10 +127,10 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
     access = AccessControl(server, made, clock, clock.seconds)
     async with AuditTrail(audit_log) as audit:
         app = _app()
-        app.state.backends = Backends(server, history, clock, made, access, audit)
+        app.state.backends = Backends(server, history, clock, made, access, audit, idempotency)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
-            yield Facade(app, client, server, history, audit_log, audit, clock)
+            yield Facade(app, client, server, history, audit_log, audit, idempotency, clock)
 
 
 def fields_of(response: httpx.Response) -> list[str]:

@@ -33,7 +33,7 @@ router = APIRouter(tags=["upcoming"])
 
 @router.post(
     "/preview",
-    operation_id="preview",
+    operation_id="previewTask",
     summary="What a spec would do",
     responses=RESPONSES,
     openapi_extra=body_of(PreviewBody, EXAMPLE),
@@ -50,7 +50,7 @@ async def preview(
 
 @router.post(
     "/namespaces/{namespace}/preview",
-    operation_id="previewNamespaced",
+    operation_id="previewNamespacedTask",
     summary="What a spec would do in a namespace",
     responses=RESPONSES,
     openapi_extra=body_of(PreviewBody, EXAMPLE),

@@ -1,8 +1,21 @@
 """What goes over the wire, as pydantic models: bodies of requests, queries and answers; a module for each subject."""
 
 from carillon_api.schemas.answers import Answer, Check, ObjectView, Page, PageQuery, Problem, ProblemField, UserOfTarget
-from carillon_api.schemas.executions import ExecutionList, ExecutionsQuery, ExecutionView, TaskExecutionsQuery
+from carillon_api.schemas.executions import (
+    AttemptView,
+    CancelAccepted,
+    ExecutionDetail,
+    ExecutionList,
+    ExecutionsQuery,
+    ExecutionView,
+    LogsQuery,
+    NamespaceExecutionsQuery,
+    RetryAccepted,
+    RetryBody,
+    TaskExecutionsQuery,
+)
 from carillon_api.schemas.health import Health, Readiness
+from carillon_api.schemas.metrics import SummaryQuery, SummaryView, WindowView
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_api.schemas.run_task import (
     RUN_TYPES,
@@ -59,12 +72,17 @@ __all__ = [
     "AllTasksQuery",
     "AllUpcomingQuery",
     "Answer",
+    "AttemptView",
+    "CancelAccepted",
     "Check",
+    "ExecutionDetail",
     "ExecutionList",
     "ExecutionView",
     "ExecutionsQuery",
     "FireTime",
     "Health",
+    "LogsQuery",
+    "NamespaceExecutionsQuery",
     "NamespaceName",
     "ObjectView",
     "Page",
@@ -74,6 +92,8 @@ __all__ = [
     "Problem",
     "ProblemField",
     "Readiness",
+    "RetryAccepted",
+    "RetryBody",
     "RunAccepted",
     "RunContainer",
     "RunCounter",
@@ -87,6 +107,8 @@ __all__ = [
     "RunTaskQuery",
     "RunView",
     "SelectedUpcomingQuery",
+    "SummaryQuery",
+    "SummaryView",
     "TargetCreate",
     "TargetDeleted",
     "TargetDeletion",
@@ -112,4 +134,5 @@ __all__ = [
     "UpcomingAll",
     "UpcomingQuery",
     "UserOfTarget",
+    "WindowView",
 ]

@@ -6,8 +6,8 @@ maintenance deletes the others by ``expires_at``.
 
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import Executable, delete, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from carillon_core.adapters.postgres.engine import bounded, create_engine
@@ -71,7 +71,7 @@ class PostgresIdempotency:
             await connection.execute(statement)
 
 
-def _taking(caller: str, key: str, fingerprint: bytes, now: datetime) -> Insert:
+def _taking(caller: str, key: str, fingerprint: bytes, now: datetime) -> Executable:
     """Return the one statement that takes a key that is free, expired or abandoned; it returns a row if it did.
 
     Simultaneous ones wait for each other at the primary key, so that one alone takes it.
