@@ -124,7 +124,7 @@ async def _parameters_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
 
 def _check_parameters(spec: JSONObject, task: JSONObject) -> None:
     """Refuse here what the operator would refuse a moment later."""
-    checked = parse_request_spec({k: v for k, v in spec.items() if k != "retryOf"}, strict=False, prefix="")
+    checked = parse_request_spec(spec, strict=False)
     observed = ObservedTask.from_object(task)
     if observed.spec is None:
         raise wrong_state(f"its ScheduledTask is invalid: {'; '.join(str(p) for p in observed.problems)}")
