@@ -93,7 +93,7 @@ def _check_not_under_way(earlier: list[ExecutionRecord]) -> None:
 
 async def _task_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
     """Return the ScheduledTask that the execution was of."""
-    if record.origin == record.task_uid and record.cause is Cause.MANUAL:
+    if record.cause is Cause.MANUAL and record.origin in {None, record.task_uid}:
         raise wrong_state("it was a run of a task of its own, which nothing but its request knew: request it anew")
     try:
         task = await ctx.tasks.get(record.namespace, record.task)
