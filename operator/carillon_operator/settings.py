@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from carillon_core.adapters.postgres.engine import credentials
+from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.errors import SettingsError
@@ -73,8 +74,10 @@ class Settings:
     runner_database_url: str
     """``CARILLON_RUNNER_DATABASE_URL``: what runner pods record with; ``DATABASE_URL`` if unset."""
     runner: RunnerTemplate
-    """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``; and ``CARILLON_TOKEN_KEY``, of at least 32 characters,
-    from which the key of the runners' tokens is made: from the password of ``DATABASE_URL`` if unset."""
+    """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``; ``CARILLON_HTTP_ALLOW``: which addresses that are not
+    public HTTP tasks may reach, such as ``*.svc,10.96.0.0/12``, none if unset (see ``egress.AllowList``); and
+    ``CARILLON_TOKEN_KEY``, of at least 32 characters, from which the key of the runners' tokens is made: from the
+    password of ``DATABASE_URL`` if unset."""
     kubeconfig: str | None = None
     """``KUBECONFIG``; in a pod, the service account is used without it."""
     workers: int = 32
@@ -113,6 +116,7 @@ class Settings:
                 image=image,
                 token_key=_token_key(env, database_url),
                 secret_name=env.get("CARILLON_RUNNER_SECRET") or RUNNER_SECRET,
+                http_allow=read_allow_list(env),
             ),
             kubeconfig=env.get("KUBECONFIG") or None,
             workers=positive_int(env, "CARILLON_WORKERS", 32),

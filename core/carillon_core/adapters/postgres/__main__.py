@@ -1,4 +1,4 @@
-"""The command ``carillon-migrate``: the schema of the database that ``DATABASE_URL`` names, its upkeep, its runners' role."""
+"""The command ``carillon-migrate``: migrate and maintain ``DATABASE_URL``'s database, and make the runners' role."""
 
 import argparse
 import asyncio
@@ -29,13 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging(options.log_level, options.log_format)
     try:
         url = _database_url()
-        if options.command == "runner-role":
-            print(*runner_role.prepare(url, _runner_database_url()), sep="\n")
-            return 0
         if options.command == "maintain":
             days = retention_days(os.environ) if options.retention_days is None else options.retention_days
             changes = asyncio.run(maintain(url, _now, days))
             print(_told(changes))
+            return 0
+        if options.command == "runner-role":
+            print(*runner_role.prepare(url, _runner_database_url()), sep="\n")
             return 0
         if options.command == "upgrade":
             revision = migrate.upgrade(url, wait_seconds=options.wait)
@@ -108,16 +108,16 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("downgrade", help="bring the schema back to a revision; what it drops is gone")
     down.add_argument("revision", help="the revision, or base for the empty schema")
     now = commands.add_parser("current", help="print the schema's revision; exit with 1 if it is not the newest")
-    commands.add_parser(
-        "runner-role",
-        help="create the role of CARILLON_RUNNER_DATABASE_URL, which may record executions and no more, and verify it",
-    )
     keep = commands.add_parser("maintain", help="create the partitions of months ahead, drop those of months past")
     keep.add_argument(
         "--retention-days",
         type=_whole_days,
         metavar="N",
         help="drop months that ended so many days ago; 0 keeps all (default: CARILLON_HISTORY_RETENTION_DAYS, or 400)",
+    )
+    commands.add_parser(
+        "runner-role",
+        help="create the role of CARILLON_RUNNER_DATABASE_URL, which may record executions and no more, and verify it",
     )
     for command, seconds in ((up, WAIT_SECONDS), (down, 0.0), (now, 0.0)):
         command.add_argument(

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0006"
 """The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -121,6 +121,50 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
     Column("updated_at", _TIME, nullable=False),
     PrimaryKeyConstraint("namespace", "name", name="counters_pkey"),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("id", name="audit_events_pkey"),
+    # listed by (at, id) downwards, as executions are by (slot, id)
+    Index("audit_events_by_time", "at", "id"),
+    Index("audit_events_by_object", "namespace", "resource", "name", "at", "id"),
+    Index("audit_events_by_namespace", "namespace", "at", "id"),
+    Index("audit_events_by_subject", "subject", "at", "id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("reserved_at", _TIME, nullable=False),
+    # what is past it is as good as gone: maintenance deletes it, and whoever finds it before that takes its place
+    Column("expires_at", _TIME, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSONB(none_as_null=True)),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("caller", "key", name="idempotency_keys_pkey"),
+    CheckConstraint(
+        "(status IS NULL) = (body IS NULL) AND (status IS NULL) = (headers IS NULL)",
+        name="idempotency_keys_answer_whole",
+    ),
+    Index("idempotency_keys_by_expiry", "expires_at"),
 )
 
 maintenance = Table(
