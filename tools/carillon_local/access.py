@@ -39,7 +39,7 @@ def user_manifests() -> list[dict[str, object]]:
     """Return the user that calls the API, and its roles in every namespace."""
     group = "rbac.authorization.k8s.io"
     account = {"name": USER, "namespace": USER_NAMESPACE}
-    bindings = [
+    bindings: list[dict[str, object]] = [
         {
             "apiVersion": f"{group}/v1",
             "kind": "ClusterRoleBinding",

@@ -55,6 +55,10 @@ class MemoryIdempotency:
         if row is not None and row.answer is None:
             del self.rows[caller, key]
 
+    def forget(self) -> None:
+        """Lose every key, as if nobody had finished what was begun with it."""
+        self.rows.clear()
+
     def _check_outage(self) -> None:
         if self.outage is not None:
             raise UnavailableError("database", self.outage)
