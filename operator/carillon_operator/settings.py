@@ -111,7 +111,7 @@ class Settings:
             raise SettingsError("CARILLON_RUNNER_IMAGE contains white space: write one image reference")
         return cls(
             database_url=database_url,
-            runner_database_url=env.get("CARILLON_RUNNER_DATABASE_URL") or database_url,
+            runner_database_url=_runner_database_url(env, database_url),
             runner=RunnerTemplate(
                 image=image,
                 token_key=_token_key(env, database_url),
@@ -134,6 +134,14 @@ class Settings:
         """Whether runners log in as the operator does, and so may read and alter the whole history."""
         runner, _ = credentials(self.runner_database_url, "CARILLON_RUNNER_DATABASE_URL")
         return runner == credentials(self.database_url)[0]
+
+
+def _runner_database_url(env: Mapping[str, str], database_url: str) -> str:
+    url = env.get("CARILLON_RUNNER_DATABASE_URL", "").strip()
+    if not url:
+        return database_url
+    credentials(url, "CARILLON_RUNNER_DATABASE_URL")  # one that is none is refused now, not by each runner
+    return url
 
 
 def _token_key(env: Mapping[str, str], database_url: str) -> TokenKey:

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 
+from embedded_postgres import ROLE, EmbeddedPostgres
 from support.programs import run_embedded_postgres
 
 
@@ -250,10 +251,11 @@ def test_the_url_of_a_stopped_server(data_dir: Path) -> None:
 
 def test_a_server_of_an_earlier_version_learns_to_create_roles(data_dir: Path) -> None:
     """Its role could not, and runners need one of their own; the superuser can still not log in."""
-    url = start(data_dir)
-    with psycopg.connect(url) as connection:
-        connection.execute("ALTER ROLE CURRENT_USER NOCREATEROLE")
+    start(data_dir)
     run_embedded_postgres("stop", data_dir)
+    server = EmbeddedPostgres(data_dir, fast=True)
+    was = f"ALTER ROLE {ROLE} NOCREATEROLE;\n"
+    server._execute_alone(server._account(), data_dir / "pgdata", was)  # noqa: SLF001  # nothing else makes an old one
     (data_dir / "roles").unlink()
     url = start(data_dir)
     with psycopg.connect(url, autocommit=True) as connection:

@@ -61,9 +61,10 @@ def test_the_key_is_the_same_at_every_start() -> None:
         ({"CARILLON_TOKEN_KEY": RANDOM[1:]}, "^CARILLON_TOKEN_KEY has 31 characters: set it to at least 32"),
         ({"DATABASE_URL": "postgresql://carillon@db/carillon"}, "^CARILLON_TOKEN_KEY is not set, and DATABASE_URL has"),
         ({"DATABASE_URL": "mysql://carillon:hunter2@db/c"}, "^DATABASE_URL must begin with postgresql://"),
+        ({"CARILLON_RUNNER_DATABASE_URL": "hunter2"}, "^CARILLON_RUNNER_DATABASE_URL cannot be read"),
     ],
 )
-def test_without_a_secret_there_is_no_key(changed: dict[str, str], message: str) -> None:
+def test_settings_that_make_no_key_or_no_login_are_refused(changed: dict[str, str], message: str) -> None:
     """The error names the variable and the mend, and repeats no secret."""
     with pytest.raises(SettingsError, match=message) as caught:
         Settings.from_env(SOUND | changed)
