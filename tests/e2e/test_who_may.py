@@ -10,11 +10,15 @@ import pytest
 
 from carillon_cli.api_keys import create
 from carillon_core.domain.api_keys import hash_of
+from carillon_local.access import api_key_headers, install_access
+from carillon_local.target import LocalTarget
 from support.manifests import ONCE
+from support.stack import KEYS_SECRET
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import httpx
 
@@ -186,6 +190,26 @@ def test_a_key_calls_as_its_user_and_no_more(stack: Stack, spaces: tuple[str, st
     until(lambda: bool(stack.http.get(query).json()["items"]), 30, "the audit has it")
     (event,) = stack.http.get(query).json()["items"]
     assert (event["subject"], event["credential"]) == ("viewing@example.com", "api-key:viewing")
+
+
+def test_make_run_has_a_user_with_a_key(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is its owner's alone to read, calls as that user, and stays the same when everything is started again."""
+    monkeypatch.setattr("carillon_local.access.API_KEY", tmp_path / "api-key")
+    monkeypatch.setattr("carillon_local.access.FACADE_KUBECONFIG", tmp_path / "facade.kubeconfig")
+    target = LocalTarget(stack.cluster, stack.cluster.kubeconfig)
+    told = install_access(target)
+    assert told == {"KUBECONFIG": str(tmp_path / "facade.kubeconfig"), "CARILLON_API_KEYS_SECRET": KEYS_SECRET}
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    with stack.client({**api_key_headers(), **elsewhere()}) as client:
+        until(lambda: client.get("/api/v1/executions").is_success, CACHE_SECONDS, "the key works", 0.5)
+        for path in ("/api/v1/tasks", "/api/v1/audit"):
+            assert client.get(path).status_code == 200, path
+    before = api_key_headers()
+    install_access(target)
+    assert api_key_headers() == before
+    (tmp_path / "api-key").unlink()
+    install_access(target)
+    assert api_key_headers() != before
 
 
 def test_the_token_of_a_deleted_account_ends(stack: Stack, namespace: str) -> None:
