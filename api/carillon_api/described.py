@@ -37,6 +37,7 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TargetPatch,
     schemas.TaskRun,
     schemas.RunTask,
+    schemas.PreviewBody,
     schemas.Problem,
 )
 """Models that no route's signature shows to FastAPI."""
@@ -45,8 +46,9 @@ STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("TaskView", "status", ScheduledTaskStatus),
     ("TargetView", "spec", HTTPTargetSpec),
     ("RunView", "spec", RunRequestSpec),
+    ("PreviewBody", "spec", ScheduledTaskSpec),
 )
-"""What is answered as it is stored, by the answer's model and its field: and what it is if it is valid."""
+"""What may be invalid, by its model and its field: and what it is if it is valid."""
 _ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
 _LOCATION_HEADER = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 

@@ -57,7 +57,7 @@ class MemoryIdempotency:
 
     def forget(self) -> None:
         """Lose every key, as if nobody had finished what was begun with it."""
-        self._rows.clear()
+        self.rows.clear()
 
     def _check_outage(self) -> None:
         if self.outage is not None:
