@@ -301,3 +301,39 @@ def test_every_answer_tells_the_callers_limit(stack: Stack) -> None:
     assert headers["ratelimit-policy"] == '"default";q=100;w=2'
     assert re.fullmatch(r'"default";r=\d+;t=\d+', headers["ratelimit"])
     assert "ratelimit" not in stack.http.get("/healthz").headers
+
+
+def test_a_change_is_audited_though_the_database_was_away_or_the_process_told_to_stop(
+    stack: Stack, namespace: str
+) -> None:
+    """The change is made at once; its event comes when the database is back, and before the process ends."""
+    query = f"/api/v1/audit?namespace={namespace}"
+    stack.postgres.stop()
+    assert stack.http.post(tasks(namespace), json={"name": "meanwhile", "spec": SPEC}).status_code == 201
+    assert stack.http.get(query).status_code == 503
+    assert stack.postgres.start() == stack.database_url
+    until(lambda: bool(stack.http.get(query).json().get("items")), 60, "the event is written")
+    assert stack.http.post(tasks(namespace), json={"name": "last", "spec": SPEC}).status_code == 201
+    assert stack.end("api") == 0
+    stack.start_api()
+    found = stack.http.get(query).raise_for_status().json()["items"]
+    assert [event["name"] for event in found] == ["last", "meanwhile"]
+
+
+def test_the_history_is_readable_while_the_api_server_is_down(
+    stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]
+) -> None:
+    """For who has read it just now; tasks are not, and nobody new is let in. All is as before when it is back."""
+    history = f"/api/v1/executions?namespace={spaces[0]}"
+    before = users["mine"].get(history)
+    assert before.status_code == 200
+    stack.cluster.stop()
+    try:
+        assert users["mine"].get(history).json() == before.json()
+        missing = users["mine"].get(tasks(spaces[0]))
+        assert (missing.status_code, "API server" in missing.json()["detail"]) == (503, True)
+        with stack.client({"Authorization": "Bearer new", **elsewhere()}) as stranger:
+            assert stranger.get(history).status_code == 503
+    finally:
+        stack.cluster.start()
+    until(lambda: users["mine"].get(tasks(spaces[0])).status_code == 200, 60, "tasks are readable again", 0.5)
