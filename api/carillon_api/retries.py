@@ -93,7 +93,7 @@ def _check_not_under_way(earlier: list[ExecutionRecord]) -> None:
 
 async def _task_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
     """Return the ScheduledTask that the execution was of."""
-    if record.origin == record.task_uid and record.cause is Cause.MANUAL:
+    if record.cause is Cause.MANUAL and record.origin in {None, record.task_uid}:
         raise wrong_state("it was a run of a task of its own, which nothing but its request knew: request it anew")
     try:
         task = await ctx.tasks.get(record.namespace, record.task)
@@ -124,7 +124,7 @@ async def _parameters_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
 
 def _check_parameters(spec: JSONObject, task: JSONObject) -> None:
     """Refuse here what the operator would refuse a moment later."""
-    checked = parse_request_spec({k: v for k, v in spec.items() if k != "retryOf"}, strict=False, prefix="")
+    checked = parse_request_spec(spec, strict=False)
     observed = ObservedTask.from_object(task)
     if observed.spec is None:
         raise wrong_state(f"its ScheduledTask is invalid: {'; '.join(str(p) for p in observed.problems)}")

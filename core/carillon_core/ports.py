@@ -15,6 +15,7 @@ from uuid import UUID
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.access import Access, Decision, Subject
 from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.plan import Notice
 from carillon_core.resources.meta import ObjectMeta
 
@@ -228,6 +229,19 @@ class Cluster(Protocol):
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or update the Secret that runner pods of a namespace read."""
+        ...
+
+
+class RunnerKeys(Protocol):
+    """Where the keys are known that sign the tokens of executions."""
+
+    async def register(self, key: TokenKey) -> None:
+        """Have a key known, so that runners with its tokens may record; one that is used no more is forgotten in time.
+
+        Raises:
+            UnavailableError: It is out of reach: runners wait.
+
+        """
         ...
 
 

@@ -287,7 +287,7 @@ def test_migrators_at_once(empty_database_url: str) -> None:
 def test_a_migrator_waits_for_another(empty_database_url: str) -> None:
     """As long as somebody holds the lock, nothing is created."""
     with psycopg.connect(empty_database_url) as other, ThreadPoolExecutor(1) as pool:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", [migrate.LOCK])
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [engine.LOCK])
         upgrading = pool.submit(migrate.upgrade, empty_database_url)
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         while other.execute(waiting).fetchone() != (1,):

@@ -52,6 +52,7 @@ def make_execution(url: str, seconds: float = 60, **spec: Any) -> Execution:
     """Return an execution of one request."""
     environment = Environment(
         database_url="postgresql://",
+        token="",
         execution_id=UID,
         task_uid=UID,
         origin=UID,

@@ -13,7 +13,7 @@ from support.builders import CREATED
 
 FILES = {"CARILLON_WEBHOOK_CERT_FILE": "/tls/tls.crt", "CARILLON_WEBHOOK_KEY_FILE": "/tls/tls.key"}
 PORT = {"CARILLON_WEBHOOK_PORT": "9443"}
-NEEDED = {"DATABASE_URL": "postgresql://x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
+NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
 
 
 def test_without_a_port_there_is_no_webhook() -> None:

@@ -1,4 +1,4 @@
-"""The tables of the history. The runner, which knows no SQLAlchemy, writes them in plain SQL: see its ``record``."""
+"""The tables of the history. Runners do not touch them: they call functions, ``v0004_runner_functions.sql``."""
 
 from sqlalchemy import (
     BigInteger,
@@ -178,4 +178,16 @@ maintenance = Table(
     Column("id", SmallInteger, nullable=False, server_default=text("1"), autoincrement=False),
     PrimaryKeyConstraint("id", name="maintenance_pkey"),
     CheckConstraint("id = 1", name="maintenance_one_row"),
+)
+
+runner_keys = Table(
+    "runner_keys",
+    metadata,
+    Column("id", Text, nullable=False),
+    # the key as HMAC uses it: SQL has a SHA-256, and no exclusive or of bytes
+    Column("inner_pad", LargeBinary, nullable=False),
+    Column("outer_pad", LargeBinary, nullable=False),
+    Column("used_at", _TIME, nullable=False),
+    PrimaryKeyConstraint("id", name="runner_keys_pkey"),
+    CheckConstraint("octet_length(inner_pad) = 64 AND octet_length(outer_pad) = 64", name="runner_keys_pads_whole"),
 )
