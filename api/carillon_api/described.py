@@ -97,7 +97,7 @@ def completed(document: JSONObject) -> JSONObject:
     document["components"]["schemas"] = dict(sorted(known.items()))
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in document["paths"].items():
-        if not is_public(path, metrics=False):
+        if not is_public(path, metrics=True):
             for operation in operations.values():
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]

@@ -86,8 +86,13 @@ def intruder(database_url: str, runner_database_url: str) -> Iterator[Intruder]:
     own, victim = payload(), payload(namespace="bank", slot="2026-01-01T00:06:00+00:00")
     with psycopg.connect(runner_database_url, autocommit=True) as connection:
         made = Intruder(
-            *(connection, runner_database_url, database_url),
-            *(own, TOKEN_KEY.token(own), victim, TOKEN_KEY.token(victim)),
+            connection=connection,
+            url=runner_database_url,
+            owner_url=database_url,
+            own=own,
+            token=TOKEN_KEY.token(own),
+            victim=victim,
+            victim_token=TOKEN_KEY.token(victim),
         )
         made.run("SELECT carillon_runner.claim(%(token)s, %(pod)s)")
         made.run("SELECT carillon_runner.claim(%(token)s, %(pod)s)", token=made.victim_token)

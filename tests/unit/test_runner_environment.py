@@ -73,7 +73,7 @@ def test_what_the_operator_writes_is_what_the_runner_reads() -> None:
 )
 def test_the_allow_list_reaches_the_pods_of_http_tasks(task: dict[str, Any], want: AllowList | None) -> None:
     """From the operator's setting to what the runner decides by."""
-    needed = {"DATABASE_URL": "postgresql://x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
+    needed = {"DATABASE_URL": "postgresql://x:y@z/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
     settings = Settings.from_env(needed | {"CARILLON_HTTP_ALLOW": "*.svc, 10.96.0.0/12:443"})
     launch = Launch(
         slot=at("00:05"), cause=Cause.SCHEDULE, execution_id=execution_id(TASK_UID, at("00:05"), Cause.SCHEDULE)

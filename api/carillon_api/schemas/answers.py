@@ -50,7 +50,7 @@ class PageQuery(Parameters):
     """Only those whose names begin so."""
     limit: int = Field(default=100, ge=1, le=500)
     """How many at most, 1 to 500."""
-    cursor: str | None = Field(default=None, min_length=1, max_length=8192)
+    cursor: str | None = Field(default=None, min_length=1, max_length=2048)
     """nextCursor of the page before; it leads on for some minutes (410 then), and only with the same filters."""
 
 

@@ -14,8 +14,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from carillon_core.adapters.postgres.engine import MIGRATE, WHAT, connect_args, credentials, sqlalchemy_url
-from carillon_core.adapters.postgres.migrate import LOCK
+from carillon_core.adapters.postgres.engine import LOCK, MIGRATE, WHAT, connect_args, credentials, sqlalchemy_url
 from carillon_core.errors import SettingsError, UnavailableError
 
 OWNER = "DATABASE_URL"
