@@ -8,13 +8,14 @@ tests in ``tests/contract``. Every method is a coroutine and may raise
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.access import Access, Decision, Subject
 from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.plan import Notice
 from carillon_core.resources.meta import ObjectMeta
 
@@ -126,7 +127,10 @@ class CallerCluster(Protocol):
 
 
 class APIServer(Protocol):
-    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls."""
+    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls.
+
+    Where the cluster refuses the facade's own account, here or in acting as somebody, ``OwnAccountError`` is raised.
+    """
 
     def acting_as(self, subject: Subject | None) -> CallerCluster:
         """Return the cluster as a subject sees it; as the facade's own account if it is None."""
@@ -225,6 +229,19 @@ class Cluster(Protocol):
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or update the Secret that runner pods of a namespace read."""
+        ...
+
+
+class RunnerKeys(Protocol):
+    """Where the keys are known that sign the tokens of executions."""
+
+    async def register(self, key: TokenKey) -> None:
+        """Have a key known, so that runners with its tokens may record; one that is used no more is forgotten in time.
+
+        Raises:
+            UnavailableError: It is out of reach: runners wait.
+
+        """
         ...
 
 
@@ -415,17 +432,27 @@ class Reservation:
     """What the first request was answered; None while it is under way."""
 
 
+KEY_KEPT = timedelta(days=1)
+"""How long an idempotency key is remembered, from its first use."""
+KEY_ABANDONED = timedelta(seconds=60)
+"""After so long without an answer whoever reserved a key is thought dead, and the same request may take it over."""
+
+
 class IdempotencyStore(Protocol):
     """The keys by which callers make a POST safe to repeat."""
 
     async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
-        """Take a key for a request, or say what is known of it; a key is forgotten after a day."""
+        """Take a key for a request, or say what is known of it.
+
+        Of any number of simultaneous callers one alone is told ``mine``. A key is forgotten after ``KEY_KEPT``, and
+        taken over by the same request if it had no answer for ``KEY_ABANDONED``.
+        """
         ...
 
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
-        """Keep the answer for whoever repeats the request."""
+        """Keep the answer for whoever repeats the request; a key that has its answer, or is unknown, stays as it is."""
         ...
 
     async def release(self, caller: str, key: str) -> None:
-        """Give a key back: nothing was done with it."""
+        """Give a key back: nothing was done with it. One that has its answer keeps it."""
         ...

@@ -5,12 +5,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from carillon_core import contract
 from carillon_core.errors import SettingsError
 from carillon_runner.retry import RetryPolicy, parse_policy
+
+if TYPE_CHECKING:
+    from carillon_core.domain.egress import AllowList
 
 T = TypeVar("T")
 
@@ -24,6 +27,8 @@ class Environment:
 
     database_url: str = field(repr=False)
     """As libpq takes it; holds a password."""
+    token: str = field(repr=False)
+    """Allows to record this execution; the database reads it, and nobody here."""
     execution_id: UUID
     task_uid: UUID
     origin: UUID
@@ -49,6 +54,8 @@ class Environment:
     """For templates; need not be one that this machine knows."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The variables that hold secrets, by their names; the task's spec names them."""
+    http_allow: "AllowList | None" = None
+    """Which addresses that are not public the http task may reach; None: none."""
 
 
 def read_environment(env: Mapping[str, str]) -> Environment:
@@ -62,6 +69,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     task_type, spec = _read(whole, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
     return Environment(
         database_url=_read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True),
+        token=_read(env, contract.ENV_EXECUTION_TOKEN, str, "what the operator made", secret=True),
         execution_id=_read(env, contract.ENV_EXECUTION_ID, UUID, "a UUID"),
         task_uid=_read(env, contract.ENV_TASK_UID, UUID, "a UUID"),
         origin=_read(
@@ -84,7 +92,16 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         parameters=_read_optional(whole, contract.ENV_PARAMETERS, _json_object, "a JSON object", {}),
         time_zone=_read_optional(env, contract.ENV_TIME_ZONE, str, "a name", "UTC"),
         secrets={name: value for name, value in env.items() if name.startswith(contract.ENV_SECRET_PREFIX)},
+        http_allow=_allow_list(env),
     )
+
+
+def _allow_list(env: Mapping[str, str]) -> "AllowList | None":
+    if not env.get(contract.ENV_HTTP_ALLOW, "").strip():
+        return None
+    from carillon_core.domain.egress import read_allow_list  # noqa: PLC0415  # only the pods of HTTP tasks have it set
+
+    return read_allow_list(env)
 
 
 def _joined(env: Mapping[str, str], name: str) -> Mapping[str, str]:

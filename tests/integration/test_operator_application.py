@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
 from carillon_operator.application import Application
 from carillon_operator.handlers import feed
 from carillon_operator.observed_store import ObservedStore
@@ -24,6 +25,7 @@ class Running:
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
         self.history = MemoryHistory()
+        self.keys = MemoryRunnerKeys()
         self.stop = asyncio.Event()
         self.stumble = asyncio.Event()
         self.observations = 0
@@ -34,6 +36,7 @@ class Running:
             self.history,
             self._observe,
             lambda: datetime.now(UTC),
+            self.keys,
             self._maintain,
         )
 

@@ -53,7 +53,15 @@ def tables(url: str) -> set[str]:
         return {name for (name,) in rows}
 
 
-TABLES = {"executions", "attempts", "counters", "maintenance", "alembic_version"}
+TABLES = {
+    "executions",
+    "attempts",
+    "counters",
+    "maintenance",
+    "audit_events",
+    "idempotency_keys",
+    "alembic_version",
+}
 
 
 def changed(url: str, **parts: str) -> str:

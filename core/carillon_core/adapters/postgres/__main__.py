@@ -1,4 +1,4 @@
-"""The command ``carillon-migrate``: migrate and maintain the database that ``DATABASE_URL`` names."""
+"""The command ``carillon-migrate``: migrate and maintain ``DATABASE_URL``'s database, and make the runners' role."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from carillon_core.adapters.postgres import migrate
+from carillon_core.adapters.postgres import migrate, runner_role
 from carillon_core.adapters.postgres.maintenance import Changes, maintain
 from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             days = retention_days(os.environ) if options.retention_days is None else options.retention_days
             changes = asyncio.run(maintain(url, _now, days))
             print(_told(changes))
+            return 0
+        if options.command == "runner-role":
+            print(*runner_role.prepare(url, _runner_database_url()), sep="\n")
             return 0
         if options.command == "upgrade":
             revision = migrate.upgrade(url, wait_seconds=options.wait)
@@ -86,6 +89,16 @@ def _database_url() -> str:
     return url
 
 
+def _runner_database_url() -> str:
+    url = os.environ.get(runner_role.RUNNER, "")
+    if not url:
+        raise SettingsError(
+            f"{runner_role.RUNNER} is not set: give it as postgresql://user:password@host:5432/name, with the user and"
+            " the password that runners shall have"
+        )
+    return url
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="carillon-migrate", description="Migrate the database of DATABASE_URL.")
     parser.add_argument("--log-level", choices=LEVELS, default="INFO")
@@ -101,6 +114,10 @@ def _parser() -> argparse.ArgumentParser:
         type=_whole_days,
         metavar="N",
         help="drop months that ended so many days ago; 0 keeps all (default: CARILLON_HISTORY_RETENTION_DAYS, or 400)",
+    )
+    commands.add_parser(
+        "runner-role",
+        help="create the role of CARILLON_RUNNER_DATABASE_URL, which may record executions and no more, and verify it",
     )
     for command, seconds in ((up, WAIT_SECONDS), (down, 0.0), (now, 0.0)):
         command.add_argument(

@@ -1,4 +1,4 @@
-"""The tables of the history. The runner, which knows no SQLAlchemy, writes them in plain SQL: see its ``record``."""
+"""The tables of the history. Runners do not touch them: they call functions, ``v0004_runner_functions.sql``."""
 
 from sqlalchemy import (
     BigInteger,
@@ -8,6 +8,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -22,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0006"
 """The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -122,6 +123,50 @@ counters = Table(
     PrimaryKeyConstraint("namespace", "name", name="counters_pkey"),
 )
 
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("id", name="audit_events_pkey"),
+    # listed by (at, id) downwards, as executions are by (slot, id)
+    Index("audit_events_by_time", "at", "id"),
+    Index("audit_events_by_object", "namespace", "resource", "name", "at", "id"),
+    Index("audit_events_by_namespace", "namespace", "at", "id"),
+    Index("audit_events_by_subject", "subject", "at", "id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("reserved_at", _TIME, nullable=False),
+    # what is past it is as good as gone: maintenance deletes it, and whoever finds it before that takes its place
+    Column("expires_at", _TIME, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSONB(none_as_null=True)),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("caller", "key", name="idempotency_keys_pkey"),
+    CheckConstraint(
+        "(status IS NULL) = (body IS NULL) AND (status IS NULL) = (headers IS NULL)",
+        name="idempotency_keys_answer_whole",
+    ),
+    Index("idempotency_keys_by_expiry", "expires_at"),
+)
+
 maintenance = Table(
     "maintenance",
     metadata,
@@ -133,4 +178,16 @@ maintenance = Table(
     Column("id", SmallInteger, nullable=False, server_default=text("1"), autoincrement=False),
     PrimaryKeyConstraint("id", name="maintenance_pkey"),
     CheckConstraint("id = 1", name="maintenance_one_row"),
+)
+
+runner_keys = Table(
+    "runner_keys",
+    metadata,
+    Column("id", Text, nullable=False),
+    # the key as HMAC uses it: SQL has a SHA-256, and no exclusive or of bytes
+    Column("inner_pad", LargeBinary, nullable=False),
+    Column("outer_pad", LargeBinary, nullable=False),
+    Column("used_at", _TIME, nullable=False),
+    PrimaryKeyConstraint("id", name="runner_keys_pkey"),
+    CheckConstraint("octet_length(inner_pad) = 64 AND octet_length(outer_pad) = 64", name="runner_keys_pads_whole"),
 )
