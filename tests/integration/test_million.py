@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -205,12 +204,10 @@ def totals(url: str) -> tuple[int, int, int]:
     return int(row[0]), int(row[1]), int(row[2])
 
 
-async def check_lives(url: str, folder: Path) -> None:
+async def check_lives(url: str, runners: Runners) -> None:
     """A runner's whole life, and an operator's record, look-up and closing, read nothing through."""
     before = totals(url)
-    runners = Runners(url, folder)
-    with runners.stack:
-        assert runners.start({"counter": {"name": "million"}}).wait() == 0
+    assert runners.start({"counter": {"name": "million"}}).wait() == 0
     history = PostgresHistory.from_url(url)
     slot = datetime(2026, 5, 5, 5, 5, 5, tzinfo=UTC)
     record = ExecutionRecord(
@@ -237,7 +234,7 @@ async def check_lives(url: str, folder: Path) -> None:
     assert after[1] - before[1] <= 10 * PAGE, (before, after)
 
 
-async def test_every_statement_reads_a_bounded_part_of_a_million_rows(filled_url: str, tmp_path: Path) -> None:
+async def test_every_statement_reads_a_bounded_part_of_a_million_rows(filled_url: str, runners: Runners) -> None:
     """Listings by every combination of filters, the summary, the operator's statements and a runner's."""
     own = create_engine(engine.sqlalchemy_url(filled_url))
     with own.connect() as connection:
@@ -247,4 +244,4 @@ async def test_every_statement_reads_a_bounded_part_of_a_million_rows(filled_url
         connection.execute(IN_ORDER)
         check_listings(connection)
     own.dispose()
-    await check_lives(filled_url, tmp_path)
+    await check_lives(filled_url, runners)
