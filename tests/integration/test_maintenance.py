@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from carillon_core.adapters.postgres import engine, migrate
 from carillon_core.adapters.postgres.history import PostgresHistory
-from carillon_core.adapters.postgres.maintenance import Changes, Expiring, Maintenance, Month
+from carillon_core.adapters.postgres.maintenance import EXPIRING, Changes, Expiring, Maintenance, Month
+from carillon_core.adapters.postgres.tables import metadata
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_id
 from carillon_core.errors import UnavailableError
@@ -238,6 +239,14 @@ async def test_rows_of_other_tables_expire(pool: AsyncEngine, database_url: str)
     assert (await maintain(pool, days=0, expiring=expiring)).deleted == {"keys": 3}
     assert (await maintain(pool, expiring=expiring)).deleted == {"notes": 1}
     assert (await maintain(pool, expiring=expiring)).deleted == {}
+
+
+@pytest.mark.parametrize("each", EXPIRING, ids=lambda each: each.table)
+async def test_what_expires_is_found_by_an_index(pool: AsyncEngine, each: Expiring) -> None:
+    """The tables that are registered exist, and what has expired is found without reading what has not."""
+    first = {str(next(iter(index.columns)).name) for index in metadata.tables[each.table].indexes}
+    assert each.column in first
+    assert (await maintain(pool, expiring=[each])).deleted == {}
 
 
 async def test_writers_go_on_while_a_month_is_made(

@@ -53,7 +53,11 @@ class Expiring:
     """None means the history's own retention."""
 
 
-EXPIRING: tuple[Expiring, ...] = ()
+EXPIRING = (
+    Expiring("audit_events", "at"),
+    # the column says itself when the row has expired
+    Expiring("idempotency_keys", "expires_at", timedelta(0)),
+)
 """The tables besides the history that the maintenance keeps from growing."""
 
 
