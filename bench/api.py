@@ -58,13 +58,13 @@ _FILL = """
 INSERT INTO executions
     (id, task_uid, origin, namespace, task, task_type, slot, cause, status, reason, error, job_name, pod_name,
      created_at, started_at, finished_at, result)
-SELECT gen_random_uuid(), uid, uid, 'team-' || (task % %(namespaces)s), 'task-' || task, 'sum', slot, 'schedule',
-       CASE WHEN k % 50 = 0 THEN 'failed' WHEN k % 97 = 0 THEN 'skipped' ELSE 'succeeded' END,
-       CASE WHEN k % 50 = 0 THEN 'http_5xx' WHEN k % 97 = 0 THEN 'Forbidden' END,
-       CASE WHEN k % 50 = 0 THEN 'the server answered with 503' END,
+SELECT gen_random_uuid(), uid, uid, 'team-' || (task %% %(namespaces)s), 'task-' || task, 'sum', slot, 'schedule',
+       CASE WHEN k %% 50 = 0 THEN 'failed' WHEN k %% 97 = 0 THEN 'skipped' ELSE 'succeeded' END,
+       CASE WHEN k %% 50 = 0 THEN 'http_5xx' WHEN k %% 97 = 0 THEN 'Forbidden' END,
+       CASE WHEN k %% 50 = 0 THEN 'the server answered with 503' END,
        'task-' || task || '-' || k, 'pod-' || k, slot, slot, slot + interval '1 second', '{"sum": 3}'
 FROM (
-    SELECT k, k % %(tasks)s AS task, md5('task' || (k % %(tasks)s))::uuid AS uid,
+    SELECT k, k %% %(tasks)s AS task, md5('task' || (k %% %(tasks)s))::uuid AS uid,
            date_trunc('second', now()) - (interval '420 days' / %(rows)s) * k AS slot
     FROM generate_series(1, %(rows)s) AS k
 ) AS made

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from carillon_api import schemas
+from carillon_api.schema_rules import with_rules
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 
@@ -46,7 +47,7 @@ def completed(document: JSONObject) -> JSONObject:
     view = known["TaskView"]["properties"]
     for field, model in (("spec", ScheduledTaskSpec), ("status", ScheduledTaskStatus)):
         view[field] = {"$ref": REF.format(model=model.__name__), "description": view[field]["description"]}
-    document["components"]["schemas"] = dict(sorted(known.items()))
+    document["components"]["schemas"] = dict(sorted(with_rules(known).items()))
     return document
 
 
