@@ -103,11 +103,12 @@ format: ## Put every file into its one form
 	@.venv/bin/ruff format
 
 .PHONY: manifests
-manifests: ## Generate crds/, api/openapi.json and docs/cli.md
+manifests: ## Generate crds/, api/openapi.json, docs/cli.md and docs/metrics.md
 	@$(SETUP) python
 	@$(PY) -m carillon_core.resources --output crds
 	@$(PY) -m carillon_api.openapi --output api/openapi.json
 	@$(PY) -m carillon_cli.reference --output docs/cli.md
+	@$(PY) -m carillon_api.metrics_reference --output docs/metrics.md
 
 .PHONY: requirements
 requirements: ## Compile requirements/*.txt from pyproject.toml

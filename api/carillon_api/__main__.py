@@ -14,12 +14,18 @@ from typing import NoReturn
 
 import uvicorn
 
+from carillon_api.access import AccessControl
 from carillon_api.app import create_app
+from carillon_api.audit import AuditTrail
 from carillon_api.dependencies import Backends
+from carillon_api.metrics import Metrics
+from carillon_api.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.postgres.audit import PostgresAuditLog
 from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
 from carillon_core.errors import SettingsError
 from carillon_core.logs import configure_logging
 
@@ -66,22 +72,36 @@ async def serve(settings: Settings) -> None:
         CannotListenError: If the address cannot be listened on.
 
     """
+    metrics = Metrics()
     async with (
-        KubeConnection(settings.kubeconfig) as connection,
+        KubeConnection(settings.kubeconfig, observe=metrics.call_ended) as connection,
         aclosing(PostgresHistory.from_url(settings.database_url)) as history,
+        aclosing(PostgresAuditLog.from_url(settings.database_url)) as audit_log,
+        aclosing(PostgresIdempotency.from_url(settings.database_url)) as idempotency,
+        AuditTrail(audit_log) as audit,  # closed before its log is, so that what waits is still written
     ):
-        app = create_app(Backends(KubeAPIServer(connection), history, lambda: datetime.now(UTC), settings))
+        api_server = KubeAPIServer(connection, settings.token_audiences)
+        access = AccessControl(api_server, settings, _now)
+        app = create_app(Backends(api_server, history, _now, settings, access, audit, idempotency), metrics)
+        app.openapi()  # made now, and not by the first request
         config = uvicorn.Config(
             app,
             log_config=None,  # the root logger's form is for uvicorn's lines too
             access_log=False,  # RequestLog writes it, with the request's id
             server_header=False,
+            http=PunctualH11Protocol,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         with listening_socket(settings.host, settings.port) as listener:
             fields = {"host": settings.host, "port": settings.port, "api_server": connection.server}
             log.info("listening", extra={"fields": fields})
             await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -1,16 +1,29 @@
 """The factory of the app: what is composed here is all that the routes know."""
 
-from typing import cast
+from collections.abc import Sequence
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
+from carillon_api.authentication import API_KEY_HEADER
 from carillon_api.dependencies import Backends
 from carillon_api.described import CarillonAPI
 from carillon_api.docs import install_docs
-from carillon_api.middleware import RequestLog
+from carillon_api.gate import Gate
+from carillon_api.idempotency import REPLAYED, Idempotency
+from carillon_api.manners import Methods, SecurityHeaders
+from carillon_api.metrics import Metrics
+from carillon_api.middleware import REQUEST_ID, LastResort, RequestLog
+from carillon_api.operations import IDEMPOTENCY_KEY
 from carillon_api.problems import install_problem_handlers
+from carillon_api.routes import audit as audit_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
+from carillon_api.routes import metrics as metric_routes
+from carillon_api.routes import run_task as run_task_routes
+from carillon_api.routes import runs as run_routes
+from carillon_api.routes import targets as target_routes
 from carillon_api.routes import tasks as task_routes
 from carillon_api.routes import upcoming as upcoming_routes
 
@@ -21,9 +34,31 @@ DESCRIPTION = (
     "resource's `spec`, word for word. Every error is `application/problem+json` (RFC 9457)."
 )
 
+GZIP_FROM_BYTES = 1024
+"""What is smaller fits into one packet anyway."""
+GZIP_LEVEL = 5
+CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+CORS_REQUEST_HEADERS = ("Authorization", API_KEY_HEADER, "Content-Type", "If-Match", IDEMPOTENCY_KEY, REQUEST_ID)
+CORS_ANSWER_HEADERS = (
+    "ETag",
+    "Location",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    REPLAYED,
+    REQUEST_ID,
+)
+CORS_SECONDS = 600
 
-def create_app(backends: Backends) -> FastAPI:
-    """Return the app over what it works with, which the caller opens and closes."""
+
+def create_app(backends: Backends | None, metrics: Metrics | None = None) -> FastAPI:
+    """Return the app over what it works with, which the caller opens and closes.
+
+    Args:
+        backends: What it works with; without it, the app can describe itself and nothing else.
+        metrics: What counts its requests; one of its own if left out.
+
+    """
     app = CarillonAPI(
         title="Carillon",
         version=VERSION,
@@ -34,15 +69,47 @@ def create_app(backends: Backends) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.backends = backends
-    app.add_middleware(RequestLog)
+    app.state.metrics = metrics or Metrics()
+    _add_middleware(app, () if backends is None else backends.settings.cors_origins)
     install_problem_handlers(app)
-    for router in (task_routes.router, upcoming_routes.router, execution_routes.router):
+    for router in (
+        task_routes.router,
+        target_routes.router,
+        run_routes.router,
+        run_task_routes.router,
+        upcoming_routes.router,
+        execution_routes.router,
+        audit_routes.router,
+        metric_routes.router,
+    ):
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
+    app.include_router(metric_routes.scrape_router)
     install_docs(app, "/openapi.json")
     return app
 
 
 def describing_app() -> FastAPI:
     """Return an app that can describe itself and nothing else: its routes have nothing to work with."""
-    return create_app(cast("Backends", None))
+    return create_app(None)
+
+
+def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
+    """Lay the middlewares around the app, from the innermost to the outermost."""
+    app.add_middleware(Idempotency)
+    app.add_middleware(Gate)
+    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+    app.add_middleware(Methods)
+    app.add_middleware(LastResort)
+    if cors_origins:
+        # around all that answers, so that a page of another origin can read the errors too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_ANSWER_HEADERS,
+            max_age=CORS_SECONDS,
+        )
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestLog, metrics=app.state.metrics)

@@ -6,7 +6,7 @@ FastAPI's own reading takes NaN, lone surrogates, duplicate keys, ``"5"`` for
 
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -34,6 +34,18 @@ def json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
     return dependency
 
 
+def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """Return a FastAPI dependency that reads the body as that model; no body at all is an empty object."""
+
+    async def dependency(request: Request) -> M:
+        body = await _read(request)
+        if body or "content-type" in request.headers:
+            _check_media_type(request)
+        return parse_body(model, body or b"{}")
+
+    return dependency
+
+
 def parse_body(model: type[M], data: bytes) -> M:
     """Return a body as a model.
 
@@ -47,6 +59,29 @@ def parse_body(model: type[M], data: bytes) -> M:
         return model.model_validate_json(data, strict=True, extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
         raise InvalidResourceError(field_problems(error)) from error
+
+
+def chosen_body(field: str, models: Mapping[str, type[M]]) -> Callable[[Request], Awaitable[M]]:
+    """Return a FastAPI dependency that reads the body as the model that one of its fields names.
+
+    Args:
+        field: The field's name in JSON.
+        models: The models by the field's value; each has the field too.
+
+    """
+
+    async def dependency(request: Request) -> M:
+        _check_media_type(request)
+        body = await _read(request)
+        decoded = decode_json(body)
+        check_values(decoded)
+        chosen = decoded.get(field) if isinstance(decoded, dict) else None
+        if isinstance(decoded, dict) and (not isinstance(chosen, str) or chosen not in models):
+            message = "is required: add it" if field not in decoded else "is none of them: correct it"
+            raise InvalidResourceError([FieldProblem(field, f"{message}; there are {', '.join(models)}")])
+        return parse_body(models[chosen] if isinstance(chosen, str) else next(iter(models.values())), body)
+
+    return dependency
 
 
 def _check_media_type(request: Request) -> None:

@@ -39,6 +39,11 @@ def dns_label_problem(name: str) -> str | None:
     return None
 
 
+def is_dns_subdomain(name: str) -> bool:
+    """Return whether a name is an RFC 1123 subdomain, as most objects' names are."""
+    return len(name) <= MAX_SUBDOMAIN and re.fullmatch(DNS_SUBDOMAIN, name) is not None
+
+
 def namespace_name(name: str) -> str:
     """Return the name of a namespace, or raise ``ValueError`` if no namespace can have it."""
     if problem := dns_label_problem(name):
@@ -46,22 +51,31 @@ def namespace_name(name: str) -> str:
     return name
 
 
-def task_name(name: str) -> str:
-    """Return the name of a task, or raise ``ValueError`` if no task can have it: the rule is Kubernetes' own."""
-    if len(name) > MAX_SUBDOMAIN or not re.fullmatch(DNS_SUBDOMAIN, name):
+def object_name(name: str) -> str:
+    """Return the name of an object, or raise ``ValueError`` if none can have it: the rule is Kubernetes' own."""
+    if not is_dns_subdomain(name):
         raise ValueError(
-            "is no name that a task can have: use lower-case letters, digits, hyphens and dots, and begin and end each "
-            "part with a letter or a digit, such as nightly-report"
+            "is no name that an object can have: use lower-case letters, digits, hyphens and dots, and begin and end "
+            "each part with a letter or a digit, such as nightly-report"
         )
     return name
+
+
+task_name = object_name
+"""The same, of a task: a stored one may have a longer name than a new one."""
 
 
 def task_name_problems(name: str) -> list[FieldProblem]:
     """Return what is wrong with the name of a task to be created, under the field ``name``."""
     if problems := name_problems(name):
         return [FieldProblem("name", p.message) for p in problems]
+    return object_name_problems(name)
+
+
+def object_name_problems(name: str) -> list[FieldProblem]:
+    """Return what is wrong with the name of any object to be created, under the field ``name``."""
     try:
-        task_name(name)
+        object_name(name)
     except ValueError as error:
         return [FieldProblem("name", str(error))]
     return []

@@ -8,13 +8,15 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Path, Request
 from pydantic import AfterValidator
 
-from carillon_api.authentication import Caller, authenticate
+from carillon_api.access import AccessControl, Origin
+from carillon_api.audit import AuditTrail, audit_event
+from carillon_api.authentication import Caller
 from carillon_api.checks import namespace_name, task_name
 from carillon_api.preconditions import IfMatch, if_match
 from carillon_api.settings import Settings
 from carillon_core.domain.access import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
-from carillon_core.ports import APIServer, CallerCluster, HistoryReader, JSONObject, ObjectStore
+from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,12 @@ class Backends:
     executions: HistoryReader
     clock: Callable[[], datetime]
     settings: Settings
+    access: AccessControl
+    """Who calls, how often, and what each may do."""
+    audit: AuditTrail
+    """What was changed, and by whom."""
+    idempotency: IdempotencyStore
+    """The keys by which a POST is safe to repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ class Context:
     backends: Backends
     caller: Caller
     cluster: CallerCluster
+    origin: Origin
+    """From where the caller calls."""
 
     @property
     def tasks(self) -> ObjectStore:
@@ -73,7 +83,8 @@ class Context:
             ForbiddenError: With the reason.
 
         """
-        decision = await self.cluster.review(Access(verb=verb, resource=resource, namespace=namespace, name=name))
+        access = Access(verb=verb, resource=resource, namespace=namespace, name=name)
+        decision = await self.backends.access.review(self.caller.subject, access)
         if not decision.allowed:
             where = f"in the namespace {namespace}" if namespace else "in all namespaces: name one"
             why = f" ({decision.reason})" if decision.reason else ""
@@ -85,7 +96,17 @@ class Context:
     async def record_change(
         self, action: str, resource: str, before: JSONObject | None, after: JSONObject | None
     ) -> None:
-        """Keep on record that the caller has changed something; raw objects, either of which may be None."""
+        """Keep on record that the caller has changed something; this neither fails nor waits for the database.
+
+        Args:
+            action: ``create``, ``update``, ``delete``, ``suspend``, ``resume``, ``run``, ``retry``, ``cancel``.
+            resource: ``scheduledtasks``, ``httptargets``, ``runrequests``, ``executions``.
+            before: The raw object before, with namespace and name in its ``metadata``; None if there was none.
+            after: The raw object since; None if there is none any more. Of both, only spec and labels are kept.
+
+        """
+        event = audit_event(self.caller, self.origin, self.clock(), action, resource, (before, after))
+        self.backends.audit.record(event)
 
 
 def backends(request: Request) -> Backends:
@@ -93,10 +114,10 @@ def backends(request: Request) -> Backends:
     return cast("Backends", request.app.state.backends)
 
 
-async def _context(request: Request) -> Context:
+def _context(request: Request) -> Context:
     given = backends(request)
-    caller = await authenticate(request, given.api_server)
-    return Context(given, caller, given.api_server.acting_as(caller.subject))
+    caller: Caller = request.state.caller  # the gate has let it in, or there would be no request here
+    return Context(given, caller, given.api_server.acting_as(caller.subject), request.state.origin)
 
 
 def _precondition(

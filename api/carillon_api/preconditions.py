@@ -54,5 +54,5 @@ def if_match(header: str | None) -> IfMatch | None:
 def stale(version: str | None = None) -> RequestRefusedError:
     """Return the error of a write whose If-Match names an older version."""
     now = f", its version is {version} now" if version else ""
-    detail = f"the task is not the one that If-Match names{now}: read it again and repeat the change"
+    detail = f"it was changed since the version that If-Match names{now}: read it again and repeat the change"
     return RequestRefusedError(Kind.PRECONDITION_FAILED, detail)

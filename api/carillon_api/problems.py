@@ -12,7 +12,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
-from starlette.routing import compile_path
 from starlette.types import Scope
 
 from carillon_api.schemas import Problem, ProblemField
@@ -24,6 +23,9 @@ RETRY_AFTER_SECONDS = 5
 MAX_FIELDS = 50
 """How many fields an answer names at most."""
 
+Responses = dict[int | str, dict[str, Any]]
+"""What OpenAPI says of an operation's answers, by their status."""
+
 log = logging.getLogger(__name__)
 
 
@@ -34,15 +36,22 @@ class Kind(Enum):
     UNAUTHENTICATED = (401, "unauthenticated", "Nobody knows who calls")
     FORBIDDEN = (403, "forbidden", "The cluster does not permit this")
     NOT_FOUND = (404, "not-found", "There is no such thing")
+    LOGS_GONE = (404, "logs-gone", "There are no logs any more")
     METHOD_NOT_ALLOWED = (405, "method-not-allowed", "This method does not exist here")
     ALREADY_EXISTS = (409, "already-exists", "The name is taken")
     CONFLICT = (409, "conflict", "Somebody else changed it at the same time")
+    WRONG_STATE = (409, "wrong-state", "It is in no state for this")
+    REQUEST_UNDER_WAY = (409, "request-under-way", "The first request of this key is not answered yet")
+    IN_USE = (409, "in-use", "Something still uses it")
     EXPIRED = (410, "expired", "What the cursor leads to is no longer kept")
     PRECONDITION_FAILED = (412, "precondition-failed", "It was changed since it was read")
     TOO_LARGE = (413, "body-too-large", "The body is too large")
+    URI_TOO_LONG = (414, "uri-too-long", "The address is too long")
     UNSUPPORTED_MEDIA_TYPE = (415, "unsupported-media-type", "The body is not JSON")
     INVALID = (422, "invalid", "The request breaks the rules of its kind")
     REFUSED = (422, "refused", "The cluster refused the object")
+    KEY_REUSED = (422, "idempotency-key-reused", "The key belongs to another request")
+    RATE_LIMITED = (429, "rate-limited", "Too many requests")
     INTERNAL = (500, "internal-error", "Something went wrong here")
     UNAVAILABLE = (503, "unavailable", "Something needed is out of reach")
 
@@ -61,11 +70,12 @@ class Kind(Enum):
 class RequestRefusedError(errors.CarillonError):
     """A request that the facade itself refuses before it asks anybody."""
 
-    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        """Keep the kind of problem, a sentence with the mend, and headers of the answer."""
+    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        """Keep the kind of problem, a sentence with the mend, headers of the answer, and further members of it."""
         super().__init__(detail)
         self.kind = kind
         self.headers = headers
+        self.more = more
 
 
 _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
@@ -74,6 +84,7 @@ _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
     (errors.NotFoundError, Kind.NOT_FOUND),
     (errors.AlreadyExistsError, Kind.ALREADY_EXISTS),
     (errors.ConflictError, Kind.CONFLICT),
+    (errors.OwnAccountError, Kind.UNAVAILABLE),
     (errors.ForbiddenError, Kind.FORBIDDEN),
     (errors.UnauthenticatedError, Kind.UNAUTHENTICATED),
     (errors.ExpiredError, Kind.EXPIRED),
@@ -126,12 +137,26 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
+def kind_of(error: errors.CarillonError) -> Kind | None:
+    """Return the kind of problem that an error of ours is, or None if nobody expected it."""
     if isinstance(error, RequestRefusedError):
-        return problem_response(request.scope, error.kind, str(error), headers=error.headers)
-    kind = next((k for cls, k in _KINDS if isinstance(error, cls)), None)
+        return error.kind
+    return next((k for cls, k in _KINDS if isinstance(error, cls)), None)
+
+
+def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
+    """Return an error of ours as a response."""
+    if isinstance(error, RequestRefusedError):
+        return problem_response(scope, error.kind, str(error), headers=error.headers, **error.more)
+    kind = kind_of(error)
     if kind is None:
-        return internal_error(request.scope, error)
+        return internal_error(scope, error)
+    detail = str(error)
+    if isinstance(error, errors.OwnAccountError):
+        # not the caller's fault, and not the caller's business: whoever runs the facade reads it in the log
+        fields_of_log = {"missing": detail, "request_id": scope.get("state", {}).get("request_id", "")}
+        log.error("the facade's own account lacks a right: see charts/rbac", extra={"fields": fields_of_log})
+        detail = "the facade's own account may not do what this needs: its log names the right that is missing"
     fields: Sequence[FieldProblem] = ()
     if isinstance(error, errors.InvalidResourceError | errors.RefusedError):
         # In a body of REST, name and labels stand at the top.
@@ -141,7 +166,11 @@ def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     elif kind is Kind.UNAUTHENTICATED:
         headers = {"WWW-Authenticate": "Bearer"}
-    return problem_response(request.scope, kind, str(error), fields=fields, headers=headers)
+    return problem_response(scope, kind, detail, fields=fields, headers=headers)
+
+
+def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
+    return error_response(request.scope, cast("errors.CarillonError", error))
 
 
 def internal_error(scope: Scope, error: Exception) -> JSONResponse:
@@ -166,14 +195,16 @@ def _from_http_exception(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if kind is Kind.METHOD_NOT_ALLOWED and (methods := _methods_at(request)):
         headers["Allow"] = methods
-    return problem_response(request.scope, kind, _DETAILS.get(kind, error.detail), headers=headers)
+    detail = _DETAILS.get(kind, error.detail)
+    path: str = request.scope["path"]
+    if kind is Kind.NOT_FOUND and path.endswith("/") and request.app.operations.methods(path.rstrip("/")):
+        detail = "nothing is served at this path: leave the slash at its end out"
+    return problem_response(request.scope, kind, detail, headers=headers)
 
 
 def _methods_at(request: Request) -> str:
     """Return the methods that the request's path has; starlette names those of one of its routes alone."""
-    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    found = (operations for path, operations in paths.items() if compile_path(path)[0].match(request.scope["path"]))
-    return ", ".join(sorted({method.upper() for operations in found for method in operations}))
+    return ", ".join(sorted(request.app.operations.methods(request.scope["path"])))
 
 
 def _from_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -196,10 +227,20 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _from_validation_error)
 
 
-def problem_responses(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+_OF_ANY_OPERATION = (
+    Kind.UNAUTHENTICATED,
+    Kind.FORBIDDEN,
+    Kind.INVALID,
+    Kind.RATE_LIMITED,
+    Kind.INTERNAL,
+    Kind.UNAVAILABLE,
+)
+
+
+def problem_responses(*kinds: Kind) -> Responses:
     """Return what OpenAPI says of an operation's errors; those that any operation may meet are added."""
-    documented: dict[int | str, dict[str, Any]] = {}
-    for kind in sorted({*kinds, Kind.INVALID, Kind.INTERNAL, Kind.UNAVAILABLE}, key=lambda k: (k.status, k.slug)):
+    documented: Responses = {}
+    for kind in sorted({*kinds, *_OF_ANY_OPERATION}, key=lambda k: (k.status, k.slug)):
         known = documented.get(kind.status)
         title = f"{known['description']}, or: {kind.title}" if known else kind.title
         documented[kind.status] = {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from carillon_cli import explanation, next_times
+from carillon_cli import api_keys, explanation, next_times
 from carillon_cli.documents import STDIN, InputError
 from carillon_core import __version__
 
@@ -17,11 +17,14 @@ UNUSABLE = 2
 
 app = typer.Typer(
     name="carillon",
-    help="Look at the schedules of Carillon without a cluster.",
+    help="Look at schedules, and make API keys, without a cluster.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+keys = typer.Typer(help="Make API keys for the REST API.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(keys, name="api-key")
 
 
 @app.callback(invoke_without_command=True)
@@ -30,7 +33,7 @@ def root(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
-    """Look at the schedules of Carillon without a cluster."""
+    """Look at schedules, and make API keys, without a cluster."""
     if version:
         typer.echo(__version__)
     elif context.invoked_subcommand is None:
@@ -96,6 +99,56 @@ def explain(
     answer = explanation.of_file(file, _instant(at, "--at"))
     _print(answer)
     return INVALID if answer.invalid else 0
+
+
+@keys.command("create", short_help="Make an API key, and the manifest that lets it in.")
+def create_key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name: letters, digits and hyphens.")],
+    user: Annotated[
+        str,
+        typer.Option(
+            "--user",
+            metavar="USER",
+            help="As whom its bearer calls, such as system:serviceaccount:team-a:ci: RBAC says what that one may do.",
+        ),
+    ],
+    group: Annotated[
+        list[str] | None, typer.Option("--group", metavar="GROUP", help="A group of that user; may be repeated.")
+    ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option("--expires-at", metavar="TIME", help="From this RFC 3339 time on it is refused.")
+    ] = None,
+    previous_hash: Annotated[
+        str | None,
+        typer.Option(
+            "--previous-hash", metavar="sha256:HEX", help="Of the key that it replaces: both are valid from now on."
+        ),
+    ] = None,
+    secret: Annotated[
+        str, typer.Option("--secret", metavar="NAMESPACE/NAME", help="The Secret with the keys.")
+    ] = api_keys.SECRET,
+) -> None:
+    """Make an API key: print it on the standard error, once, and a manifest on the standard output.
+
+    The manifest holds a hash and who the bearer is, never the key. It is one data key of the Secret that
+    CARILLON_API_KEYS_SECRET names; apply it with a field manager of its own for each key, and the others stay:
+
+    carillon api-key create ci --user system:serviceaccount:team-a:ci
+    | kubectl apply --server-side --field-manager carillon-api-key-ci -f -
+
+    To replace a key without a gap, create one of the same name with --previous-hash of the old one, let the callers
+    change, and apply the manifest again without the old hash. To revoke it, apply the Secret without the data key.
+    """
+    made = api_keys.create(
+        name,
+        user,
+        group or (),
+        None if expires_at is None else _instant(expires_at, "--expires-at"),
+        previous_hash,
+        secret,
+    )
+    typer.echo(made.key, err=True)
+    typer.echo(made.manifest, nl=False)
 
 
 def _is_expression(what: str) -> bool:

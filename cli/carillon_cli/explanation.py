@@ -3,7 +3,7 @@
 The plan is that of ``decide``, the operator's own function: no cluster is asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from textwrap import wrap
@@ -11,7 +11,7 @@ from textwrap import wrap
 from carillon_cli.checked import check, is_stored, request_of, task_of
 from carillon_cli.documents import OUR_KINDS, Document, only_ours, read_documents
 from carillon_cli.next_times import Answer
-from carillon_core.domain.advice import advice_of, shown_time
+from carillon_core.domain.advice import advice_of, shown_time, task_advice, url_advice
 from carillon_core.domain.decide import decide
 from carillon_core.domain.execution import job_name
 from carillon_core.domain.observed import ObservedJob, ObservedTarget, ObservedTask, observed_job
@@ -19,7 +19,7 @@ from carillon_core.domain.plan import DeleteJob, EndExecution, Launch, Plan, Rec
 from carillon_core.domain.schedule import schedule_description
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec
 from carillon_core.resources.names import KIND, KIND_REQUEST, KIND_TARGET
 from carillon_core.resources.run_request import RunRequestSpec
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
@@ -76,7 +76,8 @@ def _explained(
         return _request(request_of(document, at), at)
     if document.kind != KIND:
         check(document, at)
-        return _row("valid", "yes; HTTP tasks name it by targetRef")
+        url = parse_target_spec(document.raw.get("spec"), strict=True).url
+        return [*_row("valid", "yes; HTTP tasks name it by targetRef"), *_advice(url_advice(url, "spec.url", None))]
     task = task_of(document, at)
     if task.spec is None:
         raise InvalidResourceError(task.problems)
@@ -90,15 +91,22 @@ def _explained(
         *(_plan_rows(task, plan)),
         *_state(plan),
         *_next(task.spec, plan),
-        *(line for sentence in advice_of(task.spec, task.created_at, at) for line in _row("advice", sentence)),
+        *_advice(advice_of(task.spec, task.created_at, at)),
     ]
+
+
+def _advice(sentences: Iterable[str]) -> list[str]:
+    return [line for sentence in sentences for line in _row("advice", sentence)]
 
 
 def _request(spec: RunRequestSpec, at: datetime) -> list[str]:
     own = f"a {spec.task.type} task of its own" if spec.task else "nothing"
     what = f"the task {spec.task_ref.name}" if spec.task_ref else own
     when = "at once" if spec.run_at is None or spec.run_at <= at else f"at {rfc3339(spec.run_at)}"
-    return _row("plan", f"run {what} {when}, once; whether it may, the operator decides then")
+    return [
+        *_row("plan", f"run {what} {when}, once; whether it may, the operator decides then"),
+        *(_advice(task_advice(spec.task, None)) if spec.task else ()),
+    ]
 
 
 def _as_of(task: ObservedTask, jobs: Sequence[ObservedJob], at: datetime, *, stored: bool) -> str:

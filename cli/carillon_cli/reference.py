@@ -13,8 +13,8 @@ WIDTH = 100
 HEAD = """<!-- Generated from carillon_cli by `make manifests`: change that, not this. -->
 # The command line
 
-`carillon` looks at schedules without a cluster: nothing is read but the file that is named. `python -m carillon_cli`
-is the same.
+`carillon` looks at schedules and makes API keys, without a cluster: nothing is read but the file that is named.
+`python -m carillon_cli` is the same.
 """
 
 
@@ -22,9 +22,16 @@ def reference() -> str:
     """Return the page, the same at every call."""
     group = typer.main.get_command(app)
     parts = [HEAD, _section("carillon", group, "##")]
-    commands = getattr(group, "commands", {})
-    parts += [_section(f"carillon {name}", command, "##") for name, command in commands.items()]
+    parts += _commands("carillon", group)
     return "\n".join(parts)
+
+
+def _commands(path: str, group: Any) -> list[str]:
+    """Return a section for each command of a group, and for those of the groups in it."""
+    parts = []
+    for name, command in getattr(group, "commands", {}).items():
+        parts += [_section(f"{path} {name}", command, "##"), *_commands(f"{path} {name}", command)]
+    return parts
 
 
 def _section(title: str, command: Any, level: str) -> str:

@@ -31,6 +31,9 @@ ENV_SECRET_PREFIX = "CARILLON_SECRET_"  # noqa: S105  # a variable's name, not a
 """``CARILLON_SECRET_0`` and so on hold what an HTTPTarget's Secrets say. The http task names them: ``secretHeaders``
 is a list of ``{"name", "variable", "source"}``, ``signing`` a list of ``{"variable", "source"}``, the source being the
 Secret's name and key for people. A variable is unset if its Secret or key is missing."""
+ENV_HTTP_ALLOW = "CARILLON_HTTP_ALLOW"
+"""Which addresses that are not public HTTP tasks may reach: networks, addresses and names, parted by commas; see
+``domain.egress``. The operator's setting, and a variable of the pods of HTTP tasks; none if unset."""
 ENV_TIMEOUT_SECONDS = "CARILLON_TIMEOUT_SECONDS"
 ENV_JOB_NAME = "CARILLON_JOB_NAME"
 ENV_POD_NAME = "CARILLON_POD_NAME"

@@ -55,6 +55,10 @@ class ForbiddenError(CarillonError):
     """The cluster refused the call for want of permission."""
 
 
+class OwnAccountError(ForbiddenError):
+    """It is our own account that lacks the permission, or is not known, and not whoever we act for."""
+
+
 class RefusedError(CarillonError):
     """The API server refused the object (422): the message is the server's own."""
 

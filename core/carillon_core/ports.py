@@ -8,7 +8,7 @@ tests in ``tests/contract``. Every method is a coroutine and may raise
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -126,7 +126,10 @@ class CallerCluster(Protocol):
 
 
 class APIServer(Protocol):
-    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls."""
+    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls.
+
+    Where the cluster refuses the facade's own account, here or in acting as somebody, ``OwnAccountError`` is raised.
+    """
 
     def acting_as(self, subject: Subject | None) -> CallerCluster:
         """Return the cluster as a subject sees it; as the facade's own account if it is None."""
@@ -415,17 +418,27 @@ class Reservation:
     """What the first request was answered; None while it is under way."""
 
 
+KEY_KEPT = timedelta(days=1)
+"""How long an idempotency key is remembered, from its first use."""
+KEY_ABANDONED = timedelta(seconds=60)
+"""After so long without an answer whoever reserved a key is thought dead, and the same request may take it over."""
+
+
 class IdempotencyStore(Protocol):
     """The keys by which callers make a POST safe to repeat."""
 
     async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
-        """Take a key for a request, or say what is known of it; a key is forgotten after a day."""
+        """Take a key for a request, or say what is known of it.
+
+        Of any number of simultaneous callers one alone is told ``mine``. A key is forgotten after ``KEY_KEPT``, and
+        taken over by the same request if it had no answer for ``KEY_ABANDONED``.
+        """
         ...
 
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
-        """Keep the answer for whoever repeats the request."""
+        """Keep the answer for whoever repeats the request; a key that has its answer, or is unknown, stays as it is."""
         ...
 
     async def release(self, caller: str, key: str) -> None:
-        """Give a key back: nothing was done with it."""
+        """Give a key back: nothing was done with it. One that has its answer keeps it."""
         ...

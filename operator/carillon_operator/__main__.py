@@ -52,7 +52,8 @@ async def _serve(settings: Settings) -> int:
             if await _unless_stopped(stop, wait_until_ready(connection)):
                 admission = None
                 if settings.webhook is not None:
-                    admission = Admission(settings.webhook, partial(apply_webhook_configuration, connection), _now)
+                    apply = partial(apply_webhook_configuration, connection)
+                    admission = Admission(settings.webhook, apply, _now, settings.runner.http_allow)
                 observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
                 await Application(settings, cluster, history, observe, _now).run(stop)
     finally:

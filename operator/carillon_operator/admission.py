@@ -20,6 +20,7 @@ from typing import Any
 
 import kopf
 
+from carillon_core.domain.egress import CLOSED, AllowList
 from carillon_core.domain.review import review_of
 from carillon_core.errors import CarillonError
 from carillon_core.resources import names
@@ -50,6 +51,8 @@ class Admission:
     settings: WebhookSettings
     apply_configuration: ApplyConfiguration
     clock: Callable[[], datetime]
+    http_allow: AllowList = CLOSED
+    """What HTTP tasks may reach beside public addresses."""
 
     def add_to(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Register a handler for each kind, and the server."""
@@ -69,7 +72,7 @@ class Admission:
             ignore_failures=True,
         )
         async def validate(*, body: kopf.Body, warnings: list[str], **more: Any) -> None:
-            review = review_of(kind, body, more.get("old"), self.clock())
+            review = review_of(kind, body, more.get("old"), self.clock(), self.http_allow)
             warnings.extend(review.warnings)
             if review.problems:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)

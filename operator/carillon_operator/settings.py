@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
@@ -69,7 +70,8 @@ class Settings:
     runner_database_url: str
     """``CARILLON_RUNNER_DATABASE_URL``: what runner pods record with; ``DATABASE_URL`` if unset."""
     runner: RunnerTemplate
-    """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``."""
+    """``CARILLON_RUNNER_IMAGE``, ``CARILLON_RUNNER_SECRET`` and ``CARILLON_HTTP_ALLOW``: which addresses that are not
+    public HTTP tasks may reach, such as ``*.svc,10.96.0.0/12``; none if unset (see ``egress.AllowList``)."""
     kubeconfig: str | None = None
     """``KUBECONFIG``; in a pod, the service account is used without it."""
     workers: int = 32
@@ -105,6 +107,7 @@ class Settings:
             runner=RunnerTemplate(
                 image=image,
                 secret_name=env.get("CARILLON_RUNNER_SECRET") or RUNNER_SECRET,
+                http_allow=read_allow_list(env),
             ),
             kubeconfig=env.get("KUBECONFIG") or None,
             workers=positive_int(env, "CARILLON_WORKERS", 32),

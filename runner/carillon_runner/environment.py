@@ -5,12 +5,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 from carillon_core import contract
 from carillon_core.errors import SettingsError
 from carillon_runner.retry import RetryPolicy, parse_policy
+
+if TYPE_CHECKING:
+    from carillon_core.domain.egress import AllowList
 
 T = TypeVar("T")
 
@@ -49,6 +52,8 @@ class Environment:
     """For templates; need not be one that this machine knows."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The variables that hold secrets, by their names; the task's spec names them."""
+    http_allow: "AllowList | None" = None
+    """Which addresses that are not public the http task may reach; None: none."""
 
 
 def read_environment(env: Mapping[str, str]) -> Environment:
@@ -84,7 +89,16 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         parameters=_read_optional(whole, contract.ENV_PARAMETERS, _json_object, "a JSON object", {}),
         time_zone=_read_optional(env, contract.ENV_TIME_ZONE, str, "a name", "UTC"),
         secrets={name: value for name, value in env.items() if name.startswith(contract.ENV_SECRET_PREFIX)},
+        http_allow=_allow_list(env),
     )
+
+
+def _allow_list(env: Mapping[str, str]) -> "AllowList | None":
+    if not env.get(contract.ENV_HTTP_ALLOW, "").strip():
+        return None
+    from carillon_core.domain.egress import read_allow_list  # noqa: PLC0415  # only the pods of HTTP tasks have it set
+
+    return read_allow_list(env)
 
 
 def _joined(env: Mapping[str, str], name: str) -> Mapping[str, str]:

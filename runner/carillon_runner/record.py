@@ -51,18 +51,23 @@ WITH claimed AS (
         (%(id)s, %(task_uid)s, %(origin)s, %(namespace)s, %(task)s, %(task_type)s, %(slot)s, %(cause)s, 'running',
          %(job)s, %(pod)s, clock_timestamp())
     ON CONFLICT DO NOTHING
-    RETURNING id, started_at
+    RETURNING id, slot, started_at
 ), begun AS (
-    INSERT INTO attempts (execution_id, number, status, pod_name, started_at)
-    SELECT id, 1, 'running', %(pod)s, started_at FROM claimed
+    INSERT INTO attempts (execution_id, slot, number, status, pod_name, started_at)
+    SELECT id, slot, 1, 'running', %(pod)s, started_at FROM claimed
 )
 SELECT started_at FROM claimed
 """
-_LOOK = "SELECT status, reason, error, result::text, pod_name FROM executions WHERE id = %(id)s"
+# the slot with every id: it says in which month's partition to look
+_LOOK = "SELECT status, reason, error, result::text, pod_name FROM executions WHERE id = %(id)s AND slot = %(slot)s"
 # the row that stands in the way of a claim, held until it is decided whose it is
-_LOCK = "SELECT status, reason, error, pod_name, job_name FROM executions WHERE id = %(id)s FOR UPDATE"
+_LOCK = """
+SELECT status, reason, error, pod_name, job_name FROM executions WHERE id = %(id)s AND slot = %(slot)s FOR UPDATE
+"""
 # a statement of its own, after the lock: it sees what whoever held the lock before has written
-_LAST_ATTEMPT = "SELECT number, started_at FROM attempts WHERE execution_id = %(id)s ORDER BY number DESC LIMIT 1"
+_LAST_ATTEMPT = """
+SELECT number, started_at FROM attempts WHERE execution_id = %(id)s AND slot = %(slot)s ORDER BY number DESC LIMIT 1
+"""
 # a row that stood for several slots stands for this one from now on
 _TAKE_OVER = """
 WITH taken AS (
@@ -70,38 +75,39 @@ WITH taken AS (
     SET status = 'running', reason = NULL, message = NULL, error = NULL, result = NULL, first_slot = NULL,
         job_name = %(job)s, pod_name = %(pod)s, finished_at = NULL,
         started_at = CASE status WHEN 'running' THEN started_at ELSE clock_timestamp() END
-    WHERE id = %(id)s
-    RETURNING id
+    WHERE id = %(id)s AND slot = %(slot)s
+    RETURNING id, slot
 ), lost AS (
     UPDATE attempts SET status = 'failed', reason = 'PodLost', error = %(error)s, finished_at = clock_timestamp()
-    FROM taken WHERE execution_id = taken.id AND attempts.status = 'running'
+    FROM taken WHERE execution_id = taken.id AND attempts.slot = %(slot)s AND attempts.status = 'running'
 )
-INSERT INTO attempts (execution_id, number, status, pod_name, started_at)
-SELECT id, %(number)s, 'running', %(pod)s, clock_timestamp() FROM taken
+INSERT INTO attempts (execution_id, slot, number, status, pod_name, started_at)
+SELECT id, slot, %(number)s, 'running', %(pod)s, clock_timestamp() FROM taken
 RETURNING started_at
 """
 _CLOSE_LOST = """
 WITH closed AS (
     UPDATE executions
     SET status = 'failed', reason = 'PodLost', message = %(error)s, error = %(error)s, finished_at = clock_timestamp()
-    WHERE id = %(id)s
-    RETURNING id
+    WHERE id = %(id)s AND slot = %(slot)s
+    RETURNING id, slot
 )
 UPDATE attempts SET status = 'failed', reason = 'PodLost', error = %(error)s, finished_at = clock_timestamp()
-FROM closed WHERE execution_id = closed.id AND attempts.status = 'running'
+FROM closed WHERE execution_id = closed.id AND attempts.slot = %(slot)s AND attempts.status = 'running'
 """
 _INSERT_ATTEMPTS = """
-    INSERT INTO attempts (execution_id, number, status, reason, error, pod_name, started_at, finished_at)
-    SELECT mine.id, a.number, a.status, a.reason, a.error, %(pod)s, a.started_at,
+    INSERT INTO attempts (execution_id, slot, number, status, reason, error, pod_name, started_at, finished_at)
+    SELECT mine.id, mine.slot, a.number, a.status, a.reason, a.error, %(pod)s, a.started_at,
            CASE WHEN a.status <> 'running' THEN coalesce(a.finished_at, clock_timestamp()) END
     FROM mine CROSS JOIN jsonb_to_recordset(%(attempts)s::jsonb) AS a
         (number integer, status text, reason text, error text, started_at timestamptz, finished_at timestamptz)
-    ON CONFLICT (execution_id, number) DO UPDATE
+    ON CONFLICT (execution_id, number, slot) DO UPDATE
     SET status = excluded.status, reason = excluded.reason, error = excluded.error, finished_at = excluded.finished_at
 """
 _SAVE_ATTEMPTS = f"""
 WITH mine AS (
-    SELECT id FROM executions WHERE id = %(id)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
+    SELECT id, slot FROM executions
+    WHERE id = %(id)s AND slot = %(slot)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
 ), saved AS ({_INSERT_ATTEMPTS})
 SELECT 1 FROM mine
 """  # noqa: S608  # both parts stand here
@@ -111,15 +117,16 @@ WITH mine AS (
     UPDATE executions
     SET status = %(status)s, reason = %(reason)s, message = %(error)s, error = %(error)s, result = %(result)s::jsonb,
         finished_at = %(finished_at)s
-    WHERE id = %(id)s AND status = 'running' AND pod_name = %(pod)s
-    RETURNING id
+    WHERE id = %(id)s AND slot = %(slot)s AND status = 'running' AND pod_name = %(pod)s
+    RETURNING id, slot
 ), saved AS ({_INSERT_ATTEMPTS})
 SELECT 1 FROM mine
 """  # noqa: S608  # the same
 # one statement, so one transaction and one round trip: the row's lock first, then the counter's
 _COUNT = f"""
 WITH locked AS (
-    SELECT id FROM executions WHERE id = %(id)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
+    SELECT id FROM executions
+    WHERE id = %(id)s AND slot = %(slot)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
 ), counted AS (
     INSERT INTO counters AS c (namespace, name, value, updated_at)
     SELECT %(namespace)s, %(name)s, 1, clock_timestamp() FROM locked
@@ -130,8 +137,8 @@ WITH locked AS (
     SET status = 'succeeded', finished_at = clock_timestamp(),
         result = jsonb_build_object('counter', %(name)s::text, 'value', counted.value)
     FROM counted
-    WHERE executions.id = %(id)s
-    RETURNING executions.id, counted.value
+    WHERE executions.id = %(id)s AND executions.slot = %(slot)s
+    RETURNING executions.id, executions.slot, counted.value
 ), saved AS ({_INSERT_ATTEMPTS})
 SELECT value FROM mine
 """  # noqa: S608  # the same

@@ -13,6 +13,7 @@ NEVER_AGAIN = frozenset(
         "http_4xx",
         "TooManyRedirects",
         "BlockedRedirect",
+        "BlockedAddress",
         "InvalidRequest",
         "TemplateFailed",
         "SecretMissing",

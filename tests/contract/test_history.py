@@ -212,7 +212,7 @@ async def test_close_ends_the_attempt_that_runs(history: History) -> None:
 
 
 DUPLICATES: dict[str, Callable[[ExecutionRecord], ExecutionRecord]] = {
-    "the same id": lambda row: replace(row, message="later", slot=row.slot + timedelta(hours=1)),
+    "the same id": lambda row: replace(row, message="later", task_uid=REPORT),
     "the same origin, slot and cause": lambda row: replace(row, message="later", id=uuid4()),
     "the same origin, named": lambda row: replace(row, message="later", id=uuid4(), origin=row.task_uid),
     "the very same row": lambda row: row,

@@ -10,13 +10,18 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from carillon_api.access import AccessControl
 from carillon_api.app import describing_app
+from carillon_api.audit import AuditTrail
 from carillon_api.dependencies import Backends
 from carillon_api.settings import Settings
+from carillon_core.adapters.memory.audit import MemoryAuditLog
 from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule
 from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.idempotency import MemoryIdempotency
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.access import Subject
+from carillon_core.ports import AuditEvent
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TASKS = "/api/v1/namespaces/team-a/tasks"
@@ -36,6 +41,8 @@ SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in answers, and 
 TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster in memory
 CALLER = Subject("alice", ("developers", "system:authenticated"))
 """Who the client is; she may do anything."""
+UNLIMITED = 1_000_000
+"""Requests: a test makes fewer."""
 AS_CALLER = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -49,6 +56,10 @@ class Clock:
         """Return its time."""
         return self.now
 
+    def seconds(self) -> float:
+        """Return its time as a monotonic clock would."""
+        return self.now.timestamp()
+
 
 @dataclass
 class Facade:
@@ -58,7 +69,21 @@ class Facade:
     client: httpx.AsyncClient
     server: MemoryAPIServer
     history: MemoryHistory
+    audit_log: MemoryAuditLog
+    audit: AuditTrail
+    idempotency: MemoryIdempotency
     clock: Clock = field(default_factory=Clock)
+
+    async def audited(self) -> list[AuditEvent]:
+        """Return what the audit has, oldest first, once nothing waits to be written to it."""
+        await self.audit.drained()
+        return sorted(self.audit_log.events.values(), key=lambda event: event.at)
+
+    def let(self, name: str, token: str, *rules: Rule) -> Mapping[str, str]:
+        """Have the cluster know a user who may do that, and no more; return the headers of its requests."""
+        self.server.tokens[token] = Subject(name, ("system:authenticated",))
+        self.server.rules[name] = list(rules)
+        return {"Authorization": f"Bearer {token}"}
 
     @property
     def tasks(self) -> MemoryObjectStore:
@@ -81,17 +106,31 @@ def _app() -> FastAPI:
 
 
 @asynccontextmanager
-async def facade() -> AsyncIterator[Facade]:
-    """Yield a facade over empty stores; an error that escapes the app fails the test."""
+async def facade(**settings: Any) -> AsyncIterator[Facade]:
+    """Yield a facade over empty stores; an error that escapes the app fails the test.
+
+    Its clocks stand, those by which it caches and limits too: what it has asked the API server once it knows until the
+    test moves ``clock.now``.
+    """
     clock = Clock()
     server = MemoryAPIServer(clock=clock, tokens={TOKEN: CALLER}, rules={CALLER.name: [Rule("*", "*")]})
     history = MemoryHistory()
-    settings = Settings(database_url=f"postgresql://carillon:{SECRET}@db/carillon", default_namespace="team-a")
-    app = _app()
-    app.state.backends = Backends(server, history, clock, settings)
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
-        yield Facade(app, client, server, history, clock)
+    audit_log = MemoryAuditLog()
+    idempotency = MemoryIdempotency()
+    given: dict[str, Any] = {
+        "database_url": f"postgresql://carillon:{SECRET}@db/carillon",
+        "default_namespace": "team-a",
+        "rate_limit": UNLIMITED,
+        "rate_burst": UNLIMITED,
+    }
+    made = Settings(**(given | settings))
+    access = AccessControl(server, made, clock, clock.seconds)
+    async with AuditTrail(audit_log) as audit:
+        app = _app()
+        app.state.backends = Backends(server, history, clock, made, access, audit, idempotency)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
+            yield Facade(app, client, server, history, audit_log, audit, idempotency, clock)
 
 
 def fields_of(response: httpx.Response) -> list[str]:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -155,6 +155,8 @@ class Runners:
     database_url: str
     directory: Path
     task_uid: UUID = field(default_factory=uuid4)
+    prefix: Sequence[str] = ()
+    """A program that starts them elsewhere, such as in another network."""
     stack: ExitStack = field(default_factory=ExitStack)
 
     def start(
@@ -185,10 +187,11 @@ class Runners:
             contract.ENV_JOB_NAME: job,
             contract.ENV_POD_NAME: pod,
             contract.ENV_TERMINATION_LOG: str(termination_log),
+            contract.ENV_HTTP_ALLOW: "127.0.0.0/8,::1",  # where the tests' servers are
         }
         coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "carillon_runner"],
+            [*self.prefix, sys.executable, "-m", "carillon_runner"],
             env=env | coverage | dict(more or {}),
             stderr=subprocess.PIPE,
             text=True,

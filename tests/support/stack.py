@@ -22,7 +22,9 @@ import yaml
 from psycopg.rows import dict_row
 
 from carillon_devcluster import ClusterError
-from carillon_local.layout import CRDS, RUNNER_IMAGE, free_port
+from carillon_local.access import FACADE, FACADE_NAMESPACE, with_token
+from carillon_local.access import KEYS_SECRET as KEYS_SECRET_NAME
+from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE, free_port
 from carillon_local.target import local_image_table
 from support.certificates import LOOPBACK, make_certificates
 from support.waiting import until
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from carillon_devcluster import LocalCluster
     from embedded_postgres import EmbeddedPostgres
 
+KEYS_SECRET = f"{FACADE_NAMESPACE}/{KEYS_SECRET_NAME}"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,6 +49,7 @@ class Stack:
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
         self._webhook_port = free_port(0)
         self.http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
+        """Calls the API as an administrator, once ``start`` has made one."""
         self._images: dict[str, Mapping[str, object]] = dict(local_image_table())
 
     def start(self) -> None:
@@ -53,6 +57,7 @@ class Stack:
         self.cluster.set_images(self._images)
         self.kubectl("apply", "--server-side", "--filename", str(CRDS))
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
+        self._install_access()
         self.start_operator()
         until(lambda: "webhook's configuration is applied" in self.log("operator"), 60, "the webhook is announced")
         self.start_api()
@@ -74,14 +79,48 @@ class Stack:
             "CARILLON_WEBHOOK_KEY_FILE": str(made.key),
             "CARILLON_WEBHOOK_CA_FILE": str(made.ca),
         }
-        self.spawn("operator", "carillon_operator", CARILLON_RUNNER_IMAGE=RUNNER_IMAGE, **(webhook | settings))
+        always = {"CARILLON_RUNNER_IMAGE": RUNNER_IMAGE, "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1"}
+        self.spawn("operator", "carillon_operator", **(always | webhook | settings))
         until(lambda: '"message": "ready"' in self.log("operator"), 60, "the operator is ready")
 
     def start_api(self) -> None:
         """Start the API and wait until it is ready to serve."""
         port = self.api_url.rpartition(":")[2]
-        self.spawn("api", "carillon_api", CARILLON_API_PORT=port)
+        access = {
+            "KUBECONFIG": str(self._folder / "facade.kubeconfig"),
+            "CARILLON_API_KEYS_SECRET": KEYS_SECRET,
+            # a test that fails to show who it is, and often, says that it comes from elsewhere
+            "CARILLON_TRUSTED_PROXIES": "127.0.0.0/8",
+        }
+        self.spawn("api", "carillon_api", CARILLON_API_PORT=port, **access)
         until(self.api_ready, 60, "the API is ready")
+
+    def _install_access(self) -> None:
+        """Apply the roles, give the facade its own account's credentials and the tests an administrator's."""
+        self.kubectl("apply", "--server-side", "--filename", str(RBAC))
+        admin = "e2e-admin"
+        self.kubectl("create", "serviceaccount", admin, "--namespace", "default")
+        binding = ("create", "clusterrolebinding", admin, "--clusterrole", "cluster-admin")
+        self.kubectl(*binding, "--serviceaccount", f"default:{admin}")
+        self.http.headers["Authorization"] = f"Bearer {self.token('default', admin)}"
+        config = with_token(yaml.safe_load(self.cluster.kubeconfig.read_text()), self.token(FACADE_NAMESPACE, FACADE))
+        (self._folder / "facade.kubeconfig").write_text(yaml.safe_dump(config))
+
+    def token(self, namespace: str, account: str) -> str:
+        """Return a token of a ServiceAccount (TokenRequest)."""
+        return self.kubectl("create", "token", account, "--namespace", namespace, "--duration", "24h").strip()
+
+    def user(self, namespace: str, name: str, *roles: str) -> httpx.Client:
+        """Create a ServiceAccount that has these ClusterRoles in its namespace; return a client that calls as it."""
+        self.kubectl("create", "serviceaccount", name, "--namespace", namespace)
+        for role in roles:
+            binding = ("create", "rolebinding", f"{name}-{role}", "--namespace", namespace, "--clusterrole", role)
+            self.kubectl(*binding, "--serviceaccount", f"{namespace}:{name}")
+        return self.client({"Authorization": f"Bearer {self.token(namespace, name)}"})
+
+    def client(self, headers: Mapping[str, str]) -> httpx.Client:
+        """Return another client of the API; whoever asked for it closes it."""
+        return httpx.Client(base_url=self.api_url, headers=dict(headers), timeout=10, trust_env=False)
 
     def spawn(self, name: str, module: str, **settings: str) -> None:
         """Start one of our programs with its log in a file of its own."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.api import EVERY_MINUTE, TASKS, Facade, facade, fields_of
+from support.api import AS_CALLER, EVERY_MINUTE, TASKS, Facade, facade, fields_of
 
 JSON = {"Content-Type": "application/json"}
 
@@ -198,7 +198,7 @@ PATHS: dict[str, tuple[str, str, int, str | None]] = {
     "a limit of nothing": ("GET", f"{EXECUTIONS}?limit=0", 422, "limit"),
     "a limit beyond 500": ("GET", f"{EXECUTIONS}?limit=501", 422, "limit"),
     "a limit that is text": ("GET", f"{EXECUTIONS}?limit=ten", 422, "limit"),
-    "a limit of ten thousand digits": ("GET", f"{EXECUTIONS}?limit={'9' * 10_000}", 422, "limit"),
+    "a limit of five thousand digits": ("GET", f"{EXECUTIONS}?limit={'9' * 5_000}", 422, "limit"),
     "a cursor of somebody else": ("GET", f"{EXECUTIONS}?cursor=abc", 422, "cursor"),
     "a cursor with a NUL": ("GET", f"{EXECUTIONS}?cursor=%00", 422, "cursor"),
     "an empty cursor": ("GET", f"{EXECUTIONS}?cursor=", 422, "cursor"),
@@ -222,8 +222,8 @@ async def test_a_bad_path_or_parameter_is_a_problem(rest: Facade, case: str) -> 
 
 async def test_a_method_that_does_not_exist_names_those_that_do(rest: Facade) -> None:
     """RFC 9110, 15.5.6: 405 carries Allow."""
-    assert (await rest.client.put(TASKS, json={})).headers["allow"] == "GET, POST"
-    assert (await rest.client.post(f"{TASKS}/a", json={})).headers["allow"] == "DELETE, GET, PATCH, PUT"
+    assert (await rest.client.put(TASKS, json={})).headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert (await rest.client.post(f"{TASKS}/a", json={})).headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
     assert (await rest.client.post("/docs")).headers["allow"] == "GET"
 
 
@@ -247,7 +247,11 @@ async def test_a_path_of_surrogates_is_no_error_of_ours(rest: Facade) -> None:
         "raw_path": b"/api/v1/namespaces/team-a/tasks/%ff",
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"x-request-id", b"\xff\n"), (b"host", b"facade")],
+        "headers": [
+            (b"x-request-id", b"\xff\n"),
+            (b"host", b"facade"),
+            (b"authorization", AS_CALLER["Authorization"].encode()),
+        ],
         "server": ("facade", 80),
         "client": ("127.0.0.1", 5),
     }

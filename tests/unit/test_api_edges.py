@@ -77,8 +77,12 @@ CALLS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("case", CALLS)
 async def test_an_outage_is_said_and_when_to_come_back(rest: Facade, case: str) -> None:
-    """503 with Retry-After names what is missing; what an adapter's reason lets slip stays here."""
+    """503 with Retry-After names what is missing; what an adapter's reason lets slip stays here.
+
+    The caller was there just now, so that who it is and what it may do is known a while longer.
+    """
     method, path, want_missing = CALLS[case]
+    await rest.client.get("/api/v1/executions")
     rest.tasks.outage = rest.history.outage = f"no answer from postgresql://carillon:{SECRET}@db/carillon"
     body = {"name": "a", "spec": EVERY_MINUTE} if method == "POST" else {"spec": EVERY_MINUTE}
     response = await rest.client.request(method, path, json=body if method in {"POST", "PUT", "PATCH"} else None)
@@ -90,6 +94,7 @@ async def test_an_outage_is_said_and_when_to_come_back(rest: Facade, case: str) 
 
 async def test_one_outage_leaves_the_other_half_working(rest: Facade) -> None:
     """Without the database, tasks can still be changed; without the API server, the history can be read."""
+    assert (await rest.client.get("/api/v1/executions")).status_code == 200
     rest.history.outage = "gone"
     await rest.create()
     rest.history.outage, rest.tasks.outage = None, "gone"

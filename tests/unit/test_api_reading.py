@@ -195,6 +195,9 @@ async def test_an_execution_is_shown_with_its_duration(rest: Facade) -> None:
         "durationSeconds": 1.5,
         "result": {"sum": 3},
         "error": None,
+        "retryOf": None,
+        "attempts": [],
+        "retriedBy": [],
     }
 
 

@@ -17,6 +17,7 @@ import pytest
 from httpbin import app
 from werkzeug.serving import make_server
 
+from carillon_core.domain.egress import parse_allow_list
 from carillon_runner.environment import Environment
 from carillon_runner.outcome import Execution, TaskFailedError
 from carillon_runner.tasks.http_exchange import connected_socket, parse_target
@@ -62,6 +63,7 @@ def make_execution(url: str, seconds: float = 60, **spec: Any) -> Execution:
         job_name="report-1",
         pod_name="report-1-x",
         termination_log=None,
+        http_allow=parse_allow_list("127.0.0.0/8,::1"),
     )
     return Execution(environment, time.monotonic() + seconds, lambda _name: 0)
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import pytest
 
+from carillon_core.domain.egress import parse_allow_list
 from carillon_runner.environment import Environment
 from carillon_runner.outcome import Execution, TaskFailedError
 from carillon_runner.tasks.http_exchange import Answer, parse_target
@@ -107,6 +108,7 @@ def make_execution(url: str, secrets: Mapping[str, str] | None = None, **spec: A
         job_name="report-1",
         pod_name="report-1-x",
         termination_log=None,
+        http_allow=parse_allow_list("127.0.0.0/8,::1"),
         parameters={"who": "Ann"},
         secrets=secrets or {},
     )

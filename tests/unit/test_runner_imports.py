@@ -28,6 +28,7 @@ HTTP = {
         "carillon_runner.tasks.http_request",
         "carillon_runner.tasks.http_secrets",
     ),
+    *("carillon_core.domain", "carillon_core.domain.egress", "carillon_core.domain.special_addresses"),
     *("carillon_runner.isolated", "carillon_runner.templates", "http", "http.client"),
 }
 UUID = {"_uuid", "platform", "uuid"}

@@ -238,6 +238,7 @@ class PlanRun:
         environment = {
             "DATABASE_URL": self._around.database.url,
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
+            "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",  # the counting target is there
             "CARILLON_LOG_LEVEL": "INFO",
         }
         operator = await self._around.operators.start(folder, environment)

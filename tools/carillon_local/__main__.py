@@ -14,8 +14,21 @@ import httpx
 from carillon_core.adapters.postgres.migrate import upgrade
 from carillon_core.errors import CarillonError
 from carillon_devcluster import ClusterError
+from carillon_local.access import install_access
 from carillon_local.examples import PUBLIC_HTTPBIN, apply_examples, await_executions, reaches_public_httpbin
-from carillon_local.layout import CRDS, LOGS, POSTGRES, STATE, LocalError, free_port, remember, remembered, shown
+from carillon_local.layout import (
+    API_KEY,
+    CRDS,
+    FACADE_KUBECONFIG,
+    LOGS,
+    POSTGRES,
+    STATE,
+    LocalError,
+    free_port,
+    remember,
+    remembered,
+    shown,
+)
 from carillon_local.services import ALL, API, HTTPBIN, OPERATOR
 from carillon_local.summary import print_addresses, print_summary
 from carillon_local.target import LocalTarget, Target, chosen_target
@@ -36,7 +49,7 @@ def up() -> None:
     upgrade(settings["DATABASE_URL"])
     # before the operator, which launches what is due at once
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
-    api_url = start_services(settings)
+    api_url = start_services(settings, install_access(target))
     if httpbin_url != PUBLIC_HTTPBIN:
         print(f"httpbin.org is out of reach: the HTTP example calls a local httpbin at {httpbin_url}")
     examples = apply_examples(target, httpbin_url)
@@ -53,12 +66,18 @@ def install_crds(target: Target) -> None:
     target.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
 
 
-def start_services(settings: Mapping[str, str]) -> str:
-    """Start the operator and the API; return the API's address once both are ready."""
+def start_services(settings: Mapping[str, str], access: Mapping[str, str]) -> str:
+    """Start the operator and the API; return the API's address once both are ready.
+
+    Args:
+        settings: Of both.
+        access: Of the API alone: its own account, and where its keys are.
+
+    """
     port = _port("CARILLON_API_PORT", "api-port", API_PORT, in_use=API.process() is not None)
     url = f"http://127.0.0.1:{port}"
     OPERATOR.start({**settings, "CARILLON_READY_FILE": str(OPERATOR.ready_file)})
-    API.start({**settings, "CARILLON_API_HOST": "127.0.0.1", "CARILLON_API_PORT": str(port)})
+    API.start({**settings, **access, "CARILLON_API_HOST": "127.0.0.1", "CARILLON_API_PORT": str(port)})
     with httpx.Client(timeout=2, trust_env=False) as client:
         API.await_ready(lambda: _answers(client, f"{url}/readyz"), READY_SECONDS)
     OPERATOR.await_ready(OPERATOR.ready_file.exists, READY_SECONDS)
@@ -118,6 +137,8 @@ def clean() -> None:
         target.cluster.delete()
     for path in (POSTGRES, LOGS):
         shutil.rmtree(path, ignore_errors=True)
+    for path in (API_KEY, FACADE_KUBECONFIG):
+        path.unlink(missing_ok=True)
     print("stopped, and its data is deleted")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import yaml
 
+from carillon_local.access import api_key_headers
 from carillon_local.layout import EXAMPLES, LocalError
 from carillon_local.target import Target
 
@@ -73,7 +74,7 @@ def await_executions(target: Target, api_url: str, examples: list[Example], sinc
     """
     missing = list(examples)
     deadline = time.monotonic() + WAIT_SECONDS
-    with httpx.Client(base_url=api_url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=api_url, headers=api_key_headers(), timeout=10, trust_env=False) as client:
         while missing:
             missing = [e for e in missing if not _has_run(target, client, e, since)]
             if missing and time.monotonic() > deadline:

@@ -16,7 +16,7 @@ from carillon_local.layout import LOGS, PROCESSES, ROOT, LocalError, shown
 STOP_SECONDS = 20.0
 MARK = "CARILLON_LOCAL_SERVICE"
 """The variable by which a service is found again when its record was lost."""
-PASSED_ON = ("CARILLON_LOG_LEVEL", "CARILLON_LOG_FORMAT")
+PASSED_ON = ("CARILLON_LOG_LEVEL", "CARILLON_LOG_FORMAT", "CARILLON_HTTP_ALLOW")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from carillon_local.access import api_key_headers
+from carillon_local.layout import API_KEY, shown
 from carillon_local.services import OPERATOR
 from carillon_local.target import Target
 
@@ -21,7 +23,7 @@ def print_summary(target: Target, api_url: str) -> None:
     print("\n$ kubectl get scheduledtasks --all-namespaces")
     print(target.kubectl("get", "scheduledtasks", "--all-namespaces", "--request-timeout=5s").rstrip())
     print("\nThe latest executions:")
-    with httpx.Client(base_url=api_url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=api_url, headers=api_key_headers(), timeout=10, trust_env=False) as client:
         items = client.get("/api/v1/executions", params={"limit": SHOWN_EXECUTIONS}).raise_for_status().json()["items"]
     print(_table(["SLOT", "TASK", "STATUS", "SECONDS", "RESULT OR REASON"], [_row(item) for item in items]))
     late = launch_delays_ms()
@@ -35,7 +37,7 @@ def print_summary(target: Target, api_url: str) -> None:
 def print_addresses(kubeconfig: str, api_url: str) -> None:
     """Print where everything is."""
     print(f"\nREST      {api_url}/docs")
-    print(f"          curl {api_url}/api/v1/tasks")
+    print(f'          curl -H "X-API-Key: $(cat {shlex.quote(shown(API_KEY))})" {api_url}/api/v1/tasks')
     print(f"kubectl   export KUBECONFIG={shlex.quote(kubeconfig)}")
     print("          kubectl get scheduledtasks --watch")
     print("end       make stop")

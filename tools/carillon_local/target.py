@@ -72,9 +72,13 @@ class LocalTarget:
             raise LocalError(str(error)) from error
 
     def settings(self) -> Mapping[str, str]:
-        """Return the database's URL and the runner's image."""
-        url = os.environ.get("DATABASE_URL") or _embedded_database_url()
-        return {"DATABASE_URL": url, "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE}
+        """Return the database's URL, the runner's image, and that HTTP tasks may call what this machine serves."""
+        return {
+            "DATABASE_URL": os.environ.get("DATABASE_URL") or _embedded_database_url(),
+            "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
+            # the node runs processes of this machine: its loopback, where httpbin is, is theirs
+            "CARILLON_HTTP_ALLOW": os.environ.get("CARILLON_HTTP_ALLOW") or "127.0.0.0/8,::1",
+        }
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run the cluster's own kubectl."""

@@ -1,4 +1,4 @@
-"""Tasks: create, list, read, replace, patch, delete."""
+"""Tasks: create, list, read, replace, patch, pause, resume, delete."""
 
 from functools import partial
 from typing import Annotated
@@ -7,22 +7,23 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Response
 
 from carillon_api.bodies import json_body
-from carillon_api.checks import selector_problems
 from carillon_api.dependencies import Context, Ctx, Namespace, Precondition, TaskName
 from carillon_api.described import body_of, created, versioned
-from carillon_api.edits import delete_task, edit_task
-from carillon_api.mapping import new_object, patched_object, replaced_object, task_view
+from carillon_api.edits import Change, delete_object, edit_object, set_suspended
+from carillon_api.mapping import is_wanted, new_object, patched_object, replaced_object, task_view
+from carillon_api.paging import page_of
 from carillon_api.preconditions import etag
 from carillon_api.problems import Kind, problem_responses
 from carillon_api.schemas import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
-from carillon_core.errors import InvalidResourceError
 from carillon_core.ports import JSONObject
+from carillon_core.resources.names import KIND, PLURAL
 
 READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
-LIST = problem_responses(Kind.FORBIDDEN)
+LIST = problem_responses(Kind.FORBIDDEN, Kind.EXPIRED)
 BODY = (Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED)
 CREATE = problem_responses(*BODY, Kind.ALREADY_EXISTS)
 EDIT = problem_responses(*BODY, Kind.CONFLICT, Kind.PRECONDITION_FAILED)
+SUSPEND = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION_FAILED, Kind.REFUSED)
 DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
 EXAMPLE: JSONObject = {
     "name": "nightly-report",
@@ -42,7 +43,7 @@ router = APIRouter(tags=["tasks"])
     operation_id="createTask",
     summary="Create a task in the default namespace",
     status_code=201,
-    responses=created() | CREATE,
+    responses=created("The task as stored") | CREATE,
     openapi_extra=body_of(TaskCreate, EXAMPLE),
 )
 async def create_task(
@@ -57,7 +58,7 @@ async def create_task(
     operation_id="createNamespacedTask",
     summary="Create a task",
     status_code=201,
-    responses=created() | CREATE,
+    responses=created("The task as stored") | CREATE,
     openapi_extra=body_of(TaskCreate, EXAMPLE),
 )
 async def create_namespaced_task(
@@ -69,8 +70,8 @@ async def create_namespaced_task(
 
 @router.get("/tasks", operation_id="listTasks", summary="List tasks of all namespaces", responses=LIST)
 async def list_tasks(ctx: Ctx, query: Annotated[AllTasksQuery, Query()]) -> TaskList:
-    """List tasks by namespace and name."""
-    return await _list(ctx, query.namespace, query.label_selector)
+    """List tasks, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    return await _list(ctx, query.namespace, query)
 
 
 @router.get(
@@ -80,8 +81,8 @@ async def list_tasks(ctx: Ctx, query: Annotated[AllTasksQuery, Query()]) -> Task
     responses=LIST,
 )
 async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated[TaskQuery, Query()]) -> TaskList:
-    """List tasks by name."""
-    return await _list(ctx, namespace, query.label_selector)
+    """List tasks, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    return await _list(ctx, namespace, query)
 
 
 @router.get(
@@ -112,7 +113,7 @@ async def replace_task(
 ) -> TaskView:
     """Replace the spec, and the labels if they are given; the rest of the task's metadata stays."""
     change = partial(replaced_object, body=body, now=ctx.clock())
-    return _answer(response, await edit_task(ctx.tasks, namespace, name, precondition, change))
+    return await _changed(ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change))
 
 
 @router.patch(
@@ -132,7 +133,35 @@ async def patch_task(
 ) -> TaskView:
     """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new task."""
     change = partial(patched_object, patch=body, now=ctx.clock())
-    return _answer(response, await edit_task(ctx.tasks, namespace, name, precondition, change))
+    return await _changed(ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change))
+
+
+@router.post(
+    "/namespaces/{namespace}/tasks/{name}/pause",
+    operation_id="pauseTask",
+    summary="Suspend a task",
+    responses=versioned("The task, suspended") | SUSPEND,
+)
+async def pause_task(
+    ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
+) -> TaskView:
+    """Launch nothing more until it is resumed; what runs goes on. It is no error if it is suspended already."""
+    change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=True)
+    return await _changed(ctx, response, "suspend", change)
+
+
+@router.post(
+    "/namespaces/{namespace}/tasks/{name}/resume",
+    operation_id="resumeTask",
+    summary="Resume a task",
+    responses=versioned("The task, not suspended") | SUSPEND,
+)
+async def resume_task(
+    ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
+) -> TaskView:
+    """Launch again from the next slot on; what passed meanwhile is not made up for. No error if nothing stopped it."""
+    change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=False)
+    return await _changed(ctx, response, "resume", change)
 
 
 @router.delete(
@@ -145,20 +174,27 @@ async def patch_task(
 )
 async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:
     """Delete a task, and in the background its Jobs; its history stays."""
-    await delete_task(ctx.tasks, namespace, name, precondition)
+    before = await delete_object(ctx.tasks, namespace, name, precondition)
+    await ctx.record_change("delete", PLURAL, before, None)
 
 
 async def _create(ctx: Context, response: Response, namespace: str, body: TaskCreate) -> TaskView:
     stored = await ctx.tasks.create(namespace, new_object(body, namespace, ctx.clock()))
+    await ctx.record_change("create", PLURAL, None, stored)
     view = _answer(response, stored)
     response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/tasks/{quote(view.name)}"
     return view
 
 
-async def _list(ctx: Context, namespace: str | None, selector: str) -> TaskList:
-    if problems := selector_problems(selector):
-        raise InvalidResourceError(problems)
-    return TaskList(items=[task_view(raw) for raw in await ctx.tasks.list(namespace, selector)])
+async def _changed(ctx: Context, response: Response, action: str, change: Change) -> TaskView:
+    if change.changed:
+        await ctx.record_change(action, PLURAL, change.before, change.after)
+    return _answer(response, change.after)
+
+
+async def _list(ctx: Context, namespace: str | None, query: TaskQuery) -> TaskList:
+    part = await page_of(ctx.tasks, KIND, namespace, query, partial(is_wanted, query=query))
+    return TaskList(items=[task_view(raw) for raw in part.items], next_cursor=part.next_cursor)
 
 
 def _answer(response: Response, stored: JSONObject) -> TaskView:

@@ -1,13 +1,15 @@
 """Tasks: bodies, queries and answers."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
-from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.answers import ObjectView, Page, PageQuery
 from carillon_api.schemas.names import NamespaceName
-from carillon_core.resources import ScheduledTaskSpec
-from carillon_core.resources.base import Model, Time
+from carillon_core.resources import RunResult, ScheduledTaskSpec
+from carillon_core.resources.base import Model
+
+TaskType = Literal["sleep", "counter", "http", "sum", "container", "plugin"]
 
 
 class TaskCreate(Model):
@@ -39,41 +41,31 @@ class TaskPatch(Model):
     """Fields of the spec to set, or to remove by null."""
 
 
-class TaskView(Answer):
+class TaskView(ObjectView):
     """A task as it stands in the cluster."""
 
-    name: str
-    """The task's name."""
-    namespace: str
-    """The task's namespace."""
-    uid: str
-    """The identity of this task; another one of the same name has another."""
-    resource_version: str
-    """Changes with every write; the ETag without its quotes."""
-    generation: int
-    """Grows with every change of the spec."""
-    created_at: Time | None
-    """When it was created."""
-    labels: dict[str, str]
-    """Its labels."""
     spec: dict[str, Any]
     """What was asked for."""
     status: dict[str, Any]
     """What the operator observed and decided; empty until it has seen the task."""
 
 
-class TaskList(Answer):
-    """Tasks, ordered by namespace and name."""
+class TaskList(Page):
+    """A page of tasks, by namespace and name in the API server's order."""
 
     items: list[TaskView]
     """The tasks."""
 
 
-class TaskQuery(Model):
+class TaskQuery(PageQuery):
     """Which tasks to list."""
 
-    label_selector: str = Field(default="", max_length=4096)
-    """A label selector, such as app=web,tier in (a, b),!canary."""
+    type: TaskType | None = None
+    """Only tasks of this type."""
+    suspended: bool | None = None
+    """Only tasks that are suspended, or only those that are not."""
+    last_result: RunResult | None = None
+    """Only tasks whose latest finished execution ended so."""
 
 
 class AllTasksQuery(TaskQuery):

@@ -10,10 +10,11 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from carillon_core.domain.cron import MACROS
+from carillon_core.domain.egress import AllowList, advice_about
 from carillon_core.domain.schedule import clock_changes, fire_times, schedule_of
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
-from carillon_core.resources.tasks import RetryPolicy
+from carillon_core.resources.tasks import RetryPolicy, Task
 
 PREVIEWED = 3
 """How many of the next times a warning shows."""
@@ -35,18 +36,21 @@ def shown_time(when: datetime, zone: str) -> str:
     return f"{rfc3339(when)}  {local_time(when, zone)}"
 
 
-def warnings_of(spec: ScheduledTaskSpec, now: datetime) -> list[str]:
+def warnings_of(spec: ScheduledTaskSpec, now: datetime, http_allow: AllowList | None = None) -> list[str]:
     """Return what whoever writes this spec now should know: its next times, and what may surprise."""
-    return [*_next_times(spec, now), *advice_of(spec, now, now)]
+    return [*_next_times(spec, now), *advice_of(spec, now, now, http_allow)]
 
 
-def advice_of(spec: ScheduledTaskSpec, created_at: datetime, now: datetime) -> list[str]:
+def advice_of(
+    spec: ScheduledTaskSpec, created_at: datetime, now: datetime, http_allow: AllowList | None = None
+) -> list[str]:
     """Return what may surprise in a spec, a sentence each.
 
     Args:
         spec: A spec that is valid.
         created_at: The task's creation, from which intervals count; ``now`` if it is not created yet.
         now: This instant: only what is to come is looked at.
+        http_allow: What HTTP tasks may reach beside public addresses; None if that is not known here.
 
     """
     slots = fire_times(schedule_of(spec, created_at), now, SAMPLED)
@@ -54,7 +58,29 @@ def advice_of(spec: ScheduledTaskSpec, created_at: datetime, now: datetime) -> l
         return [_never(spec, now)]
     gap = min((later - earlier for earlier, later in pairwise(slots)), default=None)
     clock = [c.message for c in clock_changes(spec, now, now + OUTLOOK, CLOCK_CHANGES, created_at)]
-    return [*_calendar_advice(spec), *clock, *(_gap_advice(spec, gap) if gap else ()), *_limit_advice(spec)]
+    return [
+        *_calendar_advice(spec),
+        *clock,
+        *(_gap_advice(spec, gap) if gap else ()),
+        *_limit_advice(spec),
+        *task_advice(spec.task, http_allow),
+    ]
+
+
+def task_advice(task: Task, http_allow: AllowList | None) -> Iterator[str]:
+    """Yield what may surprise in what a task runs: a URL whose requests will be refused.
+
+    It is a warning and no more, for the runner decides, by the setting that its Job was launched with.
+    """
+    if task.http is not None and task.http.url is not None:
+        yield from url_advice(task.http.url, "spec.task.http.url", http_allow)
+
+
+def url_advice(url: str, path: str, http_allow: AllowList | None) -> Iterator[str]:
+    """Yield that a URL's host is closed, if that is to be seen in its text; see ``egress.advice_about``."""
+    advice = advice_about(url, http_allow)
+    if advice is not None:
+        yield f"{path}: {advice}"
 
 
 def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:

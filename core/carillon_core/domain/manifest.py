@@ -10,6 +10,7 @@ from uuid import UUID
 from carillon_core import contract
 from carillon_core.contract import Cause, ExitCode
 from carillon_core.domain.decide_request import requested_task
+from carillon_core.domain.egress import CLOSED, AllowList
 from carillon_core.domain.execution import job_name, request_job_name
 from carillon_core.domain.observed import (
     RUNNER_CONTAINER,
@@ -52,6 +53,8 @@ class RunnerTemplate:
     secret_name: str = RUNNER_SECRET
     """The Secret of the task's namespace whose ``database-url`` the runner records with."""
     image_pull_policy: str = "IfNotPresent"
+    http_allow: AllowList = CLOSED
+    """Which addresses that are not public HTTP tasks may reach."""
     resources: Mapping[str, Any] = field(
         default_factory=lambda: {
             "requests": {"cpu": "10m", "memory": "48Mi"},
@@ -318,6 +321,8 @@ def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
         plain[contract.ENV_PARAMETERS] = json.dumps(dict(order.parameters)).replace("$", "$$")
     if order.time_zone != "UTC":
         plain[contract.ENV_TIME_ZONE] = order.time_zone
+    if order.task.http is not None and template.http_allow.text:
+        plain[contract.ENV_HTTP_ALLOW] = template.http_allow.text
     return [
         *({"name": key, "value": value} for key, value in plain.items()),
         *secrets,

@@ -1,11 +1,12 @@
 """What the admission webhook answers about an object before it is stored. Pure: the edge only transports it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from carillon_core.domain.advice import warnings_of
+from carillon_core.domain.advice import task_advice, url_advice, warnings_of
+from carillon_core.domain.egress import AllowList
 from carillon_core.domain.validity import request_problems, spec_problems, target_problems
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.http_target import parse_target_spec
@@ -22,7 +23,13 @@ class Review:
     warnings: tuple[str, ...] = ()
 
 
-def review_of(kind: str, new: Mapping[str, Any], old: Mapping[str, Any] | None, now: datetime) -> Review:
+def review_of(
+    kind: str,
+    new: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    now: datetime,
+    http_allow: AllowList | None = None,
+) -> Review:
     """Return what is to be said about an object that is being created or changed.
 
     A change that leaves the spec as it is is nobody's business here: an object
@@ -33,6 +40,7 @@ def review_of(kind: str, new: Mapping[str, Any], old: Mapping[str, Any] | None, 
         new: The object to be stored; the API server has dropped unknown fields and filled in defaults.
         old: What it replaces, if anything.
         now: This instant.
+        http_allow: What HTTP tasks may reach beside public addresses; None if that is not known here.
 
     """
     if old is not None and old.get("spec") == new.get("spec"):
@@ -40,23 +48,36 @@ def review_of(kind: str, new: Mapping[str, Any], old: Mapping[str, Any] | None, 
     raw = new.get("spec")
     try:
         if kind == KIND:
-            return _of_task(new, parse_spec(raw, strict=False), _stored(old), now)
+            return _of_task(new, parse_spec(raw, strict=False), _stored(old), now, http_allow)
         if kind == KIND_TARGET:
-            return Review(target_problems(parse_target_spec(raw, strict=False)))
-        return Review(request_problems(parse_request_spec(raw, strict=False)))
+            target = parse_target_spec(raw, strict=False)
+            return _review(new, "the target", target_problems(target), url_advice(target.url, "spec.url", http_allow))
+        request = parse_request_spec(raw, strict=False)
+        advice = task_advice(request.task, http_allow) if request.task is not None else ()
+        return _review(new, "the request", request_problems(request), advice)
     except InvalidResourceError as error:
         return Review(error.problems)
 
 
 def _of_task(
-    raw: Mapping[str, Any], spec: ScheduledTaskSpec, stored: ScheduledTaskSpec | None, now: datetime
+    raw: Mapping[str, Any],
+    spec: ScheduledTaskSpec,
+    stored: ScheduledTaskSpec | None,
+    now: datetime,
+    http_allow: AllowList | None,
 ) -> Review:
     problems = spec_problems(spec, now, stored)
+    return _review(raw, "the task", problems, () if problems else warnings_of(spec, now, http_allow))
+
+
+def _review(
+    raw: Mapping[str, Any], nameless: str, problems: tuple[FieldProblem, ...], warnings: Iterable[str]
+) -> Review:
     if problems:
         return Review(problems)
     meta = raw.get("metadata") or {}
-    name = meta.get("name") or meta.get("generateName") or "the task"
-    return Review(warnings=tuple(f"{name}: {warning}" for warning in warnings_of(spec, now)))
+    name = meta.get("name") or meta.get("generateName") or nameless
+    return Review(warnings=tuple(f"{name}: {warning}" for warning in warnings))
 
 
 def _stored(old: Mapping[str, Any] | None) -> ScheduledTaskSpec | None:

@@ -52,7 +52,8 @@ class HTTPTargetSpec(Model):
     """A destination of requests. URL, header values and body are templates, as in an HTTP task."""
 
     url: HTTPURL
-    """The absolute http or https URL."""
+    """The absolute http or https URL. Its host must have public addresses alone, unless the operator's
+    CARILLON_HTTP_ALLOW opens others, such as the Services of the cluster."""
     method: HTTPMethod = "GET"
     """The request's method."""
     headers: Annotated[list[TargetHeader], Field(max_length=64)] = Field(default_factory=list)

@@ -26,3 +26,5 @@ ANNOTATION_EXECUTION_ID = f"{GROUP}/execution-id"
 LABEL_REQUEST = f"{GROUP}/run-request"
 LABEL_REQUEST_UID = f"{GROUP}/run-request-uid"
 ANNOTATION_TASK_TYPE = f"{GROUP}/task-type"
+LABEL_EXECUTION_ID = ANNOTATION_EXECUTION_ID
+"""On a RunRequest that the facade has made: the id of its execution, by which it is found before the history has it."""

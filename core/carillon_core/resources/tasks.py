@@ -74,7 +74,8 @@ class HTTPTask(Model):
     """
 
     url: HTTPURL | None = None
-    """The absolute http or https URL. Exactly one of url and targetRef is set."""
+    """The absolute http or https URL. Exactly one of url and targetRef is set. Its host must have public addresses
+    alone, unless the operator's CARILLON_HTTP_ALLOW opens others, such as the Services of the cluster."""
     target_ref: TargetRef | None = None
     """The HTTPTarget that the request goes to; what is set here beside it wins over what the target says."""
     method: HTTPMethod | None = None

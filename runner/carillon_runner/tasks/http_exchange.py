@@ -1,9 +1,12 @@
-"""One exchange of the task type ``http``: a connection, a request, an answer; nothing of it is trusted."""
+"""One exchange of the task type ``http``: a connection, a request, an answer; nothing of it is trusted.
+
+What is connected to is what was checked: a name is looked up once, each of its
+addresses is judged (``carillon_core.domain.egress``), and the connection is made
+to one of these addresses, never to the name.
+"""
 
 import http.client
 import io
-import ipaddress
-import re
 import socket
 import threading
 import time
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
+from carillon_core.domain.egress import AllowList, canonical_host, refusal
 from carillon_runner.outcome import TaskFailedError, storable
 
 WIRE_LIMIT = 8 * 2**20
@@ -26,7 +30,7 @@ class Target:
 
     https: bool
     host: str
-    """ASCII: a name (IDNA), or an address without brackets."""
+    """As ``egress.canonical_host`` has it: a name (IDNA), or an address without brackets."""
     port: int
     path: str
     """The request's target (RFC 9112, 3.2.1), percent-encoded, the query with it."""
@@ -71,23 +75,13 @@ def parse_target(url: str) -> Target:
         default = {"http": _HTTP_PORT, "https": _HTTPS_PORT}[parts.scheme]
         return Target(
             https=parts.scheme == "https",
-            host=_ascii_host(parts.hostname or ""),
+            host=canonical_host(url),
             port=default if parts.port is None else parts.port,
             path=_encoded(parts.path or "/") + (f"?{_encoded(parts.query)}" if parts.query else ""),
             authorization=_basic(parts.username, parts.password),
         )
     except (KeyError, ValueError):  # UnicodeError from IDNA among them
         raise TaskFailedError("InvalidRequest", "the URL is not an absolute http or https URL") from None
-
-
-def _ascii_host(host: str) -> str:
-    if ":" in host:
-        ipaddress.IPv6Address(host)
-        return host
-    name = host.encode("idna").decode("ascii") if not host.isascii() else host
-    if not re.fullmatch(r"[a-z0-9._~-]+", name, re.IGNORECASE):
-        raise ValueError
-    return name
 
 
 def _encoded(part: str) -> str:
@@ -103,7 +97,14 @@ def _basic(user: str | None, password: str | None) -> str | None:
 
 
 def exchange(  # a request has as many parts
-    target: Target, method: str, headers: Mapping[str, str], body: bytes | None, *, deadline: float, limit: int
+    target: Target,
+    method: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    *,
+    deadline: float,
+    limit: int,
+    allow: AllowList,
 ) -> Answer:
     """Send a request and return the answer, with its body up to a limit.
 
@@ -114,13 +115,15 @@ def exchange(  # a request has as many parts
         body: The body, or None for none.
         deadline: On ``time.monotonic``'s clock.
         limit: How many bytes of the answer's body are read.
+        allow: Which addresses may be connected to although they are not public.
 
     Raises:
-        TaskFailedError: No answer came, or none that HTTP knows; the message repeats neither the URL nor a header.
+        TaskFailedError: The host has an address that is closed (``BlockedAddress``), and nothing was sent; or no
+            answer came, or none that HTTP knows. The message repeats neither the URL nor a header.
 
     """
     try:
-        connection = _connect(target, deadline)
+        connection = _connect(target, deadline, allow)
         try:
             try:
                 connection.request(method, target.path, body=body, headers=dict(headers))
@@ -175,9 +178,9 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Bounded(self.fp.detach()))
 
 
-def _connect(target: Target, deadline: float) -> http.client.HTTPConnection:
-    """Return a connection to the first address that answers, TLS included."""
-    sock = connected_socket(_resolve(target), deadline)
+def _connect(target: Target, deadline: float, allow: AllowList) -> http.client.HTTPConnection:
+    """Return a connection to the first address that answers, TLS included, if none of the addresses is closed."""
+    sock = connected_socket(checked_addresses(target, allow), deadline)
     try:
         if target.https:
             import ssl  # noqa: PLC0415  # costs 6 ms: only for https
@@ -194,6 +197,27 @@ def _connect(target: Target, deadline: float) -> http.client.HTTPConnection:
     connection.default_port = _HTTPS_PORT if target.https else _HTTP_PORT  # of this one alone
     connection.sock = sock
     return connection
+
+
+def checked_addresses(target: Target, allow: AllowList) -> list[tuple[int, Any]]:
+    """Return the addresses of a target as (family, address), in one look-up, if none of them is closed.
+
+    Args:
+        target: Where to.
+        allow: Which addresses may be connected to although they are not public.
+
+    Raises:
+        TaskFailedError: One is closed, or the name is one that is never looked up (``BlockedAddress``).
+        OSError: The name has none.
+
+    """
+    why = refusal(target.host, target.port, (), allow)
+    if why is None:
+        addresses = _resolve(target)
+        why = refusal(target.host, target.port, [address[0] for _, address in addresses], allow)
+        if why is None:
+            return addresses
+    raise TaskFailedError("BlockedAddress", why)
 
 
 def _resolve(target: Target) -> list[tuple[int, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from carillon_core import __version__
+from carillon_core.domain.egress import CLOSED
 from carillon_runner.outcome import Execution, TaskFailedError
 from carillon_runner.retry import STATUSES_AGAIN, retry_after_seconds
 from carillon_runner.tasks.http_exchange import Answer, Target, exchange, parse_target
@@ -57,8 +58,9 @@ def run(execution: Execution) -> Mapping[str, Any]:
     Raises:
         TaskFailedError: The status is not an expected one (``http_4xx``, ``http_5xx``, ``http_status``), with the
             result; no answer came (``timeout``, ``dns``, ``connection``, ``tls``, ``protocol``); it leads nowhere
-            (``TooManyRedirects``, ``BlockedRedirect``); the request is none that HTTP allows (``InvalidRequest``), or
-            cannot be made (``TemplateFailed``, ``SecretMissing``). No message repeats the URL or a header.
+            (``TooManyRedirects``, ``BlockedRedirect``) or where nothing is sent to (``BlockedAddress``, of the URL and
+            of each redirect); the request is none that HTTP allows (``InvalidRequest``), or cannot be made
+            (``TemplateFailed``, ``SecretMissing``). No message repeats the URL or a header.
 
     """
     spec = execution.spec
@@ -77,6 +79,7 @@ def run(execution: Execution) -> Mapping[str, Any]:
             deadline=execution.deadline,
             # a secret that the end of what is kept would cut in two must be seen whole to be hidden
             limit=BODY_LIMIT + 1 + 4 * secrets.longest,
+            allow=execution.environment.http_allow or CLOSED,
         )
         if not most or answer.status in expected or answer.status not in _FOLLOWED or "Location" not in answer.headers:
             break

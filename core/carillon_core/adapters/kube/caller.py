@@ -1,14 +1,15 @@
 """The API server as the facade uses it: whom it lets in, and every call as the caller (``APIServer``)."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from carillon_core.adapters.kube.cluster import jobs_path
 from carillon_core.adapters.kube.connection import KubeConnection, segment
 from carillon_core.adapters.kube.objects import KubeObjectStore
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.domain.access import Access, Decision, Subject
-from carillon_core.errors import ConflictError, NotFoundError
+from carillon_core.errors import ConflictError, ForbiddenError, NotFoundError, OwnAccountError
 from carillon_core.ports import JSONObject, ObjectKind
 
 _REVIEWS = "/apis/authorization.k8s.io/v1"
@@ -37,7 +38,9 @@ class KubeAPIServer:
         """Return whose bearer token it is, or None if it is nobody's (TokenReview)."""
         spec: JSONObject = {"token": token} | ({"audiences": self._audiences} if self._audiences else {})
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
-        status = (await self._connection.request("POST", _TOKEN_REVIEWS, body=body)).get("status") or {}
+        with _as_ourselves():
+            answer = await self._connection.request("POST", _TOKEN_REVIEWS, body=body)
+        status = answer.get("status") or {}
         user = status.get("user") or {}
         if not status.get("authenticated") or not user.get("username"):
             return None
@@ -49,12 +52,22 @@ class KubeAPIServer:
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
         """Return a Secret's data, or raise ``NotFoundError``."""
         path = f"/api/v1/namespaces/{segment(namespace)}/secrets/{segment(name)}"
-        data = (await self._connection.request("GET", path)).get("data") or {}
+        with _as_ourselves():
+            data = (await self._connection.request("GET", path)).get("data") or {}
         return {key: base64.b64decode(value) for key, value in data.items()}
 
     async def ping(self) -> None:
         """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""
         await KubeObjectStore(self._connection).ping()
+
+
+@contextmanager
+def _as_ourselves() -> Iterator[None]:
+    """Say of a refusal that it is our own account's: no caller has asked for this."""
+    try:
+        yield
+    except ForbiddenError as error:
+        raise OwnAccountError(str(error)) from error
 
 
 class KubeCallerCluster:
@@ -85,7 +98,8 @@ class KubeCallerCluster:
             kind = "SubjectAccessReview"
             spec |= {"user": self._subject.name, "groups": list(self._subject.groups)}
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
-        answer = await self._connection.request("POST", f"{_REVIEWS}/{kind.lower()}s", body=body)
+        with _as_ourselves():
+            answer = await self._connection.request("POST", f"{_REVIEWS}/{kind.lower()}s", body=body)
         status = answer.get("status") or {}
         return Decision(bool(status.get("allowed")), str(status.get("reason") or status.get("evaluationError") or ""))
 

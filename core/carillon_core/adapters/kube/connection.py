@@ -7,7 +7,8 @@ nor bodies are ever put into one.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +37,10 @@ _LONGEST_RETRY_AFTER = 10.0
 _KEEPALIVE_SECONDS = 60.0
 
 
+def _unobserved(_method: str, _status: int | None, _seconds: float) -> None:
+    """Tell nobody."""
+
+
 class KubeConnection:
     """A session with the API server."""
 
@@ -46,6 +51,7 @@ class KubeConnection:
         in_flight: int = 64,
         timeout_seconds: float = 30.0,
         renewal_seconds: float = RENEWAL_SECONDS,
+        observe: Callable[[str, int | None, float], None] = _unobserved,
     ) -> None:
         """Say whom to talk to; nothing is read or connected yet.
 
@@ -55,8 +61,11 @@ class KubeConnection:
             in_flight: The most requests at once, watches not counted.
             timeout_seconds: How long one request may take, the wait for its turn not counted.
             renewal_seconds: Credentials that are refused are read anew no more often.
+            observe: Told of each request, watches not counted: its method, the answer's status (None if none came),
+                and the seconds that it took.
 
         """
+        self._observe = observe
         self._credentials = Credentials(kubeconfig, renewal_seconds)
         self._turns = asyncio.Semaphore(in_flight)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
@@ -168,12 +177,18 @@ class KubeConnection:
     async def _send(
         self, method: str, path: str, params: Params | None, data: bytes | None, headers: Mapping[str, str | list[str]]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        with _translated(path):
-            response = await self._authorized(
-                method, path, params=params, data=data, headers=headers, timeout=self._timeout
-            )
-            async with response:
-                return response.status, response.headers, await response.read()
+        started, status = time.perf_counter(), None
+        try:
+            with _translated(path):
+                response = await self._authorized(
+                    method, path, params=params, data=data, headers=headers, timeout=self._timeout
+                )
+                async with response:
+                    answer = await response.read()
+                    status = response.status
+                    return status, response.headers, answer
+        finally:
+            self._observe(method, status, time.perf_counter() - started)
 
     async def _authorized(
         self, method: str, path: str, *, headers: Mapping[str, str | list[str]] | None = None, **options: Any

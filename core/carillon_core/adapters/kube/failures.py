@@ -14,6 +14,7 @@ from carillon_core.errors import (
     FieldProblem,
     ForbiddenError,
     NotFoundError,
+    OwnAccountError,
     RefusedError,
     UnavailableError,
 )
@@ -25,6 +26,7 @@ _TOO_MANY = 429
 _SERVER_ERRORS = 500
 
 _RBAC = re.compile(r'is forbidden: User ".*?" cannot ')
+_IMPERSONATION = re.compile(r'is forbidden: User ".*?" cannot impersonate ')
 _UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
 _VALUE_PREFIX = re.compile(
     r'^(?:Invalid value|Unsupported value|Too long|Duplicate value): (?:(?:"(?:[^"\\]|\\.)*"|[\w.+-]+): )?'
@@ -47,7 +49,8 @@ def failure(status: int, body: bytes, asked: str) -> CarillonError:
     match status:
         case 401:
             mend = "renew the token or the certificate"
-            error: CarillonError = ForbiddenError(f"the API server does not know who calls (401): {mend}")
+            # whoever we act for has been let in already: what is not known here is our own account
+            error: CarillonError = OwnAccountError(f"the API server does not know who calls (401): {mend}")
         case 403:
             error = _forbidden(message, said)
         case 404 if not said:
@@ -83,6 +86,8 @@ def _forbidden(message: str, said: Mapping[str, Any]) -> CarillonError:
     """Return the error for a 403, which says three things: no permission, no admission, no such namespace any more."""
     if any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(said)):
         return NotFoundError(message)
+    if _IMPERSONATION.search(message):
+        return OwnAccountError(message)
     # a quota and a policy refuse with 403 as well; only the authorizer speaks of what a user cannot do
     if _RBAC.search(message) or not said:
         return ForbiddenError(message)

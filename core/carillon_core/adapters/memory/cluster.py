@@ -191,7 +191,7 @@ class MemoryCluster:
     def start_pod(self, namespace: str, job_name: str) -> JSONObject:
         """Let the Job controller create the Job's pod, running; its name is the Job's and ``-pod``."""
         job = self._job(namespace, job_name)
-        labels = job["spec"]["template"]["metadata"].get("labels") or {}
+        template = job["spec"]["template"]["metadata"]
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job["metadata"]["uid"]}
         pod = {
             "apiVersion": "v1",
@@ -200,7 +200,9 @@ class MemoryCluster:
                 "name": f"{job_name}-pod",
                 "namespace": namespace,
                 "uid": str(uuid4()),
-                "labels": dict(labels),
+                "creationTimestamp": rfc3339(self._clock()),
+                "labels": dict(template.get("labels") or {}),
+                "annotations": dict(template.get("annotations") or {}),
                 "ownerReferences": [owner | {"controller": True}],
             },
             "status": {"phase": "Running"},

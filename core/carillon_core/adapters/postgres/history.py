@@ -202,6 +202,7 @@ _END_ATTEMPTS = (
     update(attempts)
     .where(
         attempts.c.execution_id == _columns.id,
+        attempts.c.slot == _columns.slot,
         _columns.id.in_(bindparam("ids", expanding=True)),
         attempts.c.finished_at.is_(None),
     )
@@ -221,7 +222,10 @@ async def _insert_attempts(connection: AsyncConnection, rows: Sequence[Execution
     locked = select(_columns.id).where(_columns.id.in_(old), _is_open()).order_by(_columns.id).with_for_update()
     takers = {*new, *((await connection.execute(locked)).scalars() if old else ())}
     tries = [
-        {**_own_fields(attempt), "execution_id": row.id} for row in rows if row.id in takers for attempt in row.attempts
+        {**_own_fields(attempt), "execution_id": row.id, "slot": row.slot}
+        for row in rows
+        if row.id in takers
+        for attempt in row.attempts
     ]
     if tries:
         await connection.execute(insert(attempts).on_conflict_do_nothing(), tries)
@@ -267,7 +271,7 @@ def _record(row: Row[Any]) -> ExecutionRecord:
 
 def _attempt(row: Row[Any]) -> Attempt:
     stored = _in_utc(row, "started_at", "finished_at")
-    del stored["execution_id"]
+    del stored["execution_id"], stored["slot"]
     return Attempt(**{**stored, "status": ExecutionStatus(stored["status"])})
 
 

@@ -5,11 +5,13 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    ForeignKeyConstraint,
+    Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -21,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0006"
 """The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -51,7 +53,10 @@ executions = Table(
     Column("error", Text),
     Column("origin", Uuid, nullable=False),
     Column("first_slot", _TIME),
-    PrimaryKeyConstraint("id", name="executions_pkey"),
+    Column("retry_of", Uuid),
+    # an id has one slot, for it is uuid5(origin, slot, cause); the slot is in the key since a partitioned table's key
+    # must hold what it is partitioned by
+    PrimaryKeyConstraint("id", "slot", name="executions_pkey"),
     # one row for a slot of a task, and one for a request, whoever writes it: what makes a second run impossible once
     # the Job is gone. By origin, for two requests may ask for the same task at the same time
     UniqueConstraint("origin", "slot", "cause", name="executions_slot_once"),
@@ -62,13 +67,31 @@ executions = Table(
         name="executions_running_has_start",
     ),
     CheckConstraint("first_slot <= slot", name="executions_first_slot_first"),
-    # every listing is by (slot, id) downwards; Postgres reads these backwards as gladly as forwards
+    # Every listing is by (slot, id) downwards; Postgres reads these backwards as gladly as forwards. Behind the order
+    # stands what a listing may ask for besides: such rows are picked within the index, no other one is fetched.
     Index("executions_by_slot", "slot", "id"),
-    Index("executions_by_namespace", "namespace", "slot", "id"),
-    Index("executions_by_task", "namespace", "task", "slot", "id"),
-    Index("executions_by_task_uid", "task_uid", "slot", "id"),
-    Index("executions_by_status", "status", "slot", "id"),
+    Index("executions_by_namespace", "namespace", "slot", "id", "status", "cause", "reason"),
+    Index("executions_by_task", "namespace", "task", "slot", "id", "status", "cause", "reason"),
+    Index("executions_by_task_name", "task", "slot", "id", "status", "cause", "reason"),
+    # what is rare has indexes of its own, which the many executions that succeed never touch
+    Index(
+        "executions_by_status", "status", "slot", "id", postgresql_where=text("status NOT IN ('running', 'succeeded')")
+    ),
+    Index(
+        "executions_by_reason", "reason", "slot", "id", "namespace", "task", postgresql_where=text("reason IS NOT NULL")
+    ),
+    Index("executions_manual", "slot", "id", "namespace", "task", "status", postgresql_where=text("cause = 'manual'")),
+    Index(
+        "executions_failed",
+        "slot",
+        "id",
+        "namespace",
+        "task",
+        postgresql_where=text("status IN ('failed', 'timed_out')"),
+    ),
     Index("executions_open", "slot", "id", postgresql_where=text("status = 'running'")),
+    Index("executions_retry_of", "retry_of", "slot", "id", postgresql_where=text("retry_of IS NOT NULL")),
+    postgresql_partition_by="RANGE (slot)",
 )
 
 attempts = Table(
@@ -82,12 +105,15 @@ attempts = Table(
     Column("pod_name", Text),
     Column("started_at", _TIME),
     Column("finished_at", _TIME),
-    PrimaryKeyConstraint("execution_id", "number", name="attempts_pkey"),
-    # an attempt without its execution says nothing: whatever deletes the one deletes the other
-    ForeignKeyConstraint(["execution_id"], ["executions.id"], name="attempts_of_execution", ondelete="CASCADE"),
+    Column("slot", _TIME, nullable=False),
+    # An attempt without its execution says nothing: whatever deletes the one deletes the other. The foreign key that
+    # does it is each month's own, from attempts_2026_11 to executions_2026_11: one of the whole tables would have
+    # every month that goes compared with all attempts that there are.
+    PrimaryKeyConstraint("execution_id", "number", "slot", name="attempts_pkey"),
     CheckConstraint("number >= 1", name="attempts_from_one"),
     CheckConstraint(f"status IN ({_STATUSES})", name="attempts_status_known"),
     CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="attempts_ended_has_end"),
+    postgresql_partition_by="RANGE (slot)",
 )
 
 counters = Table(
@@ -98,4 +124,61 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
     Column("updated_at", _TIME, nullable=False),
     PrimaryKeyConstraint("namespace", "name", name="counters_pkey"),
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("id", name="audit_events_pkey"),
+    # listed by (at, id) downwards, as executions are by (slot, id)
+    Index("audit_events_by_time", "at", "id"),
+    Index("audit_events_by_object", "namespace", "resource", "name", "at", "id"),
+    Index("audit_events_by_namespace", "namespace", "at", "id"),
+    Index("audit_events_by_subject", "subject", "at", "id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("reserved_at", _TIME, nullable=False),
+    # what is past it is as good as gone: maintenance deletes it, and whoever finds it before that takes its place
+    Column("expires_at", _TIME, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSONB(none_as_null=True)),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("caller", "key", name="idempotency_keys_pkey"),
+    CheckConstraint(
+        "(status IS NULL) = (body IS NULL) AND (status IS NULL) = (headers IS NULL)",
+        name="idempotency_keys_answer_whole",
+    ),
+    Index("idempotency_keys_by_expiry", "expires_at"),
+)
+
+maintenance = Table(
+    "maintenance",
+    metadata,
+    Column("tried_at", _TIME),
+    Column("succeeded_at", _TIME),
+    Column("seconds", Double),
+    Column("changes", JSONB(none_as_null=True)),
+    Column("error", Text),
+    Column("id", SmallInteger, nullable=False, server_default=text("1"), autoincrement=False),
+    PrimaryKeyConstraint("id", name="maintenance_pkey"),
+    CheckConstraint("id = 1", name="maintenance_one_row"),
 )

@@ -1,0 +1,85 @@
+"""What of a spec may stand in the audit: all but what smells of a secret, which becomes ``***``. Pure.
+
+Best effort by names, since a spec's fields hold whatever their author put
+there; a secret belongs into a Secret, by reference, and then no spec has it.
+"""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote_plus, unquote_plus
+
+MASK = "***"
+
+_SMELLS = re.compile(
+    r"(?i)(?:authorization|authentication|cookie|credential|passw(?:or)?d|passphrase|secret|token|signature|"
+    r"(?:^|[-_.]|x)(?:api|access|auth|private|signing|encryption|account|ssh|master|session)?[-_.]?keys?(?:$|[-_.\d])|apikey|"
+    r"(?:^|[-_.])(?:auth|dsn|jwt|pass|pwd|sid)(?:$|[-_.])|connection[-_]?string)"
+)
+_NAMED_VALUES = frozenset({"headers", "env", "parameters"})
+"""Fields whose keys, or whose items' ``name``, are names that a user chose."""
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
+_QUERY = re.compile(r"(?P<name>(?<=[?&;])[^=&;#\s]+)=(?P<value>[^&;#\s]*)")
+
+
+def smells_of_secret(name: str) -> bool:
+    """Return whether a header, a variable or a parameter of that name is likely to hold a secret."""
+    return _SMELLS.search(name) is not None
+
+
+def masked(value: Any) -> Any:
+    """Return a spec, or a part of it, without what smells of a secret; what was there is left as it is."""
+    if isinstance(value, str):
+        return masked_text(value)
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {}
+    for key, item in value.items():
+        if key in _NAMED_VALUES:
+            shown[key] = _named(item)
+        elif key == "body" and isinstance(item, str):
+            shown[key] = _body(item)
+        else:
+            shown[key] = masked(item)
+    return shown
+
+
+def masked_text(text: str) -> str:
+    """Return text without the userinfo of URLs, and without the values of their parameters that smell of a secret."""
+    return _QUERY.sub(_masked_parameter, _USERINFO.sub(f"{MASK}@", text))
+
+
+def _masked_parameter(found: re.Match[str]) -> str:
+    hidden = found["value"] and smells_of_secret(unquote_plus(found["name"]))
+    return f"{found['name']}={quote_plus(MASK, safe='*')}" if hidden else found[0]
+
+
+def _named(value: Any) -> Any:
+    """Return what stands under ``headers``, ``env`` or ``parameters``: an object, or a list of name and value."""
+    if isinstance(value, dict):
+        return {
+            key: MASK if smells_of_secret(key) and item is not None else _named(item) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_named_item(item) for item in value]
+    return masked(value)
+
+
+def _named_item(item: Any) -> Any:
+    if isinstance(item, dict) and isinstance(item.get("name"), str):
+        hidden = smells_of_secret(item["name"]) and item.get("value") is not None
+        # a reference to a Secret's key is no secret
+        return {key: MASK if hidden and key == "value" else masked(part) for key, part in item.items()}
+    return _named(item)
+
+
+def _body(text: str) -> str:
+    """Return an HTTP body: of JSON, and of a form, the values whose names smell of a secret are masked."""
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return masked_text(f"?{text}")[1:]
+    shown = _named(parsed)
+    return text if shown == parsed else json.dumps(shown, ensure_ascii=False)

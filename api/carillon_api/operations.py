@@ -1,0 +1,63 @@
+"""Which operation a path leads to, by the OpenAPI document: what is documented is what holds.
+
+The middlewares ask, which run before the router: for the name of the route in
+logs and metrics, for ``Allow``, and for whether a POST honours an
+``Idempotency-Key``.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from starlette.routing import compile_path
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class PathOperations:
+    """The operations of one path template."""
+
+    template: str
+    """Such as ``/api/v1/executions/{id}``."""
+    pattern: re.Pattern[str]
+    methods: frozenset[str]
+    keyed: frozenset[str]
+    """The methods that honour an ``Idempotency-Key``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """All operations of an app."""
+
+    paths: tuple[PathOperations, ...]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """Read them from an OpenAPI document."""
+        return cls(tuple(_path_operations(template, item) for template, item in document["paths"].items()))
+
+    def template(self, method: str, path: str) -> str | None:
+        """Return the template that a request leads to, or that its path has with another method; None if none fits."""
+        found = self._at(path)
+        return next((p.template for p in found if method in p.methods), found[0].template if found else None)
+
+    def methods(self, path: str) -> Collection[str]:
+        """Return the methods that a path has, HEAD wherever there is GET; none if nothing documented is there."""
+        methods = {method for p in self._at(path) for method in p.methods}
+        if "GET" in methods:
+            methods.add("HEAD")
+        return methods | {"OPTIONS"} if methods else methods
+
+    def is_keyed(self, method: str, path: str) -> bool:
+        """Return whether an operation honours an ``Idempotency-Key``."""
+        return any(method in p.keyed for p in self._at(path))
+
+    def _at(self, path: str) -> list[PathOperations]:
+        return [p for p in self.paths if p.pattern.match(path)]
+
+
+def _path_operations(template: str, item: Mapping[str, Any]) -> PathOperations:
+    keyed = {m.upper() for m, o in item.items() if any(p["name"] == IDEMPOTENCY_KEY for p in o.get("parameters", ()))}
+    return PathOperations(template, compile_path(template)[0], frozenset(m.upper() for m in item), frozenset(keyed))

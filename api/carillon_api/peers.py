@@ -1,0 +1,64 @@
+"""From where a request comes: the peer, or whom a trusted proxy names. Pure; ``access`` calls it."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Network = IPv4Network | IPv6Network
+
+UNKNOWN = "unknown"
+_IPV6_SITE_BITS = 64
+
+
+def source_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Return the address that a request comes from.
+
+    ``X-Forwarded-For`` is read from its end, where the nearest proxy wrote, and only as far as each hop is a proxy
+    that is trusted: what stands before the first other address is what anybody may have written.
+
+    Args:
+        peer: The address of the connection's other end; None where there is none, as on a Unix socket.
+        forwarded_for: The header's values, in order.
+        trusted: The networks of the proxies.
+
+    """
+    address = peer or UNKNOWN
+    hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
+    while hops and _is_in(address, trusted):
+        named = _canonical(hops.pop())
+        if named is None:
+            break
+        address = named
+    return _canonical(address) or address
+
+
+def site(address: str) -> str:
+    """Return what one party holds at least: an IPv4 address, or the /64 of an IPv6 address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((parsed, _IPV6_SITE_BITS), strict=False))
+    return str(parsed)
+
+
+def _canonical(text: str) -> str | None:
+    """Return an address in its one form, without the port and the brackets that some proxies add; None if it is none.
+
+    An IPv4 address that a dual-stack socket shows as IPv6 is the IPv4 address.
+    """
+    host = text.removeprefix("[").partition("]")[0] if text.startswith("[") else text
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        parsed = ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(parsed)
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    canonical = _canonical(address)
+    return canonical is not None and any(ip_address(canonical) in network for network in networks)

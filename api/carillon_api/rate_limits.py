@@ -1,0 +1,124 @@
+"""How many requests a caller may make: token buckets in this process, one for each caller. ``access`` asks them.
+
+A caller with several replicas in front has as many buckets; that is the
+price of a limit that needs no store. The arithmetic is pure: the clock is an
+argument.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+POLICY = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast a bucket fills, and how much it holds."""
+
+    per_second: float
+    burst: int
+
+    @property
+    def window_seconds(self) -> int:
+        """How long an empty bucket takes to fill, rounded up."""
+        return math.ceil(self.burst / self.per_second)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What was in a bucket at an instant."""
+
+    tokens: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a request may be made, and what is left."""
+
+    allowed: bool
+    remaining: int
+    """How many more may be made at once."""
+    full_after: int
+    """In so many seconds the bucket is full again, rounded up."""
+    retry_after: int
+    """In so many seconds the next request may be made, rounded up; 0 if now."""
+
+
+def filled(bucket: Bucket, rate: Rate, now: float) -> Bucket:
+    """Return a bucket as it is now; a clock that went back fills nothing."""
+    elapsed = max(0.0, now - bucket.at)
+    return Bucket(min(float(rate.burst), bucket.tokens + elapsed * rate.per_second), now)
+
+
+def take(bucket: Bucket | None, rate: Rate, now: float) -> tuple[Bucket, Verdict]:
+    """Return a bucket after one request, and whether that may be made; one that is refused costs nothing.
+
+    Args:
+        bucket: As it was left; None is a full one.
+        rate: How it fills.
+        now: Seconds, of any beginning.
+
+    """
+    there = filled(bucket, rate, now) if bucket is not None else Bucket(float(rate.burst), now)
+    allowed = there.tokens >= 1
+    left = Bucket(there.tokens - 1, now) if allowed else there
+    missing = max(0.0, 1 - left.tokens)
+    verdict = Verdict(
+        allowed=allowed,
+        remaining=int(left.tokens),
+        full_after=math.ceil((rate.burst - left.tokens) / rate.per_second),
+        retry_after=max(1, math.ceil(missing / rate.per_second)) if missing else 0,
+    )
+    return left, verdict
+
+
+class RateLimiter:
+    """A bucket for each key; those that were used longest ago are forgotten first, which fills them."""
+
+    def __init__(self, rate: Rate, clock: Callable[[], float], most: int) -> None:
+        """Begin with all buckets full.
+
+        Args:
+            rate: Of each bucket.
+            clock: Seconds that never go back.
+            most: How many buckets are kept.
+
+        """
+        self._rate = rate
+        self._clock = clock
+        self._most = most
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many buckets are kept."""
+        return len(self._buckets)
+
+    def take(self, key: str) -> Verdict:
+        """Make a request of this key's, if it may be made."""
+        now = self._clock()
+        self._buckets[key], verdict = take(self._buckets.get(key), self._rate, now)
+        self._buckets.move_to_end(key)
+        self._forget(now)
+        return verdict
+
+    def is_empty(self, key: str) -> bool:
+        """Return whether a request of this key's would be refused; it costs nothing to ask."""
+        bucket = self._buckets.get(key)
+        return bucket is not None and filled(bucket, self._rate, self._clock()).tokens < 1
+
+    def headers(self, verdict: Verdict) -> Mapping[str, str]:
+        """Return what the caller is told: the fields of draft-ietf-httpapi-ratelimit-headers, structured (RFC 9651)."""
+        told = {
+            "RateLimit-Policy": f'"{POLICY}";q={self._rate.burst};w={self._rate.window_seconds}',
+            "RateLimit": f'"{POLICY}";r={verdict.remaining};t={verdict.full_after}',
+        }
+        return told if verdict.allowed else told | {"Retry-After": str(verdict.retry_after)}
+
+    def _forget(self, now: float) -> None:
+        """Drop the oldest if there are too many, and with each request one that is full again: it tells nothing."""
+        key, oldest = next(iter(self._buckets.items()))
+        if len(self._buckets) > self._most or filled(oldest, self._rate, now).tokens >= self._rate.burst:
+            del self._buckets[key]

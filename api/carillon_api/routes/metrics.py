@@ -1,0 +1,58 @@
+"""The facade's and the history's numbers: for Prometheus, and for people."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from carillon_api.dependencies import Backend, Ctx
+from carillon_api.described import plain_text
+from carillon_api.metrics import Metrics, numbers_of
+from carillon_api.problems import Kind, problem_responses
+from carillon_api.schemas import SummaryQuery, SummaryView, WindowView
+from carillon_core.contract import ExecutionStatus
+from carillon_core.ports import HistorySummary
+
+router = APIRouter(tags=["metrics"])
+scrape_router = APIRouter(tags=["health"])
+
+
+@scrape_router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    summary="The facade's metrics for Prometheus",
+    response_class=Response,
+    responses=plain_text("Prometheus' text format"),
+)
+async def get_metrics(given: Backend, request: Request) -> Response:
+    """Return the facade's own numbers, and what the history says; without the history, that it is away."""
+    metrics: Metrics = request.app.state.metrics
+    await metrics.history.refresh(given.executions, given.clock())
+    return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@router.get(
+    "/metrics",
+    operation_id="getSummary",
+    summary="Count executions",
+    responses=problem_responses(Kind.FORBIDDEN),
+)
+async def get_summary(ctx: Ctx, query: Annotated[SummaryQuery, Query()]) -> SummaryView:
+    """Return how many executions of the last hour and day there are of each status; as one may list them."""
+    await ctx.authorize("list", namespace=query.namespace)
+    numbers = await numbers_of(ctx.executions, ctx.clock(), query.namespace)
+    latest = numbers.latest
+    return SummaryView(
+        namespace=query.namespace,
+        running=latest.running,
+        hour=_window(numbers.windows["hour"]),
+        day=_window(numbers.windows["day"]),
+        partitions=latest.partitions,
+        maintained_at=latest.maintained_at,
+        maintenance_failing=latest.maintenance_error is not None,
+    )
+
+
+def _window(summary: HistorySummary) -> WindowView:
+    counts = {str(status): summary.by_status.get(status, 0) for status in ExecutionStatus}
+    return WindowView(since=summary.since, executions=counts, dead_letters=summary.dead_letters)

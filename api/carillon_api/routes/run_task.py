@@ -1,0 +1,69 @@
+"""Fire and forget: run a task of one's own at once, and ask for its output later."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from carillon_api.bodies import chosen_body
+from carillon_api.dependencies import Ctx
+from carillon_api.described import accepted, body_of
+from carillon_api.mapping import refuse
+from carillon_api.mapping_runs import own_run_problems, own_run_spec, run_execution_id
+from carillon_api.problems import Kind, problem_responses
+from carillon_api.routes.runs import IdempotencyKey
+from carillon_api.run_requests import request_run, task_output
+from carillon_api.schemas import RUN_TYPES, RunAccepted, RunTask, RunTaskQuery, TaskOutput, TaskOutputQuery
+from carillon_api.schemas.run_task import AnyRun
+
+RUN = problem_responses(
+    Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED
+)
+POLL_SECONDS = 1
+"""What Retry-After says while a run has not ended."""
+
+router = APIRouter(tags=["run-task"])
+
+
+@router.post(
+    "/run-task",
+    operation_id="runOwnTask",
+    summary="Run a task of one's own at once",
+    status_code=202,
+    responses=accepted("The run is asked for; its id is what get-task-output takes") | RUN,
+    openapi_extra=body_of(RunTask, {"task_name": "sum", "a": 1, "b": 2}),
+)
+async def run_own_task(
+    ctx: Ctx,
+    response: Response,
+    query: Annotated[RunTaskQuery, Query()],
+    body: Annotated[AnyRun, Depends(chosen_body("task_name", RUN_TYPES))],
+    key: IdempotencyKey = None,
+) -> RunAccepted:
+    """Run a task that no schedule has, without waiting for it: ask get-task-output, or follow Location."""
+    namespace = query.namespace or ctx.settings.default_namespace
+    spec = own_run_spec(body)
+    refuse(own_run_problems(spec))
+    stored = await request_run(ctx, namespace, body.task_name, spec, key)
+    answer = RunAccepted(id=run_execution_id(stored), namespace=namespace, run=stored["metadata"]["name"])
+    where = {"id": str(answer.id), "namespace": answer.namespace, "run": answer.run}
+    response.headers["Location"] = f"/api/v1/get-task-output?{urlencode(where)}"
+    return answer
+
+
+@router.get(
+    "/get-task-output",
+    operation_id="getTaskOutput",
+    summary="What became of a run",
+    responses=problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND),
+)
+async def get_task_output(ctx: Ctx, response: Response, query: Annotated[TaskOutputQuery, Query()]) -> TaskOutput:
+    """Return how a run stands, and its output or its error when it has ended; while it has not, ask again in a second.
+
+    It is pending until a pod has begun it. Every execution's id will do, also that of a slot. An id that the caller
+    may not see is answered as one that nobody knows.
+    """
+    output = await task_output(ctx, query)
+    if output.status in {"pending", "running"}:
+        response.headers["Retry-After"] = str(POLL_SECONDS)
+    return output

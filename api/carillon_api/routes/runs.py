@@ -1,0 +1,120 @@
+"""Runs out of turn: ask for one of a task, list, read, delete. In the cluster a run is a RunRequest."""
+
+from functools import partial
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from pydantic import AfterValidator
+
+from carillon_api.bodies import optional_json_body
+from carillon_api.checks import object_name
+from carillon_api.dependencies import Context, Ctx, Namespace, Precondition, TaskName
+from carillon_api.described import accepted, optional_body_of, versioned
+from carillon_api.edits import delete_object
+from carillon_api.mapping import refuse
+from carillon_api.mapping_runs import is_wanted_run, run_view, task_run_problems, task_run_spec
+from carillon_api.paging import page_of
+from carillon_api.preconditions import etag
+from carillon_api.problems import Kind, problem_responses
+from carillon_api.run_requests import request_run
+from carillon_api.schemas import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
+from carillon_core.errors import ForbiddenError
+from carillon_core.resources.names import KIND_REQUEST, PLURAL_REQUESTS
+
+READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
+LIST = problem_responses(Kind.FORBIDDEN, Kind.EXPIRED)
+DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED, Kind.CONFLICT)
+RUN = problem_responses(
+    Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED
+)
+
+router = APIRouter(tags=["runs"])
+
+RunName = Annotated[str, Path(description="The run's name."), AfterValidator(object_name)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key never makes a second run.",
+    ),
+]
+
+
+@router.post(
+    "/namespaces/{namespace}/tasks/{name}/run",
+    operation_id="runTask",
+    summary="Run a task out of turn",
+    status_code=202,
+    responses=accepted("The run as stored; whether it is launched, the operator decides next") | RUN,
+    openapi_extra=optional_body_of(TaskRun, {"parameters": {"a": 40}, "concurrencyPolicy": "Allow"}),
+)
+async def run_task(
+    ctx: Ctx,
+    response: Response,
+    namespace: Namespace,
+    name: TaskName,
+    body: Annotated[TaskRun, Depends(optional_json_body(TaskRun))],
+    key: IdempotencyKey = None,
+) -> RunView:
+    """Ask for a run of a task, now or at a time, whatever its schedule; the answer has its execution's id.
+
+    It needs the permission to create RunRequests; who may also read the task is told at once if there is none, or if
+    it has no such parameters.
+    """
+    spec = task_run_spec(name, body)
+    try:
+        task = await ctx.tasks.get(namespace, name)
+    except ForbiddenError:
+        task = None
+    refuse(task_run_problems(spec, task, ctx.clock()))
+    view = run_view(await request_run(ctx, namespace, name, spec, key))
+    response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/runs/{quote(view.name)}"
+    return view
+
+
+@router.get("/runs", operation_id="listRuns", summary="List runs of all namespaces", responses=LIST)
+async def list_runs(ctx: Ctx, query: Annotated[AllRunsQuery, Query()]) -> RunList:
+    """List the runs that were asked for, until some time after their ends: go on with nextCursor until it is null."""
+    return await _list(ctx, query.namespace, query)
+
+
+@router.get("/namespaces/{namespace}/runs", operation_id="listNamespacedRuns", summary="List runs", responses=LIST)
+async def list_namespaced_runs(ctx: Ctx, namespace: Namespace, query: Annotated[RunQuery, Query()]) -> RunList:
+    """List the runs that were asked for, until some time after their ends: go on with nextCursor until it is null."""
+    return await _list(ctx, namespace, query)
+
+
+@router.get(
+    "/namespaces/{namespace}/runs/{name}",
+    operation_id="getRun",
+    summary="Read a run",
+    responses=versioned("The run") | READ,
+)
+async def get_run(ctx: Ctx, response: Response, namespace: Namespace, name: RunName) -> RunView:
+    """Return a run: whether it was accepted, why not, and how its execution stands."""
+    view = run_view(await ctx.requests.get(namespace, name))
+    response.headers["ETag"] = etag(view.resource_version)
+    return view
+
+
+@router.delete(
+    "/namespaces/{namespace}/runs/{name}",
+    operation_id="deleteRun",
+    summary="Delete a run",
+    status_code=204,
+    response_class=Response,  # nothing, and so of no media type
+    responses=DELETE,
+)
+async def remove_run(ctx: Ctx, namespace: Namespace, name: RunName, precondition: Precondition) -> None:
+    """Delete a run; one that has not ended is cancelled. Its execution stays in the history."""
+    before = await delete_object(ctx.requests, namespace, name, precondition)
+    await ctx.record_change("delete", PLURAL_REQUESTS, before, None)
+
+
+async def _list(ctx: Context, namespace: str | None, query: RunQuery) -> RunList:
+    part = await page_of(ctx.requests, KIND_REQUEST, namespace, query, partial(is_wanted_run, query=query))
+    return RunList(items=[run_view(raw) for raw in part.items], next_cursor=part.next_cursor)

@@ -1,0 +1,204 @@
+"""HTTPTargets: create, list, read, replace, patch, delete."""
+
+from functools import partial
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import AfterValidator
+
+from carillon_api.bodies import json_body
+from carillon_api.checks import object_name
+from carillon_api.dependencies import Context, Ctx, Namespace, Precondition
+from carillon_api.described import body_of, created, versioned
+from carillon_api.edits import Change, edit_object
+from carillon_api.mapping_targets import new_target, patched_target, replaced_target, target_view
+from carillon_api.paging import page_of
+from carillon_api.preconditions import etag
+from carillon_api.problems import Kind, Responses, problem_responses
+from carillon_api.schemas import (
+    AllTargetsQuery,
+    TargetCreate,
+    TargetDeleted,
+    TargetDeletion,
+    TargetList,
+    TargetPatch,
+    TargetQuery,
+    TargetReplace,
+    TargetView,
+)
+from carillon_api.target_deletion import delete_target
+from carillon_core.ports import JSONObject
+from carillon_core.resources.names import KIND_TARGET, PLURAL_TARGETS
+
+READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
+LIST = problem_responses(Kind.FORBIDDEN, Kind.EXPIRED)
+BODY = (Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED)
+CREATE = problem_responses(*BODY, Kind.ALREADY_EXISTS)
+EDIT = problem_responses(*BODY, Kind.CONFLICT, Kind.PRECONDITION_FAILED)
+DELETE: Responses = {
+    200: {"description": "With cascade=true: the target and what used it are deleted"},
+    204: {"description": "The target is deleted"},
+    **problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.IN_USE, Kind.PRECONDITION_FAILED),
+}
+EXAMPLE: JSONObject = {
+    "name": "shop",
+    "labels": {"team": "shop"},
+    "spec": {
+        "url": "https://shop.example.com/hooks/{{ parameters.kind }}",
+        "method": "POST",
+        "headers": [{"name": "Authorization", "secretKeyRef": {"name": "shop", "key": "authorization"}}],
+        "signing": {"secretKeyRefs": [{"name": "shop", "key": "signing"}]},
+    },
+}
+
+router = APIRouter(tags=["targets"])
+
+TargetName = Annotated[str, Path(description="The target's name."), AfterValidator(object_name)]
+
+
+@router.post(
+    "/targets",
+    operation_id="createTarget",
+    summary="Create a target in the default namespace",
+    status_code=201,
+    responses=created("The target as stored") | CREATE,
+    openapi_extra=body_of(TargetCreate, EXAMPLE),
+)
+async def create_target(
+    ctx: Ctx, response: Response, body: Annotated[TargetCreate, Depends(json_body(TargetCreate))]
+) -> TargetView:
+    """Create an HTTPTarget in the namespace that the facade is set to use by default."""
+    return await _create(ctx, response, ctx.settings.default_namespace, body)
+
+
+@router.post(
+    "/namespaces/{namespace}/targets",
+    operation_id="createNamespacedTarget",
+    summary="Create a target",
+    status_code=201,
+    responses=created("The target as stored") | CREATE,
+    openapi_extra=body_of(TargetCreate, EXAMPLE),
+)
+async def create_namespaced_target(
+    ctx: Ctx, response: Response, namespace: Namespace, body: Annotated[TargetCreate, Depends(json_body(TargetCreate))]
+) -> TargetView:
+    """Create an HTTPTarget. Whether its Secrets are there is seen when a task uses them."""
+    return await _create(ctx, response, namespace, body)
+
+
+@router.get("/targets", operation_id="listTargets", summary="List targets of all namespaces", responses=LIST)
+async def list_targets(ctx: Ctx, query: Annotated[AllTargetsQuery, Query()]) -> TargetList:
+    """List targets, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    return await _list(ctx, query.namespace, query)
+
+
+@router.get(
+    "/namespaces/{namespace}/targets",
+    operation_id="listNamespacedTargets",
+    summary="List targets of a namespace",
+    responses=LIST,
+)
+async def list_namespaced_targets(ctx: Ctx, namespace: Namespace, query: Annotated[TargetQuery, Query()]) -> TargetList:
+    """List targets, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    return await _list(ctx, namespace, query)
+
+
+@router.get(
+    "/namespaces/{namespace}/targets/{name}",
+    operation_id="getTarget",
+    summary="Read a target",
+    responses=versioned("The target") | READ,
+)
+async def get_target(ctx: Ctx, response: Response, namespace: Namespace, name: TargetName) -> TargetView:
+    """Return a target; its Secrets are named, and never read."""
+    return _answer(response, await ctx.targets.get(namespace, name))
+
+
+@router.put(
+    "/namespaces/{namespace}/targets/{name}",
+    operation_id="replaceTarget",
+    summary="Replace a target's spec",
+    responses=versioned("The target as it is now") | EDIT,
+    openapi_extra=body_of(TargetReplace, {"spec": EXAMPLE["spec"]}),
+)
+async def replace_target(
+    ctx: Ctx,
+    response: Response,
+    namespace: Namespace,
+    name: TargetName,
+    precondition: Precondition,
+    body: Annotated[TargetReplace, Depends(json_body(TargetReplace))],
+) -> TargetView:
+    """Replace the spec, and the labels if they are given; tasks use it as it is at their next launch."""
+    change = partial(replaced_target, body=body)
+    return await _changed(ctx, response, await edit_object(ctx.targets, namespace, name, precondition, change))
+
+
+@router.patch(
+    "/namespaces/{namespace}/targets/{name}",
+    operation_id="patchTarget",
+    summary="Change a target by a merge patch",
+    responses=versioned("The target as it is now") | EDIT,
+    openapi_extra=body_of(TargetPatch, {"spec": {"method": "PUT"}}, "application/merge-patch+json"),
+)
+async def patch_target(
+    ctx: Ctx,
+    response: Response,
+    namespace: Namespace,
+    name: TargetName,
+    precondition: Precondition,
+    body: Annotated[TargetPatch, Depends(json_body(TargetPatch))],
+) -> TargetView:
+    """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new target."""
+    change = partial(patched_target, patch=body)
+    return await _changed(ctx, response, await edit_object(ctx.targets, namespace, name, precondition, change))
+
+
+@router.delete(
+    "/namespaces/{namespace}/targets/{name}",
+    operation_id="deleteTarget",
+    summary="Delete a target",
+    response_model=TargetDeleted,
+    responses=DELETE,
+)
+async def remove_target(
+    ctx: Ctx,
+    namespace: Namespace,
+    name: TargetName,
+    precondition: Precondition,
+    query: Annotated[TargetDeletion, Query()],
+) -> TargetDeleted | Response:
+    """Delete a target that nobody uses; 409 names its users otherwise, and cascade=true deletes them first.
+
+    A task that somebody creates between the look at its users and the deletion is left without a target: it fails, and
+    says so, until there is one of that name again. A cascade that is stopped half way answers what stopped it, with
+    what it has deleted and what is left.
+    """
+    deleted = await delete_target(ctx, namespace, name, precondition, cascade=query.cascade)
+    return TargetDeleted(deleted=list(deleted)) if query.cascade else Response(status_code=204)
+
+
+async def _create(ctx: Context, response: Response, namespace: str, body: TargetCreate) -> TargetView:
+    stored = await ctx.targets.create(namespace, new_target(body, namespace))
+    await ctx.record_change("create", PLURAL_TARGETS, None, stored)
+    view = _answer(response, stored)
+    response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/targets/{quote(view.name)}"
+    return view
+
+
+async def _changed(ctx: Context, response: Response, change: Change) -> TargetView:
+    if change.changed:
+        await ctx.record_change("update", PLURAL_TARGETS, change.before, change.after)
+    return _answer(response, change.after)
+
+
+async def _list(ctx: Context, namespace: str | None, query: TargetQuery) -> TargetList:
+    part = await page_of(ctx.targets, KIND_TARGET, namespace, query)
+    return TargetList(items=[target_view(raw) for raw in part.items], next_cursor=part.next_cursor)
+
+
+def _answer(response: Response, stored: JSONObject) -> TargetView:
+    view = target_view(stored)
+    response.headers["ETag"] = etag(view.resource_version)
+    return view

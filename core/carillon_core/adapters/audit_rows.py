@@ -1,0 +1,33 @@
+"""What the audit's adapters share: how an event is made fit to store. Pure."""
+
+from dataclasses import replace
+from datetime import UTC
+
+from carillon_core.adapters.history_rows import MAX_LIMIT, storable_json, storable_text
+from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.ports import AuditEvent, AuditQuery
+
+
+def storable_event(event: AuditEvent) -> AuditEvent:
+    """Return the event as it is stored: its time in UTC, text that Postgres takes."""
+    return replace(
+        event,
+        at=event.at.astimezone(UTC),
+        subject=storable_text(event.subject),
+        credential=storable_text(event.credential),
+        source=storable_text(event.source),
+        user_agent=storable_text(event.user_agent),
+        request_id=storable_text(event.request_id),
+        action=storable_text(event.action),
+        resource=storable_text(event.resource),
+        namespace=storable_text(event.namespace),
+        name=storable_text(event.name),
+        before=None if event.before is None else storable_json(event.before),
+        after=None if event.after is None else storable_json(event.after),
+    )
+
+
+def check_page(query: AuditQuery) -> None:
+    """Raise ``InvalidResourceError`` if the page's size is out of bounds."""
+    if not 1 <= query.limit <= MAX_LIMIT:
+        raise InvalidResourceError([FieldProblem("limit", f"must be between 1 and {MAX_LIMIT}")])

@@ -1,0 +1,78 @@
+"""The port ``AuditLog`` on Postgres. The API makes one, over the engine of its history or one of its own."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from carillon_core.adapters.audit_rows import check_page, storable_event
+from carillon_core.adapters.history_rows import decode_cursor, encode_cursor
+from carillon_core.adapters.postgres.engine import bounded, create_engine
+from carillon_core.adapters.postgres.tables import audit_events
+from carillon_core.ports import AuditEvent, AuditPage, AuditQuery
+
+_columns = audit_events.c
+
+
+class PostgresAuditLog:
+    """``AuditLog`` over one engine, whose connections ``aclose`` ends."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Keep the engine; connect at the first call."""
+        self._engine = engine
+
+    @classmethod
+    def from_url(cls, url: str, *, pool_size: int = 2, connect_seconds: int = 5) -> "PostgresAuditLog":
+        """Return a log over an engine of its own; ``SettingsError`` if the URL is none."""
+        return cls(create_engine(url, pool_size=pool_size, connect_seconds=connect_seconds))
+
+    async def aclose(self) -> None:
+        """End the engine's connections."""
+        await self._engine.dispose()
+
+    async def write(self, events: Sequence[AuditEvent]) -> None:
+        """Insert events; one that is there already is left as it is."""
+        if not events:
+            return
+        # in one order whoever writes, or two that write the same events could wait for each other
+        rows = [asdict(event) for event in sorted(map(storable_event, events), key=lambda event: event.id)]
+        async with bounded(self._engine.url), self._engine.begin() as connection:
+            await connection.execute(insert(audit_events).on_conflict_do_nothing(), rows)
+
+    async def list(self, query: AuditQuery) -> AuditPage:
+        """Return a page of events by keyset on (at, id), newest first."""
+        check_page(query)
+        after = None if query.cursor is None else decode_cursor(query.cursor)
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            rows = (await connection.execute(page_statement(query, after))).all()
+        page = [_event(row) for row in rows[: query.limit]]
+        more = len(rows) > query.limit
+        return AuditPage(page, encode_cursor(page[-1].at, page[-1].id) if more else None)
+
+
+def page_statement(query: AuditQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:
+    """Return the query of a page: one row more than asked, to know whether another page follows."""
+    statement = select(audit_events).order_by(_columns.at.desc(), _columns.id.desc()).limit(query.limit + 1)
+    for name in ("namespace", "resource", "name", "subject"):
+        wanted = getattr(query, name)
+        if wanted is not None:
+            # no row has a NUL, and Postgres refuses to look for one
+            statement = statement.where(_columns[name] == wanted if "\0" not in wanted else _columns.id.is_(None))
+    if query.since is not None:
+        statement = statement.where(_columns.at >= query.since)
+    if query.until is not None:
+        statement = statement.where(_columns.at < query.until)
+    if after is not None:
+        # as a row, not as "at < … or (at = … and id < …)": only this Postgres looks up in the index
+        statement = statement.where(tuple_(_columns.at, _columns.id) < tuple_(*after))
+    return statement
+
+
+def _event(row: Row[Any]) -> AuditEvent:
+    stored = dict(row._mapping)  # noqa: SLF001  # public in spite of its name: SQLAlchemy's way to a mapping
+    return AuditEvent(**{**stored, "at": stored["at"].astimezone(UTC)})

@@ -1,0 +1,163 @@
+"""Which addresses are no plain public ones, and what each is for. Pure, standard library only; ``egress`` asks.
+
+Every range of the two registries is listed, also those that they call globally
+reachable: nobody serves HTTP to strangers from an anycast of RFC 7535.
+
+- IANA IPv4 Special-Purpose Address Registry (RFC 6890, RFC 8190), and the multicast range of RFC 5771;
+- IANA IPv6 Special-Purpose Address Registry (the same), and RFC 4291 for what the architecture itself sets apart.
+
+``ipaddress.is_global`` is not asked: it means other ranges in each release of
+Python, and nothing of the addresses within addresses or of clouds.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRange:
+    """A range of addresses, and what it is for."""
+
+    network: Network
+    what: str
+    """For people: ``private use, RFC 1918``."""
+    is_ordinary: bool = False
+    """Whether networks give such addresses to their ordinary servers, as a cluster does to its Services."""
+
+    def __str__(self) -> str:
+        """Return ``10.0.0.0/8 (private use, RFC 1918)``; of one address the address alone."""
+        shown = self.network if self.network.num_addresses > 1 else self.network.network_address
+        return f"{shown} ({self.what})"
+
+
+_METADATA = {
+    "169.254.169.254": "the metadata service of AWS, Azure, Google Cloud, Oracle and others",
+    "169.254.169.253": "the DNS server of AWS",
+    "169.254.169.123": "the time server of AWS",
+    "169.254.169.250": "Rancher's metadata service",
+    "169.254.170.2": "AWS' credentials of containers",
+    "169.254.170.23": "AWS' credentials of pods",
+    "169.254.0.23": "Tencent Cloud's metadata service",
+    "168.63.129.16": "Azure's wire server",
+    "100.100.100.200": "Alibaba Cloud's metadata service",
+    "192.0.0.192": "Oracle Cloud's metadata service",
+    "fd00:ec2::254": "the metadata service of AWS",
+    "fd00:ec2::253": "the DNS server of AWS",
+    "fd00:ec2::123": "the time server of AWS",
+    "fd00:ec2::23": "AWS' credentials of pods",
+    "fd20:ce::254": "Google Cloud's metadata service",
+    "fd00:42::42": "Scaleway's metadata service",
+    "fd00:c1::a9fe:a9fe": "Oracle Cloud's metadata service",
+}
+_ORDINARY = {
+    "10.0.0.0/8": "private use, RFC 1918",
+    "172.16.0.0/12": "private use, RFC 1918",
+    "192.168.0.0/16": "private use, RFC 1918",
+    "100.64.0.0/10": "shared address space, RFC 6598",
+    "fc00::/7": "private use: unique local, RFC 4193",
+}
+_CLOSED = {
+    "0.0.0.0/8": "this network, RFC 791",
+    "127.0.0.0/8": "loopback, RFC 1122",
+    "169.254.0.0/16": "link-local, RFC 3927",
+    "192.0.0.0/24": "IETF protocol assignments, RFC 6890",
+    "192.0.2.0/24": "documentation, RFC 5737",
+    "192.31.196.0/24": "AS112, RFC 7535",
+    "192.52.193.0/24": "AMT, RFC 7450",
+    "192.88.99.0/24": "relays from IPv6 to IPv4, RFC 7526",
+    "192.175.48.0/24": "AS112, RFC 7534",
+    "198.18.0.0/15": "benchmarking, RFC 2544",
+    "198.51.100.0/24": "documentation, RFC 5737",
+    "203.0.113.0/24": "documentation, RFC 5737",
+    "224.0.0.0/4": "multicast, RFC 5771",
+    "255.255.255.255/32": "broadcast, RFC 919",
+    "240.0.0.0/4": "reserved, RFC 1112",
+    "::/128": "unspecified, RFC 4291",
+    "::1/128": "loopback, RFC 4291",
+    "::/96": "IPv4-compatible, RFC 4291",
+    "64:ff9b:1::/48": "translation to IPv4 within a network, RFC 8215",
+    "100::/64": "discarded, RFC 6666",
+    "100:0:0:1::/64": "dummy prefix, RFC 9780",
+    "2001::/32": "Teredo, RFC 4380",
+    "2001:2::/48": "benchmarking, RFC 5180",
+    "2001:3::/32": "AMT, RFC 7450",
+    "2001:4:112::/48": "AS112, RFC 7535",
+    "2001:10::/28": "ORCHID, RFC 4843",
+    "2001:20::/28": "ORCHIDv2, RFC 7343",
+    "2001:30::/28": "drones' identifiers, RFC 9374",
+    "2001::/23": "IETF protocol assignments, RFC 2928",
+    "2001:db8::/32": "documentation, RFC 3849",
+    "2002::/16": "6to4, RFC 3056",
+    "2620:4f:8000::/48": "AS112, RFC 7534",
+    "3fff::/20": "documentation, RFC 9637",
+    "5f00::/16": "segment routing, RFC 9602",
+    "fe80::/10": "link-local, RFC 4291",
+    "fec0::/10": "site-local, RFC 3879",
+    "ff00::/8": "multicast, RFC 4291",
+}
+METADATA = tuple(ClosedRange(ip_network(address), what) for address, what in _METADATA.items())
+"""What gives credentials, or names and time, to whoever asks from a machine of a cloud; single addresses."""
+RANGES = (
+    *METADATA,
+    *(ClosedRange(ip_network(network), what, is_ordinary=True) for network, what in _ORDINARY.items()),
+    *(ClosedRange(ip_network(network), what) for network, what in _CLOSED.items()),
+)
+"""All that is closed within IPv4 and named within IPv6; of two that hold an address, the narrower comes first."""
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_UNASSIGNED = "outside of 2000::/3, all that is global unicast, RFC 4291"
+_NAT64 = IPv6Network("64:ff9b::/96")
+_ISATAP_HALVES = (0x0000_5EFE, 0x0200_5EFE)
+"""What stands before the IPv4 address in an interface identifier of ISATAP (RFC 5214, 6.1)."""
+
+
+def effective(address: Address) -> Address:
+    """Return the IPv4 address that a connection to an IPv6 address ends at, if it is written in it; else the address.
+
+    So it is for ``::ffff:0:0/96``, which the system itself connects to by IPv4,
+    and for ``64:ff9b::/96``, by which networks without IPv4 reach all of it
+    (RFC 6052: what DNS64 answers there for every public server). Teredo, 6to4 and
+    ``64:ff9b:1::/48`` are closed as a whole instead: no public server is reached
+    only so, the first two are deprecated, and how the third holds its address is
+    each network's own affair.
+    """
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address in _NAT64:
+            return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
+
+
+def closed_range(address: Address) -> ClosedRange | None:
+    """Return the range that closes an address, or None for one that is plainly public.
+
+    An ISATAP address has two owners, the network of its first half and the IPv4
+    address in its second: either may close it.
+    """
+    address = effective(address)
+    found = next((each for each in RANGES if address in each.network), None)
+    if found is not None or isinstance(address, IPv4Address):
+        return found
+    if address not in _GLOBAL_UNICAST:
+        return ClosedRange(IPv6Network((int(address), 128)), _UNASSIGNED)
+    if (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP_HALVES:
+        return closed_range(IPv4Address(int(address) & 0xFFFF_FFFF))
+    return None
+
+
+def is_metadata(address: Address) -> bool:
+    """Return whether a cloud's metadata service, or the like of it, has this address."""
+    return any(effective(address) in each.network for each in METADATA)
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that a text writes; a zone (``%eth0``) is taken off, for it closes and opens nothing.
+
+    Raises:
+        ValueError: It is none.
+
+    """
+    return ip_address(text.partition("%")[0])

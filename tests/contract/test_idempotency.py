@@ -1,0 +1,115 @@
+"""The contract of ``IdempotencyStore``, over each adapter, Postgres being a real one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from carillon_core.adapters.memory.idempotency import MemoryIdempotency
+from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
+from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, IdempotencyStore, Reservation, StoredAnswer
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+SOON = T0 + timedelta(seconds=5)
+ONE, OTHER = b"\x00one\xff", b"other"
+ANSWER = StoredAnswer(201, {"location": "/api/v1/x", "etag": '"7"'}, '{"name":"ä"}'.encode() + b"\x00\xff")
+MINE = Reservation(mine=True)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStore]:
+    """Give each adapter in turn, empty."""
+    if request.param == "memory":
+        yield MemoryIdempotency()
+        return
+    postgres = PostgresIdempotency.from_url(request.getfixturevalue("database_url"))
+    yield postgres
+    await postgres.aclose()
+
+
+async def test_who_comes_first_has_the_key(store: IdempotencyStore) -> None:
+    """Whoever repeats the request finds it under way."""
+    assert await store.reserve("alice", "k", ONE, T0) == MINE
+    assert await store.reserve("alice", "k", ONE, SOON) == Reservation(mine=False)
+
+
+async def test_a_key_is_its_callers_own(store: IdempotencyStore) -> None:
+    """Two callers may use the same key, and one caller any number."""
+    assert await store.reserve("alice", "k", ONE, T0) == MINE
+    assert await store.reserve("bob", "k", OTHER, T0) == MINE
+    assert await store.reserve("alice", "l", OTHER, T0) == MINE
+
+
+async def test_an_answer_is_kept_to_the_byte(store: IdempotencyStore) -> None:
+    """Status, headers and body; the first answer is the one that counts."""
+    await store.reserve("alice", "k", ONE, T0)
+    await store.finish("alice", "k", ANSWER)
+    await store.finish("alice", "k", StoredAnswer(500, {}, b"late"))
+    assert await store.reserve("alice", "k", ONE, SOON) == Reservation(mine=False, answer=ANSWER)
+
+
+async def test_an_empty_answer_is_an_answer(store: IdempotencyStore) -> None:
+    """No body and no headers."""
+    await store.reserve("alice", "k", ONE, T0)
+    await store.finish("alice", "k", StoredAnswer(204, {}, b""))
+    assert (await store.reserve("alice", "k", ONE, SOON)).answer == StoredAnswer(204, {}, b"")
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["answered", "under way"])
+async def test_another_request_is_told_so(store: IdempotencyStore, *, finished: bool) -> None:
+    """It learns nothing of the first one's answer, and takes nothing over."""
+    await store.reserve("alice", "k", ONE, T0)
+    if finished:
+        await store.finish("alice", "k", ANSWER)
+    want = Reservation(mine=False, same_request=False)
+    assert await store.reserve("alice", "k", OTHER, SOON) == want
+    assert await store.reserve("alice", "k", OTHER, T0 + KEY_ABANDONED) == want
+
+
+async def test_a_key_that_was_given_back_is_free(store: IdempotencyStore) -> None:
+    """For any request."""
+    await store.reserve("alice", "k", ONE, T0)
+    await store.release("alice", "k")
+    assert await store.reserve("alice", "k", OTHER, SOON) == MINE
+
+
+async def test_an_answer_is_not_given_back(store: IdempotencyStore) -> None:
+    """A late release changes nothing, nor does one of a key that nobody has."""
+    await store.reserve("alice", "k", ONE, T0)
+    await store.finish("alice", "k", ANSWER)
+    await store.release("alice", "k")
+    await store.release("alice", "unknown")
+    await store.finish("alice", "unknown", ANSWER)
+    assert (await store.reserve("alice", "k", ONE, SOON)).answer == ANSWER
+    assert await store.reserve("alice", "unknown", ONE, SOON) == MINE
+
+
+async def test_what_a_dead_process_has_left_is_taken_over(store: IdempotencyStore) -> None:
+    """After a minute, by the same request, and by one alone; from then on it counts anew."""
+    await store.reserve("alice", "k", ONE, T0)
+    assert await store.reserve("alice", "k", ONE, T0 + KEY_ABANDONED - timedelta(seconds=1)) == Reservation(mine=False)
+    assert await store.reserve("alice", "k", ONE, T0 + KEY_ABANDONED) == MINE
+    assert await store.reserve("alice", "k", ONE, T0 + KEY_ABANDONED) == Reservation(mine=False)
+
+
+async def test_an_answer_is_never_taken_over_while_it_is_kept(store: IdempotencyStore) -> None:
+    """The minute is for those without an answer."""
+    await store.reserve("alice", "k", ONE, T0)
+    await store.finish("alice", "k", ANSWER)
+    just_before = T0 + KEY_KEPT - timedelta(seconds=1)
+    assert await store.reserve("alice", "k", ONE, just_before) == Reservation(mine=False, answer=ANSWER)
+
+
+async def test_a_key_is_forgotten_after_a_day(store: IdempotencyStore) -> None:
+    """Whatever it was used for."""
+    await store.reserve("alice", "k", ONE, T0)
+    await store.finish("alice", "k", ANSWER)
+    assert await store.reserve("alice", "k", OTHER, T0 + KEY_KEPT) == MINE
+    assert await store.reserve("alice", "k", OTHER, T0 + KEY_KEPT) == Reservation(mine=False)
+
+
+async def test_of_fifty_at_once_one_has_the_key(store: IdempotencyStore) -> None:
+    """The others find it under way."""
+    found = await asyncio.gather(*(store.reserve("alice", "k", ONE, T0) for _ in range(50)))
+    assert sorted(found, key=lambda r: r.mine) == [Reservation(mine=False)] * 49 + [MINE]

@@ -1,0 +1,279 @@
+"""Who may do what through the API, on a real cluster: real tokens, real roles, real keys."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from carillon_cli.api_keys import create
+from carillon_core.domain.api_keys import hash_of
+from support.manifests import ONCE
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+    from support.stack import Stack
+
+SPEC: dict[str, Any] = {"intervalSeconds": 3600, "suspend": True, "task": {"counter": {}}}
+HTTP: dict[str, Any] = {
+    "http": {"url": "http://u:pa55w0rd@127.0.0.1:9/", "headers": {"Authorization": "Bearer s3cr3t"}}
+}
+EDITOR = ("carillon-view", "carillon-run", "carillon-edit", "carillon-audit")
+CACHE_SECONDS = 30
+"""More than any answer is kept while the API server is there."""
+
+
+@pytest.fixture(scope="module")
+def spaces(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Give two namespaces."""
+    names = (f"e2e-{uuid4().hex[:8]}", f"e2e-{uuid4().hex[:8]}")
+    for name in names:
+        stack.kubectl("create", "namespace", name)
+    yield names
+    for name in names:
+        stack.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def users(stack: Stack, spaces: tuple[str, str]) -> Iterator[dict[str, httpx.Client]]:
+    """Give an editor of each namespace, a viewer of the first, and one who may do nothing."""
+    mine, yours = spaces
+    made = {
+        "mine": stack.user(mine, "editor", *EDITOR),
+        "yours": stack.user(yours, "editor", *EDITOR),
+        "viewer": stack.user(mine, "viewer", "carillon-view"),
+        "nobody": stack.user(mine, "nobody"),
+    }
+    yield made
+    for client in made.values():
+        client.close()
+
+
+def tasks(namespace: str) -> str:
+    """Return the path of a namespace's tasks."""
+    return f"/api/v1/namespaces/{namespace}/tasks"
+
+
+def elsewhere() -> dict[str, str]:
+    """Return the header of a request that comes from an address of its own: its failures count by themselves."""
+    return {"X-Forwarded-For": f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}::1"}
+
+
+def test_each_sees_only_what_is_its_own(stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]) -> None:
+    """Two editors in two namespaces: tasks, executions and audit of the other are forbidden, and so is everything."""
+    mine, yours = spaces
+    for who, namespace in (("mine", mine), ("yours", yours)):
+        created = users[who].post(tasks(namespace), json={"name": "own", "spec": {**ONCE, "task": {"counter": {}}}})
+        assert created.status_code == 201, created.text
+        stack.await_rows(namespace, "own", 1)
+    for path in (
+        tasks(yours),
+        f"{tasks(yours)}/own",
+        f"/api/v1/audit?namespace={yours}",
+        "/api/v1/tasks",
+        "/api/v1/audit",
+    ):
+        refused = users["mine"].get(path)
+        assert refused.status_code == 403, path
+        assert f"system:serviceaccount:{mine}:editor" in refused.json()["detail"]
+    assert [t["name"] for t in users["mine"].get(tasks(mine)).json()["items"]] == ["own"]
+    assert users["mine"].delete(f"{tasks(yours)}/own").status_code == 403
+    assert users["mine"].post(tasks(yours), json={"name": "new", "spec": SPEC}).status_code == 403
+
+
+def test_a_viewer_cannot_change(spaces: tuple[str, str], users: dict[str, httpx.Client]) -> None:
+    """Reading is allowed, each change forbidden, and nothing has changed."""
+    path = f"{tasks(spaces[0])}/seen"
+    assert users["mine"].post(tasks(spaces[0]), json={"name": "seen", "spec": SPEC}).status_code == 201
+    before = users["viewer"].get(path)
+    assert before.status_code == 200
+    answers = {
+        "create": users["viewer"].post(tasks(spaces[0]), json={"name": "b", "spec": SPEC}),
+        "replace": users["viewer"].put(path, json={"spec": SPEC}),
+        "patch": users["viewer"].patch(path, json={"spec": {"suspend": False}}),
+        "delete": users["viewer"].delete(path),
+    }
+    assert {what: answer.status_code for what, answer in answers.items()} == dict.fromkeys(answers, 403)
+    assert users["viewer"].get(path).json() == before.json()
+    assert users["viewer"].get(f"/api/v1/audit?namespace={spaces[0]}").status_code == 403
+
+
+def test_the_audit_says_who_changed_what_and_hides_secrets(
+    stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]
+) -> None:
+    """Create, patch and delete are there, by whom and with what, newest first; passwords are not, nor in the log."""
+    mine, path = spaces[0], f"{tasks(spaces[0])}/audited"
+    spec = {**SPEC, "task": HTTP}
+    sent = elsewhere()
+    assert users["mine"].post(tasks(mine), json={"name": "audited", "spec": spec}, headers=sent).status_code == 201
+    assert users["mine"].patch(path, json={"spec": {"timeoutSeconds": 7}}).status_code == 200
+    assert users["mine"].delete(path).status_code == 204
+
+    def events() -> list[dict[str, Any]]:
+        query = f"/api/v1/audit?namespace={mine}&resource=scheduledtasks&name=audited"
+        found: list[dict[str, Any]] = users["mine"].get(query).raise_for_status().json()["items"]
+        return found
+
+    until(lambda: len(events()) == 3, 30, "the audit has three events")
+    deleted, patched, created = events()
+    assert [e["action"] for e in (created, patched, deleted)] == ["create", "update", "delete"]
+    assert {e["subject"] for e in events()} == {f"system:serviceaccount:{mine}:editor"}
+    assert {e["credential"] for e in events()} == {"token"}
+    assert created["source"] == sent["X-Forwarded-For"]
+    assert created["before"] is None
+    assert created["after"]["spec"]["task"]["http"]["headers"] == {"Authorization": "***"}
+    assert patched["after"]["spec"]["timeoutSeconds"] == 7
+    assert deleted["before"]["spec"] == patched["after"]["spec"]
+    assert deleted["after"] is None
+    for secret in ("s3cr3t", "pa55w0rd"):
+        assert secret not in str(events())
+        assert secret not in stack.log("api")
+
+
+def test_a_key_is_rotated_and_the_old_one_stops(stack: Stack, spaces: tuple[str, str]) -> None:
+    """Both work while both are kept; then the old one does not; neither they nor their hashes are in the log."""
+    user = f"system:serviceaccount:{spaces[0]}:editor"
+    stack.kubectl(
+        "create", "rolebinding", "key-lists", "-n", spaces[0], "--clusterrole=carillon-view", f"--user={user}"
+    )
+    first = create("rotated", user, (), None, None)
+    second = create("rotated", user, (), None, hash_of(first.key))
+    alone = create("rotated", user, (), None, None)
+    manager = ("--server-side", "--force-conflicts", "--field-manager", "carillon-api-key-rotated")
+
+    def apply(manifest: str) -> None:
+        stack.kubectl("apply", *manager, "--filename", "-", stdin=manifest)
+
+    def status(key: str) -> int:
+        with stack.client({"X-API-Key": key, **elsewhere()}) as client:
+            return client.get(tasks(spaces[0])).status_code
+
+    apply(first.manifest)
+    until(lambda: status(first.key) == 200, CACHE_SECONDS, "the first key works", 0.5)
+    apply(second.manifest)
+    until(lambda: status(second.key) == 200, CACHE_SECONDS, "the second key works", 0.5)
+    assert status(first.key) == 200
+    apply(alone.manifest)
+    until(lambda: status(first.key) == 401, CACHE_SECONDS, "the first key stops", 0.5)
+    assert (status(second.key), status(alone.key)) == (401, 200)
+    for made in (first, second, alone):
+        for secret in (made.key, made.key.rpartition("_")[2], hash_of(made.key).removeprefix("sha256:")):
+            assert secret not in stack.log("api")
+
+
+def test_a_key_calls_as_its_user_and_no_more(stack: Stack, spaces: tuple[str, str]) -> None:
+    """RBAC decides about the user of the key as about the user's token; the audit names the key."""
+    made = create("viewing", "viewing@example.com", ["readers"], None, None)
+    stack.kubectl("apply", "--server-side", "--field-manager", "k", "--filename", "-", stdin=made.manifest)
+    stack.kubectl(
+        "create", "rolebinding", "key-group", "-n", spaces[1], "--clusterrole=carillon-edit", "--group=readers"
+    )
+    with stack.client({"X-API-Key": made.key, **elsewhere()}) as client:
+
+        def post() -> int:
+            return client.post(tasks(spaces[1]), json={"name": "by-key", "spec": SPEC}).status_code
+
+        until(lambda: post() in {201, 409}, CACHE_SECONDS, "the key works", 0.5)
+        assert client.get(tasks(spaces[1])).status_code == 403
+        assert client.post(tasks(spaces[0]), json={"name": "by-key", "spec": SPEC}).status_code == 403
+    query = f"/api/v1/audit?namespace={spaces[1]}&name=by-key"
+    until(lambda: bool(stack.http.get(query).json()["items"]), 30, "the audit has it")
+    (event,) = stack.http.get(query).json()["items"]
+    assert (event["subject"], event["credential"]) == ("viewing@example.com", "api-key:viewing")
+
+
+def test_the_token_of_a_deleted_account_ends(stack: Stack, namespace: str) -> None:
+    """Within the cache's time; its token is in no log."""
+    client = stack.user(namespace, "leaving", "carillon-view")
+    with client:
+        until(lambda: client.get(tasks(namespace)).status_code == 200, 10, "the role works")
+        stack.kubectl("delete", "serviceaccount", "leaving", "--namespace", namespace)
+        until(lambda: client.get(tasks(namespace)).status_code == 401, CACHE_SECONDS, "the token ends", 0.5)
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+    assert token not in stack.log("api")
+
+
+def operations(stack: Stack) -> list[tuple[str, str]]:
+    """Return every operation of the API that needs a caller, with names filled in that nothing has."""
+    document = stack.http.get("/openapi.json").json()
+    uid = str(uuid4())
+    return [
+        (method.upper(), re.sub(r"\{(\w+)\}", lambda found: uid if found[1] == "id" else "none", path))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if operation.get("security")
+    ]
+
+
+CREDENTIALS: dict[str, list[tuple[str, str]]] = {
+    "none": [],
+    "another scheme": [("Authorization", "Basic YWRtaW46YWRtaW4=")],
+    "no token": [("Authorization", "Bearer ")],
+    "a token of nobody": [("Authorization", "Bearer nobodys")],
+    "a key of nobody": [("X-API-Key", "crl_nobody_" + "a" * 32)],
+    "no key": [("X-API-Key", "nobody")],
+    "two tokens": [("Authorization", "Bearer a"), ("Authorization", "Bearer b")],
+    "a token and a key": [("Authorization", "Bearer a"), ("X-API-Key", "crl_nobody_" + "a" * 32)],
+    "a user's name": [("Impersonate-User", "system:admin"), ("X-Remote-User", "admin")],
+}
+
+
+@pytest.mark.parametrize("case", CREDENTIALS)
+def test_no_operation_is_open(stack: Stack, case: str) -> None:
+    """401 with WWW-Authenticate for each operation of the document, and for a path that it does not have."""
+    with stack.client({}) as client:
+        for method, path in [*operations(stack), ("GET", "/api/v1/none"), ("GET", "/none")]:
+            answer = client.request(method, path, headers=[*CREDENTIALS[case], *elsewhere().items()])
+            assert answer.status_code == 401, (method, path, answer.text)
+            assert answer.headers["www-authenticate"].startswith("Bearer"), path
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_no_operation_serves_who_has_no_role(stack: Stack, users: dict[str, httpx.Client]) -> None:
+    """403 for each operation, or a refusal of the request itself before anybody is asked; never a success."""
+    for method, path in operations(stack):
+        answer = users["nobody"].request(method, path, json={"name": "a", "spec": SPEC})
+        # without a row there is no namespace to ask about, and a body of another form is refused before
+        assert answer.status_code in {403, 404, 415, 422}, (method, path, answer.text)
+
+
+def test_impersonation_headers_of_a_caller_change_nothing(
+    spaces: tuple[str, str], users: dict[str, httpx.Client]
+) -> None:
+    """Neither by themselves nor smuggled in a name."""
+    headers = {"Impersonate-User": "system:admin", "Impersonate-Group": "system:masters", "Impersonate-Uid": "0"}
+    assert users["nobody"].get(tasks(spaces[0]), headers=headers).status_code == 403
+    for smuggled in ("a%0d%0aImpersonate-User:%20system:admin", "a%00", "..%2f..%2fapi%2fv1%2fsecrets", "a%3fwatch=1"):
+        answer = users["mine"].get(f"{tasks(spaces[0])}/{smuggled}")
+        assert answer.status_code in {404, 422}, smuggled
+
+
+def test_guesses_are_bounded_by_address(stack: Stack) -> None:
+    """After some 401 an address is told to wait; another one is not, nor is whoever was known before."""
+    guesser = elsewhere()
+    known = dict(stack.http.headers)["authorization"]
+    assert stack.http.get("/api/v1/tasks", headers=guesser).status_code == 200
+    with stack.client({}) as client:
+
+        def guess(headers: dict[str, str]) -> httpx.Response:
+            return client.get("/api/v1/tasks", headers={"Authorization": f"Bearer {uuid4().hex}", **headers})
+
+        answers = [guess(guesser) for _ in range(40)]
+        assert {a.status_code for a in answers} == {401, 429}
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert guess(elsewhere()).status_code == 401
+        assert client.get("/api/v1/tasks", headers={"Authorization": known, **guesser}).status_code == 200
+
+
+def test_every_answer_tells_the_callers_limit(stack: Stack) -> None:
+    """The fields of the draft, in structured form; probes and documents have none."""
+    headers = stack.http.get("/api/v1/tasks").headers
+    assert headers["ratelimit-policy"] == '"default";q=100;w=2'
+    assert re.fullmatch(r'"default";r=\d+;t=\d+', headers["ratelimit"])
+    assert "ratelimit" not in stack.http.get("/healthz").headers
