@@ -6,6 +6,7 @@ socket. What it keeps lies in one directory::
 
     password   the password of the role ``carillon``, for the caller alone
     port       the port of the last start, taken again if it is free
+    roles      there, if the role ``carillon`` may create roles: an older one could not
     lock       held while somebody starts or stops
     pgdata/    Postgres' own, with ``server.log``
 
@@ -124,6 +125,7 @@ class EmbeddedPostgres:
         self._fast = fast
         self._pgdata = self.data_dir / "pgdata"
         self._log = self._pgdata / "server.log"
+        self._roles = self.data_dir / "roles"
 
     def start(self) -> str:
         """Start the server unless it runs, and return its URL.
@@ -234,14 +236,19 @@ class EmbeddedPostgres:
             *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *(("--no-sync",) if self._fast else ()),
         )
-        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}';\n"
-        database = f"CREATE DATABASE {DATABASE} OWNER {ROLE};\n"
-        options = ("--single", "-c", "exit_on_error=on", *(("-F",) if self._fast else ()), "-D", str(fresh))
-        if not made.returncode:
-            made = self._run(account, "postgres", *options, "postgres", stdin=role + database)
         if made.returncode:
             raise PostgresError(self._sentence("be set up", made.stderr))
+        role = f"CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE PASSWORD '{password}';\n"
+        self._execute_alone(account, fresh, role + f"CREATE DATABASE {DATABASE} OWNER {ROLE};\n")
+        self._roles.touch()
         fresh.rename(self._pgdata)
+
+    def _execute_alone(self, account: _Account, pgdata: Path, statements: str) -> None:
+        """Execute statements as the superuser on a server that does not run, one a line."""
+        options = ("--single", "-c", "exit_on_error=on", *(("-F",) if self._fast else ()), "-D", str(pgdata))
+        done = self._run(account, "postgres", *options, "postgres", stdin=statements)
+        if done.returncode:
+            raise PostgresError(self._sentence("be set up", done.stderr))
 
     def _launch(self, account: _Account) -> None:
         for _ in range(3):
@@ -249,6 +256,9 @@ class EmbeddedPostgres:
             if port is None:
                 break
             self._write_settings(account, port)
+            if not self._roles.exists():
+                self._execute_alone(account, self._pgdata, f"ALTER ROLE {ROLE} CREATEROLE;\n")
+                self._roles.touch()
             if self._log.exists():
                 self._log.replace(self._log.with_suffix(".log.1"))
             start = ("start", "-w", "-t", str(WAIT_SECONDS), "-D", str(self._pgdata), "-l", str(self._log))
@@ -274,7 +284,7 @@ class EmbeddedPostgres:
         settings = {**_SETTINGS, **(_FAST if self._fast else {}), "port": str(port)}
         files = {
             "postgresql.conf": "".join(f"{key} = '{value}'\n" for key, value in settings.items()),
-            "pg_hba.conf": f"host all {ROLE} {HOST}/32 scram-sha-256\n",
+            "pg_hba.conf": f"host all postgres all reject\nhost all all {HOST}/32 scram-sha-256\n",
         }
         for name, text in files.items():
             path = self._pgdata / name

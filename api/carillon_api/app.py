@@ -21,6 +21,7 @@ from carillon_api.routes import audit as audit_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
 from carillon_api.routes import metrics as metric_routes
+from carillon_api.routes import preview as preview_routes
 from carillon_api.routes import run_task as run_task_routes
 from carillon_api.routes import runs as run_routes
 from carillon_api.routes import targets as target_routes
@@ -78,9 +79,10 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
         run_routes.router,
         run_task_routes.router,
         upcoming_routes.router,
+        preview_routes.router,
         execution_routes.router,
-        audit_routes.router,
         metric_routes.router,
+        audit_routes.router,
     ):
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)

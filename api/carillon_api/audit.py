@@ -104,6 +104,8 @@ class AuditTrail:
         self.log = log
         self._first_retry = first_retry_seconds
         self._waiting: deque[AuditEvent] = deque()
+        self._under_way: list[AuditEvent] = []
+        """Taken out of ``_waiting``, so that the bound cannot push out what may have been written."""
         self._most_waiting = most_waiting
         self._pushed_out = 0
         self._added = asyncio.Event()
@@ -124,7 +126,7 @@ class AuditTrail:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.drained()
         if not self._empty.is_set():
-            fields = {"events": len(self._waiting)}
+            fields = {"events": len(self)}
             log.error("ended before the audit was in the database, this log has it all", extra={"fields": fields})
         if self._writer is not None:
             self._writer.cancel()
@@ -133,7 +135,7 @@ class AuditTrail:
 
     def __len__(self) -> int:
         """Return how many events wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._under_way)
 
     @property
     def pushed_out(self) -> int:
@@ -162,12 +164,11 @@ class AuditTrail:
         retry = 0.0
         while True:
             await self._added.wait()
-            # taken out before they are written, so that the bound cannot push out what is under way
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            while self._waiting and len(self._under_way) < BATCH:
+                self._under_way.append(self._waiting.popleft())
             try:
-                await self._write_batch(batch)
+                await self._write_under_way()
             except UnavailableError as error:
-                self._waiting.extendleft(reversed(batch))
                 if not retry:
                     log.warning("the audit's events wait for the database", extra={"fields": {"why": str(error)}})
                 retry = min(max(self._first_retry, retry * 2), LAST_RETRY_SECONDS)
@@ -180,22 +181,27 @@ class AuditTrail:
                 self._added.clear()
                 self._empty.set()
 
-    async def _write_batch(self, batch: list[AuditEvent]) -> None:
+    async def _write_under_way(self) -> None:
         try:
-            await self.log.write(batch)
+            await self.log.write(self._under_way)
+            self._under_way.clear()
         except UnavailableError:
             raise
         except Exception:
-            if len(batch) == 1:
-                # the database can never take it, and it must not hold up the others
-                fields = {"id": str(batch[0].id)}
-                log.exception(
-                    "the database refuses an event of the audit, it is in this log alone", extra={"fields": fields}
-                )
-                return
-            while batch:
-                await self._write_batch(batch[:1])
-                del batch[0]
+            # one event that the database can never take must not hold up the others
+            log.exception("the database refuses a batch of the audit, its events are written one by one")
+            while self._under_way:
+                await self._write_first()
+
+    async def _write_first(self) -> None:
+        try:
+            await self.log.write(self._under_way[:1])
+        except UnavailableError:
+            raise
+        except Exception:
+            fields = {"id": str(self._under_way[0].id)}
+            log.exception("the database refuses an audit event, it is in this log alone", extra={"fields": fields})
+        del self._under_way[0]
 
 
 def _fields(event: AuditEvent) -> dict[str, Any]:

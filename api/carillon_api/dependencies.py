@@ -1,7 +1,7 @@
 """How the routes get at what they need: FastAPI dependencies over what ``create_app`` was given."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, cast
 
@@ -14,6 +14,7 @@ from carillon_api.authentication import Caller
 from carillon_api.checks import namespace_name, task_name
 from carillon_api.preconditions import IfMatch, if_match
 from carillon_api.settings import Settings
+from carillon_api.upcoming import Timetables
 from carillon_core.domain.access import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
 from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
@@ -33,6 +34,8 @@ class Backends:
     """What was changed, and by whom."""
     idempotency: IdempotencyStore
     """The keys by which a POST is safe to repeat."""
+    timetables: Timetables = field(default_factory=Timetables)
+    """What was read out of specs before."""
 
 
 @dataclass(frozen=True, slots=True)

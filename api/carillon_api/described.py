@@ -38,6 +38,7 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TargetPatch,
     schemas.TaskRun,
     schemas.RunTask,
+    schemas.PreviewBody,
     schemas.Problem,
 )
 """Models that no route's signature shows to FastAPI."""
@@ -46,8 +47,9 @@ STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("TaskView", "status", ScheduledTaskStatus),
     ("TargetView", "spec", HTTPTargetSpec),
     ("RunView", "spec", RunRequestSpec),
+    ("PreviewBody", "spec", ScheduledTaskSpec),
 )
-"""What is answered as it is stored, by the answer's model and its field: and what it is if it is valid."""
+"""What may be invalid, by its model and its field: and what it is if it is valid."""
 _ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
 _LOCATION_HEADER = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
@@ -96,7 +98,7 @@ def completed(document: JSONObject) -> JSONObject:
     document["components"]["schemas"] = dict(sorted(with_rules(known).items()))
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in document["paths"].items():
-        if not is_public(path, metrics=False):
+        if not is_public(path, metrics=True):
             for operation in operations.values():
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
@@ -118,7 +120,9 @@ REPEATABLE = frozenset(
 
 
 def _document_key(post: JSONObject) -> None:
-    post.setdefault("parameters", []).append(
+    # one description for all, whatever a route that reads the header itself says of it
+    post["parameters"] = [p for p in post.get("parameters", ()) if p["name"] != IDEMPOTENCY_KEY]
+    post["parameters"].append(
         {
             "name": IDEMPOTENCY_KEY,
             "in": "header",

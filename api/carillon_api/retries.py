@@ -7,15 +7,15 @@ second one.
 """
 
 from typing import Any
-from uuid import UUID
 
 from carillon_api.dependencies import Context
+from carillon_api.mapping_runs import run_execution_id
 from carillon_api.problems import Kind, RequestRefusedError
 from carillon_api.schemas import RetryAccepted
 from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
 from carillon_core.domain.decide_request import requested_task
-from carillon_core.domain.execution import ExecutionRecord, execution_id, request_job_name
-from carillon_core.domain.observed import ObservedRequest, ObservedTask
+from carillon_core.domain.execution import ExecutionRecord, request_job_name
+from carillon_core.domain.observed import ObservedTask
 from carillon_core.errors import AlreadyExistsError, FieldProblem, InvalidResourceError, NotFoundError
 from carillon_core.ports import ExecutionQuery, JSONObject
 from carillon_core.resources import API_VERSION
@@ -30,12 +30,6 @@ MAX_RETRIES = 100
 def wrong_state(detail: str) -> RequestRefusedError:
     """Return the error for what an execution is in no state for."""
     return RequestRefusedError(Kind.WRONG_STATE, detail)
-
-
-def requested_execution_id(raw: JSONObject) -> UUID:
-    """Return the id that the execution of a stored RunRequest has, as the operator computes it."""
-    observed = ObservedRequest.from_object(raw)
-    return execution_id(observed.meta.uid, observed.slot, Cause.MANUAL)
 
 
 async def retried_by(ctx: Context, record: ExecutionRecord) -> list[ExecutionRecord]:
@@ -72,7 +66,7 @@ async def retry(ctx: Context, record: ExecutionRecord, parameters: JSONObject | 
     name = f"retry-{record.id.hex}-{len(earlier) + 1}"
     stored = await _created(ctx, record.namespace, name, spec)
     accepted = RetryAccepted(
-        id=requested_execution_id(stored),
+        id=run_execution_id(stored),
         retry_of=record.id,
         namespace=record.namespace,
         task=record.task,
@@ -99,7 +93,7 @@ def _check_not_under_way(earlier: list[ExecutionRecord]) -> None:
 
 async def _task_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
     """Return the ScheduledTask that the execution was of."""
-    if record.origin == record.task_uid and record.cause is Cause.MANUAL:
+    if record.cause is Cause.MANUAL and record.origin in {None, record.task_uid}:
         raise wrong_state("it was a run of a task of its own, which nothing but its request knew: request it anew")
     try:
         task = await ctx.tasks.get(record.namespace, record.task)
@@ -130,7 +124,7 @@ async def _parameters_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
 
 def _check_parameters(spec: JSONObject, task: JSONObject) -> None:
     """Refuse here what the operator would refuse a moment later."""
-    checked = parse_request_spec({k: v for k, v in spec.items() if k != "retryOf"}, strict=False, prefix="")
+    checked = parse_request_spec(spec, strict=False)
     observed = ObservedTask.from_object(task)
     if observed.spec is None:
         raise wrong_state(f"its ScheduledTask is invalid: {'; '.join(str(p) for p in observed.problems)}")

@@ -19,13 +19,12 @@ from uuid import UUID, uuid4
 from carillon_api.dependencies import Context
 from carillon_api.mapping import custom_resource
 from carillon_api.mapping_runs import recorded_output, run_execution_id, same_request, unrecorded_output
+from carillon_api.problems import Kind, RequestRefusedError
 from carillon_api.schemas import TaskOutput, TaskOutputQuery
 from carillon_core.errors import (
     AlreadyExistsError,
     CarillonError,
-    FieldProblem,
     ForbiddenError,
-    InvalidResourceError,
     NotFoundError,
 )
 from carillon_core.ports import JSONObject
@@ -50,7 +49,7 @@ async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObjec
         key: The caller's Idempotency-Key: the same one makes no second request for as long as the first is there.
 
     Raises:
-        InvalidResourceError: If the key was used for another run.
+        RequestRefusedError: As 422, if the key was used for another run.
 
     """
     name = request_name(prefix, ctx.caller.subject.name, key)
@@ -61,8 +60,8 @@ async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObjec
             raise
         stored = await ctx.requests.get(namespace, name)
         if not same_request(stored, spec):
-            message = "was used for another run: send a new key with each new run"
-            raise InvalidResourceError([FieldProblem("Idempotency-Key", message)]) from None
+            detail = f"the key {key} was used for another run: send every new request with a new key"
+            raise RequestRefusedError(Kind.KEY_REUSED, detail) from None
     uid = str(run_execution_id(stored))
     if (stored["metadata"].get("labels") or {}).get(LABEL_EXECUTION_ID) != uid:
         await ctx.record_change("run", PLURAL_REQUESTS, None, stored)

@@ -8,6 +8,8 @@ and pays for nothing else.
 from enum import IntEnum, StrEnum
 
 ENV_DATABASE_URL = "DATABASE_URL"
+ENV_EXECUTION_TOKEN = "CARILLON_EXECUTION_TOKEN"  # noqa: S105  # a variable's name, not a secret
+"""Allows to record this execution, and no other; made by the operator, checked by the database."""
 ENV_EXECUTION_ID = "CARILLON_EXECUTION_ID"
 ENV_TASK_UID = "CARILLON_TASK_UID"
 ENV_TASK_NAMESPACE = "CARILLON_TASK_NAMESPACE"

@@ -15,6 +15,7 @@ from uuid import UUID
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.access import Access, Decision, Subject
 from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.plan import Notice
 from carillon_core.resources.meta import ObjectMeta
 
@@ -231,13 +232,27 @@ class Cluster(Protocol):
         ...
 
 
+class RunnerKeys(Protocol):
+    """Where the keys are known that sign the tokens of executions."""
+
+    async def register(self, key: TokenKey) -> None:
+        """Have a key known, so that runners with its tokens may record; one that is used no more is forgotten in time.
+
+        Raises:
+            UnavailableError: It is out of reach: runners wait.
+
+        """
+        ...
+
+
 class HistoryRecorder(Protocol):
     """The operator's side of the history."""
 
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
         """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
 
-        An attempt of a row that was there is added if the row is open and has none of that number.
+        An id has one slot, being made of it (``execution_id``): no row of another slot is compared. An attempt of a row
+        that was there is added if the row is open and has none of that number.
 
         Raises:
             ValueError: A row makes no sense; nothing was recorded.
@@ -264,7 +279,6 @@ class ExecutionQuery:
 
     namespace: str | None = None
     task: str | None = None
-    task_uid: str | None = None
     status: ExecutionStatus | None = None
     cause: Cause | None = None
     reason: str | None = None

@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from carillon_core.errors import SettingsError
 
+RETENTION_DAYS = 400
+"""How long the history is kept unless it is said otherwise."""
+MOST_RETENTION_DAYS = 36_500
+
 
 def required(env: Mapping[str, str], name: str, mend: str) -> str:
     """Return a variable that must be set, or raise ``SettingsError`` with the mend."""
@@ -15,16 +19,26 @@ def required(env: Mapping[str, str], name: str, mend: str) -> str:
 
 def positive_int(env: Mapping[str, str], name: str, default: int, most: int = 2**31 - 1) -> int:
     """Return a variable as a whole number from 1 to ``most``, or the default if it is unset."""
+    return whole_number(env, name, default, 1, most)
+
+
+def whole_number(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """Return a variable as a whole number from ``least`` to ``most``, or the default if it is unset."""
     text = env.get(name, "").strip()
     if not text:
         return default
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if not 1 <= value <= most:
-        raise SettingsError(f"{name} is {text!r}: set it to a whole number from 1 to {most}")
+        value = least - 1
+    if not least <= value <= most:
+        raise SettingsError(f"{name} is {text!r}: set it to a whole number from {least} to {most}")
     return value
+
+
+def retention_days(env: Mapping[str, str]) -> int:
+    """Return ``CARILLON_HISTORY_RETENTION_DAYS``, which the operator and ``carillon-migrate`` share; 0 is for ever."""
+    return whole_number(env, "CARILLON_HISTORY_RETENTION_DAYS", RETENTION_DAYS, 0, MOST_RETENTION_DAYS)
 
 
 def choice(env: Mapping[str, str], name: str, options: Sequence[str], default: str) -> str:

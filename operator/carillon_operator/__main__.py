@@ -12,6 +12,8 @@ from functools import partial
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, wait_until_ready
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.maintenance import maintain
+from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging
 from carillon_operator.admission import Admission
@@ -45,7 +47,11 @@ async def _serve(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    history = PostgresHistory.from_url(settings.database_url)
+    if settings.runners_own_all:
+        mend = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
+        log.warning("runners may read and alter the whole history", extra={"fields": {"mend": mend}})
+    history, keys = PostgresHistory.from_url(settings.database_url), PostgresRunnerKeys.from_url(settings.database_url)
+    maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
         async with KubeConnection(settings.kubeconfig) as connection:
             cluster = KubeCluster(connection)
@@ -55,8 +61,9 @@ async def _serve(settings: Settings) -> int:
                     apply = partial(apply_webhook_configuration, connection)
                     admission = Admission(settings.webhook, apply, _now, settings.runner.http_allow)
                 observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
-                await Application(settings, cluster, history, observe, _now).run(stop)
+                await Application(settings, cluster, history, observe, _now, keys, maintenance).run(stop)
     finally:
+        await keys.aclose()
         await history.aclose()
     log.info("stopped")
     return 0

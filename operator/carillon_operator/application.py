@@ -8,12 +8,14 @@ from typing import Literal
 
 from carillon_core.domain.observed import ObservedRequest, request_key
 from carillon_core.errors import UnavailableError
-from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind
+from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind, RunnerKeys
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
 from carillon_operator.janitor import Janitor
+from carillon_operator.key_registrar import KeyRegistrar
 from carillon_operator.launcher import Launcher
+from carillon_operator.maintainer import Maintain, Maintainer
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.outbox import Entry, Outbox
 from carillon_operator.reconciler import Reconciler, Writers
@@ -45,8 +47,10 @@ class Application:
         history: HistoryRecorder,
         observe: Observer,
         clock: Callable[[], datetime],
+        keys: RunnerKeys,
+        maintain: Maintain | None = None,
     ) -> None:
-        """Connect the parts with each other; nothing runs yet."""
+        """Connect the parts with each other; nothing runs yet. Without ``maintain`` the history is left as it is."""
         self._settings = settings
         self._cluster = cluster
         self._observe = observe
@@ -54,8 +58,10 @@ class Application:
         self.queue = WorkQueue(clock)
         self.outbox = Outbox(history)
         self.outbox.on_written = self._written
+        self._maintainer = None if maintain is None else Maintainer(maintain)
         self.statuses = StatusWriter(cluster, clock, self)
         self._announcer = Announcer(cluster)
+        self._registrar = KeyRegistrar(keys, settings.runner.token_key, settings.sweep_seconds)
         self._secret = RunnerSecret(cluster, settings.runner.secret_name, settings.runner_database_url)
         self.janitor = Janitor(cluster, self.store)
         self.closer = Closer(
@@ -99,8 +105,11 @@ class Application:
                 group.create_task(self.statuses.run(STATUS_WRITERS)),
                 group.create_task(self._announcer.run()),
                 group.create_task(self.janitor.run()),
+                group.create_task(self._registrar.run()),
                 group.create_task(self._run_observer(stop)),
             ]
+            if self._maintainer is not None:
+                background.append(group.create_task(self._maintainer.run()))
             # No decision before the Jobs are known: Forbid would not see what is active.
             deciding = group.create_task(self._decide_when_synced())
             await stop.wait()

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
-from carillon_core.domain.manifest import Order
 from carillon_core.domain.observed import ObservedJob, PodEnd, observed_job
+from carillon_core.domain.order import Order
 from carillon_core.domain.plan import EndExecution, Notice, Reason
 from carillon_core.errors import NotFoundError
 from carillon_core.ports import Cluster, HistoryRecorder
@@ -97,6 +97,7 @@ class Closer:
             job_name=order.job_name,
             created_at=now,
             started_at=now,
+            retry_of=order.retry_of,
         )
         self._outbox.put([row])
 
@@ -208,6 +209,7 @@ class Closer:
             started_at=begun if job.container else None,
             finished_at=at,
             result=result,
+            retry_of=job.retry_of,
             attempts=_attempts(job) if job.container else (),
         )
         closing = Closing(

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from carillon_core.domain.manifest import Order, RunnerTemplate, job_manifest
+from carillon_core.domain.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.observed import observed_job
+from carillon_core.domain.order import Order
 from carillon_core.domain.plan import Notice, Reason
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.ports import Cluster, JSONObject, ObjectKind

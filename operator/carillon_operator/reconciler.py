@@ -17,8 +17,8 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decide import after_refusal, decide
 from carillon_core.domain.decide_request import decide_request, refusal_of, refusal_status, refused_launch
 from carillon_core.domain.execution import ExecutionRecord, job_name
-from carillon_core.domain.manifest import request_order, slot_order
 from carillon_core.domain.observed import ObservedJob, ObservedRequest, ObservedTask
+from carillon_core.domain.order import request_order, slot_order
 from carillon_core.domain.plan import (
     Action,
     DeleteJob,
@@ -356,6 +356,7 @@ class Reconciler:
             error=message if status is ExecutionStatus.FAILED else None,
             created_at=now,
             finished_at=max(now, request.slot),
+            retry_of=request.spec.retry_of if request.spec else None,
         )
         self._outbox.put([row])
 

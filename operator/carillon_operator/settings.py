@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from carillon_core.adapters.postgres.engine import credentials
 from carillon_core.domain.egress import read_allow_list
+from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
-from carillon_core.settings import choice, positive_int, required
+from carillon_core.settings import RETENTION_DAYS, choice, positive_int, required, retention_days
+
+MIN_TOKEN_KEY_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,18 @@ class Settings:
     runner_database_url: str
     """``CARILLON_RUNNER_DATABASE_URL``: what runner pods record with; ``DATABASE_URL`` if unset."""
     runner: RunnerTemplate
-    """``CARILLON_RUNNER_IMAGE``, ``CARILLON_RUNNER_SECRET`` and ``CARILLON_HTTP_ALLOW``: which addresses that are not
-    public HTTP tasks may reach, such as ``*.svc,10.96.0.0/12``; none if unset (see ``egress.AllowList``)."""
+    """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``; ``CARILLON_HTTP_ALLOW``: which addresses that are not
+    public HTTP tasks may reach, such as ``*.svc,10.96.0.0/12``, none if unset (see ``egress.AllowList``); and
+    ``CARILLON_TOKEN_KEY``, of at least 32 characters, from which the key of the runners' tokens is made: from the
+    password of ``DATABASE_URL`` if unset."""
     kubeconfig: str | None = None
     """``KUBECONFIG``; in a pod, the service account is used without it."""
     workers: int = 32
     """``CARILLON_WORKERS``: how many tasks are reconciled at once."""
     sweep_seconds: int = 60
     """``CARILLON_SWEEP_SECONDS``: how often open executions are compared with the Jobs that exist."""
+    history_retention_days: int = RETENTION_DAYS
+    """``CARILLON_HISTORY_RETENTION_DAYS``: months that ended so many days ago are dropped; 0 keeps them for ever."""
     liveness_endpoint: str | None = None
     """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``."""
     ready_file: Path | None = None
@@ -106,15 +114,40 @@ class Settings:
             runner_database_url=env.get("CARILLON_RUNNER_DATABASE_URL") or database_url,
             runner=RunnerTemplate(
                 image=image,
+                token_key=_token_key(env, database_url),
                 secret_name=env.get("CARILLON_RUNNER_SECRET") or RUNNER_SECRET,
                 http_allow=read_allow_list(env),
             ),
             kubeconfig=env.get("KUBECONFIG") or None,
             workers=positive_int(env, "CARILLON_WORKERS", 32),
             sweep_seconds=positive_int(env, "CARILLON_SWEEP_SECONDS", 60),
+            history_retention_days=retention_days(env),
             liveness_endpoint=env.get("CARILLON_LIVENESS_ENDPOINT") or None,
             ready_file=Path(env["CARILLON_READY_FILE"]) if env.get("CARILLON_READY_FILE") else None,
             webhook=WebhookSettings.from_env(env),
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
             log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
         )
+
+    @property
+    def runners_own_all(self) -> bool:
+        """Whether runners log in as the operator does, and so may read and alter the whole history."""
+        runner, _ = credentials(self.runner_database_url, "CARILLON_RUNNER_DATABASE_URL")
+        return runner == credentials(self.database_url)[0]
+
+
+def _token_key(env: Mapping[str, str], database_url: str) -> TokenKey:
+    """Return the key of the runners' tokens. It cannot be in the database: launching goes on while that is away."""
+    secret = env.get("CARILLON_TOKEN_KEY", "").strip()
+    if secret and len(secret) < MIN_TOKEN_KEY_LENGTH:
+        raise SettingsError(
+            f"CARILLON_TOKEN_KEY has {len(secret)} characters: set it to at least {MIN_TOKEN_KEY_LENGTH} at random,"
+            " such as openssl rand -hex 32 prints"
+        )
+    secret = secret or credentials(database_url)[1]
+    if not secret:
+        raise SettingsError(
+            "CARILLON_TOKEN_KEY is not set, and DATABASE_URL has no password to make one from: set it to at least"
+            f" {MIN_TOKEN_KEY_LENGTH} characters at random, such as openssl rand -hex 32 prints"
+        )
+    return TokenKey.derived(secret)

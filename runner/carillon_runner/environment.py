@@ -27,6 +27,8 @@ class Environment:
 
     database_url: str = field(repr=False)
     """As libpq takes it; holds a password."""
+    token: str = field(repr=False)
+    """Allows to record this execution; the database reads it, and nobody here."""
     execution_id: UUID
     task_uid: UUID
     origin: UUID
@@ -67,6 +69,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     task_type, spec = _read(whole, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
     return Environment(
         database_url=_read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True),
+        token=_read(env, contract.ENV_EXECUTION_TOKEN, str, "what the operator made", secret=True),
         execution_id=_read(env, contract.ENV_EXECUTION_ID, UUID, "a UUID"),
         task_uid=_read(env, contract.ENV_TASK_UID, UUID, "a UUID"),
         origin=_read(

@@ -27,13 +27,14 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from carillon_core.contract import ENV_DATABASE_URL, ENV_SECRET_PREFIX
+from carillon_core.contract import ENV_DATABASE_URL, ENV_EXECUTION_TOKEN, ENV_SECRET_PREFIX
 from carillon_runner.outcome import Execution as TaskExecution
 from carillon_runner.outcome import TaskFailedError, storable
 
 GROUP = "carillon.tasks"
 RESULT_LIMIT = 102_400
 """Characters of a result, encoded as JSON."""
+_SECRETS = frozenset({ENV_DATABASE_URL, ENV_EXECUTION_TOKEN})
 GRACE_SECONDS = 5.0
 _WORDS_LIMIT = 500
 _LISTED = 20
@@ -103,7 +104,7 @@ def run_plugin(execution: TaskExecution) -> dict[str, Any]:
     from carillon_runner.interrupts import Stopped  # noqa: PLC0415  # loaded before, if anybody can raise it
 
     # the plugin has no business with the history: what is not there cannot be logged by mistake
-    for name in [n for n in os.environ if n == ENV_DATABASE_URL or n.startswith(ENV_SECRET_PREFIX)]:
+    for name in [n for n in os.environ if n in _SECRETS or n.startswith(ENV_SECRET_PREFIX)]:
         del os.environ[name]
     name = str(execution.spec.get("name", ""))
     try:

@@ -1,8 +1,9 @@
-"""The execution's row in Postgres, in plain SQL: claimed before the first effect, closed after the last.
+"""The execution's row in Postgres: claimed before the first effect, closed after the last.
 
-``run`` makes one. The tables are ``carillon_core.adapters.postgres.tables``';
-the row's guard, "running, and of this pod", is in every statement that ends it,
-so that whatever is sent twice, or late, changes nothing.
+``run`` makes one. The runner's role may touch no table: it calls functions of
+the schema ``carillon_runner`` with the execution's token, which says what they
+act on. The row's guard, "running, and of this pod", is in every function that
+ends it, so that whatever is sent twice, or late, changes nothing.
 """
 
 import json
@@ -42,106 +43,24 @@ _CONNECT = {
     "tcp_user_timeout": "25000",
 }
 
-# the row and its first attempt, or neither
-_CLAIM = """
-WITH claimed AS (
-    INSERT INTO executions
-        (id, task_uid, origin, namespace, task, task_type, slot, cause, status, job_name, pod_name, started_at)
-    VALUES
-        (%(id)s, %(task_uid)s, %(origin)s, %(namespace)s, %(task)s, %(task_type)s, %(slot)s, %(cause)s, 'running',
-         %(job)s, %(pod)s, clock_timestamp())
-    ON CONFLICT DO NOTHING
-    RETURNING id, slot, started_at
-), begun AS (
-    INSERT INTO attempts (execution_id, slot, number, status, pod_name, started_at)
-    SELECT id, slot, 1, 'running', %(pod)s, started_at FROM claimed
-)
-SELECT started_at FROM claimed
-"""
-# the slot with every id: it says in which month's partition to look
-_LOOK = "SELECT status, reason, error, result::text, pod_name FROM executions WHERE id = %(id)s AND slot = %(slot)s"
+# what each does stands in v0004_runner_functions.sql
+_CLAIM = "SELECT carillon_runner.claim(%(token)s, %(pod)s)"
+_LOOK = "SELECT status, reason, error, result, pod_name FROM carillon_runner.look(%(token)s)"
 # the row that stands in the way of a claim, held until it is decided whose it is
-_LOCK = """
-SELECT status, reason, error, pod_name, job_name FROM executions WHERE id = %(id)s AND slot = %(slot)s FOR UPDATE
-"""
+_LOCK = "SELECT status, reason, error, pod_name, job_name FROM carillon_runner.lock_row(%(token)s)"
 # a statement of its own, after the lock: it sees what whoever held the lock before has written
-_LAST_ATTEMPT = """
-SELECT number, started_at FROM attempts WHERE execution_id = %(id)s AND slot = %(slot)s ORDER BY number DESC LIMIT 1
-"""
-# a row that stood for several slots stands for this one from now on
-_TAKE_OVER = """
-WITH taken AS (
-    UPDATE executions
-    SET status = 'running', reason = NULL, message = NULL, error = NULL, result = NULL, first_slot = NULL,
-        job_name = %(job)s, pod_name = %(pod)s, finished_at = NULL,
-        started_at = CASE status WHEN 'running' THEN started_at ELSE clock_timestamp() END
-    WHERE id = %(id)s AND slot = %(slot)s
-    RETURNING id, slot
-), lost AS (
-    UPDATE attempts SET status = 'failed', reason = 'PodLost', error = %(error)s, finished_at = clock_timestamp()
-    FROM taken WHERE execution_id = taken.id AND attempts.slot = %(slot)s AND attempts.status = 'running'
-)
-INSERT INTO attempts (execution_id, slot, number, status, pod_name, started_at)
-SELECT id, slot, %(number)s, 'running', %(pod)s, clock_timestamp() FROM taken
-RETURNING started_at
-"""
-_CLOSE_LOST = """
-WITH closed AS (
-    UPDATE executions
-    SET status = 'failed', reason = 'PodLost', message = %(error)s, error = %(error)s, finished_at = clock_timestamp()
-    WHERE id = %(id)s AND slot = %(slot)s
-    RETURNING id, slot
-)
-UPDATE attempts SET status = 'failed', reason = 'PodLost', error = %(error)s, finished_at = clock_timestamp()
-FROM closed WHERE execution_id = closed.id AND attempts.slot = %(slot)s AND attempts.status = 'running'
-"""
-_INSERT_ATTEMPTS = """
-    INSERT INTO attempts (execution_id, slot, number, status, reason, error, pod_name, started_at, finished_at)
-    SELECT mine.id, mine.slot, a.number, a.status, a.reason, a.error, %(pod)s, a.started_at,
-           CASE WHEN a.status <> 'running' THEN coalesce(a.finished_at, clock_timestamp()) END
-    FROM mine CROSS JOIN jsonb_to_recordset(%(attempts)s::jsonb) AS a
-        (number integer, status text, reason text, error text, started_at timestamptz, finished_at timestamptz)
-    ON CONFLICT (execution_id, number, slot) DO UPDATE
-    SET status = excluded.status, reason = excluded.reason, error = excluded.error, finished_at = excluded.finished_at
-"""
-_SAVE_ATTEMPTS = f"""
-WITH mine AS (
-    SELECT id, slot FROM executions
-    WHERE id = %(id)s AND slot = %(slot)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
-), saved AS ({_INSERT_ATTEMPTS})
-SELECT 1 FROM mine
-"""  # noqa: S608  # both parts stand here
+_LAST_ATTEMPT = "SELECT number, started_at FROM carillon_runner.last_attempt(%(token)s)"
+_TAKE_OVER = "SELECT carillon_runner.take_over(%(token)s, %(pod)s, %(number)s, %(error)s)"
+_CLOSE_LOST = "SELECT carillon_runner.close_lost(%(token)s, %(pod)s, %(error)s)"
+_SAVE_ATTEMPTS = "SELECT carillon_runner.save_attempts(%(token)s, %(pod)s, %(attempts)s)"
 # the times of a row are all of one clock, the database's: the end is the claim's time plus what this process measured
-_CLOSE = f"""
-WITH mine AS (
-    UPDATE executions
-    SET status = %(status)s, reason = %(reason)s, message = %(error)s, error = %(error)s, result = %(result)s::jsonb,
-        finished_at = %(finished_at)s
-    WHERE id = %(id)s AND slot = %(slot)s AND status = 'running' AND pod_name = %(pod)s
-    RETURNING id, slot
-), saved AS ({_INSERT_ATTEMPTS})
-SELECT 1 FROM mine
-"""  # noqa: S608  # the same
-# one statement, so one transaction and one round trip: the row's lock first, then the counter's
-_COUNT = f"""
-WITH locked AS (
-    SELECT id FROM executions
-    WHERE id = %(id)s AND slot = %(slot)s AND status = 'running' AND pod_name = %(pod)s FOR UPDATE
-), counted AS (
-    INSERT INTO counters AS c (namespace, name, value, updated_at)
-    SELECT %(namespace)s, %(name)s, 1, clock_timestamp() FROM locked
-    ON CONFLICT (namespace, name) DO UPDATE SET value = c.value + 1, updated_at = clock_timestamp()
-    RETURNING c.value
-), mine AS (
-    UPDATE executions
-    SET status = 'succeeded', finished_at = clock_timestamp(),
-        result = jsonb_build_object('counter', %(name)s::text, 'value', counted.value)
-    FROM counted
-    WHERE executions.id = %(id)s AND executions.slot = %(slot)s
-    RETURNING executions.id, executions.slot, counted.value
-), saved AS ({_INSERT_ATTEMPTS})
-SELECT value FROM mine
-"""  # noqa: S608  # the same
+_CLOSE = """
+SELECT carillon_runner.close_row(%(token)s, %(pod)s, %(status)s, %(reason)s, %(error)s, %(result)s, %(finished_at)s,
+                                 %(attempts)s)
+"""
+# one statement, so one transaction and one round trip
+_COUNT = "SELECT carillon_runner.increment(%(token)s, %(pod)s, %(name)s, %(attempts)s)"
+_REFUSED_TOKEN = "RT001"  # noqa: S105  # an SQLSTATE
 
 _NO_EFFECT = frozenset({"counter", "sleep", "sum"})
 """The task types that have no effect before their row is closed: of another pod's try nothing is left."""
@@ -206,9 +125,9 @@ class Record:
 
         def take(connection: Connection) -> str | Outcome | None:
             sent.append(time.monotonic())
-            row = connection.execute(_CLAIM, self._parameters()).fetchone()
-            if row is not None:
-                self._begin(1, row[0], sent[-1])
+            began_at = self._called(connection, _CLAIM)
+            if began_at is not None:
+                self._begin(1, began_at, sent[-1])
                 return None
             with connection.transaction():
                 return self._take_over(connection, sent)
@@ -235,13 +154,13 @@ class Record:
         sentence = f"pod {pod} was lost, and what became of its attempt is not known"
         if is_lost and e.task_type not in _NO_EFFECT and not e.retry.leaves_attempt_after(last):
             sentence += "; the retry policy allows no other"
-            connection.execute(_CLOSE_LOST, self._parameters(error=sentence))
+            self._called(connection, _CLOSE_LOST, error=sentence)
             return Outcome(ExecutionStatus.FAILED, POD_LOST, sentence)
-        taken = connection.execute(_TAKE_OVER, self._parameters(number=last + 1, error=sentence)).fetchone()
-        if taken is None:
+        taken_at = self._called(connection, _TAKE_OVER, number=last + 1, error=sentence)
+        if taken_at is None:
             raise RefusedError("the execution's row is gone")
         self._log.warning("taken over", extra={"fields": {"was": status, "pod": pod, "attempt": last + 1}})
-        self._begin(last + 1, taken[0], sent[-1])
+        self._begin(last + 1, taken_at, sent[-1])
         return None
 
     def _begin(self, number: int, began_at: datetime, began: float) -> None:
@@ -277,13 +196,13 @@ class Record:
         is kept for the next time.
         """
         try:
-            row = self._connected().execute(_SAVE_ATTEMPTS, self._parameters(**self._noted())).fetchone()
+            is_ours = self._called(self._connected(), _SAVE_ATTEMPTS, **self._noted())
         except psycopg.Error as error:
             self.disconnect()
             self._log.warning("an attempt is recorded later", extra={"fields": {"error": self._words(error)}})
             return True
         self._unsaved = {self.attempt: self._unsaved[self.attempt]}
-        return row is not None
+        return bool(is_ours)
 
     def _noted(self) -> dict[str, Any]:
         return {"attempts": json.dumps(list(self._unsaved.values()))}
@@ -304,9 +223,9 @@ class Record:
         def increment(connection: Connection) -> int:
             # ended by the statement, which knows when it has counted
             self._unsaved[self.attempt]["status"] = ExecutionStatus.SUCCEEDED.value
-            row = connection.execute(_COUNT, self._parameters(name=name, **self._noted())).fetchone()
-            if row is not None:
-                return int(row[0])
+            counted = self._called(connection, _COUNT, name=name, **self._noted())
+            if counted is not None:
+                return int(counted)
             row = connection.execute(_LOOK, self._parameters()).fetchone()
             if row is not None and row[0] == ExecutionStatus.SUCCEEDED and row[4] == self._environment.pod_name:
                 return int(json.loads(row[3])["value"])
@@ -351,7 +270,7 @@ class Record:
                 "finished_at": finished_at,
                 **self._noted(),
             }
-            if connection.execute(_CLOSE, self._parameters(**values)).fetchone() is not None:
+            if self._called(connection, _CLOSE, **values):
                 return outcome
             row = connection.execute(_LOOK, self._parameters()).fetchone()
             if row is None:
@@ -376,21 +295,13 @@ class Record:
                 self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
         self.disconnect()
 
+    def _called(self, connection: Connection, function: str, **more: Any) -> Any:
+        """Return the one value that a function returns."""
+        row = connection.execute(function, self._parameters(**more)).fetchone()
+        return None if row is None else row[0]
+
     def _parameters(self, **more: Any) -> dict[str, Any]:
-        e = self._environment
-        return {
-            "id": e.execution_id,
-            "task_uid": e.task_uid,
-            "origin": e.origin,
-            "namespace": e.namespace,
-            "task": e.task,
-            "task_type": e.task_type,
-            "slot": e.slot,
-            "cause": e.cause,
-            "job": e.job_name,
-            "pod": e.pod_name,
-            **more,
-        }
+        return {"token": self._environment.token, "pod": self._environment.pod_name, **more}
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -410,6 +321,8 @@ class Record:
             except psycopg.Error as error:
                 self.disconnect()
                 words = self._words(error)
+                if error.sqlstate == _REFUSED_TOKEN:
+                    raise RefusedError(words) from error
                 failures += 1
                 # once, not once a try: this may go on for hours
                 if failures == 1:
@@ -427,5 +340,6 @@ class Record:
 
     def _words(self, error: psycopg.Error) -> str:
         """Return the driver's words in one line, whatever happens without the password."""
-        text = " ".join(str(error).split()) or type(error).__name__
+        # without where in a function it happened, if the server says what did
+        text = " ".join((error.diag.message_primary or str(error)).split()) or type(error).__name__
         return text.replace(self._password, "***") if self._password else text

@@ -130,6 +130,7 @@ ROWS = {
     ),
     "a failure with an error": skipped(4, status=ExecutionStatus.FAILED, error="exit code 1", started_at=T0),
     "a request's run of the task": skipped(4, cause=Cause.MANUAL, origin=REQUEST),
+    "a repetition": skipped(4, cause=Cause.MANUAL, origin=REQUEST, retry_of=UUID(int=8)),
     "a row that stands for a run of slots": skipped(60, first_slot=T0, status=ExecutionStatus.MISSED),
     "a row that stands for one slot": skipped(5, first_slot=T0 + timedelta(minutes=5)),
     "a slot to the microsecond": skipped(5, slot=T0 + timedelta(microseconds=123_456)),
@@ -325,24 +326,54 @@ async def test_an_unknown_execution_is_not_found(history: History) -> None:
         await history.get(uid)
 
 
+FAILURE = skipped(4, status=ExecutionStatus.FAILED, reason="http_5xx", started_at=T0)
 FILTERED = [
     skipped(0),
     skipped(1, task="report", task_uid=REPORT),
     skipped(2, namespace="prod", task_uid=str(UUID(int=3))),
     running(3),
+    FAILURE,
+    skipped(5, status=ExecutionStatus.TIMED_OUT, reason="timeout", namespace="prod", started_at=T0),
+    skipped(6, status=ExecutionStatus.FAILED, reason="http_5xx", cause=Cause.MANUAL, origin=REQUEST, started_at=T0),
+    # repeats the fourth, and has failed in its turn
+    replace(FAILURE, id=uuid4(), slot=T0 + timedelta(minutes=7), cause=Cause.MANUAL, retry_of=FAILURE.id),
 ]
+SKIPPED, FAILED = ExecutionStatus.SKIPPED, ExecutionStatus.FAILED
 FILTERS = {
-    "none": ({}, [3, 2, 1, 0]),
-    "namespace": ({"namespace": "default"}, [3, 1, 0]),
-    "namespace and task": ({"namespace": "default", "task": "backup"}, [3, 0]),
-    "task in every namespace": ({"task": "backup"}, [3, 2, 0]),
-    "task uid": ({"task_uid": BACKUP}, [3, 0]),
-    "task uid in capitals": ({"task_uid": str(UUID(int=3)).upper()}, [2]),
-    "task uid that is no UUID": ({"task_uid": "nonsense"}, []),
+    "none": ({}, [7, 6, 5, 4, 3, 2, 1, 0]),
+    "namespace": ({"namespace": "default"}, [7, 6, 4, 3, 1, 0]),
+    "namespace and task": ({"namespace": "default", "task": "backup"}, [7, 6, 4, 3, 0]),
+    "task in every namespace": ({"task": "backup"}, [7, 6, 5, 4, 3, 2, 0]),
     "status": ({"status": ExecutionStatus.RUNNING}, [3]),
-    "status and namespace": ({"status": ExecutionStatus.SKIPPED, "namespace": "default"}, [1, 0]),
+    "status and namespace": ({"status": SKIPPED, "namespace": "default"}, [1, 0]),
+    "cause": ({"cause": Cause.MANUAL}, [7, 6]),
+    "the schedule's failures": ({"cause": Cause.SCHEDULE, "status": FAILED}, [4]),
+    "reason": ({"reason": "http_5xx"}, [7, 6, 4]),
+    "reason, status and cause": ({"reason": "http_5xx", "status": FAILED, "cause": Cause.MANUAL}, [7, 6]),
+    "a reason in another case": ({"reason": "HTTP_5XX"}, []),
+    "a reason that no text column takes": ({"reason": "http\0_5xx"}, []),
+    "a reason that is no text": ({"reason": "\ud800"}, []),
+    "since, its own instant included": ({"since": T0 + timedelta(minutes=5)}, [7, 6, 5]),
+    "until, its own instant left out": ({"until": T0 + timedelta(minutes=2)}, [1, 0]),
+    "since and until in another zone": (
+        {
+            "since": (T0 + timedelta(minutes=1)).astimezone(timezone(timedelta(hours=5))),
+            "until": (T0 + timedelta(minutes=3)).astimezone(timezone(-timedelta(hours=5))),
+        },
+        [2, 1],
+    ),
+    "since after until": ({"since": T0 + timedelta(minutes=3), "until": T0}, []),
+    "what repeats an execution": ({"retry_of": FAILURE.id}, [7]),
+    "what repeats one that nobody repeated": ({"retry_of": skipped(0).id}, []),
+    "dead letters": ({"dead_letters": True}, [7, 6, 5]),
+    "dead letters of a namespace": ({"dead_letters": True, "namespace": "prod"}, [5]),
+    "dead letters of the schedule": ({"dead_letters": True, "cause": Cause.SCHEDULE}, [5]),
+    "dead letters for a reason": ({"dead_letters": True, "reason": "http_5xx"}, [7, 6]),
+    "dead letters that were skipped": ({"dead_letters": True, "status": SKIPPED}, []),
+    "dead letters until": ({"dead_letters": True, "until": T0 + timedelta(minutes=6)}, [5]),
     "a namespace that nobody has": ({"namespace": "nowhere"}, []),
     "a quote in a name": ({"task": "b'; DROP TABLE executions --"}, []),
+    "a quote in a reason": ({"reason": "b'; DROP TABLE executions --"}, []),
 }
 
 
@@ -375,6 +406,28 @@ async def test_paging_gives_every_row_once_while_rows_are_inserted(history: Hist
     assert seen == [*want, *([skipped(0)] if turn else [])]
 
 
+async def test_a_dead_letter_is_none_any_more_once_it_is_repeated(history: History) -> None:
+    """Whatever becomes of the repetition: then that one is looked at."""
+    await history.record([FAILURE])
+    assert await everything(history, ExecutionQuery(dead_letters=True)) == [FAILURE]
+    await history.record([running(9, cause=Cause.MANUAL, retry_of=FAILURE.id)])
+    assert await everything(history, ExecutionQuery(dead_letters=True)) == []
+
+
+async def test_the_summary_counts(history: History) -> None:
+    """By status and the dead letters since a time, what runs whenever it began; of one namespace or of all."""
+    await history.record(FILTERED)
+    whole = await history.summary(T0 + timedelta(minutes=1))
+    assert whole.since == T0 + timedelta(minutes=1)
+    assert whole.by_status == {SKIPPED: 2, ExecutionStatus.RUNNING: 1, FAILED: 3, ExecutionStatus.TIMED_OUT: 1}
+    assert (whole.running, whole.dead_letters) == (1, 3)
+    late = await history.summary(T0 + timedelta(minutes=6), "default")
+    assert (late.by_status, late.running, late.dead_letters) == ({FAILED: 2}, 1, 2)
+    prod = await history.summary(T0, "prod")
+    assert (prod.by_status, prod.running) == ({SKIPPED: 1, ExecutionStatus.TIMED_OUT: 1}, 0)
+    assert (prod.maintained_at, prod.maintenance_error) == (None, None)
+
+
 async def test_a_full_last_page_has_no_next_one(history: History) -> None:
     """Nobody is sent for an empty page."""
     await history.record([skipped(0), skipped(1)])
@@ -390,7 +443,7 @@ async def test_a_cursor_outlives_its_row(history: History) -> None:
     with pytest.raises(InvalidResourceError, match="cursor"):
         await history.list(ExecutionQuery(cursor=f"{page.next_cursor[:8]}!{page.next_cursor[8:]}"))
     assert page.next_cursor.replace("-", "").replace("_", "").isalnum()
-    rest = await history.list(ExecutionQuery(cursor=page.next_cursor, task_uid=BACKUP))
+    rest = await history.list(ExecutionQuery(cursor=page.next_cursor, task="backup"))
     assert rest.items == [skipped(1), skipped(0)]
 
 

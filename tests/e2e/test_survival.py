@@ -90,7 +90,8 @@ def test_an_operator_started_before_its_database_waits_for_it(stack: Stack, name
     stack.end("operator")
     stack.start_operator(
         DATABASE_URL="postgresql://carillon:hunter2@127.0.0.1:9/carillon",
-        CARILLON_RUNNER_DATABASE_URL=stack.database_url,
+        # of another password the database would not know the key, and runners would wait for it
+        CARILLON_TOKEN_KEY=stack.password,
     )
     stack.apply(namespace, "bold", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
     stack.await_executions(namespace, "bold", 1, "succeeded")

@@ -214,7 +214,7 @@ def operations(stack: Stack) -> list[tuple[str, str]]:
 CREDENTIALS: dict[str, list[tuple[str, str]]] = {
     "none": [],
     "another scheme": [("Authorization", "Basic YWRtaW46YWRtaW4=")],
-    "no token": [("Authorization", "Bearer ")],
+    "no token": [("Authorization", "Bearer")],
     "a token of nobody": [("Authorization", "Bearer nobodys")],
     "a key of nobody": [("X-API-Key", "crl_nobody_" + "a" * 32)],
     "no key": [("X-API-Key", "nobody")],

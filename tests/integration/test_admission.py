@@ -115,6 +115,16 @@ async def test_kubectl_shows_the_next_times_and_what_may_surprise(webhook: Webho
         assert await webhook.apply("ScheduledTask", "backup", spec, {"team": "a"}) == (0, "")
 
 
+async def test_kubectl_shows_that_a_url_leads_inward(webhook: Webhook) -> None:
+    """The task is stored all the same; the sentence ends with the mend, whole."""
+    async with webhook.running():
+        await eventually(webhook.serves, 60)
+        code, said = await webhook.apply("HTTPTarget", "console", {"url": "http://10.0.0.1/"})
+        assert code == 0
+        assert "Warning: console: spec.url: 10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is closed" in said
+        assert "set CARILLON_HTTP_ALLOW on the operator, for example to *.svc, *.svc.cluster.local or 10.96.0." in said
+
+
 async def test_what_no_schema_sees_is_refused_with_field_and_mend(webhook: Webhook) -> None:
     """A cron expression, a zone and a template, of all three kinds."""
     async with webhook.running():

@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in messages, and no password
+TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster that is not there
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SECONDS = 60
 
 
@@ -45,6 +47,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+def api_server_port(environment: dict[str, str]) -> int:
+    """Return the port at which the kubeconfig's API server is not."""
+    config = yaml.safe_load(Path(environment["KUBECONFIG"]).read_text(encoding="utf-8"))
+    return int(config["clusters"][0]["cluster"]["server"].rpartition(":")[2])
+
+
 @asynccontextmanager
 async def started(environment: dict[str, str]) -> AsyncIterator[Process]:
     """Yield the process, whatever it does; kill it if it still runs afterwards."""
@@ -69,15 +77,18 @@ async def line_with(process: Process, message: str) -> dict[str, Any]:
 
 
 async def test_it_serves_while_everything_else_is_away_and_ends_when_told_to(environment: dict[str, str]) -> None:
-    """Liveness is fine, readiness names both, no answer holds a secret, and SIGTERM is a clean end."""
+    """Liveness is fine, readiness names both, no answer holds a secret, and SIGTERM is a clean end.
+
+    Nobody is let in while the API server cannot say who it is; who shows nothing needs no API server to be refused.
+    """
     async with started(environment) as process:
         await line_with(process, "listening")
         base = f"http://127.0.0.1:{environment['CARILLON_API_PORT']}"
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=SECONDS) as client:
             health = await client.get("/healthz")
             ready = await client.get("/readyz", headers={"X-Request-ID": "probe-1"})
-            tasks = await client.get("/api/v1/tasks")
-            executions = await client.get("/api/v1/executions")
+            tasks = await client.get("/api/v1/tasks", headers=BEARER)
+            executions = await client.get("/api/v1/executions", headers=BEARER)
             unknown = await client.get("/nothing")
         assert (health.status_code, health.json()) == (200, {"status": "ok"})
         assert ready.status_code == 503
@@ -86,11 +97,12 @@ async def test_it_serves_while_everything_else_is_away_and_ends_when_told_to(env
         assert ready.headers["x-request-id"] == "probe-1"
         assert (tasks.status_code, executions.status_code) == (503, 503)
         assert "API server" in tasks.json()["detail"]
-        assert "database" in executions.json()["detail"]
-        assert unknown.status_code == 404
+        assert "API server" in executions.json()["detail"]
+        assert unknown.status_code == 401
         for response in (ready, tasks, executions, unknown):
             assert response.headers["content-type"] == "application/problem+json"
             assert SECRET not in response.text
+            assert TOKEN not in response.text
         logged = await line_with(process, "request")
         assert logged["path"] == "/api/v1/tasks"
         assert logged["status"] == 503
@@ -102,24 +114,27 @@ async def test_it_serves_while_everything_else_is_away_and_ends_when_told_to(env
 async def test_a_request_under_way_is_answered_before_the_end(
     environment: dict[str, str], stop: signal.Signals
 ) -> None:
-    """The signal comes while a body is being sent; its sender gets an answer, and the process ends with 0."""
-    body = json.dumps({"name": "late", "spec": {"intervalSeconds": 5, "task": {"counter": {}}}}).encode()
-    head = (
-        "POST /api/v1/tasks HTTP/1.1\r\nHost: facade\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
-    )
-    async with started(environment) as process:
-        await line_with(process, "listening")
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(environment["CARILLON_API_PORT"]))
-        writer.write(head.encode())
-        assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
-        process.send_signal(stop)
-        await line_with(process, "Shutting down")
-        writer.write(body)
-        answer = await reader.read()
+    """The signal comes while the API server is asked who calls; it is answered, and the process ends with 0."""
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        asked.set()
+        await hung_up.wait()
         writer.close()
         await writer.wait_closed()
-        assert answer.startswith(b"HTTP/1.1 503 ")
+
+    port = api_server_port(environment)
+    async with await asyncio.start_server(ask, "127.0.0.1", port), started(environment) as process:
+        await line_with(process, "listening")
+        base = f"http://127.0.0.1:{environment['CARILLON_API_PORT']}"
+        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=SECONDS) as client:
+            request = asyncio.create_task(client.get("/api/v1/tasks", headers=BEARER))
+            await asked.wait()
+            process.send_signal(stop)
+            await line_with(process, "Shutting down")
+            hung_up.set()
+            assert (await request).status_code == 503
         assert await process.wait() == 0
 
 

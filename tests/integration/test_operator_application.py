@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
 from carillon_operator.application import Application
 from carillon_operator.handlers import feed
 from carillon_operator.observed_store import ObservedStore
@@ -24,11 +25,17 @@ class Running:
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
         self.history = MemoryHistory()
+        self.keys = MemoryRunnerKeys()
         self.stop = asyncio.Event()
         self.stumble = asyncio.Event()
         self.observations = 0
         self.app = Application(
-            replace(SETTINGS, workers=2), self.cluster, self.history, self._observe, lambda: datetime.now(UTC)
+            replace(SETTINGS, workers=2),
+            self.cluster,
+            self.history,
+            self._observe,
+            lambda: datetime.now(UTC),
+            self.keys,
         )
 
     async def _observe(self, store: ObservedStore, queue: WorkQueue, stop: asyncio.Event) -> None:

@@ -1,7 +1,6 @@
 """What only the history in Postgres has: migrations, indexes, a server that may be out of reach."""
 
 import asyncio
-import json
 import logging
 import os
 import socket
@@ -11,7 +10,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
@@ -22,11 +20,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
-from sqlalchemy.sql import ClauseElement
 
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.postgres import engine, migrate
-from carillon_core.adapters.postgres.history import PostgresHistory, list_statement, open_statement
+from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.listing import list_statement
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, metadata
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
@@ -185,7 +183,7 @@ def test_the_second_migration_keeps_the_history(database_url: str) -> None:
     migrate.downgrade(database_url, "0001")
     columns = "id, task_uid, namespace, task, task_type, slot, cause, status, created_at, finished_at"
     values = "%s, %s, 'n', 't', 'sum', %s, 'manual', 'skipped', %s, now()"
-    task, old, slot = UUID(int=1), UUID(int=2), AFTER[0]
+    task, old, slot = UUID(int=1), UUID(int=2), datetime(2026, 1, 1, 7, tzinfo=UTC)
     first = f"INSERT INTO executions ({columns}) VALUES ({values})"  # noqa: S608  # both stand above
     with psycopg.connect(database_url) as connection:
         connection.execute(first.encode(), [old, task, slot, slot])
@@ -289,7 +287,7 @@ def test_migrators_at_once(empty_database_url: str) -> None:
 def test_a_migrator_waits_for_another(empty_database_url: str) -> None:
     """As long as somebody holds the lock, nothing is created."""
     with psycopg.connect(empty_database_url) as other, ThreadPoolExecutor(1) as pool:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", [migrate.LOCK])
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [engine.LOCK])
         upgrading = pool.submit(migrate.upgrade, empty_database_url)
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         while other.execute(waiting).fetchone() != (1,):
@@ -371,16 +369,6 @@ SELECT gen_random_uuid(), uuid_in(md5((n % 200)::text)::cstring), uuid_in(md5((n
        now(), CASE WHEN n % 1000 = 0 THEN NULL ELSE now() END
 FROM generate_series(1, 50000) AS n ORDER BY md5(n::text)
 """
-AFTER = (datetime(2026, 1, 1, 7, tzinfo=UTC), UUID(int=7))
-QUERIES: dict[str, ExecutionQuery] = {
-    "everything": ExecutionQuery(),
-    "a namespace": ExecutionQuery(namespace="ns-7"),
-    "a task": ExecutionQuery(namespace="ns-7", task="task-7"),
-    "a task's uid": ExecutionQuery(task_uid="8f14e45f-ceea-167a-5a36-dedd4bea2543"),
-    "running": ExecutionQuery(status=ExecutionStatus.RUNNING),
-    "failed": ExecutionQuery(status=ExecutionStatus.FAILED),
-    "nobody's namespace": ExecutionQuery(namespace="nowhere"),
-}
 
 
 @pytest.fixture
@@ -390,40 +378,6 @@ def filled_url(database_url: str) -> str:
         connection.execute(FILL)
         connection.execute("VACUUM ANALYZE executions")
     return database_url
-
-
-def plan_nodes(url: str, statement: ClauseElement) -> Iterator[dict[str, Any]]:
-    """Run a statement and yield each node of its plan, with what it did."""
-    own = create_engine(engine.sqlalchemy_url(url))
-    literal = statement.compile(own, compile_kwargs={"literal_binds": True})
-    with own.connect() as connection:
-        row = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {literal}").fetchone()
-    own.dispose()
-    assert row is not None
-    stack = [row[0][0]["Plan"]]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(node.get("Plans", []))
-
-
-def test_listing_reads_no_more_than_its_page(filled_url: str) -> None:
-    """The first page and one in the middle: an index yields the rows in order, nothing is scanned and thrown away."""
-    for name, query in QUERIES.items():
-        for after in (None, AFTER):
-            for node in plan_nodes(filled_url, list_statement(query, after)):
-                told = f"{name}, after {after}: {json.dumps(node, indent=1)}"
-                assert node["Node Type"] not in {"Seq Scan", "Sort", "Bitmap Heap Scan"}, told
-                assert node["Actual Rows"] <= query.limit + 2, told
-                assert node.get("Rows Removed by Filter", 0) <= query.limit, told
-
-
-def test_open_executions_are_found_without_reading_the_others(filled_url: str) -> None:
-    """Fifty of fifty thousand, and an index yields these alone, in order."""
-    for node in plan_nodes(filled_url, open_statement()):
-        assert node["Node Type"] in {"Index Scan", "Index Only Scan"}, node
-        assert node["Actual Rows"] == 50, node
-        assert node.get("Rows Removed by Filter", 0) == 0, node
 
 
 async def test_the_order_of_open_executions_leans_on_no_index(filled_url: str) -> None:

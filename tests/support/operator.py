@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
+from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RunnerTemplate
 from carillon_core.ports import JobEvent
 from carillon_operator.application import Application
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from carillon_operator.work_queue import WorkQueue
 
 KEY = ("default", "backup")
-SETTINGS = Settings(database_url="memory", runner_database_url="postgresql://runner", runner=RunnerTemplate("runner:1"))
+TEMPLATE = RunnerTemplate("runner:1", TokenKey(b"operators of tests".ljust(32)))
+SETTINGS = Settings(database_url="memory", runner_database_url="postgresql://runner", runner=TEMPLATE)
 
 
 class Operator:
@@ -31,11 +34,12 @@ class Operator:
         self.now = CREATED
         self.cluster = MemoryCluster(clock=lambda: self.now)
         self.history = MemoryHistory()
+        self.keys = MemoryRunnerKeys()
         self.restart()
 
     def restart(self) -> None:
         """Forget everything that is not in the cluster or the history, as a new process has."""
-        self.app = Application(SETTINGS, self.cluster, self.history, _observe_nothing, lambda: self.now)
+        self.app = Application(SETTINGS, self.cluster, self.history, _observe_nothing, lambda: self.now, self.keys)
 
     async def create_task(self, **spec: Any) -> None:
         body = {"metadata": {"name": KEY[1]}, "spec": {"task": {"counter": {}}, **spec}}

@@ -15,8 +15,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from carillon_core.adapters.postgres import migrate
+from carillon_core.adapters.postgres import migrate, runner_role
 from support.programs import run_embedded_postgres
+
+
+def with_user(url: str, user: str, password: str) -> str:
+    """Return the URL of another user of the same database."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.netloc.rpartition('@')[2]}"))
 
 
 def with_database(url: str, name: str) -> str:
@@ -43,7 +49,7 @@ def passable_dir() -> Iterator[Callable[[], Path]]:
 def postgres_url(passable_dir: Callable[[], Path]) -> Iterator[str]:
     """Start one Postgres for the session; or use the one of ``CARILLON_TEST_DATABASE_URL``.
 
-    The role needs CREATEDB, no more.
+    The role needs CREATEDB and CREATEROLE, no more.
     """
     given = os.environ.get("CARILLON_TEST_DATABASE_URL")
     if given:
@@ -89,6 +95,27 @@ def database_url(postgres_url: str, _template: str) -> Iterator[str]:
         admin.execute(statement.format(sql.Identifier(name), sql.Identifier(_template)))
     yield with_database(postgres_url, name)
     _drop(postgres_url, name)
+
+
+@pytest.fixture
+def runner_database_url(database_url: str) -> Iterator[str]:
+    """Give the test's own database to a runner: by a login of its own, which may record executions and no more."""
+    role = f"runner_{uuid4().hex}"
+    url = with_user(database_url, role, uuid4().hex)
+    runner_role.prepare(database_url, url)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        # so that tests see what its sessions wait for, and may end them
+        owner.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+    yield url
+    drop_role(database_url, role)
+
+
+def drop_role(url: str, role: str) -> None:
+    """Drop a role, and what it was granted in a database."""
+    with psycopg.connect(url, autocommit=True) as admin:
+        # whoever created it is no member, and only a member may drop what is the role's
+        for statement in ("GRANT {} TO CURRENT_USER", "DROP OWNED BY {}", "DROP ROLE {}"):
+            admin.execute(sql.SQL(statement).format(sql.Identifier(role)))
 
 
 def _drop(url: str, name: str) -> None:

@@ -1,5 +1,6 @@
 """The runner as a program: started on an execution, its way to the database cut at will, its rows looked at."""
 
+import asyncio
 import json
 import os
 import socket
@@ -20,9 +21,25 @@ import pytest
 from psycopg.rows import dict_row
 
 from carillon_core import contract
+from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
+from carillon_core.domain.execution_token import TokenKey
 
+TOKEN_KEY = TokenKey(b"runners of tests".ljust(32))
 SLOT = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
 PATIENCE_SECONDS = 60.0
+
+
+def register(database_url: str, key: TokenKey) -> None:
+    """Have a key known, as the operator does."""
+
+    async def registered() -> None:
+        keys = PostgresRunnerKeys.from_url(database_url)
+        try:
+            await keys.register(key)
+        finally:
+            await keys.aclose()
+
+    asyncio.run(registered())
 
 
 class Forwarder:
@@ -112,9 +129,9 @@ def _cut(*sockets: socket.socket) -> None:
 
 
 @pytest.fixture
-def forwarder(database_url: str) -> Iterator[Forwarder]:
-    """Give a way to the test's database, closed at first."""
-    made = Forwarder(database_url)
+def forwarder(runner_database_url: str) -> Iterator[Forwarder]:
+    """Give a runner's way to the test's database, closed at first."""
+    made = Forwarder(runner_database_url)
     yield made
     made.close()
     made.give_back()
@@ -150,9 +167,10 @@ class Running:
 
 @dataclass
 class Runners:
-    """Starts runners, and looks at what they left."""
+    """Starts runners, and looks at what they left: they as the runners' role, it as the owner."""
 
     database_url: str
+    runner_url: str
     directory: Path
     task_uid: UUID = field(default_factory=uuid4)
     prefix: Sequence[str] = ()
@@ -173,9 +191,24 @@ class Runners:
     ) -> Running:
         """Start one on an execution of a task."""
         execution = execution or uuid4()
+        task_type, spec = next(iter(task.items()))
+        more = more or {}
+        payload = {
+            "id": str(execution),
+            "task_uid": str(self.task_uid),
+            "origin": more.get(contract.ENV_ORIGIN, str(self.task_uid)),
+            "namespace": "shop",
+            "task": "report",
+            "task_type": task_type,
+            "slot": slot.isoformat(),
+            "cause": more.get(contract.ENV_CAUSE, "schedule"),
+            "job_name": job,
+            "counter": spec.get("name", "report").replace("\0", "") if task_type == "counter" else None,
+        }
         termination_log = self.directory / f"{uuid4()}"
         env = {
-            contract.ENV_DATABASE_URL: url or self.database_url,
+            contract.ENV_DATABASE_URL: url or self.runner_url,
+            contract.ENV_EXECUTION_TOKEN: TOKEN_KEY.token(payload),
             contract.ENV_EXECUTION_ID: str(execution),
             contract.ENV_TASK_UID: str(self.task_uid),
             contract.ENV_TASK_NAMESPACE: "shop",
@@ -192,7 +225,7 @@ class Runners:
         coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         process = subprocess.Popen(
             [*self.prefix, sys.executable, "-m", "carillon_runner"],
-            env=env | coverage | dict(more or {}),
+            env=env | coverage | dict(more),
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -236,8 +269,9 @@ class Runners:
 
 
 @pytest.fixture
-def runners(database_url: str, tmp_path: Path) -> Iterator[Runners]:
-    """Give a starter of runners, whose runners end with the test."""
-    made = Runners(database_url, tmp_path)
+def runners(database_url: str, runner_database_url: str, tmp_path: Path) -> Iterator[Runners]:
+    """Give a starter of runners, whose runners end with the test; the database knows the key of their tokens."""
+    register(database_url, TOKEN_KEY)
+    made = Runners(database_url, runner_database_url, tmp_path)
     with made.stack:
         yield made

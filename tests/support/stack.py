@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -22,6 +23,7 @@ import yaml
 from psycopg.rows import dict_row
 
 from carillon_devcluster import ClusterError
+from carillon_local import runner_role
 from carillon_local.access import FACADE, FACADE_NAMESPACE, with_token
 from carillon_local.access import KEYS_SECRET as KEYS_SECRET_NAME
 from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE, free_port
@@ -44,6 +46,7 @@ class Stack:
         self.cluster = cluster
         self.postgres = postgres
         self.database_url = postgres.url()
+        self.runner_database_url = runner_role.prepare(self.database_url)
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
@@ -51,6 +54,11 @@ class Stack:
         self.http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
         """Calls the API as an administrator, once ``start`` has made one."""
         self._images: dict[str, Mapping[str, object]] = dict(local_image_table())
+
+    @property
+    def password(self) -> str:
+        """The owner's, from which the operator makes the key of its runners' tokens unless it is given another."""
+        return urlsplit(self.database_url).password or ""
 
     def start(self) -> None:
         """Install the CRDs and start the operator, its webhook and the API."""
@@ -131,6 +139,7 @@ class Stack:
         environment = {
             **kept,
             "DATABASE_URL": self.database_url,
+            "CARILLON_RUNNER_DATABASE_URL": self.runner_database_url,
             "KUBECONFIG": str(self.cluster.kubeconfig),
             "HOME": str(self._folder),
             **settings,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from carillon_core.domain.advice import warnings_of
+from carillon_core.domain.egress import CLOSED, AllowList, parse_allow_list
 from carillon_core.domain.review import Review, review_of
 from carillon_core.domain.template_syntax import template_problems
 from carillon_core.domain.validity import spec_problems
@@ -146,6 +147,31 @@ def test_a_bad_object_is_refused_with_its_field(kind: str, spec: Any, want: str)
     review = reviewed(kind, spec)
     assert str(review.problems[0]).startswith(want)
     assert review.warnings == ()
+
+
+INWARD = {"url": "http://10.0.0.1/"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "want"),
+    [
+        ("ScheduledTask", {"intervalSeconds": 60, "task": {"http": INWARD}}, "x: spec.task.http.url: 10.0.0.1 is in"),
+        ("RunRequest", {"task": {"http": INWARD}}, "x: spec.task.http.url: 10.0.0.1 is in"),
+        ("HTTPTarget", INWARD, "x: spec.url: 10.0.0.1 is in 10.0.0.0/8 (private use"),
+        ("HTTPTarget", {"url": "http://db.shop.svc/"}, "x: spec.url: db.shop.svc is a Service's name"),
+    ],
+)
+def test_a_url_that_leads_inward_is_warned_of(kind: str, spec: Any, want: str) -> None:
+    """It is not refused: the runner decides, by the list of its Job; with the list that opens it nothing is said."""
+
+    def said(allow: AllowList | None) -> list[str]:
+        review = review_of(kind, {"metadata": {"name": "x"}, "spec": spec}, None, NOW, allow)
+        assert review.problems == ()
+        return [warning for warning in review.warnings if "url: " in warning]
+
+    assert [warning.startswith(want) for warning in said(CLOSED)] == [True]
+    assert said(parse_allow_list("10.0.0.0/8")) == []
+    assert ["is not known here" in warning for warning in said(None)] == ([True] if "Service" not in want else [])
 
 
 def test_a_change_that_leaves_the_spec_is_nobodys_business() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from carillon_api.upcoming import upcoming, upcoming_of_all
+from carillon_api.upcoming import Timetables, Window, upcoming, upcoming_of_all
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
 from support.api import EVERY_MINUTE, NOW, TASKS, Facade, facade, fields_of
@@ -116,10 +116,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_task_that_will_not_run_says_why(case: str) -> None:
     """Whatever kubectl stored, the answer is a reason; and the other tasks' times are still told."""
     task, want_reason = BROKEN[case]
-    answer = upcoming(task, NOW, 5)
+    answer = upcoming(task, Window(NOW, NOW, None, 5), Timetables())
     assert (answer.items, answer.reason) == ([], want_reason)
     assert answer.message
-    every = upcoming_of_all([task, raw("b", EVERY_MINUTE)], NOW, 2)
+    every = upcoming_of_all([task, raw("b", EVERY_MINUTE)], Window(NOW, NOW, None, 2), Timetables())
     assert [item.task for item in every.items] == ["b", "b"]
 
 
@@ -129,7 +129,7 @@ def test_a_run_that_was_past_from_the_start_says_so() -> None:
     condition = {"type": "Ready", "status": "False", "reason": "RunAtInThePast", "message": message}
     task = raw("a", {"runAt": "2026-01-01T00:00:00Z", **COUNTER})
     task["status"] = {"conditions": [{**condition, "lastTransitionTime": "2026-03-01T12:00:00Z"}]}
-    answer = upcoming(task, NOW, 5)
+    answer = upcoming(task, Window(NOW, NOW, None, 5), Timetables())
     assert (answer.items, answer.reason, answer.message) == ([], "RunAtInThePast", message)
 
 

@@ -132,12 +132,16 @@ async def test_a_key_makes_one_run_whatever_was_lost(rest: Facade) -> None:
     assert bobs.json()["name"] != first["name"], "keys are each caller's own"
 
 
-async def test_a_key_of_another_run_is_refused(rest: Facade) -> None:
-    """422, and nothing is made."""
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_a_key_of_another_run_is_refused(rest: Facade, *, forgotten: bool) -> None:
+    """422, and nothing is made; whether the key's store still knows it or only the run that it made."""
     key = {"Idempotency-Key": "k-1"}
     await run(rest, {"parameters": {"a": 2}}, headers=key)
+    if forgotten:
+        rest.idempotency.forget()
     response = await rest.client.post(f"{TASKS}/add/run", json={"parameters": {"a": 3}}, headers=key)
-    assert response.status_code == 422, response.text
+    assert (response.status_code, fields_of(response)) == (422, [])
+    assert response.json()["type"] == "urn:carillon:problem:idempotency-key-reused"
     assert len(await requests(rest).list(None)) == 1
 
 

@@ -1,5 +1,7 @@
 """The facade's settings: their defaults, and what a wrong one is told."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from carillon_api.settings import Settings
@@ -25,6 +27,12 @@ def test_every_setting_is_read() -> None:
         "CARILLON_API_HOST": "::",
         "CARILLON_API_PORT": "65535",
         "CARILLON_DEFAULT_NAMESPACE": "team-a",
+        "CARILLON_TOKEN_AUDIENCES": "carillon, https://kubernetes.default.svc",
+        "CARILLON_API_KEYS_SECRET": "carillon-system/carillon-api-keys",
+        "CARILLON_TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8,127.0.0.1",
+        "CARILLON_RATE_LIMIT": "7",
+        "CARILLON_RATE_BURST": "8",
+        "CARILLON_METRICS_PUBLIC": "false",
         "CARILLON_LOG_LEVEL": "DEBUG",
         "CARILLON_LOG_FORMAT": "text",
     }
@@ -34,6 +42,12 @@ def test_every_setting_is_read() -> None:
         host="::",
         port=65_535,
         default_namespace="team-a",
+        token_audiences=("carillon", "https://kubernetes.default.svc"),
+        api_keys_secret=("carillon-system", "carillon-api-keys"),
+        trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.1/32")),
+        rate_limit=7,
+        rate_burst=8,
+        metrics_public=False,
         log_level="DEBUG",
         log_format="text",
     )
@@ -47,6 +61,14 @@ BAD: dict[str, tuple[str, str]] = {
     "a host that is a URL": ("CARILLON_API_HOST", "http://0.0.0.0"),
     "a namespace in capitals": ("CARILLON_DEFAULT_NAMESPACE", "Default"),
     "a namespace that is too long": ("CARILLON_DEFAULT_NAMESPACE", "a" * 64),
+    "a Secret without a namespace": ("CARILLON_API_KEYS_SECRET", "carillon-api-keys"),
+    "a Secret in capitals": ("CARILLON_API_KEYS_SECRET", "carillon/Keys"),
+    "a Secret that is a path": ("CARILLON_API_KEYS_SECRET", "carillon/../x"),
+    "a proxy that is a name": ("CARILLON_TRUSTED_PROXIES", "ingress"),
+    "a network with host bits": ("CARILLON_TRUSTED_PROXIES", "10.0.0.1/8"),
+    "a rate of nothing": ("CARILLON_RATE_LIMIT", "0"),
+    "a burst that is a word": ("CARILLON_RATE_BURST", "many"),
+    "metrics that are neither": ("CARILLON_METRICS_PUBLIC", "yes"),
     "an unknown log level": ("CARILLON_LOG_LEVEL", "LOUD"),
     "an unknown log format": ("CARILLON_LOG_FORMAT", "xml"),
 }

@@ -278,3 +278,21 @@ def test_explain_takes_a_target_from_the_file_or_as_there(terminal: Terminal) ->
     said = terminal.run("explain", terminal.file(task))
     assert "HTTPTarget prod/hook is not in the file" in said.out
     assert "TargetNotFound" not in said.out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TASK.replace("sum: {a: 1, b: 2}", "http: {url: http://10.0.0.1/}"),
+        REQUEST.replace("taskRef: {name: backup}", "task: {http: {url: http://10.0.0.1/}}"),
+        "apiVersion: carillon.dev/v1alpha1\nkind: HTTPTarget\nmetadata: {name: a}\nspec: {url: http://10.0.0.1/}\n",
+    ],
+    ids=["task", "request", "target"],
+)
+def test_explain_warns_of_a_url_that_leads_inward(terminal: Terminal, text: str) -> None:
+    """What the operator's list opens is not known here, and that is said."""
+    said = terminal.run("explain", terminal.file(text))
+    assert said.code == 0
+    words = " ".join(said.out.split())
+    assert "url: 10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is closed to HTTP tasks" in words
+    assert "(what is set there is not known here)" in words

@@ -1,5 +1,6 @@
 """The Job of an execution: of a runner, of a user's container, of a request; and what is kept out of it."""
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -7,10 +8,12 @@ from uuid import UUID
 
 import pytest
 
-from carillon_core.contract import Cause
+from carillon_core.contract import ENV_EXECUTION_TOKEN, Cause
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.manifest import Order, RunnerTemplate, job_manifest, request_order, slot_order
+from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.observed import observed_job
+from carillon_core.domain.order import Order, request_order, slot_order
 from carillon_core.domain.plan import Launch
 from support.builders import (
     REQUEST_UID,
@@ -23,7 +26,7 @@ from support.builders import (
     make_task,
 )
 
-TEMPLATE = RunnerTemplate("runner:1")
+TEMPLATE = RunnerTemplate("runner:1", TokenKey(b"k" * 32))
 SLOT = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
 NOW = Launch(at("00:10"), execution_id(REQUEST_UID, at("00:10"), Cause.MANUAL), Cause.MANUAL)
 CONTAINER = {
@@ -247,3 +250,47 @@ def test_an_order_says_whether_a_runner_runs_it() -> None:
     container = make_task().every(60).with_spec(task={"container": CONTAINER}).observed().spec
     assert container is not None
     assert replace(order, task=container.task).container
+
+
+def test_a_runner_has_the_token_of_its_own_execution() -> None:
+    """It says what identifies the row; no other container has one."""
+    key, payload, _ = env_of(job_of(make_task("backup").every(60)))[ENV_EXECUTION_TOKEN].split(".")
+    assert key == TEMPLATE.token_key.id
+    assert json.loads(base64.b64decode(payload)) == {
+        "id": str(SLOT.execution_id),
+        "task_uid": TASK_UID,
+        "origin": TASK_UID,
+        "namespace": "default",
+        "task": "backup",
+        "task_type": "sum",
+        "slot": "2026-01-01T00:01:00Z",
+        "cause": "schedule",
+        "job_name": "backup-1767225660",
+    }
+    assert ENV_EXECUTION_TOKEN not in env_of(job_of(make_task().every(60).with_spec(task={"container": CONTAINER})))
+
+
+@pytest.mark.parametrize(
+    ("task", "want"),
+    [({"counter": {"name": "till"}}, "till"), ({"counter": {}}, "backup"), ({"sum": {"a": 1, "b": 2}}, None)],
+)
+def test_a_token_names_the_counter_that_the_task_may_increment(task: dict[str, Any], want: str | None) -> None:
+    """None, if it is no counter."""
+    order = slot_order(make_task("backup").every(60).with_spec(task=task).observed(), SLOT)
+    assert order.token_payload()["counter"] == want
+
+
+def test_what_a_request_repeats_is_in_its_token_and_on_its_job() -> None:
+    """The runner's row has it from the one, and the operator's from the other."""
+    repeated = "0b0b8a0e-1d0c-5c55-8a5e-4f0e3a1b2c3d"
+    request = make_request(task={"sum": {"a": 1, "b": 2}}, retryOf=repeated)
+    assert request_order(request.observed(), None, NOW).token_payload()["retry_of"] == repeated
+    job = job_of_request(request, None)
+    job["metadata"] |= {"uid": "u"}
+    seen = observed_job(job)
+    assert seen is not None
+    assert seen.retry_of == UUID(repeated)
+    job["metadata"]["annotations"]["carillon.dev/retry-of"] = "nonsense"
+    seen = observed_job(job)
+    assert seen is not None
+    assert seen.retry_of is None

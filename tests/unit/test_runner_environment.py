@@ -4,21 +4,27 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from carillon_core import contract
 from carillon_core.contract import Cause, ExitCode
+from carillon_core.domain.egress import AllowList, parse_allow_list
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.manifest import RunnerTemplate, job_manifest, slot_order
+from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.manifest import RunnerTemplate, job_manifest
+from carillon_core.domain.order import slot_order
 from carillon_core.domain.plan import Launch
 from carillon_core.errors import SettingsError
+from carillon_operator.settings import Settings
 from carillon_runner.environment import read_environment
 from support.builders import TASK_UID, at, make_task
 
 ENV = {
     contract.ENV_DATABASE_URL: "postgresql+psycopg://carillon:hunter2@db:5432/carillon",
+    contract.ENV_EXECUTION_TOKEN: "hunter2",
     contract.ENV_EXECUTION_ID: "0b0b8a0e-1d0c-5c55-8a5e-4f0e3a1b2c3d",
     contract.ENV_TASK_UID: TASK_UID,
     contract.ENV_TASK_NAMESPACE: "shop",
@@ -48,13 +54,33 @@ def test_what_the_operator_writes_is_what_the_runner_reads() -> None:
     launch = Launch(
         slot=at("00:05"), cause=Cause.SCHEDULE, execution_id=execution_id(TASK_UID, at("00:05"), Cause.SCHEDULE)
     )
-    manifest = job_manifest(slot_order(make_task("report").every(300).observed(), launch), RunnerTemplate("image"))
+    template = RunnerTemplate("image", TokenKey(b"k" * 32))
+    manifest = job_manifest(slot_order(make_task("report").every(300).observed(), launch), template)
     written = manifest["spec"]["template"]["spec"]["containers"][0]["env"]
     env = {e["name"]: e["value"].replace("$$", "$") for e in written if "value" in e}
     from_elsewhere = {name: ENV[name] for name in (contract.ENV_DATABASE_URL, contract.ENV_POD_NAME)}
     environment = read_environment(env | from_elsewhere)
     assert environment.execution_id == launch.execution_id
     assert (environment.task, environment.slot, environment.cause) == ("report", at("00:05"), "schedule")
+
+
+@pytest.mark.parametrize(
+    ("task", "want"),
+    [
+        ({"http": {"url": "http://db.shop.svc/"}}, parse_allow_list("*.svc,10.96.0.0/12:443")),
+        ({"sum": {"a": 1, "b": 2}}, None),
+    ],
+)
+def test_the_allow_list_reaches_the_pods_of_http_tasks(task: dict[str, Any], want: AllowList | None) -> None:
+    """From the operator's setting to what the runner decides by."""
+    needed = {"DATABASE_URL": "postgresql://x:y@z/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
+    settings = Settings.from_env(needed | {"CARILLON_HTTP_ALLOW": "*.svc, 10.96.0.0/12:443"})
+    launch = Launch(
+        slot=at("00:05"), cause=Cause.SCHEDULE, execution_id=execution_id(TASK_UID, at("00:05"), Cause.SCHEDULE)
+    )
+    order = slot_order(make_task("report").every(300).with_spec(task=task).observed(), launch)
+    written = job_manifest(order, settings.runner)["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert read_environment(ENV | {e["name"]: e["value"] for e in written if "value" in e}).http_allow == want
 
 
 def test_the_representation_hides_what_may_be_secret() -> None:

@@ -20,8 +20,10 @@ from werkzeug.serving import make_server
 from carillon_core.domain.egress import parse_allow_list
 from carillon_runner.environment import Environment
 from carillon_runner.outcome import Execution, TaskFailedError
+from carillon_runner.retry import is_tried_again
 from carillon_runner.tasks.http_exchange import connected_socket, parse_target
 from carillon_runner.tasks.http_request import BODY_LIMIT, run
+from support.recording_server import RecordingServer
 
 UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 
@@ -50,6 +52,7 @@ def make_execution(url: str, seconds: float = 60, **spec: Any) -> Execution:
     """Return an execution of one request."""
     environment = Environment(
         database_url="postgresql://",
+        token="",
         execution_id=UID,
         task_uid=UID,
         origin=UID,
@@ -387,9 +390,38 @@ def test_a_server_without_tls_is_a_tls_error(httpbin: str) -> None:
 
 
 def test_proxies_of_the_environment_are_not_used(httpbin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a task reaches is what its spec says."""
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert fetch(f"{httpbin}/get")["statusCode"] == 200
+    """What a task reaches is what its spec says: a proxy would look names up anew, and connect to what it likes."""
+    with RecordingServer() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "")
+        assert fetch(f"{httpbin}/get")["statusCode"] == 200
+        assert failure(httpbin.replace("http://", "https://")).reason == "tls"
+        assert failure("http://carillon.invalid/").reason == "dns"
+        assert proxy.seen == []
+
+
+def test_a_proxy_opens_nothing(httpbin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one that is public a way to an address that is closed."""
+    monkeypatch.setenv("http_proxy", httpbin)
+    assert failure("http://10.0.0.1/").reason == "BlockedAddress"
+
+
+@pytest.mark.parametrize("location", ["http://10.0.0.1/", "//169.254.169.254/latest/", "http://[::ffff:10.0.0.1]/"])
+def test_a_redirect_to_a_closed_address_is_not_followed(httpbin: str, location: str) -> None:
+    """The address is judged at each hop; a 307 would take method and body along."""
+    url = f"{httpbin}/redirect-to?status_code=307&url={location}"
+    failed = failure(url, maxRedirects=3, method="POST", body="x")
+    assert failed.reason == "BlockedAddress"
+    assert is_tried_again(failed.reason) is False
+
+
+def test_a_template_does_not_lead_inward() -> None:
+    """The rendered URL is judged."""
+    failed = failure("http://{{ '10.' ~ '0.0.1' }}/?{{ slot }}")
+    assert failed.reason == "BlockedAddress"
+    assert failed.message.startswith("10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is closed")
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def make_execution(url: str, secrets: Mapping[str, str] | None = None, **spec: A
     """Return an execution of one request."""
     environment = Environment(
         database_url="postgresql://",
+        token="",
         execution_id=UID,
         task_uid=UID,
         origin=UID,

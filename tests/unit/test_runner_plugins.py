@@ -35,7 +35,7 @@ def echo(execution):
     return {
         "parameters": execution.parameters, "slot": str(execution.slot), "id": str(execution.execution_id),
         "attempt": execution.attempt, "left": execution.deadline - time.monotonic(),
-        "secrets": sorted(n for n in os.environ if n == "DATABASE_URL" or n.startswith("CARILLON_SECRET_")),
+        "secrets": sorted(n for n in os.environ if any(w in n for w in ("DATABASE_URL", "TOKEN", "SECRET"))),
     }
 
 def fails(execution):
@@ -108,6 +108,7 @@ def make_execution(name: str, **parameters: Any) -> Execution:
     """Return an execution of a plugin's second attempt."""
     environment = Environment(
         database_url="postgresql://",
+        token="",
         execution_id=UID,
         task_uid=UID,
         origin=UID,
@@ -135,6 +136,7 @@ def failure(name: str, **parameters: Any) -> TaskFailedError:
 def test_a_plugin_is_given_its_execution_and_returns_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """And none of what is not its business."""
     monkeypatch.setenv(contract.ENV_DATABASE_URL, "postgresql://u:hunter2@h/d")
+    monkeypatch.setenv(contract.ENV_EXECUTION_TOKEN, "hunter2")
     monkeypatch.setenv(f"{contract.ENV_SECRET_PREFIX}0", "hunter2")
     result = dict(run(make_execution("echo", a=[1, {"b": None}])))
     assert 0 < result.pop("left") <= 60

@@ -16,6 +16,7 @@ from carillon_runner.retry import RetryPolicy, is_tried_again, parse_policy, ret
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 ENV = {
     contract.ENV_DATABASE_URL: "postgresql://db/carillon",
+    contract.ENV_EXECUTION_TOKEN: "x",
     contract.ENV_EXECUTION_ID: "0b0b8a0e-1d0c-5c55-8a5e-4f0e3a1b2c3d",
     contract.ENV_TASK_UID: "6f9619ff-8b86-4011-b42d-00c04fc964ff",
     contract.ENV_TASK_NAMESPACE: "shop",

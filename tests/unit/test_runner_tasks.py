@@ -25,6 +25,7 @@ def make_execution(task_type: str, **spec: Any) -> Execution:
     """Return an execution whose counter is always at 7."""
     environment = Environment(
         database_url="postgresql://",
+        token="",
         execution_id=UID,
         task_uid=UID,
         origin=UID,

@@ -19,6 +19,7 @@ def make_execution(**changes: Any) -> Execution:
     """Return an execution of its second attempt, in summer."""
     environment = Environment(
         database_url="postgresql://",
+        token="",
         execution_id=UID,
         task_uid=UID,
         origin=UID,

@@ -13,7 +13,7 @@ from support.builders import CREATED
 
 FILES = {"CARILLON_WEBHOOK_CERT_FILE": "/tls/tls.crt", "CARILLON_WEBHOOK_KEY_FILE": "/tls/tls.key"}
 PORT = {"CARILLON_WEBHOOK_PORT": "9443"}
-NEEDED = {"DATABASE_URL": "postgresql://x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
+NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
 
 
 def test_without_a_port_there_is_no_webhook() -> None:
@@ -46,6 +46,7 @@ def test_with_a_port_each_kind_has_its_handler() -> None:
         ({"CARILLON_WEBHOOK_CERT_FILE": ""}, "CARILLON_WEBHOOK_CERT_FILE is not set: set it to a PEM file, or unset"),
         ({"CARILLON_WEBHOOK_SERVICE": "carillon"}, "CARILLON_WEBHOOK_SERVICE is 'carillon': set it to namespace/name"),
         ({"CARILLON_WEBHOOK_FAILURE_POLICY": "Warn"}, "set it to one of Ignore, Fail"),
+        ({"CARILLON_HTTP_ALLOW": "*.svc,10.0.0.1/8"}, "CARILLON_HTTP_ALLOW has '10.0.0.1/8': the address has bits"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(change: dict[str, str], want: str) -> None:

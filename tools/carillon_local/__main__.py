@@ -14,6 +14,7 @@ import httpx
 from carillon_core.adapters.postgres.migrate import upgrade
 from carillon_core.errors import CarillonError
 from carillon_devcluster import ClusterError
+from carillon_local import runner_role
 from carillon_local.access import install_access
 from carillon_local.examples import PUBLIC_HTTPBIN, apply_examples, await_executions, reaches_public_httpbin
 from carillon_local.layout import (
@@ -47,6 +48,7 @@ def up() -> None:
     install_crds(target)
     settings = {**target.settings(), "KUBECONFIG": str(target.kubeconfig)}
     upgrade(settings["DATABASE_URL"])
+    settings |= runner_settings(settings["DATABASE_URL"])
     # before the operator, which launches what is due at once
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
     api_url = start_services(settings, install_access(target))
@@ -58,6 +60,13 @@ def up() -> None:
     print_summary(target, api_url)
     print_addresses(shown(target.kubeconfig), api_url)
     print(f"\nup after {time.monotonic() - began:.1f} s")
+
+
+def runner_settings(url: str) -> Mapping[str, str]:
+    """Return what the operator needs to be told of the runners' role: ours on a database of ours, else the user's."""
+    if not os.environ.get("DATABASE_URL"):
+        return {"CARILLON_RUNNER_DATABASE_URL": runner_role.prepare(url)}
+    return {name: os.environ[name] for name in ("CARILLON_RUNNER_DATABASE_URL",) if os.environ.get(name)}
 
 
 def install_crds(target: Target) -> None:

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator
 
 from carillon_api.bodies import optional_json_body
@@ -12,8 +12,10 @@ from carillon_api.checks import object_name
 from carillon_api.dependencies import Context, Ctx, Namespace, Precondition, TaskName
 from carillon_api.described import accepted, optional_body_of, versioned
 from carillon_api.edits import delete_object
+from carillon_api.idempotency import key_of
 from carillon_api.mapping import refuse
 from carillon_api.mapping_runs import is_wanted_run, run_view, task_run_problems, task_run_spec
+from carillon_api.operations import IDEMPOTENCY_KEY
 from carillon_api.paging import page_of
 from carillon_api.preconditions import etag
 from carillon_api.problems import Kind, problem_responses
@@ -32,16 +34,14 @@ RUN = problem_responses(
 router = APIRouter(tags=["runs"])
 
 RunName = Annotated[str, Path(description="The run's name."), AfterValidator(object_name)]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="The same key never makes a second run.",
-    ),
-]
+
+
+def _idempotency_key(request: Request) -> str | None:
+    return key_of(request.headers) if IDEMPOTENCY_KEY in request.headers else None
+
+
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+"""The caller's Idempotency-Key, if there is one: what it promises holds here even if its store forgets."""
 
 
 @router.post(

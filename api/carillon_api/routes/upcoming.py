@@ -5,10 +5,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from carillon_api.dependencies import Ctx, Namespace, TaskName
+from carillon_api.checks import selector_problems
+from carillon_api.dependencies import Context, Ctx, Namespace, TaskName
+from carillon_api.mapping import refuse
 from carillon_api.problems import Kind, problem_responses
-from carillon_api.schemas import Upcoming, UpcomingAll, UpcomingQuery
-from carillon_api.upcoming import upcoming, upcoming_of_all
+from carillon_api.schemas import AllUpcomingQuery, SelectedUpcomingQuery, Upcoming, UpcomingAll, UpcomingQuery
+from carillon_api.upcoming import upcoming, upcoming_of_all, window_of
+
+LIST = problem_responses(Kind.FORBIDDEN)
 
 router = APIRouter(tags=["upcoming"])
 
@@ -23,18 +27,41 @@ async def list_task_upcoming(
     ctx: Ctx, namespace: Namespace, name: TaskName, query: Annotated[UpcomingQuery, Query()]
 ) -> Upcoming:
     """Return the next times, in UTC and on the clock of the task's zone; or the reason why there are none."""
+    window = window_of(query, ctx.clock())
     raw = await ctx.tasks.get(namespace, name)
-    return await asyncio.to_thread(upcoming, raw, ctx.clock(), query.count)
+    return await asyncio.to_thread(upcoming, raw, window, ctx.backends.timetables)
 
 
 @router.get(
     "/upcoming",
     operation_id="listUpcoming",
     summary="What will run next, of all tasks",
-    responses=problem_responses(Kind.FORBIDDEN),
+    responses=LIST,
 )
-async def list_upcoming(ctx: Ctx, query: Annotated[UpcomingQuery, Query()]) -> UpcomingAll:
-    """Return the next times among the tasks of all namespaces, soonest first."""
-    raws = await ctx.tasks.list(None)
-    # Of ten thousand tasks this is a second of arithmetic: not in the loop that serves everybody.
-    return await asyncio.to_thread(upcoming_of_all, raws, ctx.clock(), query.count)
+async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -> UpcomingAll:
+    """Return the next times among the tasks of all namespaces, or of one, soonest first.
+
+    The caller's permission decides: who may not list the tasks of all namespaces names one.
+    """
+    return await _of_all(ctx, query.namespace, query)
+
+
+@router.get(
+    "/namespaces/{namespace}/upcoming",
+    operation_id="listNamespacedUpcoming",
+    summary="What will run next, of a namespace",
+    responses=LIST,
+)
+async def list_namespaced_upcoming(
+    ctx: Ctx, namespace: Namespace, query: Annotated[SelectedUpcomingQuery, Query()]
+) -> UpcomingAll:
+    """Return the next times among the tasks of a namespace, soonest first."""
+    return await _of_all(ctx, namespace, query)
+
+
+async def _of_all(ctx: Context, namespace: str | None, query: SelectedUpcomingQuery) -> UpcomingAll:
+    window = window_of(query, ctx.clock())
+    refuse(selector_problems(query.label_selector))
+    raws = await ctx.tasks.list(namespace, query.label_selector)
+    # Of ten thousand tasks this is a while of arithmetic: not in the loop that serves everybody.
+    return await asyncio.to_thread(upcoming_of_all, raws, window, ctx.backends.timetables)

@@ -53,13 +53,24 @@ from carillon_api.schemas.tasks import (
     TaskType,
     TaskView,
 )
-from carillon_api.schemas.upcoming import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
+from carillon_api.schemas.upcoming import (
+    AllUpcomingQuery,
+    FireTime,
+    Preview,
+    PreviewBody,
+    SelectedUpcomingQuery,
+    TaskFireTime,
+    Upcoming,
+    UpcomingAll,
+    UpcomingQuery,
+)
 
 __all__ = [
     "RUN_TYPES",
     "AllRunsQuery",
     "AllTargetsQuery",
     "AllTasksQuery",
+    "AllUpcomingQuery",
     "Answer",
     "AttemptView",
     "CancelAccepted",
@@ -76,6 +87,8 @@ __all__ = [
     "ObjectView",
     "Page",
     "PageQuery",
+    "Preview",
+    "PreviewBody",
     "Problem",
     "ProblemField",
     "Readiness",
@@ -93,6 +106,7 @@ __all__ = [
     "RunTask",
     "RunTaskQuery",
     "RunView",
+    "SelectedUpcomingQuery",
     "SummaryQuery",
     "SummaryView",
     "TargetCreate",

@@ -11,6 +11,10 @@ class Answer(Model, extra="ignore"):
     """The base of every answer: clients should expect that later releases say more."""
 
 
+class Parameters(Model, validate_by_name=False):
+    """The base of every query: a parameter has one name, the documented one."""
+
+
 class ObjectView(Answer):
     """What REST shows of every object of the cluster."""
 
@@ -37,7 +41,7 @@ class Page(Answer):
     """Pass it as cursor, with the same filters, for the next page; null on the last one and only there."""
 
 
-class PageQuery(Model):
+class PageQuery(Parameters):
     """Which objects to list, and how many at a time."""
 
     label_selector: str = Field(default="", max_length=4096)
@@ -46,7 +50,7 @@ class PageQuery(Model):
     """Only those whose names begin so."""
     limit: int = Field(default=100, ge=1, le=500)
     """How many at most, 1 to 500."""
-    cursor: str | None = Field(default=None, min_length=1, max_length=8192)
+    cursor: str | None = Field(default=None, min_length=1, max_length=2048)
     """nextCursor of the page before; it leads on for some minutes (410 then), and only with the same filters."""
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, RootModel
 
-from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.answers import Answer, Parameters
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Model
@@ -94,7 +94,7 @@ class RunTask(RootModel[Annotated[AnyRun, Field(discriminator="task_name")]]):
     """A task to be run at once; task_name says which type it is."""
 
 
-class RunTaskQuery(Model):
+class RunTaskQuery(Parameters):
     """Where to run it."""
 
     namespace: NamespaceName | None = None
@@ -114,7 +114,7 @@ class RunAccepted(Answer):
     """Nothing is known of it yet."""
 
 
-class TaskOutputQuery(Model):
+class TaskOutputQuery(Parameters):
     """Of which run."""
 
     id: UUID

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from carillon_api.schemas.answers import Answer, ObjectView, Page, PageQuery, UserOfTarget
+from carillon_api.schemas.answers import Answer, ObjectView, Page, PageQuery, Parameters, UserOfTarget
 from carillon_api.schemas.names import NamespaceName
 from carillon_core.resources.base import Model
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -64,7 +64,7 @@ class AllTargetsQuery(TargetQuery):
     """Only this namespace; all of them if left out."""
 
 
-class TargetDeletion(Model):
+class TargetDeletion(Parameters):
     """What becomes of those that use the target."""
 
     cascade: bool = False

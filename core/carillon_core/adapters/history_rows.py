@@ -126,14 +126,6 @@ def storable_closing(closing: Closing) -> Closing:
     )
 
 
-def canonical_uid(text: str) -> UUID | None:
-    """Return the UUID that a query names, or None if it is none, and so nobody's."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
 def check_limit(query: ExecutionQuery) -> None:
     """Raise ``InvalidResourceError`` if the page's size is out of bounds."""
     if not 1 <= query.limit <= MAX_LIMIT:

@@ -47,6 +47,7 @@ _LOCAL_NAMES = ("localhost", "localhost.localdomain", "localhost6", "ip6-localho
 _MOST_PORT = 65_535
 # what would end an authority, or is read as another one's end by other programs
 _AUTHORITY = re.compile(r"https?://[^/?#\\\x00-\x20\x7f]+(?:[/?#]|\Z)", re.IGNORECASE)
+_ANY_AUTHORITY = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:]+)(?::\d*)?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9._~-]+")
 _NUMBER = re.compile(r"\d+|0x[\da-f]*", re.IGNORECASE | re.ASCII)
@@ -56,6 +57,10 @@ _MEND = (
     f"if it is meant to be reached, set {ENV_HTTP_ALLOW} on the operator, for example to *.svc, *.svc.cluster.local or "
     "10.96.0.0/12"
 )
+
+
+class HostError(ValueError):
+    """A URL's host cannot be taken for one; the message follows "the URL", and repeats nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class AllowList:
     controls that zone: in a cluster's, everybody who may create a Service. Such a
     Service may be an ExternalName or have endpoints of their choice. So a name
     never opens loopback, link-local, metadata or the like: they want an address.
+    A name is held against the URL as it stands there: a Service that is called by
+    a short name (``db``, ``db.shop``) wants that name, or its network.
     """
 
     text: str = ""
@@ -200,26 +207,34 @@ def canonical_host(url: str) -> str:
     ``0177.0.0.1``) are refused, for programs differ in what they mean.
 
     Raises:
-        ValueError: There is none, or it is written so that programs would read it differently: with a backslash, a
-            control character, an escape.
+        HostError: It is written so that programs would read it differently: with a backslash, a control character, an
+            escape; the message says what is wrong.
+        ValueError: There is none; the message may repeat the URL.
 
     """
     if not _AUTHORITY.match(url):
+        if _ANY_AUTHORITY.match(url):
+            raise HostError("has a backslash, a space or a control character in its host: leave it away")
         raise ValueError
     parts = urlsplit(url)
     host = parts.hostname or ""
     # what stands beside brackets is passed over by the library, and by others not
     if not _HOST_AND_PORT.fullmatch(parts.netloc.rpartition("@")[2]):
-        raise ValueError
+        raise HostError("has something else than a host, or a host and a port's number, where these should be")
     if ":" in host:
         address = IPv6Address(host)
         if address.scope_id is not None:
-            raise ValueError
+            raise HostError("names an IPv6 address with a zone: leave it away")
         return str(address)
     name = (host if host.isascii() else host.encode("idna").decode("ascii")).lower()
     if not _HOST.fullmatch(name):
-        raise ValueError
-    return str(IPv4Address(name.removesuffix("."))) if _is_number(name) else name
+        raise HostError("has a character in its host that no name has: write the name without escapes")
+    if not _is_number(name):
+        return name
+    try:
+        return str(IPv4Address(name.removesuffix(".")))
+    except ValueError:
+        raise HostError("names its host by a number: write an address as four decimal ones, as in 192.0.2.1") from None
 
 
 def _is_number(host: str) -> bool:
@@ -256,7 +271,7 @@ def advice_about(url: str, allow: AllowList | None) -> str | None:
     """Return a warning if a URL leads to an address that is closed, as far as that is to be seen in its text.
 
     Args:
-        url: Absolute; one with a template, or one that nothing can be read from, is not spoken of.
+        url: Absolute; one with a template, or one that is none at all, is not spoken of.
         allow: What the operator's owner has opened; None if that is not known here.
 
     """
@@ -266,6 +281,8 @@ def advice_about(url: str, allow: AllowList | None) -> str | None:
         host = canonical_host(url.strip())
         parts = urlsplit(url.strip())
         port = parts.port or (443 if parts.scheme == "https" else 80)
+    except HostError as error:
+        return f"the URL {error}; no request is sent to it as it is"
     except ValueError:
         return None
     local = host.removesuffix(".") in _LOCAL_NAMES or host.removesuffix(".").endswith(".localhost")

@@ -3,28 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from carillon_core import contract
-from carillon_core.contract import Cause, ExitCode
-from carillon_core.domain.decide_request import requested_task
+from carillon_core.contract import ExitCode
 from carillon_core.domain.egress import CLOSED, AllowList
-from carillon_core.domain.execution import job_name, request_job_name
-from carillon_core.domain.observed import (
-    RUNNER_CONTAINER,
-    USER_CONTAINER,
-    ObservedRequest,
-    ObservedTarget,
-    ObservedTask,
-)
-from carillon_core.domain.plan import Launch
+from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.observed import RUNNER_CONTAINER, USER_CONTAINER
+from carillon_core.domain.order import Order
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.http_target import HTTPTargetSpec
-from carillon_core.resources.meta import ObjectMeta
-from carillon_core.resources.tasks import ContainerTask, HTTPTask, RetryPolicy, Task
+from carillon_core.resources.tasks import ContainerTask, HTTPTask
 
 START_SECONDS = 300
 """How long a pod may take to be scheduled, to pull its image and to start, on top of what its task may take."""
@@ -32,7 +22,6 @@ GRACE_SECONDS = 30
 """How long after its own time-out, or after SIGTERM, a runner may take to record its end."""
 LOST_PODS = 3
 """How many pods of a runner's Job may be lost, and be followed by another."""
-DEFAULT_TIMEOUT_SECONDS = 3600
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
 FINAL_EXIT_CODES = (
@@ -50,6 +39,8 @@ class RunnerTemplate:
     """What all runner pods have in common."""
 
     image: str
+    token_key: TokenKey
+    """Signs what allows a runner to record its own execution."""
     secret_name: str = RUNNER_SECRET
     """The Secret of the task's namespace whose ``database-url`` the runner records with."""
     image_pull_policy: str = "IfNotPresent"
@@ -60,91 +51,6 @@ class RunnerTemplate:
             "requests": {"cpu": "10m", "memory": "48Mi"},
             "limits": {"memory": "256Mi"},
         }
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One execution to be launched."""
-
-    job_name: str
-    owner: ObjectMeta
-    """Of the object that the Job belongs to, and goes with."""
-    owner_kind: str
-    execution_id: UUID
-    slot: datetime
-    cause: Cause
-    task_name: str
-    task_uid: str
-    task: Task
-    target: ObservedTarget | None
-    timeout_seconds: int
-    retry: RetryPolicy
-    time_zone: str = "UTC"
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    request_name: str | None = None
-
-    @property
-    def container(self) -> bool:
-        """Whether it runs the user's own container, and no runner."""
-        return self.task.container is not None
-
-
-def slot_order(task: ObservedTask, launch: Launch) -> Order:
-    """Return the order of a task's slot.
-
-    Raises:
-        ValueError: If the task has no valid spec; ``decide`` launches no such task.
-
-    """
-    if task.spec is None:
-        msg = f"{task.meta.namespace}/{task.meta.name} has no valid spec"
-        raise ValueError(msg)
-    return Order(
-        job_name=job_name(task.meta.name, launch.slot),
-        owner=task.meta,
-        owner_kind=names.KIND,
-        execution_id=launch.execution_id,
-        slot=launch.slot,
-        cause=launch.cause,
-        task_name=task.meta.name,
-        task_uid=task.meta.uid,
-        task=task.spec.task,
-        target=task.target,
-        timeout_seconds=task.spec.timeout_seconds,
-        retry=task.spec.retry,
-        time_zone=task.spec.time_zone or "UTC",
-    )
-
-
-def request_order(request: ObservedRequest, task: ObservedTask | None, launch: Launch) -> Order:
-    """Return the order of a request, its parameters applied.
-
-    Raises:
-        ValueError: If it cannot be run; ``decide_request`` launches no such request.
-
-    """
-    wanted = requested_task(request.spec, task) if request.spec else ()
-    if request.spec is None or not isinstance(wanted, Task):
-        msg = f"RunRequest {request.meta.namespace}/{request.meta.name} cannot be run"
-        raise ValueError(msg)
-    spec, base = request.spec, task.spec if task else None
-    return Order(
-        job_name=request_job_name(request.meta.name, request.meta.uid),
-        owner=request.meta,
-        owner_kind=names.KIND_REQUEST,
-        execution_id=launch.execution_id,
-        slot=launch.slot,
-        cause=launch.cause,
-        task_name=task.meta.name if task else request.meta.name,
-        task_uid=task.meta.uid if task else request.meta.uid,
-        task=wanted,
-        target=request.target if request.target_name else (task.target if task else None),
-        timeout_seconds=spec.timeout_seconds or (base.timeout_seconds if base else DEFAULT_TIMEOUT_SECONDS),
-        retry=spec.retry or (base.retry if base else RetryPolicy()),
-        time_zone=(base.time_zone if base else None) or "UTC",
-        parameters=spec.parameters,
-        request_name=request.meta.name,
     )
 
 
@@ -162,6 +68,8 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
         names.ANNOTATION_EXECUTION_ID: str(order.execution_id),
         names.ANNOTATION_TASK_TYPE: order.task.type,
     }
+    if order.retry_of is not None:
+        annotations[names.ANNOTATION_RETRY_OF] = str(order.retry_of)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -314,6 +222,7 @@ def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
         **_identity(order),
         **_task_variables(encoded),
         contract.ENV_TIMEOUT_SECONDS: str(order.timeout_seconds),
+        contract.ENV_EXECUTION_TOKEN: template.token_key.token(order.token_payload()),
     }
     if order.retry.limit or order.retry.attempt_timeout_seconds:
         plain[contract.ENV_RETRY] = json.dumps(order.retry.model_dump(mode="json", exclude_none=True))

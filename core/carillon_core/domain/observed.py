@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self
+from uuid import UUID
 
 from carillon_core.contract import Cause, ExitCode
 from carillon_core.domain.execution import execution_id, job_name, request_job_name
@@ -206,6 +207,8 @@ class ObservedJob:
     task_name: str = ""
     """Of the task, or of the request that has a task of its own."""
     task_type: str = ""
+    retry_of: UUID | None = None
+    """The execution that its own repeats."""
 
     @property
     def active(self) -> bool:
@@ -386,7 +389,16 @@ def _identity(meta: Mapping[str, Any]) -> ObservedJob | None:
         namespace=meta.get("namespace", ""),
         task_name=str(labels.get(names.LABEL_TASK, "")),
         task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
+        retry_of=_uuid((meta.get("annotations") or {}).get(names.ANNOTATION_RETRY_OF)),
     )
+
+
+def _uuid(text: str | None) -> UUID | None:
+    """Return an id, or None for what is none: it is only a link."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
 
 
 def job_key(meta: Mapping[str, Any]) -> tuple[str, str]:

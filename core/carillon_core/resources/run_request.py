@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -41,6 +42,8 @@ class RunRequestSpec(Model):
     """As in a ScheduledTask; the task's own if left out, else 3600."""
     retry: RetryPolicy | None = None
     """As in a ScheduledTask; the task's own if left out."""
+    retry_of: UUID | None = None
+    """The id of the execution that this run repeats: only a link, which the history keeps."""
     ttl_seconds_after_finished: int = Field(default=3600, ge=0, le=YEAR_SECONDS)
     """The request, and its Job with it, is deleted so many seconds after it was refused or has finished."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from carillon_core.domain.egress import AllowList, canonical_host, refusal
+from carillon_core.domain.egress import AllowList, HostError, canonical_host, refusal
 from carillon_runner.outcome import TaskFailedError, storable
 
 WIRE_LIMIT = 8 * 2**20
@@ -80,6 +80,8 @@ def parse_target(url: str) -> Target:
             path=_encoded(parts.path or "/") + (f"?{_encoded(parts.query)}" if parts.query else ""),
             authorization=_basic(parts.username, parts.password),
         )
+    except HostError as error:
+        raise TaskFailedError("InvalidRequest", f"the URL {error}") from None
     except (KeyError, ValueError):  # UnicodeError from IDNA among them
         raise TaskFailedError("InvalidRequest", "the URL is not an absolute http or https URL") from None
 

@@ -1,12 +1,12 @@
 """The history in memory, for tests of whatever uses it; held to the contract of the one in Postgres."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from carillon_core.adapters.history_rows import (
-    canonical_uid,
     check_limit,
     decode_cursor,
     encode_cursor,
@@ -16,7 +16,7 @@ from carillon_core.adapters.history_rows import (
 from carillon_core.contract import OPEN_STATUSES, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import NotFoundError, UnavailableError
-from carillon_core.ports import ExecutionPage, ExecutionQuery
+from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
 
 
 class MemoryHistory:
@@ -92,14 +92,36 @@ class MemoryHistory:
             after = decode_cursor(query.cursor)
             rows = [r for r in rows if _order(r) < after]
         page = [r for r in rows if _matches(r, query)]
+        if query.dead_letters:
+            repeated = self._repeated()
+            page = [r for r in page if _is_dead_letter(r, repeated)]
         more = len(page) > query.limit
         page = page[: query.limit]
         page = [_listed(r) for r in page]
         return ExecutionPage(page, encode_cursor(*_order(page[-1])) if more else None)
 
+    async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
+        """Count executions, of one namespace or of all; memory needs no maintenance and has no months."""
+        self._check_outage()
+        mine = [r for r in self.rows.values() if namespace in {None, r.namespace}]
+        lately = [r for r in mine if r.slot >= since]
+        repeated = self._repeated()
+        return HistorySummary(
+            since=since,
+            by_status=Counter(r.status for r in lately),
+            running=sum(r.status in OPEN_STATUSES for r in mine),
+            dead_letters=sum(_is_dead_letter(r, repeated) for r in lately),
+            maintained_at=None,
+            maintenance_error=None,
+            partitions=0,
+        )
+
     async def ping(self) -> None:
         """Return, unless there is an outage."""
         self._check_outage()
+
+    def _repeated(self) -> Collection[UUID | None]:
+        return {row.retry_of for row in self.rows.values()}
 
     def _check_outage(self) -> None:
         if self.outage is not None:
@@ -130,10 +152,18 @@ def _order(row: ExecutionRecord) -> tuple[datetime, UUID]:
     return row.slot, row.id
 
 
+def _is_dead_letter(row: ExecutionRecord, repeated: Collection[UUID | None]) -> bool:
+    return row.status in {ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT} and row.id not in repeated
+
+
 def _matches(row: ExecutionRecord, query: ExecutionQuery) -> bool:
     return (
         query.namespace in {None, row.namespace}
         and query.task in {None, row.task}
         and query.status in {None, row.status}
-        and (query.task_uid is None or canonical_uid(query.task_uid) == UUID(row.task_uid))
+        and query.cause in {None, row.cause}
+        and query.reason in {None, row.reason}
+        and query.retry_of in {None, row.retry_of}
+        and (query.since is None or row.slot >= query.since)
+        and (query.until is None or row.slot < query.until)
     )

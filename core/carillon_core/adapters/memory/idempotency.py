@@ -8,7 +8,9 @@ from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, Reservation, StoredAnsw
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class KeyRow:
+    """What is known of a key."""
+
     fingerprint: bytes
     reserved_at: datetime
     answer: StoredAnswer | None = None
@@ -18,21 +20,22 @@ class MemoryIdempotency:
     """``IdempotencyStore`` over a dictionary.
 
     Attributes:
+        rows: What is known of each key, by caller and key.
         outage: While it is set, every call raises ``UnavailableError`` with it.
 
     """
 
     def __init__(self) -> None:
         """Begin with no keys."""
-        self._rows: dict[tuple[str, str], _Row] = {}
+        self.rows: dict[tuple[str, str], KeyRow] = {}
         self.outage: str | None = None
 
     async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
         """Take a key for a request, or say what is known of it."""
         self._check_outage()
-        row = self._rows.get((caller, key))
+        row = self.rows.get((caller, key))
         if row is None or _is_free(row, fingerprint, now):
-            self._rows[caller, key] = _Row(fingerprint, now)
+            self.rows[caller, key] = KeyRow(fingerprint, now)
             return Reservation(mine=True)
         if row.fingerprint != fingerprint:
             return Reservation(mine=False, same_request=False)
@@ -41,27 +44,27 @@ class MemoryIdempotency:
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
         """Keep the answer for whoever repeats the request; a key that has its answer, or is unknown, stays as it is."""
         self._check_outage()
-        row = self._rows.get((caller, key))
+        row = self.rows.get((caller, key))
         if row is not None and row.answer is None:
-            self._rows[caller, key] = replace(row, answer=answer)
+            self.rows[caller, key] = replace(row, answer=answer)
 
     async def release(self, caller: str, key: str) -> None:
         """Give a key back: nothing was done with it. One that has its answer keeps it."""
         self._check_outage()
-        row = self._rows.get((caller, key))
+        row = self.rows.get((caller, key))
         if row is not None and row.answer is None:
-            del self._rows[caller, key]
+            del self.rows[caller, key]
 
     def forget(self) -> None:
         """Lose every key, as if nobody had finished what was begun with it."""
-        self._rows.clear()
+        self.rows.clear()
 
     def _check_outage(self) -> None:
         if self.outage is not None:
             raise UnavailableError("database", self.outage)
 
 
-def _is_free(row: _Row, fingerprint: bytes, now: datetime) -> bool:
+def _is_free(row: KeyRow, fingerprint: bytes, now: datetime) -> bool:
     if row.reserved_at + KEY_KEPT <= now:
         return True
     abandoned = row.answer is None and row.reserved_at + KEY_ABANDONED <= now

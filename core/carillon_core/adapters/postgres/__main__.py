@@ -1,19 +1,26 @@
-"""The command ``carillon-migrate``: migrate the database that ``DATABASE_URL`` names."""
+"""The command ``carillon-migrate``: migrate and maintain ``DATABASE_URL``'s database, and make the runners' role."""
 
 import argparse
+import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from carillon_core.adapters.postgres import migrate
+from carillon_core.adapters.postgres import migrate, runner_role
+from carillon_core.adapters.postgres.maintenance import Changes, maintain
 from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import LEVELS, configure_logging
+from carillon_core.settings import MOST_RETENTION_DAYS, retention_days
 
 WAIT_SECONDS = 60.0
 BEHIND = 1
 UNAVAILABLE = 1
 MISCONFIGURED = 2
+
+log = logging.getLogger("carillon_migrate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,8 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging(options.log_level, options.log_format)
     try:
         url = _database_url()
+        if options.command == "maintain":
+            days = retention_days(os.environ) if options.retention_days is None else options.retention_days
+            changes = asyncio.run(maintain(url, _now, days))
+            print(_told(changes))
+            return 0
+        if options.command == "runner-role":
+            print(*runner_role.prepare(url, _runner_database_url()), sep="\n")
+            return 0
         if options.command == "upgrade":
             revision = migrate.upgrade(url, wait_seconds=options.wait)
+            _prepare(url)
         elif options.command == "downgrade":
             revision = migrate.downgrade(url, options.revision, wait_seconds=options.wait)
         else:
@@ -38,10 +54,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     return BEHIND if options.command == "current" and not revision.is_head else 0
 
 
+def _prepare(url: str) -> None:
+    """Run the maintenance without dropping anything: an upgrade loses no history."""
+    try:
+        asyncio.run(maintain(url, _now, 0))
+    except UnavailableError as error:
+        # the schema is migrated, and the operator's maintenance tries again
+        log.warning("upgraded, and not maintained", extra={"fields": {"why": str(error)}})
+
+
+def _told(changes: Changes) -> str:
+    counts = {"moved": changes.moved, **{f"deleted from {table}": n for table, n in changes.deleted.items()}}
+    months = {"created": changes.created, "dropped": changes.dropped, "kept since something runs": changes.kept}
+    told = [f"{what} {' '.join(names)}" for what, names in months.items() if names]
+    told += [f"{what} {number}" for what, number in counts.items() if number]
+    return "; ".join(told) or "nothing was due"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _whole_days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > MOST_RETENTION_DAYS:
+        most = MOST_RETENTION_DAYS
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days: give a whole number from 0 to {most}")
+    return int(text)
+
+
 def _database_url() -> str:
     url = os.environ.get(ENV_DATABASE_URL, "")
     if not url:
         raise SettingsError(f"{ENV_DATABASE_URL} is not set: give it as postgresql://user:password@host:5432/name")
+    return url
+
+
+def _runner_database_url() -> str:
+    url = os.environ.get(runner_role.RUNNER, "")
+    if not url:
+        raise SettingsError(
+            f"{runner_role.RUNNER} is not set: give it as postgresql://user:password@host:5432/name, with the user and"
+            " the password that runners shall have"
+        )
     return url
 
 
@@ -54,6 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("downgrade", help="bring the schema back to a revision; what it drops is gone")
     down.add_argument("revision", help="the revision, or base for the empty schema")
     now = commands.add_parser("current", help="print the schema's revision; exit with 1 if it is not the newest")
+    keep = commands.add_parser("maintain", help="create the partitions of months ahead, drop those of months past")
+    keep.add_argument(
+        "--retention-days",
+        type=_whole_days,
+        metavar="N",
+        help="drop months that ended so many days ago; 0 keeps all (default: CARILLON_HISTORY_RETENTION_DAYS, or 400)",
+    )
+    commands.add_parser(
+        "runner-role",
+        help="create the role of CARILLON_RUNNER_DATABASE_URL, which may record executions and no more, and verify it",
+    )
     for command, seconds in ((up, WAIT_SECONDS), (down, 0.0), (now, 0.0)):
         command.add_argument(
             "--wait",

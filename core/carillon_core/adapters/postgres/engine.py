@@ -17,6 +17,9 @@ from carillon_core.errors import SettingsError, UnavailableError
 
 WHAT = "database"
 MIGRATE = "run carillon-migrate upgrade"
+LOCK = 0x0CA7_1110
+"""The key of the advisory lock that whoever changes tables holds, a migrator or the maintenance, one at a time; any
+number, so long as it stays."""
 CONNECT_SECONDS = 5
 OPERATION_SECONDS = 20
 """After which a call is given up: a database that accepts and never answers must not hold its callers."""
@@ -35,22 +38,28 @@ _MENDABLE = (
 )
 
 
-def sqlalchemy_url(url: str) -> URL:
+def sqlalchemy_url(url: str, name: str = "DATABASE_URL") -> URL:
     """Return the URL as SQLAlchemy wants it, from ``postgresql://`` or ``postgres://``.
 
     Raises:
-        SettingsError: It is no such URL; the message does not repeat it, for it may hold a password.
+        SettingsError: It is no such URL; the message names the variable that it is from, and does not repeat it, for
+            it may hold a password.
 
     """
     try:
         parsed = make_url(url.strip())
     except (ArgumentError, ValueError):
-        raise SettingsError(
-            "DATABASE_URL cannot be read: it looks like postgresql://user:password@host:5432/name"
-        ) from None
+        raise SettingsError(f"{name} cannot be read: it looks like postgresql://user:password@host:5432/name") from None
     if parsed.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        raise SettingsError(f"DATABASE_URL must begin with postgresql://, not {parsed.drivername}://")
+        raise SettingsError(f"{name} must begin with postgresql://, not {parsed.drivername}://")
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def credentials(url: str, name: str = "DATABASE_URL") -> tuple[str, str]:
+    """Return the user and the password of a URL, empty where it has none; errors as ``sqlalchemy_url``'s."""
+    parsed = sqlalchemy_url(url, name)
+    user, password = (parsed.query.get(part, "") for part in ("user", "password"))
+    return str(parsed.username or user), str(parsed.password or password)
 
 
 def connect_args(connect_seconds: int = CONNECT_SECONDS) -> dict[str, Any]:

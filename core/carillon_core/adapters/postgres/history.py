@@ -10,7 +10,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     Row,
-    Select,
     Text,
     Update,
     bindparam,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     func,
     null,
     select,
-    tuple_,
     update,
     values,
 )
@@ -29,19 +27,29 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from carillon_core.adapters.history_rows import (
-    canonical_uid,
     check_limit,
     decode_cursor,
     encode_cursor,
     storable_closing,
     storable_record,
+    storable_text,
 )
 from carillon_core.adapters.postgres.engine import MIGRATE, WHAT, bounded, create_engine
-from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, attempts, executions
-from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
+from carillon_core.adapters.postgres.listing import (
+    IN_ORDER,
+    MONTHS,
+    count_statement,
+    dead_letters_statement,
+    is_open,
+    list_statement,
+    open_statement,
+    running_statement,
+)
+from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, attempts, executions, maintenance
+from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import NotFoundError, UnavailableError
-from carillon_core.ports import ExecutionPage, ExecutionQuery
+from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
 
 BATCH = 500
 """Rows in one statement, and in one transaction."""
@@ -124,13 +132,32 @@ class PostgresHistory:
         """Return a page of executions by keyset on (slot, id), newest first."""
         check_limit(query)
         after = None if query.cursor is None else decode_cursor(query.cursor)
-        if query.task_uid is not None and canonical_uid(query.task_uid) is None:
-            return ExecutionPage([], None)
+        if query.reason is not None and query.reason != storable_text(query.reason):
+            return ExecutionPage([], None)  # nobody's: no row has such text, and Postgres would refuse it
         async with bounded(self._engine.url), self._engine.connect() as connection:
+            await connection.execute(IN_ORDER)
             rows = (await connection.execute(list_statement(query, after))).all()
         page = [_record(row) for row in rows[: query.limit]]
         more = len(rows) > query.limit
         return ExecutionPage(page, encode_cursor(page[-1].slot, page[-1].id) if more else None)
+
+    async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
+        """Count executions, of one namespace or of all, and say how the history's maintenance fares."""
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            counted = (await connection.execute(count_statement(since, namespace))).all()
+            running = (await connection.execute(running_statement(namespace))).scalar_one()
+            dead = (await connection.execute(dead_letters_statement(since, namespace))).scalar_one()
+            partitions = (await connection.execute(MONTHS)).scalar_one()
+            state = (await connection.execute(select(maintenance.c.succeeded_at, maintenance.c.error))).one()
+        return HistorySummary(
+            since=since,
+            by_status={ExecutionStatus(status): number for status, number in counted},
+            running=running,
+            dead_letters=dead,
+            maintained_at=state.succeeded_at and state.succeeded_at.astimezone(UTC),
+            maintenance_error=state.error,
+            partitions=partitions,
+        )
 
     async def ping(self) -> None:
         """Return if the database answers and its schema is at the newest migration.
@@ -152,28 +179,6 @@ class PostgresHistory:
             )
 
 
-def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:
-    """Return the query of a page: one row more than asked, to know whether another page follows."""
-    statement = select(executions).order_by(_columns.slot.desc(), _columns.id.desc()).limit(query.limit + 1)
-    if query.namespace is not None:
-        statement = statement.where(_columns.namespace == query.namespace)
-    if query.task is not None:
-        statement = statement.where(_columns.task == query.task)
-    if query.task_uid is not None:
-        statement = statement.where(_columns.task_uid == UUID(query.task_uid))
-    if query.status is not None:
-        statement = statement.where(_columns.status == query.status.value)
-    if after is not None:
-        # as a row, not as "slot < … or (slot = … and id < …)": only this Postgres looks up in the index
-        statement = statement.where(tuple_(_columns.slot, _columns.id) < tuple_(*after))
-    return statement
-
-
-def open_statement() -> Select[Any]:
-    """Return the query of the open executions; the status as a literal, or the partial index is not seen to fit."""
-    return select(executions).where(_is_open()).order_by(_columns.slot, _columns.id)
-
-
 def close_statement(batch: Sequence[Closing]) -> Update:
     """Return the one statement that closes a batch and returns the ids of the rows that were open."""
     fields = ("id", "namespace", "status", "reason", "message", "finished_at")
@@ -183,7 +188,7 @@ def close_statement(batch: Sequence[Closing]) -> Update:
     )
     return (
         update(executions)
-        .where(_columns.id == ends.c.id, _columns.namespace == ends.c.namespace, _is_open())
+        .where(_columns.id == ends.c.id, _columns.namespace == ends.c.namespace, is_open())
         .values(
             status=ends.c.status,
             reason=ends.c.reason,
@@ -219,7 +224,7 @@ async def _insert_attempts(connection: AsyncConnection, rows: Sequence[Execution
     """Insert the attempts of rows that are new, and of those that were there and are open."""
     old = [row.id for row in rows if row.id not in new]
     # locked: one that ends meanwhile must not be left with an attempt that runs
-    locked = select(_columns.id).where(_columns.id.in_(old), _is_open()).order_by(_columns.id).with_for_update()
+    locked = select(_columns.id).where(_columns.id.in_(old), is_open()).order_by(_columns.id).with_for_update()
     takers = {*new, *((await connection.execute(locked)).scalars() if old else ())}
     tries = [
         {**_own_fields(attempt), "execution_id": row.id, "slot": row.slot}
@@ -233,10 +238,6 @@ async def _insert_attempts(connection: AsyncConnection, rows: Sequence[Execution
 
 def _encoded(result: dict[str, Any] | None) -> str | None:
     return None if result is None else json.dumps(result)
-
-
-def _is_open() -> Any:
-    return sql_text("executions.status IN ({})".format(", ".join(f"'{status}'" for status in sorted(OPEN_STATUSES))))
 
 
 def _batches(rows: Sequence[_T]) -> Iterator[list[_T]]:

@@ -12,12 +12,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, NullPool, create_engine, text
 
-from carillon_core.adapters.postgres.engine import connect_args, sqlalchemy_url, translated
+from carillon_core.adapters.postgres.engine import LOCK, connect_args, sqlalchemy_url, translated
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION
 from carillon_core.errors import SettingsError, UnavailableError
 
-LOCK = 0x0CA7_1110
-"""The key of the advisory lock that one migrator holds at a time; any number, so long as it stays."""
 LOCK_SECONDS = 60
 """How long a migration waits for another migrator, and for any table's lock, before it gives up."""
 RETRY_SECONDS = 1.0

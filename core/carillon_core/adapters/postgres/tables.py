@@ -1,4 +1,4 @@
-"""The tables of the history. The runner, which knows no SQLAlchemy, writes them in plain SQL: see its ``record``."""
+"""The tables of the history. Runners do not touch them: they call functions, ``v0004_runner_functions.sql``."""
 
 from sqlalchemy import (
     BigInteger,
@@ -30,6 +30,9 @@ metadata = MetaData()
 
 _STATUSES = ", ".join(f"'{status}'" for status in ExecutionStatus)
 _TIME = DateTime(timezone=True)
+_SCOPE = ("namespace", "task")
+UNUSUAL = "status NOT IN ('running', 'succeeded')"
+FAILED = "status IN ('failed', 'timed_out')"
 
 executions = Table(
     "executions",
@@ -68,28 +71,22 @@ executions = Table(
     ),
     CheckConstraint("first_slot <= slot", name="executions_first_slot_first"),
     # Every listing is by (slot, id) downwards; Postgres reads these backwards as gladly as forwards. Behind the order
-    # stands what a listing may ask for besides: such rows are picked within the index, no other one is fetched.
-    Index("executions_by_slot", "slot", "id"),
-    Index("executions_by_namespace", "namespace", "slot", "id", "status", "cause", "reason"),
-    Index("executions_by_task", "namespace", "task", "slot", "id", "status", "cause", "reason"),
-    Index("executions_by_task_name", "task", "slot", "id", "status", "cause", "reason"),
-    # what is rare has indexes of its own, which the many executions that succeed never touch
+    # stands what a listing may ask for besides: such rows are picked within the index, and no other one is fetched.
+    Index("executions_by_slot", "slot", "id", "status"),
+    Index("executions_by_namespace", "namespace", "slot", "id", "status"),
+    Index("executions_by_task", "namespace", "task", "slot", "id", "status"),
+    Index("executions_by_task_name", "task", "slot", "id", "status"),
+    # what is rare has indexes of its own, with all that can be asked for; executions that succeed never touch them
+    Index("executions_by_status", "status", "slot", "id", *_SCOPE, "cause", "reason", postgresql_where=text(UNUSUAL)),
     Index(
-        "executions_by_status", "status", "slot", "id", postgresql_where=text("status NOT IN ('running', 'succeeded')")
+        "executions_by_reason",
+        *("reason", "slot", "id", *_SCOPE, "cause", "status"),
+        postgresql_where=text("reason IS NOT NULL"),
     ),
-    Index(
-        "executions_by_reason", "reason", "slot", "id", "namespace", "task", postgresql_where=text("reason IS NOT NULL")
-    ),
-    Index("executions_manual", "slot", "id", "namespace", "task", "status", postgresql_where=text("cause = 'manual'")),
-    Index(
-        "executions_failed",
-        "slot",
-        "id",
-        "namespace",
-        "task",
-        postgresql_where=text("status IN ('failed', 'timed_out')"),
-    ),
+    Index("executions_manual", "slot", "id", *_SCOPE, "status", "reason", postgresql_where=text("cause = 'manual'")),
+    Index("executions_failed", "slot", "id", *_SCOPE, "cause", "reason", postgresql_where=text(FAILED)),
     Index("executions_open", "slot", "id", postgresql_where=text("status = 'running'")),
+    # has it been repeated?
     Index("executions_retry_of", "retry_of", "slot", "id", postgresql_where=text("retry_of IS NOT NULL")),
     postgresql_partition_by="RANGE (slot)",
 )
@@ -181,4 +178,16 @@ maintenance = Table(
     Column("id", SmallInteger, nullable=False, server_default=text("1"), autoincrement=False),
     PrimaryKeyConstraint("id", name="maintenance_pkey"),
     CheckConstraint("id = 1", name="maintenance_one_row"),
+)
+
+runner_keys = Table(
+    "runner_keys",
+    metadata,
+    Column("id", Text, nullable=False),
+    # the key as HMAC uses it: SQL has a SHA-256, and no exclusive or of bytes
+    Column("inner_pad", LargeBinary, nullable=False),
+    Column("outer_pad", LargeBinary, nullable=False),
+    Column("used_at", _TIME, nullable=False),
+    PrimaryKeyConstraint("id", name="runner_keys_pkey"),
+    CheckConstraint("octet_length(inner_pad) = 64 AND octet_length(outer_pad) = 64", name="runner_keys_pads_whole"),
 )

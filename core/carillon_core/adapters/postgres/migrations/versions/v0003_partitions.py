@@ -34,14 +34,17 @@ _OLD_INDEXES: _Indexes = {
     "executions_open": (("slot", "id"), "status = 'running'"),
 }
 _NEW_INDEXES: _Indexes = {
-    "executions_by_slot": (("slot", "id"), None),
-    "executions_by_namespace": (("namespace", "slot", "id", "status", "cause", "reason"), None),
-    "executions_by_task": (("namespace", "task", "slot", "id", "status", "cause", "reason"), None),
-    "executions_by_task_name": (("task", "slot", "id", "status", "cause", "reason"), None),
-    "executions_by_status": (("status", "slot", "id"), "status NOT IN ('running', 'succeeded')"),
-    "executions_by_reason": (("reason", "slot", "id", "namespace", "task"), "reason IS NOT NULL"),
-    "executions_manual": (("slot", "id", "namespace", "task", "status"), "cause = 'manual'"),
-    "executions_failed": (("slot", "id", "namespace", "task"), "status IN ('failed', 'timed_out')"),
+    "executions_by_slot": (("slot", "id", "status"), None),
+    "executions_by_namespace": (("namespace", "slot", "id", "status"), None),
+    "executions_by_task": (("namespace", "task", "slot", "id", "status"), None),
+    "executions_by_task_name": (("task", "slot", "id", "status"), None),
+    "executions_by_status": (
+        ("status", "slot", "id", "namespace", "task", "cause", "reason"),
+        "status NOT IN ('running', 'succeeded')",
+    ),
+    "executions_by_reason": (("reason", "slot", "id", "namespace", "task", "cause", "status"), "reason IS NOT NULL"),
+    "executions_manual": (("slot", "id", "namespace", "task", "status", "reason"), "cause = 'manual'"),
+    "executions_failed": (("slot", "id", "namespace", "task", "cause", "reason"), "status IN ('failed', 'timed_out')"),
     "executions_open": (("slot", "id"), "status = 'running'"),
     "executions_retry_of": (("retry_of", "slot", "id"), "retry_of IS NOT NULL"),
 }

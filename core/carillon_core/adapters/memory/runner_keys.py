@@ -1,0 +1,25 @@
+"""The keys of runners' tokens in memory, for tests of whatever registers one."""
+
+from carillon_core.domain.execution_token import TokenKey
+from carillon_core.errors import UnavailableError
+
+
+class MemoryRunnerKeys:
+    """``RunnerKeys`` over a list.
+
+    Attributes:
+        registered: The ids of the keys, each time that one was registered.
+        outage: While it is set, every call raises ``UnavailableError`` with it.
+
+    """
+
+    def __init__(self) -> None:
+        """Begin with no key."""
+        self.registered: list[str] = []
+        self.outage: str | None = None
+
+    async def register(self, key: TokenKey) -> None:
+        """Have a key known."""
+        if self.outage is not None:
+            raise UnavailableError("database", self.outage)
+        self.registered.append(key.id)

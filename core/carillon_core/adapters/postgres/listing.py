@@ -1,0 +1,94 @@
+"""The statements that read the history, each served by an index; ``history`` executes them, and tests explain them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, TextClause, and_, func, literal_column, select, tuple_
+from sqlalchemy import text as sql_text
+
+from carillon_core.adapters.postgres.tables import FAILED, executions
+from carillon_core.contract import OPEN_STATUSES
+from carillon_core.ports import ExecutionQuery
+
+_columns = executions.c
+
+IN_ORDER = sql_text(
+    "SELECT " + ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ("sort", "bitmapscan", "seqscan"))
+)
+"""Has the statements of this transaction read rows in the order of an index, as far as one has it. A planner that
+expects few rows would collect them all and sort them, and of a month that has no statistics yet it expects anything."""
+
+MONTHS = sql_text(
+    "SELECT count(*) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+    " WHERE inhparent = 'executions'::regclass AND relname <> 'executions_default'"
+)
+"""How many months have a partition of their own."""
+
+
+def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:
+    """Return the query of a page, for use after ``IN_ORDER``.
+
+    It has one row more than asked, to know whether another page follows.
+    """
+    wanted = [
+        _columns[name] == asked
+        for name in ("namespace", "task", "reason", "retry_of")
+        if (asked := getattr(query, name)) is not None
+    ]
+    # of a small vocabulary, and so literals: they tell which partial index fits, whatever becomes of the parameters
+    wanted += [
+        _columns[name] == literal_column(f"'{asked}'")
+        for name in ("status", "cause")
+        if (asked := getattr(query, name)) is not None
+    ]
+    if query.dead_letters:
+        wanted.append(_is_dead_letter())
+    if query.since is not None:
+        wanted.append(_columns.slot >= query.since)
+    if query.until is not None:
+        wanted.append(_columns.slot < query.until)
+    if after is not None:
+        # as a row, not as "slot < … or (slot = … and id < …)": only this Postgres looks up in the index; and the slot
+        # alone once more, for only that leaves out the partitions of later months
+        wanted += [tuple_(_columns.slot, _columns.id) < tuple_(*after), _columns.slot <= after[0]]
+    return select(executions).where(*wanted).order_by(_columns.slot.desc(), _columns.id.desc()).limit(query.limit + 1)
+
+
+def open_statement() -> Select[Any]:
+    """Return the query of the open executions; the status as a literal, or the partial index is not seen to fit."""
+    return select(executions).where(is_open()).order_by(_columns.slot, _columns.id)
+
+
+def count_statement(since: datetime, namespace: str | None) -> Select[Any]:
+    """Return the query that counts by status what has a slot at or after ``since``, from an index alone."""
+    statement = select(_columns.status, func.count()).where(_columns.slot >= since).group_by(_columns.status)
+    return _of(statement, namespace)
+
+
+def running_statement(namespace: str | None) -> Select[Any]:
+    """Return the query that counts what runs."""
+    return _of(select(func.count()).select_from(executions).where(is_open()), namespace)
+
+
+def dead_letters_statement(since: datetime, namespace: str | None) -> Select[Any]:
+    """Return the query that counts the dead letters with a slot at or after ``since``."""
+    dead = select(func.count()).select_from(executions).where(_columns.slot >= since, _is_dead_letter())
+    return _of(dead, namespace)
+
+
+def is_open() -> TextClause:
+    """Return what picks the open executions, as literals."""
+    return sql_text("executions.status IN ({})".format(", ".join(f"'{status}'" for status in sorted(OPEN_STATUSES))))
+
+
+def _of(statement: Select[Any], namespace: str | None) -> Select[Any]:
+    return statement if namespace is None else statement.where(_columns.namespace == namespace)
+
+
+def _is_dead_letter() -> ColumnElement[bool]:
+    """Return what picks the executions that failed and that nobody has repeated."""
+    repeats = executions.alias("repeats")
+    # OFFSET 0 keeps it a look-up for each row that is read; as an anti-join all repeats there are might be read first
+    repeat = select(repeats.c.id).where(repeats.c.retry_of == _columns.id).offset(0).correlate(executions)
+    return and_(sql_text(f"executions.{FAILED}"), ~repeat.exists())

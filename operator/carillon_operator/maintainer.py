@@ -1,0 +1,41 @@
+"""Has the history maintained every hour; ``Application`` runs it. What fails is logged and tried again."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from carillon_core.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 3600.0
+RETRY_SECONDS = 300.0
+"""How long after a failure the next try comes: a maintenance that found a table locked need not wait an hour."""
+
+Maintain = Callable[[], Coroutine[None, None, object]]
+"""Do once what is due; what it returns is its own affair."""
+
+
+class Maintainer:
+    """A process that never ends of its own accord, whatever becomes of the maintenance."""
+
+    def __init__(
+        self, maintain: Maintain, interval_seconds: float = INTERVAL_SECONDS, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
+        """Take what is to be done; nothing is done yet."""
+        self._maintain = maintain
+        self._interval_seconds = interval_seconds
+        self._retry_seconds = retry_seconds
+
+    async def run(self) -> None:
+        """Maintain now and every hour, for ever."""
+        while True:
+            wait = self._retry_seconds
+            try:
+                await self._maintain()
+                wait = self._interval_seconds
+            except UnavailableError as error:
+                log.info("maintenance put off", extra={"fields": {"why": str(error)}})
+            except Exception:  # a defect of the maintenance must not end the operator
+                log.exception("maintenance failed")
+            await asyncio.sleep(wait)

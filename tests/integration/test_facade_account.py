@@ -1,0 +1,292 @@
+"""The facade's own account, as charts/rbac/facade.yaml has it: what it needs, and nothing to spare."""
+
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from carillon_core.adapters.kube import KubeConnection
+from carillon_core.adapters.kube.caller import KubeAPIServer
+from carillon_core.domain.access import Access, Subject
+from carillon_core.errors import AlreadyExistsError, ForbiddenError, NotFoundError, OwnAccountError
+from carillon_core.ports import JSONObject
+from carillon_local.access import FACADE, FACADE_NAMESPACE, KEYS_SECRET, with_token
+from carillon_local.layout import RBAC
+from support.cluster import RunningCluster
+from support.waiting import eventually
+
+RBAC_GROUP = "/apis/rbac.authorization.k8s.io/v1"
+ALICE = Subject("alice", ("developers", "system:authenticated"))
+
+
+def manifests(file: str) -> list[JSONObject]:
+    """Return the objects of a file of charts/rbac."""
+    return [doc for doc in yaml.safe_load_all((RBAC / file).read_text()) if doc]
+
+
+PATHS = {
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
+    "ClusterRole": f"{RBAC_GROUP}/clusterroles",
+    "ClusterRoleBinding": f"{RBAC_GROUP}/clusterrolebindings",
+    "Role": f"{RBAC_GROUP}/namespaces/{{namespace}}/roles",
+    "RoleBinding": f"{RBAC_GROUP}/namespaces/{{namespace}}/rolebindings",
+}
+
+
+async def install(connection: KubeConnection, namespace: str, *, without: JSONObject | None = None) -> str:
+    """Create the account and its roles, under names and in a namespace of the test's own; return the account's name.
+
+    Args:
+        connection: An administrator's.
+        namespace: Where the account is.
+        without: A rule that its ClusterRole, or its Role, shall not have.
+
+    """
+    name = f"{FACADE}-{namespace}"
+    for manifest in manifests("facade.yaml"):
+        if manifest["kind"] == "Namespace":
+            continue
+        text = yaml.safe_dump(manifest).replace(FACADE_NAMESPACE, namespace)
+        made = yaml.safe_load(text)
+        if manifest["kind"].startswith("Cluster"):
+            made["metadata"]["name"] = name
+        if "roleRef" in made and made["roleRef"]["kind"] == "ClusterRole":
+            made["roleRef"]["name"] = name
+        made["rules"] = [rule for rule in made["rules"] if rule != without] if "rules" in made else None
+        await connection.request("POST", PATHS[made["kind"]].format(namespace=namespace), body=made)
+    return name
+
+
+async def remove(connection: KubeConnection, name: str) -> None:
+    """Delete what is in no namespace."""
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        await connection.request("DELETE", f"{PATHS[kind]}/{name}")
+
+
+def kubeconfig_with(cluster: RunningCluster, token: str) -> str:
+    """Return the cluster's kubeconfig for the bearer of a token."""
+    return yaml.safe_dump(with_token(yaml.safe_load(Path(cluster.kubeconfig).read_text()), token))
+
+
+@asynccontextmanager
+async def facade_of(
+    connection: KubeConnection, cluster: RunningCluster, namespace: str, folder: Path, without: JSONObject | None = None
+) -> AsyncIterator[KubeConnection]:
+    """Give a connection as the facade's account."""
+    name = await install(connection, namespace, without=without)
+    try:
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{FACADE}/token"
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        token = (await connection.request("POST", path, body=asked))["status"]["token"]
+        kubeconfig = folder / "facade.kubeconfig"
+        kubeconfig.write_text(kubeconfig_with(cluster, token))
+        async with KubeConnection(str(kubeconfig)) as made:
+            yield made
+    finally:
+        await remove(connection, name)
+
+
+async def keep_secret(connection: KubeConnection, namespace: str, name: str) -> None:
+    """Create a Secret."""
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"a": "b"}}
+    await connection.request("POST", f"/api/v1/namespaces/{namespace}/secrets", body=body)
+
+
+Call = Callable[[KubeAPIServer, str], Awaitable[Any]]
+
+
+async def _as_service_account(server: KubeAPIServer, namespace: str) -> Any:
+    who = Subject(f"system:serviceaccount:{namespace}:nobody", ("system:serviceaccounts", "system:authenticated"))
+    return await server.acting_as(who).objects("ScheduledTask").list(namespace)
+
+
+async def _as_user_without_groups(server: KubeAPIServer, namespace: str) -> Any:
+    return await server.acting_as(Subject("alice")).objects("ScheduledTask").list(namespace)
+
+
+NEEDED: dict[str, Call] = {
+    "review a token": lambda server, _: server.review_token("nobodys"),
+    "review an access": lambda server, _: server.acting_as(ALICE).review(Access(verb="list", resource="executions")),
+    "call as a user": _as_user_without_groups,
+    "call as a user with groups": lambda server, namespace: (
+        server.acting_as(ALICE).objects("ScheduledTask").list(namespace)
+    ),
+    "call as a service account": _as_service_account,
+    "read the keys": lambda server, namespace: server.read_secret(namespace, KEYS_SECRET),
+    "ping": lambda server, _: server.ping(),
+}
+
+
+async def lacking(server: KubeAPIServer, namespace: str) -> set[str]:
+    """Return what the account is not allowed to do; what the caller is not allowed to do is no lack of it."""
+    found = set()
+    for what, call in NEEDED.items():
+        try:
+            await call(server, namespace)
+        except OwnAccountError:
+            found.add(what)
+        except ForbiddenError:
+            pass
+    return found
+
+
+async def test_the_account_can_do_all_that_the_facade_does(
+    connection: KubeConnection, cluster: RunningCluster, namespace: str, tmp_path: Path
+) -> None:
+    """Each call of the port, once the roles are known to the authorizer."""
+    await keep_secret(connection, namespace, KEYS_SECRET)
+    async with facade_of(connection, cluster, namespace, tmp_path) as facade:
+        server = KubeAPIServer(facade)
+
+        async def complete() -> bool:
+            return await lacking(server, namespace) == set()
+
+        await eventually(complete, 30)
+        assert dict(await server.read_secret(namespace, KEYS_SECRET)) == {"a": b"b"}
+
+
+SPARE: dict[str, tuple[str, str]] = {
+    "list tasks": ("GET", "/apis/carillon.dev/v1alpha1/scheduledtasks"),
+    "list the tasks of a namespace": ("GET", "/apis/carillon.dev/v1alpha1/namespaces/{namespace}/scheduledtasks"),
+    "create a Job": ("POST", "/apis/batch/v1/namespaces/{namespace}/jobs"),
+    "list Jobs": ("GET", "/apis/batch/v1/namespaces/{namespace}/jobs"),
+    "list pods": ("GET", "/api/v1/namespaces/{namespace}/pods"),
+    "list its namespace's Secrets": ("GET", "/api/v1/namespaces/{namespace}/secrets"),
+    "read another Secret": ("GET", "/api/v1/namespaces/{namespace}/secrets/other"),
+    "change the keys": ("PATCH", f"/api/v1/namespaces/{{namespace}}/secrets/{KEYS_SECRET}"),
+    "delete the keys": ("DELETE", f"/api/v1/namespaces/{{namespace}}/secrets/{KEYS_SECRET}"),
+    "read the same Secret elsewhere": ("GET", f"/api/v1/namespaces/default/secrets/{KEYS_SECRET}"),
+    "make tokens": ("POST", f"/api/v1/namespaces/{{namespace}}/serviceaccounts/{FACADE}/token"),
+    "list namespaces": ("GET", "/api/v1/namespaces"),
+    "bind roles": ("POST", f"{RBAC_GROUP}/clusterrolebindings"),
+}
+
+
+async def test_the_account_can_do_nothing_else(
+    connection: KubeConnection, cluster: RunningCluster, namespace: str, tmp_path: Path
+) -> None:
+    """By itself it can neither see nor change anything."""
+    for name in (KEYS_SECRET, "other"):
+        await keep_secret(connection, namespace, name)
+    async with facade_of(connection, cluster, namespace, tmp_path) as facade:
+        allowed = []
+        for what, (method, path) in SPARE.items():
+            body: JSONObject | None = {} if method in {"POST", "PATCH"} else None
+            content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            try:
+                where = path.format(namespace=namespace)
+                await facade.request(method, where, body=body, content_type=content_type)
+                allowed.append(what)
+            except ForbiddenError:
+                pass
+        assert allowed == []
+
+
+RULES = {
+    f"{'/'.join(rule['verbs'])} {'/'.join(rule['resources'])}": rule
+    for manifest in manifests("facade.yaml")
+    for rule in manifest.get("rules") or ()
+}
+WANTED_FOR = {
+    "create tokenreviews": {"review a token"},
+    "create subjectaccessreviews": {"review an access"},
+    "impersonate users": {"call as a user", "call as a user with groups"},
+    "impersonate groups": {"call as a user with groups", "call as a service account"},
+    "impersonate serviceaccounts": {"call as a service account"},
+    "get secrets": {"read the keys"},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_every_rule_is_needed_and_its_lack_is_named(
+    connection: KubeConnection, cluster: RunningCluster, namespace: str, tmp_path: Path, rule: str
+) -> None:
+    """Without it, just these calls fail, as a lack of the facade's own; what the caller lacks is another error."""
+    await keep_secret(connection, namespace, KEYS_SECRET)
+    async with facade_of(connection, cluster, namespace, tmp_path, RULES[rule]) as facade:
+        server = KubeAPIServer(facade)
+
+        async def as_wanted() -> bool:
+            return await lacking(server, namespace) == WANTED_FOR[rule]
+
+        await eventually(as_wanted, 30)
+        with pytest.raises(OwnAccountError, match=rule.partition(" ")[2]):
+            await NEEDED[min(WANTED_FOR[rule])](server, namespace)
+
+
+def test_every_rule_has_a_call_that_needs_it() -> None:
+    """A rule that is added to the file is added here."""
+    assert RULES.keys() == WANTED_FOR.keys()
+
+
+USERS: dict[str, list[tuple[str, str, str]]] = {
+    # role: what it may do (verb, group, resource)
+    "carillon-view": [
+        ("list", "carillon.dev", "scheduledtasks"),
+        ("get", "carillon.dev", "httptargets"),
+        ("watch", "carillon.dev", "runrequests"),
+        ("get", "carillon.dev", "executions"),
+        ("list", "carillon.dev", "executions"),
+        ("get", "", "pods/log"),
+        ("get", "batch", "jobs"),
+    ],
+    "carillon-run": [("create", "carillon.dev", "runrequests"), ("delete", "batch", "jobs")],
+    "carillon-edit": [("create", "carillon.dev", "scheduledtasks"), ("delete", "carillon.dev", "httptargets")],
+    "carillon-audit": [("list", "carillon.dev", "auditevents")],
+}
+
+
+@pytest.mark.parametrize("role", USERS)
+async def test_a_users_role_permits_what_it_says_and_not_what_the_next_one_does(
+    connection: KubeConnection, namespace: str, role: str
+) -> None:
+    """By the cluster's own decision, in the namespace of the binding alone."""
+    for manifest in manifests("users.yaml"):
+        try:
+            await connection.request("POST", PATHS["ClusterRole"], body=manifest)
+        except AlreadyExistsError:
+            path = f"{PATHS['ClusterRole']}/{manifest['metadata']['name']}"
+            await connection.request("PUT", path, body=manifest)
+    bound = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": role},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
+    }
+    await connection.request("POST", PATHS["RoleBinding"].format(namespace=namespace), body=bound)
+    cluster = KubeAPIServer(connection).acting_as(Subject("alice"))
+
+    async def may(verb: str, group: str, resource: str, where: str = namespace) -> bool:
+        plural, _, subresource = resource.partition("/")
+        access = Access(verb=verb, group=group, resource=plural, subresource=subresource or None, namespace=where)
+        return (await cluster.review(access)).allowed
+
+    async def permitted() -> bool:
+        return all([await may(*what) for what in USERS[role]])
+
+    await eventually(permitted, 30)
+    others = [what for other, all_of_it in USERS.items() if other != role for what in all_of_it]
+    assert [what for what in others if await may(*what)] == []
+    assert [what for what in USERS[role] if await may(*what, where="default")] == []
+
+
+async def test_a_secret_is_read_as_it_is(connection: KubeConnection, namespace: str) -> None:
+    """Decoded; one that is not there is said to be not there."""
+    raw = bytes(range(256))
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s"},
+        "data": {"k": base64.b64encode(raw).decode()},
+    }
+    await connection.request("POST", f"/api/v1/namespaces/{namespace}/secrets", body=body)
+    server = KubeAPIServer(connection)
+    assert dict(await server.read_secret(namespace, "s")) == {"k": raw}
+    with pytest.raises(NotFoundError):
+        await server.read_secret(namespace, "none")

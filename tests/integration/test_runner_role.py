@@ -1,0 +1,246 @@
+"""``carillon-migrate runner-role`` on a real Postgres: what it makes, what it takes away, and what it refuses to do."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from carillon_core.adapters.postgres import migrate, runner_role
+from carillon_core.adapters.postgres.runner_keys import KEPT
+from carillon_core.errors import SettingsError, UnavailableError
+from support.postgres import drop_role, with_user
+from support.runner import TOKEN_KEY, register
+
+PASSWORD = "hunter2"  # noqa: S105  # of roles that go with their test
+
+
+@pytest.fixture
+def runner_url(database_url: str) -> Iterator[str]:
+    """Give the URL of a role that is not there yet; it goes with the test."""
+    role = f"runner_{uuid4().hex}"
+    yield with_user(database_url, role, PASSWORD)
+    if execute(database_url, "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
+        drop_role(database_url, role)
+
+
+def user(url: str) -> str:
+    """Return the user of a URL."""
+    return urlsplit(url).username or ""
+
+
+def execute(url: str, statement: str, *given: object) -> list[tuple[object, ...]]:
+    """Execute a statement; ``{}`` in it is the first name given."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if "{}" in statement:
+            composed = sql.SQL(statement).format(sql.Identifier(str(given[0])))
+            done = connection.execute(composed)
+        else:
+            done = connection.execute(statement.encode(), given)
+        return done.fetchall() if done.description else []
+
+
+def command(**urls: str) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "carillon_core.adapters.postgres", "runner-role"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path), **kept, **urls},
+    )
+
+
+def test_the_command_makes_the_role_and_again_changes_its_password(database_url: str, runner_url: str) -> None:
+    """It says what it did, and no password; the role can log in with the one that was given last."""
+    done = command(DATABASE_URL=database_url, CARILLON_RUNNER_DATABASE_URL=runner_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"created the role {user(runner_url)}",
+        "granted the functions of the schema carillon_runner, and revoked every other privilege",
+        f"verified as {user(runner_url)}: it can neither read nor write any table, nor create anything",
+    ]
+    second = with_user(database_url, user(runner_url), "another")
+    done = command(DATABASE_URL=database_url, CARILLON_RUNNER_DATABASE_URL=second)
+    assert done.stdout.splitlines()[0] == f"the role {user(runner_url)} was there: set its password"
+    assert PASSWORD not in done.stdout + done.stderr
+    assert execute(second, "SELECT current_user::text") == [(user(runner_url),)]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(runner_url)
+
+
+def test_the_role_has_bounds(database_url: str, runner_url: str) -> None:
+    """No power, no inheritance; what it does is bounded in time, so that a runner that hangs holds no row for long."""
+    runner_role.prepare(database_url, runner_url)
+    powers = "rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
+    found = execute(database_url, f"SELECT {powers} FROM pg_roles WHERE rolname = %s", user(runner_url))  # noqa: S608  # the columns above
+    assert found == [(False,) * 6]
+    for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        assert execute(runner_url, "SELECT current_setting(%s)", setting) == [("1min",)]
+
+
+def test_what_was_granted_before_is_taken_away(database_url: str, runner_url: str) -> None:
+    """As to the role of earlier versions, which wrote the tables; and what PUBLIC has is everybody's."""
+    role = user(runner_url)
+    execute(database_url, f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", role)
+    execute(database_url, "GRANT SELECT, INSERT, UPDATE ON executions, counters, attempts TO {}", role)
+    execute(database_url, "GRANT CREATE ON SCHEMA public TO {}", role)
+    execute(database_url, "GRANT SELECT ON executions TO PUBLIC")
+    runner_role.prepare(database_url, runner_url)
+    for table in ("executions", "attempts", "counters", "runner_keys", "executions_default"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            execute(runner_url, f"SELECT * FROM {table}")  # noqa: S608  # from the line above
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(runner_url, "CREATE TABLE mine (i int)")
+
+
+EXCESSES = {
+    "may use the table other.books": (
+        "CREATE SCHEMA other; CREATE TABLE other.books (title text); GRANT SELECT (title) ON other.books TO PUBLIC"
+    ),
+    "may use the sequence other.numbers": (
+        "CREATE SCHEMA other; CREATE SEQUENCE other.numbers; GRANT USAGE ON SEQUENCE other.numbers TO PUBLIC"
+    ),
+    "may call all_of_it(), which runs as its owner": (
+        "CREATE FUNCTION all_of_it() RETURNS bigint LANGUAGE sql SECURITY DEFINER RETURN 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("excess", EXCESSES)
+def test_what_is_not_carillons_to_revoke_is_found_by_the_verification(
+    database_url: str, runner_url: str, excess: str
+) -> None:
+    """It fails, and names what the role may do."""
+    runner_role.prepare(database_url, runner_url)
+    with psycopg.connect(database_url) as owner:
+        owner.execute(EXCESSES[excess].encode())
+    done = command(DATABASE_URL=database_url, CARILLON_RUNNER_DATABASE_URL=runner_url)
+    assert done.returncode == 2
+    assert f"error: verified as {user(runner_url)}: it {excess}: let whoever granted that revoke it" in done.stderr
+    assert PASSWORD not in done.stderr
+
+
+def test_a_role_that_may_do_more_is_not_taken(database_url: str, runner_url: str) -> None:
+    """Whoever names one of their own by mistake keeps its powers and its password."""
+    execute(database_url, "CREATE ROLE {} LOGIN CREATEDB PASSWORD 'kept'", user(runner_url))
+    with pytest.raises(SettingsError, match="may create databases: name one for runners alone"):
+        runner_role.prepare(database_url, runner_url)
+    assert execute(with_user(database_url, user(runner_url), "kept"), "SELECT 1") == [(1,)]
+
+
+def test_a_member_of_a_group_is_not_taken(database_url: str, runner_url: str) -> None:
+    """For it may become the group."""
+    group = f"group_{uuid4().hex}"
+    execute(database_url, "CREATE ROLE {}", group)
+    execute(database_url, "CREATE ROLE {} LOGIN", user(runner_url))
+    with psycopg.connect(database_url) as connection:
+        connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(user(runner_url))))
+    with pytest.raises(SettingsError, match=f"is a member of {group}"):
+        runner_role.prepare(database_url, runner_url)
+    drop_role(database_url, group)
+
+
+def test_an_owner_that_may_create_no_role_is_told_what_an_administrator_has_to_run(
+    database_url: str, runner_url: str
+) -> None:
+    """And once that has been run, the rest is done; the password is the administrator's affair."""
+    owner = f"owner_{uuid4().hex}"
+    execute(database_url, f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", owner)
+    own_url = with_user(database_url, owner, PASSWORD)
+    try:
+        migrate.downgrade(database_url, "base")
+        execute(database_url, "DROP TABLE alembic_version")
+        execute(database_url, "GRANT CREATE ON SCHEMA public TO {}", owner)
+        with psycopg.connect(database_url, autocommit=True) as administrator:
+            name = sql.Identifier(administrator.info.dbname)
+            administrator.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(name, sql.Identifier(owner)))
+            administrator.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(name))
+        migrate.upgrade(own_url)
+        with pytest.raises(
+            SettingsError, match="let an administrator run, and then run this again: CREATE ROLE"
+        ) as told:
+            runner_role.prepare(own_url, runner_url)
+        assert PASSWORD not in str(told.value)
+        execute(database_url, f"CREATE ROLE {{}} LOGIN NOINHERIT PASSWORD '{PASSWORD}'", user(runner_url))
+        assert "its password is left as it is" in runner_role.prepare(own_url, runner_url)[0]
+    finally:
+        drop_role(database_url, owner)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://carillon:hunter2@h/d", "name the same user, carillon: name one for runners alone"),
+        ("postgresql://runner@h/d", "names no user or no password"),
+        ("mysql://runner:hunter2@h/d", "^CARILLON_RUNNER_DATABASE_URL must begin with postgresql://"),
+        ("hunter2", "^CARILLON_RUNNER_DATABASE_URL cannot be read"),
+    ],
+)
+def test_a_url_that_names_no_role_for_runners_is_refused(url: str, message: str) -> None:
+    """Before anything is done, and without its password."""
+    with pytest.raises(SettingsError, match=message) as told:
+        runner_role.prepare("postgresql://carillon:x@127.0.0.1:9/carillon", url)
+    assert PASSWORD not in str(told.value)
+
+
+def test_the_command_without_a_url_names_the_variable() -> None:
+    """Each of the two."""
+    assert "DATABASE_URL is not set" in command().stderr
+    done = command(DATABASE_URL="postgresql://u:p@h/d")
+    assert (done.returncode, "CARILLON_RUNNER_DATABASE_URL is not set" in done.stderr) == (2, True)
+
+
+def test_a_database_without_the_functions_is_to_be_migrated_first(empty_database_url: str) -> None:
+    """The error names the command."""
+    with pytest.raises(UnavailableError, match="run carillon-migrate upgrade"):
+        runner_role.prepare(empty_database_url, with_user(empty_database_url, "nobody_yet", PASSWORD))
+
+
+def test_a_login_that_is_refused_says_so(database_url: str, runner_url: str) -> None:
+    """Such as that of a role whose login was taken away after it was verified."""
+    runner_role.prepare(database_url, runner_url)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        role = sql.Identifier(user(runner_url))
+        owner.execute(sql.SQL("ALTER ROLE {} VALID UNTIL '2020-01-01'").format(role))
+    with pytest.raises(SettingsError, match=r"cannot log in: .*password authentication failed"):
+        runner_role.prepare(database_url, runner_url)
+
+
+def test_back_and_forth_the_functions_go_and_come(database_url: str, runner_url: str) -> None:
+    """What is left of a downgrade is what was there before; after the upgrade the role is granted anew."""
+    runner_role.prepare(database_url, runner_url)
+    migrate.downgrade(database_url, "0003")
+    assert execute(database_url, "SELECT to_regclass('runner_keys'), to_regnamespace('carillon_runner')") == [
+        (None, None)
+    ]
+    migrate.upgrade(database_url)
+    runner_role.prepare(database_url, runner_url)
+
+
+def test_the_tables_may_be_in_any_schema(empty_database_url: str) -> None:
+    """The first of the owner's search path; the functions are where runners look for them."""
+    execute(empty_database_url, "CREATE SCHEMA history")
+    url = f"{empty_database_url}?options=-csearch_path%3Dhistory"
+    migrate.upgrade(url)
+    register(url, TOKEN_KEY)
+    runner = with_user(empty_database_url, f"runner_{uuid4().hex}", PASSWORD)
+    runner_role.prepare(url, runner)
+    uid = str(uuid4())
+    names = dict.fromkeys(("namespace", "task", "task_type", "cause", "job_name"), "x")
+    token = TOKEN_KEY.token({"id": uid, "task_uid": uid, "origin": uid, "slot": "2026-01-01T00:00:00Z", **names})
+    assert execute(runner, "SELECT carillon_runner.claim(%s, 'pod') IS NOT NULL", token) == [(True,)]
+    assert execute(url, "SELECT id::text FROM history.executions") == [(uid,)]
+    drop_role(empty_database_url, user(runner))
+
+
+def test_a_key_is_kept_as_long_in_python_as_in_sql(database_url: str) -> None:
+    """Two places say it."""
+    ((source,),) = execute(database_url, "SELECT prosrc FROM pg_proc WHERE proname = 'verified'")
+    assert f"interval '{KEPT.days} days'" in str(source)
