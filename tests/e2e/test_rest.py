@@ -169,7 +169,7 @@ def test_pages_by_the_api_servers_tokens_join(stack: Stack, many: str, case: str
 
 def test_what_is_to_come_of_three_hundred(stack: Stack, many: str) -> None:
     """The first of them all, by the namespace; suspended ones are not among them."""
-    params = {"from": "2098-12-31T23:00:00Z", "count": 3}
+    params = {"from": "2098-12-31T23:00:00Z", "count": "3"}
     refused = stack.http.get(f"/api/v1/namespaces/{many}/upcoming", params=params)
     assert [e["field"] for e in refused.json()["errors"]] == ["from"]
     items = stack.http.get(f"/api/v1/namespaces/{many}/upcoming?count=3").raise_for_status().json()["items"]

@@ -22,7 +22,7 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
     stack.kubectl("create", "quota", "few", "--namespace", namespace, "--hard=pods=10")
     port = free_port(0)
     base = f"http://127.0.0.1:{port}"
-    limits = {"CARILLON_RATE_LIMIT": "100000", "CARILLON_RATE_BURST": "100000"}
+    limits = {"CARILLON_RATE_LIMIT": "100000", "CARILLON_RATE_BURST": "100000", "CARILLON_FAILED_AUTH_BURST": "100000"}
     stack.start_facade("fuzzed", port, CARILLON_DEFAULT_NAMESPACE=namespace, **limits)
     try:
         until(lambda: _is_ready(base), 60, "the API is ready")
