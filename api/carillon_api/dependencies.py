@@ -12,6 +12,7 @@ from carillon_api.access import AccessControl, Origin
 from carillon_api.audit import AuditTrail, audit_event
 from carillon_api.authentication import Caller
 from carillon_api.checks import namespace_name, task_name
+from carillon_api.listings import Listings
 from carillon_api.preconditions import IfMatch, if_match
 from carillon_api.settings import Settings
 from carillon_api.upcoming import Timetables
@@ -36,6 +37,8 @@ class Backends:
     """The keys by which a POST is safe to repeat."""
     timetables: Timetables = field(default_factory=Timetables)
     """What was read out of specs before."""
+    listings: Listings = field(default_factory=Listings)
+    """The tasks of all, as of a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Context:
         """
         event = audit_event(self.caller, self.origin, self.clock(), action, resource, (before, after))
         self.backends.audit.record(event)
+        self.backends.listings.forget(self.caller.subject)
 
 
 def backends(request: Request) -> Backends:

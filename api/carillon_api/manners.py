@@ -9,8 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from carillon_api.operations import Operations
 from carillon_api.problems import Kind, problem_response
 
-MAX_TARGET_BYTES = 32_768
+MAX_TARGET_BYTES = 24 * 1024
 """Of path and query: room for every parameter at its longest, percent-encoded; RFC 9110 (4.1) asks for 8000."""
+MAX_HEADER_BYTES = 32 * 1024
+"""Of all headers together; what comes in pieces is refused by the server when it has as much, see ``server``."""
 NO_CONTENT = 204
 DENY_ALL = "default-src 'none'; frame-ancestors 'none'"
 """The policy of an answer that is no page."""
@@ -44,7 +46,7 @@ class SecurityHeaders:
 
 
 class Methods:
-    """ASGI middleware: HEAD as GET without its body, OPTIONS with what there is, and 414."""
+    """ASGI middleware: HEAD as GET without its body, OPTIONS with what there is, 414 and 431."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an app."""
@@ -57,6 +59,9 @@ class Methods:
         elif len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
             detail = f"path and query may have at most {MAX_TARGET_BYTES} bytes: send less in the query"
             await problem_response(scope, Kind.URI_TOO_LONG, detail)(scope, receive, send)
+        elif sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            detail = f"the headers may have at most {MAX_HEADER_BYTES} bytes together: send fewer or shorter ones"
+            await problem_response(scope, Kind.HEAD_TOO_LARGE, detail)(scope, receive, send)
         elif scope["method"] == "HEAD":
             # the answer's headers are those of GET, its Content-Length too: RFC 9110, section 9.3.2
             await self._app({**scope, "method": "GET"}, receive, _without_body(send))

@@ -52,6 +52,7 @@ class Kind(Enum):
     REFUSED = (422, "refused", "The cluster refused the object")
     KEY_REUSED = (422, "idempotency-key-reused", "The key belongs to another request")
     RATE_LIMITED = (429, "rate-limited", "Too many requests")
+    HEAD_TOO_LARGE = (431, "headers-too-large", "The headers are too large")
     INTERNAL = (500, "internal-error", "Something went wrong here")
     UNAVAILABLE = (503, "unavailable", "Something needed is out of reach")
 

@@ -16,7 +16,7 @@ ARRIVAL_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 15
 """So long a connection may be idle between two requests."""
 MAX_HEAD_BYTES = 32 * 1024
-"""Of a request's line and headers; more is refused with 400 before the app sees anything of it."""
+"""Of a request's line and headers that are not whole yet; more is refused with 400 before the app sees it."""
 TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
     b"content-length: 38\r\n\r\nThe request took too long to arrive.\r\n"

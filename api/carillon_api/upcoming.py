@@ -197,13 +197,35 @@ def fire_times_of(table: Timetable, runs_left: int | None, window: Window) -> li
     return [FireTime(time=slot, local_time=local_time(slot, table.zone)) for slot in slots]
 
 
-def upcoming_of_all(raws: Iterable[Mapping[str, Any]], window: Window, timetables: Timetables) -> UpcomingAll:
-    """Return the first times among all tasks in a window, soonest first; tasks that will not run have none.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A task that will run, as far as one can tell: what is needed of it to say when."""
+
+    namespace: str
+    name: str
+    zone: str
+    schedule: Schedule
+    runs_left: int | None
+
+
+def entries_of(raws: Iterable[Mapping[str, Any]], timetables: Timetables) -> list[Entry]:
+    """Return the tasks that will run, of objects from the API server; the others are left out."""
+    found = []
+    for raw in raws:
+        table, meta = timetables.of(raw), raw["metadata"]
+        if table.schedule is not None and _why_never(raw, table) is None:
+            left = _runs_left(raw, table)
+            found.append(Entry(meta.get("namespace", ""), meta["name"], table.zone, table.schedule, left))
+    return found
+
+
+def upcoming_of_all(entries: Iterable[Entry], window: Window) -> UpcomingAll:
+    """Return the first times among all tasks in a window, soonest first.
 
     One step for each task and one for each time, however dense the schedules are.
     """
     steps = _Steps()
-    merged = heapq.merge(*(_entries(raw, window, timetables, steps) for raw in raws))
+    merged = heapq.merge(*(_times(entry, window, steps) for entry in entries))
     items = [
         TaskFireTime(time=slot, local_time=local_time(slot, zone), namespace=namespace, task=name, time_zone=zone)
         for slot, namespace, name, zone in islice(merged, window.count)
@@ -211,15 +233,9 @@ def upcoming_of_all(raws: Iterable[Mapping[str, Any]], window: Window, timetable
     return UpcomingAll(items=items)
 
 
-def _entries(
-    raw: Mapping[str, Any], window: Window, timetables: Timetables, steps: _Steps
-) -> Iterator[tuple[datetime, str, str, str]]:
-    table = timetables.of(raw)
-    if table.schedule is None or _why_never(raw, table) is not None:
-        return
-    namespace, name = raw["metadata"].get("namespace", ""), raw["metadata"]["name"]
-    for slot in slots_of(table.schedule, _runs_left(raw, table), window, steps):
-        yield slot, namespace, name, table.zone
+def _times(entry: Entry, window: Window, steps: _Steps) -> Iterator[tuple[datetime, str, str, str]]:
+    for slot in slots_of(entry.schedule, entry.runs_left, window, steps):
+        yield slot, entry.namespace, entry.name, entry.zone
 
 
 def _runs_left(raw: Mapping[str, Any], table: Timetable) -> int | None:

@@ -10,11 +10,15 @@ import pytest
 
 from carillon_cli.api_keys import create
 from carillon_core.domain.api_keys import hash_of
+from carillon_local.access import api_key_headers, install_access
+from carillon_local.target import LocalTarget
 from support.manifests import ONCE
+from support.stack import KEYS_SECRET
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import httpx
 
@@ -188,6 +192,26 @@ def test_a_key_calls_as_its_user_and_no_more(stack: Stack, spaces: tuple[str, st
     assert (event["subject"], event["credential"]) == ("viewing@example.com", "api-key:viewing")
 
 
+def test_make_run_has_a_user_with_a_key(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is its owner's alone to read, calls as that user, and stays the same when everything is started again."""
+    monkeypatch.setattr("carillon_local.access.API_KEY", tmp_path / "api-key")
+    monkeypatch.setattr("carillon_local.access.FACADE_KUBECONFIG", tmp_path / "facade.kubeconfig")
+    target = LocalTarget(stack.cluster, stack.cluster.kubeconfig)
+    told = install_access(target)
+    assert told == {"KUBECONFIG": str(tmp_path / "facade.kubeconfig"), "CARILLON_API_KEYS_SECRET": KEYS_SECRET}
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    with stack.client({**api_key_headers(), **elsewhere()}) as client:
+        until(lambda: client.get("/api/v1/executions").is_success, CACHE_SECONDS, "the key works", 0.5)
+        for path in ("/api/v1/tasks", "/api/v1/audit"):
+            assert client.get(path).status_code == 200, path
+    before = api_key_headers()
+    install_access(target)
+    assert api_key_headers() == before
+    (tmp_path / "api-key").unlink()
+    install_access(target)
+    assert api_key_headers() != before
+
+
 def test_the_token_of_a_deleted_account_ends(stack: Stack, namespace: str) -> None:
     """Within the cache's time; its token is in no log."""
     client = stack.user(namespace, "leaving", "carillon-view")
@@ -277,3 +301,39 @@ def test_every_answer_tells_the_callers_limit(stack: Stack) -> None:
     assert headers["ratelimit-policy"] == '"default";q=100;w=2'
     assert re.fullmatch(r'"default";r=\d+;t=\d+', headers["ratelimit"])
     assert "ratelimit" not in stack.http.get("/healthz").headers
+
+
+def test_a_change_is_audited_though_the_database_was_away_or_the_process_told_to_stop(
+    stack: Stack, namespace: str
+) -> None:
+    """The change is made at once; its event comes when the database is back, and before the process ends."""
+    query = f"/api/v1/audit?namespace={namespace}"
+    stack.postgres.stop()
+    assert stack.http.post(tasks(namespace), json={"name": "meanwhile", "spec": SPEC}).status_code == 201
+    assert stack.http.get(query).status_code == 503
+    assert stack.postgres.start() == stack.database_url
+    until(lambda: bool(stack.http.get(query).json().get("items")), 60, "the event is written")
+    assert stack.http.post(tasks(namespace), json={"name": "last", "spec": SPEC}).status_code == 201
+    assert stack.end("api") == 0
+    stack.start_api()
+    found = stack.http.get(query).raise_for_status().json()["items"]
+    assert [event["name"] for event in found] == ["last", "meanwhile"]
+
+
+def test_the_history_is_readable_while_the_api_server_is_down(
+    stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]
+) -> None:
+    """For who has read it just now; tasks are not, and nobody new is let in. All is as before when it is back."""
+    history = f"/api/v1/executions?namespace={spaces[0]}"
+    before = users["mine"].get(history)
+    assert before.status_code == 200
+    stack.cluster.stop()
+    try:
+        assert users["mine"].get(history).json() == before.json()
+        missing = users["mine"].get(tasks(spaces[0]))
+        assert (missing.status_code, "API server" in missing.json()["detail"]) == (503, True)
+        with stack.client({"Authorization": "Bearer new", **elsewhere()}) as stranger:
+            assert stranger.get(history).status_code == 503
+    finally:
+        stack.cluster.start()
+    until(lambda: users["mine"].get(tasks(spaces[0])).status_code == 200, 60, "tasks are readable again", 0.5)

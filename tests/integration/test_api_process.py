@@ -8,13 +8,15 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+
+from support.waiting import eventually
 
 SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in messages, and no password
 TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster that is not there
@@ -133,9 +135,57 @@ async def test_a_request_under_way_is_answered_before_the_end(
             await asked.wait()
             process.send_signal(stop)
             await line_with(process, "Shutting down")
+            await eventually(lambda: is_refused(int(environment["CARILLON_API_PORT"])))
             hung_up.set()
             assert (await request).status_code == 503
         assert await process.wait() == 0
+
+
+async def is_refused(port: int) -> bool:
+    """Return whether nobody listens on a port."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    await writer.wait_closed()
+    return False
+
+
+HEADS: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
+    "an address that is too long": (b"GET /%s HTTP/1.1\r\nHost: facade\r\n\r\n" % (b"a" * 20_000), (b"414",)),
+    "a head that is too long": (
+        b"GET / HTTP/1.1\r\nHost: facade\r\nX: %s\r\n\r\n" % (b"a" * 100_000),
+        (b"400", b"431"),
+    ),
+    "too many headers": (b"GET / HTTP/1.1\r\nHost: facade\r\n%s\r\n" % (b"X: a\r\n" * 20_000), (b"400", b"431")),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", (b"400",)),
+    "no host": (b"GET /healthz HTTP/1.1\r\n\r\n", (b"400",)),
+}
+
+
+async def test_a_head_that_no_server_would_take_is_refused(environment: dict[str, str]) -> None:
+    """Each with its status and no stack, neither in the answer nor in the log; the process goes on.
+
+    Which of two it is depends on whether the head comes in pieces.
+    """
+    async with started(environment) as process:
+        await line_with(process, "listening")
+        for case, (head, want) in HEADS.items():
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(environment["CARILLON_API_PORT"]))
+            writer.write(head)
+            said = await reader.readuntil(b"\r\n")
+            assert said.split()[1] in want, case
+            writer.close()
+            with suppress(ConnectionError):  # it has hung up on what it did not read
+                await writer.wait_closed()
+        base = f"http://127.0.0.1:{environment['CARILLON_API_PORT']}"
+        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=SECONDS) as client:
+            assert (await client.get("/healthz")).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, log = await process.communicate()
+        assert process.returncode == 0
+        assert b"Traceback" not in log
 
 
 async def test_a_busy_port_is_said_in_one_sentence(environment: dict[str, str]) -> None:

@@ -246,3 +246,19 @@ def test_the_url_of_a_stopped_server(data_dir: Path) -> None:
     done = run_embedded_postgres("url", data_dir)
     assert (done.returncode, done.stdout) == (1, "")
     assert "is not running: start it first" in done.stderr
+
+
+def test_a_server_of_an_earlier_version_learns_to_create_roles(data_dir: Path) -> None:
+    """Its role could not, and runners need one of their own; the superuser can still not log in."""
+    url = start(data_dir)
+    with psycopg.connect(url) as connection:
+        connection.execute("ALTER ROLE CURRENT_USER NOCREATEROLE")
+    run_embedded_postgres("stop", data_dir)
+    (data_dir / "roles").unlink()
+    url = start(data_dir)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE runner LOGIN PASSWORD 'x'")
+    parts = urlsplit(url)
+    psycopg.connect(parts._replace(netloc=f"runner:x@127.0.0.1:{parts.port}").geturl()).close()
+    with pytest.raises(psycopg.OperationalError, match="rejects connection"):
+        psycopg.connect(parts._replace(netloc=f"postgres:x@127.0.0.1:{parts.port}").geturl())

@@ -276,6 +276,33 @@ async def test_a_users_role_permits_what_it_says_and_not_what_the_next_one_does(
     assert [what for what in USERS[role] if await may(*what, where="default")] == []
 
 
+AUDIENCES: dict[str, tuple[str | None, tuple[str, ...], bool]] = {
+    # for whom the token is made, for whom it must be, whether it is known
+    "the API server's own, and nothing is asked": (None, (), True),
+    "another, and nothing is asked": ("carillon", (), False),
+    "the one that is asked": ("carillon", ("carillon",), True),
+    "one of those that are asked": ("carillon", ("other", "carillon"), True),
+    "another than is asked": ("other", ("carillon",), False),
+    "the API server's own, and another is asked": (None, ("carillon",), False),
+}
+
+
+@pytest.mark.parametrize("case", AUDIENCES)
+async def test_a_token_is_for_its_audience(connection: KubeConnection, namespace: str, case: str) -> None:
+    """One that was made for somebody else, and that he may have kept, is nobody's here."""
+    audience, asked, want = AUDIENCES[case]
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    await connection.request("POST", accounts, body={"metadata": {"name": "ci"}})
+    spec = {"audiences": [audience]} if audience else {}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    token = (await connection.request("POST", f"{accounts}/ci/token", body=body))["status"]["token"]
+    found = await KubeAPIServer(connection, asked).review_token(token)
+    assert (found is not None) is want
+    if found is not None:
+        assert found.name == f"system:serviceaccount:{namespace}:ci"
+        assert {"system:authenticated", f"system:serviceaccounts:{namespace}"} <= set(found.groups)
+
+
 async def test_a_secret_is_read_as_it_is(connection: KubeConnection, namespace: str) -> None:
     """Decoded; one that is not there is said to be not there."""
     raw = bytes(range(256))

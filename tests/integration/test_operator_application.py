@@ -29,6 +29,7 @@ class Running:
         self.stop = asyncio.Event()
         self.stumble = asyncio.Event()
         self.observations = 0
+        self.maintained = asyncio.Event()
         self.app = Application(
             replace(SETTINGS, workers=2),
             self.cluster,
@@ -36,7 +37,12 @@ class Running:
             self._observe,
             lambda: datetime.now(UTC),
             self.keys,
+            self._maintain,
         )
+
+    async def _maintain(self) -> None:
+        self.maintained.set()
+        raise OSError("the disk is full")
 
     async def _observe(self, store: ObservedStore, queue: WorkQueue, stop: asyncio.Event) -> None:
         self.observations += 1
@@ -71,6 +77,14 @@ async def running_operator() -> AsyncIterator[Running]:
     finally:
         running.stop.set()
         await asyncio.wait_for(task, 5)
+
+
+async def test_the_history_is_maintained_and_its_failure_ends_nothing() -> None:
+    """From the start, beside all else."""
+    async with running_operator() as it:
+        await asyncio.wait_for(it.maintained.wait(), 5)
+        await it.create(intervalSeconds=1)
+        await eventually(lambda: len(it.cluster.jobs) == 1)
 
 
 async def test_a_task_is_launched_each_second_and_its_status_says_so() -> None:

@@ -60,6 +60,7 @@ TABLES = {
     "maintenance",
     "audit_events",
     "idempotency_keys",
+    "runner_keys",
     "alembic_version",
 }
 

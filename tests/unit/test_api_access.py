@@ -216,6 +216,21 @@ async def test_a_revoked_token_stops_within_the_caches_time(rest: Facade) -> Non
     assert (await rest.client.get(TASKS)).status_code == 401
 
 
+async def test_a_token_of_nobody_may_become_somebodys(rest: Facade) -> None:
+    """It is asked about again after five seconds; and in an outage nobody claims to know that it is nobody's."""
+    late = {"Authorization": "Bearer late"}
+    assert await status(rest, **late) == 401
+    rest.server.tokens["late"] = Subject("alice")
+    later(rest, 4)
+    assert await status(rest, **late) == 401
+    later(rest, 1)
+    assert await status(rest, **late) == 200
+    assert await status(rest, Authorization="Bearer never") == 401
+    later(rest, 5)
+    rest.server.outage = "connection refused"
+    assert await status(rest, Authorization="Bearer never") == 503
+
+
 async def test_a_hundred_requests_at_once_make_one_review(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the token; the same holds for what the caller may do."""
     asked: list[str] = []

@@ -60,6 +60,14 @@ def test_an_event_has_spec_and_labels_of_both_sides(case: str) -> None:
     assert (made.subject, made.credential, made.source, made.request_id) == ("bob", "api-key:ci", "192.0.2.1", "r1")
 
 
+def test_neither_side_of_an_event_holds_a_secret() -> None:
+    """What is masked, and what is not: ``test_api_masking``."""
+    raw = {"metadata": {}, "spec": {"task": {"http": {"url": "https://u:p@h/", "headers": {"Cookie": "c"}}}}}
+    made = audit_event(Caller(CALLER, "token"), ORIGIN, NOW, "update", "scheduledtasks", (raw, raw))
+    want = {"labels": {}, "spec": {"task": {"http": {"url": "https://***@h/", "headers": {"Cookie": "***"}}}}}
+    assert (made.before, made.after) == (want, want)
+
+
 async def test_create_replace_patch_and_delete_are_audited(rest: Facade) -> None:
     """By whom, from where, and with what, before and after."""
     await rest.create(labels={"tier": "gold"})

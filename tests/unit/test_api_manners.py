@@ -89,6 +89,13 @@ async def test_an_address_that_is_too_long_is_refused(
     assert len(vars(record)["fields"]["path"]) <= 1025
 
 
+async def test_headers_that_are_too_large_are_refused(rest: Facade) -> None:
+    """431, however many they are."""
+    response = await rest.client.get(TASKS, headers={f"X-{n}": "a" * 4000 for n in range(10)})
+    assert response.status_code == 431
+    assert fields_of(response) == []
+
+
 async def test_what_is_large_is_compressed_for_who_asks(rest: Facade) -> None:
     """A small answer is not, nor one for who does not say that it can read it."""
     for number in range(20):

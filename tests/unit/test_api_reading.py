@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from carillon_api.upcoming import Timetables, Window, upcoming, upcoming_of_all
+from carillon_api.upcoming import Timetables, Window, entries_of, upcoming, upcoming_of_all
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
 from support.api import EVERY_MINUTE, NOW, TASKS, Facade, facade, fields_of
@@ -119,7 +119,7 @@ def test_a_task_that_will_not_run_says_why(case: str) -> None:
     answer = upcoming(task, Window(NOW, NOW, None, 5), Timetables())
     assert (answer.items, answer.reason) == ([], want_reason)
     assert answer.message
-    every = upcoming_of_all([task, raw("b", EVERY_MINUTE)], Window(NOW, NOW, None, 2), Timetables())
+    every = upcoming_of_all(entries_of([task, raw("b", EVERY_MINUTE)], Timetables()), Window(NOW, NOW, None, 2))
     assert [item.task for item in every.items] == ["b", "b"]
 
 

@@ -33,6 +33,7 @@ def test_every_setting_is_read() -> None:
         "CARILLON_RATE_LIMIT": "7",
         "CARILLON_RATE_BURST": "8",
         "CARILLON_METRICS_PUBLIC": "false",
+        "CARILLON_CORS_ORIGINS": "https://console.example.com, http://[::1]:3000,*",
         "CARILLON_LOG_LEVEL": "DEBUG",
         "CARILLON_LOG_FORMAT": "text",
     }
@@ -48,6 +49,7 @@ def test_every_setting_is_read() -> None:
         rate_limit=7,
         rate_burst=8,
         metrics_public=False,
+        cors_origins=("https://console.example.com", "http://[::1]:3000", "*"),
         log_level="DEBUG",
         log_format="text",
     )
@@ -69,6 +71,9 @@ BAD: dict[str, tuple[str, str]] = {
     "a rate of nothing": ("CARILLON_RATE_LIMIT", "0"),
     "a burst that is a word": ("CARILLON_RATE_BURST", "many"),
     "metrics that are neither": ("CARILLON_METRICS_PUBLIC", "yes"),
+    "an origin with a path": ("CARILLON_CORS_ORIGINS", "https://console.example.com/"),
+    "an origin without a scheme": ("CARILLON_CORS_ORIGINS", "console.example.com"),
+    "an origin that is a pattern": ("CARILLON_CORS_ORIGINS", "https://*.example.com"),
     "an unknown log level": ("CARILLON_LOG_LEVEL", "LOUD"),
     "an unknown log format": ("CARILLON_LOG_FORMAT", "xml"),
 }

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from carillon_api.upcoming import MAX_STEPS, Timetables, Window, slots_of, upcoming, upcoming_of_all
+from carillon_api.listings import ListingKey, Listings
+from carillon_api.upcoming import MAX_STEPS, Entry, Timetables, Window, slots_of, upcoming, upcoming_of_all
 from carillon_core.adapters.memory.caller import Rule
+from carillon_core.domain.access import Subject
 from carillon_core.domain.schedule import Schedule
+from carillon_core.errors import UnavailableError
 from support.api import EVERY_MINUTE, NOW, TASKS, Facade, facade, fields_of
+from support.waiting import eventually
 
 HOURLY: dict[str, Any] = {"schedule": "0 * * * *", "task": {"counter": {}}}
 
@@ -127,6 +131,77 @@ async def test_an_edit_is_seen_at_once(rest: Facade) -> None:
     assert await first() == "2026-03-01T12:01:00Z"
 
 
+async def test_a_list_is_made_once_for_who_asks_often_and_again_in_time(rest: Facade) -> None:
+    """By others, a change is seen two seconds later at most; by its author at once."""
+    await rest.create("first", HOURLY)
+    calls = 0
+    listed = rest.tasks.list
+
+    async def counting(namespace: str | None, label_selector: str = "") -> Any:
+        nonlocal calls
+        calls += 1
+        return await listed(namespace, label_selector)
+
+    rest.tasks.list = counting  # type: ignore[method-assign]  # how often it is asked is the point
+    bob = rest.let("bob", "t0ken-of-bob", Rule("*", "*"))
+
+    async def tasks(headers: Any = None) -> set[str]:
+        items = (await rest.client.get("/api/v1/upcoming?count=100", headers=headers)).json()["items"]
+        return {item["task"] for item in items}
+
+    assert [await tasks() for _ in range(5)] == [{"first"}] * 5
+    assert await tasks(bob) == {"first"}
+    assert calls == 2, "once for each caller"
+    await rest.create("second", HOURLY)
+    assert await tasks() == {"first", "second"}, "its author sees it at once"
+    assert await tasks(bob) == {"first"}
+    rest.clock.now += timedelta(seconds=1.5)
+    assert await tasks(bob) == {"first"}, "used once more, while the next one is fetched"
+    await eventually(lambda: calls == 4)
+    assert await tasks(bob) == {"first", "second"}
+    rest.clock.now += timedelta(seconds=2)
+    await rest.tasks.delete("team-a", "first")
+    assert await tasks(bob) == {"second"}, "too old to be used"
+
+
+async def test_who_may_not_list_any_more_is_refused_two_seconds_later(rest: Facade) -> None:
+    """The cluster's answer is asked for again, and a refusal is not remembered."""
+    bob = rest.let("bob", "t0ken-of-bob", Rule("*", "*"))
+    assert (await rest.client.get("/api/v1/upcoming", headers=bob)).status_code == 200
+    rest.server.rules["bob"] = []
+    rest.clock.now += timedelta(seconds=2)
+    assert (await rest.client.get("/api/v1/upcoming", headers=bob)).status_code == 403
+    rest.server.rules["bob"] = [Rule("*", "*")]
+    assert (await rest.client.get("/api/v1/upcoming", headers=bob)).status_code == 200
+
+
+async def test_lists_are_bounded_and_a_failure_in_the_background_is_told_to_the_next_one() -> None:
+    """The list that was used longest ago goes first."""
+    fetched: list[str] = []
+    counted = Counted()
+
+    async def two(listings: Listings, name: str, now: datetime, error: Exception | None = None) -> int:
+        async def fetch() -> list[Entry]:
+            fetched.append(name)
+            if error is not None:
+                raise error
+            return [Entry("a", "t", "UTC", counted, None)] * 2
+
+        return len(await listings.of(ListingKey(Subject(name), None, ""), now, fetch))
+
+    listings = Listings(most=4)
+    for name in ("a", "b", "a", "c", "a", "b"):
+        assert await two(listings, name, NOW) == 2
+    assert fetched == ["a", "b", "c", "b"]
+    later = NOW + timedelta(seconds=1.5)
+    gone = UnavailableError("API server", "gone")
+    assert await two(listings, "b", later, gone) == 2, "the old one is used, the failure is nobody's yet"
+    await eventually(lambda: fetched[-2:] == ["b", "b"])
+    with pytest.raises(UnavailableError):
+        await two(listings, "b", later, gone)
+    assert await two(listings, "b", later) == 2
+
+
 def task(number: int, **spec: Any) -> dict[str, Any]:
     """Return a stored task that runs each second, unless it says otherwise."""
     meta = {"name": f"t{number}", "namespace": "a", "uid": f"uid-{number}", "generation": 1}
@@ -163,15 +238,11 @@ def test_slots_before_a_window_are_counted_up_to_a_bound() -> None:
 
 def test_of_many_tasks_the_counting_is_bounded_for_all_together() -> None:
     """One bound for one answer, not one for each task."""
-    raws = [task(number, maxRuns=10**9) for number in range(200)]
-    timetables = Timetables()
     counted = Counted()
-    for raw in raws:
-        table = timetables.of(raw)
-        object.__setattr__(table, "schedule", counted)  # frozen, for whoever uses it
+    entries = [Entry("a", f"t{number}", "UTC", counted, 10**9) for number in range(200)]
     window = Window(NOW, NOW + timedelta(days=3000), None, 100)
-    assert len(upcoming_of_all(raws, window, timetables).items) == 100
-    assert counted.asked <= MAX_STEPS + 2 * len(raws) + 100
+    assert len(upcoming_of_all(entries, window).items) == 100
+    assert counted.asked <= MAX_STEPS + 2 * len(entries) + 100
 
 
 def test_timetables_are_bounded_and_read_once() -> None:

@@ -1,16 +1,18 @@
 """What will run next."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from carillon_api.checks import selector_problems
 from carillon_api.dependencies import Context, Ctx, Namespace, TaskName
+from carillon_api.listings import ListingKey
 from carillon_api.mapping import refuse
 from carillon_api.problems import Kind, problem_responses
 from carillon_api.schemas import AllUpcomingQuery, SelectedUpcomingQuery, Upcoming, UpcomingAll, UpcomingQuery
-from carillon_api.upcoming import upcoming, upcoming_of_all, window_of
+from carillon_api.upcoming import Entry, entries_of, upcoming, upcoming_of_all, window_of
 
 LIST = problem_responses(Kind.FORBIDDEN)
 
@@ -41,7 +43,8 @@ async def list_task_upcoming(
 async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -> UpcomingAll:
     """Return the next times among the tasks of all namespaces, or of one, soonest first.
 
-    The caller's permission decides: who may not list the tasks of all namespaces names one.
+    Of the tasks as they were at most two seconds ago, the caller's own changes through this process included. The
+    caller's permission decides: who may not list the tasks of all namespaces names one.
     """
     return await _of_all(ctx, query.namespace, query)
 
@@ -55,13 +58,19 @@ async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -
 async def list_namespaced_upcoming(
     ctx: Ctx, namespace: Namespace, query: Annotated[SelectedUpcomingQuery, Query()]
 ) -> UpcomingAll:
-    """Return the next times among the tasks of a namespace, soonest first."""
+    """Return the next times among the tasks of a namespace, soonest first; as they were two seconds ago at most."""
     return await _of_all(ctx, namespace, query)
 
 
 async def _of_all(ctx: Context, namespace: str | None, query: SelectedUpcomingQuery) -> UpcomingAll:
     window = window_of(query, ctx.clock())
     refuse(selector_problems(query.label_selector))
-    raws = await ctx.tasks.list(namespace, query.label_selector)
-    # Of ten thousand tasks this is a while of arithmetic: not in the loop that serves everybody.
-    return await asyncio.to_thread(upcoming_of_all, raws, window, ctx.backends.timetables)
+
+    async def fetch() -> Sequence[Entry]:
+        raws = await ctx.tasks.list(namespace, query.label_selector)
+        # Of ten thousand tasks this is a while of reading: not in the loop that serves everybody.
+        return await asyncio.to_thread(entries_of, raws, ctx.backends.timetables)
+
+    key = ListingKey(ctx.caller.subject, namespace, query.label_selector)
+    entries = await ctx.backends.listings.of(key, window.now, fetch)
+    return await asyncio.to_thread(upcoming_of_all, entries, window)

@@ -1,0 +1,128 @@
+"""How slowly a request may come: a real socket, and uvicorn with the facade's protocol."""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from carillon_api.__main__ import listening_socket
+from carillon_api.server import PunctualH11Protocol
+
+
+class Hasty(PunctualH11Protocol):
+    """The facade's protocol, with less patience."""
+
+    arrival_seconds = 0.3
+
+
+class App:
+    """Reads the body, waits until it may answer, and answers with the body's length."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
+        self.reached.set()
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            size, more = size + len(message["body"]), message["more_body"]
+        await self.may_answer.wait()
+        text = str(size).encode()
+        headers = [(b"content-length", str(len(text)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": text})
+
+
+class Served:
+    """The app, and connections to it."""
+
+    def __init__(self, app: App, port: int) -> None:
+        self.app = app
+        self.port = port
+        self._writers: list[StreamWriter] = []
+
+    async def sends(self, data: bytes) -> tuple[StreamReader, StreamWriter]:
+        """Open a connection and send so much."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._writers.append(writer)
+        writer.write(data)
+        return reader, writer
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for writer in self._writers:
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    """Serve the app on a socket of its own."""
+    app = App()
+    config = uvicorn.Config(app, http=Hasty, lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    with listening_socket("127.0.0.1", 0) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        made = Served(app, listener.getsockname()[1])
+        yield made
+        await made.close()
+        server.should_exit = True
+        await task
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: facade\r\nContent-Length: 5\r\n\r\n"
+SLOW: dict[str, bytes] = {
+    "nothing at all": b"",
+    "half a line": b"POST / HT",
+    "half a head": HEAD[:-2],
+    "a head without its body": HEAD,
+    "half a body": HEAD + b"ab",
+}
+
+
+@pytest.mark.parametrize("case", SLOW)
+async def test_a_request_that_does_not_come_is_given_up(served: Served, case: str) -> None:
+    """Told with 408, and the connection is closed: it holds nothing any more."""
+    reader, _ = await served.sends(SLOW[case])
+    said = await reader.read()
+    assert said.endswith(b"The request took too long to arrive.\r\n")
+    assert said.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_so_is_a_second_request_of_a_connection(served: Served) -> None:
+    """After an answer it begins anew."""
+    reader, writer = await served.sends(HEAD + b"hello")
+    assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 ")
+    writer.write(b"GET /")
+    assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_request_that_has_come_may_take_its_time(served: Served) -> None:
+    """Its answer comes after another connection's patience has run out, which began later."""
+    served.app.may_answer.clear()
+    reader, writer = await served.sends(HEAD + b"hello")
+    await served.app.reached.wait()
+    late, _ = await served.sends(b"")
+    assert (await late.read()).startswith(b"HTTP/1.1 408 ")
+    served.app.may_answer.set()
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert await reader.readexactly(1) == b"5"
+    writer.write(HEAD + b"again")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_what_comes_piece_by_piece_is_taken(served: Served) -> None:
+    """Each byte alone, as long as it is all there in time."""
+    reader, writer = await served.sends(b"")
+    for byte in HEAD + b"hello":
+        writer.write(bytes([byte]))
+        await writer.drain()
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,75 @@
+"""The runner as a program, and its token: one that is refused, one whose key comes late, and what a row has from it."""
+
+import os
+import subprocess
+import sys
+from uuid import UUID, uuid4
+
+import pytest
+
+from carillon_core import contract
+from carillon_core.contract import Cause, ExitCode
+from carillon_core.domain.execution import execution_id
+from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.manifest import RunnerTemplate, job_manifest
+from carillon_core.domain.order import request_order
+from carillon_core.domain.plan import Launch
+from support.builders import REQUEST_UID, at, make_request, make_task
+from support.runner import TOKEN_KEY, Runners, register
+
+SUM = {"sum": {"a": 1, "b": 2}}
+
+
+def test_a_key_that_is_not_known_yet_is_waited_for(runners: Runners) -> None:
+    """As a database that is out of reach: the operator registers it when it reaches the database."""
+    runners.query("DELETE FROM runner_keys")
+    runner = runners.start(SUM)
+    runner.await_line(f"the key {TOKEN_KEY.id} of the execution's token is not known")
+    register(runners.database_url, TOKEN_KEY)
+    assert runner.wait() == ExitCode.SUCCEEDED
+    assert runners.row()["status"] == "succeeded"
+
+
+def test_a_key_that_never_comes_ends_the_waiting_at_the_time_out(runners: Runners) -> None:
+    """Nothing was run, and the termination message says why."""
+    runners.query("DELETE FROM runner_keys")
+    runner = runners.start(SUM, timeout_seconds=0.5)
+    assert runner.wait() == ExitCode.NOT_RECORDED
+    assert "token is not known" in runner.termination_message()
+
+
+@pytest.mark.parametrize(
+    ("token", "want"),
+    [("nonsense", "token is malformed"), (f"{TOKEN_KEY.id}.e30=.{'0' * 64}", "token is forged")],
+)
+def test_a_token_that_the_operator_did_not_make_is_refused_at_once(runners: Runners, token: str, want: str) -> None:
+    """Waiting would not mend it; the token is not repeated."""
+    runner = runners.start(SUM, timeout_seconds=3600, more={contract.ENV_EXECUTION_TOKEN: token})
+    assert runner.wait() == ExitCode.NOT_RECORDED
+    assert want in runner.termination_message()
+    assert token not in runner.log + runner.termination_message()
+    assert runners.query("SELECT 1 FROM executions") == []
+
+
+def test_what_the_operator_launches_is_recorded_as_it_was_asked_for(runners: Runners) -> None:
+    """The manifest's own environment, run as the kubelet would: the row has all of it, what it repeats included."""
+    repeated = uuid4()
+    request, task = make_request(retryOf=str(repeated)), make_task("backup")
+    launch = Launch(at("00:10"), execution_id(REQUEST_UID, at("00:10"), Cause.MANUAL), Cause.MANUAL)
+    order = request_order(request.observed(), task.every(60).observed(), launch)
+    pod = job_manifest(order, RunnerTemplate("runner:1", TOKEN_KEY))["spec"]["template"]["spec"]
+    env = {e["name"]: e["value"].replace("$$", "$") for e in pod["containers"][0]["env"] if "value" in e}
+    given = {contract.ENV_DATABASE_URL: runners.runner_url, contract.ENV_POD_NAME: "again-x"}
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    done = subprocess.run([sys.executable, "-m", "carillon_runner"], check=False, env=env | given | kept)
+    assert done.returncode == ExitCode.SUCCEEDED
+    row = runners.row(launch.execution_id)
+    assert (row["retry_of"], row["origin"], row["task_uid"]) == (repeated, UUID(REQUEST_UID), UUID(order.task_uid))
+    assert (row["namespace"], row["task"], row["cause"]) == (order.owner.namespace, "backup", "manual")
+    assert (row["job_name"], row["pod_name"], row["slot"]) == (order.job_name, "again-x", launch.slot)
+
+
+def test_a_key_of_another_operator_is_kept_beside_it(runners: Runners) -> None:
+    """Two at once, or one that was given another password: the runners of both record."""
+    register(runners.database_url, TokenKey(b"another".ljust(32)))
+    assert runners.start(SUM).wait() == ExitCode.SUCCEEDED
