@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from carillon_core.adapters.postgres import engine, maintenance
 from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
 from carillon_core.adapters.postgres.maintenance import Changes, Maintenance
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
-from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.execution import Closing
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.errors import UnavailableError
+from carillon_runner.environment import Environment
+from carillon_runner.record import Record
 from support.runner import TOKEN_KEY
 from support.waiting import eventually
 
@@ -130,3 +135,70 @@ async def test_the_operator_closes_a_row_while_it_is_moved(race: Race, pool: Asy
     )
     changes, closed = await race.run(PostgresHistory(pool).close([end]))
     assert (changes.moved, closed) == (1, [UID])
+
+
+async def test_a_runner_claims_while_its_month_is_made(race: Race, database_url: str) -> None:
+    """Postgres refuses the row that was on its way to the default partition; the next try finds the month."""
+    environment = Environment(
+        database_url=database_url,
+        token=TOKEN_KEY.token(EXECUTION),
+        execution_id=UID,
+        task_uid=UID,
+        origin=UID,
+        namespace="shop",
+        task="report",
+        task_type="counter",
+        spec={},
+        slot=SLOT,
+        cause="schedule",
+        timeout_seconds=60,
+        job_name="report-1",
+        pod_name=POD,
+        termination_log=None,
+    )
+    record = Record(environment)
+    changes, taken = await race.run(asyncio.to_thread(record.claim, time.monotonic() + 60, time.sleep))
+    record.disconnect()
+    assert ("2031_02" in changes.created, changes.moved, taken) == (True, 0, None)
+    assert await called(database_url, "SELECT status FROM carillon_runner.look(%(token)s)") == "running"
+
+
+async def test_the_operator_is_told_to_try_again_when_a_month_was_made_meanwhile(race: Race, pool: AsyncEngine) -> None:
+    """As of a database that is away, and not as of a row that no try would ever bring in."""
+    missed = ExecutionRecord(
+        id=UID,
+        task_uid=str(UID),
+        namespace="shop",
+        task="report",
+        task_type="counter",
+        slot=SLOT,
+        cause=Cause.SCHEDULE,
+        status=ExecutionStatus.MISSED,
+    )
+    history = PostgresHistory(pool)
+
+    async def recorded() -> bool:
+        try:
+            await history.record([missed])
+        except UnavailableError:
+            await history.record([missed])
+            return False
+        return True
+
+    assert (await race.run(recorded()))[1] is False
+    assert (await history.get(UID)).status is ExecutionStatus.MISSED
+
+
+async def test_a_key_that_is_taken_anew_while_it_expires_is_kept(pool: AsyncEngine, database_url: str) -> None:
+    """Who found it expired uses it again in that moment: deleted, the request would be carried out twice."""
+    keys = PostgresIdempotency(pool)
+    assert (await keys.reserve("alice", "k", b"1", SLOT - timedelta(days=9))).mine
+    async with await psycopg.AsyncConnection.connect(database_url) as taker:
+        await taker.execute("UPDATE idempotency_keys SET reserved_at = %(now)s, expires_at = %(now)s", {"now": NOW})
+        expiring = asyncio.create_task(Maintenance(pool, lambda: SLOT, 0).run())
+        with psycopg.connect(database_url, autocommit=True) as watcher:
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE 'DELETE%'"
+            await eventually(lambda: watcher.execute(waiting).fetchone() is not None)
+        await taker.commit()
+    assert (await expiring).deleted == {}
+    assert not (await keys.reserve("alice", "k", b"1", SLOT)).mine
