@@ -227,6 +227,19 @@ async def test_what_runs_and_is_old_and_has_no_month_is_not_deleted(
     assert places(database_url) == {running.id: in_month("2029_12")}
 
 
+async def test_what_has_just_ended_is_kept_for_a_day(
+    pool: AsyncEngine, history: PostgresHistory, database_url: str
+) -> None:
+    """However old its slot: without its row, the next pod of its Job would run it a second time."""
+    late = replace(row(OLD), finished_at=NOW - timedelta(hours=23), attempts=())
+    await history.record([late, row(OLD - timedelta(hours=1))])
+    changes = await maintain(pool)
+    assert (changes.deleted, changes.kept) == ({"executions": 1}, ("2029_12",))
+    assert set(places(database_url)) == {late.id}
+    assert "2029_12" in (await maintain(pool, NOW + timedelta(hours=2))).dropped
+    assert places(database_url) == {}
+
+
 async def test_rows_of_other_tables_expire(pool: AsyncEngine, database_url: str) -> None:
     """By their own time or by the history's; with a history that is kept for ever only by their own."""
     with psycopg.connect(database_url, autocommit=True) as connection:

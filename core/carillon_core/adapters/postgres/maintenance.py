@@ -35,6 +35,9 @@ FIRST_PAUSE_SECONDS = 0.2
 LAST_PAUSE_SECONDS = 3.0
 STEP_SECONDS = 300
 """After which a step is given up: the longest moves the rows of a month."""
+ENDED_LATELY = timedelta(days=1)
+"""An execution that ended since may be needed yet, however old its slot: a Job whose pod is lost just then finds out
+from the row that there is nothing left to run."""
 BATCH = 5_000
 """Rows that are deleted in one transaction."""
 
@@ -43,6 +46,7 @@ _ALONE_IN_DEFAULT = "LOCK TABLE executions_default, attempts_default IN ACCESS E
 # Rows move, and partitions go, only while nobody has a statement planned: one that was planned for the default
 # partition, and waits for it, would then look for the row where it is no more, and its runner's end would be lost.
 _ALONE = "LOCK TABLE ONLY executions, ONLY attempts, executions_default, attempts_default IN ACCESS EXCLUSIVE MODE"
+_NEEDED = "status = 'running' OR finished_at >= :lately"
 
 _T = TypeVar("_T")
 
@@ -76,7 +80,7 @@ class Changes:
     dropped: tuple[str, ...] = ()
     """Months whose partition, with all its executions, is gone."""
     kept: tuple[str, ...] = ()
-    """Months that are too old and stay for now, since something of them runs."""
+    """Months that are too old and stay for now, since something of them runs or has just ended."""
     moved: int = 0
     """Executions that had landed in the default partition and are in their month's since."""
     deleted: Mapping[str, int] = field(default_factory=dict)
@@ -161,7 +165,8 @@ class Maintenance:
         cutoff = now - self._retention if self._retention else None
         # the last month to go is the one before the cutoff's own
         oldest = Month.of(cutoff) if cutoff else Month(0, 1)
-        deleted = await self._step(partial(_delete_strays, oldest=oldest))
+        lately = now - ENDED_LATELY
+        deleted = await self._step(partial(_delete_strays, oldest=oldest, lately=lately))
         changes = Changes(deleted={"executions": deleted} if deleted else {})
         ahead = {this.after(step) for step in range(-MONTHS_BEHIND, MONTHS_AHEAD + 1)}
         strays = await self._step(_stray_months)
@@ -169,7 +174,7 @@ class Maintenance:
             moved = await self._step(partial(_create, month=month))
             if moved is not None:
                 changes = replace(changes, created=(*changes.created, month.suffix), moved=changes.moved + moved)
-        dropped, kept = await self._drop_before(oldest)
+        dropped, kept = await self._drop_before(oldest, lately)
         changes = replace(changes, dropped=dropped, kept=kept)
         for each in self._expiring:
             before = cutoff if each.after is None else now - each.after
@@ -179,12 +184,12 @@ class Maintenance:
             await self._step(_analyze)
         return changes
 
-    async def _drop_before(self, oldest: Month) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Drop the months before one; return which are gone, and which stay because something of them runs."""
+    async def _drop_before(self, oldest: Month, lately: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Drop the months before one; return which are gone, and which stay because something of them is needed."""
         outcomes: dict[str, bool | None] = {}
         for month in await self._step(_months):
             if month < oldest:
-                outcomes[month.suffix] = await self._step(partial(_drop, month=month))
+                outcomes[month.suffix] = await self._step(partial(_drop, month=month, lately=lately))
         dropped = tuple(name for name, gone in outcomes.items() if gone)
         return dropped, tuple(name for name, gone in outcomes.items() if gone is False)
 
@@ -285,12 +290,12 @@ async def _stray_months(connection: AsyncConnection) -> set[Month]:
     return {Month(int(year), int(number)) for year, number in rows}
 
 
-async def _delete_strays(connection: AsyncConnection, oldest: Month) -> int:
-    """Delete what is too old from the default partition, unless it runs; return how many executions."""
-    statement = "DELETE FROM executions_default WHERE slot < cast(:first AS text)::timestamptz AND status <> 'running'"
+async def _delete_strays(connection: AsyncConnection, oldest: Month, lately: datetime) -> int:
+    """Delete what is too old from the default partition, unless it is needed; return how many executions."""
+    statement = f"DELETE FROM executions_default WHERE slot < cast(:first AS text)::timestamptz AND NOT ({_NEEDED})"  # noqa: S608  # it stands above
     if oldest.year < 1:
         return 0
-    return (await connection.execute(text(statement), {"first": oldest.first})).rowcount
+    return (await connection.execute(text(statement), {"first": oldest.first, "lately": lately})).rowcount
 
 
 async def _create(connection: AsyncConnection, month: Month) -> int | None:
@@ -336,16 +341,16 @@ async def _create(connection: AsyncConnection, month: Month) -> int | None:
     return moved
 
 
-async def _drop(connection: AsyncConnection, month: Month) -> bool | None:
-    """Drop a month's partitions and return True, or False if something of it runs, or None if they were gone before."""
+async def _drop(connection: AsyncConnection, month: Month, lately: datetime) -> bool | None:
+    """Drop a month's partitions and return True; False if something of it is needed, None if they were gone before."""
     if not await _exists(connection, month):
         return None
-    runs = text(f"SELECT EXISTS (SELECT FROM executions_{month.suffix} WHERE status = 'running')")  # noqa: S608  # ours
-    if (await connection.execute(runs)).scalar_one():
+    needed = text(f"SELECT EXISTS (SELECT FROM executions_{month.suffix} WHERE {_NEEDED})")  # noqa: S608  # ours
+    if (await connection.execute(needed, {"lately": lately})).scalar_one():
         return False
     # what a drop locks; and then, as nobody can write any more, the last look
     await connection.execute(text(_ALONE))
-    if (await connection.execute(runs)).scalar_one():
+    if (await connection.execute(needed, {"lately": lately})).scalar_one():
         return False
     for table in ("attempts", "executions"):
         await connection.execute(text(f"DROP TABLE {table}_{month.suffix}"))
