@@ -12,7 +12,7 @@ from carillon_core.contract import Cause, ExitCode
 from carillon_core.domain.execution import execution_id
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RunnerTemplate, job_manifest
-from carillon_core.domain.order import request_order
+from carillon_core.domain.order import Order, request_order, slot_order
 from carillon_core.domain.plan import Launch
 from support.builders import REQUEST_UID, at, make_request, make_task
 from support.runner import TOKEN_KEY, Runners, register
@@ -51,22 +51,35 @@ def test_a_token_that_the_operator_did_not_make_is_refused_at_once(runners: Runn
     assert runners.query("SELECT 1 FROM executions") == []
 
 
+def as_launched(runners: Runners, order: Order) -> int:
+    """Run an order's manifest as the kubelet would; return the runner's exit code."""
+    pod = job_manifest(order, RunnerTemplate("runner:1", TOKEN_KEY))["spec"]["template"]["spec"]
+    env = {e["name"]: e["value"].replace("$$", "$") for e in pod["containers"][0]["env"] if "value" in e}
+    given = {contract.ENV_DATABASE_URL: runners.runner_url, contract.ENV_POD_NAME: "again-x"}
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return subprocess.run([sys.executable, "-m", "carillon_runner"], check=False, env=env | given | kept).returncode
+
+
 def test_what_the_operator_launches_is_recorded_as_it_was_asked_for(runners: Runners) -> None:
     """The manifest's own environment, run as the kubelet would: the row has all of it, what it repeats included."""
     repeated = uuid4()
     request, task = make_request(retryOf=str(repeated)), make_task("backup")
     launch = Launch(at("00:10"), execution_id(REQUEST_UID, at("00:10"), Cause.MANUAL), Cause.MANUAL)
     order = request_order(request.observed(), task.every(60).observed(), launch)
-    pod = job_manifest(order, RunnerTemplate("runner:1", TOKEN_KEY))["spec"]["template"]["spec"]
-    env = {e["name"]: e["value"].replace("$$", "$") for e in pod["containers"][0]["env"] if "value" in e}
-    given = {contract.ENV_DATABASE_URL: runners.runner_url, contract.ENV_POD_NAME: "again-x"}
-    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    done = subprocess.run([sys.executable, "-m", "carillon_runner"], check=False, env=env | given | kept)
-    assert done.returncode == ExitCode.SUCCEEDED
+    assert as_launched(runners, order) == ExitCode.SUCCEEDED
     row = runners.row(launch.execution_id)
     assert (row["retry_of"], row["origin"], row["task_uid"]) == (repeated, UUID(REQUEST_UID), UUID(order.task_uid))
     assert (row["namespace"], row["task"], row["cause"]) == (order.owner.namespace, "backup", "manual")
     assert (row["job_name"], row["pod_name"], row["slot"]) == (order.job_name, "again-x", launch.slot)
+
+
+def test_a_counter_that_cannot_be_ends_as_a_failure_of_its_own(runners: Runners) -> None:
+    """The token of such a task can be read all the same, or nothing at all could be recorded of it."""
+    task = make_task("backup").every(60).with_spec(task={"counter": {"name": "a\0b"}}).observed()
+    launch = Launch(at("00:10"), execution_id(task.meta.uid, at("00:10"), Cause.SCHEDULE), Cause.SCHEDULE)
+    assert as_launched(runners, slot_order(task, launch)) == ExitCode.FAILED
+    row = runners.row(launch.execution_id)
+    assert (row["status"], row["reason"]) == ("failed", "CounterRefused")
 
 
 def test_a_key_of_another_operator_is_kept_beside_it(runners: Runners) -> None:

@@ -61,8 +61,9 @@ class Order:
             "cause": self.cause.value,
             "job_name": self.job_name,
             "retry_of": None if self.retry_of is None else str(self.retry_of),
-            # the one that it may increment
-            "counter": None if counter is None else counter.name or self.task_name,
+            # the one that it may increment; with a NUL, Postgres could read nothing of the token, and with a name
+            # without it, the runner is refused no more than this counter
+            "counter": None if counter is None else (counter.name or self.task_name).replace("\0", ""),
         }
 
 
