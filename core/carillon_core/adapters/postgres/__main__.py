@@ -65,7 +65,8 @@ def _prepare(url: str) -> None:
 
 def _told(changes: Changes) -> str:
     counts = {"moved": changes.moved, **{f"deleted from {table}": n for table, n in changes.deleted.items()}}
-    months = {"created": changes.created, "dropped": changes.dropped, "kept since something runs or has just ended": changes.kept}
+    why = "kept since something runs or has just ended"
+    months = {"created": changes.created, "dropped": changes.dropped, why: changes.kept}
     told = [f"{what} {' '.join(names)}" for what, names in months.items() if names]
     told += [f"{what} {number}" for what, number in counts.items() if number]
     return "; ".join(told) or "nothing was due"
