@@ -240,6 +240,13 @@ def test_the_tables_may_be_in_any_schema(empty_database_url: str) -> None:
     drop_role(empty_database_url, user(runner))
 
 
+def test_what_a_url_says_besides_is_read_as_everywhere_else(database_url: str, runner_url: str) -> None:
+    """A space in its options is one, and no plus; the programs read the same URL."""
+    given = f"{database_url}{'&' if '?' in database_url else '?'}options=-c%20search_path%3Dpublic"
+    assert migrate.current(given).is_head
+    assert runner_role.prepare(given, runner_url)
+
+
 def test_a_key_is_kept_as_long_in_python_as_in_sql(database_url: str) -> None:
     """Two places say it."""
     ((source,),) = execute(database_url, "SELECT prosrc FROM pg_proc WHERE proname = 'verified'")

@@ -218,11 +218,13 @@ def _lines(statements: Sequence[str]) -> str:
 @contextmanager
 def _connected(url: str, login: _Login | None = None) -> Iterator[_Connection]:
     """Give a transaction on the database of a URL, as its user or as another one."""
-    parsed = sqlalchemy_url(url).set(drivername="postgresql")
+    parsed = sqlalchemy_url(url)
     secrets = {credentials(url)[1], login.password if login else ""} - {""}
-    conninfo = parsed.render_as_string(hide_password=False)
+    # as SQLAlchemy connects; as text, it would write a space in a way that libpq does not read
+    _, given = parsed.get_dialect()().create_connect_args(parsed)
     if login is not None:
-        conninfo = make_conninfo(conninfo, user=login.user, password=login.password)
+        given.update(user=login.user, password=login.password)
+    conninfo = make_conninfo("", **given)
     try:
         with psycopg.connect(conninfo, **connect_args()) as connection:
             yield connection
