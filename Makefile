@@ -70,6 +70,7 @@ unit: ## The unit tests: seconds, no cluster, no database
 truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) against a cron daemon, croniter, cronsim
 	@$(SETUP) python
 	@PYTHONPATH=tests $(PY) -m truth --triples $(or $(TRIPLES),1000000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: faults
 faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, PLAN=… replays one
 	@$(SETUP) all
@@ -80,6 +81,11 @@ faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, PLAN
 timeline: ## Simulate a year of tasks with all that goes wrong (SEED=, TASKS=, DAYS=) and account for every slot
 	@$(SETUP) python
 	@PYTHONPATH=tests $(PY) -m timeline --tasks $(or $(TASKS),1000) --days $(or $(DAYS),365) $(if $(SEED),--seed $(SEED))
+
+.PHONY: bench-api
+bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a second for SECONDS=20 each
+	@$(SETUP) all
+	@$(PY) bench/api.py --rows $(or $(ROWS),1000000) --rate $(or $(RATE),100) --seconds $(or $(SECONDS),20)
 
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt and go vet

@@ -26,8 +26,8 @@ from carillon_core.ports import APIServer
 ALLOWED_SECONDS = 10.0
 """So long somebody who has lost a permission still has it, for what is no object of the cluster."""
 DENIED_SECONDS = 3.0
-FAILURES = Rate(per_second=1.0, burst=20)
-"""How often an address may show credentials that are nobody's."""
+FAILURES_PER_SECOND = 1.0
+"""How often an address may show credentials that are nobody's, in the long run."""
 MOST_DECISIONS = 10_000
 MOST_CALLERS = 10_000
 MOST_USER_AGENT = 256
@@ -78,7 +78,7 @@ class AccessControl:
         self._authenticator = Authenticator(api_server, settings.api_keys_secret, clock, now)
         self._decisions: Cache[tuple[Subject, Access], Decision] = Cache(_lifetime, clock, MOST_DECISIONS)
         self._limiter = RateLimiter(Rate(settings.rate_limit, settings.rate_burst), clock, MOST_CALLERS)
-        self._failures = RateLimiter(FAILURES, clock, MOST_CALLERS)
+        self._failures = RateLimiter(Rate(FAILURES_PER_SECOND, settings.failed_auth_burst), clock, MOST_CALLERS)
         self._known: OrderedDict[bytes, float] = OrderedDict()
 
     def origin(self, scope: Scope) -> Origin:

@@ -17,6 +17,7 @@ from carillon_api.gate import is_public
 from carillon_api.idempotency import REPLAYED
 from carillon_api.operations import IDEMPOTENCY_KEY, Operations
 from carillon_api.problems import Kind, problem_responses
+from carillon_api.schema_rules import with_rules
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -94,7 +95,7 @@ def completed(document: JSONObject) -> JSONObject:
             "$ref": REF.format(model=model.__name__),
             "description": shown["description"],
         }
-    document["components"]["schemas"] = dict(sorted(known.items()))
+    document["components"]["schemas"] = dict(sorted(with_rules(known).items()))
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in document["paths"].items():
         if not is_public(path, metrics=True):

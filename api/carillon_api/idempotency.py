@@ -9,6 +9,7 @@ An answer is kept before it is sent: who has it can rely on it. One that says
 nothing about the request itself (5xx, 401, 403, 429) is not kept.
 """
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -27,6 +28,8 @@ from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
 
 REPLAYED = "Idempotency-Replayed"
 RETRY_AFTER_SECONDS = 1
+WORK_SECONDS = 50.0
+"""So long a request with a key may take: less than ``KEY_ABANDONED``, when another may take the key over."""
 KEPT_HEADERS = ("content-type", "etag", "location")
 """What belongs to the answer; the others belong to its transport, or to the moment."""
 NOT_KEPT = frozenset({401, 403, 429})
@@ -69,9 +72,19 @@ class Idempotency:
         if answer is not None:
             await answer(scope, receive, send)
             return
-        kept = _Kept(store, caller, key, send)
+        await self._carry_out(_Kept(store, caller, key, send), scope, body.replay(receive))
+
+    async def _carry_out(self, kept: "_Kept", scope: Scope, receive: Receive) -> None:
         try:
-            await self._app(scope, body.replay(receive), kept.send)
+            async with asyncio.timeout(WORK_SECONDS):
+                await self._app(scope, receive, kept.send)
+        except TimeoutError:
+            if kept.is_sent:
+                raise
+            # whether it was done nobody knows: the key stays taken until the same request takes it over, and by then
+            # nobody is at work on it any more
+            error = UnavailableError("API server", f"no answer within {WORK_SECONDS:g} s: repeat the request as it is")
+            await error_response(scope, error)(scope, receive, kept.send_on)
         except Exception:
             await kept.release()
             raise
@@ -170,15 +183,17 @@ class _Kept:
         self._store = store
         self._caller = caller
         self._key = key
-        self._send = send
+        self.send_on = send
+        self.is_sent = False
         self._held: list[Message] = []
 
     async def send(self, message: Message) -> None:
         self._held.append(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             await self._keep()
+            self.is_sent = True
             for held in self._held:
-                await self._send(held)
+                await self.send_on(held)
             self._held.clear()
 
     async def release(self) -> None:

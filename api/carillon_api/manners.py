@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from carillon_api.operations import Operations
 from carillon_api.problems import Kind, problem_response
 
-MAX_TARGET_BYTES = 8192
-"""Of path and query; RFC 9110, section 4.1, asks for at least 8000."""
+MAX_TARGET_BYTES = 24 * 1024
+"""Of path and query: room for every parameter at its longest, percent-encoded; RFC 9110 (4.1) asks for 8000."""
 MAX_HEADER_BYTES = 32 * 1024
 """Of all headers together; what comes in pieces is refused by the server when it has as much, see ``server``."""
 NO_CONTENT = 204

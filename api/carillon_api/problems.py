@@ -231,6 +231,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 _OF_ANY_OPERATION = (
     Kind.UNAUTHENTICATED,
     Kind.FORBIDDEN,
+    Kind.URI_TOO_LONG,
     Kind.INVALID,
     Kind.RATE_LIMITED,
     Kind.INTERNAL,

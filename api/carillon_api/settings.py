@@ -41,6 +41,9 @@ class Settings:
     """``CARILLON_RATE_LIMIT``: how many requests a second each caller may make, of each replica."""
     rate_burst: int = 100
     """``CARILLON_RATE_BURST``: how many at once."""
+    failed_auth_burst: int = 20
+    """``CARILLON_FAILED_AUTH_BURST``: how many credentials that are nobody's an address may show at once; one more each
+    second."""
     metrics_public: bool = True
     """``CARILLON_METRICS_PUBLIC``: whether ``/metrics`` is served without a credential: true or false."""
     cors_origins: tuple[str, ...] = ()
@@ -77,6 +80,7 @@ class Settings:
             trusted_proxies=_networks(env),
             rate_limit=positive_int(env, "CARILLON_RATE_LIMIT", 50, most=MOST_RATE),
             rate_burst=positive_int(env, "CARILLON_RATE_BURST", 100, most=MOST_RATE),
+            failed_auth_burst=positive_int(env, "CARILLON_FAILED_AUTH_BURST", 20, most=MOST_RATE),
             metrics_public=choice(env, "CARILLON_METRICS_PUBLIC", ("true", "false"), "true") == "true",
             cors_origins=_origins(env),
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),

@@ -66,7 +66,7 @@ def tasks(namespace: str) -> str:
 
 def elsewhere() -> dict[str, str]:
     """Return the header of a request that comes from an address of its own: its failures count by themselves."""
-    return {"X-Forwarded-For": f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}::1"}
+    return {"X-Forwarded-For": f"2001:db8:1{uuid4().hex[:3]}:1{uuid4().hex[:3]}::1"}
 
 
 def test_each_sees_only_what_is_its_own(stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]) -> None:

@@ -93,15 +93,18 @@ class Stack:
 
     def start_api(self) -> None:
         """Start the API and wait until it is ready to serve."""
-        port = self.api_url.rpartition(":")[2]
+        self.start_facade("api", int(self.api_url.rpartition(":")[2]))
+        until(self.api_ready, 60, "the API is ready")
+
+    def start_facade(self, name: str, port: int, **settings: str) -> None:
+        """Start a facade under its own account; several can run at once."""
         access = {
             "KUBECONFIG": str(self._folder / "facade.kubeconfig"),
             "CARILLON_API_KEYS_SECRET": KEYS_SECRET,
             # a test that fails to show who it is, and often, says that it comes from elsewhere
             "CARILLON_TRUSTED_PROXIES": "127.0.0.0/8",
         }
-        self.spawn("api", "carillon_api", CARILLON_API_PORT=port, **access)
-        until(self.api_ready, 60, "the API is ready")
+        self.spawn(name, "carillon_api", CARILLON_API_PORT=str(port), **(access | settings))
 
     def _install_access(self) -> None:
         """Apply the roles, give the facade its own account's credentials and the tests an administrator's."""

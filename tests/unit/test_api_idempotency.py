@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from carillon_api import idempotency
 from carillon_api.app import describing_app
 from carillon_api.described import REPEATABLE
 from carillon_core.adapters.memory.caller import Rule
@@ -211,6 +213,30 @@ async def test_what_a_dead_process_has_left_is_taken_over(rest: Facade) -> None:
     response = await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     assert response.status_code == 201
     assert "idempotency-replayed" not in response.headers
+
+
+async def test_what_takes_too_long_is_given_up_before_it_is_taken_over(
+    rest: Facade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503; the key stays taken, for nobody knows what was done, until the same request may take it over."""
+
+    async def hanging(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idempotency, "WORK_SECONDS", 0.05)
+        patched.setattr(rest.tasks, "create", hanging)
+        given_up = await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
+    assert given_up.status_code == 503
+    assert fields_of(given_up) == []
+    assert (await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)).status_code == 409
+    rest.clock.now = NOW + KEY_ABANDONED
+    assert (await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)).status_code == 201
+
+
+def test_work_ends_before_its_key_is_taken_over() -> None:
+    """Or two would be at it."""
+    assert timedelta(seconds=idempotency.WORK_SECONDS) < KEY_ABANDONED
 
 
 async def test_a_key_is_forgotten_after_a_day(rest: Facade) -> None:

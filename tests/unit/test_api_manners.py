@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -33,6 +34,35 @@ async def test_head_is_get_without_its_body(rest: Facade, path: str) -> None:
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-length", "etag", "cache-control"):
         assert head.headers.get(name) == got.headers.get(name)
+
+
+async def test_head_sends_no_byte_of_a_body(rest: Facade) -> None:
+    """As the server sees it: a client leaves out what it does not expect."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "HEAD",
+        "scheme": "http",
+        "path": "/healthz",
+        "raw_path": b"/healthz",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"facade")],
+        "server": ("facade", 80),
+        "client": ("127.0.0.1", 5),
+    }
+    await rest.app(scope, receive, send)
+    assert sent[0]["status"] == 200
+    assert b"".join(message.get("body", b"") for message in sent[1:]) == b""
 
 
 async def test_head_of_what_is_not_there(rest: Facade) -> None:

@@ -88,6 +88,14 @@ async def test_filters_hold_whatever_the_size_of_a_page(rest: Facade, case: str,
     assert max(sizes) <= limit
 
 
+async def test_a_page_never_has_more_than_its_limit_and_none_is_lost(rest: Facade) -> None:
+    """A part that the filter thins out is filled up with no more than is missing."""
+    for name, idle in (("a", False), ("b", True), ("c", True), ("d", True), ("e", False), ("f", True)):
+        await add(rest, name, suspend=idle)
+    found, sizes = await names(rest, TASKS, limit=2, suspended="true")
+    assert (found, sizes) == (["b", "c", "d", "f"], [2, 2])
+
+
 async def test_a_request_makes_few_calls_however_rare_the_filter(rest: Facade) -> None:
     """An empty page with a cursor says that more is to come; the last item is found in the end."""
     for number in range(MAX_CALLS + 3):

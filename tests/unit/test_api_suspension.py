@@ -28,6 +28,9 @@ async def test_a_task_is_paused_or_resumed_whatever_it_was(rest: Facade, action:
     assert response.headers["etag"] == f'"{view["resourceVersion"]}"'
     assert (view["resourceVersion"] == created["resourceVersion"]) is (before is STATES[action])
     assert (await rest.client.get(f"{TASKS}/nightly")).json() == view
+    recorded = {"pause": "suspend", "resume": "resume"}[action]
+    want_actions = ["create"] if before is STATES[action] else ["create", recorded]
+    assert [event.action for event in await rest.audited()] == want_actions
 
 
 async def test_an_edit_that_comes_between_is_kept(rest: Facade) -> None:

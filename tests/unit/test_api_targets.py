@@ -178,6 +178,9 @@ async def test_a_cascade_deletes_the_users_and_then_the_target(rest: Facade) -> 
     assert [t["name"] for t in (await rest.client.get(TASKS)).json()["items"]] == ["unrelated"]
     assert (await rest.client.get(f"{TARGETS}/shop")).status_code == 404
     assert await rest.server.stores["RunRequest"].list(None) == []
+    deletions = sorted((e.resource, e.name) for e in await rest.audited() if e.action == "delete")
+    tasks = [("scheduledtasks", "hourly"), ("scheduledtasks", "nightly")]
+    assert deletions == [("httptargets", "shop"), ("runrequests", "now"), *tasks]
 
 
 async def test_a_cascade_that_is_stopped_says_what_is_gone_and_what_is_left(rest: Facade) -> None:

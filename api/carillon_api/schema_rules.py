@@ -1,0 +1,28 @@
+"""What the models check by code and a schema can say too, for the OpenAPI document. ``described`` applies it. Pure."""
+
+from collections.abc import Mapping
+
+from carillon_core.ports import JSONObject
+from carillon_core.resources.scheduled_task import SCHEDULE_FIELDS
+from carillon_core.resources.tasks import TASK_TYPES
+
+EXACTLY_ONE: Mapping[str, tuple[str, ...]] = {
+    "ScheduledTaskSpec": SCHEDULE_FIELDS,
+    "Task": TASK_TYPES,
+    "HTTPTask": ("url", "targetRef"),
+    "TargetHeader": ("value", "secretKeyRef"),
+    "RunRequestSpec": ("taskRef", "task"),
+}
+"""Of which fields of a model exactly one is set, and not to null."""
+
+
+def with_rules(schemas: JSONObject) -> JSONObject:
+    """Return the schemas of a document, by name, with the rules that span fields."""
+    return {name: _ruled(schema, EXACTLY_ONE.get(name, ())) for name, schema in schemas.items()}
+
+
+def _ruled(schema: JSONObject, fields: tuple[str, ...]) -> JSONObject:
+    if not fields:
+        return schema
+    alternatives = [{"required": [field], "properties": {field: {"not": {"type": "null"}}}} for field in fields]
+    return {**schema, "oneOf": alternatives}
