@@ -120,8 +120,8 @@ class MemoryHistory:
         """Return, unless there is an outage."""
         self._check_outage()
 
-    def _repeated(self) -> Collection[UUID | None]:
-        return {row.retry_of for row in self.rows.values()}
+    def _repeated(self) -> Collection[tuple[str, UUID | None]]:
+        return {(row.namespace, row.retry_of) for row in self.rows.values()}
 
     def _check_outage(self) -> None:
         if self.outage is not None:
@@ -152,8 +152,9 @@ def _order(row: ExecutionRecord) -> tuple[datetime, UUID]:
     return row.slot, row.id
 
 
-def _is_dead_letter(row: ExecutionRecord, repeated: Collection[UUID | None]) -> bool:
-    return row.status in {ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT} and row.id not in repeated
+def _is_dead_letter(row: ExecutionRecord, repeated: Collection[tuple[str, UUID | None]]) -> bool:
+    failed = row.status in {ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT}
+    return failed and (row.namespace, row.id) not in repeated
 
 
 def _matches(row: ExecutionRecord, query: ExecutionQuery) -> bool:

@@ -87,8 +87,12 @@ def _of(statement: Select[Any], namespace: str | None) -> Select[Any]:
 
 
 def _is_dead_letter() -> ColumnElement[bool]:
-    """Return what picks the executions that failed and that nobody has repeated."""
+    """Return what picks the executions that failed and that nobody has repeated.
+
+    A repetition stands in the namespace of what it repeats: what a request of another one says hides nothing.
+    """
     repeats = executions.alias("repeats")
     # OFFSET 0 keeps it a look-up for each row that is read; as an anti-join all repeats there are might be read first
-    repeat = select(repeats.c.id).where(repeats.c.retry_of == _columns.id).offset(0).correlate(executions)
+    same = (repeats.c.retry_of == _columns.id) & (repeats.c.namespace == _columns.namespace)
+    repeat = select(repeats.c.id).where(same).offset(0).correlate(executions)
     return and_(sql_text(f"executions.{FAILED}"), ~repeat.exists())
