@@ -106,6 +106,13 @@ async def test_so_is_a_second_request_of_a_connection(served: Served) -> None:
     assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
 
+async def test_so_is_one_that_was_sent_before_the_first_was_answered(served: Served) -> None:
+    """Its beginning was there already when its turn came."""
+    reader, _ = await served.sends(HEAD + b"hello" + HEAD + b"ab")
+    assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 ")
+    assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
 async def test_a_request_that_has_come_may_take_its_time(served: Served) -> None:
     """Its answer comes after another connection's patience has run out, which began later."""
     served.app.may_answer.clear()
