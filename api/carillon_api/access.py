@@ -13,14 +13,14 @@ from datetime import datetime
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from carillon_api.authentication import STALE_SECONDS, Authenticator, Caller, presented
+from carillon_api.authentication import STALE_SECONDS, Authenticator, Caller, Credential, presented
 from carillon_api.caches import Cache, Lifetime
 from carillon_api.peers import site, source_address
 from carillon_api.problems import Kind, RequestRefusedError
-from carillon_api.rate_limits import Rate, RateLimiter, Verdict
+from carillon_api.rate_limits import Rate, RateLimiter, Turns, Verdict
 from carillon_api.settings import Settings
 from carillon_core.domain.access import Access, Decision, Subject
-from carillon_core.errors import UnauthenticatedError
+from carillon_core.errors import UnauthenticatedError, UnavailableError
 from carillon_core.ports import APIServer
 
 ALLOWED_SECONDS = 10.0
@@ -28,6 +28,11 @@ ALLOWED_SECONDS = 10.0
 DENIED_SECONDS = 3.0
 FAILURES_PER_SECOND = 1.0
 """How often an address may show credentials that are nobody's, in the long run."""
+CHECKS_AT_ONCE = 8
+"""How many credentials that were not seen lately are checked at a time for one address: of a thousand guesses made at
+once, all would be checked before the first has failed."""
+CHECK_SECONDS = 10.0
+"""So long a credential waits to be checked."""
 MOST_DECISIONS = 10_000
 MOST_CALLERS = 10_000
 MOST_USER_AGENT = 256
@@ -79,6 +84,7 @@ class AccessControl:
         self._decisions: Cache[tuple[Subject, Access], Decision] = Cache(_lifetime, clock, MOST_DECISIONS)
         self._limiter = RateLimiter(Rate(settings.rate_limit, settings.rate_burst), clock, MOST_CALLERS)
         self._failures = RateLimiter(Rate(FAILURES_PER_SECOND, settings.failed_auth_burst), clock, MOST_CALLERS)
+        self._checks = Turns(CHECKS_AT_ONCE, CHECK_SECONDS)
         self._known: OrderedDict[bytes, float] = OrderedDict()
 
     def origin(self, scope: Scope) -> Origin:
@@ -104,11 +110,7 @@ class AccessControl:
         place = site(origin.source)
         try:
             credential = presented(headers)
-            # Whoever guesses is stopped before the guess is checked; whoever was here before is not, though others
-            # guess from the same address.
-            if self._failures.is_empty(place) and not self._is_known(credential.fingerprint):
-                raise _too_many(self._failures, self._failures.take(place), "credentials that are nobody's")
-            caller = await self._authenticator.caller(credential)
+            caller = await self._caller(credential, place)
         except UnauthenticatedError:
             verdict = self._failures.take(place)
             if not verdict.allowed:
@@ -119,6 +121,20 @@ class AccessControl:
         if not verdict.allowed:
             raise _too_many(self._limiter, verdict, "requests")
         return Admission(caller, self._limiter.headers(verdict))
+
+    async def _caller(self, credential: Credential, place: str) -> Caller:
+        # Whoever guesses is stopped before the guess is checked; whoever was here before is not, though others guess
+        # from the same address.
+        if self._is_known(credential.fingerprint):
+            return await self._authenticator.caller(credential)
+        try:
+            async with self._checks.of(place):
+                if self._failures.is_empty(place):
+                    raise _too_many(self._failures, self._failures.take(place), "credentials that are nobody's")
+                return await self._authenticator.caller(credential)
+        except TimeoutError as error:
+            why = "too many credentials of your address are being checked just now"
+            raise UnavailableError("API server", why) from error
 
     async def review(self, subject: Subject, access: Access) -> Decision:
         """Return whether somebody may do that, as the cluster has said within the last seconds.

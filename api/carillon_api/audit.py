@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from carillon_api.access import Origin
 from carillon_api.authentication import Caller
-from carillon_api.masking import masked
+from carillon_api.masking import masked_spec
 from carillon_core.errors import UnavailableError
 from carillon_core.ports import AuditEvent, AuditLog, JSONObject
 
@@ -75,7 +75,10 @@ def _recorded(raw: JSONObject | None) -> JSONObject | None:
     """Return what the audit keeps of an object: spec and labels, masked."""
     if raw is None:
         return None
-    return {"labels": _object(_object(raw.get("metadata")).get("labels")), "spec": masked(_object(raw.get("spec")))}
+    return {
+        "labels": _object(_object(raw.get("metadata")).get("labels")),
+        "spec": masked_spec(_object(raw.get("spec"))),
+    }
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -22,8 +22,11 @@ MAX_SUBDOMAIN = 253
 _WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _KEY = rf"({DNS_SUBDOMAIN}/)?{_WORD}"
 _VALUE = rf"({_WORD})?"
+# spaces belong to what stands before them: two repetitions that could share them would be tried in every division,
+# which is exponential in the number of commas
+_SPACED = rf"\s*({_WORD}\s*)?"
 _REQUIREMENT = re.compile(
-    rf"\s*(!\s*{_KEY}|{_KEY}(\s*(==?|!=)\s*{_VALUE}|\s+(not)?in\s*\(\s*{_VALUE}(\s*,\s*{_VALUE})*\s*\))?)\s*"
+    rf"\s*(!\s*{_KEY}\s*|{_KEY}(\s*(==?|!=){_SPACED}|\s+(not)?in\s*\({_SPACED}(,{_SPACED})*\)\s*|\s*))"
 )
 
 

@@ -23,6 +23,9 @@ USABLE = timedelta(seconds=2)
 MAX_ENTRIES = 200_000
 """So many tasks are remembered over all listings; the listings used longest ago go first."""
 
+MAX_LISTINGS = 1_000
+"""So many listings are remembered, also those that have no tasks or failed: a selector is whatever a caller writes."""
+
 ZERO = timedelta(0)
 
 
@@ -48,10 +51,15 @@ class _Listing:
 class Listings:
     """The lists of all callers; bounded. For one event loop."""
 
-    def __init__(self, most: int = MAX_ENTRIES) -> None:
-        """Remember at most so many tasks."""
+    def __init__(self, most: int = MAX_ENTRIES, most_listings: int = MAX_LISTINGS) -> None:
+        """Remember at most so many tasks, in at most so many listings."""
         self._most = most
+        self._most_listings = most_listings
         self._known: OrderedDict[ListingKey, _Listing] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many listings are remembered."""
+        return len(self._known)
 
     async def of(
         self, key: ListingKey, now: datetime, fetch: Callable[[], Awaitable[Sequence[Entry]]]
@@ -66,6 +74,8 @@ class Listings:
         """
         listing = self._known.setdefault(key, _Listing())
         self._known.move_to_end(key)
+        while len(self._known) > self._most_listings:
+            self._known.popitem(last=False)
         # a clock that is set back makes an age negative: such a list is not used
         age = None if listing.at is None or now < listing.at else now - listing.at
         if age is not None and age < FRESH:

@@ -6,6 +6,7 @@ there; a secret belongs into a Secret, by reference, and then no spec has it.
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
@@ -16,10 +17,36 @@ _SMELLS = re.compile(
     r"(?:^|[-_.]|x)(?:api|access|auth|private|signing|encryption|account|ssh|master|session)?[-_.]?keys?(?:$|[-_.\d])|apikey|"
     r"(?:^|[-_.])(?:auth|dsn|jwt|pass|pwd|sid)(?:$|[-_.])|connection[-_]?string)"
 )
+MOST_LEVELS = 64
+"""Of lists and objects within each other; REST takes half as many, but kubectl takes more."""
 _NAMED_VALUES = frozenset({"headers", "env", "parameters"})
 """Fields whose keys, or whose items' ``name``, are names that a user chose."""
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
-_QUERY = re.compile(r"(?P<name>(?<=[?&;])[^=&;#\s]+)=(?P<value>[^&;#\s]*)")
+# a name without a value is matched too, so that what was read is not read again from each mark in it
+_QUERY = re.compile(r"(?P<name>[?&;][^=&;#\s]+)(?:=(?P<value>[^&;#\s]*))?")
+
+
+def masked_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec without what smells of a secret; of one that is nested too deep to be looked through, nothing."""
+    if _is_too_deep(spec):
+        return {MASK: f"nested deeper than {MOST_LEVELS} levels"}
+    shown: dict[str, Any] = masked(dict(spec))
+    return shown
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [item for each in level for item in _items(each)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def smells_of_secret(name: str) -> bool:
@@ -52,7 +79,7 @@ def masked_text(text: str) -> str:
 
 
 def _masked_parameter(found: re.Match[str]) -> str:
-    hidden = found["value"] and smells_of_secret(unquote_plus(found["name"]))
+    hidden = found["value"] and smells_of_secret(unquote_plus(found["name"][1:]))
     return f"{found['name']}={quote_plus(MASK, safe='*')}" if hidden else found[0]
 
 
@@ -79,7 +106,10 @@ def _body(text: str) -> str:
     """Return an HTTP body: of JSON, and of a form, the values whose names smell of a secret are masked."""
     try:
         parsed = json.loads(text)
-    except (ValueError, RecursionError):
+        shown = _named(parsed)
+        return text if shown == parsed else json.dumps(shown, ensure_ascii=False)
+    except json.JSONDecodeError:
         return masked_text(f"?{text}")[1:]
-    shown = _named(parsed)
-    return text if shown == parsed else json.dumps(shown, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        # JSON, but with numbers too long or nested too deep to be looked through
+        return MASK

@@ -5,9 +5,11 @@ price of a limit that needs no store. The arithmetic is pure: the clock is an
 argument.
 """
 
+import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 POLICY = "default"
@@ -122,3 +124,53 @@ class RateLimiter:
         key, oldest = next(iter(self._buckets.items()))
         if len(self._buckets) > self._most or filled(oldest, self._rate, now).tokens >= self._rate.burst:
             del self._buckets[key]
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those of one key who have a turn, and those who wait for one."""
+
+    turns: asyncio.Semaphore
+    length: int = 0
+
+
+class Turns:
+    """For each key so many at a time; the others wait. What nobody uses is forgotten."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        """Begin with nobody.
+
+        Args:
+            most: How many of a key have a turn at a time.
+            seconds: How long one waits for it at most.
+
+        """
+        self._most = most
+        self._seconds = seconds
+        self._lines: dict[str, _Line] = {}
+
+    def __len__(self) -> int:
+        """Return how many keys have somebody."""
+        return len(self._lines)
+
+    @asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        """Have a turn as long as the block lasts.
+
+        Raises:
+            TimeoutError: None came in time.
+
+        """
+        line = self._lines.setdefault(key, _Line(asyncio.Semaphore(self._most)))
+        line.length += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await line.turns.acquire()
+            try:
+                yield
+            finally:
+                line.turns.release()
+        finally:
+            line.length -= 1
+            if not line.length:
+                del self._lines[key]

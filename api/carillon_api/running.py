@@ -31,7 +31,9 @@ async def cancel(ctx: Context, record: ExecutionRecord) -> CancelAccepted:
     if record.status not in OPEN_STATUSES:
         raise wrong_state(f"it has ended: {record.status}")
     deleted = await _deleted_job(ctx, record)
-    await ctx.record_change("cancel", "executions", _as_object(record), None)
+    if deleted:
+        # what was gone already nobody has cancelled, least of all somebody who may only look
+        await ctx.record_change("cancel", "executions", _as_object(record), None)
     return CancelAccepted(id=record.id, job_name=deleted, message=ENDING if deleted else GONE)
 
 

@@ -51,6 +51,12 @@ class PunctualH11Protocol(H11Protocol):
         else:
             self._expect_nothing()
 
+    def on_response_complete(self) -> None:
+        """Begin the next cycle; a request whose beginning had come already must come to its end in time too."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+            self._expect()
+
     def _is_arriving(self) -> bool:
         """Return whether a part of a request is there and the rest is not."""
         return self.conn.their_state in {h11.IDLE, h11.SEND_BODY} and not self.transport.is_closing()

@@ -410,6 +410,9 @@ async def test_a_dead_letter_is_none_any_more_once_it_is_repeated(history: Histo
     """Whatever becomes of the repetition: then that one is looked at."""
     await history.record([FAILURE])
     assert await everything(history, ExecutionQuery(dead_letters=True)) == [FAILURE]
+    await history.record([running(8, namespace="elsewhere", cause=Cause.MANUAL, retry_of=FAILURE.id)])
+    assert await everything(history, ExecutionQuery(dead_letters=True)) == [FAILURE], "anybody may write a retryOf"
+    assert (await history.summary(T0)).dead_letters == 1
     await history.record([running(9, cause=Cause.MANUAL, retry_of=FAILURE.id)])
     assert await everything(history, ExecutionQuery(dead_letters=True)) == []
 

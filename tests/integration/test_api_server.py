@@ -1,6 +1,7 @@
 """How slowly a request may come: a real socket, and uvicorn with the facade's protocol."""
 
 import asyncio
+import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -105,6 +106,13 @@ async def test_so_is_a_second_request_of_a_connection(served: Served) -> None:
     assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
 
+async def test_so_is_one_that_was_sent_before_the_first_was_answered(served: Served) -> None:
+    """Its beginning was there already when its turn came."""
+    reader, _ = await served.sends(HEAD + b"hello" + HEAD + b"ab")
+    assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 ")
+    assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
 async def test_a_request_that_has_come_may_take_its_time(served: Served) -> None:
     """Its answer comes after another connection's patience has run out, which began later."""
     served.app.may_answer.clear()
@@ -126,3 +134,14 @@ async def test_what_comes_piece_by_piece_is_taken(served: Served) -> None:
         writer.write(bytes([byte]))
         await writer.drain()
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_answers_are_not_held_back() -> None:
+    """A connection sends what it has at once: Nagle's algorithm would wait for the acknowledgement of the head."""
+    with (
+        listening_socket("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()[:2]),
+    ):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

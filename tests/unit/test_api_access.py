@@ -12,11 +12,14 @@ from uuid import uuid4
 
 import pytest
 
+from carillon_api.access import CHECKS_AT_ONCE
+from carillon_api.rate_limits import Turns
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.domain.access import Access, Subject
 from carillon_core.domain.api_keys import entry, entry_json, hash_of, new_key
 from carillon_core.errors import OwnAccountError
 from support.api import AS_CALLER, EVERY_MINUTE, TASKS, TOKEN, Facade, facade, fields_of
+from support.waiting import eventually
 
 SECRET = ("carillon-system", "carillon-api-keys")
 KEY = new_key("ci")
@@ -343,6 +346,43 @@ async def test_who_guesses_is_stopped_and_whoever_was_known_is_not(
     assert await status(rest, **AS_CALLER) == 200
     later(rest, 2)
     assert await status(rest, **{"X-API-Key": KEY}) == 200
+
+
+async def test_guesses_made_at_once_are_not_checked_at_once(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a thousand of them would all be checked before the first has failed."""
+    reviewed: list[str] = []
+
+    async def slowly(token: str) -> Subject | None:
+        reviewed.append(token)
+        await asyncio.sleep(0)
+        return None
+
+    assert await status(rest, **AS_CALLER) == 200
+    monkeypatch.setattr(rest.server, "review_token", slowly)
+    guesses = [status(rest, Authorization=f"Bearer guess-{n}") for n in range(200)]
+    found = await asyncio.gather(*guesses, status(rest, **AS_CALLER))
+    assert set(found[:-1]) == {401, 429}
+    assert found[-1] == 200
+    assert GUESSES <= len(reviewed) < GUESSES + CHECKS_AT_ONCE
+
+
+async def test_a_credential_does_not_wait_for_ever_to_be_checked(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 with Retry-After, where the API server hangs on those before it."""
+    hang, turns = asyncio.Event(), Turns(1, 0.01)
+
+    async def hanging(_: str) -> Subject | None:
+        await hang.wait()
+        return None
+
+    monkeypatch.setattr(rest.server, "review_token", hanging)
+    monkeypatch.setattr(rest.app.state.backends.access, "_checks", turns)
+    first = asyncio.create_task(status(rest, Authorization="Bearer first"))
+    await eventually(lambda: len(turns) == 1)
+    second = await rest.client.get(TASKS, headers={"Authorization": "Bearer second"})
+    assert (second.status_code, second.headers["retry-after"]) == (503, "5")
+    hang.set()
+    assert await first == 401
+    assert len(turns) == 0, "who is gone is forgotten"
 
 
 async def test_no_secret_is_logged(rest: Facade, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from carillon_api.checks import selector_problems
 from support.api import AS_CALLER, EVERY_MINUTE, TASKS, Facade, facade, fields_of
 
 JSON = {"Content-Type": "application/json"}
@@ -258,3 +259,27 @@ async def test_a_path_of_surrogates_is_no_error_of_ours(rest: Facade) -> None:
     await rest.app(scope, receive, send)
     assert sent[0]["status"] == 422
     assert json.loads(sent[1]["body"])["errors"][0]["field"] == "name"
+
+
+SELECTORS: dict[str, tuple[str, bool]] = {
+    "nothing": (" ", True),
+    "each form, with spaces wherever they may be": (
+        " app = web , tier in ( a , b,c ) ,! x , y != , z==a , k ",
+        True,
+    ),
+    "a set that is empty, or has empty members": ("a in (),b notin ( , ),c in (,d)", True),
+    "a prefix": ("example.com/app=web,!example.com/x", True),
+    "a set that never ends, of commas and spaces": ("a in (" + ",   " * 1000, False),
+    "a set that ends in something else": ("a in (" + " , b " * 800 + "~)", False),
+    "spaces, and something else": ("a" + " " * 4000 + "~", False),
+    "a value, spaces, and something else": ("a =" + " " * 4000 + "~", False),
+    "two words": ("a b", False),
+    "a key that no label has": ("-a", False),
+}
+
+
+@pytest.mark.parametrize("case", SELECTORS)
+def test_which_selectors_are_read(case: str) -> None:
+    """In linear time: the expression of before, asked for commas that never end, would not have answered at all."""
+    text, good = SELECTORS[case]
+    assert [p.path for p in selector_problems(text)] == ([] if good else ["labelSelector"])

@@ -1,5 +1,6 @@
 """The facade's edges: outages, the unexpected, correlation ids, the log, and the documentation pages."""
 
+import asyncio
 import json
 import logging
 import re
@@ -60,6 +61,23 @@ async def test_readiness_names_each_thing_that_is_missing(rest: Facade, case: st
     checks = response.json()["checks"]
     assert [(c["name"], c["ok"]) for c in checks] == want
     assert all(c["ok"] or c["why"] for c in checks)
+
+
+async def test_probes_at_once_ask_once(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask: a thousand must not take all connections of the database. The next one asks anew."""
+    asked: list[int] = []
+
+    async def slowly() -> None:
+        asked.append(1)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(rest.history, "ping", slowly)
+    answers = await asyncio.gather(*(rest.client.get("/readyz") for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(asked) < 10
+    before = len(asked)
+    assert (await rest.client.get("/readyz")).status_code == 200
+    assert len(asked) == before + 1
 
 
 CALLS: dict[str, tuple[str, str, str]] = {

@@ -385,11 +385,14 @@ async def test_a_job_of_the_same_name_is_not_touched(rest: Facade) -> None:
 
 
 async def test_the_end_of_a_job_that_is_gone_is_said_to_come(rest: Facade) -> None:
-    """There is nothing left to delete, and the row is closed without us."""
+    """There is nothing left to delete, and the row is closed without us; nobody has changed anything."""
     record = row(status=RUNNING)
     await rest.history.record([record])
-    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
-    assert (response.status_code, response.json()["jobName"]) == (202, None)
+    looker = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["get"], ["jobs"], "team-a"))
+    for headers in ({}, looker):
+        response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel", headers=headers)
+        assert (response.status_code, response.json()["jobName"]) == (202, None)
+    assert await rest.audited() == []
 
 
 async def test_what_has_ended_is_not_cancelled(rest: Facade) -> None:

@@ -1,10 +1,11 @@
 """What the audit keeps of a spec: all but what smells of a secret."""
 
+import json
 from typing import Any
 
 import pytest
 
-from carillon_api.masking import MASK, masked, smells_of_secret
+from carillon_api.masking import MASK, MOST_LEVELS, masked, masked_spec, smells_of_secret
 
 NAMES: dict[str, bool] = {
     "Authorization": True,
@@ -109,3 +110,35 @@ def test_what_is_masked_in_a_spec(case: str) -> None:
     before = repr(given)
     assert masked(given) == want
     assert repr(given) == before
+
+
+def nested(levels: int) -> Any:
+    """Build lists within each other around a secret."""
+    value: Any = {"parameters": {"token": "hunter2"}}
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+BODIES: dict[str, tuple[str, str]] = {
+    "JSON nested deeper than the stack": ("[" * 900 + '{"password": "hunter2"}' + "]" * 900, MASK),
+    "JSON nested deeper than the parser reads": ("[" * 60_000, MASK),
+    "a number that Python does not read": ('{"password": "hunter2", "n": ' + "1" * 5000 + "}", MASK),
+    "text that is full of marks, in linear time": ("?" * 2**20, "?" * 2**20),
+    "marks within a name": ("?a?b=c&d?token=x;e", "?a?b=c&d?token=***;e"),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_no_body_stops_the_audit(case: str) -> None:
+    """What cannot be looked through is left out whole."""
+    body, want = BODIES[case]
+    assert masked({"http": {"body": body}}) == {"http": {"body": want}}
+
+
+@pytest.mark.parametrize("levels", [1, MOST_LEVELS - 4, MOST_LEVELS, 900])
+def test_a_spec_nested_too_deep_is_left_out(levels: int) -> None:
+    """The API server takes what Python's stack does not."""
+    shown = masked_spec({"task": nested(levels)})
+    assert "hunter2" not in json.dumps(shown)
+    assert ("task" in shown) is (levels < MOST_LEVELS - 3)

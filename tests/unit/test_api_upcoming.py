@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from carillon_api.listings import ListingKey, Listings
+from carillon_api.listings import MAX_LISTINGS, ListingKey, Listings
 from carillon_api.upcoming import MAX_STEPS, Entry, Timetables, Window, slots_of, upcoming, upcoming_of_all
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.domain.access import Subject
@@ -200,6 +200,24 @@ async def test_lists_are_bounded_and_a_failure_in_the_background_is_told_to_the_
     with pytest.raises(UnavailableError):
         await two(listings, "b", later, gone)
     assert await two(listings, "b", later) == 2
+
+
+async def test_lists_without_tasks_are_bounded_too(rest: Facade) -> None:
+    """Whoever thinks up selectors, or may list nothing at all, cannot fill the memory."""
+    nobody = rest.let("nobody", "t0ken-of-nobody")
+    listings = rest.app.state.backends.listings
+    for n in range(MAX_LISTINGS):
+        listings_of = ListingKey(Subject("x"), None, f"n={n}")
+        assert await listings.of(listings_of, NOW, no_entries) == []
+    for n in range(3):
+        await rest.client.get(f"/api/v1/upcoming?labelSelector=x={n}", headers=nobody)
+        await rest.client.get(f"/api/v1/upcoming?labelSelector=x={n}")
+    assert len(listings) == MAX_LISTINGS
+
+
+async def no_entries() -> list[Entry]:
+    """List nothing."""
+    return []
 
 
 def task(number: int, **spec: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field
 
 from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.executions import Instant
 from carillon_api.schemas.names import NamespaceName
 from carillon_core.resources.base import Model
 
@@ -63,9 +64,9 @@ class AuditEventsQuery(Model):
     """Only of objects of this name."""
     subject: str | None = Field(default=None, min_length=1, max_length=MOST_CHARACTERS)
     """Only by this caller, such as system:serviceaccount:team-a:ci."""
-    since: AwareDatetime | None = None
+    since: Instant | None = None
     """Only at this time or later, such as 2027-01-01T00:00:00Z."""
-    until: AwareDatetime | None = None
+    until: Instant | None = None
     """Only before this time."""
     limit: int = Field(default=50, ge=1, le=500)
     """How many at most, 1 to 500."""
