@@ -17,6 +17,7 @@ Compare figures of one run only: machines are noisy.
 """
 
 import argparse
+import asyncio
 import base64
 import json
 import os
@@ -30,6 +31,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,6 +41,7 @@ import httpx
 import psycopg
 import yaml
 
+from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.migrate import upgrade
 from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import Root
@@ -124,13 +128,20 @@ def load_tool() -> Path:
 
 
 def fill(url: str, rows: int, tasks: int) -> None:
-    """Fill the history."""
+    """Fill the history, its months made beforehand as the operator's maintenance makes them."""
     began = time.monotonic()
+    for days in range(440, -1, -60):
+        when = datetime.now(UTC) - timedelta(days=days)
+        asyncio.run(maintain(url, partial(_constant, when), 0))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_FILL, {"rows": rows, "tasks": tasks, "namespaces": NAMESPACES})
         connection.execute("VACUUM ANALYZE executions")
-    upgrade(url)  # and so its maintenance
-    print(f"{rows} executions in {time.monotonic() - began:.0f} s", flush=True)
+        months = connection.execute("SELECT count(DISTINCT tableoid) FROM executions").fetchone()
+    print(f"{rows} executions of {months and months[0]} months in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _constant(when: datetime) -> datetime:
+    return when
 
 
 def prepare(cluster: LocalCluster, tasks: int) -> None:

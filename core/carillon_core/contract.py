@@ -68,6 +68,8 @@ class ExecutionStatus(StrEnum):
 
 OPEN_STATUSES = frozenset({ExecutionStatus.RUNNING})
 """Statuses that an execution leaves again; every other is terminal."""
+UNLAUNCHED_STATUSES = frozenset({ExecutionStatus.SKIPPED, ExecutionStatus.MISSED})
+"""Statuses of what was never launched, and is no failure either."""
 
 
 class ExitCode(IntEnum):

@@ -290,7 +290,8 @@ class ExecutionQuery:
     retry_of: UUID | None = None
     """Only those that repeat this execution."""
     dead_letters: bool = False
-    """Only those that failed or timed out, and that nobody has repeated."""
+    """Only those that failed or timed out, and that nobody has repeated: a repetition that was skipped or missed is
+    none, nor is what another namespace says of itself."""
     limit: int = 50
     """1 to 500."""
     cursor: str | None = None

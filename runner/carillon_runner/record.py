@@ -316,9 +316,9 @@ class Record:
         while True:
             try:
                 done = work(self._connected())
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
-                raise RefusedError(self._words(error)) from error
             except psycopg.Error as error:
+                if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)) and not _is_misplaced(error):
+                    raise RefusedError(self._words(error)) from error
                 self.disconnect()
                 words = self._words(error)
                 if error.sqlstate == _REFUSED_TOKEN:
@@ -343,3 +343,11 @@ class Record:
         # without where in a function it happened, if the server says what did
         text = " ".join((error.diag.message_primary or str(error)).split()) or type(error).__name__
         return text.replace(self._password, "***") if self._password else text
+
+
+def _is_misplaced(error: psycopg.Error) -> bool:
+    """Return whether a row was on its way to the default partition just when its month got one of its own.
+
+    Then no named constraint was broken, and the next try goes where the row belongs.
+    """
+    return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None

@@ -417,6 +417,23 @@ async def test_a_dead_letter_is_none_any_more_once_it_is_repeated(history: Histo
     assert await everything(history, ExecutionQuery(dead_letters=True)) == []
 
 
+NO_REPETITIONS: dict[str, ExecutionRecord] = {
+    "one that was refused": skipped(9, cause=Cause.MANUAL, retry_of=FAILURE.id),
+    "one that came too late": replace(
+        skipped(9, cause=Cause.MANUAL, retry_of=FAILURE.id), status=ExecutionStatus.MISSED
+    ),
+    "one of another namespace": running(9, cause=Cause.MANUAL, retry_of=FAILURE.id, namespace="others"),
+}
+
+
+@pytest.mark.parametrize("said", NO_REPETITIONS.values(), ids=NO_REPETITIONS.keys())
+async def test_a_dead_letter_stays_one_when_nothing_was_repeated(history: History, said: ExecutionRecord) -> None:
+    """What never ran is no dead letter itself: the failure would be lost; nor can other namespaces hide it."""
+    await history.record([FAILURE, said])
+    assert await everything(history, ExecutionQuery(dead_letters=True)) == [FAILURE]
+    assert (await history.summary(T0)).dead_letters == 1
+
+
 async def test_the_summary_counts(history: History) -> None:
     """By status and the dead letters since a time, what runs whenever it began; of one namespace or of all."""
     await history.record(FILTERED)

@@ -1,6 +1,7 @@
 """How slowly a request may come: a real socket, and uvicorn with the facade's protocol."""
 
 import asyncio
+import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -133,3 +134,14 @@ async def test_what_comes_piece_by_piece_is_taken(served: Served) -> None:
         writer.write(bytes([byte]))
         await writer.drain()
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_answers_are_not_held_back() -> None:
+    """A connection sends what it has at once: Nagle's algorithm would wait for the acknowledgement of the head."""
+    with (
+        listening_socket("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()[:2]),
+    ):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

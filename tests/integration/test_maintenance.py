@@ -367,20 +367,6 @@ async def test_the_command_maintains(database_url: str, history: PostgresHistory
     assert "2001_02" not in months(database_url)
 
 
-MONTHS: dict[str, tuple[Month, int, Month]] = {
-    "the next year": (Month(2026, 12), 1, Month(2027, 1)),
-    "the year before": (Month(2026, 1), -1, Month(2025, 12)),
-    "a year on": (Month(2026, 5), 12, Month(2027, 5)),
-    "beyond the calendar": (Month(9999, 12), 1, Month(10000, 1)),
-}
-
-
-@pytest.mark.parametrize(("month", "steps", "want"), MONTHS.values(), ids=MONTHS.keys())
-def test_months_are_counted(month: Month, steps: int, want: Month) -> None:
-    """Over the ends of years too."""
-    assert month.after(steps) == want
-
-
 FILLED = {
     "the first instant of a month": datetime(2026, 2, 1, tzinfo=UTC),
     "the last of one": datetime(2026, 2, 28, 23, 59, 59, 999_999, tzinfo=UTC),

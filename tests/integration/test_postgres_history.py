@@ -53,16 +53,7 @@ def tables(url: str) -> set[str]:
         return {name for (name,) in rows}
 
 
-TABLES = {
-    "executions",
-    "attempts",
-    "counters",
-    "maintenance",
-    "audit_events",
-    "idempotency_keys",
-    "runner_keys",
-    "alembic_version",
-}
+TABLES = {*metadata.tables, "alembic_version"}
 
 
 def changed(url: str, **parts: str) -> str:

@@ -113,9 +113,13 @@ def runner_database_url(database_url: str) -> Iterator[str]:
 def drop_role(url: str, role: str) -> None:
     """Drop a role, and what it was granted in a database."""
     with psycopg.connect(url, autocommit=True) as admin:
-        # whoever created it is no member, and only a member may drop what is the role's
-        for statement in ("GRANT {} TO CURRENT_USER", "DROP OWNED BY {}", "DROP ROLE {}"):
-            admin.execute(sql.SQL(statement).format(sql.Identifier(role)))
+        name = sql.Identifier(role)
+        # whoever created it is no member, and only a member may end its sessions and drop what it was granted
+        admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
+        # a session that outlives its role is nobody's, and only the superuser could end it
+        admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", [role])
+        admin.execute(sql.SQL("DROP OWNED BY {}").format(name))
+        admin.execute(sql.SQL("DROP ROLE {}").format(name))
 
 
 def _drop(url: str, name: str) -> None:

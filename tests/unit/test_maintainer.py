@@ -1,10 +1,11 @@
-"""The operator's process that has the history maintained."""
+"""The operator's process that has the history maintained, and what its maintenance reckons with."""
 
 import asyncio
 import logging
 
 import pytest
 
+from carillon_core.adapters.postgres.maintenance import Month
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.settings import retention_days
 from carillon_operator.maintainer import Maintainer
@@ -75,3 +76,17 @@ def test_a_retention_that_is_none_is_a_setting_to_mend(text: str) -> None:
     """The sentence names the variable, and the bounds."""
     with pytest.raises(SettingsError, match=r"CARILLON_HISTORY_RETENTION_DAYS is .*: set it to a whole number from 0"):
         retention_days({"CARILLON_HISTORY_RETENTION_DAYS": text})
+
+
+MONTHS: dict[str, tuple[Month, int, Month]] = {
+    "the next year": (Month(2026, 12), 1, Month(2027, 1)),
+    "the year before": (Month(2026, 1), -1, Month(2025, 12)),
+    "a year on": (Month(2026, 5), 12, Month(2027, 5)),
+    "beyond the calendar": (Month(9999, 12), 1, Month(10000, 1)),
+}
+
+
+@pytest.mark.parametrize(("month", "steps", "want"), MONTHS.values(), ids=MONTHS.keys())
+def test_months_are_counted(month: Month, steps: int, want: Month) -> None:
+    """Over the ends of years too."""
+    assert month.after(steps) == want

@@ -13,7 +13,7 @@ from carillon_core.adapters.history_rows import (
     storable_closing,
     storable_record,
 )
-from carillon_core.contract import OPEN_STATUSES, ExecutionStatus
+from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
@@ -121,7 +121,8 @@ class MemoryHistory:
         self._check_outage()
 
     def _repeated(self) -> Collection[tuple[str, UUID | None]]:
-        return {(row.namespace, row.retry_of) for row in self.rows.values()}
+        ran = (row for row in self.rows.values() if row.status not in UNLAUNCHED_STATUSES)
+        return {(row.namespace, row.retry_of) for row in ran}
 
     def _check_outage(self) -> None:
         if self.outage is not None:
@@ -153,8 +154,8 @@ def _order(row: ExecutionRecord) -> tuple[datetime, UUID]:
 
 
 def _is_dead_letter(row: ExecutionRecord, repeated: Collection[tuple[str, UUID | None]]) -> bool:
-    failed = row.status in {ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT}
-    return failed and (row.namespace, row.id) not in repeated
+    has_failed = row.status in {ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT}
+    return has_failed and (row.namespace, row.id) not in repeated
 
 
 def _matches(row: ExecutionRecord, query: ExecutionQuery) -> bool:

@@ -119,7 +119,7 @@ def translated(url: URL) -> Iterator[None]:
     except DBAPIError as error:
         if isinstance(error.orig, _UNMIGRATED):
             raise UnavailableError(WHAT, f"its schema is not there or too old: {MIGRATE}") from error
-        if isinstance(error.orig, _MENDABLE) or error.connection_invalidated:
+        if isinstance(error.orig, _MENDABLE) or error.connection_invalidated or _is_misplaced(error.orig):
             raise UnavailableError(WHAT, _reason(error, url)) from error
         raise
 
@@ -133,6 +133,14 @@ async def bounded(url: URL, seconds: float = OPERATION_SECONDS) -> AsyncIterator
                 yield
     except TimeoutError as error:
         raise UnavailableError(WHAT, f"no answer within {seconds:g} s") from error
+
+
+def _is_misplaced(error: BaseException | None) -> bool:
+    """Return whether a row was on its way to the default partition just when its month got one of its own.
+
+    Then no named constraint was broken, and the next try goes where the row belongs.
+    """
+    return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None
 
 
 def _reason(error: DBAPIError, url: URL) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, TextClause, and_, func, literal_co
 from sqlalchemy import text as sql_text
 
 from carillon_core.adapters.postgres.tables import FAILED, executions
-from carillon_core.contract import OPEN_STATUSES
+from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES
 from carillon_core.ports import ExecutionQuery
 
 _columns = executions.c
@@ -87,12 +87,12 @@ def _of(statement: Select[Any], namespace: str | None) -> Select[Any]:
 
 
 def _is_dead_letter() -> ColumnElement[bool]:
-    """Return what picks the executions that failed and that nobody has repeated.
-
-    A repetition stands in the namespace of what it repeats: what a request of another one says hides nothing.
-    """
-    repeats = executions.alias("repeats")
-    # OFFSET 0 keeps it a look-up for each row that is read; as an anti-join all repeats there are might be read first
-    same = (repeats.c.retry_of == _columns.id) & (repeats.c.namespace == _columns.namespace)
-    repeat = select(repeats.c.id).where(same).offset(0).correlate(executions)
-    return and_(sql_text(f"executions.{FAILED}"), ~repeat.exists())
+    """Return what picks the executions that failed and that nobody has repeated."""
+    made = executions.alias("made")
+    # OFFSET 0 keeps it a look-up by retry_of for each row that is read; as an anti-join all repeats there are might be
+    # read first, and with the rest beside it another index might seem to serve
+    wanted = select(made.c.namespace, made.c.status).where(made.c.retry_of == _columns.id).offset(0)
+    repeats = wanted.correlate(executions).subquery("repeats")
+    never_ran = repeats.c.status.in_([literal_column(f"'{status}'") for status in sorted(UNLAUNCHED_STATUSES)])
+    repeat = select(repeats.c.status).where(repeats.c.namespace == _columns.namespace, ~never_ran)
+    return and_(sql_text(f"executions.{FAILED}"), ~repeat.correlate(executions).exists())
