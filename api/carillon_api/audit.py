@@ -7,6 +7,7 @@ a bounded list for Postgres; what the bound pushes out is in the log alone.
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections import deque
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from carillon_core.errors import UnavailableError
 from carillon_core.ports import AuditEvent, AuditLog, JSONObject
 
 MOST_WAITING = 10_000
+MOST_CHARACTERS = 64 * 1024 * 1024
+"""Of the specs that wait, as JSON: an object may have a megabyte, and an event has it twice."""
 BATCH = 200
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
@@ -107,6 +110,8 @@ class AuditTrail:
         self.log = log
         self._first_retry = first_retry_seconds
         self._waiting: deque[AuditEvent] = deque()
+        self._sizes: deque[int] = deque()
+        """How large each of those is, in characters."""
         self._under_way: list[AuditEvent] = []
         """Taken out of ``_waiting``, so that the bound cannot push out what may have been written."""
         self._most_waiting = most_waiting
@@ -148,16 +153,25 @@ class AuditTrail:
     def record(self, event: AuditEvent) -> None:
         """Log an event and have it written; return at once."""
         audit_log.info("change", extra={"fields": _fields(event)})
-        if len(self._waiting) >= self._most_waiting:
-            self._waiting.popleft()
+        size = len(json.dumps([event.before, event.after], default=str))
+        while self._waiting and not self._has_room(size):
+            self._taken()
             self._pushed_out += 1
             fields = {"pushed_out": self._pushed_out}
             log.error(
                 "the audit's waiting list is full, its oldest event is in this log alone", extra={"fields": fields}
             )
         self._waiting.append(event)
+        self._sizes.append(size)
         self._empty.clear()
         self._added.set()
+
+    def _has_room(self, size: int) -> bool:
+        return len(self._waiting) < self._most_waiting and sum(self._sizes) + size <= MOST_CHARACTERS
+
+    def _taken(self) -> AuditEvent:
+        self._sizes.popleft()
+        return self._waiting.popleft()
 
     async def drained(self) -> None:
         """Wait until nothing waits to be written."""
@@ -168,7 +182,7 @@ class AuditTrail:
         while True:
             await self._added.wait()
             while self._waiting and len(self._under_way) < BATCH:
-                self._under_way.append(self._waiting.popleft())
+                self._under_way.append(self._taken())
             try:
                 await self._write_under_way()
             except UnavailableError as error:

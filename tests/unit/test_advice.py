@@ -1,5 +1,6 @@
 """What is refused, and what is warned of, before anything is stored."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -118,12 +119,35 @@ def test_a_calendar_that_has_ended_may_stay() -> None:
         "{{ slot": "is not a template: unexpected end of template",
         "{% include 'x' %}{% if %}": "is not a template: Expected an expression",
         "{{ slot | nonesuch }}": "is not a template: No filter named 'nonesuch'",
+        "{{ slot is nonesuch }}": "is not a template: No test named 'nonesuch'",
+        "{{ " + "1" * 5000 + " }}": "is not a template: it has a number that is too long",
     }.items(),
 )
 def test_a_template_is_read_before_it_is_needed(text: str, want: str | None) -> None:
     """Syntax, filters and names; nothing is rendered."""
     problems = template_problems(text, "spec.body")
     assert (problems == ()) if want is None else problems[0].message.startswith(want)
+
+
+ENDLESS = ["{{ 9**(9**9) }}", "{{ -(9**(9**9)) | abs }}", "{% autoescape 9**(9**9) %}{% endautoescape %}"]
+
+
+@pytest.mark.parametrize("text", ENDLESS)
+def test_a_template_is_read_without_computing_anything(text: str) -> None:
+    """Whoever reads it serves others too; only the runner's child process, which has limits, works it out."""
+    assert template_problems(text, "spec.body") == ()
+
+
+def test_a_filter_is_not_applied_to_what_is_constant() -> None:
+    """Ten million characters would have been made."""
+    text = "{{ 'a' | center(10000000) }}"
+    template_problems(text, "spec.body")
+    tracemalloc.start()
+    try:
+        assert template_problems(text, "spec.body") == ()
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def reviewed(kind: str, spec: Any, old: Any = None) -> Review:

@@ -277,3 +277,13 @@ async def test_nothing_in_an_object_keeps_its_change_out_of_the_audit(rest: Faca
     change = ({"metadata": {"name": "deeper", "namespace": "team-a"}, "spec": value}, None)
     rest.audit.record(audit_event(Caller(CALLER, "token"), ORIGIN, NOW, "delete", "runrequests", change))
     assert {(e.action, e.name) for e in await rest.audited()} == {("create", "deep"), ("delete", "deeper")}
+
+
+async def test_what_waits_is_bounded_by_its_size_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database is away, somebody who changes a large object again and again must not fill the memory."""
+    monkeypatch.setattr("carillon_api.audit.MOST_CHARACTERS", 1000)
+    trail = AuditTrail(MemoryAuditLog())
+    change = (None, {"metadata": {"name": "large"}, "spec": {"text": "x" * 400}})
+    for _ in range(5):
+        trail.record(audit_event(Caller(CALLER, "token"), ORIGIN, NOW, "create", "scheduledtasks", change))
+    assert (len(trail), trail.pushed_out) == (2, 3)
