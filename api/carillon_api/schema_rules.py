@@ -24,5 +24,8 @@ def with_rules(schemas: JSONObject) -> JSONObject:
 def _ruled(schema: JSONObject, fields: tuple[str, ...]) -> JSONObject:
     if not fields:
         return schema
-    alternatives = [{"required": [field], "properties": {field: {"not": {"type": "null"}}}} for field in fields]
+    alternatives = [
+        {"title": f"with {field}", "required": [field], "properties": {field: {"not": {"type": "null"}}}}
+        for field in fields
+    ]
     return {**schema, "oneOf": alternatives}
