@@ -38,6 +38,7 @@ class Kind(Enum):
     NOT_FOUND = (404, "not-found", "There is no such thing")
     LOGS_GONE = (404, "logs-gone", "There are no logs any more")
     METHOD_NOT_ALLOWED = (405, "method-not-allowed", "This method does not exist here")
+    REQUEST_TIMEOUT = (408, "request-timeout", "The request took too long to arrive")
     ALREADY_EXISTS = (409, "already-exists", "The name is taken")
     CONFLICT = (409, "conflict", "Somebody else changed it at the same time")
     WRONG_STATE = (409, "wrong-state", "It is in no state for this")

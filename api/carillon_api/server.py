@@ -11,16 +11,34 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from carillon_api.problems import MEDIA_TYPE, Kind
+from carillon_api.schemas import Problem
+
 ARRIVAL_SECONDS = 30.0
 """So long a request may take to arrive, head and body; a body has at most 1 MiB."""
 KEEP_ALIVE_SECONDS = 15
 """So long a connection may be idle between two requests."""
 MAX_HEAD_BYTES = 32 * 1024
 """Of a request's line and headers that are not whole yet; more is refused with 400 before the app sees it."""
-TIMED_OUT = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
-    b"content-length: 38\r\n\r\nThe request took too long to arrive.\r\n"
-)
+
+
+def problem_of(kind: Kind, detail: str) -> bytes:
+    """Return the body of a problem of a request that never came to the app: nobody knows its path, and it has no id."""
+    problem = Problem(
+        type=kind.type, title=kind.title, status=kind.status, detail=detail, instance="", request_id="", errors=[]
+    )
+    return problem.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def _timed_out() -> bytes:
+    body = problem_of(
+        Kind.REQUEST_TIMEOUT, f"a request has {ARRIVAL_SECONDS:g} s to arrive, head and body: send it again"
+    )
+    lines = ("HTTP/1.1 408 Request Timeout", f"content-type: {MEDIA_TYPE}", "connection: close")
+    return "\r\n".join((*lines, f"content-length: {len(body)}", "", "")).encode() + body
+
+
+TIMED_OUT = _timed_out()
 
 
 class PunctualH11Protocol(H11Protocol):
@@ -56,6 +74,19 @@ class PunctualH11Protocol(H11Protocol):
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
             self._expect()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, as every other error is answered; uvicorn's own would be plain text."""
+        body = problem_of(Kind.MALFORMED, msg)
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"connection", b"close"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        events = (h11.Response(status_code=400, headers=headers, reason=b"Bad Request"), h11.Data(data=body))
+        for event in (*events, h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _is_arriving(self) -> bool:
         """Return whether a part of a request is there and the rest is not."""

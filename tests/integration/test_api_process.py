@@ -153,7 +153,7 @@ async def is_refused(port: int) -> bool:
 
 
 HEADS: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
-    "an address that is too long": (b"GET /%s HTTP/1.1\r\nHost: facade\r\n\r\n" % (b"a" * 20_000), (b"414",)),
+    "an address that is too long": (b"GET /%s HTTP/1.1\r\nHost: facade\r\n\r\n" % (b"a" * 30_000), (b"414",)),
     "a head that is too long": (
         b"GET / HTTP/1.1\r\nHost: facade\r\nX: %s\r\n\r\n" % (b"a" * 100_000),
         (b"400", b"431"),

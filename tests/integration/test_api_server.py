@@ -1,6 +1,7 @@
 """How slowly a request may come: a real socket, and uvicorn with the facade's protocol."""
 
 import asyncio
+import json
 import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
@@ -94,8 +95,25 @@ async def test_a_request_that_does_not_come_is_given_up(served: Served, case: st
     """Told with 408, and the connection is closed: it holds nothing any more."""
     reader, _ = await served.sends(SLOW[case])
     said = await reader.read()
-    assert said.endswith(b"The request took too long to arrive.\r\n")
     assert said.startswith(b"HTTP/1.1 408 ")
+    assert problem_in(said)["type"] == "urn:carillon:problem:request-timeout"
+
+
+async def test_what_is_no_http_is_answered_with_a_problem(served: Served) -> None:
+    """As every error is, though no route and no middleware ever sees it."""
+    reader, _ = await served.sends(b"what is this?\r\n\r\n")
+    said = await reader.read()
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert problem_in(said)["status"] == 400
+
+
+def problem_in(answer: bytes) -> dict[str, Any]:
+    """Return the problem that an answer carries, which has as many bytes as it says."""
+    head, body = answer.split(b"\r\n\r\n", 1)
+    assert b"content-type: application/problem+json" in head
+    assert f"content-length: {len(body)}".encode() in head
+    problem: dict[str, Any] = json.loads(body)
+    return problem
 
 
 async def test_so_is_a_second_request_of_a_connection(served: Served) -> None:
