@@ -11,7 +11,7 @@ from carillon_faults.faults import Plan
 from carillon_faults.run import Result
 from carillon_faults.world import World
 
-LANES = 4
+LANES = 3
 PLANS = {
     "nothing fails": "no fault",
     "killed before a Job is created": "kill-before@create-jobs/api#2",
@@ -49,6 +49,9 @@ def results() -> Mapping[str, Result]:
         async with World.running(LANES) as world:
             plans = [Plan.parse(f"mixed: {text}", number) for number, text in enumerate(PLANS.values())]
             await world.run(plans, lambda result: found.update({str(result.plan): result}))
+            # on a machine that is busy with the others, a plan may have ended before it came to its step
+            for plan in [plan for plan in plans if len(found[str(plan)].fired) < len(plan.injections)]:
+                await world.run([plan], lambda result: found.update({str(result.plan): result}))
 
     asyncio.run(run())
     return found
