@@ -120,12 +120,13 @@ class PostgresHistory:
 
     async def get(self, uid: UUID) -> ExecutionRecord:
         """Return an execution with its attempts, or raise ``NotFoundError``."""
-        tries = select(attempts).where(attempts.c.execution_id == uid).order_by(attempts.c.number)
         async with bounded(self._engine.url), self._engine.connect() as connection:
             row = (await connection.execute(select(executions).where(_columns.id == uid))).one_or_none()
-            rows = (await connection.execute(tries)).all()
-        if row is None:
-            raise NotFoundError(f"there is no execution {uid}")
+            if row is None:
+                raise NotFoundError(f"there is no execution {uid}")
+            # with the slot, so that of the attempts one month alone is planned for and looked at
+            mine = (attempts.c.execution_id == uid) & (attempts.c.slot == row.slot)
+            rows = (await connection.execute(select(attempts).where(mine).order_by(attempts.c.number))).all()
         return replace(_record(row), attempts=tuple(_attempt(each) for each in rows))
 
     async def list(self, query: ExecutionQuery) -> ExecutionPage:
