@@ -366,6 +366,18 @@ def test_a_slot_on_time_that_finds_the_backlog_running_is_skipped() -> None:
     assert did(story.turn("00:04:00")) == ["skipped 00:04:00 StillActive"]
 
 
+def test_a_slot_on_time_does_not_overtake_the_backlog() -> None:
+    """Nothing runs at the moment it comes due, for the next that is owed is about to be launched."""
+    story = Story(make_task().every(60).with_spec(**ALL))
+    story.turn("00:03:10")
+    story.ends("00:01:00", SUCCEEDED, "00:04:00")
+    done = [did(story.turn("00:04:00"))]
+    for slot in ("02", "03", "04"):
+        story.ends(f"00:{slot}:00", SUCCEEDED, "00:04:10")
+        done.append([what for what in did(story.turn("00:04:10")) if what.startswith("launch")])
+    assert done == [["launch 00:02:00"], ["launch 00:03:00"], ["launch 00:04:00"], []]
+
+
 def test_a_second_outage_adds_to_the_backlog() -> None:
     """What is still owed and what was missed now are one backlog, if nothing between them is settled."""
     story = Story(make_task().every(60).with_spec(**ALL))

@@ -215,8 +215,11 @@ def _settle_due(
             reason = Reason.TOO_MANY_MISSED if making_up else Reason.SUPERSEDED
             why = f"at most {MAX_BACKLOG} are made up for" if making_up else "a later one came due before they could be"
             done = _run_of_slots(task, done, schedule, due.settled, last, Verdict(ExecutionStatus.MISSED, reason, why))
-    if making_up and (earlier or due.more):
-        after, owed = due.slots[0] - MICROSECOND, done.status.backlog
+    owed = done.status.backlog
+    # on time, and nothing runs just now: it waits its turn behind what is owed, or it would overtake that
+    queues = owed is not None and owed.until == due.settled and not due.active
+    if making_up and (earlier or due.more or (queues and spec.concurrency_policy is not ConcurrencyPolicy.ALLOW)):
+        after = due.slots[0] - MICROSECOND
         if owed is not None and owed.until == due.settled and not due.more:
             after = owed.after
         elif owed is not None:  # slots in between are settled already
