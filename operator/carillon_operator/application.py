@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long a stopping operator tries to write what the history and the statuses still lack."""
+OBSERVER_SECONDS = 5.0
+"""How long a stopping operator waits for its observer to end in good order."""
+CANCEL_AGAIN_SECONDS = 0.5
 STATUS_WRITERS = 8
 KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
 FIRST_RETRY_SECONDS = 1.0
@@ -35,6 +38,19 @@ LAST_RETRY_SECONDS = 30.0
 
 Observer = Callable[[ObservedStore, WorkQueue, asyncio.Event], Coroutine[None, None, None]]
 """Feeds the ScheduledTasks to the store and their keys to the queue until the event is set: kopf, for life."""
+
+
+async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once may not be enough: up to Python 3.11 ``asyncio.wait_for``, by which psycopg waits too,
+    swallows a cancellation that comes together with what it waits for.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 class Application:
@@ -102,29 +118,31 @@ class Application:
                 group.create_task(self._watch("Job")),
                 group.create_task(self._watch("Pod")),
                 group.create_task(self.outbox.run()),
-                group.create_task(self.statuses.run(STATUS_WRITERS)),
+                *(group.create_task(process) for process in self.statuses.processes(STATUS_WRITERS)),
                 group.create_task(self._announcer.run()),
                 group.create_task(self.janitor.run()),
                 group.create_task(self._registrar.run()),
-                group.create_task(self._run_observer(stop)),
             ]
+            observing = group.create_task(self._run_observer(stop))
             if self._maintainer is not None:
                 background.append(group.create_task(self._maintainer.run()))
-            # No decision before the Jobs are known: Forbid would not see what is active.
-            deciding = group.create_task(self._decide_when_synced())
-            await stop.wait()
-            log.info("stopping")
-            deciding.cancel()
-            await asyncio.wait({deciding})
-            await self._drain()
-            for task in background:
-                task.cancel()
+            deciding: list[asyncio.Task[None]] = []
+            deciding.append(group.create_task(self._decide_when_synced(group, deciding)))
+            try:
+                await stop.wait()
+                log.info("stopping")
+                await end(deciding)
+                await self._drain()
+                await asyncio.wait({observing}, timeout=OBSERVER_SECONDS)
+            finally:
+                await end([*deciding, *background, observing])
 
     async def _drain(self) -> None:
         """Write what is still to be written: records first, for a status can be derived again."""
         for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
             try:
-                await asyncio.wait_for(waiting, DRAIN_SECONDS)
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await waiting
             except TimeoutError:
                 log.warning("stopped before all was written", extra={"fields": {"unwritten": what}})
 
@@ -229,13 +247,12 @@ class Application:
                 log.exception("sweep failed")
             await asyncio.sleep(self._settings.sweep_seconds)
 
-    async def _decide_when_synced(self) -> None:
+    async def _decide_when_synced(self, group: asyncio.TaskGroup, deciding: list[asyncio.Task[None]]) -> None:
+        """Begin to decide, once the Jobs are known: before, Forbid would not see what is active."""
         await asyncio.gather(*(event.wait() for event in self._synced.values()))
         log.info("ready")
         if self._settings.ready_file is not None:
             self._settings.ready_file.touch()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.queue.run_sleeper())
-            group.create_task(self._run_sweeps())
-            for _ in range(self._settings.workers):
-                group.create_task(self.reconciler.run_worker())
+        workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
+        processes = (self.queue.run_sleeper(), self._run_sweeps(), *workers)
+        deciding.extend(group.create_task(process) for process in processes)

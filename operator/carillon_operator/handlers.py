@@ -4,6 +4,7 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -72,16 +73,40 @@ async def run_kopf(
             # TLS connections are closed in the background, which needs a loop that lives a moment longer
             await asyncio.sleep(CLOSING_SECONDS)
 
-    operating: asyncio.Future[None] = loop.run_in_executor(None, lambda: asyncio.run(operate()))
+    operating: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
+        try:
+            asyncio.run(operate())
+        except BaseException as error:  # noqa: BLE001  # it is raised where it is awaited
+            tell = partial(_fail, operating, error)
+        else:
+            tell = partial(_succeed, operating)
+        with suppress(RuntimeError):  # the loop has ended, and the process with it
+            loop.call_soon_threadsafe(tell)
+
+    # A daemon: one that does not end when it is told to must not hold the process.
+    threading.Thread(target=run, name="kopf", daemon=True).start()
     stopping = asyncio.ensure_future(stop.wait())
     either: set[asyncio.Future[Any]] = {operating, stopping}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        with suppress(RuntimeError):  # it has ended already
-            (await halting)()
+        if not operating.done():
+            with suppress(RuntimeError):  # it has ended already
+                (await halting)()
     await operating
+
+
+def _succeed(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: asyncio.Future[None], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 async def _on_loop(

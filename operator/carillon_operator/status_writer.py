@@ -8,7 +8,7 @@ object is read anew and decided about anew.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -115,12 +115,9 @@ class StatusWriter:
         while self._wanted or self._writing:
             await self._changed.wait()
 
-    async def run(self, workers: int) -> None:
-        """Write what is put, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._queue.run_sleeper())
-            for _ in range(workers):
-                group.create_task(self._run_worker())
+    def processes(self, workers: int) -> list[Coroutine[None, None, None]]:
+        """Return what, run together, writes what is put, for ever."""
+        return [self._queue.run_sleeper(), *(self._run_worker() for _ in range(workers))]
 
     async def _run_worker(self) -> None:
         while True:

@@ -79,7 +79,9 @@ class WorkQueue:
             self._earlier.clear()
             delay = self._release_due()
             try:
-                await asyncio.wait_for(self._earlier.wait(), min(delay, MAX_SLEEP_SECONDS))
+                # not wait_for: up to Python 3.11 it swallows a cancellation that comes together with the event
+                async with asyncio.timeout(min(delay, MAX_SLEEP_SECONDS)):
+                    await self._earlier.wait()
             except TimeoutError:
                 continue
 

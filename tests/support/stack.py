@@ -150,10 +150,19 @@ class Stack:
             )
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
-        """End one of our programs by a signal; return its exit code."""
+        """End one of our programs by a signal; return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: If it does not end; it is killed, so that the next can be started.
+
+        """
         process = self._processes.pop(name)
         process.send_signal(number)
-        return process.wait(timeout=60)
+        try:
+            return process.wait(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
 
     def runs(self, name: str) -> bool:
         """Return whether one of our programs still runs."""

@@ -116,7 +116,7 @@ async def test_a_failed_job_is_deleted_when_its_closing_is_written(operator: Ope
     async with (
         running(operator.app.outbox.run()),
         running(operator.app.reconciler.run_worker()),
-        running(operator.app.statuses.run(1)),
+        running(asyncio.gather(*operator.app.statuses.processes(1))),
         running(operator.app.janitor.run()),
     ):
         operator.app.queue.add(KEY)

@@ -393,7 +393,7 @@ async def test_the_status_reaches_the_object(operator: Operator) -> None:
     async def has_status() -> bool:
         return bool((await operator.cluster.tasks.get(*KEY)).get("status"))
 
-    async with running(operator.app.statuses.run(1)):
+    async with running(asyncio.gather(*operator.app.statuses.processes(1))):
         await operator.app.reconciler.reconcile(KEY)
         await eventually(has_status)
     status = (await operator.cluster.tasks.get(*KEY))["status"]

@@ -94,3 +94,13 @@ async def test_a_delay_does_not_put_off_an_earlier_time(queue: WorkQueue) -> Non
         queue.add_at(A, clock() + timedelta(seconds=0.02))
         queue.add_after(A, 3600)
         assert await taken(queue) == A
+
+
+async def test_the_sleeper_ends_though_it_is_woken_at_the_same_moment(queue: WorkQueue) -> None:
+    """An operator that is told to stop stops, however busy it is."""
+    sleeper = asyncio.ensure_future(queue.run_sleeper())
+    await asyncio.sleep(0)
+    queue.add_at(A, clock() + timedelta(hours=1))
+    sleeper.cancel()
+    await asyncio.wait({sleeper}, timeout=5)
+    assert sleeper.cancelled()
