@@ -14,7 +14,7 @@ from carillon_api.problems import Kind, RequestRefusedError
 from carillon_api.schemas import RetryAccepted
 from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
 from carillon_core.domain.decide_request import requested_task
-from carillon_core.domain.execution import ExecutionRecord, request_job_name
+from carillon_core.domain.execution import ExecutionRecord, earliest_repeat, request_job_name
 from carillon_core.domain.observed import ObservedTask
 from carillon_core.errors import AlreadyExistsError, FieldProblem, InvalidResourceError, NotFoundError
 from carillon_core.ports import ExecutionQuery, JSONObject
@@ -34,7 +34,8 @@ def wrong_state(detail: str) -> RequestRefusedError:
 
 async def retried_by(ctx: Context, record: ExecutionRecord) -> list[ExecutionRecord]:
     """Return the executions that repeat one, newest first, without their attempts."""
-    query = ExecutionQuery(namespace=record.namespace, retry_of=record.id, limit=MAX_RETRIES)
+    since = earliest_repeat(record.slot)
+    query = ExecutionQuery(namespace=record.namespace, retry_of=record.id, since=since, limit=MAX_RETRIES)
     return list((await ctx.executions.list(query)).items)
 
 

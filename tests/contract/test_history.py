@@ -406,6 +406,34 @@ async def test_paging_gives_every_row_once_while_rows_are_inserted(history: Hist
     assert seen == [*want, *([skipped(0)] if turn else [])]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("dead_letters", [False, True])
+async def test_pages_go_on_over_years(history: History, limit: int, dead_letters: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    """Whatever part of the history is read first, the order is one, and no row is left out or told twice."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    days = [1, 0, -30, -61, -62, -63, -64, -200, -400, -4000]
+    rows = [replace(FAILURE, id=uuid4(), slot=now + timedelta(days=each), origin=str(uuid4())) for each in days]
+    repeats = [
+        running(0, cause=Cause.MANUAL, id=uuid4(), origin=str(uuid4()), slot=row.slot, retry_of=row.id)
+        for row in rows[1::3]
+    ]
+    await history.record([*rows, *repeats])
+    want = [row.id for row in rows if not dead_letters or row.id not in {each.retry_of for each in repeats}]
+    for since, until in ((None, None), (-63, None), (None, -61), (-400, -62), (-3, 5), (-300, -100)):
+        bounds = {name: now + timedelta(days=each) for name, each in (("since", since), ("until", until)) if each}
+        query = ExecutionQuery(status=FAILED, dead_letters=dead_letters, limit=limit, **bounds)  # type: ignore[arg-type]  # times
+        within = [
+            row.id
+            for row in rows
+            if row.id in want
+            and bounds.get("since", row.slot) <= row.slot
+            and (until is None or row.slot < bounds["until"])
+        ]
+        assert [row.id for row in await everything(history, query)] == within
+    for row in rows:
+        assert (await history.get(row.id)).slot == row.slot
+
+
 async def test_a_dead_letter_is_none_any_more_once_it_is_repeated(history: History) -> None:
     """Whatever becomes of the repetition: then that one is looked at."""
     await history.record([FAILURE])
@@ -422,6 +450,7 @@ NO_REPETITIONS: dict[str, ExecutionRecord] = {
     "one that came too late": replace(
         skipped(9, cause=Cause.MANUAL, retry_of=FAILURE.id), status=ExecutionStatus.MISSED
     ),
+    "one that was long before": running(-2 * 24 * 60, cause=Cause.MANUAL, retry_of=FAILURE.id),
     "one of another namespace": running(9, cause=Cause.MANUAL, retry_of=FAILURE.id, namespace="others"),
 }
 

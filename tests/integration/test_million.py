@@ -19,9 +19,11 @@ from carillon_core.adapters.postgres.listing import (
     IN_ORDER,
     count_statement,
     dead_letters_statement,
+    get_statements,
     list_statement,
     open_statement,
     running_statement,
+    windows,
 )
 from carillon_core.adapters.postgres.maintenance import Maintenance
 from carillon_core.adapters.postgres.tables import executions
@@ -162,11 +164,24 @@ def check_listings(connection: Connection) -> None:
     """Every listing reads some pages' worth of rows at most, by indexes, and sorts nothing."""
     found: dict[str, Any] = {}
     for query, after in listings():
-        plan = explained(connection, list_statement(query, after))
         most = MOST_BUFFERS_DEAD if query.dead_letters else MOST_BUFFERS
-        if wrong := breaches(plan, MOST_ROWS, most):
-            found[f"{query}, after {after}"] = wrong
+        for part in windows(query, after, LAST_DAY):
+            plan = explained(connection, list_statement(part, after))
+            if wrong := breaches(plan, MOST_ROWS, most):
+                found[f"{part}, after {after}"] = wrong
     assert not found, json.dumps(dict(list(found.items())[:10]), indent=1)
+
+
+def check_getting(connection: Connection) -> None:
+    """One execution is looked up by its id: one that is recent in few months, any other in the rest."""
+    for statement in get_statements(UUID(int=1), LAST_DAY):
+        plan = explained(connection, statement)
+        assert breaches(plan, 1, 100) == [], json.dumps(plan, indent=1)
+    recent = [
+        node.get("Relation Name", "") for node in nodes(explained(connection, get_statements(UUID(int=1), LAST_DAY)[0]))
+    ]
+    assert "executions_2026_11" in recent
+    assert "executions_2026_05" not in recent
 
 
 def check_counts(connection: Connection) -> None:
@@ -240,8 +255,9 @@ async def test_every_statement_reads_a_bounded_part_of_a_million_rows(filled_url
     with own.connect() as connection:
         check_writing(connection)
         check_counts(connection)
+        check_getting(connection)
         connection.rollback()
-        connection.execute(IN_ORDER)
+        connection.exec_driver_sql(IN_ORDER)
         check_listings(connection)
     own.dispose()
     await check_lives(filled_url, runners)

@@ -1,12 +1,24 @@
 """What identifies an execution, and what its record says."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.resources.base import rfc3339
+
+REPEATS_EARLIER = timedelta(days=1)
+"""By so much the slot of a repetition may be earlier than that of what it repeats: clocks differ. What claims to be
+earlier yet repeats nothing, and so need not be looked for in months of old."""
+
+
+def earliest_repeat(slot: datetime) -> datetime:
+    """Return the earliest slot that a repetition of an execution of that slot may have."""
+    try:
+        return slot - REPEATS_EARLIER
+    except OverflowError:  # the first day there is
+        return slot
 
 
 def execution_id(task_uid: str, slot: datetime, cause: Cause) -> UUID:

@@ -1,7 +1,7 @@
 """The history in memory, for tests of whatever uses it; held to the contract of the one in Postgres."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from carillon_core.adapters.history_rows import (
     storable_record,
 )
 from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES, ExecutionStatus
-from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, earliest_repeat
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
 
@@ -120,9 +120,10 @@ class MemoryHistory:
         """Return, unless there is an outage."""
         self._check_outage()
 
-    def _repeated(self) -> Collection[tuple[str, UUID | None]]:
-        ran = (row for row in self.rows.values() if row.status not in UNLAUNCHED_STATUSES)
-        return {(row.namespace, row.retry_of) for row in ran}
+    def _repeated(self) -> Mapping[tuple[str, UUID | None], datetime]:
+        """Return the latest slot of what repeats an execution, by its namespace and id."""
+        ran = sorted((row for row in self.rows.values() if row.status not in UNLAUNCHED_STATUSES), key=_order)
+        return {(row.namespace, row.retry_of): row.slot for row in ran}
 
     def _check_outage(self) -> None:
         if self.outage is not None:
@@ -153,9 +154,10 @@ def _order(row: ExecutionRecord) -> tuple[datetime, UUID]:
     return row.slot, row.id
 
 
-def _is_dead_letter(row: ExecutionRecord, repeated: Collection[tuple[str, UUID | None]]) -> bool:
+def _is_dead_letter(row: ExecutionRecord, repeated: Mapping[tuple[str, UUID | None], datetime]) -> bool:
     has_failed = row.status in {ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT}
-    return has_failed and (row.namespace, row.id) not in repeated
+    last = repeated.get((row.namespace, row.id))
+    return has_failed and (last is None or last < earliest_repeat(row.slot))
 
 
 def _matches(row: ExecutionRecord, query: ExecutionQuery) -> bool:

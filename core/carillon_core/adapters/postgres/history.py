@@ -40,10 +40,12 @@ from carillon_core.adapters.postgres.listing import (
     MONTHS,
     count_statement,
     dead_letters_statement,
+    get_statements,
     is_open,
     list_statement,
     open_statement,
     running_statement,
+    windows,
 )
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, attempts, executions, maintenance
 from carillon_core.contract import Cause, ExecutionStatus
@@ -65,6 +67,8 @@ class PostgresHistory:
     def __init__(self, engine: AsyncEngine) -> None:
         """Keep the engine; connect at the first call."""
         self._engine = engine
+        # what reads needs no transaction of its own, which would be two round trips more
+        self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
     def from_url(cls, url: str, *, pool_size: int = 5, connect_seconds: int = 5) -> "PostgresHistory":
@@ -115,14 +119,17 @@ class PostgresHistory:
 
     async def open_executions(self) -> Sequence[ExecutionRecord]:
         """Return the rows that are not in a terminal state, oldest slot first."""
-        async with bounded(self._engine.url), self._engine.connect() as connection:
+        async with bounded(self._engine.url), self._reader.connect() as connection:
             return [_record(row) for row in await connection.execute(open_statement())]
 
     async def get(self, uid: UUID) -> ExecutionRecord:
         """Return an execution with its attempts, or raise ``NotFoundError``."""
-        async with bounded(self._engine.url), self._engine.connect() as connection:
-            row = (await connection.execute(select(executions).where(_columns.id == uid))).one_or_none()
-            if row is None:
+        async with bounded(self._engine.url), self._reader.connect() as connection:
+            for statement in get_statements(uid, datetime.now(UTC)):
+                row = (await connection.execute(statement)).one_or_none()
+                if row is not None:
+                    break
+            else:
                 raise NotFoundError(f"there is no execution {uid}")
             # with the slot, so that of the attempts one month alone is planned for and looked at
             mine = (attempts.c.execution_id == uid) & (attempts.c.slot == row.slot)
@@ -135,16 +142,21 @@ class PostgresHistory:
         after = None if query.cursor is None else decode_cursor(query.cursor)
         if query.reason is not None and query.reason != storable_text(query.reason):
             return ExecutionPage([], None)  # nobody's: no row has such text, and Postgres would refuse it
-        async with bounded(self._engine.url), self._engine.connect() as connection:
-            await connection.execute(IN_ORDER)
-            rows = (await connection.execute(list_statement(query, after))).all()
+        rows: list[Row[Any]] = []
+        async with bounded(self._engine.url), self._reader.connect() as connection:
+            await connection.exec_driver_sql(IN_ORDER)
+            for window in windows(query, after, datetime.now(UTC)):
+                part = replace(window, limit=query.limit - len(rows))
+                rows += (await connection.execute(list_statement(part, after))).all()
+                if len(rows) > query.limit:
+                    break
         page = [_record(row) for row in rows[: query.limit]]
         more = len(rows) > query.limit
         return ExecutionPage(page, encode_cursor(page[-1].slot, page[-1].id) if more else None)
 
     async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
         """Count executions, of one namespace or of all, and say how the history's maintenance fares."""
-        async with bounded(self._engine.url), self._engine.connect() as connection:
+        async with bounded(self._engine.url), self._reader.connect() as connection:
             counted = (await connection.execute(count_statement(since, namespace))).all()
             running = (await connection.execute(running_statement(namespace))).scalar_one()
             dead = (await connection.execute(dead_letters_statement(since, namespace))).scalar_one()
@@ -167,7 +179,7 @@ class PostgresHistory:
             UnavailableError: It is not, or it does not answer; the message names the mend.
 
         """
-        async with bounded(self._engine.url), self._engine.connect() as connection:
+        async with bounded(self._engine.url), self._reader.connect() as connection:
             statement = sql_text("SELECT version_num FROM alembic_version")
             revision = (await connection.execute(statement)).scalar_one_or_none()
         if revision is None:

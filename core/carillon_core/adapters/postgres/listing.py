@@ -1,6 +1,7 @@
 """The statements that read the history, each served by an index; ``history`` executes them, and tests explain them."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,21 +10,46 @@ from sqlalchemy import text as sql_text
 
 from carillon_core.adapters.postgres.tables import FAILED, executions
 from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES
+from carillon_core.domain.execution import REPEATS_EARLIER, earliest_repeat
 from carillon_core.ports import ExecutionQuery
 
 _columns = executions.c
 
-IN_ORDER = sql_text(
-    "SELECT " + ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ("sort", "bitmapscan", "seqscan"))
-)
-"""Has the statements of this transaction read rows in the order of an index, as far as one has it. A planner that
-expects few rows would collect them all and sort them, and of a month that has no statistics yet it expects anything."""
+FIRST = datetime(1, 1, 1, tzinfo=UTC)
+"""The earliest time there is."""
 
+IN_ORDER = "BEGIN; " + "; ".join(f"SET LOCAL enable_{way} = off" for way in ("sort", "bitmapscan", "seqscan"))
+"""Begins a transaction whose statements read rows in the order of an index, as far as one has it. A planner that
+expects few rows would collect them all and sort them, and of a month that has no statistics yet it expects anything.
+In one piece, and so in one round trip."""
+
+RECENT = timedelta(days=62)
+"""What is read first of a history that is asked for from its newest end. Postgres plans for each month that a statement
+may have to look at, which takes longer than to read a page: most pages are full before the months of old are needed."""
 MONTHS = sql_text(
     "SELECT count(*) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
     " WHERE inhparent = 'executions'::regclass AND relname <> 'executions_default'"
 )
 """How many months have a partition of their own."""
+
+
+def windows(query: ExecutionQuery, after: tuple[datetime, UUID] | None, now: datetime) -> list[ExecutionQuery]:
+    """Split what a query asks for into the newest part and the rest, to be read in this order.
+
+    Args:
+        query: What is asked for.
+        after: Where the page before it ended.
+        now: What time it is.
+
+    """
+    bounds = (query.until, None if after is None else after[0])
+    newest = min([now, *(bound for bound in bounds if bound is not None)])
+    if newest - FIRST < RECENT:
+        return [query]
+    edge = newest - RECENT
+    if query.since is not None and query.since >= edge:
+        return [query]
+    return [replace(query, since=edge), replace(query, until=edge)]
 
 
 def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:
@@ -43,7 +69,7 @@ def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -
         if (asked := getattr(query, name)) is not None
     ]
     if query.dead_letters:
-        wanted.append(_is_dead_letter())
+        wanted.append(_is_dead_letter(query.since))
     if query.since is not None:
         wanted.append(_columns.slot >= query.since)
     if query.until is not None:
@@ -53,6 +79,13 @@ def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -
         # alone once more, for only that leaves out the partitions of later months
         wanted += [tuple_(_columns.slot, _columns.id) < tuple_(*after), _columns.slot <= after[0]]
     return select(executions).where(*wanted).order_by(_columns.slot.desc(), _columns.id.desc()).limit(query.limit + 1)
+
+
+def get_statements(uid: UUID, now: datetime) -> list[Select[Any]]:
+    """Return the queries of one execution, to be tried in this order: of what is recent, and of what is older."""
+    one = select(executions).where(_columns.id == uid)
+    edge = now - RECENT
+    return [one.where(_columns.slot >= edge), one.where(_columns.slot < edge)]
 
 
 def open_statement() -> Select[Any]:
@@ -73,7 +106,7 @@ def running_statement(namespace: str | None) -> Select[Any]:
 
 def dead_letters_statement(since: datetime, namespace: str | None) -> Select[Any]:
     """Return the query that counts the dead letters with a slot at or after ``since``."""
-    dead = select(func.count()).select_from(executions).where(_columns.slot >= since, _is_dead_letter())
+    dead = select(func.count()).select_from(executions).where(_columns.slot >= since, _is_dead_letter(since))
     return _of(dead, namespace)
 
 
@@ -86,13 +119,17 @@ def _of(statement: Select[Any], namespace: str | None) -> Select[Any]:
     return statement if namespace is None else statement.where(_columns.namespace == namespace)
 
 
-def _is_dead_letter() -> ColumnElement[bool]:
-    """Return what picks the executions that failed and that nobody has repeated."""
+def _is_dead_letter(since: datetime | None) -> ColumnElement[bool]:
+    """Return what picks the executions that failed and that nobody has repeated, of slots at or after ``since``."""
     made = executions.alias("made")
     # OFFSET 0 keeps it a look-up by retry_of for each row that is read; as an anti-join all repeats there are might be
     # read first, and with the rest beside it another index might seem to serve
-    wanted = select(made.c.namespace, made.c.status).where(made.c.retry_of == _columns.id).offset(0)
-    repeats = wanted.correlate(executions).subquery("repeats")
+    wanted = select(made.c.namespace, made.c.status).where(made.c.retry_of == _columns.id)
+    # the months before are not looked at, and with a constant not even planned for
+    wanted = wanted.where(made.c.slot >= _columns.slot - REPEATS_EARLIER)
+    if since is not None:
+        wanted = wanted.where(made.c.slot >= earliest_repeat(since))
+    repeats = wanted.offset(0).correlate(executions).subquery("repeats")
     never_ran = repeats.c.status.in_([literal_column(f"'{status}'") for status in sorted(UNLAUNCHED_STATUSES)])
     repeat = select(repeats.c.status).where(repeats.c.namespace == _columns.namespace, ~never_ran)
     return and_(sql_text(f"executions.{FAILED}"), ~repeat.correlate(executions).exists())
