@@ -1,6 +1,7 @@
 """``python -m carillon_operator``: composes the operator and runs it until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -35,6 +36,10 @@ def main() -> int:
     # kopf says of each event that its handler succeeded: one line a change, and no news
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the same of each call of the admission webhook
+    # What is there by now, the classes of kopf and of the client most of all, stays: the collector, looking at it
+    # again and again, would hold all tasks up each time.
+    gc.collect()
+    gc.freeze()
     try:
         return asyncio.run(_serve(settings))
     except CarillonError as error:
