@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
+export ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
 SETUP := $(or $(PYTHON),python3) tools/setup.py
 
 .PHONY: help
@@ -114,3 +115,18 @@ manifests: ## Generate crds/, api/openapi.json, docs/cli.md and docs/metrics.md
 requirements: ## Compile requirements/*.txt from pyproject.toml
 	@$(SETUP) python
 	@$(PY) tools/compile_requirements.py
+
+.PHONY: images
+images: ## Build both container images (ENGINE=, REGISTRY=, IMAGE_TAG=, BASE_IMAGE=; BASE_IMAGE=local where none can be pulled)
+	@$(SETUP) python
+	@$(PY) -m carillon_images build
+
+.PHONY: base-image
+base-image: ## Make the base for BASE_IMAGE=local from Debian's packages (root, debootstrap; DEBIAN_MIRROR=)
+	@$(SETUP) python
+	@$(PY) -m carillon_images base
+
+.PHONY: sbom
+sbom: ## Write a validated SBOM (CycloneDX) of each image to .carillon/sbom
+	@$(SETUP) python
+	@$(PY) -m carillon_images sbom

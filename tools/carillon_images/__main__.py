@@ -1,0 +1,82 @@
+"""``python -m carillon_images build|base|sbom``: the work behind ``make images``, ``make base-image``, ``make sbom``.
+
+Settings are environment variables: ENGINE (docker, podman or buildah), REGISTRY (put before the names), IMAGE_TAG
+(default: the release), BASE_IMAGE and BUILD_IMAGE (default: the Dockerfiles'; ``local`` is what ``base`` makes).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from carillon_core import __version__
+from carillon_images import base
+from carillon_images.engines import Engine, ImageError, find_engine
+from carillon_images.pip_settings import pip_secrets
+from carillon_images.sbom import write_sbom
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ("operator", "runner")
+SBOMS = ROOT / ".carillon" / "sbom"
+MEGABYTE = 1_000_000
+
+
+def main(arguments: list[str]) -> int:
+    """Do what is asked for; return the exit code."""
+    actions = {"build": build, "base": make_base, "sbom": sbom}
+    if len(arguments) != 1 or arguments[0] not in actions:
+        print(f"usage: python -m carillon_images {'|'.join(actions)}", file=sys.stderr)
+        return 2
+    try:
+        actions[arguments[0]](find_engine(os.environ.get("ENGINE", "")))
+    except (ImageError, subprocess.CalledProcessError) as error:
+        print(f"images: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def image_name(program: str) -> str:
+    """Return an image's full name: registry, name and tag."""
+    registry = os.environ.get("REGISTRY", "").rstrip("/") or "localhost"
+    return f"{registry}/carillon-{program}:{os.environ.get('IMAGE_TAG') or __version__}"
+
+
+def build(engine: Engine) -> None:
+    """Build both images and say how large they are."""
+    arguments = {"VERSION": __version__, **base_arguments()}
+    with tempfile.TemporaryDirectory(prefix="carillon-images-") as folder:
+        secrets = pip_secrets(Path(folder))
+        for program in PROGRAMS:
+            engine.build(ROOT / f"Dockerfile.{program}", image_name(program), arguments, secrets, context=ROOT)
+    for program in PROGRAMS:
+        name = image_name(program)
+        print(f"{name}: {engine.size(name) / MEGABYTE:.0f} MB unpacked ({engine.name})")
+
+
+def base_arguments() -> dict[str, str]:
+    """Return the build arguments that say what the images are built upon."""
+    wanted = os.environ.get("BASE_IMAGE", "")
+    if wanted == "local":
+        return {"BASE_IMAGE": f"localhost/{base.BASE}", "BUILD_IMAGE": f"localhost/{base.BUILD}"}
+    if not wanted:
+        return {}
+    return {"BASE_IMAGE": wanted, "BUILD_IMAGE": os.environ.get("BUILD_IMAGE") or wanted}
+
+
+def make_base(engine: Engine) -> None:
+    """Make a base image from Debian's packages."""
+    for name in base.make_base(engine):
+        print(f"localhost/{name}: {engine.size(name) / MEGABYTE:.0f} MB unpacked; make images BASE_IMAGE=local uses it")
+
+
+def sbom(engine: Engine) -> None:
+    """Write each image's SBOM, validated, to ``.carillon/sbom``."""
+    for program in PROGRAMS:
+        target = SBOMS / f"carillon-{program}.cdx.json"
+        count = write_sbom(engine, image_name(program), f"carillon-{program}", __version__, target)
+        print(f"{target.relative_to(ROOT)}: {count} packages")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""A base image for a machine that can pull none, of Debian's packages. Called by ``make base-image``."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from carillon_images.engines import Engine, ImageError
+
+RELEASE = "bookworm"
+BASE = f"carillon-base:{RELEASE}"
+BUILD = f"carillon-build:{RELEASE}"
+RUNTIME_PACKAGES = "ca-certificates,python3"
+BUILD_PACKAGES = f"{RUNTIME_PACKAGES},python3-venv"
+DEFAULT_MIRROR = "http://deb.debian.org/debian"
+NOT_NEEDED = (
+    "usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/lintian",
+    "var/cache/apt", "var/lib/apt/lists", "var/log",
+)  # fmt: skip
+"""What nobody reads in a container. The licences stand in the packages, and dpkg's records stay for the SBOM."""
+
+
+def make_base(engine: Engine) -> tuple[str, str]:
+    """Make the images to run in and to build in, and return their names.
+
+    Raises:
+        ImageError: This is no machine for it, or debootstrap failed; the message tells the mend.
+
+    """
+    program = shutil.which("debootstrap")
+    if program is None or os.geteuid() != 0:
+        raise ImageError(
+            "a base image is made by debootstrap, as root: apt-get install debootstrap, and run this as root"
+        )
+    for tag, packages in ((BASE, RUNTIME_PACKAGES), (BUILD, BUILD_PACKAGES)):
+        with tempfile.TemporaryDirectory(prefix="carillon-base-") as folder:
+            root = Path(folder) / "root"
+            _bootstrap(program, root, packages)
+            archive = Path(folder) / "root.tar"
+            subprocess.run(["tar", "-C", str(root), "--exclude=./dev/*", "-cf", str(archive), "."], check=True)
+            engine.import_root(archive, tag, entry=["python3"])
+    return BASE, BUILD
+
+
+def _bootstrap(program: str, root: Path, packages: str) -> None:
+    mirror = os.environ.get("DEBIAN_MIRROR", DEFAULT_MIRROR)
+    command = [program, "--variant=minbase", f"--include={packages}", RELEASE, str(root), mirror]
+    log = root.parent / "debootstrap.log"
+    with log.open("wb") as out:
+        done = subprocess.run(command, check=False, stdout=out, stderr=subprocess.STDOUT)
+    if done.returncode:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+        raise ImageError(f"debootstrap failed (is {mirror} in reach? DEBIAN_MIRROR names another mirror):\n{end}")
+    for place in NOT_NEEDED:
+        shutil.rmtree(root / place, ignore_errors=True)
+        (root / place).mkdir(parents=True)
+    for compiled in root.glob("usr/lib/python3*/**/__pycache__"):
+        shutil.rmtree(compiled, ignore_errors=True)
+    python = min(root.glob("usr/lib/python3.[0-9]*"))
+    # As the user of the image may write nowhere: the standard library is compiled here, or at each start.
+    subprocess.run(
+        ["chroot", str(root), "python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
+         f"/{python.relative_to(root)}"],
+        check=False, stdout=sys.stderr,
+    )  # fmt: skip

@@ -1,0 +1,143 @@
+"""Container engines, as far as building and asking an image goes. Called by ``carillon_images.__main__``.
+
+Docker and Podman are used where they answer; else buildah, which needs no daemon, with an image store of its own
+under ``.carillon/images``, so that nothing of the machine's is touched.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+STORE = Path(__file__).resolve().parents[2] / ".carillon" / "images"
+MEND = "start Docker or Podman, or install buildah (on Debian, as root: apt-get install buildah)"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+class ImageError(Exception):
+    """An image cannot be made or asked; the message tells the mend."""
+
+
+class Engine:
+    """One engine by the command that runs it."""
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        """Name an engine; nothing is started. `command` is the program with the options that come first."""
+        self.name = name
+        self._command = list(command)
+
+    def build(
+        self, dockerfile: Path, tag: str, arguments: Mapping[str, str], secrets: Mapping[str, Path], *, context: Path
+    ) -> None:
+        """Build an image; the engine's own output goes to ours.
+
+        Raises:
+            ImageError: The engine failed; what it printed last says why.
+
+        """
+        isolation = ["--isolation", "chroot"] if self.name == "buildah" else []
+        told = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        # by name alone: the engine takes the value from the environment, where it came from
+        told += [f"--build-arg={name}" for name in PROXIES if name in os.environ]
+        told += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
+        self._run("build", *isolation, *told, f"--file={dockerfile}", f"--tag={tag}", str(context))
+
+    def ask(self, image: str, *command: str) -> str:
+        """Run a command in an image, without a network, and return what it prints.
+
+        Raises:
+            ImageError: There is no such image, or the command failed.
+
+        """
+        if self.name != "buildah":
+            return self._run("run", "--rm", "--network=none", "--read-only", f"--entrypoint={command[0]}", image,
+                             *command[1:], captured=True)  # fmt: skip
+        with self._container(image) as container:
+            return self._run("run", "--isolation", "chroot", container, "--", *command, captured=True)
+
+    def archive(self, image: str, target: Path) -> None:
+        """Write an image as an OCI archive, which ``ctr images import`` reads; Docker writes its own form of it.
+
+        Raises:
+            ImageError: There is no such image.
+
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        if self.name == "docker":
+            self._run("save", f"--output={target}", image)
+        elif self.name == "podman":
+            self._run("save", "--format=oci-archive", f"--output={target}", image)
+        else:
+            self._run("push", "--quiet", image, f"oci-archive:{target}:{image}", captured=True)
+
+    def size(self, image: str) -> int:
+        """Return what the image takes unpacked, in bytes; for buildah, of the files alone.
+
+        Raises:
+            ImageError: There is no such image.
+
+        """
+        if self.name != "buildah":
+            return int(self._run("image", "inspect", "--format={{.Size}}", image, captured=True))
+        with self._container(image) as container:
+            count = "du -sxk --exclude=/proc --exclude=/sys --exclude=/dev /"
+            counted = self._run(
+                "run", "--isolation", "chroot", "--user=0", container, "--", "sh", "-c", count, captured=True
+            )
+        return int(counted.split()[0]) * 1024
+
+    def import_root(self, archive: Path, tag: str, *, entry: Sequence[str]) -> None:
+        """Make an image of one layer from a tar file of a root file system.
+
+        Raises:
+            ImageError: The engine failed.
+
+        """
+        change = f'CMD ["{entry[0]}"]'
+        if self.name != "buildah":
+            self._run("import", f"--change={change}", str(archive), tag)
+            return
+        with self._container("scratch") as container:
+            self._run("add", "--quiet", container, str(archive), "/", captured=True)
+            self._run("config", f"--cmd={' '.join(entry)}", container)
+            self._run("commit", "--quiet", container, tag, captured=True)
+
+    @contextlib.contextmanager
+    def _container(self, image: str) -> Iterator[str]:
+        container = self._run("from", "--pull-never", image, captured=True).strip()
+        try:
+            yield container
+        finally:
+            self._run("rm", container, captured=True)
+
+    def _run(self, *arguments: str, captured: bool = False) -> str:
+        command = [*self._command, *arguments]
+        done = subprocess.run(command, check=False, capture_output=captured, text=True)
+        if done.returncode:
+            said = f": {(done.stderr or done.stdout).strip()}" if captured else "; see above"
+            raise ImageError(f"{self.name} {arguments[0]} failed{said}")
+        return done.stdout or ""
+
+
+def find_engine(wanted: str = "") -> Engine:
+    """Return the engine to use: the one that is asked for, or the first that is there and answers.
+
+    Raises:
+        ImageError: There is none, or not the one that is asked for.
+
+    """
+    for name in [wanted] if wanted else ["docker", "podman", "buildah"]:
+        program = shutil.which(name)
+        if program is None:
+            continue
+        if name == "buildah":
+            places = [f"--root={STORE / 'storage'}", f"--runroot={STORE / 'run'}"]
+            return Engine(name, [program, *places, "--storage-driver=vfs"])
+        if subprocess.run([program, "info"], check=False, capture_output=True).returncode == 0:
+            return Engine(name, [program])
+    if wanted:
+        raise ImageError(f"ENGINE={wanted} is not installed or does not answer: {MEND}, or leave ENGINE out")
+    raise ImageError(f"no container engine answers on this machine: {MEND}")
