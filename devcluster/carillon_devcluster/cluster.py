@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from carillon_devcluster.layout import ClusterFiles
+
 PART_GRACE = 10.0
 ATTEMPTS = 3
 BUSY = ("address already in use", "failed to create listener", "bind: ")
@@ -68,11 +70,12 @@ class LocalCluster:
         *,
         build_root: Path | str | None = None,
         settings: Mapping[str, str] | None = None,
+        place: parts.Place = parts.ON_LOOPBACK,
     ) -> None:
         """Name a cluster; nothing is read or started.
 
         `build_root` is where the program is, if another place than `root`. `settings` stand for environment variables
-        such as CARILLON_DEVCLUSTER_CM_QPS; the default is the environment.
+        such as CARILLON_DEVCLUSTER_CM_QPS; the default is the environment. `place` is for a real node: `realnode`.
         """
         if not name.replace("-", "").isalnum():
             message = f"{name!r} cannot be a cluster's name; use letters, digits and dashes."
@@ -82,6 +85,7 @@ class LocalCluster:
         self._build_root = Root(Path(build_root or self._root.path).absolute())
         self._settings = os.environ if settings is None else settings
         self._files = self._root.cluster(name)
+        self._place = place
 
     def __enter__(self) -> Self:
         """Start the cluster; one that does not come up is stopped again."""
@@ -120,11 +124,26 @@ class LocalCluster:
         state = State.read(self._files.state)
         if not state.ports:
             raise self._not_running()
-        return parts.server_url(state.ports)
+        return self._place.server_url(state.ports)
 
     def build(self, out: TextIO | None = None) -> Path:
         """Build the program unless it is current; see `build.build`."""
         return build.build(self._build_root, out)
+
+    @property
+    def files(self) -> ClusterFiles:
+        """Where this cluster's files are."""
+        return self._files
+
+    @property
+    def state_root(self) -> Root:
+        """The state root that this cluster is under."""
+        return self._root
+
+    def make_certificates(self) -> None:
+        """Make the cluster's folders, keys and certificates, unless they are there; `start` does it by itself."""
+        with locked(self._files.lock):
+            self._prepare()
 
     def set_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
         """Say which images there are: name to `{"entrypoint": [...], "env": {...}, "workingDir": "..."}`.
@@ -184,8 +203,8 @@ class LocalCluster:
     def status(self) -> Status:
         """Look at the cluster."""
         state = State.read(self._files.state)
-        found = tuple(self._part_status(name, state) for name in parts.PARTS)
-        url = parts.server_url(state.ports) if state.ports else ""
+        found = tuple(self._part_status(name, state) for name in self._place.parts)
+        url = self._place.server_url(state.ports) if state.ports else ""
         if not state.processes:
             condition, problem = "stopped", ""
         elif dead := [part for part in found if not part.alive]:
@@ -268,7 +287,7 @@ class LocalCluster:
         self._write_kubeconfigs(state, target)
 
         booted = time.time() if "node" not in alive else 0.0
-        for part in parts.PARTS:
+        for part in self._place.parts:
             if part == "kube-controller-manager":
                 # From here on all parts are the API server's clients, and some give up soon.
                 self._await(deadline, "the API server to be ready", self._api(state).ready)
@@ -276,10 +295,11 @@ class LocalCluster:
                 state = self._spawn(part, state)
         api = self._api(state)
         self._await(deadline, "the default service account", api.has_service_account)
-        self._await(deadline, "the node to be ready", lambda: api.schedulable(parts.NODE_NAME, booted))
+        if self._place.process_node:
+            self._await(deadline, "the node to be ready", lambda: api.schedulable(parts.NODE_NAME, booted))
 
     def _spawn(self, part: str, state: State) -> State:
-        arguments = parts.arguments(part, self._files, state.ports, self._settings)
+        arguments = parts.arguments(part, self._files, state.ports, self._settings, self._place)
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         log = self._files.log(part)
         if log.exists():
@@ -314,7 +334,7 @@ class LocalCluster:
             dataclasses.replace(state, processes={}).write(self._files.state)
 
     def _write_kubeconfigs(self, state: State, target: Path) -> None:
-        url = parts.server_url(state.ports)
+        url = self._place.server_url(state.ports)
         for user in USERS:
             content = kubeconfig.render(self.name, url, self._files, user)
             write_atomically(self._files.kubeconfig_of(user), content)
@@ -332,7 +352,7 @@ class LocalCluster:
         return self._root.path / "kubeconfig" if self.name == DEFAULT_NAME else self._files.kubeconfig
 
     def _api(self, state: State) -> ApiServer:
-        return ApiServer(parts.server_url(state.ports), self._files)
+        return ApiServer(self._place.server_url(state.ports), self._files)
 
     def _part_status(self, name: str, state: State) -> PartStatus:
         process = state.processes.get(name)

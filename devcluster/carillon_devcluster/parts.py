@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from carillon_devcluster.ports import LOOPBACK
@@ -20,16 +21,44 @@ CM_QPS = "CARILLON_DEVCLUSTER_CM_QPS"
 """Environment variable: the controller manager's client limit in requests a second, for benchmarks."""
 
 
-def server_url(ports: Mapping[str, int]) -> str:
-    """Return the API server's address."""
-    return f"https://{LOOPBACK}:{ports['kube-apiserver']}"
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the API server listens, and whether the cluster's node is the one of local processes.
+
+    A real node's pods have a network of their own: the API server then listens at the address that they reach, with
+    the certificate that names it, and appears there as the endpoint of its service.
+    """
+
+    address: str = LOOPBACK
+    certificate: str = "apiserver"
+    process_node: bool = True
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that this cluster has."""
+        return PARTS if self.process_node else PARTS[:-1]
+
+    def server_url(self, ports: Mapping[str, int]) -> str:
+        """Return the API server's address."""
+        return f"https://{self.address}:{ports['kube-apiserver']}"
 
 
-def arguments(part: str, files: ClusterFiles, ports: Mapping[str, int], settings: Mapping[str, str]) -> list[str]:
+ON_LOOPBACK = Place()
+
+
+def arguments(
+    part: str,
+    files: ClusterFiles,
+    ports: Mapping[str, int],
+    settings: Mapping[str, str],
+    place: Place = ON_LOOPBACK,
+) -> list[str]:
     """Return the arguments of a part: its name and its flags."""
+    if part == "kube-apiserver":
+        flags = _api_server(files, ports, place)
+        return [part, *(f"--{name}={value}" for name, value in flags.items())]
     flags = {
         "etcd": _etcd,
-        "kube-apiserver": _api_server,
         "kube-controller-manager": _controller_manager,
         "kube-scheduler": _scheduler,
         "node": _node,
@@ -65,25 +94,25 @@ def _etcd(files: ClusterFiles, ports: Mapping[str, int], _: Mapping[str, str]) -
     }
 
 
-def _api_server(files: ClusterFiles, ports: Mapping[str, int], _: Mapping[str, str]) -> dict[str, object]:
+def _api_server(files: ClusterFiles, ports: Mapping[str, int], place: Place) -> dict[str, object]:
     return {
         "etcd-servers": f"https://{LOOPBACK}:{ports['etcd']}",
         "etcd-cafile": files.certificate("ca"),
         "etcd-certfile": files.certificate("apiserver"),
         "etcd-keyfile": files.key("apiserver"),
-        "bind-address": LOOPBACK,
-        "advertise-address": LOOPBACK,
+        "bind-address": place.address,
+        "advertise-address": place.address,
         "secure-port": ports["kube-apiserver"],
-        "tls-cert-file": files.certificate("apiserver"),
-        "tls-private-key-file": files.key("apiserver"),
+        "tls-cert-file": files.certificate(place.certificate),
+        "tls-private-key-file": files.key(place.certificate),
         "client-ca-file": files.certificate("ca"),
         "authorization-mode": "RBAC",
         "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
         "service-account-key-file": files.key("service-accounts"),
         "service-account-signing-key-file": files.key("service-accounts"),
         "service-cluster-ip-range": "10.0.0.0/16",
-        # Nothing routes to services here, so the API server need not appear as one's endpoint.
-        "endpoint-reconciler-type": "none",
+        # Nothing routes to services of a node of processes, so the API server need not appear as one's endpoint.
+        "endpoint-reconciler-type": "none" if place.process_node else "lease",
         "kubelet-preferred-address-types": "InternalIP",
         "kubelet-client-certificate": files.certificate("apiserver-kubelet-client"),
         "kubelet-client-key": files.key("apiserver-kubelet-client"),

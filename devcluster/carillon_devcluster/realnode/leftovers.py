@@ -1,0 +1,94 @@
+"""What pods leave on a machine when nobody ends them in order: processes, mounts, cgroups. Each is removed here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carillon_devcluster import processes
+from carillon_devcluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CGROUPS = Path("/sys/fs/cgroup")
+GRACE = 5.0
+TRIES = 3
+"""Mounts lie upon mounts; a second look finds what the first one uncovered."""
+
+
+def make_cgroup(name: str) -> None:
+    """Make the cgroup above all of a node's pods, in each hierarchy."""
+    for top in _hierarchies():
+        folder = top / name
+        folder.mkdir(exist_ok=True)
+        for inherited in ("cpuset.cpus", "cpuset.mems"):
+            file = folder / inherited
+            # version 1 gives a new group none, and nothing could run in it
+            if (top / "tasks").exists() and file.exists() and not file.read_text().strip():
+                file.write_text((top / inherited).read_text())
+
+
+def end_pods(cgroup: str, shim: str, run: Path) -> None:
+    """End every process below a cgroup, and the shims that watched them."""
+    found = set(processes.of_folder(shim, run))
+    for top in _hierarchies():
+        for members in (top / cgroup).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found |= {processes.identify(int(number)) for number in members.read_text().split()}
+    processes.stop([process for process in found if process.start], GRACE)
+
+
+def remove_cgroup(name: str) -> None:
+    """Remove an empty cgroup and those below it, the innermost first."""
+    for top in _hierarchies():
+        for folder, _, __ in os.walk(top / name, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+
+
+def unmount_below(*folders: Path) -> None:
+    """Unmount everything below some folders, the last mount first."""
+    for _ in range(TRIES):
+        found = list(mounts_below(*folders))
+        if not found:
+            return
+        for place in reversed(found):
+            subprocess.run(["umount", str(place)], capture_output=True, check=False)
+    for place in reversed(list(mounts_below(*folders))):
+        subprocess.run(["umount", "--lazy", str(place)], capture_output=True, check=False)
+
+
+def mounts_below(*folders: Path) -> Iterator[Path]:
+    """Return the mount points at or below some folders, in the order in which they were mounted."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        # blanks and the like stand as \040 in the fifth field
+        place = Path(line.split()[4].encode().decode("unicode_escape"))
+        if any(place == folder or folder in place.parents for folder in folders):
+            yield place
+
+
+def remove_folders(*folders: Path) -> None:
+    """Remove folders with all that is in them, unless something is mounted there, which is not ours to delete.
+
+    Raises:
+        ClusterError: Something is still mounted.
+
+    """
+    left = list(mounts_below(*folders))
+    if left:
+        message = f"Something is still mounted at {left[0]}: end what uses it (fuser -vm {left[0]}) and stop again."
+        raise ClusterError(message)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hierarchies() -> list[Path]:
+    """Return the top of each hierarchy: one in version 2, one for each controller in version 1."""
+    if (CGROUPS / "cgroup.controllers").exists():
+        return [CGROUPS]
+    return [folder for folder in CGROUPS.iterdir() if (folder / "tasks").exists() and not folder.is_symlink()]

@@ -1,0 +1,103 @@
+"""The node's network on the machine: the bridge, the way out, and the kernel's settings; each can be undone."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carillon_devcluster.errors import ClusterError
+from carillon_devcluster.files import write_atomically
+
+if TYPE_CHECKING:
+    from carillon_devcluster.realnode.places import Places
+
+SUBNET = "10.111.0.0/24"
+"""The pods' addresses; the first one is the bridge's, where the API server and the kubelet listen."""
+
+ADDRESS = str(next(ipaddress.ip_network(SUBNET).hosts()))
+KUBE_PROXY_TABLES = ("ip", "ip6")
+KERNEL = (
+    "net/ipv4/ip_forward",
+    # what a kubelet sets
+    "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+)  # fmt: skip
+SETTINGS = Path("/proc/sys")
+
+
+def up(places: Places) -> None:
+    """Make the bridge with its address, forward packets, and let the pods' out. Harmless if that is done.
+
+    Raises:
+        ClusterError: Somebody else has this network, or the kernel refused.
+
+    """
+    if not places.kernel_settings.exists():
+        _refuse_others()
+        before = {name: (SETTINGS / name).read_text().strip() for name in KERNEL if (SETTINGS / name).exists()}
+        write_atomically(places.kernel_settings, json.dumps(before))
+    if not Path("/sys/class/net", places.bridge).exists():
+        _run("ip", "link", "add", places.bridge, "type", "bridge")
+    prefix = SUBNET.partition("/")[2]
+    _run("ip", "address", "replace", f"{ADDRESS}/{prefix}", "dev", places.bridge)
+    _run("ip", "link", "set", places.bridge, "up")
+    (SETTINGS / "net/ipv4/ip_forward").write_text("1\n")
+    rules = (
+        f"add table ip {places.network}\n"
+        f"delete table ip {places.network}\n"
+        f"table ip {places.network} {{\n"
+        "  chain out {\n"
+        "    type nat hook postrouting priority srcnat;\n"
+        f'    ip saddr {SUBNET} oifname != "{places.bridge}" masquerade\n'
+        "  }\n"
+        "}\n"
+    )
+    _run("nft", "-f", "-", given=rules)
+
+
+def down(places: Places) -> None:
+    """Undo all that `up`, kubelet and kube-proxy did to the machine's network and kernel."""
+    if not places.kernel_settings.exists():
+        return
+    subprocess.run(["nft", "delete", "table", "ip", places.network], capture_output=True, check=False)
+    for family in KUBE_PROXY_TABLES:
+        subprocess.run(["nft", "delete", "table", family, "kube-proxy"], capture_output=True, check=False)
+    subprocess.run(["ip", "link", "delete", places.bridge], capture_output=True, check=False)
+    for name, value in json.loads(places.kernel_settings.read_text()).items():
+        if (SETTINGS / name).read_text().strip() != value:
+            (SETTINGS / name).write_text(f"{value}\n")
+    # what the CNI library remembers of pods whose end it did not see
+    for left in Path("/var/lib/cni/results").glob(f"{places.network}-*"):
+        left.unlink(missing_ok=True)
+    places.kernel_settings.unlink()
+
+
+def has_proxy_rules() -> bool:
+    """Tell whether kube-proxy has written its table."""
+    return (
+        subprocess.run(["nft", "list", "table", "ip", "kube-proxy"], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _refuse_others() -> None:
+    if has_proxy_rules():
+        message = (
+            "There are rules of a kube-proxy on this machine (nft list table ip kube-proxy), and two of them cannot "
+            "share it: stop the other node first."
+        )
+        raise ClusterError(message)
+    routes = _run("ip", "-o", "route", "show", "root", SUBNET)
+    if routes.strip():
+        message = f"The pods' network {SUBNET} is routed on this machine already ({routes.strip()}): stop what uses it."
+        raise ClusterError(message)
+
+
+def _run(*command: str, given: str | None = None) -> str:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    if done.returncode:
+        message = f"The node's network could not be made: {' '.join(command)} said: {done.stderr.strip()}."
+        raise ClusterError(message)
+    return done.stdout
