@@ -135,11 +135,6 @@ class LocalCluster:
         """Where this cluster's files are."""
         return self._files
 
-    @property
-    def state_root(self) -> Root:
-        """The state root that this cluster is under."""
-        return self._root
-
     def make_certificates(self) -> None:
         """Make the cluster's folders, keys and certificates, unless they are there; `start` does it by itself."""
         with locked(self._files.lock):

@@ -1,24 +1,22 @@
-// Command carillon-node is what a real node needs beside containerd, in one binary: kubelet, kube-proxy,
-// the pause container's program, and the node's certificates.
+// Command carillon-node is what a real node needs beside containerd, in one binary: kubelet, kube-proxy, and the
+// maker of the node's certificates.
 //
 // Its first argument names the part to be, as in carillon-devcluster. It is a program of its own, in a module
-// of its own, so that whoever never starts a real node never compiles one. The Python module
-// carillon_devcluster.real_node builds and starts it.
+// of its own, so that whoever never starts a real node never compiles one. The Python package
+// carillon_devcluster.realnode builds and starts it.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // the client's metrics, as in the upstream mains
-	_ "k8s.io/component-base/metrics/prometheus/restclient"
-	_ "k8s.io/component-base/metrics/prometheus/version" // the version metric, as in the upstream mains
+	_ "k8s.io/component-base/metrics/prometheus/version"  // the version metric, as in the upstream mains
 	kubeproxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
-
-	"context"
 )
 
 func main() {

@@ -34,7 +34,7 @@ func certificatesOf(node string) []certificate {
 }
 
 // runPKI writes the node's keys and certificates beside those of its control plane, signed by the same authority.
-// They are made anew at each start: the address may be another one.
+// The kubelet is an administrator, as the node of processes is: it runs under the same user as everything else here.
 func runPKI(arguments []string) int {
 	flags := flag.NewFlagSet("pki", flag.ContinueOnError)
 	dir := flags.String("dir", "", "the folder with ca.crt and ca.key, for the new keys and certificates as well")

@@ -45,8 +45,9 @@ def register(database_url: str, key: TokenKey) -> None:
 class Forwarder:
     """A way to the database that can be closed, opened again, and lose an answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, host: str = "127.0.0.1") -> None:
         parts = urlsplit(url)
+        self._host = host
         self._target = (parts.hostname, parts.port)
         self._listener: socket.socket | None = None
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -56,16 +57,16 @@ class Forwarder:
         # bound as long as this lives, or somebody else could be given the port while it is closed
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind(("127.0.0.1", 0))
+        self._reserved.bind((host, 0))
         self._port = self._reserved.getsockname()[1]
         self.url = urlunsplit(
             # in the clear, or a statement could not be recognised
-            parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{self._port}", query="sslmode=disable")
+            parts._replace(netloc=f"{parts.username}:{parts.password}@{host}:{self._port}", query="sslmode=disable")
         )
 
     def open(self) -> None:
         """Let connections through from now on."""
-        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._listener = socket.create_server((self._host, self._port))
         self._start(self._accept, self._listener)
 
     def lose_answer_to(self, statement: bytes) -> None:

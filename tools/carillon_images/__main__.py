@@ -1,4 +1,4 @@
-"""``python -m carillon_images build|base|sbom``: the work behind ``make images``, ``make base-image``, ``make sbom``.
+"""``python -m carillon_images build|base|sbom|archives``: the work behind ``make images`` and its like.
 
 Settings are environment variables: ENGINE (docker, podman or buildah), REGISTRY (put before the names), IMAGE_TAG
 (default: the release), BASE_IMAGE and BUILD_IMAGE (default: the Dockerfiles'; ``local`` is what ``base`` makes).
@@ -19,12 +19,13 @@ from carillon_images.sbom import write_sbom
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("operator", "runner")
 SBOMS = ROOT / ".carillon" / "sbom"
+ARCHIVES = ROOT / ".carillon" / "images"
 MEGABYTE = 1_000_000
 
 
 def main(arguments: list[str]) -> int:
     """Do what is asked for; return the exit code."""
-    actions = {"build": build, "base": make_base, "sbom": sbom}
+    actions = {"build": build, "base": make_base, "sbom": sbom, "archives": archives}
     if len(arguments) != 1 or arguments[0] not in actions:
         print(f"usage: python -m carillon_images {'|'.join(actions)}", file=sys.stderr)
         return 2
@@ -58,7 +59,7 @@ def base_arguments() -> dict[str, str]:
     """Return the build arguments that say what the images are built upon."""
     wanted = os.environ.get("BASE_IMAGE", "")
     if wanted == "local":
-        return {"BASE_IMAGE": f"localhost/{base.BASE}", "BUILD_IMAGE": f"localhost/{base.BUILD}"}
+        return {"BASE_IMAGE": base.BASE, "BUILD_IMAGE": base.BUILD}
     if not wanted:
         return {}
     return {"BASE_IMAGE": wanted, "BUILD_IMAGE": os.environ.get("BUILD_IMAGE") or wanted}
@@ -67,7 +68,16 @@ def base_arguments() -> dict[str, str]:
 def make_base(engine: Engine) -> None:
     """Make a base image from Debian's packages."""
     for name in base.make_base(engine):
-        print(f"localhost/{name}: {engine.size(name) / MEGABYTE:.0f} MB unpacked; make images BASE_IMAGE=local uses it")
+        print(f"{name}: {engine.size(name) / MEGABYTE:.0f} MB unpacked; make images BASE_IMAGE=local uses it")
+
+
+def archives(engine: Engine) -> None:
+    """Build both images, their local base too if it is wanted and missing, and write archives for ``make e2e``."""
+    if os.environ.get("BASE_IMAGE") == "local" and not (engine.has(base.BASE) and engine.has(base.BUILD)):
+        make_base(engine)
+    build(engine)
+    for program in PROGRAMS:
+        engine.archive(image_name(program), ARCHIVES / f"carillon-{program}.tar")
 
 
 def sbom(engine: Engine) -> None:

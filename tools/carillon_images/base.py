@@ -10,8 +10,8 @@ from pathlib import Path
 from carillon_images.engines import Engine, ImageError
 
 RELEASE = "bookworm"
-BASE = f"carillon-base:{RELEASE}"
-BUILD = f"carillon-build:{RELEASE}"
+BASE = f"localhost/carillon-base:{RELEASE}"
+BUILD = f"localhost/carillon-build:{RELEASE}"
 RUNTIME_PACKAGES = "ca-certificates,python3"
 BUILD_PACKAGES = f"{RUNTIME_PACKAGES},python3-venv"
 DEFAULT_MIRROR = "http://deb.debian.org/debian"

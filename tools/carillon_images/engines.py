@@ -57,8 +57,14 @@ class Engine:
         with self._container(image) as container:
             return self._run("run", "--isolation", "chroot", container, "--", *command, captured=True)
 
+    def has(self, image: str) -> bool:
+        """Return whether an image is there."""
+        kind = ["--type=image"] if self.name == "buildah" else []
+        command = [*self._command, *(["image"] if not kind else []), "inspect", *kind, image]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
     def archive(self, image: str, target: Path) -> None:
-        """Write an image as an OCI archive, which ``ctr images import`` reads; Docker writes its own form of it.
+        """Write an image as an archive in Docker's form, which every engine writes and containerd reads.
 
         Raises:
             ImageError: There is no such image.
@@ -66,12 +72,10 @@ class Engine:
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        if self.name == "docker":
-            self._run("save", f"--output={target}", image)
-        elif self.name == "podman":
-            self._run("save", "--format=oci-archive", f"--output={target}", image)
+        if self.name == "buildah":
+            self._run("push", "--quiet", image, f"docker-archive:{target}:{image}", captured=True)
         else:
-            self._run("push", "--quiet", image, f"oci-archive:{target}:{image}", captured=True)
+            self._run("save", f"--output={target}", image)
 
     def size(self, image: str) -> int:
         """Return what the image takes unpacked, in bytes; for buildah, of the files alone.

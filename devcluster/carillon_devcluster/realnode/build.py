@@ -64,6 +64,11 @@ def check_machine() -> None:
         raise ClusterError(message)
 
 
+def programs_of(root: Root) -> Programs:
+    """Return where a state root's programs are, built or not."""
+    return Programs(root.path / "node-bin")
+
+
 def build(root: Root) -> Programs:
     """Build what is not there or not current, and return where it is. The first time takes some five minutes.
 
@@ -72,9 +77,9 @@ def build(root: Root) -> Programs:
         ToolchainError: There is no Go and none could be installed.
 
     """
-    folder = root.path / "node-bin"
+    programs = programs_of(root)
+    folder = programs.folder
     stamp = folder / "stamp"
-    programs = Programs(folder)
     with locked(root.path / "node-bin.lock"):
         if stamp.exists() and stamp.read_text() == _digest():
             return programs

@@ -51,12 +51,14 @@ cdi_spec_dirs = []
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = ['{plugins}']
 conf_dir = '{folder}/cni'
+use_internal_loopback = true
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = 'io.containerd.runc.v2'
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
 BinaryName = '{runc}'
+Root = '{run}/runc'
 SystemdCgroup = false
 """
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CGROUPS = Path("/sys/fs/cgroup")
+LOG_LINKS = Path("/var/log/containers")
+DEVICE_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 GRACE = 5.0
 TRIES = 3
 """Mounts lie upon mounts; a second look finds what the first one uncovered."""
@@ -72,6 +74,17 @@ def mounts_below(*folders: Path) -> Iterator[Path]:
             yield place
 
 
+def remove_links(folder: Path) -> None:
+    """Remove what a kubelet puts at places that no setting changes: links to its logs, its device plugins' socket."""
+    for link in LOG_LINKS.glob("*.log"):
+        if link.is_symlink() and folder in link.readlink().parents:
+            link.unlink()
+    DEVICE_SOCKET.unlink(missing_ok=True)
+    for left in (LOG_LINKS, DEVICE_SOCKET.parent, DEVICE_SOCKET.parent.parent):
+        with contextlib.suppress(OSError):  # in use by somebody else, or never made
+            left.rmdir()
+
+
 def remove_folders(*folders: Path) -> None:
     """Remove folders with all that is in them, unless something is mounted there, which is not ours to delete.
 
@@ -91,4 +104,5 @@ def _hierarchies() -> list[Path]:
     """Return the top of each hierarchy: one in version 2, one for each controller in version 1."""
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
-    return [folder for folder in CGROUPS.iterdir() if (folder / "tasks").exists() and not folder.is_symlink()]
+    # on a machine with both versions, runc makes groups in the one of version 2 as well
+    return [folder for folder in CGROUPS.iterdir() if (folder / "cgroup.procs").exists() and not folder.is_symlink()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import subprocess
@@ -26,6 +27,7 @@ KERNEL = (
     "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 )  # fmt: skip
 SETTINGS = Path("/proc/sys")
+CNI_RESULTS = Path("/var/lib/cni/results")
 
 
 def up(places: Places) -> None:
@@ -70,8 +72,11 @@ def down(places: Places) -> None:
         if (SETTINGS / name).read_text().strip() != value:
             (SETTINGS / name).write_text(f"{value}\n")
     # what the CNI library remembers of pods whose end it did not see
-    for left in Path("/var/lib/cni/results").glob(f"{places.network}-*"):
+    for left in CNI_RESULTS.glob(f"{places.network}-*"):
         left.unlink(missing_ok=True)
+    for folder in (CNI_RESULTS, CNI_RESULTS.parent):
+        with contextlib.suppress(OSError):  # in use by somebody else, or never made
+            folder.rmdir()
     places.kernel_settings.unlink()
 
 

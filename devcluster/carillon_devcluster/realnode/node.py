@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -14,9 +14,10 @@ from carillon_devcluster.cluster import LocalCluster
 from carillon_devcluster.errors import ClusterError, PartDiedError, StartTimeoutError
 from carillon_devcluster.files import end_of, locked, write_atomically
 from carillon_devcluster.health import ApiServer
+from carillon_devcluster.layout import DEFAULT_ROOT, Root
 from carillon_devcluster.parts import Place
 from carillon_devcluster.realnode import config, leftovers, network
-from carillon_devcluster.realnode.build import Programs, build, check_machine
+from carillon_devcluster.realnode.build import Programs, build, check_machine, programs_of
 from carillon_devcluster.realnode.places import NODE_NAME, Places
 from carillon_devcluster.state import State
 
@@ -36,13 +37,19 @@ PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 class RealNode:
     """A cluster whose one node runs containers. As a context manager it is started, and stopped at the end."""
 
-    def __init__(self, name: str, root: Path | str | None = None, *, settings: Mapping[str, str] | None = None) -> None:
-        """Name the cluster; nothing is read or started. `settings` are those of `LocalCluster`."""
+    def __init__(
+        self,
+        name: str,
+        root: Path | str | None = None,
+        *,
+        build_root: Path | str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Name the cluster; nothing is read or started. The arguments are those of `LocalCluster`."""
         place = Place(address=network.ADDRESS, certificate="apiserver-bridge", process_node=False)
-        self.cluster = LocalCluster(name, root, settings=settings, place=place)
+        self.cluster = LocalCluster(name, root, build_root=build_root, settings=settings, place=place)
         self._places = Places(self.cluster.files)
-        # the control plane's program and the node's lie side by side under the state root
-        self._root = self.cluster.state_root
+        self._root = Root(Path(build_root or root or DEFAULT_ROOT).absolute())
 
     def __enter__(self) -> Self:
         """Start; what does not come up is stopped again."""
@@ -89,10 +96,10 @@ class RealNode:
             self._stop_daemons()
             self.cluster.stop()
             network.down(self._places)
-            leftovers.unmount_below(self._places.folder, self._places.run)
-            leftovers.remove_folders(self._places.folder, self._places.run)
             leftovers.remove_cgroup(self._places.cgroup)
             self._places.state.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another cluster's node is there
+                self._places.run.parent.rmdir()
 
     def delete(self) -> None:
         """Stop, and remove everything of the cluster."""
@@ -168,15 +175,14 @@ class RealNode:
         known = State.read(places.state).processes
         # kubelet first, or it would start again what is ended here
         processes.stop([known[name] for name in ("kubelet", "kube-proxy") if name in known], GRACE)
-        shim = self._root.path / "node-bin" / "containerd-shim-runc-v2"
+        shim = programs_of(self._root).path("containerd-shim-runc-v2")
         leftovers.end_pods(places.cgroup, str(shim), places.run)
         processes.stop([known[name] for name in ("containerd",) if name in known], GRACE)
         for name in ("containerd", "carillon-node"):  # what no record names any more, because the record was lost
             processes.stop(processes.of_folder(name, places.folder), GRACE)
         leftovers.unmount_below(places.folder, places.run)
-        if places.folder.exists():
-            leftovers.remove_folders(places.folder)
-        shutil.rmtree(places.run, ignore_errors=True)
+        leftovers.remove_links(places.folder)
+        leftovers.remove_folders(places.folder, places.run)
 
     def _answers(self, programs: Programs) -> bool:
         try:
@@ -186,7 +192,7 @@ class RealNode:
         return True
 
     def _ctr(self, programs: Programs, *arguments: str) -> str:
-        command = [programs.path("ctr"), f"--address={self._places.socket}", "--namespace=k8s.io", *arguments]
+        command = [str(programs.path("ctr")), f"--address={self._places.socket}", "--namespace=k8s.io", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             message = f"The node's containerd refused `ctr {' '.join(arguments)}`: {done.stderr.strip()}."

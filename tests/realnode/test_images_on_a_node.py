@@ -1,0 +1,108 @@
+"""What only a real node can show: our images run, as nobody special, on a root file system that is read-only."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from carillon_devcluster.realnode import network
+from realnode.conftest import IMAGES
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from carillon_devcluster.realnode import RealNode
+    from realnode.conftest import RealStack
+
+HARDENED = {
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "want"),
+    [
+        pytest.param("runner", [], "CARILLON_TASK is not set", id="the runner"),
+        pytest.param("operator", [], "DATABASE_URL is not set", id="the operator, the image's default"),
+        pytest.param("operator", ["carillon-api"], "DATABASE_URL is not set", id="the API"),
+        pytest.param("operator", ["carillon-migrate", "current"], "DATABASE_URL", id="the migrations"),
+    ],
+)
+def test_a_program_without_settings_says_which_is_missing(
+    node: RealNode, namespace: str, image: str, command: list[str], want: str
+) -> None:
+    """Hardened as far as Kubernetes can, each program starts, says what it needs and ends with exit code 2."""
+    container: dict[str, Any] = {"name": "main", "image": IMAGES[image], "securityContext": HARDENED}
+    if command:
+        container["command"] = command
+    ended = run(node, namespace, container)
+    assert (ended["exitCode"], want in node.cluster.kubectl("logs", "once", "--namespace", namespace)) == (2, True)
+
+
+def test_a_pod_reaches_the_api_server_by_its_service(node: RealNode, namespace: str) -> None:
+    """The cluster's own certificate is in the pod, and kube-proxy leads from the service to the API server."""
+    script = (
+        "import os, ssl, urllib.request\n"
+        "context = ssl.create_default_context(cafile='/var/run/secrets/kubernetes.io/serviceaccount/ca.crt')\n"
+        "url = f\"https://{os.environ['KUBERNETES_SERVICE_HOST']}/version\"\n"
+        "print(os.getuid(), urllib.request.urlopen(url, context=context, timeout=20).status)\n"
+    )
+    command = ["/opt/carillon/bin/python", "-c", script]
+    ended = run(
+        node,
+        namespace,
+        {"name": "main", "image": IMAGES["runner"], "command": command, "securityContext": HARDENED},
+    )
+    logged = node.cluster.kubectl("logs", "once", "--namespace", namespace)
+    assert (ended["exitCode"], logged.strip()) == (0, "65532 200")
+
+
+def test_a_container_that_takes_more_than_its_limit_is_killed(node: RealNode, namespace: str) -> None:
+    """Memory has a limit: the kernel ends what passes it, and the status says so."""
+    container = {
+        "name": "main",
+        "image": IMAGES["runner"],
+        "command": ["/opt/carillon/bin/python", "-c", "bytearray(256 << 20)"],
+        "resources": {"limits": {"memory": "64Mi"}},
+    }
+    assert run(node, namespace, container)["reason"] == "OOMKilled"
+
+
+def test_a_task_runs_in_its_image_and_is_recorded(stack: RealStack, namespace: str) -> None:
+    """A ScheduledTask's Job runs on the node with an address of its own, and its execution is in the history."""
+    stack.apply(namespace, "add", intervalSeconds=5, task={"sum": {"a": 1, "b": 2}})
+    row = stack.await_rows(namespace, "add", 1, "succeeded", seconds=120)[0]
+    pod = stack.pods(namespace, "add")[0]
+    logged = stack.kubectl("logs", pod["metadata"]["name"], "--namespace", namespace)
+    assert row["result"] == {"sum": 3}
+    assert pod["spec"]["nodeName"] == "real"
+    assert ipaddress.ip_address(pod["status"]["podIP"]) in ipaddress.ip_network(network.SUBNET)
+    assert f"task={namespace}/add" in logged
+
+
+def run(node: RealNode, namespace: str, container: dict[str, Any]) -> dict[str, Any]:
+    """Run one container to its end; return how it ended."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "once", "namespace": namespace},
+        "spec": {"restartPolicy": "Never", "containers": [container]},
+    }
+    account = ("get", "serviceaccount", "default", "--namespace", namespace, "--ignore-not-found", "--output", "name")
+    until(lambda: bool(node.cluster.kubectl(*account)), 30, "the namespace has its service account")
+    node.cluster.kubectl("create", "--filename", "-", stdin=json.dumps(pod))
+
+    def state() -> dict[str, Any]:
+        found = node.cluster.kubectl("get", "pod", "once", "--namespace", namespace, "--output", "json")
+        statuses = json.loads(found)["status"].get("containerStatuses") or [{}]
+        ended: dict[str, Any] = statuses[0].get("state", {}).get("terminated") or {}
+        return ended
+
+    until(lambda: bool(state()), 60, "the container has ended")
+    return state()
