@@ -134,5 +134,5 @@ sbom: ## Write a validated SBOM (CycloneDX) of each image to .carillon/sbom
 .PHONY: e2e
 e2e: ## Run the images on a real node: kubelet, containerd, a pod network (Linux, root; the first time some ten minutes)
 	@$(SETUP) all
-	@BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives
+	@REGISTRY= IMAGE_TAG= BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives
 	@$(PY) -m pytest tests/realnode -q

@@ -11,7 +11,7 @@ import pytest
 from carillon_devcluster import ClusterError, build, parts
 from carillon_devcluster.layout import Root
 from carillon_devcluster.realnode import config, leftovers, network
-from carillon_devcluster.realnode.build import MODULE, check_machine
+from carillon_devcluster.realnode.build import CNI_PLUGINS, MODULE, check_machine
 from carillon_devcluster.realnode.places import PAUSE_IMAGE, Places
 
 PORTS = {name: 40_000 + number for number, name in enumerate((*parts.PORTS, *config.PORTS))}
@@ -62,7 +62,7 @@ def test_two_clusters_share_no_name(tmp_path: Path) -> None:
 def test_the_node_keeps_what_it_can_below_its_folder(places: Places) -> None:
     """No daemon of the machine's is met, and one folder goes when the node stops."""
     text = config.CONTAINERD.format(
-        folder=places.folder, run=places.run, pause=PAUSE_IMAGE, plugins=config.CNI_PLUGINS, runc="/x/runc"
+        folder=places.folder, run=places.run, pause=PAUSE_IMAGE, plugins=CNI_PLUGINS, runc="/x/runc"
     )
     told = [line.split("'")[1] for line in text.splitlines() if line.startswith(("root", "state", "address", "Root"))]
     assert len(told) == 5

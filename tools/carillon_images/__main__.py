@@ -50,6 +50,7 @@ def build(engine: Engine) -> None:
         secrets = pip_secrets(Path(folder))
         for program in PROGRAMS:
             engine.build(ROOT / f"Dockerfile.{program}", image_name(program), arguments, secrets, context=ROOT)
+    engine.prune()
     for program in PROGRAMS:
         name = image_name(program)
         print(f"{name}: {engine.size(name) / MEGABYTE:.0f} MB unpacked ({engine.name})")

@@ -44,6 +44,11 @@ class Engine:
         told += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         self._run("build", *isolation, *told, f"--file={dockerfile}", f"--tag={tag}", str(context))
 
+    def prune(self) -> None:
+        """Remove what earlier builds left without a name, if the store is ours; it would grow by each build."""
+        if self.name == "buildah":
+            self._run("rmi", "--prune", "--force", captured=True)
+
     def ask(self, image: str, *command: str) -> str:
         """Run a command in an image, without a network, and return what it prints.
 
