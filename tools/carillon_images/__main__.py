@@ -21,6 +21,7 @@ PROGRAMS = ("operator", "runner")
 SBOMS = ROOT / ".carillon" / "sbom"
 ARCHIVES = ROOT / ".carillon" / "images"
 MEGABYTE = 1_000_000
+CLOSED_MACHINE = "if no base image can be pulled here: make base-image, then make images BASE_IMAGE=local"
 
 
 def main(arguments: list[str]) -> int:
@@ -44,12 +45,24 @@ def image_name(program: str) -> str:
 
 
 def build(engine: Engine) -> None:
-    """Build both images and say how large they are."""
+    """Build both images and say how large they are.
+
+    Raises:
+        ImageError: A build failed; the message tells the mend if it was for want of a base image.
+
+    """
     arguments = {"VERSION": __version__, **base_arguments()}
+    missing = [name for name in (base.BASE, base.BUILD) if name in arguments.values() and not engine.has(name)]
+    if missing:
+        raise ImageError(f"BASE_IMAGE=local names {' and '.join(missing)}, not made yet: make base-image")
     with tempfile.TemporaryDirectory(prefix="carillon-images-") as folder:
         secrets = pip_secrets(Path(folder))
         for program in PROGRAMS:
-            engine.build(ROOT / f"Dockerfile.{program}", image_name(program), arguments, secrets, context=ROOT)
+            try:
+                engine.build(ROOT / f"Dockerfile.{program}", image_name(program), arguments, secrets, context=ROOT)
+            except ImageError as error:
+                hint = "" if os.environ.get("BASE_IMAGE") == "local" else f" ({CLOSED_MACHINE})"
+                raise ImageError(f"{error}{hint}") from error
     engine.prune()
     for program in PROGRAMS:
         name = image_name(program)
