@@ -10,7 +10,10 @@ OUTPUTS = {
     "dev": ["--all-extras"],
     "operator": ["--extra", "operator", "--extra", "api"],
     "runner": [],
+    "scanners": [],
 }
+SCANNERS = ("bandit>=1.8", "checkov>=3.2")
+"""In no environment with anything else: checkov pins what others use too."""
 COMMON = ["--universal", "--generate-hashes", "--no-annotate", "--no-header", "--python-version", "3.11", "--quiet"]
 
 
@@ -18,12 +21,14 @@ def main() -> int:
     """Write each file; the smaller ones keep to the versions of the largest."""
     for name, extras in OUTPUTS.items():
         output = ROOT / "requirements" / f"{name}.txt"
-        constraints = [] if name == "dev" else ["--constraint", str(ROOT / "requirements" / "dev.txt")]
+        constraints = [] if name in {"dev", "scanners"} else ["--constraint", str(ROOT / "requirements" / "dev.txt")]
         source = [str(ROOT / "pyproject.toml"), *extras]
         text = None
         if name == "runner":
             # the runner takes its extra alone: not even pydantic is needed to run a task
             source, text = ["-"], "\n".join(_runner_dependencies())
+        elif name == "scanners":
+            source, text = ["-"], "\n".join(SCANNERS)
         uv = [sys.executable, "-m", "uv", "pip", "compile", *COMMON]
         command = [*uv, *constraints, *source, "--output-file", str(output)]
         subprocess.run(command, check=True, cwd=ROOT, input=text, text=True, stdout=subprocess.DEVNULL)

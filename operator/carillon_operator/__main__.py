@@ -49,6 +49,8 @@ def main() -> int:
 
 async def _serve(settings: Settings) -> int:
     log.info("starting", extra={"fields": {"runner_image": settings.runner.image}})
+    if settings.ready_file is not None:
+        settings.ready_file.unlink(missing_ok=True)  # a container that is started again finds its folder as it was
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

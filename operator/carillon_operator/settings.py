@@ -11,7 +11,7 @@ from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
-from carillon_core.settings import RETENTION_DAYS, choice, positive_int, required, retention_days
+from carillon_core.settings import DATABASE_URL_MEND, RETENTION_DAYS, choice, positive_int, required, retention_days
 
 MIN_TOKEN_KEY_LENGTH = 32
 
@@ -105,7 +105,7 @@ class Settings:
             SettingsError: Naming the variable and the mend.
 
         """
-        database_url = required(env, "DATABASE_URL", "set it to the database's URL, postgresql://user:password@host/db")
+        database_url = required(env, "DATABASE_URL", DATABASE_URL_MEND)
         image = required(env, "CARILLON_RUNNER_IMAGE", "set it to the runner's image, such as carillon-runner:0.1.0")
         if any(c.isspace() for c in image):
             raise SettingsError("CARILLON_RUNNER_IMAGE contains white space: write one image reference")
