@@ -34,7 +34,7 @@ def schemas() -> Path:
     command = [str(go), "mod", "download", "-json", _MODULE]
     done = subprocess.run(command, cwd=SOURCES, env=environment(go), check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
-    folder = STATE / "schemas" / found["Version"]
+    folder = STATE / "schemas" / str(found["Version"])
     if not folder.exists():
         shutil.rmtree(folder.parent, ignore_errors=True)
         aside = folder.parent / "new"
