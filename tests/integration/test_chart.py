@@ -189,7 +189,7 @@ async def secret(connection: KubeConnection, namespace: str, name: str) -> dict[
 async def test_what_is_made_at_random_is_made_once(
     connection: KubeConnection, namespace: str, release: Release
 ) -> None:
-    """The bundled database's passwords and the webhook's certificate outlive an upgrade, and are no other's."""
+    """The database's passwords and the webhook's certificate outlive an upgrade, the passwords the release itself."""
     names = (f"{namespace}-database", f"{namespace}-webhook")
     kept = []
     for workers in (32, 33):
@@ -197,6 +197,10 @@ async def test_what_is_made_at_random_is_made_once(
         assert done.returncode == 0, done.stderr
         kept.append([await secret(connection, namespace, name) for name in names])
     assert kept[0] == kept[1]
+    assert (await release.helm("uninstall", "carillon")).returncode == 0
+    done = await release.install("postgres.enabled=true")
+    assert done.returncode == 0, done.stderr
+    assert await secret(connection, namespace, names[0]) == kept[0][0]
     passwords = {name: base64.b64decode(value).decode() for name, value in kept[0][0].items()}
     assert passwords["owner-password"] in passwords["database-url"]
     assert passwords["runner-password"] in passwords["runner-database-url"]

@@ -31,8 +31,9 @@ helm install carillon charts/carillon --namespace carillon-system --set database
 ```
 
 `helm upgrade` migrates the database and upgrades the CRDs. `helm uninstall` leaves the CRDs, and with them all tasks,
-and the bundled database's volume and passwords. The images are built from `Dockerfile.operator` and
-`Dockerfile.runner`.
+and the bundled database's volume and passwords; installed again under the same name, the release takes them over. CRDs
+that were applied by hand before are taken over with `--take-ownership`. The images are built from
+`Dockerfile.operator` and `Dockerfile.runner`.
 
 All pods satisfy the Pod Security standard *restricted*. `files/rbac` has the roles, with comments; the names
 carillon-view, -run, -runner, -edit and -audit are the cluster's. Keep the namespace to Carillon: whoever may start pods
