@@ -36,6 +36,8 @@ def main() -> int:
     # kopf says of each event that its handler succeeded: one line a change, and no news
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the same of each call of the admission webhook
+    if settings.ready_file is not None:
+        settings.ready_file.unlink(missing_ok=True)  # a container that is started again finds its folder as it was
     # What is there by now, the classes of kopf and of the client most of all, stays: the collector, looking at it
     # again and again, would hold all tasks up each time.
     gc.collect()
@@ -49,8 +51,6 @@ def main() -> int:
 
 async def _serve(settings: Settings) -> int:
     log.info("starting", extra={"fields": {"runner_image": settings.runner.image}})
-    if settings.ready_file is not None:
-        settings.ready_file.unlink(missing_ok=True)  # a container that is started again finds its folder as it was
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
