@@ -292,3 +292,17 @@ def test_the_script_of_helm_test_is_what_the_file_says() -> None:
     """It goes through the template unchanged."""
     (container,) = pods("trial")["Pod carillon-test"]["containers"]
     assert container["args"] == [(Path(CHART) / "files" / "installed.py").read_text()]
+
+
+def test_the_webhooks_certificate_is_the_charts_or_cert_managers() -> None:
+    """Made by the chart it is trusted by what is in the configuration; else cert-manager puts that in."""
+    (own,) = of_kind("life", "ValidatingWebhookConfiguration").values()
+    authority = of_kind("life", "Secret")["carillon-webhook"]["data"]["ca.crt"]
+    assert [hook["clientConfig"]["caBundle"] for hook in own["webhooks"]] == [authority] * len(KINDS)
+    other = ("--set", "webhook.certManager.enabled=true,webhook.certManager.issuerName=authority")
+    found = {o["kind"]: o for o in rendered("--values", str(values_of("life")), *other)}
+    assert "Secret" not in found
+    assert found["Certificate"]["spec"]["dnsNames"] == ["carillon-webhook.carillon-system.svc"]
+    issued = found["ValidatingWebhookConfiguration"]
+    assert issued["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": "carillon-system/carillon-webhook"}
+    assert all("caBundle" not in hook["clientConfig"] for hook in issued["webhooks"])
