@@ -168,8 +168,8 @@ class Application:
         for event in self._synced.values():
             await event.wait()
 
-    async def _lead(self, stop: asyncio.Event) -> None:
-        """Decide for as long as this operator leads, on what is there since it does."""
+    async def _lead(self, stop: asyncio.Event) -> bool:
+        """Decide for as long as this operator leads, on what is there since it does; return whether all turns ended."""
         self._begin_anew()
         try:
             if await unless_stopped(stop, self._catch_up()):
@@ -177,14 +177,20 @@ class Application:
                 self.queue.open()
                 for key in self.store.all_keys():
                     self.queue.add(key)
-                await self._decide(stop)
+                return await self._decide(stop)
+            return True
         finally:
             self._deciding = False
             self.queue.close()
             self.store.forget_decisions()
 
-    async def _decide(self, stop: asyncio.Event) -> None:
-        """Run all that decides and writes until ``stop`` is set, then write what is still to be written."""
+    async def _decide(self, stop: asyncio.Event) -> bool:
+        """Run all that decides and writes until ``stop`` is set, then write what is still to be written.
+
+        Returns:
+            Whether every turn that had begun has ended, so that no launch is still on its way.
+
+        """
         async with asyncio.TaskGroup() as group:
             writers = (
                 self.outbox.run(),
@@ -199,20 +205,23 @@ class Application:
             writing = [group.create_task(process) for process in writers]
             try:
                 await stop.wait()
-                await self._end_turns()
+                rested = await self._end_turns()
                 await end(deciding)
                 await self._drain()
             finally:
                 await end([*deciding, *writing])
+        return rested
 
-    async def _end_turns(self) -> None:
-        """Begin no turn any more, and let those that have begun end: no request of theirs is still on its way then."""
+    async def _end_turns(self) -> bool:
+        """Begin no turn any more, and let those that have begun end; return whether they did in time."""
         self.queue.close()
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await self.queue.rested()
         except TimeoutError:
             log.info("turns are cut off", extra={"fields": {"after_s": TURN_SECONDS}})
+            return False
+        return True
 
     async def _drain(self) -> None:
         """Write what is still to be written: records first, for a status can be derived again."""

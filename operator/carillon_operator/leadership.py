@@ -31,8 +31,9 @@ LEASE_SECONDS = 6
 LONGEST_POLL_SECONDS = 1.0
 """Whoever stands by looks at the Lease at least this often: one that is given back is taken within this time."""
 
-Lead = Callable[[asyncio.Event], Coroutine[None, None, None]]
-"""Decides and writes until the event is set, and then ends in good order; when it is cancelled, it ends at once."""
+Lead = Callable[[asyncio.Event], Coroutine[None, None, bool]]
+"""Decides and writes until the event is set, then ends and returns whether nothing of it is still on its way; when it
+is cancelled, it ends at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,14 @@ class Elector:
     async def run(self, lead: Lead, stop: asyncio.Event) -> None:
         """Stand by, lead, and stand by again, until ``stop`` is set; then the Lease is given back.
 
+        It is not if something may still be on its way to the API server: until the Lease ends by itself, that arrives.
+
         Args:
             lead: Called each time that the Lease is acquired, cancelled when it is lost.
             stop: Set when the operator is told to stop.
 
         Raises:
-            Exception: Whatever ``lead`` failed with; the Lease is given back.
+            Exception: Whatever ``lead`` failed with.
 
         """
         while await self._acquire(stop):
@@ -110,13 +113,13 @@ class Elector:
             renewing = asyncio.ensure_future(self._renew())
             try:
                 await asyncio.wait({leading, renewing}, return_when=asyncio.FIRST_COMPLETED)
-                lost = not leading.done()
+                ended = leading.done()
             finally:
                 await end([leading])
                 await end([renewing])
+            if ended and leading.result():
                 await self._release()
-            if not lost:
-                leading.result()
+            self._until = None
 
     async def attempt(self) -> bool:
         """Acquire or renew the Lease, if that is possible now; return whether it is held.
@@ -210,9 +213,6 @@ class Elector:
         return False
 
     async def _release(self) -> None:
-        if not self.leads():  # lost: another may hold it by now
-            self._until = None
-            return
         try:
             async with asyncio.timeout(self._settings.seconds / 4):
                 await self.release()

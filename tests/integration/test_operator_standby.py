@@ -17,6 +17,7 @@ from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.shard import Shard
 from carillon_core.errors import UnavailableError
 from carillon_core.ports import JobEvent, JSONObject
+from carillon_core.resources.names import LABEL_TASK
 from carillon_core.resources.scheduled_task import parse_meta
 from carillon_operator.application import Application
 from carillon_operator.fenced_cluster import FencedCluster
@@ -30,12 +31,16 @@ from support.waiting import eventually
 WHERE = ("carillon", "operator")
 
 
-class Deaf(MemoryCluster):
-    """A cluster as one operator sees it whose watch of the Jobs has died in silence: only a new list has news."""
+class View(MemoryCluster):
+    """A cluster as one operator has it: all is shared, but what this one has created is known apart."""
 
     def __init__(self, seen: MemoryCluster) -> None:
         super().__init__()
-        self.__dict__ = {**seen.__dict__}
+        self.__dict__ |= {**seen.__dict__, "created": []}
+
+
+class Deaf(View):
+    """One whose watch of the Jobs has died in silence: only a new list has news."""
 
     async def watch_jobs(self, kind: Kind) -> AsyncIterator[JobEvent]:
         listing = True
@@ -95,6 +100,18 @@ class World:
             feed(store, queue, "ScheduledTask", "ADDED", raw)
         return raw
 
+    async def change(self, name: str, **spec: object) -> None:
+        """Change a task, and have every operator told."""
+        raw = await self.cluster.tasks.patch("default", name, {"spec": spec})
+        for store, queue in self._stores:
+            feed(store, queue, "ScheduledTask", "MODIFIED", raw)
+
+    async def request(self, name: str, task: str) -> None:
+        """Create a RunRequest for a task, and have every operator told."""
+        raw = self.cluster.put_object("RunRequest", "default", name, {"taskRef": {"name": task}})
+        for store, queue in self._stores:
+            feed(store, queue, "RunRequest", "ADDED", raw)
+
 
 def now() -> datetime:
     """Return the time of day."""
@@ -143,21 +160,20 @@ async def test_the_next_launches_the_next_slots(world: World) -> None:
 async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(world: World) -> None:
     """Else a Forbid task would run twice at once."""
     async with world.operator("two", cluster=Deaf(world.cluster)) as (standby, second):
-        # the first leads by a Lease that the second finds free only when it is over
+        world.leases.outage = "the test keeps it from leading"
+        await eventually(lambda: not second.leads())
         async with world.operator("one", elected=False):
-            world.leases.outage = "the test keeps it from leading"
-            await eventually(lambda: not second.leads())
-            await world.create("slow", intervalSeconds=1, concurrencyPolicy="Forbid")
+            await world.create("slow", intervalSeconds=3600, concurrencyPolicy="Forbid")
+            await world.request("now", "slow")
             await eventually(lambda: len(world.cluster.created) == 1)
         ((namespace, name),) = world.cluster.jobs
         assert standby.store.job(namespace, name) is None, "its watch is dead"
+        await world.change("slow", intervalSeconds=1)
         world.leases.outage = None
         await eventually(second.leads)
-        await eventually(lambda: standby.store.job(namespace, name) is not None)
-        await eventually(
-            lambda: any(row.status == "skipped" and row.task == "slow" for row in world.history.rows.values())
-        )
-        assert len(world.cluster.created) == 1
+        await eventually(lambda: any(row.task == "slow" for row in world.history.rows.values()))
+        assert {row.reason for row in world.history.rows.values()} == {"StillActive"}
+        assert len(world.cluster.jobs) == 1
 
 
 async def test_what_was_decided_and_not_written_counts_no_more_after_a_loss(world: World) -> None:
@@ -184,10 +200,10 @@ async def test_what_was_decided_and_not_written_counts_no_more_after_a_loss(worl
 
 async def test_two_shards_launch_each_task_once(world: World) -> None:
     """Each has its own, and records what became of its own alone."""
-    shards = [Shard(index, 2) for index in range(2)]
+    shards, views = [Shard(index, 2) for index in range(2)], [View(world.cluster), View(world.cluster)]
     async with (
-        world.operator("zero", shards[0], elected=False) as (zero, _),
-        world.operator("one", shards[1], elected=False) as (one, _),
+        world.operator("zero", shards[0], views[0], elected=False) as (zero, _),
+        world.operator("one", shards[1], views[1], elected=False) as (one, _),
     ):
         owners: dict[str, Application] = {}
         for number in range(8):
@@ -195,6 +211,9 @@ async def test_two_shards_launch_each_task_once(world: World) -> None:
             owners[f"task{number}"] = zero if shards[0].owns(raw["metadata"]["uid"]) else one
         assert {id(app) for app in owners.values()} == {id(zero), id(one)}
         await eventually(lambda: len(world.cluster.jobs) == len(owners))
+        for app, view in zip((zero, one), views, strict=True):
+            launched = {job["metadata"]["labels"][LABEL_TASK] for job in view.created}
+            assert launched == {task for task, owner in owners.items() if owner is app}
         for namespace, name in list(world.cluster.jobs):
             world.cluster.remove_job(namespace, name)
 

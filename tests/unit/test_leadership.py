@@ -236,11 +236,13 @@ class Term:
     begun: int = 0
     ended: int = 0
     cancelled: int = 0
+    in_good_order: bool = True
 
-    async def lead(self, stop: asyncio.Event) -> None:
+    async def lead(self, stop: asyncio.Event) -> bool:
         self.begun += 1
         try:
             await stop.wait()
+            return self.in_good_order  # noqa: TRY300  # the end is counted below, whatever it is
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -311,17 +313,27 @@ async def test_what_keeps_it_from_the_lease_is_said_and_tried_again(caplog: pyte
     await one.end()
 
 
-async def test_a_term_that_fails_gives_the_lease_back_and_is_told() -> None:
-    """The operator ends, and another need not wait for the Lease's end."""
+async def test_a_lease_is_kept_to_its_end_while_something_may_be_on_its_way() -> None:
+    """A launch that was cut off may still be carried out: the next waits for it as for one that was killed."""
+    leases = MemoryLeases()
+    one = Running(leases, "one")
+    one.term.in_good_order = False
+    await eventually(lambda: one.term.begun == 1)
+    await one.end()
+    assert leases.leases[WHERE]["spec"]["holderIdentity"] == "one"
 
-    async def fail(_: asyncio.Event) -> None:
+
+async def test_a_term_that_fails_is_told_and_keeps_its_lease_to_its_end() -> None:
+    """The operator ends; what it cut off by that may still be on its way."""
+
+    async def fail(_: asyncio.Event) -> bool:
         raise OSError("the disk is full")
 
     leases = MemoryLeases()
     elector = Elector(leases, LeaseSettings(*WHERE, "one"), lambda: datetime.now(UTC))
     with pytest.raises(OSError, match="the disk is full"):
         await elector.run(fail, asyncio.Event())
-    assert leases.leases[WHERE]["spec"]["holderIdentity"] == ""
+    assert leases.leases[WHERE]["spec"]["holderIdentity"] == "one"
 
 
 async def test_a_call_that_hangs_is_given_up_in_time() -> None:
