@@ -1,4 +1,4 @@
-"""Cursors of lists of the history, bound to the filters that they came with. The routes of executions use it.
+"""Cursors, bound to the filters that they came with: those of the history's lists; ``paging`` has the objects'.
 
 The history's own cursor says where a page ended, not of which list; sent with
 other filters it would skip or repeat rows without a word.
@@ -6,13 +6,15 @@ other filters it would skip or repeat rows without a word.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from carillon_core.errors import FieldProblem, InvalidResourceError
 
-_DIGEST_LENGTH = 12
+DIGEST_BYTES = 9
+OTHER_LIST = "belongs to another list: send it with the very filters that it came with, or begin again without it"
 
 
 def bound(cursor: str | None, filters: BaseModel, **more: Any) -> str | None:
@@ -24,7 +26,7 @@ def bound(cursor: str | None, filters: BaseModel, **more: Any) -> str | None:
         more: What else selects, such as the namespace of the path.
 
     """
-    return None if cursor is None else _digest(filters, more) + cursor
+    return None if cursor is None else digest(filters, more).hex() + cursor
 
 
 def unbound(filters: BaseModel, cursor: str | None, **more: Any) -> str | None:
@@ -36,13 +38,17 @@ def unbound(filters: BaseModel, cursor: str | None, **more: Any) -> str | None:
     """
     if cursor is None:
         return None
-    if not cursor.startswith(_digest(filters, more)):
-        mend = "send it with the very filters that it came with, or begin again without it"
-        raise InvalidResourceError([FieldProblem("cursor", f"belongs to another list: {mend}")])
-    return cursor[_DIGEST_LENGTH:]
+    mark = digest(filters, more).hex()
+    if not cursor.startswith(mark):
+        raise InvalidResourceError([FieldProblem("cursor", OTHER_LIST)])
+    return cursor.removeprefix(mark)
 
 
-def _digest(filters: BaseModel, more: dict[str, Any]) -> str:
-    selecting = filters.model_dump(mode="json", exclude={"limit", "cursor"})
+def digest(filters: BaseModel, more: Mapping[str, Any]) -> bytes:
+    """Return what a cursor is bound to: everything that selects; not how many there are on a page.
+
+    The namespace is among ``more``: it is one list, whether the path names it or the query.
+    """
+    selecting = filters.model_dump(mode="json", exclude={"limit", "cursor", "namespace"})
     text = json.dumps([selecting, more], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+    return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]

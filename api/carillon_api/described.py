@@ -53,6 +53,18 @@ STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
 _ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
 _LOCATION_HEADER = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
+LIMIT_HEADERS: JSONObject = {
+    "RateLimit-Policy": {
+        "description": 'How often one caller may call: `"default";q=…;w=…`, so many requests in so many seconds.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'What is left of it: `"default";r=…;t=…`, so many requests; in so many seconds all are back.',
+        "schema": {"type": "string"},
+    },
+}
+"""As the IETF's draft of RateLimit header fields has them."""
+
 SECURITY_SCHEMES: JSONObject = {
     "bearer": {
         "type": "http",
@@ -96,12 +108,14 @@ def completed(document: JSONObject) -> JSONObject:
             "description": shown["description"],
         }
     document["components"]["schemas"] = dict(sorted(with_rules(known).items()))
+    document["components"]["headers"] = LIMIT_HEADERS
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in document["paths"].items():
         if not is_public(path, metrics=True):
             for operation in operations.values():
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
+                _document_limits(operation)
         if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:
             _document_key(post)
     return document
@@ -117,6 +131,15 @@ REPEATABLE = frozenset(
     }
 )
 """The POST operations that need no ``Idempotency-Key``; every other one honours it, for that it is a POST."""
+
+
+def _document_limits(operation: JSONObject) -> None:
+    """Describe the headers of the rate limit where they are looked for; a known caller finds them on every answer."""
+    for status, answer in operation["responses"].items():
+        if status.startswith("2") or status == "429":
+            answer.setdefault("headers", {}).update(
+                {name: {"$ref": f"#/components/headers/{name}"} for name in LIMIT_HEADERS}
+            )
 
 
 def _document_key(post: JSONObject) -> None:

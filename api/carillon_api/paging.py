@@ -5,13 +5,12 @@ alone, so a page may take several calls; each asks for no more than is still
 missing, because a page that was cut could not be gone on from.
 """
 
-import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from carillon_api.checks import selector_problems
+from carillon_api.cursors import DIGEST_BYTES, OTHER_LIST, digest
 from carillon_api.problems import Kind, RequestRefusedError
 from carillon_api.schemas import PageQuery
 from carillon_core.errors import ExpiredError, FieldProblem, InvalidResourceError, RefusedError
@@ -19,7 +18,6 @@ from carillon_core.ports import JSONObject, ObjectStore
 
 MAX_CALLS = 10
 """So many calls to the API server one request may cause."""
-_DIGEST_BYTES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ async def page_of(
     if problems := selector_problems(query.label_selector):
         raise InvalidResourceError(problems)
     prefix = query.name_prefix or ""
-    scope = _scope(kind, namespace, query)
+    scope = digest(query, {"kind": kind, "in": namespace})
     token = _token(query.cursor, scope) if query.cursor is not None else None
     found: list[JSONObject] = []
     for _ in range(MAX_CALLS):
@@ -76,12 +74,6 @@ async def page_of(
     return Part(found, None if token is None else _cursor(token, scope))
 
 
-def _scope(kind: str, namespace: str | None, query: PageQuery) -> bytes:
-    """Return what a cursor is bound to: everything that selects; not how many there are on a page."""
-    selecting = query.model_dump(mode="json", exclude={"limit", "cursor", "namespace"})
-    return blake2b(json.dumps([kind, namespace, selecting]).encode(), digest_size=_DIGEST_BYTES).digest()
-
-
 def _cursor(token: str, scope: bytes) -> str:
     return urlsafe_b64encode(scope + token.encode()).rstrip(b"=").decode()
 
@@ -90,14 +82,13 @@ def _token(cursor: str, scope: bytes) -> str:
     """Return the API server's token in a cursor."""
     try:
         held = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        digest, token = held[:_DIGEST_BYTES], held[_DIGEST_BYTES:].decode()
+        mark, token = held[:DIGEST_BYTES], held[DIGEST_BYTES:].decode()
     except ValueError as error:
         raise _no_cursor() from error
     if not token:
         raise _no_cursor()
-    if digest != scope:
-        message = "belongs to another list: send it with the very filters that it came with, or begin without one"
-        raise InvalidResourceError([FieldProblem("cursor", message)])
+    if mark != scope:
+        raise InvalidResourceError([FieldProblem("cursor", OTHER_LIST)])
     return token
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from carillon_api.dependencies import Context
 from carillon_api.mapping_runs import run_execution_id
 from carillon_api.problems import Kind, RequestRefusedError
+from carillon_api.run_requests import label
 from carillon_api.schemas import RetryAccepted
 from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
 from carillon_core.domain.decide_request import requested_task
@@ -146,6 +147,7 @@ async def _created(ctx: Context, namespace: str, name: str, spec: JSONObject) ->
             raise wrong_state(f"the RunRequest {name} repeats it with other parameters just now") from None
         return there
     await ctx.record_change("retry", "runrequests", None, stored)
+    await label(ctx, stored)
     return stored
 
 

@@ -62,10 +62,9 @@ async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObjec
         if not same_request(stored, spec):
             detail = f"the key {key} was used for another run: send every new request with a new key"
             raise RequestRefusedError(Kind.KEY_REUSED, detail) from None
-    uid = str(run_execution_id(stored))
-    if (stored["metadata"].get("labels") or {}).get(LABEL_EXECUTION_ID) != uid:
+    if not is_labelled(stored):
         await ctx.record_change("run", PLURAL_REQUESTS, None, stored)
-        await _label(ctx, namespace, name, uid)
+        await label(ctx, stored)
     return stored
 
 
@@ -76,7 +75,15 @@ def request_name(prefix: str, caller: str, key: str | None) -> str:
     return f"{kept}-{suffix[:SUFFIX_DIGITS]}"
 
 
-async def _label(ctx: Context, namespace: str, name: str, uid: str) -> None:
+def is_labelled(stored: JSONObject) -> bool:
+    """Return whether a RunRequest can be found by its execution's id."""
+    return (stored["metadata"].get("labels") or {}).get(LABEL_EXECUTION_ID) == str(run_execution_id(stored))
+
+
+async def label(ctx: Context, stored: JSONObject) -> None:
+    """Have a RunRequest found by its execution's id; without the permission it is found by its name alone."""
+    namespace, name = stored["metadata"]["namespace"], stored["metadata"]["name"]
+    uid = str(run_execution_id(stored))
     try:
         await ctx.requests.patch(namespace, name, {"metadata": {"labels": {LABEL_EXECUTION_ID: uid}}})
     except CarillonError as error:

@@ -4,6 +4,7 @@ The routes of executions call it. A Job or a pod counts as an execution's only
 by the execution's id on it: names come round again.
 """
 
+from contextlib import suppress
 from uuid import UUID
 
 from carillon_api.dependencies import Context
@@ -12,11 +13,14 @@ from carillon_api.retries import wrong_state
 from carillon_api.schemas import CancelAccepted, LogsQuery
 from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.observed import RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
 
 ENDING = "its Job is deleted: its pods are told to end, and then the execution is recorded as cancelled"
+NOBODY = str(UUID(int=0))
+"""The uid of no object: to delete it deletes nothing, and is refused to those who may not delete."""
 GONE = "its Job was gone already: the execution is closed within about a minute, if its end is not recorded before"
 
 
@@ -43,10 +47,11 @@ async def _deleted_job(ctx: Context, record: ExecutionRecord) -> str | None:
         return None
     try:
         job = await ctx.cluster.get_job(record.namespace, record.job_name)
-        if not _is_of(job, record.id):
-            return None
-        await ctx.cluster.delete_job(record.namespace, record.job_name, job["metadata"]["uid"])
+        uid = job["metadata"]["uid"] if _is_of(job, record.id) else NOBODY
+        await ctx.cluster.delete_job(record.namespace, record.job_name, uid)
     except NotFoundError:
+        with suppress(NotFoundError):  # nothing is left to delete, and it is asked for who may
+            await ctx.cluster.delete_job(record.namespace, record.job_name, NOBODY)
         return None
     return record.job_name
 
@@ -65,10 +70,15 @@ async def logs(ctx: Context, record: ExecutionRecord, query: LogsQuery) -> str:
         ForbiddenError: The caller may not list pods or read their logs there.
 
     """
-    pod = await _pod_of(ctx, record, query.pod)
+    raw = await _pod_of(ctx, record, query.pod)
+    pod = raw["metadata"]["name"]
     try:
         said = await ctx.cluster.pod_log(
-            record.namespace, pod, container=None, tail_lines=query.tail_lines, limit_bytes=query.limit_bytes
+            record.namespace,
+            pod,
+            container=_container_of(raw),
+            tail_lines=query.tail_lines,
+            limit_bytes=query.limit_bytes,
         )
     except NotFoundError:
         raise _logs_gone(f"the pod {pod} is gone, and its logs with it") from None
@@ -77,7 +87,7 @@ async def logs(ctx: Context, record: ExecutionRecord, query: LogsQuery) -> str:
     return said.decode("utf-8", "replace")
 
 
-async def _pod_of(ctx: Context, record: ExecutionRecord, wanted: str | None) -> str:
+async def _pod_of(ctx: Context, record: ExecutionRecord, wanted: str | None) -> JSONObject:
     if record.job_name is None:
         raise _logs_gone(f"it never had a pod: it is {record.status}")
     found = await ctx.cluster.list_pods(record.namespace, f"{LABEL_TASK_UID}={record.task_uid}")
@@ -85,10 +95,16 @@ async def _pod_of(ctx: Context, record: ExecutionRecord, wanted: str | None) -> 
     if not own:
         raise _logs_gone("its pods are gone, and their logs with them: they go with the Job, by the history limits")
     if wanted is None:
-        return max(own, key=lambda name: (str(own[name]["metadata"].get("creationTimestamp")), name))
+        return own[max(own, key=lambda name: (str(own[name]["metadata"].get("creationTimestamp")), name))]
     if wanted not in own:
         raise _logs_gone(f"it has no pod {wanted} (any more): there is {', '.join(sorted(own))}")
-    return wanted
+    return own[wanted]
+
+
+def _container_of(pod: JSONObject) -> str | None:
+    """Return the container that runs the task; others may have been put beside it by the cluster, a mesh's proxy."""
+    names = {container["name"] for container in pod.get("spec", {}).get("containers", ())}
+    return next((name for name in (RUNNER_CONTAINER, USER_CONTAINER) if name in names), None)
 
 
 def _is_of(raw: JSONObject, uid: UUID) -> bool:

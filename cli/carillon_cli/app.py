@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from carillon_cli import api_keys, explanation, next_times
+from carillon_cli import api_keys, explanation, next_times, transfer
 from carillon_cli.documents import STDIN, InputError
 from carillon_core import __version__
 
@@ -17,7 +17,7 @@ UNUSABLE = 2
 
 app = typer.Typer(
     name="carillon",
-    help="Look at schedules, and make API keys, without a cluster.",
+    help="Look at schedules and make API keys, without a cluster; export and import tasks and targets.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,13 +27,17 @@ keys = typer.Typer(help="Make API keys for the REST API.", rich_markup_mode=None
 app.add_typer(keys, name="api-key")
 
 
+Context = Annotated[str | None, typer.Option("--context", metavar="NAME", help="Of the kubeconfig; its current one.")]
+Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", metavar="FILE", help="As kubectl has it without.")]
+
+
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
-    """Look at schedules, and make API keys, without a cluster."""
+    """Look at schedules and make API keys, without a cluster; export and import tasks and targets."""
     if version:
         typer.echo(__version__)
     elif context.invoked_subcommand is None:
@@ -99,6 +103,69 @@ def explain(
     answer = explanation.of_file(file, _instant(at, "--at"))
     _print(answer)
     return INVALID if answer.invalid else 0
+
+
+@app.command("export", short_help="Print tasks and targets as YAML, from a cluster.")
+def export_command(
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Of this namespace; of all without it.")
+    ] = None,
+    selector: Annotated[
+        str | None, typer.Option("--selector", "-l", metavar="LABELS", help="Only those that these labels select.")
+    ] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Print the tasks and targets of a cluster, as YAML for carillon import or kubectl apply.
+
+    Names, labels, annotations and specs, in one order; no status. Secrets are named, and never read. The cluster is
+    asked through kubectl, or the program that KUBECTL names.
+    """
+    typer.echo(transfer.exported(transfer.Cluster(kubeconfig, context), namespace, selector), nl=False)
+
+
+@app.command("import", short_help="Create the tasks and targets of a file, in a cluster.")
+def import_command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or - for the standard input.")],
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Into this one, whatever the file says.")
+    ] = None,
+    *,
+    existing: Annotated[
+        transfer.Existing, typer.Option("--existing", help="What to do if one is there already.")
+    ] = transfer.Existing.FAIL,
+    suspended: Annotated[
+        bool, typer.Option("--suspended", help="Suspend the tasks: while another cluster still runs them.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Have the cluster check it all, and write nothing.")
+    ] = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> int:
+    """Create the tasks and targets of a file, targets first; nothing at all if one of them is invalid.
+
+    An imported task begins anew: nothing is made up for that passed before. If it is cut off half way, import again
+    with --existing skip. The cluster is asked through kubectl, or the program that KUBECTL names.
+
+    Exit code 1 if something is invalid or there already, each named with its mend; 2 if the file or the cluster
+    cannot be used.
+    """
+    cluster = transfer.Cluster(kubeconfig, context)
+    answer = transfer.imported(
+        file,
+        cluster,
+        datetime.now(UTC),
+        namespace=namespace,
+        existing=existing,
+        suspended=suspended,
+        dry_run=dry_run,
+    )
+    for line in answer.lines:
+        typer.echo(line)
+    for problem in answer.problems:
+        typer.echo(problem, err=True)
+    return INVALID if answer.problems else 0
 
 
 @keys.command("create", short_help="Make an API key, and the manifest that lets it in.")

@@ -144,8 +144,8 @@ def _state(plan: Plan) -> list[str]:
             message = f": {condition.message}" if condition.message else ""
             rows += _row("status", f"{condition.type}={condition.status}, {condition.reason}{message}")
     if (owed := plan.status.backlog) is not None:
-        span = f"the missed slots after {rfc3339(owed.after)}, until {rfc3339(owed.until)}"
-        rows += _row("owed", f"{span}: each is launched when nothing is active")
+        spans = [f"after {rfc3339(each.after)}, until {rfc3339(each.until)}" for each in owed.stretches]
+        rows += _row("owed", f"the missed slots {', and '.join(spans)}: each is launched when nothing is active")
     return rows
 
 

@@ -14,6 +14,7 @@ HEAD = """<!-- Generated from carillon_cli by `make manifests`: change that, not
 # The command line
 
 `carillon` looks at schedules and makes API keys, without a cluster: nothing is read but the file that is named.
+`export` and `import` alone ask a cluster, through kubectl.
 `python -m carillon_cli` is the same.
 """
 

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,14 @@ async def test_a_users_role_permits_what_it_says_and_not_what_the_next_one_does(
     others = [what for other, all_of_it in USERS.items() if other != role for what in all_of_it]
     assert [what for what in others if await may(*what)] == []
     assert [what for what in USERS[role] if await may(*what, where="default")] == []
+
+
+async def test_a_path_is_reviewed_as_rbac_has_it(connection: KubeConnection) -> None:
+    """By nonResourceURLs: the group that the cluster lets read its own version may, others may not."""
+    server = KubeAPIServer(connection)
+    version = Access(verb="get", resource="", path="/version")
+    assert (await server.acting_as(Subject("alice", ("system:authenticated",))).review(version)).allowed
+    assert not (await server.acting_as(Subject("alice")).review(replace(version, path="/metrics"))).allowed
 
 
 AUDIENCES: dict[str, tuple[str | None, tuple[str, ...], bool]] = {

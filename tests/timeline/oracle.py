@@ -109,7 +109,7 @@ class _Judge:
     def _is_open(self, slot: datetime) -> bool:
         """Return whether a slot may be unsettled at the end: too late in the year, or owed."""
         owed = self._trace.owed
-        return slot > self._must_be_settled or (owed is not None and owed.after < slot <= owed.until)
+        return slot > self._must_be_settled or (owed is not None and owed.owes(slot))
 
     def _judge_after_completion(self, slot: datetime, *, launched: bool) -> None:
         self._counts["after completion"] += 1

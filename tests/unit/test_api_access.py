@@ -115,6 +115,16 @@ async def test_metrics_are_open_unless_a_setting_closes_them(*, public: bool, wa
         assert found == want or (public and found == 200)
 
 
+@pytest.mark.parametrize(("rules", "want"), [((), 403), ((Rule(["get"], ["/metrics"]),), 200)])
+async def test_closed_metrics_are_for_who_may_get_their_path(rules: tuple[Rule, ...], want: int) -> None:
+    """They count what all namespaces run: to be somebody is not enough, and the answer tells what is."""
+    async with facade(metrics_public=False) as made:
+        bob = made.let("bob", "t0ken-of-bob", *rules)
+        response = await made.client.get("/metrics", headers=bob)
+        assert response.status_code == want
+        assert want == 200 or "nonResourceURLs" in response.json()["detail"]
+
+
 async def operations(rest: Facade) -> list[tuple[str, str]]:
     """Return every operation that the document protects."""
     document = (await rest.client.get("/openapi.json")).json()
@@ -142,6 +152,20 @@ async def test_every_operation_needs_a_caller_and_says_so(rest: Facade) -> None:
     for method, path in protected:
         later(rest, 60)  # or the address is told to wait
         assert (await rest.client.request(method, path)).status_code == 401, (method, path)
+
+
+async def test_the_rate_limit_is_described_wherever_it_is_told(rest: Facade) -> None:
+    """Both headers, on what a protected operation answers when all is well, and when it is too much."""
+    document = (await rest.client.get("/openapi.json")).json()
+    response = await rest.client.get(TASKS)
+    told = {name for name in document["components"]["headers"] if name in response.headers}
+    assert told == {"RateLimit", "RateLimit-Policy"}
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            protected = "security" in operation
+            for code, answer in operation["responses"].items():
+                described = told & answer.get("headers", {}).keys()
+                assert described == (told if protected and (code[0] == "2" or code == "429") else set())
 
 
 async def test_no_operation_serves_who_may_do_nothing(rest: Facade) -> None:

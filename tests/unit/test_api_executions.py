@@ -272,6 +272,14 @@ async def test_whoever_asks_twice_gets_the_same_run(rest: Facade) -> None:
     assert other.status_code == 409
 
 
+async def test_a_repetition_is_found_before_it_has_run(rest: Facade) -> None:
+    """By its execution's id alone, as any run that was asked for."""
+    uid = (await retry(rest, await of_a_task(rest))).json()["id"]
+    output = await rest.client.get("/api/v1/get-task-output", params={"id": uid})
+    assert output.status_code == 200, output.text
+    assert output.json()["status"] == "pending"
+
+
 async def test_a_repetition_that_failed_can_be_followed_by_another(rest: Facade) -> None:
     """Once it is recorded, it is a new request; while it runs, it is not."""
     record = await of_a_task(rest)
@@ -388,11 +396,21 @@ async def test_the_end_of_a_job_that_is_gone_is_said_to_come(rest: Facade) -> No
     """There is nothing left to delete, and the row is closed without us; nobody has changed anything."""
     record = row(status=RUNNING)
     await rest.history.record([record])
-    looker = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["get"], ["jobs"], "team-a"))
-    for headers in ({}, looker):
-        response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel", headers=headers)
-        assert (response.status_code, response.json()["jobName"]) == (202, None)
+    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
+    assert (response.status_code, response.json()["jobName"]) == (202, None)
     assert await rest.audited() == []
+
+
+@pytest.mark.parametrize("other", [False, True])
+async def test_who_may_not_delete_jobs_is_told_so_though_the_job_is_gone(rest: Facade, *, other: bool) -> None:
+    """Whether it is there, or another of its name, makes no difference to who may cancel."""
+    record = row(status=RUNNING)
+    await rest.history.record([record])
+    if other:
+        await running_job(rest, row(7, job_name=record.job_name))
+    looker = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["get"], ["jobs"], "team-a"))
+    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel", headers=looker)
+    assert response.status_code == 403
 
 
 async def test_what_has_ended_is_not_cancelled(rest: Facade) -> None:
@@ -428,6 +446,18 @@ async def test_logs_are_text(rest: Facade) -> None:
     assert response.text == "eins\nzwölf\n\N{REPLACEMENT CHARACTER}\n"
     assert (await rest.client.get(f"{path}?tailLines=2&limitBytes=3")).text == "zw\N{REPLACEMENT CHARACTER}"
     assert (await rest.client.get(f"{path}?pod=nightly-0-pod&limitBytes=4")).text == "eins"
+
+
+async def test_logs_are_of_the_container_that_runs_the_task(rest: Facade) -> None:
+    """What a mesh has put beside it is not asked, wherever it stands."""
+    record = row(status=RUNNING)
+    await rest.history.record([record])
+    await running_job(rest, record)
+    pod = rest.server.cluster.pods["team-a", "nightly-0-pod"]
+    for name in ("runner", "task"):
+        pod["spec"] = {"containers": [{"name": "proxy"}, {"name": name}]}
+        rest.server.logs["team-a", "nightly-0-pod"] = name.encode()
+        assert (await rest.client.get(f"{EXECUTIONS}/{record.id}/logs")).text == name
 
 
 GONE: dict[str, tuple[dict[str, Any], str]] = {

@@ -12,7 +12,7 @@ from carillon_core.domain.schedule import jitter_offset
 from carillon_core.domain.settle import MAX_BACKLOG
 from carillon_core.domain.unrecorded import MAX_ENTRIES, with_unrecorded, without_recorded
 from carillon_core.resources import RunResult, ScheduledTaskStatus
-from carillon_core.resources.scheduled_task import Backlog, UnrecordedSlot
+from carillon_core.resources.scheduled_task import MAX_STRETCHES, Backlog, UnrecordedSlot
 from support.builders import TASK_UID, Story, TaskBuilder, at, make_job, make_manual_job, make_task
 
 SUCCEEDED, FAILED, CANCELLED = RunResult.SUCCEEDED, RunResult.FAILED, RunResult.CANCELLED
@@ -391,13 +391,54 @@ def test_a_second_outage_adds_to_the_backlog() -> None:
     assert launched == ["00:02:00", "00:03:00", "00:04:00", "00:05:00", "00:06:00"]
 
 
-def test_a_second_outage_after_a_settled_slot_gives_the_old_backlog_up() -> None:
-    """A backlog is one stretch: the older is recorded, so that no slot is made up for twice."""
+def test_a_second_outage_after_a_settled_slot_is_owed_besides() -> None:
+    """Each is made up for, oldest first; what was settled between them is not launched."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
     story.turn("00:04:00")  # skipped: settled between the two
-    story.ends("00:01:00", SUCCEEDED, "00:04:10")
-    assert did(story.turn("00:06:10")) == ["missed 00:02:00..00:03:00 TooManyMissed", "launch 00:05:00"]
+    done = []
+    for slot in ("01", "02", "03", "05", "06"):
+        story.ends(f"00:{slot}:00", SUCCEEDED, "00:06:10")
+        done.append([what for what in did(story.turn("00:06:10")) if not what.startswith("delete")])
+    assert done == [["launch 00:02:00"], ["launch 00:03:00"], ["launch 00:05:00"], ["launch 00:06:00"], []]
+    assert story.task.status.backlog is None
+    assert did(story.turn("00:07:00")) == ["launch 00:07:00"]
+
+
+def test_too_many_outages_give_the_oldest_up() -> None:
+    """What is owed is bounded: the oldest stretch is recorded as missed, the others stay owed."""
+    story = Story(make_task().every(60).with_spec(**ALL))
+    story.turn("00:02:10")  # launches 00:01, owes 00:02
+    given_up = []
+    for minute in range(3, 3 + 3 * MAX_STRETCHES, 3):
+        assert did(story.turn(f"00:{minute:02}:00")) == [f"skipped 00:{minute:02}:00 StillActive"]
+        given_up += did(story.turn(f"00:{minute + 2:02}:10"))
+    assert given_up == ["missed 00:02:00 TooManyMissed"]
+    backlog = story.task.status.backlog
+    assert backlog is not None
+    assert len(backlog.stretches) == MAX_STRETCHES
+
+
+@pytest.mark.parametrize("change", ["an edit", "a crash"])
+def test_no_stretch_is_lost(change: str) -> None:
+    """Given up by an edit each is recorded; after a crash the Jobs that exist pay for theirs."""
+    story = Story(make_task().every(60).with_spec(**ALL))
+    story.turn("00:03:10")
+    story.turn("00:04:00")
+    story.turn("00:06:10")
+    if change == "an edit":
+        story.task.every(30)
+        assert did(story.turn("00:06:20")) == [
+            "missed 00:02:00..00:03:00 ScheduleChanged",
+            "missed 00:05:00..00:06:00 ScheduleChanged",
+        ]
+    else:
+        owing = story.task.status
+        story.jobs = [make_job(f"00:{slot}:00") for slot in ("01", "02", "03", "05")]
+        for slot in ("01", "02", "03", "05"):
+            story.ends(f"00:{slot}:00", SUCCEEDED, "00:06:20")
+        story.task.status = owing
+        assert did(story.turn("00:06:20")) == ["launch 00:06:00"]
 
 
 def test_a_suspended_backlog_is_not_paid() -> None:

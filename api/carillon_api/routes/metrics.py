@@ -5,12 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from carillon_api.dependencies import Backend, Ctx
+from carillon_api.authentication import Caller
+from carillon_api.dependencies import Backend, Backends, Ctx
 from carillon_api.described import plain_text
+from carillon_api.gate import METRICS
 from carillon_api.metrics import Metrics, numbers_of
 from carillon_api.problems import Kind, problem_responses
 from carillon_api.schemas import SummaryQuery, SummaryView, WindowView
 from carillon_core.contract import ExecutionStatus
+from carillon_core.domain.access import Access
+from carillon_core.errors import ForbiddenError
 from carillon_core.ports import HistorySummary
 
 router = APIRouter(tags=["metrics"])
@@ -22,13 +26,25 @@ scrape_router = APIRouter(tags=["health"])
     operation_id="getMetrics",
     summary="The facade's metrics for Prometheus",
     response_class=Response,
-    responses=plain_text("Prometheus' text format"),
+    responses=plain_text("Prometheus' text format") | problem_responses(Kind.FORBIDDEN),
 )
 async def get_metrics(given: Backend, request: Request) -> Response:
-    """Return the facade's own numbers, and what the history says; without the history, that it is away."""
+    """Return the facade's own numbers, and what the history says; without the history, that it is away.
+
+    Everybody may read them; or, if the facade is set to that, who may get the path /metrics (RBAC's nonResourceURLs).
+    """
+    if not given.settings.metrics_public:
+        await _check_may_scrape(given, request.state.caller)
     metrics: Metrics = request.app.state.metrics
     await metrics.history.refresh(given.executions, given.clock())
     return Response(metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+async def _check_may_scrape(given: Backends, caller: Caller) -> None:
+    decision = await given.access.review(caller.subject, Access(verb="get", resource="", path=METRICS))
+    if not decision.allowed:
+        mend = f'a ClusterRole with nonResourceURLs: ["{METRICS}"] and verbs: ["get"] allows it'
+        raise ForbiddenError(f'User "{caller.subject.name}" cannot get path "{METRICS}": {mend}')
 
 
 @router.get(

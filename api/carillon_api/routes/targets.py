@@ -2,7 +2,6 @@
 
 from functools import partial
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AfterValidator
@@ -11,10 +10,10 @@ from carillon_api.bodies import json_body
 from carillon_api.checks import object_name
 from carillon_api.dependencies import Context, Ctx, Namespace, Precondition
 from carillon_api.described import body_of, created, versioned
-from carillon_api.edits import Change, edit_object
+from carillon_api.edits import edit_object
 from carillon_api.mapping_targets import new_target, patched_target, replaced_target, target_view
+from carillon_api.object_answers import CREATE, EDIT, LIST, READ, Answers
 from carillon_api.paging import page_of
-from carillon_api.preconditions import etag
 from carillon_api.problems import Kind, Responses, problem_responses
 from carillon_api.schemas import (
     AllTargetsQuery,
@@ -31,11 +30,6 @@ from carillon_api.target_deletion import delete_target
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_TARGET, PLURAL_TARGETS
 
-READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
-LIST = problem_responses(Kind.FORBIDDEN, Kind.EXPIRED)
-BODY = (Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED)
-CREATE = problem_responses(*BODY, Kind.ALREADY_EXISTS)
-EDIT = problem_responses(*BODY, Kind.CONFLICT, Kind.PRECONDITION_FAILED)
 DELETE: Responses = {
     200: {"description": "With cascade=true: the target and what used it are deleted"},
     204: {"description": "The target is deleted"},
@@ -51,6 +45,8 @@ EXAMPLE: JSONObject = {
         "signing": {"secretKeyRefs": [{"name": "shop", "key": "signing"}]},
     },
 }
+
+ANSWERS = Answers(PLURAL_TARGETS, "targets", target_view)
 
 router = APIRouter(tags=["targets"])
 
@@ -112,7 +108,7 @@ async def list_namespaced_targets(ctx: Ctx, namespace: Namespace, query: Annotat
 )
 async def get_target(ctx: Ctx, response: Response, namespace: Namespace, name: TargetName) -> TargetView:
     """Return a target; its Secrets are named, and never read."""
-    return _answer(response, await ctx.targets.get(namespace, name))
+    return ANSWERS.of(response, await ctx.targets.get(namespace, name))
 
 
 @router.put(
@@ -132,7 +128,9 @@ async def replace_target(
 ) -> TargetView:
     """Replace the spec, and the labels if they are given; tasks use it as it is at their next launch."""
     change = partial(replaced_target, body=body)
-    return await _changed(ctx, response, await edit_object(ctx.targets, namespace, name, precondition, change))
+    return await ANSWERS.changed(
+        ctx, response, "update", await edit_object(ctx.targets, namespace, name, precondition, change)
+    )
 
 
 @router.patch(
@@ -152,7 +150,9 @@ async def patch_target(
 ) -> TargetView:
     """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new target."""
     change = partial(patched_target, patch=body)
-    return await _changed(ctx, response, await edit_object(ctx.targets, namespace, name, precondition, change))
+    return await ANSWERS.changed(
+        ctx, response, "update", await edit_object(ctx.targets, namespace, name, precondition, change)
+    )
 
 
 @router.delete(
@@ -180,25 +180,9 @@ async def remove_target(
 
 
 async def _create(ctx: Context, response: Response, namespace: str, body: TargetCreate) -> TargetView:
-    stored = await ctx.targets.create(namespace, new_target(body, namespace))
-    await ctx.record_change("create", PLURAL_TARGETS, None, stored)
-    view = _answer(response, stored)
-    response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/targets/{quote(view.name)}"
-    return view
-
-
-async def _changed(ctx: Context, response: Response, change: Change) -> TargetView:
-    if change.changed:
-        await ctx.record_change("update", PLURAL_TARGETS, change.before, change.after)
-    return _answer(response, change.after)
+    return await ANSWERS.created(ctx, response, await ctx.targets.create(namespace, new_target(body, namespace)))
 
 
 async def _list(ctx: Context, namespace: str | None, query: TargetQuery) -> TargetList:
     part = await page_of(ctx.targets, KIND_TARGET, namespace, query)
     return TargetList(items=[target_view(raw) for raw in part.items], next_cursor=part.next_cursor)
-
-
-def _answer(response: Response, stored: JSONObject) -> TargetView:
-    view = target_view(stored)
-    response.headers["ETag"] = etag(view.resource_version)
-    return view

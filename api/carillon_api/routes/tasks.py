@@ -2,27 +2,21 @@
 
 from functools import partial
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from carillon_api.bodies import json_body
 from carillon_api.dependencies import Context, Ctx, Namespace, Precondition, TaskName
 from carillon_api.described import body_of, created, versioned
-from carillon_api.edits import Change, delete_object, edit_object, set_suspended
+from carillon_api.edits import delete_object, edit_object, set_suspended
 from carillon_api.mapping import is_wanted, new_object, patched_object, replaced_object, task_view
+from carillon_api.object_answers import CREATE, EDIT, LIST, READ, Answers
 from carillon_api.paging import page_of
-from carillon_api.preconditions import etag
 from carillon_api.problems import Kind, problem_responses
 from carillon_api.schemas import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND, PLURAL
 
-READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
-LIST = problem_responses(Kind.FORBIDDEN, Kind.EXPIRED)
-BODY = (Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED)
-CREATE = problem_responses(*BODY, Kind.ALREADY_EXISTS)
-EDIT = problem_responses(*BODY, Kind.CONFLICT, Kind.PRECONDITION_FAILED)
 SUSPEND = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION_FAILED, Kind.REFUSED)
 DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
 EXAMPLE: JSONObject = {
@@ -34,6 +28,8 @@ EXAMPLE: JSONObject = {
         "task": {"http": {"url": "https://example.com/report", "method": "POST"}},
     },
 }
+
+ANSWERS = Answers(PLURAL, "tasks", task_view)
 
 router = APIRouter(tags=["tasks"])
 
@@ -93,7 +89,7 @@ async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated
 )
 async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: TaskName) -> TaskView:
     """Return a task: what was asked for and what the operator says of it."""
-    return _answer(response, await ctx.tasks.get(namespace, name))
+    return ANSWERS.of(response, await ctx.tasks.get(namespace, name))
 
 
 @router.put(
@@ -113,7 +109,9 @@ async def replace_task(
 ) -> TaskView:
     """Replace the spec, and the labels if they are given; the rest of the task's metadata stays."""
     change = partial(replaced_object, body=body, now=ctx.clock())
-    return await _changed(ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change))
+    return await ANSWERS.changed(
+        ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
+    )
 
 
 @router.patch(
@@ -133,7 +131,9 @@ async def patch_task(
 ) -> TaskView:
     """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new task."""
     change = partial(patched_object, patch=body, now=ctx.clock())
-    return await _changed(ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change))
+    return await ANSWERS.changed(
+        ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
+    )
 
 
 @router.post(
@@ -147,7 +147,7 @@ async def pause_task(
 ) -> TaskView:
     """Launch nothing more until it is resumed; what runs goes on. It is no error if it is suspended already."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=True)
-    return await _changed(ctx, response, "suspend", change)
+    return await ANSWERS.changed(ctx, response, "suspend", change)
 
 
 @router.post(
@@ -161,7 +161,7 @@ async def resume_task(
 ) -> TaskView:
     """Launch again from the next slot on; what passed meanwhile is not made up for. No error if nothing stopped it."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=False)
-    return await _changed(ctx, response, "resume", change)
+    return await ANSWERS.changed(ctx, response, "resume", change)
 
 
 @router.delete(
@@ -179,25 +179,11 @@ async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, preconditi
 
 
 async def _create(ctx: Context, response: Response, namespace: str, body: TaskCreate) -> TaskView:
-    stored = await ctx.tasks.create(namespace, new_object(body, namespace, ctx.clock()))
-    await ctx.record_change("create", PLURAL, None, stored)
-    view = _answer(response, stored)
-    response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/tasks/{quote(view.name)}"
-    return view
-
-
-async def _changed(ctx: Context, response: Response, action: str, change: Change) -> TaskView:
-    if change.changed:
-        await ctx.record_change(action, PLURAL, change.before, change.after)
-    return _answer(response, change.after)
+    return await ANSWERS.created(
+        ctx, response, await ctx.tasks.create(namespace, new_object(body, namespace, ctx.clock()))
+    )
 
 
 async def _list(ctx: Context, namespace: str | None, query: TaskQuery) -> TaskList:
     part = await page_of(ctx.tasks, KIND, namespace, query, partial(is_wanted, query=query))
     return TaskList(items=[task_view(raw) for raw in part.items], next_cursor=part.next_cursor)
-
-
-def _answer(response: Response, stored: JSONObject) -> TaskView:
-    view = task_view(stored)
-    response.headers["ETag"] = etag(view.resource_version)
-    return view

@@ -33,6 +33,8 @@ class Access:
     """None means any."""
     group: str = names.GROUP
     subresource: str | None = None
+    path: str | None = None
+    """A path that is no resource's, RBAC's ``nonResourceURLs``; then of the others only the verb counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def superfluous_jobs(
         and job.slot <= settled
         and stored.counted_until is not None
         and (job.finished_at or job.slot) <= stored.counted_until
-        and not (backlog is not None and backlog.after < job.slot <= backlog.until)
+        and not (backlog is not None and backlog.owes(job.slot))
     ]
     return [DeleteJob(job.name, job.uid) for job in sorted(ready, key=lambda job: job.slot)], later
 

@@ -8,7 +8,7 @@ still owed. A Job that exists settles its slot, whatever the status says.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
@@ -28,6 +28,7 @@ from carillon_core.domain.status import condition_true
 from carillon_core.domain.unrecorded import with_unrecorded
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import (
+    MAX_STRETCHES,
     Backlog,
     Calendar,
     ConcurrencyPolicy,
@@ -35,12 +36,13 @@ from carillon_core.resources.scheduled_task import (
     MissedRunPolicy,
     ScheduledTaskSpec,
     ScheduledTaskStatus,
+    Stretch,
 )
 
 MAX_SEPARATE = 20
 """So many missed slots get a row each; older ones share a row."""
 MAX_BACKLOG = 100
-"""So many missed slots are made up for at the most."""
+"""So many missed slots of one outage are made up for at the most."""
 MAX_COUNTED = 100
 """How far the slots of a run are counted one by one; beyond, the record says 'more than'."""
 TOLERANCE = timedelta(hours=2)
@@ -93,13 +95,12 @@ def opened(
     if known is not None and known > now + TOLERANCE:
         known = now.replace(microsecond=0)
     base = max(task.created_at, known) if known is not None else task.created_at
-    backlog = old.backlog
+    owed = old.backlog
     launched = [j.slot for j in scheduled if j.slot <= now + TOLERANCE]
-    uncounted = [s for s in launched if s > base or (backlog and backlog.after < s <= backlog.until)]
+    uncounted = [s for s in launched if s > base or (owed and owed.owes(s))]
     settled = max([base, *launched])
-    if backlog is not None:
-        paid = [s for s in uncounted if s <= backlog.until]
-        backlog = _rest(backlog, max(paid)) if paid else backlog
+    stretches = [] if owed is None else [left for each in owed.stretches if (left := _left(each, uncounted))]
+    backlog = Backlog.of(stretches)
     begun = Settlement(status).saying(runs=old.runs + len(uncounted), settled_until=settled, backlog=backlog)
     begun = _with_overtaken(task, spec, begun, base, uncounted)
     ready = next((c for c in old.conditions if c.type == "Ready"), None)
@@ -120,8 +121,8 @@ def opened(
     completed = old.calendar is not None and runs_left(old.calendar, begun.status) == 0  # then there were no slots
     if passed is not None and not completed:
         begun = _run_of_slots(task, begun, passed, settled, until, verdict)
-        if backlog is not None:
-            begun = _run_of_slots(task, begun, passed, backlog.after, backlog.until, verdict)
+        for each in stretches:
+            begun = _run_of_slots(task, begun, passed, each.after, each.until, verdict)
     return begun.saying(settled_until=until, backlog=None)
 
 
@@ -141,8 +142,9 @@ def _with_overtaken(
         ExecutionStatus.MISSED, Reason.SUPERSEDED, "a later one was launched, and what was decided before it was lost"
     )
     recent = [base, *sorted(s for s in launched if s > base)]
-    paid = [owed.after, *sorted(s for s in launched if owed.after < s <= owed.until)] if owed else []
-    for after, slot in (*pairwise(recent), *pairwise(paid)):
+    stretches = owed.stretches if owed else []
+    paid = [[each.after, *sorted(s for s in launched if each.after < s <= each.until)] for each in stretches]
+    for after, slot in chain.from_iterable(map(pairwise, (recent, *paid))):
         begun = _run_of_slots(task, begun, passed, after, slot - MICROSECOND, verdict)
     return begun
 
@@ -217,16 +219,20 @@ def _settle_due(
             done = _run_of_slots(task, done, schedule, due.settled, last, Verdict(ExecutionStatus.MISSED, reason, why))
     owed = done.status.backlog
     # on time, and nothing runs just now: it waits its turn behind what is owed, or it would overtake that
-    queues = owed is not None and owed.until == due.settled and not due.active
+    stretches = [] if owed is None else owed.stretches
+    joins = bool(stretches) and stretches[-1].until == due.settled  # nothing between is settled
+    queues = joins and not due.active
     if making_up and (earlier or due.more or (queues and spec.concurrency_policy is not ConcurrencyPolicy.ALLOW)):
-        after = due.slots[0] - MICROSECOND
-        if owed is not None and owed.until == due.settled and not due.more:
-            after = owed.after
-        elif owed is not None:  # slots in between are settled already
-            why = "more were missed before they could be made up for"
-            verdict = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
-            done = _run_of_slots(task, done, schedule, owed.after, owed.until, verdict)
-        return done.saying(backlog=Backlog(after=after, until=slot), settled_until=slot)
+        new = Stretch(after=due.slots[0] - MICROSECOND, until=slot)
+        if joins and not due.more:
+            new = Stretch(after=stretches.pop().after, until=slot)
+        kept = 0 if due.more else MAX_STRETCHES - 1
+        why = "more were missed before they could be made up for"
+        verdict = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
+        for each in stretches[: max(0, len(stretches) - kept)]:
+            done = _run_of_slots(task, done, schedule, each.after, each.until, verdict)
+        stretches = [*stretches[max(0, len(stretches) - kept) :], new]
+        return done.saying(backlog=Backlog.of(stretches), settled_until=slot)
     for missed in earlier:
         done = _unlaunched(task, done, missed, _superseded(spec, missed), quiet=True)
     if earlier:
@@ -296,17 +302,20 @@ def _pay_backlog(
             return replace(done, pending=True)
         slot = schedule.next_fire_time(backlog.after)
         if slot is None or slot > backlog.until:
-            return done.saying(backlog=None)
-        done = done.saying(backlog=_rest(backlog, slot))
+            done = done.saying(backlog=Backlog.of(backlog.then))
+            continue
+        left = _left(backlog.stretches[0], [slot])
+        done = done.saying(backlog=Backlog.of([left, *backlog.then] if left else backlog.then))
         due = DueSlot(slot, slot + done.offset, spec, done.status, (), task.target_name, task.target, now)
         verdict = verdict_of(due)
         done = _launched(task, slot, done) if verdict is None else _unlaunched(task, done, slot, verdict, quiet=True)
     return done
 
 
-def _rest(backlog: Backlog, paid: datetime) -> Backlog | None:
-    """Return what is owed once a slot is settled."""
-    return None if paid >= backlog.until else Backlog(after=max(paid, backlog.after), until=backlog.until)
+def _left(owed: Stretch, paid: Sequence[datetime]) -> Stretch | None:
+    """Return what is owed of a stretch once those of its slots are settled, and with them those before; or None."""
+    last = max((slot for slot in paid if owed.after < slot <= owed.until), default=owed.after)
+    return None if last >= owed.until else Stretch(after=last, until=owed.until)
 
 
 def _unlaunched(

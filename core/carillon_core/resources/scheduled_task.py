@@ -4,7 +4,8 @@ Everything that users write is in ``ScheduledTaskSpec``; everything that the
 operator says is in ``ScheduledTaskStatus``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -16,6 +17,9 @@ from carillon_core.resources.base import Model, Time
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from carillon_core.resources.tasks import DAY_SECONDS, PATTERN_MENDS, RetryPolicy, Task
+
+MAX_STRETCHES = 10
+"""What is owed of so many outages is made up for at the most."""
 
 SCHEDULE_FIELDS = ("schedule", "intervalSeconds", "runAt")
 BOUND_FIELDS = ("startAt", "endAt", "durationSeconds", "maxRuns")
@@ -209,13 +213,37 @@ class UnrecordedSlot(Model):
     """The reason as a sentence."""
 
 
-class Backlog(Model):
-    """Missed slots that missedRunPolicy All still owes."""
+class Stretch(Model):
+    """Slots one after another."""
 
     after: Time
     """Slots later than this."""
     until: Time
     """And no later than this."""
+
+
+class Backlog(Stretch):
+    """Missed slots that missedRunPolicy All still owes."""
+
+    then: list[Stretch] = Field(default_factory=list, max_length=MAX_STRETCHES - 1)
+    """Those of later outages; the slots between were settled when they came due."""
+
+    @property
+    def stretches(self) -> list[Stretch]:
+        """All that is owed, oldest first."""
+        return [Stretch(after=self.after, until=self.until), *self.then]
+
+    @classmethod
+    def of(cls, stretches: Sequence[Stretch]) -> "Backlog | None":
+        """Return what is owed; None if that is nothing."""
+        if not stretches:
+            return None
+        first, *then = stretches
+        return cls(after=first.after, until=first.until, then=then)
+
+    def owes(self, slot: datetime) -> bool:
+        """Return whether a slot is among what is owed."""
+        return any(each.after < slot <= each.until for each in self.stretches)
 
 
 class ScheduledTaskStatus(Model):

@@ -93,6 +93,8 @@ class KubeCallerCluster:
             "name": access.name,
         }
         spec: JSONObject = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
+        if access.path is not None:
+            spec = {"nonResourceAttributes": {"path": access.path, "verb": access.verb}}
         kind = "SelfSubjectAccessReview"
         if self._subject is not None:
             kind = "SubjectAccessReview"

@@ -8,7 +8,7 @@ from typing import Any
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.access import Access, Decision, Subject
-from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
+from carillon_core.errors import ForbiddenError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 
@@ -30,6 +30,8 @@ class Rule:
 
     def allows(self, access: Access) -> bool:
         """Return whether the rule covers that."""
+        if access.path is not None:
+            return access.verb in self.verbs and access.path in self.resources
         resource = access.resource if access.subresource is None else f"{access.resource}/{access.subresource}"
         return (
             bool({access.verb, "*"} & set(self.verbs))
@@ -147,8 +149,13 @@ class MemoryCallerCluster:
         self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
     ) -> bytes:
         """Return what a pod has said, at most ``limit_bytes`` of it."""
-        del container
         self._check("get", "pods", namespace, pod, group="", subresource="log")
+        names = [
+            each["name"]
+            for each in self._server.cluster.pods.get((namespace, pod), {}).get("spec", {}).get("containers", ())
+        ]
+        if container not in names and (container is not None or len(names) > 1):
+            raise RefusedError(f"a container name must be specified for pod {pod}, choose one of: {names}")
         try:
             text = self._server.logs[namespace, pod]
         except KeyError:

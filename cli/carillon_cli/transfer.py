@@ -1,0 +1,192 @@
+"""``carillon export`` and ``carillon import``: tasks and targets as a file, from one cluster and into another.
+
+The cluster is asked through kubectl, which everybody who has a cluster has: so its contexts, its credentials and its
+plugins for them work here as well, and RBAC decides as ever. ``KUBECTL`` names another program of the kind.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import yaml
+
+from carillon_cli.checked import check
+from carillon_cli.documents import Document, InputError, only_ours, read_documents
+from carillon_core.errors import InvalidResourceError
+from carillon_core.resources.names import API_VERSION, GROUP, KIND, KIND_TARGET, PLURAL, PLURAL_TARGETS
+
+KINDS = {KIND_TARGET: PLURAL_TARGETS, KIND: PLURAL}
+"""In the order in which they are written: a task finds its target."""
+KEPT = ("name", "namespace", "labels", "annotations")
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+SECONDS = 300
+
+
+class Existing(StrEnum):
+    """What to do with what is there already."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which cluster; as kubectl's options of these names."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl; return what it prints.
+
+        Raises:
+            InputError: It is not there, or it fails; with what it says.
+
+        """
+        program = os.environ.get("KUBECTL") or "kubectl"
+        given = {"--kubeconfig": self.kubeconfig, "--context": self.context}
+        options = [f"{name}={value}" for name, value in given.items() if value is not None]
+        try:
+            done = subprocess.run(  # noqa: S603  # the user's own program, and no shell
+                [program, *options, *arguments],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=SECONDS,
+            )
+        except FileNotFoundError as error:
+            raise InputError(f"{program} is not there: install kubectl, or name it in KUBECTL") from error
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"{program} has not ended within {SECONDS} s: does the cluster answer?") from error
+        if done.returncode != 0:
+            raise InputError(f"{program} {arguments[0]} failed: {' '.join(done.stderr.split())}")
+        return done.stdout
+
+
+def exported(cluster: Cluster, namespace: str | None, selector: str | None) -> str:
+    """Return the tasks and targets of a namespace, or of all, as YAML that can be applied or imported.
+
+    Of each the name, the labels, the annotations and the spec; no status, and nothing that the cluster gave it. In one
+    order, so that two exports differ only where the objects do.
+    """
+    scope = ["--all-namespaces"] if namespace is None else [f"--namespace={namespace}"]
+    chosen = [] if selector is None else [f"--selector={selector}"]
+    kinds = ",".join(f"{plural}.{GROUP}" for plural in KINDS.values())
+    items = json.loads(cluster.kubectl("get", kinds, *scope, *chosen, "--output=json")).get("items") or []
+    order = list(KINDS)
+    items.sort(key=lambda raw: (order.index(raw["kind"]), raw["metadata"]["namespace"], raw["metadata"]["name"]))
+    return _text([_portable(raw) for raw in items])
+
+
+def _portable(raw: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: raw["metadata"][key] for key in KEPT if raw["metadata"].get(key)}
+    annotations = {key: value for key, value in metadata.pop("annotations", {}).items() if key != APPLIED}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {"apiVersion": API_VERSION, "kind": raw["kind"], "metadata": metadata, "spec": raw.get("spec")}
+
+
+def _text(objects: Sequence[Mapping[str, Any]]) -> str:
+    return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, explicit_start=True) if objects else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or what kept it from beginning."""
+
+    lines: Sequence[str] = ()
+    problems: Sequence[str] = ()
+    """If there are any, nothing was written."""
+
+
+def imported(
+    source: str,
+    cluster: Cluster,
+    now: datetime,
+    *,
+    namespace: str | None = None,
+    existing: Existing = Existing.FAIL,
+    suspended: bool = False,
+    dry_run: bool = False,
+) -> Imported:
+    """Create the tasks and targets of a file, targets first; nothing at all if one of them is invalid.
+
+    Args:
+        source: The file, or ``-``.
+        cluster: Where to.
+        now: This instant.
+        namespace: Into this one, whatever the file says.
+        existing: What to do with what is there already.
+        suspended: Whether the tasks are to be suspended: while the cluster that they come from still runs them.
+        dry_run: Whether the cluster shall only say what it would do.
+
+    Raises:
+        InputError: The file cannot be used, or kubectl fails.
+
+    """
+    read = read_documents(source)
+    documents = only_ours(read, tuple(KINDS), source)
+    problems = [line for document in documents for line in _problems(document, now)]
+    if problems:
+        return Imported(problems=problems)
+    objects = [_incoming(document, namespace, suspended=suspended) for document in documents]
+    objects.sort(key=lambda raw: list(KINDS).index(raw["kind"]))
+    names = [_name(raw) for raw in objects]
+    problems = [
+        f"{name} stands in the file more than once: keep one"
+        for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    if problems:
+        return Imported(problems=problems)
+    there = _those_there(cluster, objects)
+    if there and existing is Existing.FAIL:
+        mend = "choose --existing skip or --existing replace"
+        return Imported(problems=[f"{name} is there already: {mend}" for name in names if name in there])
+    new = [raw for raw in objects if _name(raw) not in there]
+    old = [raw for raw in objects if _name(raw) in there] if existing is Existing.REPLACE else []
+    mode = ["--dry-run=server"] if dry_run else []
+    said = [f"{each.kind} {each.name} ({each.place}) left out" for each in read if each not in documents]
+    for verb, some in (("create", new), ("replace", old)):
+        if some:
+            said += cluster.kubectl(verb, "--filename=-", "--validate=strict", *mode, stdin=_text(some)).splitlines()
+    if existing is Existing.SKIP:
+        said += [f"{name} skipped: it is there" for name in names if name in there]
+    return Imported(lines=said)
+
+
+def _problems(document: Document, now: datetime) -> list[str]:
+    shown = f"{document.kind} {document.name} ({document.place})"
+    try:
+        check(document, now)
+    except InvalidResourceError as error:
+        return [f"{shown}: {problem}" for problem in error.problems]
+    return [] if document.raw["metadata"].get("name") else [f"{shown}: metadata.name is required: add it"]
+
+
+def _incoming(document: Document, namespace: str | None, *, suspended: bool) -> dict[str, Any]:
+    metadata = {"namespace": "default", **document.raw["metadata"]}
+    raw = _portable({**document.raw, "metadata": metadata | ({"namespace": namespace} if namespace else {})})
+    if suspended and document.kind == KIND:
+        raw["spec"] = {**raw["spec"], "suspend": True}
+    return raw
+
+
+def _name(raw: Mapping[str, Any]) -> str:
+    return f"{raw['kind']} {raw['metadata']['namespace']}/{raw['metadata']['name']}"
+
+
+def _those_there(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the names of those that exist."""
+    there: set[str] = set()
+    for namespace in sorted({raw["metadata"]["namespace"] for raw in objects}):
+        kinds = ",".join(f"{plural}.{GROUP}" for plural in KINDS.values())
+        found = json.loads(cluster.kubectl("get", kinds, f"--namespace={namespace}", "--output=json"))
+        there |= {_name(raw) for raw in found.get("items") or []}
+    return there
