@@ -108,7 +108,9 @@ class World:
 
     async def request(self, name: str, task: str) -> None:
         """Create a RunRequest for a task, and have every operator told."""
-        raw = self.cluster.put_object("RunRequest", "default", name, {"taskRef": {"name": task}})
+        raw = self.cluster.put_object(
+            "RunRequest", "default", name, {"taskRef": {"name": task}, "concurrencyPolicy": "Allow"}
+        )
         for store, queue in self._stores:
             feed(store, queue, "RunRequest", "ADDED", raw)
 
@@ -164,16 +166,41 @@ async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(w
         await eventually(lambda: not second.leads())
         async with world.operator("one", elected=False):
             await world.create("slow", intervalSeconds=3600, concurrencyPolicy="Forbid")
-            await world.request("now", "slow")
-            await eventually(lambda: len(world.cluster.created) == 1)
-        ((namespace, name),) = world.cluster.jobs
-        assert standby.store.job(namespace, name) is None, "its watch is dead"
+            for count, name in enumerate(("long", "short"), 1):
+                await world.request(name, "slow")
+                await eventually(lambda count=count: len(world.cluster.created) == count)  # type: ignore[misc]
+            (namespace, _), (_, short) = world.cluster.jobs
+            world.cluster.finish_pod(namespace, short)
+
+            async def told() -> bool:
+                status = (await world.cluster.tasks.get("default", "slow")).get("status") or {}
+                return (status.get("lastExecution") or {}).get("result") == "Succeeded"
+
+            # nothing in the status tells of the one that still runs
+            await eventually(told)
+        assert not standby.store.jobs_of(("default", "slow")), "its watch is dead"
         await world.change("slow", intervalSeconds=1)
         world.leases.outage = None
         await eventually(second.leads)
         await eventually(lambda: any(row.task == "slow" for row in world.history.rows.values()))
         assert {row.reason for row in world.history.rows.values()} == {"StillActive"}
-        assert len(world.cluster.jobs) == 1
+        assert len(world.cluster.created) == 2
+
+
+async def test_the_next_sees_tasks_that_no_event_has_shown(world: World) -> None:
+    """And forgets those that are gone, whatever its watch has missed."""
+    async with world.operator("one") as (app, elector):
+        await eventually(elector.leads)
+        await world.create("old", intervalSeconds=3600)
+        world.leases.outage = "the test keeps it from leading"
+        await eventually(lambda: not elector.leads())
+        await world.cluster.tasks.delete("default", "old")
+        await world.cluster.tasks.create(
+            "default", {"metadata": {"name": "new"}, "spec": {"intervalSeconds": 1, "task": {"counter": {}}}}
+        )
+        world.leases.outage = None
+        await eventually(lambda: len(world.cluster.created) == 1)
+        assert app.store.task(("default", "old")) is None
 
 
 async def test_what_was_decided_and_not_written_counts_no_more_after_a_loss(world: World) -> None:
