@@ -184,7 +184,7 @@ async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(w
         await eventually(second.leads)
         await eventually(lambda: any(row.task == "slow" for row in world.history.rows.values()))
         assert {row.reason for row in world.history.rows.values()} == {"StillActive"}
-        assert len(world.cluster.created) == 2
+        assert len(world.cluster.jobs) == 2
 
 
 async def test_the_next_sees_tasks_that_no_event_has_shown(world: World) -> None:
