@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -28,7 +28,7 @@ from carillon_core.adapters.postgres.listing import list_statement
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, metadata
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
-from carillon_core.errors import SettingsError, UnavailableError
+from carillon_core.errors import NotFoundError, SettingsError, UnavailableError
 from carillon_core.ports import ExecutionQuery
 from support.waiting import eventually
 
@@ -116,6 +116,37 @@ async def test_a_server_that_cut_the_connections_is_found_again(history: Postgre
         ).fetchall()
     assert cut == [(True,)]
     await history.ping()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+async def test_an_idle_connection_is_asked_whatever_it_has_heard(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """One that is trusted tells by what it has heard that it was cut; one that is not is asked; both are replaced."""
+    monkeypatch.setattr(engine, "TRUSTED_SECONDS", seconds)
+    history = PostgresHistory.from_url(database_url)
+    for _ in range(3):
+        await history.ping()
+        with psycopg.connect(database_url, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'carillon'"
+            )
+    await history.ping()
+    await history.aclose()
+
+
+async def test_reading_leaves_no_transaction_open(history: PostgresHistory, database_url: str) -> None:
+    """One that stayed open would keep Postgres from clearing up, and its planner from sorting for others."""
+    await history.list(ExecutionQuery())
+    with pytest.raises(NotFoundError):
+        await history.get(uuid4())
+    await history.summary(datetime.now(UTC))
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        states = admin.execute(
+            "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'carillon'"
+        ).fetchall()
+    assert states == [("idle",)]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ async def test_one_that_is_invalid_keeps_all_from_being_written(
 
 
 async def test_what_the_cluster_refuses_is_said(namespace: str, run: Run, tmp_path: Path) -> None:
-    """A namespace that is not there, with kubectl's own words; what is neither task nor target is left out, and named."""
+    """A namespace that is not there, in kubectl's words; what is neither task nor target is left out, and named."""
     file = tmp_path / "tasks.yaml"
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
     typed = {"apiVersion": "carillon.dev/v1alpha1", "kind": "ScheduledTask", **TASK}

@@ -127,7 +127,10 @@ def _check_alive(engine: Engine, connection: Any, entry: ConnectionPoolEntry, _:
 def _has_something_to_say(connection: Any) -> bool:
     """Return whether the server has sent what nobody asked for, such as why it ends the connection, or its end."""
     waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
+    try:
+        waiting.register(connection.fileno(), select.POLLIN)
+    except psycopg.Error:  # it is closed already, on our side
+        return True
     return bool(waiting.poll(0))
 
 

