@@ -176,6 +176,10 @@ class Stack:
             process.kill()
             process.wait()
 
+    def known(self, name: str) -> bool:
+        """Return whether one of our programs was started and not ended by us."""
+        return name in self._processes
+
     def runs(self, name: str) -> bool:
         """Return whether one of our programs still runs."""
         return self._processes[name].poll() is None
