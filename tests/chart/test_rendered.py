@@ -72,11 +72,6 @@ def test_the_check_sees_what_is_loose(what: str) -> None:
     assert violations(spec) == [f"api: {what}"]
 
 
-AGREED = {"CARILLON_LEASE_NAMESPACE", "CARILLON_LEASE_NAME", "CARILLON_LEASE_SECONDS", "CARILLON_POD_NAME"} | {
-    "CARILLON_SHARDS",
-    "CARILLON_SHARD",
-}
-"""What elects the replica that decides, and divides the tasks: the operator reads it where there are several."""
 SETTINGS = {
     "operator": ("operator/carillon_operator/settings.py", "core/carillon_core/settings.py"),
     "api": ("api/carillon_api/settings.py",),
@@ -96,7 +91,7 @@ def test_every_variable_is_one_that_its_program_reads(case: str) -> None:
         text = "".join((ROOT / path).read_text() for path in SETTINGS[program])
         known = set(re.findall(r"\b(?:CARILLON_[A-Z_]+|DATABASE_URL|API_URL|NAMESPACE)\b", text))
         given = {variable["name"] for variable in container["env"]}
-        assert given - known - (AGREED if program == "operator" else set()) == set(), name
+        assert given - known == set(), name
 
 
 def test_every_setting_of_the_operator_and_the_api_can_be_made() -> None:
