@@ -89,13 +89,14 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 	@$(PY) bench/api.py --rows $(or $(ROWS),1000000) --rate $(or $(RATE),100) --seconds $(or $(SECONDS),20)
 
 .PHONY: lint
-lint: ## ruff, mypy --strict, import-linter, gofmt and go vet
+lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; bandit; helm lint, kubeconform, kube-score and checkov
 	@$(SETUP) all
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@PYTHONPATH=devcluster $(PY) tools/lint_go.py
+	@$(PY) -m carillon_chart.lint
 
 .PHONY: format
 format: ## Put every file into its one form
@@ -104,12 +105,14 @@ format: ## Put every file into its one form
 	@.venv/bin/ruff format
 
 .PHONY: manifests
-manifests: ## Generate crds/, api/openapi.json, docs/cli.md and docs/metrics.md
+manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, docs/metrics.md and the chart's README
 	@$(SETUP) python
 	@$(PY) -m carillon_core.resources --output crds
+	@$(PY) -m carillon_core.resources --output charts/carillon/files/crds
 	@$(PY) -m carillon_api.openapi --output api/openapi.json
 	@$(PY) -m carillon_cli.reference --output docs/cli.md
 	@$(PY) -m carillon_api.metrics_reference --output docs/metrics.md
+	@$(PY) -m carillon_chart.reference --output charts/carillon/README.md
 
 .PHONY: requirements
 requirements: ## Compile requirements/*.txt from pyproject.toml

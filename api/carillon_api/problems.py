@@ -157,7 +157,7 @@ def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
     if isinstance(error, errors.OwnAccountError):
         # not the caller's fault, and not the caller's business: whoever runs the facade reads it in the log
         fields_of_log = {"missing": detail, "request_id": scope.get("state", {}).get("request_id", "")}
-        log.error("the facade's own account lacks a right: see charts/rbac", extra={"fields": fields_of_log})
+        log.error("the facade's own account lacks a right: see the chart's files/rbac", extra={"fields": fields_of_log})
         detail = "the facade's own account may not do what this needs: its log names the right that is missing"
     fields: Sequence[FieldProblem] = ()
     if isinstance(error, errors.InvalidResourceError | errors.RefusedError):

@@ -10,7 +10,7 @@ from carillon_api.checks import dns_label_problem, is_dns_subdomain
 from carillon_api.peers import Network
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
-from carillon_core.settings import choice, positive_int, required
+from carillon_core.settings import DATABASE_URL_MEND, choice, positive_int, required
 
 MOST_RATE = 1_000_000
 
@@ -68,9 +68,7 @@ class Settings:
         if problem := dns_label_problem(namespace):
             raise SettingsError(f"CARILLON_DEFAULT_NAMESPACE is {namespace!r}: it {problem}")
         return cls(
-            database_url=required(
-                env, "DATABASE_URL", "set it to the database's URL, postgresql://user:password@host/db"
-            ),
+            database_url=required(env, "DATABASE_URL", DATABASE_URL_MEND),
             kubeconfig=env.get("KUBECONFIG") or None,
             host=host,
             port=positive_int(env, "CARILLON_API_PORT", 8080, most=65_535),

@@ -170,6 +170,15 @@ class Cluster(Protocol):
         """Return the uid of every object of a kind there is now, by namespace and name."""
         ...
 
+    def list_objects(self, kind: ObjectKind) -> AsyncIterator[JSONObject]:
+        """Yield every object of a kind there is now, in any order: none of them as it was before this was called.
+
+        Raises:
+            ExpiredError: It took so long that the API server lost the thread: begin anew.
+
+        """
+        ...
+
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
         """Return an object of a kind of ours, or raise ``NotFoundError``."""
         ...
@@ -229,6 +238,36 @@ class Cluster(Protocol):
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or update the Secret that runner pods of a namespace read."""
+        ...
+
+
+class Leases(Protocol):
+    """Kubernetes' Leases (``coordination.k8s.io/v1``), raw: by them processes agree on who of them leads."""
+
+    async def get(self, namespace: str, name: str) -> JSONObject:
+        """Return a Lease, or raise ``NotFoundError``."""
+        ...
+
+    async def create(self, namespace: str, name: str, spec: JSONObject) -> JSONObject:
+        """Create a Lease and return it as stored.
+
+        Raises:
+            AlreadyExistsError: The name is taken.
+            RefusedError: The API server refused it.
+            NotFoundError: There is no such namespace.
+
+        """
+        ...
+
+    async def update(self, lease: JSONObject) -> JSONObject:
+        """Replace a Lease as it was read, and return it as stored.
+
+        Raises:
+            ConflictError: It is not as it was read any more, or is another of its name.
+            RefusedError: The API server refused it.
+            NotFoundError: It is gone.
+
+        """
         ...
 
 

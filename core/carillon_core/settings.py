@@ -7,6 +7,10 @@ from carillon_core.errors import SettingsError
 RETENTION_DAYS = 400
 """How long the history is kept unless it is said otherwise."""
 MOST_RETENTION_DAYS = 36_500
+DATABASE_URL_MEND = (
+    "set it to the database's URL, postgresql://user:password@host:5432/name; the Helm chart takes it from the key"
+    " database-url of the Secret that database.existingSecret names"
+)
 
 
 def required(env: Mapping[str, str], name: str, mend: str) -> str:

@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
-from carillon_core.adapters.kube import KubeCluster, KubeConnection, wait_until_ready
+from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeLeases, wait_until_ready
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
@@ -19,7 +20,9 @@ from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging
 from carillon_operator.admission import Admission
 from carillon_operator.application import Application
+from carillon_operator.endings import unless_stopped
 from carillon_operator.handlers import run_kopf
+from carillon_operator.leadership import Elector
 from carillon_operator.settings import Settings
 
 log = logging.getLogger("carillon_operator")
@@ -36,6 +39,8 @@ def main() -> int:
     # kopf says of each event that its handler succeeded: one line a change, and no news
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the same of each call of the admission webhook
+    if settings.ready_file is not None:
+        settings.ready_file.unlink(missing_ok=True)  # a container that is started again finds its folder as it was
     # What is there by now, the classes of kopf and of the client most of all, stays: the collector, looking at it
     # again and again, would hold all tasks up each time.
     gc.collect()
@@ -48,7 +53,9 @@ def main() -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    log.info("starting", extra={"fields": {"runner_image": settings.runner.image}})
+    shard = f"{settings.shard.index} of {settings.shard.count}"
+    fields = {"runner_image": settings.runner.image} | ({"shard": shard} if settings.shard.count > 1 else {})
+    log.info("starting", extra={"fields": fields})
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -58,15 +65,16 @@ async def _serve(settings: Settings) -> int:
     history, keys = PostgresHistory.from_url(settings.database_url), PostgresRunnerKeys.from_url(settings.database_url)
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
-        async with KubeConnection(settings.kubeconfig) as connection:
-            cluster = KubeCluster(connection)
-            if await _unless_stopped(stop, wait_until_ready(connection)):
+        async with KubeConnection(settings.kubeconfig) as connection, _elector(settings) as elector:
+            cluster = KubeCluster(connection, None if settings.lease is None else settings.lease.identity)
+            if await unless_stopped(stop, wait_until_ready(connection)):
                 admission = None
                 if settings.webhook is not None:
                     apply = partial(apply_webhook_configuration, connection)
                     admission = Admission(settings.webhook, apply, _now, settings.runner.http_allow)
                 observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
-                await Application(settings, cluster, history, observe, _now, keys, maintenance).run(stop)
+                app = Application(settings, cluster, history, observe, _now, keys, maintenance, elector)
+                await app.run(stop)
     finally:
         await keys.aclose()
         await history.aclose()
@@ -74,16 +82,14 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-async def _unless_stopped(stop: asyncio.Event, waiting: Coroutine[None, None, None]) -> bool:
-    """Wait for something, but not longer than until the operator is told to stop; return whether it came."""
-    coming, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not coming.done():
-        coming.cancel()
-        return False
-    coming.result()
-    return True
+@asynccontextmanager
+async def _elector(settings: Settings) -> AsyncGenerator[Elector | None]:
+    """Give the candidate for the Lease, with a connection of its own: a renewal waits behind no launch."""
+    if settings.lease is None:
+        yield None
+        return
+    async with KubeConnection(settings.kubeconfig, in_flight=1) as connection:
+        yield Elector(KubeLeases(connection), settings.lease, _now)
 
 
 def _now() -> datetime:

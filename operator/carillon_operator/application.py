@@ -1,23 +1,34 @@
-"""The operator as one thing: its processes, in the order in which they may begin."""
+"""The operator as one thing: its processes, in the order in which they may begin.
+
+It observes as long as it lives. It decides and writes while it leads, all the
+time if nobody else could. Each time that it begins to lead, all that decides
+and writes is made anew, as in a new process: what an earlier time has left in
+memory is not known to be true any more, and what matters is in the cluster.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Literal
 
 from carillon_core.domain.observed import ObservedRequest, request_key
-from carillon_core.errors import UnavailableError
+from carillon_core.errors import CarillonError, UnavailableError
 from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind, RunnerKeys
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
+from carillon_operator.endings import end, unless_stopped
+from carillon_operator.fenced_cluster import FencedCluster
+from carillon_operator.handlers import feed
 from carillon_operator.janitor import Janitor
 from carillon_operator.key_registrar import KeyRegistrar
 from carillon_operator.launcher import Launcher
+from carillon_operator.leadership import Elector
 from carillon_operator.maintainer import Maintain, Maintainer
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.outbox import Entry, Outbox
+from carillon_operator.ownership import Ownership
 from carillon_operator.reconciler import Reconciler, Writers
 from carillon_operator.runner_secret import RunnerSecret
 from carillon_operator.settings import Settings
@@ -28,29 +39,21 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long a stopping operator tries to write what the history and the statuses still lack."""
+HANDOVER_SECONDS = 0.5
+"""The same for one that another waits for: what is left is derived again by that."""
+TURN_SECONDS = 1.0
+"""How long turns that have begun may still take: one that is cut off may leave a Job whose answer nobody waits for."""
 OBSERVER_SECONDS = 5.0
 """How long a stopping operator waits for its observer to end in good order."""
-CANCEL_AGAIN_SECONDS = 0.5
 STATUS_WRITERS = 8
 KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
+JobKind = Literal["Job", "Pod"]
+WATCHED: tuple[JobKind, ...] = ("Job", "Pod")
 FIRST_RETRY_SECONDS = 1.0
 LAST_RETRY_SECONDS = 30.0
 
 Observer = Callable[[ObservedStore, WorkQueue, asyncio.Event], Coroutine[None, None, None]]
 """Feeds the ScheduledTasks to the store and their keys to the queue until the event is set: kopf, for life."""
-
-
-async def end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended.
-
-    Once may not be enough: up to Python 3.11 ``asyncio.wait_for``, by which psycopg waits too,
-    swallows a cancellation that comes together with what it waits for.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 class Application:
@@ -65,86 +68,210 @@ class Application:
         clock: Callable[[], datetime],
         keys: RunnerKeys,
         maintain: Maintain | None = None,
+        elector: Elector | None = None,
     ) -> None:
-        """Connect the parts with each other; nothing runs yet. Without ``maintain`` the history is left as it is."""
+        """Connect the parts with each other; nothing runs yet.
+
+        Args:
+            settings: The operator's.
+            cluster: Where it launches.
+            history: Where it records.
+            observe: Feeds what is to be decided about.
+            clock: The time of day, in UTC.
+            keys: Where the key of the runners' tokens is to be known.
+            maintain: Maintains the history, which is left as it is without.
+            elector: Says when to decide and write; without, that is always.
+
+        """
         self._settings = settings
-        self._cluster = cluster
+        self._cluster = cluster if elector is None else FencedCluster(cluster, elector.leads)
+        self._history = history
         self._observe = observe
+        self._clock = clock
+        self._keys = keys
+        self._elector = elector
+        # one of the shards is enough for what concerns none of them more than the others
+        self._maintainer = None if maintain is None or settings.shard.index else Maintainer(maintain)
         self.store = ObservedStore()
+        self._ownership = Ownership(settings.shard, self.store)
         self.queue = WorkQueue(clock)
+        self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._deciding = elector is None
+        if elector is not None:
+            self.queue.close()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Make all that decides and writes."""
+        cluster, history, clock = self._cluster, self._history, self._clock
         self.outbox = Outbox(history)
         self.outbox.on_written = self._written
-        self._maintainer = None if maintain is None else Maintainer(maintain)
         self.statuses = StatusWriter(cluster, clock, self)
         self._announcer = Announcer(cluster)
-        self._registrar = KeyRegistrar(keys, settings.runner.token_key, settings.sweep_seconds)
-        self._secret = RunnerSecret(cluster, settings.runner.secret_name, settings.runner_database_url)
+        self._registrar = KeyRegistrar(self._keys, self._settings.runner.token_key, self._settings.sweep_seconds)
+        self._secret = RunnerSecret(cluster, self._settings.runner.secret_name, self._settings.runner_database_url)
         self.janitor = Janitor(cluster, self.store)
         self.closer = Closer(
             cluster=cluster,
             history=history,
             store=self.store,
+            ownership=self._ownership,
             outbox=self.outbox,
             announcer=self._announcer,
+            clock=clock,
+        )
+        launcher = Launcher(
+            cluster=cluster,
+            store=self.store,
+            secret=self._secret,
+            announcer=self._announcer,
+            template=self._settings.runner,
             clock=clock,
         )
         self.reconciler = Reconciler(
             cluster=cluster,
             store=self.store,
+            ownership=self._ownership,
             queue=self.queue,
-            writers=Writers(
-                Launcher(
-                    cluster=cluster,
-                    store=self.store,
-                    secret=self._secret,
-                    announcer=self._announcer,
-                    template=settings.runner,
-                    clock=clock,
-                ),
-                self.outbox,
-                self.statuses,
-                self._announcer,
-                self.closer,
-                self.janitor,
-            ),
+            writers=Writers(launcher, self.outbox, self.statuses, self._announcer, self.closer, self.janitor),
             clock=clock,
         )
-        self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run every process until ``stop`` is set or one of them fails."""
         async with asyncio.TaskGroup() as group:
-            background = [
-                group.create_task(self._watch("Job")),
-                group.create_task(self._watch("Pod")),
-                group.create_task(self.outbox.run()),
-                *(group.create_task(process) for process in self.statuses.processes(STATUS_WRITERS)),
-                group.create_task(self._announcer.run()),
-                group.create_task(self.janitor.run()),
-                group.create_task(self._registrar.run()),
-            ]
+            self._watches = {kind: group.create_task(self._watch(kind)) for kind in WATCHED}
             observing = group.create_task(self._run_observer(stop))
-            if self._maintainer is not None:
-                background.append(group.create_task(self._maintainer.run()))
-            deciding: list[asyncio.Task[None]] = []
-            deciding.append(group.create_task(self._decide_when_synced(group, deciding)))
+            deciding = group.create_task(self._decide_when_synced(stop))
             try:
                 await stop.wait()
                 log.info("stopping")
-                await end(deciding)
-                await self._drain()
+                await asyncio.wait({deciding})
                 await asyncio.wait({observing}, timeout=OBSERVER_SECONDS)
             finally:
-                await end([*deciding, *background, observing])
+                await end([deciding, *self._watches.values(), observing])
+
+    async def _decide_when_synced(self, stop: asyncio.Event) -> None:
+        """Begin to decide, once the Jobs are known: before, Forbid would not see what is active."""
+        if not await unless_stopped(stop, self._all_synced()):
+            return
+        log.info("ready")
+        if self._settings.ready_file is not None:
+            self._settings.ready_file.touch()
+        if self._elector is None:
+            await self._decide(stop)
+        else:
+            await self._elector.run(self._lead, stop)
+
+    async def _all_synced(self) -> None:
+        for event in self._synced.values():
+            await event.wait()
+
+    async def _lead(self, stop: asyncio.Event) -> bool:
+        """Decide for as long as this operator leads, on what is there since it does; return whether all turns ended."""
+        self._begin_anew()
+        try:
+            if await unless_stopped(stop, self._catch_up()):
+                self._deciding = True
+                self.queue.open()
+                for key in self.store.all_keys():
+                    self.queue.add(key)
+                return await self._decide(stop)
+            return True
+        finally:
+            self._deciding = False
+            self.queue.close()
+            self.store.forget_decisions()
+
+    async def _decide(self, stop: asyncio.Event) -> bool:
+        """Run all that decides and writes until ``stop`` is set, then write what is still to be written.
+
+        Returns:
+            Whether every turn that had begun has ended, so that no launch is still on its way.
+
+        """
+        async with asyncio.TaskGroup() as group:
+            writers = (
+                self.outbox.run(),
+                *self.statuses.processes(STATUS_WRITERS),
+                self._announcer.run(),
+                self.janitor.run(),
+                self._registrar.run(),
+                *(() if self._maintainer is None else (self._maintainer.run(),)),
+            )
+            workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
+            deciding = [group.create_task(p) for p in (self.queue.run_sleeper(), self._run_sweeps(), *workers)]
+            writing = [group.create_task(process) for process in writers]
+            try:
+                await stop.wait()
+                rested = await self._end_turns()
+                await end(deciding)
+                await self._drain()
+            finally:
+                await end([*deciding, *writing])
+        return rested
+
+    async def _end_turns(self) -> bool:
+        """Begin no turn any more, and let those that have begun end; return whether they did in time."""
+        self.queue.close()
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self.queue.rested()
+        except TimeoutError:
+            log.info("turns are cut off", extra={"fields": {"after_s": TURN_SECONDS}})
+            return False
+        return True
 
     async def _drain(self) -> None:
         """Write what is still to be written: records first, for a status can be derived again."""
+        self.statuses.hurry()
+        seconds = DRAIN_SECONDS if self._elector is None else HANDOVER_SECONDS
         for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
             try:
-                async with asyncio.timeout(DRAIN_SECONDS):
+                async with asyncio.timeout(seconds):
                     await waiting
             except TimeoutError:
                 log.warning("stopped before all was written", extra={"fields": {"unwritten": what}})
+
+    async def _catch_up(self) -> None:
+        """See everything as it is since this operator leads; what cannot be read is tried again until it can.
+
+        Whoever led before launches no more. A watch may lag behind what it has launched, by much if its connection
+        has died in silence, and a Forbid task would then run twice at once, or a slot that was settled come again. A
+        list without a version is a consistent read, so that one which begins now has all that was ever written.
+        """
+        began, wait = asyncio.get_running_loop().time(), FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._relist_jobs()
+                for kind in KINDS:
+                    await self._relist(kind)
+            except CarillonError as error:
+                log.warning("cannot see what is there, will try again", extra={"fields": {"why": str(error)}})
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LAST_RETRY_SECONDS)
+            else:
+                took = round((asyncio.get_running_loop().time() - began) * 1000)
+                log.info("caught up", extra={"fields": {"keys": len(self.store.all_keys()), "took_ms": took}})
+                return
+
+    async def _relist_jobs(self) -> None:
+        old = self._watches["Job"]
+        self._synced["Job"].clear()
+        try:
+            await end([old])
+        finally:
+            self._watches["Job"] = asyncio.ensure_future(self._watch("Job"))
+        await self._synced["Job"].wait()
+
+    async def _relist(self, kind: ObjectKind) -> None:
+        known = self.store.uids(kind)
+        async for raw in self._cluster.list_objects(kind):
+            feed(self.store, self.queue, kind, None, raw)
+            known.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
+        for key, uid in known.items():
+            self._forget(kind, key, uid)
 
     async def _run_observer(self, stop: asyncio.Event) -> None:
         """Observe until told to stop; what ends the observer by mistake only ends it for a moment."""
@@ -160,7 +287,7 @@ class Application:
                 lasted = asyncio.get_running_loop().time() - began
                 wait = FIRST_RETRY_SECONDS if lasted > LAST_RETRY_SECONDS else min(wait * 2, LAST_RETRY_SECONDS)
 
-    async def _watch(self, kind: Literal["Job", "Pod"]) -> None:
+    async def _watch(self, kind: JobKind) -> None:
         while True:
             try:
                 async for event in self._cluster.watch_jobs(kind):
@@ -171,7 +298,11 @@ class Application:
 
     def _take(self, event: JobEvent) -> None:
         for change in self.store.changes(event):
-            self.closer.job_changed(change)
+            job = change.after or change.before
+            if self._deciding and job is not None and self._ownership.owns_job(change.key, job):
+                self.closer.job_changed(change)
+            elif change.after is None and job is not None:  # nobody here has to record what became of it
+                self.store.drop_job((job.namespace, job.name), job.uid)
             self.queue.add(change.key)
         if event.type == "SYNCED":
             self._synced[event.kind].set()
@@ -246,13 +377,3 @@ class Application:
             except Exception:  # a defect met by one row must not end the operator
                 log.exception("sweep failed")
             await asyncio.sleep(self._settings.sweep_seconds)
-
-    async def _decide_when_synced(self, group: asyncio.TaskGroup, deciding: list[asyncio.Task[None]]) -> None:
-        """Begin to decide, once the Jobs are known: before, Forbid would not see what is active."""
-        await asyncio.gather(*(event.wait() for event in self._synced.values()))
-        log.info("ready")
-        if self._settings.ready_file is not None:
-            self._settings.ready_file.touch()
-        workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
-        processes = (self.queue.run_sleeper(), self._run_sweeps(), *workers)
-        deciding.extend(group.create_task(process) for process in processes)

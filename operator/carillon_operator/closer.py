@@ -24,6 +24,7 @@ from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.announcer import Announcer
 from carillon_operator.observed_store import DELETED_WHILE_ACTIVE, JobChange, ObservedStore
 from carillon_operator.outbox import Outbox
+from carillon_operator.ownership import Ownership
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Closer:
         cluster: Cluster,
         history: HistoryRecorder,
         store: ObservedStore,
+        ownership: Ownership,
         outbox: Outbox,
         announcer: Announcer,
         clock: Callable[[], datetime],
@@ -59,6 +61,7 @@ class Closer:
         self._cluster = cluster
         self._history = history
         self._store = store
+        self._ownership = ownership
         self._outbox = outbox
         self._announcer = announcer
         self._clock = clock
@@ -72,7 +75,7 @@ class Closer:
                 # same when its pod is told to end, and whoever is first writes the row.
                 self._put(change.before, ExecutionStatus.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE, None)
             return
-        job, task = change.after, self._store.task(change.key)
+        job, task = change.after, self._ownership.task(change.key)
         failed = job.result in _STATUS_OF_RESULT and job.result is not RunResult.SUCCEEDED
         news = failed and change.before is not None and change.before.active
         if news and task is not None and task.meta.uid == job.task_uid:
@@ -139,11 +142,14 @@ class Closer:
         """Close the open executions whose Job is gone: nobody else will.
 
         Whether it is gone, the API server is asked: a Job that the watch has
-        not shown is not gone.
+        not shown is not gone. Rows of another shard are left to it: it knows what it
+        has launched a moment ago, and what waits to be recorded.
         """
         now = self._clock()
         self._forget_old(now)
         for row in await self._history.open_executions():
+            if not self._ownership.owns_row(row):
+                continue
             if row.started_at is not None and now - row.started_at < YOUNG:
                 continue
             known = self._store.job(row.namespace, row.job_name or "")

@@ -75,6 +75,16 @@ class ObservedStore:
         self._pods: dict[str, _Pods] = {}
         self._listed: dict[str, set[JobKey | str]] = {}
 
+    def all_keys(self) -> set[Key]:
+        """Return every key under which there is something to reconcile."""
+        return {*self._tasks, *self._requests_of, *self._by_task}
+
+    def forget_decisions(self) -> None:
+        """Go back to the statuses that the API server has: what was decided and not written counts no more."""
+        self._sent.clear()
+        self._tasks = {key: replace(task, status=task.stored) for key, task in self._tasks.items()}
+        self._requests = {name: replace(each, status=each.stored) for name, each in self._requests.items()}
+
     # tasks
 
     def put_task(self, raw: Mapping[str, Any]) -> Key:

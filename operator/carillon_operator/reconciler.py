@@ -41,6 +41,7 @@ from carillon_operator.janitor import Janitor
 from carillon_operator.launcher import Launcher
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.outbox import Outbox
+from carillon_operator.ownership import Ownership
 from carillon_operator.status_writer import StatusWriter
 from carillon_operator.work_queue import Key, WorkQueue
 
@@ -70,6 +71,7 @@ class Reconciler:
         *,
         cluster: Cluster,
         store: ObservedStore,
+        ownership: Ownership,
         queue: WorkQueue,
         writers: Writers,
         clock: Callable[[], datetime],
@@ -77,6 +79,7 @@ class Reconciler:
         """Take everything that is read from and written to."""
         self._cluster = cluster
         self._store = store
+        self._ownership = ownership
         self._queue = queue
         self._launcher = writers.launcher
         self._outbox = writers.outbox
@@ -116,7 +119,7 @@ class Reconciler:
         # set at once: whatever becomes of the requests, the next slot comes at its time
         self._queue.add_at(key, times[0])
         failures: list[Exception] = []
-        for request in self._store.requests_of(key):
+        for request in self._ownership.requests_of(key):
             try:
                 times.append(await self._reconcile_request(key, request))
             except UnavailableError:
@@ -134,7 +137,7 @@ class Reconciler:
         if task is not None:
             await self._look_for_running_job(task)
         jobs = self._store.jobs_of(key)
-        self._closer.close_ended(jobs)
+        self._closer.close_ended(self._ownership.jobs_of(key))
         for job in jobs:
             if self._closer.is_recorded(job):
                 self._store.forget_deleted(job)
@@ -153,7 +156,7 @@ class Reconciler:
         return _earliest(plan.requeue_at, await self._apply_ends(key, jobs, plan.actions))
 
     async def _gathered(self, key: Key) -> ObservedTask | None:
-        task = self._store.task(key)
+        task = self._ownership.task(key)
         if task is None:
             return None
         if task.target_name is not None and task.target is None:
@@ -370,7 +373,7 @@ class Reconciler:
 
     def _say_forbidden(self, key: Key, error: ForbiddenError) -> None:
         """Say on the task that the operator may not launch it; its slot is kept and tried again."""
-        task = self._store.task(key)
+        task = self._ownership.task(key)
         if task is None:
             return
         now = self._clock()

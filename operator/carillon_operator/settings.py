@@ -1,19 +1,36 @@
 """The operator's settings, read once from the environment by ``__main__``."""
 
+import re
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 from carillon_core.adapters.postgres.engine import credentials
 from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
+from carillon_core.domain.shard import Shard
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
-from carillon_core.settings import RETENTION_DAYS, choice, positive_int, required, retention_days
+from carillon_core.settings import (
+    DATABASE_URL_MEND,
+    RETENTION_DAYS,
+    choice,
+    positive_int,
+    required,
+    retention_days,
+    whole_number,
+)
+from carillon_operator.leadership import LEASE_SECONDS, LeaseSettings
 
 MIN_TOKEN_KEY_LENGTH = 32
+LEASE_NAME = "carillon-operator"
+MOST_SHARDS = 100
+
+_DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,12 @@ class Settings:
     liveness_endpoint: str | None = None
     """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``."""
     ready_file: Path | None = None
-    """``CARILLON_READY_FILE``: written once tasks and Jobs are known and decisions begin; for a probe to look at."""
+    """``CARILLON_READY_FILE``: written once Jobs are known, whether it leads or stands by; for a probe to look at."""
+    lease: LeaseSettings | None = None
+    """``CARILLON_LEASE_NAMESPACE`` and its like; None means that the process decides without asking anybody."""
+    shard: Shard = field(default_factory=Shard)
+    """``CARILLON_SHARDS``, how many operators share the tasks, and ``CARILLON_SHARD``, which of them this is, from 0.
+    The number is changed only while no operator runs: two that count differently both decide about some tasks."""
     webhook: WebhookSettings | None = None
     """``CARILLON_WEBHOOK_PORT`` and its like; None means that there is no webhook."""
     log_level: str = "INFO"
@@ -105,10 +127,11 @@ class Settings:
             SettingsError: Naming the variable and the mend.
 
         """
-        database_url = required(env, "DATABASE_URL", "set it to the database's URL, postgresql://user:password@host/db")
+        database_url = required(env, "DATABASE_URL", DATABASE_URL_MEND)
         image = required(env, "CARILLON_RUNNER_IMAGE", "set it to the runner's image, such as carillon-runner:0.1.0")
         if any(c.isspace() for c in image):
             raise SettingsError("CARILLON_RUNNER_IMAGE contains white space: write one image reference")
+        shard = _shard(env)
         return cls(
             database_url=database_url,
             runner_database_url=_runner_database_url(env, database_url),
@@ -124,6 +147,8 @@ class Settings:
             history_retention_days=retention_days(env),
             liveness_endpoint=env.get("CARILLON_LIVENESS_ENDPOINT") or None,
             ready_file=Path(env["CARILLON_READY_FILE"]) if env.get("CARILLON_READY_FILE") else None,
+            lease=_lease(env, shard),
+            shard=shard,
             webhook=WebhookSettings.from_env(env),
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
             log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
@@ -134,6 +159,31 @@ class Settings:
         """Whether runners log in as the operator does, and so may read and alter the whole history."""
         runner, _ = credentials(self.runner_database_url, "CARILLON_RUNNER_DATABASE_URL")
         return runner == credentials(self.database_url)[0]
+
+
+def _shard(env: Mapping[str, str]) -> Shard:
+    count = positive_int(env, "CARILLON_SHARDS", 1, most=MOST_SHARDS)
+    return Shard(whole_number(env, "CARILLON_SHARD", 0, 0, count - 1), count)
+
+
+def _lease(env: Mapping[str, str], shard: Shard) -> LeaseSettings | None:
+    namespace = env.get("CARILLON_LEASE_NAMESPACE", "").strip()
+    if not namespace:
+        return None
+    name = env.get("CARILLON_LEASE_NAME", "").strip() or LEASE_NAME
+    for variable, value in (("CARILLON_LEASE_NAMESPACE", namespace), ("CARILLON_LEASE_NAME", name)):
+        if not _DNS_NAME.fullmatch(value):
+            raise SettingsError(
+                f"{variable} is {value!r}: set it to a name of at most 63 lower-case letters, digits and hyphens,"
+                " such as carillon-system"
+            )
+    return LeaseSettings(
+        namespace=namespace,
+        name=name if shard.count == 1 else f"{name}-{shard.index}",
+        identity=env.get("CARILLON_POD_NAME", "").strip() or f"{socket.gethostname()}-{uuid4().hex[:8]}",
+        # below three seconds a renewal has no time for a second try
+        seconds=whole_number(env, "CARILLON_LEASE_SECONDS", LEASE_SECONDS, 3, 3600),
+    )
 
 
 def _runner_database_url(env: Mapping[str, str], database_url: str) -> str:

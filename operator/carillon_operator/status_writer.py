@@ -110,6 +110,11 @@ class StatusWriter:
             self._queue.add_at(key, None)
             await self._write(key)
 
+    def hurry(self) -> None:
+        """Have what waits for its second written now: there may be no time for that."""
+        for key in self._wanted:
+            self._queue.add_at(key, self._clock())
+
     async def drained(self) -> None:
         """Wait until no status waits to be written."""
         while self._wanted or self._writing:

@@ -30,9 +30,33 @@ class WorkQueue:
         self._due: dict[Key, datetime] = {}
         self._heap: list[tuple[datetime, Key]] = []
         self._earlier = asyncio.Event()
+        self._open = True
+        self._rested = asyncio.Event()
+
+    def close(self) -> None:
+        """Forget what waits, and take nothing more until ``open``: turns that have begun end, no other begins."""
+        self._open = False
+        while not self._ready.empty():
+            self._ready.get_nowait()
+        self._waiting.clear()
+        self._again.clear()
+        self._due.clear()
+        self._heap.clear()
+
+    def open(self) -> None:
+        """Take keys again."""
+        self._open = True
+
+    async def rested(self) -> None:
+        """Wait until no key is being reconciled."""
+        while self._working:
+            self._rested.clear()
+            await self._rested.wait()
 
     def add(self, key: Key) -> None:
         """Have a key reconciled as soon as a worker is free."""
+        if not self._open:
+            return
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
@@ -41,7 +65,7 @@ class WorkQueue:
 
     def add_at(self, key: Key, when: datetime | None) -> None:
         """Have a key reconciled at a time; replaces the time that was set before, None drops it."""
-        if when is None:
+        if when is None or not self._open:
             self._due.pop(key, None)
         elif self._due.get(key) != when:
             self._due[key] = when
@@ -69,6 +93,8 @@ class WorkQueue:
     def done(self, key: Key) -> None:
         """Say that a key taken was reconciled; if it was added meanwhile it comes again."""
         self._working.discard(key)
+        if not self._working:
+            self._rested.set()
         if key in self._again:
             self._again.discard(key)
             self.add(key)

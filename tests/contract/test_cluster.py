@@ -328,13 +328,16 @@ REQUEST = {"taskRef": {"name": "backup"}}
 
 
 async def test_requests_and_targets_are_found(given: Given) -> None:
-    """By their names, and all of a kind with their uids."""
+    """By their names, and all of a kind, whole or by their uids."""
     target = await given.put("HTTPTarget", "hook", {"url": "http://example.com/"})
     request = await given.put("RunRequest", "now", REQUEST)
     found: list[tuple[ObjectKind, JSONObject]] = [("HTTPTarget", target), ("RunRequest", request)]
     for kind, raw in found:
         name = (given.namespace, raw["metadata"]["name"])
         assert (await given.cluster.uids(kind))[name] == raw["metadata"]["uid"]
+        listed = [item async for item in given.cluster.list_objects(kind)]
+        (found_item,) = [i for i in listed if (i["metadata"]["namespace"], i["metadata"]["name"]) == name]
+        assert (found_item["metadata"]["uid"], found_item["spec"]) == (raw["metadata"]["uid"], raw["spec"])
         assert (await given.cluster.get_object(kind, *name))["metadata"]["uid"] == raw["metadata"]["uid"]
         with pytest.raises(NotFoundError):
             await given.cluster.get_object(kind, given.namespace, "absent")

@@ -1,4 +1,4 @@
-"""The facade's own account, as charts/rbac/facade.yaml has it: what it needs, and nothing to spare."""
+"""The facade's own account, as charts/carillon/files/rbac/facade.yaml has it: what it needs, and nothing to spare."""
 
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ ALICE = Subject("alice", ("developers", "system:authenticated"))
 
 
 def manifests(file: str) -> list[JSONObject]:
-    """Return the objects of a file of charts/rbac."""
+    """Return the objects of a file of the chart's files/rbac."""
     return [doc for doc in yaml.safe_load_all((RBAC / file).read_text()) if doc]
 
 

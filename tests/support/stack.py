@@ -24,7 +24,7 @@ from psycopg.rows import dict_row
 
 from carillon_devcluster import ClusterError
 from carillon_local import runner_role
-from carillon_local.access import FACADE, FACADE_NAMESPACE, with_token
+from carillon_local.access import FACADE, FACADE_NAMESPACE, OPERATOR, with_token
 from carillon_local.access import KEYS_SECRET as KEYS_SECRET_NAME
 from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE, free_port
 from carillon_local.target import local_image_table
@@ -77,7 +77,7 @@ class Stack:
             self.end(name)
 
     def start_operator(self, **settings: str) -> None:
-        """Start the operator and wait until it is ready to decide."""
+        """Start the operator under its own account, and wait until it is ready to decide."""
         made = make_certificates(self._folder)
         webhook = {
             "CARILLON_WEBHOOK_PORT": str(self._webhook_port),
@@ -87,7 +87,11 @@ class Stack:
             "CARILLON_WEBHOOK_KEY_FILE": str(made.key),
             "CARILLON_WEBHOOK_CA_FILE": str(made.ca),
         }
-        always = {"CARILLON_RUNNER_IMAGE": RUNNER_IMAGE, "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1"}
+        always = {
+            "KUBECONFIG": str(self._folder / "operator.kubeconfig"),
+            "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
+            "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",
+        }
         self.spawn("operator", "carillon_operator", **(always | webhook | settings))
         until(lambda: '"message": "ready"' in self.log("operator"), 60, "the operator is ready")
 
@@ -107,15 +111,23 @@ class Stack:
         self.spawn(name, "carillon_api", CARILLON_API_PORT=str(port), **(access | settings))
 
     def _install_access(self) -> None:
-        """Apply the roles, give the facade its own account's credentials and the tests an administrator's."""
+        """Apply the roles, give operator and facade their own accounts' credentials, the tests an administrator's."""
         self.kubectl("apply", "--server-side", "--filename", str(RBAC))
         admin = "e2e-admin"
         self.kubectl("create", "serviceaccount", admin, "--namespace", "default")
         binding = ("create", "clusterrolebinding", admin, "--clusterrole", "cluster-admin")
         self.kubectl(*binding, "--serviceaccount", f"default:{admin}")
         self.http.headers["Authorization"] = f"Bearer {self.token('default', admin)}"
-        config = with_token(yaml.safe_load(self.cluster.kubeconfig.read_text()), self.token(FACADE_NAMESPACE, FACADE))
-        (self._folder / "facade.kubeconfig").write_text(yaml.safe_dump(config))
+        # outside a cluster the webhook's configuration is the operator's to apply; within one it is the chart's
+        webhook = "operator-applies-webhook"
+        resource = ("--resource", "validatingwebhookconfigurations", "--resource-name", "carillon")
+        self.kubectl("create", "clusterrole", webhook, "--verb", "get,patch,create", *resource)
+        account = ("--serviceaccount", f"{FACADE_NAMESPACE}:{OPERATOR}")
+        self.kubectl("create", "clusterrolebinding", webhook, "--clusterrole", webhook, *account)
+        for file, account_name in (("facade", FACADE), ("operator", OPERATOR)):
+            shown = yaml.safe_load(self.cluster.kubeconfig.read_text())
+            config = with_token(shown, self.token(FACADE_NAMESPACE, account_name))
+            (self._folder / f"{file}.kubeconfig").write_text(yaml.safe_dump(config))
 
     def token(self, namespace: str, account: str) -> str:
         """Return a token of a ServiceAccount (TokenRequest)."""
@@ -163,6 +175,10 @@ class Stack:
         finally:
             process.kill()
             process.wait()
+
+    def known(self, name: str) -> bool:
+        """Return whether one of our programs was started and not ended by us."""
+        return name in self._processes
 
     def runs(self, name: str) -> bool:
         """Return whether one of our programs still runs."""

@@ -63,6 +63,20 @@ async def test_readiness_names_each_thing_that_is_missing(rest: Facade, case: st
     assert all(c["ok"] or c["why"] for c in checks)
 
 
+async def test_what_is_missing_is_said_in_the_log_once(rest: Facade, caplog: pytest.LogCaptureFixture) -> None:
+    """When it goes, when it is another, and when all is there again; not with each probe."""
+    caplog.set_level("INFO", logger="carillon_api.readiness")
+    for outage in ("connection refused", "connection refused", "no route", None, None):
+        rest.history.outage = outage
+        await rest.client.get("/readyz")
+    said = [(r.message, getattr(r, "fields", {}).get("why", "")) for r in caplog.records if "readiness" in r.name]
+    assert said == [
+        ("not ready", "database: connection refused"),
+        ("not ready", "database: no route"),
+        ("ready", ""),
+    ]
+
+
 async def test_probes_at_once_ask_once(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may ask: a thousand must not take all connections of the database. The next one asks anew."""
     asked: list[int] = []

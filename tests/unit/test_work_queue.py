@@ -104,3 +104,35 @@ async def test_the_sleeper_ends_though_it_is_woken_at_the_same_moment(queue: Wor
     sleeper.cancel()
     await asyncio.wait({sleeper}, timeout=5)
     assert sleeper.cancelled()
+
+
+async def test_a_closed_queue_gives_and_takes_nothing(queue: WorkQueue) -> None:
+    """What waits is forgotten, due or not; opened, it begins empty."""
+    queue.add(A)
+    queue.add_at(B, clock())
+    queue.close()
+    queue.add(B)
+    queue.add_at(A, clock())
+    async with running(queue.run_sleeper()):
+        assert await nothing_to_take(queue)
+        queue.open()
+        assert await nothing_to_take(queue)
+        assert (queue.due_time(A), queue.due_time(B)) == (None, None)
+        queue.add(A)
+        assert await taken(queue) == A
+
+
+async def test_it_is_at_rest_when_the_turns_that_have_begun_have_ended(queue: WorkQueue) -> None:
+    """One that was added again meanwhile does not come, once the queue is closed."""
+    queue.add(A)
+    queue.add(B)
+    for key in (await taken(queue), await taken(queue)):
+        queue.add(key)
+    queue.close()
+    resting = asyncio.ensure_future(queue.rested())
+    queue.done(A)
+    assert await nothing_to_take(queue)
+    assert not resting.done()
+    queue.done(B)
+    await asyncio.wait_for(resting, 1)
+    assert await nothing_to_take(queue)

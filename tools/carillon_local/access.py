@@ -15,6 +15,7 @@ from carillon_local.target import Target
 
 FACADE_NAMESPACE = "carillon-system"
 FACADE = "carillon-api"
+OPERATOR = "carillon-operator"
 KEYS_SECRET = "carillon-api-keys"  # noqa: S105  # the name of a Secret
 USER = "carillon-user"
 USER_NAMESPACE = "default"

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 
 from carillon_api.dependencies import Backend, Backends
 from carillon_api.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response, without_secrets
+from carillon_api.readiness import lacking
 from carillon_api.schemas import Check, Health, Readiness
 from carillon_core.errors import CarillonError, UnavailableError
 
@@ -40,11 +41,10 @@ async def healthz() -> Health:
 async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
     """Ask the database and the API server; the answer names each."""
     # Anybody may ask, and as often as they like: that must not take the connections of those who work.
-    checks = await given.readiness.get("checks", lambda: _checks(given))
-    missing = [c for c in checks if not c.ok]
-    if not missing:
+    checks = await given.readiness.checks(lambda: _checks(given))
+    detail = lacking(checks)
+    if not detail:
         return Readiness(checks=list(checks))
-    detail = "; ".join(f"{c.name}: {c.why}" for c in missing)
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return problem_response(request.scope, Kind.UNAVAILABLE, detail, headers=headers, checks=list(checks))
 

@@ -30,17 +30,17 @@ _EVENT_NAME_LENGTH = 253 - 17
 class KubeCluster:
     """``Cluster`` over a connection."""
 
-    def __init__(self, connection: KubeConnection, instance: str = COMPONENT, pace: Pace | None = None) -> None:
+    def __init__(self, connection: KubeConnection, instance: str | None = None, pace: Pace | None = None) -> None:
         """Take the connection; whoever made it closes it.
 
         Args:
             connection: To the API server.
-            instance: Which operator posts Events, such as its pod's name.
+            instance: Which operator posts Events, such as its pod's name; None means that there is but one.
             pace: How watches keep their time; None means as they should.
 
         """
         self._connection = connection
-        self._instance = instance
+        self._instance = instance or COMPONENT
         self._pace = pace or Pace()
 
     def watch_jobs(self, kind: Literal["Job", "Pod"]) -> AsyncIterator[JobEvent]:
@@ -51,11 +51,16 @@ class KubeCluster:
     async def uids(self, kind: ObjectKind) -> Mapping[tuple[str, str], str]:
         """Return the uid of every object of a kind there is now."""
         found = {}
+        async for item in self.list_objects(kind):
+            meta = item["metadata"]
+            found[meta["namespace"], meta["name"]] = meta["uid"]
+        return found
+
+    async def list_objects(self, kind: ObjectKind) -> AsyncIterator[JSONObject]:
+        """Yield every object of a kind there is now: a list without a version is read from a quorum of etcd."""
         async for page in listed(self._connection, object_path(kind)):
             for item in page.items:
-                meta = item["metadata"]
-                found[meta["namespace"], meta["name"]] = meta["uid"]
-        return found
+                yield item
 
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
         """Return an object of a kind of ours, or raise ``NotFoundError``."""

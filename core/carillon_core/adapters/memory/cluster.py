@@ -80,9 +80,18 @@ class MemoryCluster:
 
     async def uids(self, kind: ObjectKind) -> Mapping[Key, str]:
         """Return the uid of every object of a kind there is now."""
+        found = {}
+        async for item in self.list_objects(kind):
+            meta = item["metadata"]
+            found[meta["namespace"], meta["name"]] = meta["uid"]
+        return found
+
+    async def list_objects(self, kind: ObjectKind) -> AsyncIterator[JSONObject]:
+        """Yield every object of a kind there is now."""
         self._check()
         listed = await self.tasks.list(None) if kind == "ScheduledTask" else list(self.objects[kind].values())
-        return {(o["metadata"]["namespace"], o["metadata"]["name"]): o["metadata"]["uid"] for o in listed}
+        for item in listed:
+            yield copy.deepcopy(item)
 
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
         """Return an object of a kind of ours, or raise ``NotFoundError``."""

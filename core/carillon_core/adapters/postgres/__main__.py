@@ -13,7 +13,7 @@ from carillon_core.adapters.postgres.maintenance import Changes, maintain
 from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import LEVELS, configure_logging
-from carillon_core.settings import MOST_RETENTION_DAYS, retention_days
+from carillon_core.settings import DATABASE_URL_MEND, MOST_RETENTION_DAYS, retention_days
 
 WAIT_SECONDS = 60.0
 BEHIND = 1
@@ -86,7 +86,7 @@ def _whole_days(text: str) -> int:
 def _database_url() -> str:
     url = os.environ.get(ENV_DATABASE_URL, "")
     if not url:
-        raise SettingsError(f"{ENV_DATABASE_URL} is not set: give it as postgresql://user:password@host:5432/name")
+        raise SettingsError(f"{ENV_DATABASE_URL} is not set: {DATABASE_URL_MEND}")
     return url
 
 

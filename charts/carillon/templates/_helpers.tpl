@@ -1,0 +1,139 @@
+{{/* Names and parts that several templates share. */}}
+
+{{- define "carillon.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "carillon.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "carillon.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "carillon.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* The labels by which a component's pods are selected; they never change. Of (root, component). */}}
+{{- define "carillon.selector" -}}
+app.kubernetes.io/name: {{ include "carillon.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* All labels of an object. Of (root, component). */}}
+{{- define "carillon.labels" -}}
+{{ include "carillon.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* An image's reference. Of (root, image). */}}
+{{- define "carillon.image" -}}
+{{- $tag := default .root.Chart.AppVersion .image.tag -}}
+{{- if .image.digest }}{{ .image.repository }}@{{ .image.digest }}{{ else }}{{ .image.repository }}:{{ $tag }}{{ end }}
+{{- end }}
+
+{{/* What the standard "restricted" asks of a container, and a root that cannot be written to. */}}
+{{- define "carillon.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* What the pods of the operator's image have in common. Of root. */}}
+{{- define "carillon.pod" -}}
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* Where pods go. Of (root, component, values); those of one component keep apart unless it is said otherwise. */}}
+{{- define "carillon.placement" -}}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+{{- if .values.topologySpreadConstraints }}
+  {{- toYaml .values.topologySpreadConstraints | nindent 2 }}
+{{- else }}
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "carillon.selector" $ | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The Secret with the database's URLs. */}}
+{{- define "carillon.databaseSecret" -}}
+{{- if .Values.postgres.enabled }}{{ include "carillon.fullname" . }}-database{{ else }}{{ .Values.database.existingSecret }}{{ end }}
+{{- end }}
+
+{{/*
+A variable from that Secret. Of (root, name, key). Optional for Kubernetes: where it is missing the pod starts, and the
+program says so in its log with the mend, which a container that is not created cannot.
+*/}}
+{{- define "carillon.fromDatabaseSecret" -}}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "carillon.databaseSecret" .root }}
+      key: {{ .key }}
+      optional: true
+{{- end }}
+
+{{/* The objects of a file of files/rbac, by kind. Of (root, file); YAML. */}}
+{{- define "carillon.rbac" -}}
+{{- $found := dict }}
+{{- range splitList "\n---\n" (.root.Files.Get (printf "files/rbac/%s.yaml" .file)) }}
+{{- $object := fromYaml . }}
+{{- $_ := set $found $object.kind $object }}
+{{- end }}
+{{- toYaml $found }}
+{{- end }}
+
+{{/* Refuse what no schema can say: values that only make sense together. */}}
+{{- define "carillon.check" -}}
+{{- if and (not .Values.postgres.enabled) (not .Values.database.existingSecret) }}
+{{- fail "database.existingSecret is not set: name a Secret of this namespace with the keys database-url and runner-database-url, or set postgres.enabled=true for a trial" }}
+{{- end }}
+{{- if and .Values.postgres.enabled .Values.database.existingSecret }}
+{{- fail "database.existingSecret and postgres.enabled are both set: unset one, for there is one database" }}
+{{- end }}
+{{- if and .Values.api.ingress.enabled (not .Values.api.ingress.host) }}
+{{- fail "api.ingress.host is not set: set it to the host name of the API, or api.ingress.enabled=false" }}
+{{- end }}
+{{- if and .Values.webhook.certManager.enabled (not .Values.webhook.certManager.issuerName) }}
+{{- fail "webhook.certManager.issuerName is not set: name an issuer of cert-manager, or set webhook.certManager.enabled=false" }}
+{{- end }}
+{{- if gt (int .Values.api.autoscaling.minReplicas) (int .Values.api.autoscaling.maxReplicas) }}
+{{- fail "api.autoscaling.minReplicas is more than api.autoscaling.maxReplicas: raise the second or lower the first" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,303 @@
+"""What the chart renders: hardened pods, variables that the programs know, images with tags, closed networks."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from carillon_chart.programs import CASES, pod_spec, rendered, values_of
+from carillon_core import __version__
+from carillon_core.resources.crd import KINDS
+from carillon_local.layout import CHART, CRDS, RBAC, ROOT
+from support.restricted import violations
+
+every_case = pytest.mark.parametrize("case", CASES)
+Object = dict[str, Any]
+
+
+@cache
+def objects(case: str) -> tuple[Object, ...]:
+    """Return the objects of a set of values."""
+    return tuple(rendered("--values", str(values_of(case))))
+
+
+def of_kind(case: str, kind: str) -> dict[str, Object]:
+    """Return the objects of a kind by name."""
+    return {o["metadata"]["name"]: o for o in objects(case) if o["kind"] == kind}
+
+
+def pods(case: str) -> dict[str, Object]:
+    """Return the specs of all pods by the kind and the name of what makes them."""
+    found = {f"{o['kind']} {o['metadata']['name']}": pod_spec(o) for o in objects(case)}
+    return {name: spec for name, spec in found.items() if spec is not None}
+
+
+def containers(case: str) -> dict[str, Object]:
+    """Return all containers, those that come first among them, by their pod's and their own name."""
+    return {
+        f"{name}/{container['name']}": container
+        for name, spec in pods(case).items()
+        for container in (*(spec.get("initContainers") or ()), *spec["containers"])
+    }
+
+
+@every_case
+def test_every_pod_is_restricted(case: str) -> None:
+    """By the Pod Security standard, with a root that is read-only and memory that is bounded."""
+    found = {name: violations(spec) for name, spec in pods(case).items()}
+    assert found
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+LOOSE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "may run as root": ({"runAsNonRoot": None}, {"runAsNonRoot": None}),
+    "may gain privileges": ({}, {"allowPrivilegeEscalation": True}),
+    "keeps capabilities": ({}, {"capabilities": {"drop": ["NET_RAW"]}}),
+    "has no seccomp profile": ({"seccompProfile": None}, {"seccompProfile": None}),
+    "can write to its root": ({}, {"readOnlyRootFilesystem": False}),
+}
+
+
+@pytest.mark.parametrize("what", LOOSE)
+def test_the_check_sees_what_is_loose(what: str) -> None:
+    """Each thing that is loosened in a pod of the chart is named."""
+    spec = json.loads(json.dumps(pods("trial")["Deployment carillon-api"]))
+    pod, container = LOOSE[what]
+    spec["securityContext"] |= pod
+    spec["containers"][0]["securityContext"] |= container
+    assert violations(spec) == [f"api: {what}"]
+
+
+SETTINGS = {
+    "operator": ("operator/carillon_operator/settings.py", "core/carillon_core/settings.py"),
+    "api": ("api/carillon_api/settings.py",),
+    "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/runner_role.py"),
+    "runner-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/runner_role.py"),
+    "test": ("charts/carillon/files/installed.py",),
+}
+
+
+@every_case
+def test_every_variable_is_one_that_its_program_reads(case: str) -> None:
+    """A name that is misspelt would say nothing and do nothing."""
+    for name, container in containers(case).items():
+        program = container["name"]
+        if program == "postgres":
+            continue
+        text = "".join((ROOT / path).read_text() for path in SETTINGS[program])
+        known = set(re.findall(r"\b(?:CARILLON_[A-Z_]+|DATABASE_URL|API_URL|NAMESPACE)\b", text))
+        given = {variable["name"] for variable in container["env"]}
+        assert given - known == set(), name
+
+
+def test_every_setting_of_the_operator_and_the_api_can_be_made() -> None:
+    """But for those that a pod has no use for."""
+    needless = {"CARILLON_RUNNER_SECRET", "CARILLON_WEBHOOK_CA_FILE", "CARILLON_WEBHOOK_ADDRESS"}
+    needless |= {"CARILLON_WEBHOOK_HOST", "CARILLON_WEBHOOK_SERVICE", "CARILLON_WEBHOOK_FAILURE_POLICY"}
+    for program in ("operator", "api"):
+        text = "".join((ROOT / path).read_text() for path in SETTINGS[program])
+        known = set(re.findall(r"\"(CARILLON_[A-Z_]+|DATABASE_URL)\"", text))
+        given = {
+            variable["name"]
+            for name, container in containers("life").items()
+            if name.startswith("Deployment ") and container["name"] == program
+            for variable in container["env"]
+        }
+        assert known - given - needless == set()
+
+
+@every_case
+def test_every_image_has_a_tag_or_a_digest(case: str) -> None:
+    """Never `latest`, and by default the release that the chart is of."""
+    for name, container in containers(case).items():
+        assert re.search(r"(:[^/:]+|@sha256:[0-9a-f]{64})$", container["image"]), name
+        assert not container["image"].endswith(":latest"), name
+    if case == "trial":
+        assert containers(case)["Deployment carillon-api/api"]["image"] == f"carillon-operator:{__version__}"
+
+
+def test_a_digest_wins_over_the_tag() -> None:
+    """What is deployed is then what was tested."""
+    digest = "sha256:" + "0" * 64
+    found = rendered("--values", str(values_of("trial")), "--set", f"operator.runnerImage.digest={digest}")
+    (operator,) = (o for o in found if o["metadata"]["name"] == "carillon-operator-0" and o["kind"] == "Deployment")
+    env = {e["name"]: e.get("value") for e in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["CARILLON_RUNNER_IMAGE"] == f"carillon-runner@{digest}"
+
+
+def test_the_chart_is_of_this_release() -> None:
+    """The version of chart, app and packages is one."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], str(chart["appVersion"])) == (__version__, __version__)
+
+
+def test_the_chart_has_the_crds_that_the_models_make() -> None:
+    """Byte for byte as in crds/, and rendered with the note that keeps them when the release goes."""
+    files = {path.name: path.read_bytes() for path in (CHART / "files" / "crds").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in CRDS.iterdir()}, "run: make manifests"
+    found = of_kind("trial", "CustomResourceDefinition")
+    assert len(found) == len(KINDS)
+    for text in files.values():
+        want = yaml.safe_load(text)
+        made = found[want["metadata"]["name"]]
+        assert made["spec"] == want["spec"]
+        assert made["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_roles_are_those_of_files_rbac() -> None:
+    """One source: what `make run` applies is what the chart renders."""
+    rules = {name: role["rules"] for name, role in of_kind("trial", "ClusterRole").items()}
+    labels = {name: role["metadata"]["labels"] for name, role in of_kind("trial", "ClusterRole").items()}
+    wanted = [o for path in RBAC.iterdir() for o in yaml.safe_load_all(path.read_text()) if o["kind"] == "ClusterRole"]
+    assert {o["metadata"]["name"]: o["rules"] for o in wanted} == rules
+    for role in wanted:
+        assert (role["metadata"].get("labels") or {}).items() <= labels[role["metadata"]["name"]].items()
+
+
+def test_the_role_to_request_runs_does_nothing_else() -> None:
+    """Who has it cannot read a task, nor cancel one."""
+    (rule,) = of_kind("trial", "ClusterRole")["carillon-runner"]["rules"]
+    assert rule == {"apiGroups": ["carillon.dev"], "resources": ["runrequests"], "verbs": ["create"]}
+
+
+def selected(case: str, labels: dict[str, str]) -> list[Object]:
+    """Return the NetworkPolicies that select pods with these labels."""
+    chosen = []
+    for policy in of_kind(case, "NetworkPolicy").values():
+        wanted = policy["spec"]["podSelector"].get("matchLabels") or {}
+        if wanted.items() <= labels.items():
+            chosen.append(policy)
+    return chosen
+
+
+@pytest.mark.parametrize("case", ["life", "trial"])
+def test_nothing_passes_but_what_is_named(case: str) -> None:
+    """Every pod is closed, and has one policy that opens what it needs, in both directions."""
+    for item in objects(case):
+        spec = pod_spec(item)
+        if spec is None:
+            continue
+        labels = item["metadata"]["labels"] if item["kind"] == "Pod" else item["spec"]["template"]["metadata"]["labels"]
+        policies = selected(case, labels)
+        names = sorted(policy["metadata"]["name"] for policy in policies)
+        assert names == sorted(["carillon-default-deny", f"carillon-{labels['app.kubernetes.io/component']}"])
+        assert all(policy["spec"]["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
+
+
+OPEN: dict[str, tuple[list[Any], list[Any]]] = {
+    "operator": (["webhook"], [53, 53, 5432, 443]),
+    "api": (["http"], [53, 53, 5432, 443]),
+    "migrate": ([], [53, 53, 5432]),
+    "runner": ([], [53, 53, 5432]),
+    "test": ([], [53, 53, "http"]),
+    "default-deny": ([], []),
+}
+
+
+@pytest.mark.parametrize("component", OPEN)
+def test_the_ports_that_are_open(component: str) -> None:
+    """For life: by number or by name, inward and outward; and outward never to anywhere."""
+    spec = of_kind("life", "NetworkPolicy")[f"carillon-{component}"]["spec"]
+    inward, outward = (list(spec.get(way) or ()) for way in ("ingress", "egress"))
+    ports = tuple([port["port"] for rule in rules for port in rule["ports"]] for rules in (inward, outward))
+    assert ports == OPEN[component]
+    assert all(rule["to"] for rule in outward)
+
+
+def test_the_bundled_database_is_open_to_ours_alone() -> None:
+    """Our pods, and runners wherever their tasks are."""
+    spec = of_kind("trial", "NetworkPolicy")["carillon-postgres"]["spec"]
+    assert spec.get("egress") is None
+    (rule,) = spec["ingress"]
+    assert [peer["podSelector"]["matchLabels"].get("app.kubernetes.io/component") for peer in rule["from"][:-1]] == [
+        "operator",
+        "api",
+        "migrate",
+    ]
+    assert rule["from"][-1] == {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "carillon"}},
+    }
+
+
+def test_there_is_a_deployment_of_two_for_each_shard() -> None:
+    """Each knows its number, and all of them how many there are."""
+    found = [o for name, o in of_kind("life", "Deployment").items() if "operator" in name]
+    told = []
+    for deployment in found:
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        env = {e["name"]: e.get("value") for e in container["env"]}
+        told.append((deployment["spec"]["replicas"], env["CARILLON_SHARD"], env["CARILLON_SHARDS"]))
+        assert deployment["spec"]["selector"]["matchLabels"]["carillon.dev/shard"] == env["CARILLON_SHARD"]
+        assert (env["CARILLON_LEASE_NAMESPACE"], env["CARILLON_LEASE_NAME"]) == ("carillon-system", "carillon-operator")
+    assert told == [(2, "0", "2"), (2, "1", "2")]
+
+
+def test_the_migration_comes_first_where_the_database_is_there_already() -> None:
+    """A hook; with the bundled database a Job like any other, since what it waits for comes with it."""
+    (hook,) = of_kind("life", "Job").values()
+    (plain,) = of_kind("trial", "Job").values()
+    assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert "annotations" not in plain["metadata"]
+    assert plain["metadata"]["name"] == "carillon-migrate-1"
+    for job in (hook, plain):
+        spec = job["spec"]["template"]["spec"]
+        assert [c["command"][1] for c in (*spec["initContainers"], *spec["containers"])] == ["upgrade", "runner-role"]
+
+
+def test_no_pod_has_a_token_that_does_not_need_one() -> None:
+    """The operator, the API and the test call the API server; the others do not."""
+    for name, spec in pods("trial").items():
+        wants = any(part in name for part in ("operator", "api", "test"))
+        assert spec["automountServiceAccountToken"] is wants, name
+
+
+def metrics() -> set[str]:
+    """Return the metrics that docs/metrics.md has, with what a histogram makes of its name."""
+    found = set(re.findall(r"^\| `(carillon_\w+)` \| (\w+)", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    more = {f"{name}_{part}" for name, kind in found if kind == "histogram" for part in ("bucket", "sum", "count")}
+    return {name for name, _ in found} | more
+
+
+def expressions() -> dict[str, str]:
+    """Return the expressions of the alerts and the dashboard by where they are."""
+    (rules,) = of_kind("life", "PrometheusRule").values()
+    found = {rule["alert"]: rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]}
+    (board,) = of_kind("life", "ConfigMap").values()
+    for panel in json.loads(board["data"]["carillon.json"])["panels"]:
+        found |= {f"{panel['title']} {target['refId']}": target["expr"] for target in panel["targets"]}
+    return found
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
+    """Each expression names at least one, and none that docs/metrics.md has not; parentheses and braces are closed."""
+    for where, expression in expressions().items():
+        named = set(re.findall(r"\bcarillon_\w+", expression))
+        assert named, where
+        assert named <= metrics(), where
+        for opening, closing in ("()", "{}", "[]"):
+            assert expression.count(opening) == expression.count(closing), where
+
+
+def test_the_script_of_helm_test_is_what_the_file_says() -> None:
+    """It goes through the template unchanged."""
+    (container,) = pods("trial")["Pod carillon-test"]["containers"]
+    assert container["args"] == [(Path(CHART) / "files" / "installed.py").read_text()]
+
+
+def test_the_webhooks_certificate_is_the_charts_or_cert_managers() -> None:
+    """Made by the chart it is trusted by what is in the configuration; else cert-manager puts that in."""
+    (own,) = of_kind("life", "ValidatingWebhookConfiguration").values()
+    authority = of_kind("life", "Secret")["carillon-webhook"]["data"]["ca.crt"]
+    assert [hook["clientConfig"]["caBundle"] for hook in own["webhooks"]] == [authority] * len(KINDS)
+    other = ("--set", "webhook.certManager.enabled=true,webhook.certManager.issuerName=authority")
+    found = {o["kind"]: o for o in rendered("--values", str(values_of("life")), *other)}
+    assert "Secret" not in found
+    assert found["Certificate"]["spec"]["dnsNames"] == ["carillon-webhook.carillon-system.svc"]
+    issued = found["ValidatingWebhookConfiguration"]
+    assert issued["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": "carillon-system/carillon-webhook"}
+    assert all("caBundle" not in hook["clientConfig"] for hook in issued["webhooks"])

@@ -1,0 +1,62 @@
+"""The contract of ``Leases``, over each adapter; the API server is a real one."""
+
+from typing import NamedTuple
+
+import pytest
+
+from carillon_core.adapters.kube import KubeLeases
+from carillon_core.adapters.memory.leases import MemoryLeases
+from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError
+from carillon_core.ports import Leases
+
+SPEC = {
+    "holderIdentity": "one",
+    "leaseDurationSeconds": 6,
+    "acquireTime": "2026-05-04T03:02:01.000000Z",
+    "renewTime": "2026-05-04T03:02:01.000000Z",
+    "leaseTransitions": 0,
+}
+
+
+class Given(NamedTuple):
+    """An adapter and a namespace of the test's own."""
+
+    leases: Leases
+    namespace: str
+
+
+@pytest.fixture(params=["memory", "kube"])
+def given(request: pytest.FixtureRequest) -> Given:
+    """Give each adapter in turn."""
+    if request.param == "memory":
+        return Given(MemoryLeases(), "test")
+    return Given(KubeLeases(request.getfixturevalue("connection")), request.getfixturevalue("namespace"))
+
+
+async def test_a_lease_is_created_once_and_read_as_it_was_written(given: Given) -> None:
+    """Times come back letter by letter: by them a process knows its own record."""
+    with pytest.raises(NotFoundError):
+        await given.leases.get(given.namespace, "leader")
+    created = await given.leases.create(given.namespace, "leader", SPEC)
+    assert created["spec"] == SPEC
+    assert await given.leases.get(given.namespace, "leader") == created
+    with pytest.raises(AlreadyExistsError):
+        await given.leases.create(given.namespace, "leader", SPEC | {"holderIdentity": "two"})
+
+
+async def test_a_lease_is_updated_only_as_it_was_read(given: Given) -> None:
+    """Of two who take the same Lease one alone gets it."""
+    first = await given.leases.create(given.namespace, "leader", SPEC)
+    second = await given.leases.update(first | {"spec": SPEC | {"holderIdentity": "two"}})
+    assert second["spec"]["holderIdentity"] == "two"
+    with pytest.raises(ConflictError):
+        await given.leases.update(first | {"spec": SPEC | {"holderIdentity": "three"}})
+    assert await given.leases.get(given.namespace, "leader") == second
+
+
+async def test_a_released_lease_says_so(given: Given) -> None:
+    """The API server keeps an empty holder."""
+    first = await given.leases.create(given.namespace, "leader", SPEC)
+    released = await given.leases.update(first | {"spec": SPEC | {"holderIdentity": ""}})
+    assert (await given.leases.get(given.namespace, "leader"))["spec"].get("holderIdentity") == ""
+    assert released["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]

@@ -1,0 +1,78 @@
+"""What the chart brings, against all of Carillon: the script of `helm test`, and the operator's own account."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from carillon_chart.programs import rendered, values_of
+from carillon_local.layout import CHART
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.stack import Stack
+
+ACCOUNT = "carillon-test"
+
+
+def run_script(stack: Stack, namespace: str, token_file: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script as its pod would."""
+    environment = {"PATH": os.environ["PATH"], "API_URL": stack.api_url, "NAMESPACE": namespace}
+    return subprocess.run(
+        [sys.executable, str(CHART / "files" / "installed.py")],
+        env=environment | {"TOKEN_FILE": str(token_file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def token_file(stack: Stack, namespace: str, tmp_path: Path) -> Path:
+    """Install the account of `helm test` with its role, as the chart has them; give its token."""
+    items = rendered("--values", str(values_of("trial")), namespace=namespace)
+    kinds = {"ServiceAccount", "Role", "RoleBinding"}
+    stack.apply_objects(namespace, *(o for o in items if o["kind"] in kinds and o["metadata"]["name"] == ACCOUNT))
+    file = tmp_path / "token"
+    file.write_text(stack.token(namespace, ACCOUNT))
+
+    def known() -> bool:
+        headers = {"Authorization": f"Bearer {file.read_text()}"}
+        answer = httpx.get(f"{stack.api_url}/api/v1/namespaces/{namespace}/tasks/none/executions", headers=headers)
+        return answer.status_code != httpx.codes.FORBIDDEN
+
+    until(known, 30, "the role is known to the authorizer")
+    return file
+
+
+def test_helm_test_runs_a_task_from_its_creation_to_its_end(stack: Stack, namespace: str, token_file: Path) -> None:
+    """With the rights that the chart gives it, and it leaves nothing."""
+    done = run_script(stack, namespace, token_file)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a task was created, run, recorded and deleted" in done.stdout
+    assert stack.kubectl("get", "scheduledtasks", "--namespace", namespace, "--output", "name") == ""
+
+
+def test_helm_test_says_what_is_wrong(stack: Stack, namespace: str, token_file: Path) -> None:
+    """Somebody who may not create tasks there is told so, and the test fails."""
+    done = run_script(stack, "default", token_file)
+    assert done.returncode != 0
+    assert "403" in done.stderr
+    assert namespace in done.stderr
+
+
+def test_the_operator_runs_under_the_role_of_the_chart(stack: Stack, namespace: str) -> None:
+    """Nothing that it does in these tests is forbidden to it; and it is no administrator."""
+    stack.apply(namespace, "held", intervalSeconds=1, maxRuns=1, task={"sum": {"a": 1, "b": 2}})
+    stack.await_rows(namespace, "held", 1, "succeeded")
+    stack.kubectl("delete", "scheduledtask", "held", "--namespace", namespace)
+    assert "is forbidden" not in stack.log("operator")
+    asked = ("auth", "can-i", "list", "secrets", "--as", "system:serviceaccount:carillon-system:carillon-operator")
+    assert stack.kubectl(*asked, check=False).strip() == "no"

@@ -1,0 +1,270 @@
+"""The chart against a real API server: each object is taken as it is, each pod by Pod Security; it is installed."""
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from carillon_chart.programs import CASES, HELM, pod_spec, program, rendered, values_of
+from carillon_core.adapters.kube import KubeConnection
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import execution_id
+from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.manifest import RunnerTemplate, job_manifest
+from carillon_core.domain.order import slot_order
+from carillon_core.domain.plan import Launch
+from carillon_core.errors import CarillonError, NotFoundError
+from carillon_local.layout import CHART, ROOT
+from support.builders import TASK_UID, at, make_task
+from support.cluster import RunningCluster
+from support.postgres import drop_role, with_user
+from support.waiting import eventually
+
+NOT_SERVED = {"monitoring.coreos.com"}
+"""Groups whose CRDs are no part of a cluster."""
+OPERATOR_IMAGE = "carillon-operator:0.1.0"
+
+
+async def path_of(connection: KubeConnection, item: Mapping[str, Any]) -> str:
+    """Return the path of an object, by what the API server says of its kind."""
+    version = item["apiVersion"]
+    base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    served = (await connection.request("GET", base))["resources"]
+    kind = next(r for r in served if r["kind"] == item["kind"] and "/" not in r["name"])
+    where = f"/namespaces/{item['metadata']['namespace']}" if kind["namespaced"] else ""
+    return f"{base}{where}/{kind['name']}/{item['metadata']['name']}"
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_the_api_server_takes_every_object(connection: KubeConnection, restricted: str, case: str) -> None:
+    """Applied strictly and for no effect: no field that it does not know, none twice, all defaults and rules kept."""
+    refused = {}
+    for item in rendered("--values", str(values_of(case)), namespace=restricted):
+        if item["apiVersion"].partition("/")[0] in NOT_SERVED:
+            continue
+        params = {"fieldManager": "test", "force": "true", "dryRun": "All", "fieldValidation": "Strict"}
+        path = await path_of(connection, item)
+        apply = partial(connection.request, params=params, body=item, content_type="application/apply-patch+yaml")
+        try:
+            await apply("PATCH", path)
+        except CarillonError as error:
+            refused[path] = str(error)
+    assert refused == {}
+
+
+async def test_a_field_that_is_misspelt_is_refused(connection: KubeConnection, namespace: str) -> None:
+    """So that the test above means something."""
+    items = rendered("--values", str(values_of("trial")), namespace=namespace)
+    (service,) = (o for o in items if o["kind"] == "Service" and o["metadata"]["name"] == "carillon-api")
+    service["spec"]["selektor"] = {}
+    params = {"fieldManager": "test", "force": "true", "dryRun": "All", "fieldValidation": "Strict"}
+    path = await path_of(connection, service)
+    with pytest.raises(CarillonError, match="selektor"):
+        await connection.request(
+            "PATCH", path, params=params, body=service, content_type="application/apply-patch+yaml"
+        )
+
+
+@pytest.fixture
+async def restricted(connection: KubeConnection, namespace: str) -> str:
+    """Give a namespace that takes *restricted* pods alone, and has the accounts that they name."""
+    path = f"/api/v1/namespaces/{namespace}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    await connection.request(
+        "PATCH", path, body={"metadata": {"labels": labels}}, content_type="application/merge-patch+json"
+    )
+    for name in ("carillon-operator", "carillon-api", "carillon-test"):
+        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        await connection.request("POST", f"{path}/serviceaccounts", body=body)
+    await eventually(partial(_has_default_account, connection, namespace))
+    return namespace
+
+
+async def _has_default_account(connection: KubeConnection, namespace: str) -> bool:
+    try:
+        await connection.request("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
+    except NotFoundError:
+        return False
+    return True
+
+
+async def refusal(connection: KubeConnection, namespace: str, spec: Mapping[str, Any]) -> str | None:
+    """Return why a pod is refused, or None if it would be taken; its account and its volumes may be missing."""
+    spec = {name: part for name, part in spec.items() if name != "serviceAccountName"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried"}, "spec": spec}
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    try:
+        await connection.request("POST", path, params={"dryRun": "All", "fieldValidation": "Strict"}, body=pod)
+    except CarillonError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_every_pod_of_the_chart_is_let_in(connection: KubeConnection, restricted: str, case: str) -> None:
+    """By Kubernetes' own Pod Security admission at the level *restricted*."""
+    refused = {}
+    for item in rendered("--values", str(values_of(case)), namespace=restricted):
+        spec = pod_spec(item)
+        if spec is not None:
+            for claim in item["spec"].get("volumeClaimTemplates") or ():
+                name = claim["metadata"]["name"]
+                spec["volumes"].append({"name": name, "persistentVolumeClaim": {"claimName": name}})
+            refused[f"{item['kind']} {item['metadata']['name']}"] = await refusal(connection, restricted, spec)
+    assert refused
+    assert {name: why for name, why in refused.items() if why is not None} == {}
+
+
+LAUNCH = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
+TASKS: dict[str, dict[str, Any]] = {
+    "a runner": {"sum": {"a": 1, "b": 2}},
+    "a user's container": {"container": {"image": "busybox:1.37", "runAsUser": 1000}},
+    "a user's container as its image's user": {"container": {"image": "busybox:1.37"}},
+}
+
+
+@pytest.mark.parametrize("what", TASKS)
+async def test_every_pod_of_an_execution_is_let_in(connection: KubeConnection, restricted: str, what: str) -> None:
+    """Whatever a task runs, it runs where *restricted* is enforced."""
+    task = make_task().every(60).with_spec(task=TASKS[what])
+    order = slot_order(task.observed(), LAUNCH)
+    job = job_manifest(order, RunnerTemplate("runner:1", TokenKey(b"k" * 32)))
+    assert await refusal(connection, restricted, job["spec"]["template"]["spec"]) is None
+
+
+async def test_a_pod_that_is_loose_is_not_let_in(connection: KubeConnection, restricted: str) -> None:
+    """So that the tests above mean something."""
+    spec = {"containers": [{"name": "a", "image": "a"}], "restartPolicy": "Never"}
+    assert "violates PodSecurity" in str(await refusal(connection, restricted, spec))
+
+
+class Release:
+    """A release of the chart in a namespace of the test's own, under names that no other test has."""
+
+    def __init__(self, cluster: RunningCluster, namespace: str, folder: Path) -> None:
+        self._namespace = namespace
+        self._environment = {
+            **{k: v for k, v in os.environ.items() if k.startswith(("PATH", "LANG"))},
+            "HOME": str(folder),
+            "KUBECONFIG": cluster.kubeconfig,
+        }
+
+    async def install(self, *values: str) -> subprocess.CompletedProcess[str]:
+        """Install or upgrade; CRDs and people's roles are the cluster's, and not this release's."""
+        settings = ["crds.install=false", "rbac.peoplesRoles=false", f"fullnameOverride={self._namespace}", *values]
+        sets = [word for value in settings for word in ("--set", value)]
+        return await self.helm("upgrade", "--install", "carillon", str(CHART), "--timeout", "60s", *sets)
+
+    async def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run helm in the namespace."""
+        command = [str(program(HELM)), *arguments, "--namespace", self._namespace]
+        run = partial(subprocess.run, env=self._environment, capture_output=True, text=True, check=False)
+        return await asyncio.to_thread(run, command)
+
+
+@pytest.fixture
+async def release(cluster: RunningCluster, namespace: str, tmp_path: Path) -> AsyncIterator[Release]:
+    """Give a release that is not installed yet; it is uninstalled afterwards."""
+    made = Release(cluster, namespace, tmp_path)
+    yield made
+    await made.helm("uninstall", "carillon", "--ignore-not-found")
+
+
+async def secret(connection: KubeConnection, namespace: str, name: str) -> dict[str, str]:
+    """Return a Secret's data, encoded."""
+    found = await connection.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    data: dict[str, str] = found["data"]
+    return data
+
+
+async def test_what_is_made_at_random_is_made_once(
+    connection: KubeConnection, namespace: str, release: Release
+) -> None:
+    """The database's passwords and the webhook's certificate outlive an upgrade, the passwords the release itself."""
+    names = (f"{namespace}-database", f"{namespace}-webhook")
+    kept = []
+    for workers in (32, 33):
+        done = await release.install("postgres.enabled=true", "webhook.enabled=true", f"operator.workers={workers}")
+        assert done.returncode == 0, done.stderr
+        kept.append([await secret(connection, namespace, name) for name in names])
+    assert kept[0] == kept[1]
+    assert (await release.helm("uninstall", "carillon")).returncode == 0
+    done = await release.install("postgres.enabled=true")
+    assert done.returncode == 0, done.stderr
+    assert await secret(connection, namespace, names[0]) == kept[0][0]
+    passwords = {name: base64.b64decode(value).decode() for name, value in kept[0][0].items()}
+    assert passwords["owner-password"] in passwords["database-url"]
+    assert passwords["runner-password"] in passwords["runner-database-url"]
+    assert passwords["owner-password"] != passwords["runner-password"]
+
+
+async def store_urls(connection: KubeConnection, namespace: str, owner: str, runner: str) -> None:
+    """Create the Secret with the database's URLs."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db"},
+        "stringData": {"database-url": owner, "runner-database-url": runner},
+    }
+    await connection.request("POST", f"/api/v1/namespaces/{namespace}/secrets", body=body)
+
+
+def know_the_operators_image(cluster: RunningCluster, folder: Path) -> None:
+    """Have the node run the image's programs from this checkout."""
+    if cluster.local is None:
+        pytest.fail("this test needs the local cluster: unset CARILLON_TEST_KUBECONFIG")
+    modules = {"operator": "carillon_operator", "api": "carillon_api", "migrate": "carillon_core.adapters.postgres"}
+    for name, module in modules.items():
+        script = folder / f"carillon-{name}"
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
+        script.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    cluster.set_images({OPERATOR_IMAGE: {"entrypoint": [], "env": {"PATH": path}, "workingDir": str(ROOT)}})
+
+
+async def test_the_database_is_migrated_before_anything_is_installed(
+    connection: KubeConnection,
+    cluster: RunningCluster,
+    namespace: str,
+    release: Release,
+    empty_database_url: str,
+    tmp_path: Path,
+) -> None:
+    """The hook's Job is run by the node, with a real Postgres: schema and runners' role are there when helm returns."""
+    know_the_operators_image(cluster, tmp_path)
+    role = f"runner_{namespace.replace('-', '_')}"
+    runner_url = with_user(empty_database_url, role, "a-password-of-its-own")
+    await store_urls(connection, namespace, empty_database_url, runner_url)
+    done = await release.install("database.existingSecret=db")
+    assert done.returncode == 0, done.stderr
+    with psycopg.connect(runner_url) as runner:
+        assert runner.execute("SELECT to_regnamespace('carillon_runner') IS NOT NULL").fetchone() == (True,)
+    again = await release.install("database.existingSecret=db")
+    assert again.returncode == 0, again.stderr
+    drop_role(empty_database_url, role)
+
+
+async def test_a_secret_that_is_missing_is_said_by_helm_and_in_the_log(
+    connection: KubeConnection, cluster: RunningCluster, namespace: str, release: Release, tmp_path: Path
+) -> None:
+    """The migration's pod starts all the same, and says what to do; the release is not installed."""
+    know_the_operators_image(cluster, tmp_path)
+    done = await release.install("database.existingSecret=db")
+    assert done.returncode != 0
+    pods = (await connection.request("GET", f"/api/v1/namespaces/{namespace}/pods"))["items"]
+    (pod,) = pods
+    assert pod["status"]["phase"] == "Failed", json.dumps(pod["status"])
+    (container,) = pod["status"]["initContainerStatuses"]
+    ended = container["state"]["terminated"]
+    assert ended["exitCode"] == 2
+    assert "DATABASE_URL is not set" in ended["message"]
+    assert "database-url" in ended["message"]

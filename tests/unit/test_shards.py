@@ -1,0 +1,96 @@
+"""Which operator decides about what, where several share the tasks; and the settings of that and of the Lease."""
+
+from uuid import NAMESPACE_DNS, uuid5
+
+import pytest
+
+from carillon_core.domain.shard import Shard
+from carillon_core.errors import SettingsError
+from carillon_operator.settings import Settings
+
+NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
+
+
+UIDS = [str(uuid5(NAMESPACE_DNS, str(number))) for number in range(1000)]
+"""Any uids, the same in each run."""
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10, 64, 100])
+def test_each_uid_has_exactly_one_shard(count: int) -> None:
+    """Whatever the number of shards: nothing is left out, nothing is anybody's twice."""
+    for uid in [*UIDS, "", "no uid at all", "ü"]:
+        assert sum(Shard(index, count).owns(uid) for index in range(count)) == 1
+
+
+def test_the_shard_of_a_uid_never_changes() -> None:
+    """A new version of the operator beside an old one must agree with it: these were computed apart, by sha256sum."""
+    owners = {
+        "00000000-0000-0000-0000-000000000000": 0,
+        "123e4567-e89b-12d3-a456-426614174000": 3,
+    }
+    for uid, want in owners.items():
+        assert [index for index in range(7) if Shard(index, 7).owns(uid)] == [want]
+
+
+def test_shards_are_of_about_the_same_size() -> None:
+    """A thousand tasks in four: none has less than a half of its share."""
+    assert all(sum(map(Shard(index, 4).owns, UIDS)) > 125 for index in range(4))
+
+
+def test_without_settings_the_operator_decides_alone_about_all() -> None:
+    """As for `make run`: no Lease, one shard."""
+    made = Settings.from_env(NEEDED)
+    assert (made.lease, made.shard) == (None, Shard(0, 1))
+
+
+LEASE = {"CARILLON_LEASE_NAMESPACE": "carillon-system"}
+LEASES: dict[str, tuple[dict[str, str], tuple[str, int, str]]] = {
+    "the namespace alone": (LEASE, ("carillon-operator", 6, "")),
+    "another name and length": (
+        LEASE | {"CARILLON_LEASE_NAME": "mine", "CARILLON_LEASE_SECONDS": "15"},
+        ("mine", 15, ""),
+    ),
+    "the pod's name": (LEASE | {"CARILLON_POD_NAME": "operator-7f-x"}, ("carillon-operator", 6, "operator-7f-x")),
+    "one of three shards": (
+        LEASE | {"CARILLON_SHARDS": "3", "CARILLON_SHARD": "2"},
+        ("carillon-operator-2", 6, ""),
+    ),
+}
+
+
+@pytest.mark.parametrize(("env", "want"), LEASES.values(), ids=LEASES.keys())
+def test_the_lease_is_as_the_settings_say(env: dict[str, str], want: tuple[str, int, str]) -> None:
+    """Two processes that were given no name have different ones."""
+    lease, other = (Settings.from_env(NEEDED | env).lease for _ in range(2))
+    assert lease is not None
+    assert other is not None
+    name, seconds, identity = want
+    assert (lease.namespace, lease.name, lease.seconds) == ("carillon-system", name, seconds)
+    assert lease.identity == identity if identity else lease.identity != other.identity
+
+
+WRONG: dict[str, tuple[dict[str, str], str]] = {
+    "a namespace that none can be": (
+        {"CARILLON_LEASE_NAMESPACE": "My Space"},
+        "CARILLON_LEASE_NAMESPACE is 'My Space': set it to a name of at most 63 lower-case letters",
+    ),
+    "a name that none can be": (LEASE | {"CARILLON_LEASE_NAME": "a/b"}, "CARILLON_LEASE_NAME is 'a/b': set it to"),
+    "a Lease too short for a second try": (
+        LEASE | {"CARILLON_LEASE_SECONDS": "2"},
+        "CARILLON_LEASE_SECONDS is '2': set it to a whole number from 3 to 3600",
+    ),
+    "no shards": ({"CARILLON_SHARDS": "0"}, "CARILLON_SHARDS is '0': set it to a whole number from 1 to 100"),
+    "a shard beyond the last": (
+        {"CARILLON_SHARDS": "2", "CARILLON_SHARD": "2"},
+        "CARILLON_SHARD is '2': set it to a whole number from 0 to 1",
+    ),
+    "a shard of one": ({"CARILLON_SHARD": "1"}, "CARILLON_SHARD is '1': set it to a whole number from 0 to 0"),
+}
+
+
+@pytest.mark.parametrize(("env", "want"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_setting_is_named_with_its_mend(env: dict[str, str], want: str) -> None:
+    """The operator does not start with a part of the tasks that nobody meant."""
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env(NEEDED | env)
+    assert want in str(error.value)

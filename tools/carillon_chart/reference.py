@@ -1,0 +1,89 @@
+"""Write the chart's README, its values explained: ``python -m carillon_chart.reference [--output FILE]``."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from carillon_local.layout import CHART
+
+HEAD = """<!-- Generated from values.yaml and values.schema.json by `make manifests`: change those, not this. -->
+# The chart
+
+Carillon's CRDs, operator, API, migrations and roles, with Helm 4 (3.18 or later works too).
+
+```sh
+helm install carillon charts/carillon --namespace carillon-system --create-namespace --set postgres.enabled=true
+helm test carillon --namespace carillon-system
+```
+
+That is a trial, with a Postgres of its own. For life, make a Secret with the database's URLs and name it:
+
+```sh
+kubectl create secret generic carillon-database --namespace carillon-system \\
+  --from-literal=database-url=postgresql://owner:…@db.example.com:5432/carillon \\
+  --from-literal=runner-database-url=postgresql://runner:…@db.example.com:5432/carillon \\
+  --from-literal=token-key="$(openssl rand -hex 32)"
+helm install carillon charts/carillon --namespace carillon-system --set database.existingSecret=carillon-database
+```
+
+`helm upgrade` migrates the database and upgrades the CRDs. `helm uninstall` leaves the CRDs, and with them all tasks,
+and the bundled database's volume and passwords; installed again under the same name, the release takes them over. CRDs
+that were applied by hand before are taken over with `--take-ownership`. The images are built from
+`Dockerfile.operator` and `Dockerfile.runner`.
+
+All pods satisfy the Pod Security standard *restricted*. `files/rbac` has the roles, with comments; the names
+carillon-view, -run, -runner, -edit and -audit are the cluster's. Keep the namespace to Carillon: whoever may start pods
+in it can act as the API's account, and so as anybody.
+
+## Values
+
+A value that is not here, or is of the wrong type, is refused by `helm install` with its name.
+
+| Value | Default | What it is |
+| --- | --- | --- |
+"""
+_LONGEST = 60
+
+
+def readme() -> str:
+    """Return the page, the same at every call."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    return HEAD + "".join(_row(*each) for each in leaves(schema, values))
+
+
+def leaves(schema: Mapping[str, Any], values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Yield each value that has a default: its path, the default and its description."""
+    for name, part in schema["properties"].items():
+        if name not in values:
+            continue
+        where = f"{path}.{name}".lstrip(".")
+        if part.get("properties") and "requests" not in part["properties"]:
+            yield from leaves(part, values[name], where)
+        else:
+            yield where, values[name], part["description"]
+
+
+def _row(path: str, default: Any, description: str) -> str:
+    shown = json.dumps(default, ensure_ascii=False)
+    told = f"`{shown}`" if len(shown) <= _LONGEST else "see values.yaml"
+    return f"| `{path}` | {told} | {description.replace('|', '/')} |\n"
+
+
+def main() -> None:
+    """Print the page, or write it to ``--output``."""
+    parser = argparse.ArgumentParser(prog="python -m carillon_chart.reference", description=main.__doc__)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there")
+    file: Path | None = parser.parse_args().output
+    if file is None:
+        print(readme(), end="")
+        return
+    file.write_text(readme(), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
