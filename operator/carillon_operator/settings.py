@@ -1,5 +1,6 @@
 """The operator's settings, read once from the environment by ``__main__``."""
 
+import json
 import re
 import socket
 from collections.abc import Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
+from pydantic import ValidationError
+
 from carillon_core.adapters.postgres.engine import credentials
 from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.execution_token import TokenKey
@@ -15,6 +18,9 @@ from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.domain.shard import Shard
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
+from carillon_core.resources.pods import PodSettings
+from carillon_core.resources.scheduled_task import field_problems
+from carillon_core.resources.tasks import LABEL_NAME, PATTERN_MENDS
 from carillon_core.settings import (
     DATABASE_URL_MEND,
     RETENTION_DAYS,
@@ -94,7 +100,8 @@ class Settings:
     """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``; ``CARILLON_HTTP_ALLOW``: which addresses that are not
     public HTTP tasks may reach, such as ``*.svc,10.96.0.0/12``, none if unset (see ``egress.AllowList``); and
     ``CARILLON_TOKEN_KEY``, of at least 32 characters, from which the key of the runners' tokens is made: from the
-    password of ``DATABASE_URL`` if unset."""
+    password of ``DATABASE_URL`` if unset. ``CARILLON_POD_DEFAULTS``: where and how pods run whose tasks say no more, as
+    JSON of a task's ``spec.pod``; ``CARILLON_QUEUE_NAME``: Kueue's LocalQueue for tasks that name none."""
     kubeconfig: str | None = None
     """``KUBECONFIG``; in a pod, the service account is used without it."""
     workers: int = 32
@@ -140,6 +147,8 @@ class Settings:
                 token_key=_token_key(env, database_url),
                 secret_name=env.get("CARILLON_RUNNER_SECRET") or RUNNER_SECRET,
                 http_allow=read_allow_list(env),
+                pod=_pod_defaults(env),
+                queue_name=_queue_name(env),
             ),
             kubeconfig=env.get("KUBECONFIG") or None,
             workers=positive_int(env, "CARILLON_WORKERS", 32),
@@ -184,6 +193,27 @@ def _lease(env: Mapping[str, str], shard: Shard) -> LeaseSettings | None:
         # below three seconds a renewal has no time for a second try
         seconds=whole_number(env, "CARILLON_LEASE_SECONDS", LEASE_SECONDS, 3, 3600),
     )
+
+
+def _pod_defaults(env: Mapping[str, str]) -> PodSettings:
+    text = env.get("CARILLON_POD_DEFAULTS", "").strip()
+    if not text:
+        return PodSettings()
+    try:
+        return PodSettings.model_validate(json.loads(text))
+    except ValidationError as error:
+        problems = "; ".join(str(problem) for problem in field_problems(error, "CARILLON_POD_DEFAULTS"))
+        raise SettingsError(problems) from error
+    except ValueError as error:
+        mend = 'write an object such as {"nodeSelector": {"pool": "batch"}}'
+        raise SettingsError(f"CARILLON_POD_DEFAULTS is not JSON ({error}): {mend}") from error
+
+
+def _queue_name(env: Mapping[str, str]) -> str | None:
+    name = env.get("CARILLON_QUEUE_NAME", "").strip()
+    if name and not re.match(LABEL_NAME, name):
+        raise SettingsError(f"CARILLON_QUEUE_NAME is {name!r}, which {PATTERN_MENDS[LABEL_NAME]}")
+    return name or None
 
 
 def _runner_database_url(env: Mapping[str, str], database_url: str) -> str:

@@ -215,9 +215,9 @@ def test_printer_columns_name_fields_that_exist(kind: Kind) -> None:
 def test_a_tasks_columns_answer_the_questions() -> None:
     """Did it run, why not, when next: without another command."""
     assert [c["name"].upper() for c in SCHEDULED_TASK.columns] == [
-        *("SCHEDULE", "SUSPEND", "ACTIVE", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"),
+        *("SCHEDULE", "SUSPEND", "ACTIVE", "WAITING", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"),
     ]
-    assert not [c for c in SCHEDULED_TASK.columns if c.get("priority")]
+    assert [c["name"] for c in SCHEDULED_TASK.columns if c.get("priority")] == ["Waiting"]
 
 
 def test_the_command_writes_the_files(tmp_path: Path) -> None:

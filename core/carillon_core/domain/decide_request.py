@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import execution_id, request_job_name
 from carillon_core.domain.gates import target_problem
-from carillon_core.domain.observed import ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
+from carillon_core.domain.observed import WAITS, ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
 from carillon_core.domain.plan import Action, Launch, Notice, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.settle import Settlement, replaced
 from carillon_core.domain.status import changed_conditions
@@ -247,6 +247,7 @@ def _with_job(request: ObservedRequest, status: RunRequestStatus, job: ObservedJ
         message = f"launched as Job {job.name}"
         status = _with_condition(request, status, "Accepted", "True", Reason.ACCEPTED, message, now)
     if job.active:
+        status = status.model_copy(update={"message": WAITS if job.waiting else ""})
         stuck, look_again = stuck_executions([job], now)
         actions: tuple[Action, ...] = tuple(stuck)
         return RequestPlan(status, actions, requeue_at=look_again)

@@ -102,12 +102,10 @@ def still_active(due: DueSlot) -> Verdict | None:
     """Stop a slot that finds its predecessor active, if overlap is forbidden."""
     if due.spec.concurrency_policy is not ConcurrencyPolicy.FORBID or not due.active:
         return None
-    return Verdict(
-        ExecutionStatus.SKIPPED,
-        Reason.STILL_ACTIVE,
-        f"the slot of {rfc3339(due.slot)} was skipped: {due.active[0].name} is still active and "
-        "concurrencyPolicy is Forbid",
-    )
+    first = due.active[0]
+    stands = f"{first.name} {'still waits in its queue' if first.waiting else 'is still active'}"
+    why = f"the slot of {rfc3339(due.slot)} was skipped: {stands} and concurrencyPolicy is Forbid"
+    return Verdict(ExecutionStatus.SKIPPED, Reason.STILL_ACTIVE, why)
 
 
 def target_missing(due: DueSlot) -> Verdict | None:

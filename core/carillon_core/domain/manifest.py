@@ -1,7 +1,6 @@
 """The Job of an execution, as plain JSON: an ``Order`` says what is to run, ``job_manifest`` how. Pure."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +10,12 @@ from carillon_core.domain.egress import CLOSED, AllowList
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.observed import RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.domain.order import Order
+from carillon_core.domain.pods import merged, pod_fields, resources_field
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.http_target import HTTPTargetSpec
-from carillon_core.resources.tasks import ContainerTask, HTTPTask
+from carillon_core.resources.pods import PodSettings
+from carillon_core.resources.tasks import ContainerResources, ContainerTask, HTTPTask
 
 START_SECONDS = 300
 """How long a pod may take to be scheduled, to pull its image and to start, on top of what its task may take."""
@@ -24,6 +25,8 @@ LOST_PODS = 3
 """How many pods of a runner's Job may be lost, and be followed by another."""
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
+RUNNER_RESOURCES = ContainerResources(requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "256Mi"})
+"""What a runner asks for and may use, where neither the operator's default nor the task says anything."""
 FINAL_EXIT_CODES = (
     ExitCode.FAILED,
     ExitCode.MISCONFIGURED,
@@ -46,12 +49,10 @@ class RunnerTemplate:
     image_pull_policy: str = "IfNotPresent"
     http_allow: AllowList = CLOSED
     """Which addresses that are not public HTTP tasks may reach."""
-    resources: Mapping[str, Any] = field(
-        default_factory=lambda: {
-            "requests": {"cpu": "10m", "memory": "48Mi"},
-            "limits": {"memory": "256Mi"},
-        }
-    )
+    pod: PodSettings = field(default_factory=PodSettings)
+    """Where and how pods run, those of container tasks too, as far as their tasks say nothing else."""
+    queue_name: str | None = None
+    """The LocalQueue that Jobs wait in whose tasks name none; None means that they do not wait."""
 
 
 def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
@@ -63,6 +64,8 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
     }
     if order.request_name is not None:
         labels |= {names.LABEL_REQUEST: order.request_name, names.LABEL_REQUEST_UID: order.owner.uid}
+    queue_name = order.queue_name or template.queue_name
+    queued: dict[str, str] = {} if queue_name is None else {names.LABEL_QUEUE: queue_name}
     annotations = {
         names.ANNOTATION_SLOT: rfc3339(order.slot),
         names.ANNOTATION_EXECUTION_ID: str(order.execution_id),
@@ -76,7 +79,7 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
         "metadata": {
             "name": order.job_name,
             "namespace": order.owner.namespace,
-            "labels": labels,
+            "labels": labels | queued,
             "annotations": annotations,
             "ownerReferences": [
                 {
@@ -92,6 +95,8 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
         },
         "spec": {
             **_tries(order),
+            # Kueue begins it once there is quota; it would suspend it by itself, but not before a pod was created
+            **({"suspend": True} if queued else {}),
             "template": {
                 "metadata": {"labels": labels, "annotations": annotations},
                 "spec": _pod_spec(order, template),
@@ -134,11 +139,13 @@ def _tries(order: Order) -> dict[str, Any]:
 
 
 def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
+    settings = merged(template.pod, order.pod)
     common = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
+        **pod_fields(settings),
     }
     if order.task.container is not None:
         return {
@@ -164,7 +171,7 @@ def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
                 "image": template.image,
                 "imagePullPolicy": template.image_pull_policy,
                 "env": _runner_env(order, template),
-                "resources": dict(template.resources),
+                "resources": resources_field(_with_defaults(settings.resources)),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -174,6 +181,13 @@ def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _with_defaults(given: ContainerResources) -> ContainerResources:
+    """Return a runner's resources with our own where nobody says anything."""
+    return ContainerResources(
+        requests={**RUNNER_RESOURCES.requests, **given.requests}, limits={**RUNNER_RESOURCES.limits, **given.limits}
+    )
 
 
 def _user_container(order: Order, task: ContainerTask) -> dict[str, Any]:
@@ -193,11 +207,7 @@ def _user_container(order: Order, task: ContainerTask) -> dict[str, Any]:
         "command": task.command,
         "args": task.args,
         "workingDir": task.working_dir,
-        "resources": {
-            name: dict(part)
-            for name, part in (("requests", task.resources.requests), ("limits", task.resources.limits))
-            if part
-        },
+        "resources": resources_field(task.resources),
     }
     return given | {name: value for name, value in optional.items() if value}
 

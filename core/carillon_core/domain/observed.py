@@ -199,6 +199,8 @@ class ObservedJob:
     """Whether its container is the user's, so that nobody but the operator records its execution."""
     ending: bool = False
     """Whether it is being deleted and its pods are not gone yet."""
+    waiting: bool = False
+    """Whether it waits in a queue, and has no pod."""
     trouble: PodTrouble | None = None
     """Why its pod cannot start."""
     attempts: tuple[PodEnd, ...] = ()
@@ -306,6 +308,7 @@ def observed_job(
         seen,
         container=any(c.get("name") == USER_CONTAINER for c in containers),
         ending=bool(job["metadata"].get("deletionTimestamp")),
+        waiting=bool((job.get("spec") or {}).get("suspend")),
         trouble=trouble,
         attempts=tuple(sorted(pods, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
     )
@@ -331,6 +334,8 @@ def observed_job(
     return _finished(seen, result, ended, failure.get("reason") or "", failure.get("message") or "")
 
 
+WAITS = "it waits in its queue until it is admitted"
+"""What is said of an execution whose Job is suspended."""
 RUNNER_CONTAINER = "runner"
 USER_CONTAINER = "task"
 """The name of a user's container, of a ``container`` task."""
@@ -351,7 +356,14 @@ def _finished(
     seen: ObservedJob, result: RunResult, at: datetime | None, reason: str = "", message: str = ""
 ) -> ObservedJob:
     return replace(
-        seen, phase=JobPhase.FINISHED, result=result, finished_at=at, reason=reason, message=message, trouble=None
+        seen,
+        phase=JobPhase.FINISHED,
+        waiting=False,
+        result=result,
+        finished_at=at,
+        reason=reason,
+        message=message,
+        trouble=None,
     )
 
 

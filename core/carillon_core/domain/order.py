@@ -14,6 +14,7 @@ from carillon_core.domain.plan import Launch
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
+from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.tasks import RetryPolicy, Task
 
 DEFAULT_TIMEOUT_SECONDS = 3600
@@ -41,6 +42,8 @@ class Order:
     request_name: str | None = None
     retry_of: UUID | None = None
     """The execution that it repeats."""
+    queue_name: str | None = None
+    pod: PodSettings = field(default_factory=PodSettings)
 
     @property
     def container(self) -> bool:
@@ -91,6 +94,8 @@ def slot_order(task: ObservedTask, launch: Launch) -> Order:
         timeout_seconds=task.spec.timeout_seconds,
         retry=task.spec.retry,
         time_zone=task.spec.time_zone or "UTC",
+        queue_name=task.spec.queue_name,
+        pod=task.spec.pod,
     )
 
 
@@ -123,4 +128,6 @@ def request_order(request: ObservedRequest, task: ObservedTask | None, launch: L
         parameters=spec.parameters,
         request_name=request.meta.name,
         retry_of=spec.retry_of,
+        queue_name=spec.queue_name or (base.queue_name if base else None),
+        pod=spec.pod or (base.pod if base else PodSettings()),
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from carillon_core.contract import Cause
-from carillon_core.domain.observed import ObservedJob
+from carillon_core.domain.observed import WAITS, ObservedJob
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.scheduled_task import LastExecution, RunResult, ScheduledTaskStatus
 
@@ -63,7 +63,8 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
     What a Job said stays when the Job is gone. How an execution ended whose Job
     went unseen is not known here: the history has it.
     """
-    update: dict[str, object] = {"active": sum(j.active for j in own)}
+    waiting = sum(j.active and j.waiting for j in own)
+    update: dict[str, object] = {"active": sum(j.active for j in own) - waiting, "waiting": waiting}
     slots = [job.slot for job in own if job.cause is Cause.SCHEDULE]
     if slots:
         known = [status.last_schedule_time] if status.last_schedule_time else []
@@ -88,7 +89,9 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
 
 
 def _brief(job: ObservedJob) -> LastExecution:
-    message = "" if job.result in {RunResult.RUNNING, RunResult.SUCCEEDED} else (job.message or job.reason)
+    message = WAITS if job.active and job.waiting else ""
+    if job.result not in {RunResult.RUNNING, RunResult.SUCCEEDED}:
+        message = job.message or job.reason
     return LastExecution(
         id=job.execution_id,
         slot=job.slot,

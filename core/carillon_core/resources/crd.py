@@ -29,6 +29,7 @@ TASK_COLUMNS: tuple[JSONSchema, ...] = (
     {"name": "Schedule", "type": "string", "jsonPath": ".status.schedule"},
     {"name": "Suspend", "type": "boolean", "jsonPath": ".spec.suspend"},
     {"name": "Active", "type": "integer", "jsonPath": ".status.active"},
+    {"name": "Waiting", "type": "integer", "jsonPath": ".status.waiting", "priority": 1},  # wide output only
     {"name": "Last Run", "type": "date", "jsonPath": ".status.lastScheduleTime"},
     {"name": "Last Result", "type": "string", "jsonPath": ".status.lastResult"},
     # a date column shows an age, and "<invalid>" for a time to come

@@ -141,6 +141,20 @@ RULES: Mapping[str, Sequence[Rule]] = {
             "is no name of an environment variable: use letters, digits, '-', '_' and '.', not a digit first",
         ),
     ),
+    "Toleration": (
+        _forbidden(
+            "self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            "has operator Exists and a value: remove the value, or write operator: Equal",
+        ),
+        _required(
+            "self.operator != 'Equal' || has(self.key)",
+            "has no key: add one, or write operator: Exists to tolerate every taint",
+        ),
+        _forbidden(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "has tolerationSeconds without effect: NoExecute: add it, or remove tolerationSeconds",
+        ),
+    ),
     "HTTPTargetSpec": (_URL,),
     "TargetHeader": (
         _required(_any(("value", "secretKeyRef")), "has neither value nor secretKeyRef: add one"),

@@ -28,5 +28,7 @@ LABEL_REQUEST_UID = f"{GROUP}/run-request-uid"
 ANNOTATION_TASK_TYPE = f"{GROUP}/task-type"
 LABEL_EXECUTION_ID = ANNOTATION_EXECUTION_ID
 """On a RunRequest that the facade has made: the id of its execution, by which it is found before the history has it."""
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+"""On a Job: the LocalQueue of Kueue that it waits in."""
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"
 """On a Job: the id of the execution that its own repeats."""

@@ -10,6 +10,7 @@ from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import Model, Time
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_REQUEST
+from carillon_core.resources.pods import PodSettings, QueueName
 from carillon_core.resources.scheduled_task import YEAR_SECONDS, ConcurrencyPolicy, RunResult, field_problems
 from carillon_core.resources.tasks import DAY_SECONDS, ObjectName, RetryPolicy, Task
 
@@ -41,6 +42,11 @@ class RunRequestSpec(Model):
     timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
     """As in a ScheduledTask; the task's own if left out, else 3600."""
     retry: RetryPolicy | None = None
+    """As in a ScheduledTask; the task's own if left out."""
+    queue_name: QueueName | None = None
+    """The LocalQueue of Kueue, in the task's namespace, that an execution waits in until it is admitted; the
+    task's own if left out."""
+    pod: PodSettings | None = None
     """As in a ScheduledTask; the task's own if left out."""
     retry_of: UUID | None = None
     """The id of the execution that this run repeats: only a link, which the history keeps."""

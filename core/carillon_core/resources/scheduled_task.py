@@ -16,6 +16,7 @@ from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import Model, Time
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
+from carillon_core.resources.pods import PodSettings, QueueName
 from carillon_core.resources.tasks import DAY_SECONDS, PATTERN_MENDS, RetryPolicy, Task
 
 MAX_STRETCHES = 10
@@ -100,6 +101,11 @@ class ScheduledTaskSpec(Calendar):
     timed out; 1 to 604800 seconds."""
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     """What is tried again within an execution, and when; nothing if left out."""
+    queue_name: QueueName | None = None
+    """The LocalQueue of Kueue, in the task's namespace, that an execution waits in until it is admitted; the operator's
+    default if left out, which may be none."""
+    pod: PodSettings = Field(default_factory=PodSettings)
+    """Where and how the pods run, beside what the operator's default says."""
     task: Task
     """What to run."""
 
@@ -256,7 +262,9 @@ class ScheduledTaskStatus(Model):
     schedule: str | None = None
     """The schedule in words: the cron expression with its zone, 'every 30s', or 'at 2026-01-02T03:04:05Z'."""
     active: int = 0
-    """How many executions are active."""
+    """How many executions are active, those apart that wait in a queue."""
+    waiting: int = 0
+    """How many executions wait in a queue of Kueue."""
     last_schedule_time: Time | None = None
     """The slot that was launched last."""
     last_successful_time: Time | None = None

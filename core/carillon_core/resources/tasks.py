@@ -14,12 +14,18 @@ URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"
 HEADER_VALUE_PATTERN = r"^[\t\x20-\x7e\x80-\xff]*$"
 ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 IMAGE_PATTERN = r"^\S+$"
+QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
+LABEL_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 PATTERN_MENDS = {
     HEADER_NAME_PATTERN: (
         "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a "
         "colon"
     ),
     HEADER_VALUE_PATTERN: "is a value that HTTP does not allow: write one line, without control characters",
+    QUALIFIED_NAME: "is a name that no label and no taint can have: write it as name or example.com/name",
+    LABEL_VALUE: "is no value of a label: write at most 63 letters, digits, hyphens, underscores and dots",
+    LABEL_NAME: "is no name of a queue: write at most 63 small letters, digits and hyphens",
     IMAGE_PATTERN: "is no image: write its name without spaces, such as busybox:1.37",
 }
 """What a pattern says, in words."""

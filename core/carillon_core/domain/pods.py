@@ -1,0 +1,36 @@
+"""How the operator's default for pods and a task's own settings become one. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from carillon_core.resources.pods import PodSettings
+from carillon_core.resources.tasks import ContainerResources
+
+
+def merged(default: PodSettings, own: PodSettings) -> PodSettings:
+    """Return the settings of a pod: what the task says wins, and lists are joined, the default's first."""
+    tolerations = [*default.tolerations, *(each for each in own.tolerations if each not in default.tolerations)]
+    secrets = [*default.image_pull_secrets, *(s for s in own.image_pull_secrets if s not in default.image_pull_secrets)]
+    return PodSettings(
+        node_selector={**default.node_selector, **own.node_selector},
+        tolerations=tolerations,
+        priority_class_name=own.priority_class_name or default.priority_class_name,
+        service_account_name=own.service_account_name or default.service_account_name,
+        image_pull_secrets=secrets,
+        resources=ContainerResources(
+            requests={**default.resources.requests, **own.resources.requests},
+            limits={**default.resources.limits, **own.resources.limits},
+        ),
+    )
+
+
+def pod_fields(settings: PodSettings) -> Mapping[str, Any]:
+    """Return the settings as fields of a pod's spec; the resources are a container's, and not among them."""
+    given = settings.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"resources"})
+    return {name: value for name, value in given.items() if value}
+
+
+def resources_field(resources: ContainerResources) -> dict[str, dict[str, str]]:
+    """Return resources as a container's field; what says nothing is left out."""
+    both = {"requests": dict(resources.requests), "limits": dict(resources.limits)}
+    return {name: part for name, part in both.items() if part}
