@@ -13,6 +13,7 @@ from carillon_chart.programs import CASES, pod_spec, rendered, values_of
 from carillon_core import __version__
 from carillon_core.resources.crd import KINDS
 from carillon_local.layout import CHART, CRDS, RBAC, ROOT
+from carillon_operator.settings import Settings
 from support.restricted import violations
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -92,6 +93,21 @@ def test_every_variable_is_one_that_its_program_reads(case: str) -> None:
         known = set(re.findall(r"\b(?:CARILLON_[A-Z_]+|DATABASE_URL|API_URL|NAMESPACE)\b", text))
         given = {variable["name"] for variable in container["env"]}
         assert given - known == set(), name
+
+
+def test_the_defaults_of_pods_are_what_the_operator_reads() -> None:
+    """As they stand in the values, whether there are any or none."""
+    for name, pool in (("trial", {}), ("life", {"pool": "batch"})):
+        found = next(each for key, each in containers(name).items() if key.endswith("/operator"))
+        env = {each["name"]: each.get("value") for each in found["env"]}
+        needed = {"DATABASE_URL": "postgresql://u:p@h/d", "CARILLON_RUNNER_IMAGE": "r:1"}
+        told = {
+            key: value
+            for key, value in env.items()
+            if key in {"CARILLON_POD_DEFAULTS", "CARILLON_QUEUE_NAME"} and value
+        }
+        runner = Settings.from_env(needed | told).runner
+        assert (runner.pod.node_selector, runner.queue_name) == (pool, "nightly" if pool else None)
 
 
 def test_every_setting_of_the_operator_and_the_api_can_be_made() -> None:
