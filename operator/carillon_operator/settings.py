@@ -95,7 +95,8 @@ class Settings:
     database_url: str
     """``DATABASE_URL``: where the operator records what was not launched, and closes what vanished."""
     runner_database_url: str
-    """``CARILLON_RUNNER_DATABASE_URL``: what runner pods record with; ``DATABASE_URL`` if unset."""
+    """``CARILLON_RUNNER_DATABASE_URL``: what runner pods record with; ``DATABASE_URL`` if unset, unless
+    ``CARILLON_RUNNER_ROLE_REQUIRED`` is true."""
     runner: RunnerTemplate
     """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``; ``CARILLON_HTTP_ALLOW``: which addresses that are not
     public HTTP tasks may reach, such as ``*.svc,10.96.0.0/12``, none if unset (see ``egress.AllowList``); and
@@ -219,6 +220,9 @@ def _queue_name(env: Mapping[str, str]) -> str | None:
 def _runner_database_url(env: Mapping[str, str], database_url: str) -> str:
     url = env.get("CARILLON_RUNNER_DATABASE_URL", "").strip()
     if not url:
+        if choice(env, "CARILLON_RUNNER_ROLE_REQUIRED", ("true", "false"), "false") == "true":
+            mend = "set it to the URL of a user of their own (in the chart's Secret the key runner-database-url)"
+            raise SettingsError(f"CARILLON_RUNNER_DATABASE_URL is not set, and runners would own the database: {mend}")
         return database_url
     credentials(url, "CARILLON_RUNNER_DATABASE_URL")  # one that is none is refused now, not by each runner
     return url

@@ -90,7 +90,7 @@ def test_every_variable_is_one_that_its_program_reads(case: str) -> None:
         if program == "postgres":
             continue
         text = "".join((ROOT / path).read_text() for path in SETTINGS[program])
-        known = set(re.findall(r"\b(?:CARILLON_[A-Z_]+|DATABASE_URL|API_URL|NAMESPACE)\b", text))
+        known = set(re.findall(r"\b(?:CARILLON_[A-Z_]+|DATABASE_URL|API_URL|NAMESPACE|TOKEN_FILE)\b", text))
         given = {variable["name"] for variable in container["env"]}
         assert given - known == set(), name
 

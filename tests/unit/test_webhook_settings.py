@@ -42,6 +42,7 @@ def test_with_a_port_each_kind_has_its_handler() -> None:
 @pytest.mark.parametrize(
     ("change", "want"),
     [
+        ({"CARILLON_RUNNER_ROLE_REQUIRED": "true"}, "CARILLON_RUNNER_DATABASE_URL is not set, and runners would own"),
         ({"CARILLON_WEBHOOK_PORT": "https"}, "CARILLON_WEBHOOK_PORT is 'https': set it to a whole number"),
         ({"CARILLON_WEBHOOK_CERT_FILE": ""}, "CARILLON_WEBHOOK_CERT_FILE is not set: set it to a PEM file, or unset"),
         ({"CARILLON_WEBHOOK_SERVICE": "carillon"}, "CARILLON_WEBHOOK_SERVICE is 'carillon': set it to namespace/name"),

@@ -16,24 +16,37 @@ HEAD = """<!-- Generated from values.yaml and values.schema.json by `make manife
 Carillon's CRDs, operator, API, migrations and roles, with Helm 4 (3.18 or later works too).
 
 ```sh
-helm install carillon charts/carillon --namespace carillon-system --create-namespace --set postgres.enabled=true
+helm install carillon charts/carillon --namespace carillon-system --create-namespace --set postgres.enabled=true \\
+  --set operator.image.repository=registry.example.com/carillon-operator \\
+  --set operator.runnerImage.repository=registry.example.com/carillon-runner
 helm test carillon --namespace carillon-system
 ```
 
-That is a trial, with a Postgres of its own. For life, make a Secret with the database's URLs and name it:
+That is a trial, with a Postgres of its own; `make images` makes the images, which are pushed where the cluster pulls
+from. Not with `helm template` or a GitOps tool: its passwords are made at random and read back from the cluster. For
+life, make a Secret with the database's URLs and name it:
 
 ```sh
+kubectl create namespace carillon-system
 kubectl create secret generic carillon-database --namespace carillon-system \\
   --from-literal=database-url=postgresql://owner:…@db.example.com:5432/carillon \\
   --from-literal=runner-database-url=postgresql://runner:…@db.example.com:5432/carillon \\
   --from-literal=token-key="$(openssl rand -hex 32)"
-helm install carillon charts/carillon --namespace carillon-system --set database.existingSecret=carillon-database
+helm install carillon charts/carillon --namespace carillon-system --set database.existingSecret=carillon-database \\
+  --set operator.image.repository=… --set operator.runnerImage.repository=… --timeout 15m
 ```
 
-`helm upgrade` migrates the database and upgrades the CRDs. `helm uninstall` leaves the CRDs, and with them all tasks,
-and the bundled database's volume and passwords; installed again under the same name, the release takes them over. CRDs
-that were applied by hand before are taken over with `--take-ownership`. The images are built from
-`Dockerfile.operator` and `Dockerfile.runner`.
+`helm upgrade` migrates the database and upgrades the CRDs. A migration only adds, so that what runs meanwhile, and what
+`helm rollback` brings back, goes on with the newer schema. After the database's password has changed in the Secret,
+`helm upgrade` gives it to the runners' role and starts the pods anew. One release for each cluster.
+
+`helm uninstall` leaves the CRDs, and with them all tasks, and the bundled database's volume and passwords; installed
+again under the same name, the release takes them over. CRDs that were applied by hand before, or by a release of another
+name, are taken over with `--take-ownership`. What stays besides: the Leases, and a Secret `carillon-runner` in each
+namespace of tasks (`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
+
+HTTP and container tasks of the release's own namespace reach nothing but DNS and the database, for its network policies
+close it to all pods: keep tasks elsewhere. They also close it to the solver of cert-manager's HTTP-01.
 
 All pods satisfy the Pod Security standard *restricted*. `files/rbac` has the roles, with comments; the names
 carillon-view, -run, -runner, -edit and -audit are the cluster's. Keep the namespace to Carillon: whoever may start pods

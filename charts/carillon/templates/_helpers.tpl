@@ -109,6 +109,12 @@ program says so in its log with the mend, which a container that is not created 
       optional: true
 {{- end }}
 
+{{/* What has pods begin anew when the Secret with the database's URLs has changed. Of root; nothing is known of it offline. */}}
+{{- define "carillon.checksum" -}}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace (include "carillon.databaseSecret" .) -}}
+checksum/database: {{ dig "data" dict $secret | toJson | sha256sum }}
+{{- end }}
+
 {{/* The objects of a file of files/rbac, by kind. Of (root, file); YAML. */}}
 {{- define "carillon.rbac" -}}
 {{- $found := dict }}
@@ -132,6 +138,26 @@ program says so in its log with the mend, which a container that is not created 
 {{- end }}
 {{- if and .Values.webhook.certManager.enabled (not .Values.webhook.certManager.issuerName) }}
 {{- fail "webhook.certManager.issuerName is not set: name an issuer of cert-manager, or set webhook.certManager.enabled=false" }}
+{{- end }}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "carillon.fullname" .)) }}
+{{- fail (printf "fullnameOverride: objects would be called %s: set it to small letters, digits and hyphens, a letter first" (include "carillon.fullname" .)) }}
+{{- end }}
+{{- if not (regexMatch "[a-z]" .Release.Namespace) }}
+{{- fail (printf "the namespace %s is a number: choose one with a letter" .Release.Namespace) }}
+{{- end }}
+{{- if and .Values.webhook.enabled (eq (int .Values.webhook.port) 8081) }}
+{{- fail "webhook.port is 8081, where the operator serves its probes: choose another" }}
+{{- end }}
+{{- if and .Values.monitoring.serviceMonitor.enabled (not .Values.api.metricsPublic) }}
+{{- fail "monitoring.serviceMonitor.enabled wants api.metricsPublic=true: its Prometheus has no credential of Carillon's; or set monitoring.serviceMonitor.enabled=false and scrape with a token" }}
+{{- end }}
+{{- $first := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-operator-0" (include "carillon.fullname" .)) }}
+{{- if and $first (gt (int .Values.operator.replicas) 0) (gt (int (dig "spec" "replicas" 0 $first)) 0) }}
+{{- range (index $first.spec.template.spec.containers 0).env }}
+{{- if and (eq .name "CARILLON_SHARDS") (ne .value (printf "%d" (int $.Values.operator.shards))) }}
+{{- fail (printf "operator.shards is %d, and operators that count %s run: upgrade with operator.replicas=0 first, and then with both" (int $.Values.operator.shards) .value) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if gt (int .Values.api.autoscaling.minReplicas) (int .Values.api.autoscaling.maxReplicas) }}
 {{- fail "api.autoscaling.minReplicas is more than api.autoscaling.maxReplicas: raise the second or lower the first" }}

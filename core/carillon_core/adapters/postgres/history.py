@@ -184,7 +184,8 @@ class PostgresHistory:
             revision = (await connection.execute(statement)).scalar_one_or_none()
         if revision is None:
             raise UnavailableError(WHAT, f"its schema is not there: {MIGRATE}")
-        if revision != SCHEMA_REVISION:
+        # a later one is fine: migrations only add, so that what ran before goes on until it is replaced
+        if revision < SCHEMA_REVISION:
             raise UnavailableError(
                 WHAT,
                 f"its schema is at revision {revision} and this program wants {SCHEMA_REVISION}: "

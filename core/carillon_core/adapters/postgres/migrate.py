@@ -37,7 +37,7 @@ class Revision:
 
 
 def upgrade(url: str, *, wait_seconds: float = 0) -> Revision:
-    """Bring the schema to the newest revision; nothing happens if it is there.
+    """Bring the schema to the newest revision; nothing happens if it is there, or if it is of a later version.
 
     Args:
         url: The database.
@@ -45,9 +45,14 @@ def upgrade(url: str, *, wait_seconds: float = 0) -> Revision:
 
     Raises:
         UnavailableError: It stayed out of reach, or another migrator stayed at work.
-        SettingsError: The URL is none, or the schema is of a later version of Carillon.
+        SettingsError: The URL is none.
 
     """
+    there = current(url, wait_seconds=wait_seconds)
+    if there.current is not None and there.current > there.head:
+        fields = {"revision": there.current, "newest_known": there.head}
+        log.warning("the schema is of a later version of Carillon, and left as it is", extra={"fields": fields})
+        return there
     return _migrate(url, wait_seconds, lambda config: command.upgrade(config, "head"))
 
 
