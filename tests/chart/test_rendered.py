@@ -205,11 +205,11 @@ def test_nothing_passes_but_what_is_named(case: str) -> None:
 
 
 OPEN: dict[str, tuple[list[Any], list[Any]]] = {
-    "operator": (["webhook"], [53, 53, 5432, 443]),
-    "api": (["http"], [53, 53, 5432, 443]),
-    "migrate": ([], [53, 53, 5432]),
-    "runner": ([], [53, 53, 5432]),
-    "test": ([], [53, 53, "http"]),
+    "operator": (["webhook"], [53, 53, 5353, 5353, 5432, 443]),
+    "api": (["http"], [53, 53, 5353, 5353, 5432, 443]),
+    "migrate": ([], [53, 53, 5353, 5353, 5432]),
+    "runner": ([], [53, 53, 5353, 5353, 5432]),
+    "test": ([], [53, 53, 5353, 5353, "http"]),
     "default-deny": ([], []),
 }
 

@@ -41,9 +41,9 @@ helm install carillon charts/carillon --namespace carillon-system --set database
 `helm upgrade` gives it to the runners' role and starts the pods anew. One release for each cluster.
 
 `helm uninstall` leaves the CRDs, and with them all tasks, and the bundled database's volume and passwords; installed
-again under the same name, the release takes them over. CRDs that were applied by hand before, or by a release of another
-name, are taken over with `--take-ownership`. What stays besides: the Leases, and a Secret `carillon-runner` in each
-namespace of tasks (`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
+again under the same name, the release takes them over. CRDs that were applied by hand before, or by a release of
+another name, are taken over with `--take-ownership`. What stays besides: the Leases, and a Secret `carillon-runner` in
+each namespace of tasks (`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
 
 HTTP and container tasks of the release's own namespace reach nothing but DNS and the database, for its network policies
 close it to all pods: keep tasks elsewhere. They also close it to the solver of cert-manager's HTTP-01.
