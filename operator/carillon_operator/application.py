@@ -121,7 +121,7 @@ class Application:
             announcer=self._announcer,
             clock=clock,
         )
-        launcher = Launcher(
+        self._launcher = launcher = Launcher(
             cluster=cluster,
             store=self.store,
             secret=self._secret,
@@ -210,7 +210,7 @@ class Application:
                 await self._drain()
             finally:
                 await end([*deciding, *writing])
-        return rested
+        return rested and not self._launcher.in_doubt
 
     async def _end_turns(self) -> bool:
         """Begin no turn any more, and let those that have begun end; return whether they did in time."""
@@ -247,8 +247,10 @@ class Application:
                 await self._relist_jobs()
                 for kind in KINDS:
                     await self._relist(kind)
-            except CarillonError as error:
-                log.warning("cannot see what is there, will try again", extra={"fields": {"why": str(error)}})
+            except Exception as error:  # whatever an answer holds: to end would only move it to the next process
+                defect = None if isinstance(error, CarillonError) else error
+                fields = {"why": str(error)}
+                log.warning("cannot see what is there, will try again", extra={"fields": fields}, exc_info=defect)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LAST_RETRY_SECONDS)
             else:
@@ -258,10 +260,10 @@ class Application:
 
     async def _relist_jobs(self) -> None:
         old = self._watches["Job"]
-        self._synced["Job"].clear()
         try:
             await end([old])
         finally:
+            self._synced["Job"].clear()
             self._watches["Job"] = asyncio.ensure_future(self._watch("Job"))
         await self._synced["Job"].wait()
 
@@ -269,6 +271,7 @@ class Application:
         known = self.store.uids(kind)
         async for raw in self._cluster.list_objects(kind):
             feed(self.store, self.queue, kind, None, raw)
+            await asyncio.sleep(0)  # a page of five hundred must not hold up the renewal of the Lease
             known.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
         for key, uid in known.items():
             self._forget(kind, key, uid)

@@ -53,6 +53,11 @@ class Launcher:
         self._clock = clock
         self._in_doubt: dict[Key, tuple[str, str]] = {}
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the answer to a launch got lost, so that it may still be carried out."""
+        return bool(self._in_doubt)
+
     def forget(self, key: Key) -> None:
         """Drop a doubt about a task that is gone."""
         self._in_doubt.pop(key, None)

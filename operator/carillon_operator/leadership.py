@@ -85,6 +85,7 @@ class Elector:
         self._seen: JSONObject | None = None
         self._seen_at = 0.0
         self._said: str | None = None
+        self._was_cut_off = False
 
     @property
     def fields(self) -> dict[str, str]:
@@ -134,6 +135,9 @@ class Elector:
         try:
             found = await self._leases.get(*where)
         except NotFoundError:
+            if self._seen is not None and not self._is_mine(self._seen) and not self._is_free(self._seen):
+                self._until = None
+                return False  # it was deleted, and whoever held it does not know that yet
             try:
                 stored = await self._leases.create(*where, self._spec({}))
             except AlreadyExistsError as error:
@@ -171,7 +175,10 @@ class Elector:
             if await self._try():
                 log.info("leading", extra={"fields": self.fields})
                 return True
-            await pause(stop, min(LONGEST_POLL_SECONDS, self._settings.seconds / 6))
+            wait = min(LONGEST_POLL_SECONDS, self._settings.seconds / 6)
+            if self._was_cut_off:
+                wait, self._was_cut_off = self._settings.seconds * 1.5, False
+            await pause(stop, wait)
         return False
 
     async def _renew(self) -> None:
@@ -186,17 +193,27 @@ class Elector:
 
     async def _try(self) -> bool:
         """Acquire or renew, within a time that leaves room for another try; say once what is in the way."""
-        seconds = self._settings.seconds / 4
+        leads = self.leads()
+        # while it leads, not beyond its own end: it must be known by then. Else as long as there is something to gain:
+        # what was cut off may be carried out all the same, and would keep the Lease from everybody
+        seconds = min(self._settings.seconds / 4, self._left()) if leads else self._settings.seconds * 2 / 3
         try:
-            # not beyond its own end, while it leads: it must be known by then
-            async with asyncio.timeout(min(seconds, self._left()) if self.leads() else seconds):
+            async with asyncio.timeout(seconds):
                 held = await self.attempt()
         except TimeoutError:
+            if not leads:
+                # who is this slow waits like anybody else for the end of what it may have got, and lets them go first
+                self._acquired, self._was_cut_off = None, True
             return self._say("no answer in time")
         except ConflictError:
             return False
         except CarillonError as error:
             return self._say(str(error))
+        except Exception as error:  # such as a token that is just being written
+            if str(error) != self._said:
+                log.exception("the lease cannot be asked for", extra={"fields": self.fields})
+            self._said = str(error)
+            return False
         if held:
             self._said = None
         else:

@@ -69,6 +69,8 @@ class ObservedStore:
         self._requests: dict[Key, ObservedRequest] = {}
         self._requests_of: dict[Key, set[Key]] = {}
         self._targets: dict[Key, tuple[str, ObservedTarget]] = {}
+        self._users: dict[Key, set[tuple[ObjectKind, Key]]] = {}
+        """Who names a target, whether it is there or not."""
         self._jobs: dict[JobKey, tuple[Mapping[str, Any], ObservedJob]] = {}
         self._by_task: dict[Key, set[JobKey]] = {}
         self._deleted: set[str] = set()
@@ -103,8 +105,12 @@ class ObservedStore:
             task = replace(task, status=old.status)
         else:
             self._foreign[key] += 1
-        self._tasks[key] = task
+        self._keep_task(key, task)
         return key
+
+    def _keep_task(self, key: Key, task: ObservedTask) -> None:
+        self._note_user(("ScheduledTask", key), self._tasks.get(key), task)
+        self._tasks[key] = task
 
     def sending(self, key: Key, status: ScheduledTaskStatus) -> None:
         """Remember a status that is about to be written: its event may come before the answer."""
@@ -113,7 +119,7 @@ class ObservedStore:
     def adopt_task(self, raw: Mapping[str, Any]) -> None:
         """Take a task with the status that the API server has: what was decided on another one does not count."""
         task = ObservedTask.from_object(raw)
-        self._tasks[_key(task.meta)] = task
+        self._keep_task(_key(task.meta), task)
         self._foreign[_key(task.meta)] += 1
 
     def foreign_statuses(self, key: Key) -> int:
@@ -135,6 +141,7 @@ class ObservedStore:
         """Forget a task that was deleted, unless another of its name is there already."""
         task = self._tasks.get(key)
         if task is not None and task.meta.uid == uid:
+            self._note_user(("ScheduledTask", key), task, None)
             del self._tasks[key]
             self._sent.pop(key, None)
             self._foreign.pop(key, None)
@@ -181,9 +188,27 @@ class ObservedStore:
         return known[1] if known else None
 
     def _users_of(self, namespace: str, name: str) -> list[Key]:
-        tasks = [k for k, task in self._tasks.items() if k[0] == namespace and task.target_name == name]
-        requests = [request_key(r) for r in self._requests.values() if r.meta.namespace == namespace]
-        return list(dict.fromkeys([*tasks, *requests]))
+        users = self._users.get((namespace, name), ())
+        keys = {key if kind == "ScheduledTask" else request_key(self._requests[key]) for kind, key in users}
+        return sorted(keys)
+
+    def _note_user(
+        self,
+        user: tuple[ObjectKind, Key],
+        before: ObservedTask | ObservedRequest | None,
+        after: ObservedTask | ObservedRequest | None,
+    ) -> None:
+        """Know which target a task or a request names."""
+        for item in (before, after):
+            if item is None or item.target_name is None:
+                continue
+            target = (item.meta.namespace, item.target_name)
+            users = self._users.setdefault(target, set())
+            users.discard(user)
+            if item is after:
+                users.add(user)
+            if not users:
+                del self._users[target]
 
     # requests
 
@@ -215,6 +240,11 @@ class ObservedStore:
         self._keep_request(name, replace(request, meta=meta, stored=written.stored))
 
     def _keep_request(self, name: Key, request: ObservedRequest) -> None:
+        before = self._requests.get(name)
+        if before is not None and request_key(before) != request_key(request):
+            # deleted and made again for another task, and nobody told of it
+            self._leave_key(name, before)
+        self._note_user(("RunRequest", name), before, request)
         self._requests[name] = request
         self._requests_of.setdefault(request_key(request), set()).add(name)
 
@@ -223,13 +253,17 @@ class ObservedStore:
         request = self._requests.get(name)
         if request is None or request.meta.uid != uid:
             return None
+        self._note_user(("RunRequest", name), request, None)
         del self._requests[name]
+        self._leave_key(name, request)
+        return request_key(request)
+
+    def _leave_key(self, name: Key, request: ObservedRequest) -> None:
         key = request_key(request)
         siblings = self._requests_of.get(key, set())
         siblings.discard(name)
         if not siblings:
             self._requests_of.pop(key, None)
-        return key
 
     def set_request_status(self, name: Key, uid: str, status: RunRequestStatus) -> None:
         """Remember the status that was decided."""

@@ -16,6 +16,7 @@ import pytest
 
 from carillon_chart.programs import CASES, HELM, pod_spec, program, rendered, values_of
 from carillon_core.adapters.kube import KubeConnection
+from carillon_core.adapters.kube.connection import MERGE_PATCH
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id
 from carillon_core.domain.execution_token import TokenKey
@@ -205,6 +206,41 @@ async def test_what_is_made_at_random_is_made_once(
     assert passwords["owner-password"] in passwords["database-url"]
     assert passwords["runner-password"] in passwords["runner-database-url"]
     assert passwords["owner-password"] != passwords["runner-password"]
+
+
+async def test_shards_change_only_while_no_operator_runs(release: Release) -> None:
+    """Operators that count differently would both decide about a task: Helm refuses, and says the way."""
+    assert (await release.install("postgres.enabled=true")).returncode == 0
+    refused = await release.install("postgres.enabled=true", "operator.shards=2")
+    assert refused.returncode != 0
+    assert "operator.replicas=0 first" in refused.stderr
+    stopped = await release.install("postgres.enabled=true", "operator.replicas=0")
+    assert stopped.returncode == 0, stopped.stderr
+    done = await release.install("postgres.enabled=true", "operator.shards=2")
+    assert done.returncode == 0, done.stderr
+
+
+async def test_a_changed_password_starts_the_pods_anew(
+    connection: KubeConnection, namespace: str, release: Release
+) -> None:
+    """By what stands on them of the Secret: a digest, which an upgrade without a change leaves as it is."""
+
+    async def marks() -> list[str]:
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        items = (await connection.request("GET", path))["items"]
+        return [item["spec"]["template"]["metadata"]["annotations"]["checksum/database"] for item in items]
+
+    values = ("database.existingSecret=db", "migrations.enabled=false")
+    await store_urls(connection, namespace, "postgresql://o:old@h/d", "postgresql://r:old@h/d")
+    assert (await release.install(*values)).returncode == 0
+    first = await marks()
+    assert (await release.install(*values)).returncode == 0
+    assert await marks() == first
+    patch = {"stringData": {"database-url": "postgresql://o:new@h/d"}}
+    path = f"/api/v1/namespaces/{namespace}/secrets/db"
+    await connection.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+    assert (await release.install(*values)).returncode == 0
+    assert not set(await marks()) & set(first)
 
 
 async def store_urls(connection: KubeConnection, namespace: str, owner: str, runner: str) -> None:

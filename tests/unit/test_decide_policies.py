@@ -12,7 +12,7 @@ from carillon_core.domain.schedule import jitter_offset
 from carillon_core.domain.settle import MAX_BACKLOG
 from carillon_core.domain.unrecorded import MAX_ENTRIES, with_unrecorded, without_recorded
 from carillon_core.resources import RunResult, ScheduledTaskStatus
-from carillon_core.resources.scheduled_task import MAX_STRETCHES, Backlog, UnrecordedSlot
+from carillon_core.resources.scheduled_task import MAX_STRETCHES, Backlog, Stretch, UnrecordedSlot
 from support.builders import TASK_UID, Story, TaskBuilder, at, make_job, make_manual_job, make_task
 
 SUCCEEDED, FAILED, CANCELLED = RunResult.SUCCEEDED, RunResult.FAILED, RunResult.CANCELLED
@@ -417,6 +417,42 @@ def test_too_many_outages_give_the_oldest_up() -> None:
     backlog = story.task.status.backlog
     assert backlog is not None
     assert len(backlog.stretches) == MAX_STRETCHES
+
+
+def owing(*stretches: tuple[str, str]) -> Backlog:
+    """Return a backlog of stretches, each after one time and until another."""
+    found = Backlog.of([Stretch(after=at(after), until=at(until)) for after, until in stretches])
+    assert found is not None
+    return found
+
+
+STRANGE: dict[str, tuple[Backlog, list[str]]] = {
+    "the same twice": (owing(("00:01", "00:03"), ("00:01", "00:03")), ["00:02:00", "00:03:00"]),
+    "one that begins in another": (owing(("00:01", "00:03"), ("00:02", "00:04")), ["00:02:00", "00:03:00", "00:04:00"]),
+    "one of before the one before": (owing(("00:02", "00:03"), ("00:00", "00:01")), ["00:03:00"]),
+    "one that ends before it begins": (owing(("00:03", "00:02")), []),
+    "one of a time to come": (owing(("10:00", "12:00")), []),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_a_backlog_that_nobody_could_owe_launches_nothing_twice_and_nothing_too_early(case: str) -> None:
+    """A clock that was a year ahead, or somebody's hand, has written it."""
+    backlog, want = STRANGE[case]
+    story = Story(make_task().every(60).with_spec(**ALL, **ALLOW))
+    story.task.status = ScheduledTaskStatus(settled_until=at("00:05"), backlog=backlog)
+    plan = story.turn("00:05:20")
+    assert did(plan) == [f"launch {slot}" for slot in want]
+    assert plan.status.runs == len(want)
+
+
+def test_a_backlog_of_years_ends_in_one_turn() -> None:
+    """So much is never owed: the first thousand are launched, the others share a record."""
+    story = Story(make_task().every(1).with_spec(**ALL, **ALLOW))
+    story.task.status = ScheduledTaskStatus(settled_until=at("20:00"), backlog=owing(("00:00", "20:00")))
+    actions = story.turn("20:00").actions
+    assert sum(isinstance(action, Launch) for action in actions) == MAX_BACKLOG * MAX_STRETCHES
+    assert len(actions) == MAX_BACKLOG * MAX_STRETCHES + 1
 
 
 @pytest.mark.parametrize("change", ["an edit", "a crash"])

@@ -9,7 +9,7 @@ import pytest
 
 from carillon_core.adapters.memory.leases import MemoryLeases
 from carillon_core.errors import ConflictError, ForbiddenError, UnavailableError
-from carillon_core.ports import JSONObject
+from carillon_core.ports import JSONObject, Leases
 from carillon_operator.leadership import Elector, LeaseSettings, elapsed_seconds
 from support.waiting import eventually
 
@@ -140,6 +140,18 @@ async def test_a_released_lease_is_taken_at_once(world: World) -> None:
     assert world.spec["holderIdentity"] == "two", "it gives back nothing that is not its own"
 
 
+async def test_a_lease_that_is_deleted_is_waited_out(world: World) -> None:
+    """Whoever held it does not know yet, and goes on until it would renew."""
+    one, two = world.candidate("one"), world.candidate("two")
+    await one.attempt()
+    assert not await two.attempt()
+    world.leases.leases.clear()
+    assert not await two.attempt()
+    assert one.leads()
+    world.pass_time(SECONDS)
+    assert await two.attempt()
+
+
 async def test_of_two_who_take_it_at_once_one_gets_it(world: World) -> None:
     """The version of the Lease decides."""
     one, two = world.candidate("one"), world.candidate("two")
@@ -250,10 +262,30 @@ class Term:
             self.ended += 1
 
 
+class Slow:
+    """Leases whose writes are carried out, and answered a while later."""
+
+    def __init__(self, leases: MemoryLeases, seconds: float) -> None:
+        self._leases, self._seconds = leases, seconds
+
+    async def get(self, namespace: str, name: str) -> JSONObject:
+        return await self._leases.get(namespace, name)
+
+    async def create(self, namespace: str, name: str, spec: JSONObject) -> JSONObject:
+        stored = await self._leases.create(namespace, name, spec)
+        await asyncio.sleep(self._seconds)
+        return stored
+
+    async def update(self, lease: JSONObject) -> JSONObject:
+        stored = await self._leases.update(lease)
+        await asyncio.sleep(self._seconds)
+        return stored
+
+
 class Running:
     """An elector as it runs in life, by a Lease of a second, and the means to end it."""
 
-    def __init__(self, leases: MemoryLeases, identity: str) -> None:
+    def __init__(self, leases: Leases, identity: str) -> None:
         self.elector = Elector(leases, LeaseSettings(*WHERE, identity, 1), lambda: datetime.now(UTC))
         self.term = Term()
         self.stop = asyncio.Event()
@@ -334,6 +366,43 @@ async def test_a_term_that_fails_is_told_and_keeps_its_lease_to_its_end() -> Non
     with pytest.raises(OSError, match="the disk is full"):
         await elector.run(fail, asyncio.Event())
     assert leases.leases[WHERE]["spec"]["holderIdentity"] == "one"
+
+
+async def test_one_that_is_slow_leads_all_the_same() -> None:
+    """As long as an answer comes before what it says is over."""
+    one = Running(Slow(MemoryLeases(), 0.4), "one")
+    await eventually(lambda: one.term.begun == 1)
+    await one.end()
+
+
+async def test_one_that_is_too_slow_keeps_the_lease_from_nobody() -> None:
+    """Its writes are carried out, and it never learns of it in time: it lets others go first."""
+    leases = MemoryLeases()
+    one = Running(Slow(leases, 0.9), "one")
+    await eventually(lambda: WHERE in leases.leases)
+    two = Running(leases, "two")
+    await eventually(lambda: two.term.begun == 1)
+    assert one.term.begun == 0
+    await one.end()
+    await two.end()
+
+
+async def test_a_defect_of_an_answer_does_not_end_the_process(caplog: pytest.LogCaptureFixture) -> None:
+    """A token that is just being written, a proxy that answers something else: said, and tried again."""
+
+    class Odd(MemoryLeases):
+        odd = True
+
+        async def get(self, namespace: str, name: str) -> JSONObject:
+            if self.odd:
+                self.odd = False
+                raise KeyError("metadata")
+            return await super().get(namespace, name)
+
+    one = Running(Odd(), "one")
+    await eventually(lambda: one.term.begun == 1)
+    await one.end()
+    assert "the lease cannot be asked for" in caplog.text
 
 
 async def test_a_call_that_hangs_is_given_up_in_time() -> None:

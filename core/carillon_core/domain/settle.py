@@ -95,14 +95,14 @@ def opened(
     if known is not None and known > now + TOLERANCE:
         known = now.replace(microsecond=0)
     base = max(task.created_at, known) if known is not None else task.created_at
-    owed = old.backlog
+    owed = _believable(old.backlog, now)
     launched = [j.slot for j in scheduled if j.slot <= now + TOLERANCE]
-    uncounted = [s for s in launched if s > base or (owed and owed.owes(s))]
+    uncounted = [s for s in launched if s > base or any(each.after < s <= each.until for each in owed)]
     settled = max([base, *launched])
-    stretches = [] if owed is None else [left for each in owed.stretches if (left := _left(each, uncounted))]
+    stretches = [left for each in owed if (left := _left(each, uncounted))]
     backlog = Backlog.of(stretches)
     begun = Settlement(status).saying(runs=old.runs + len(uncounted), settled_until=settled, backlog=backlog)
-    begun = _with_overtaken(task, spec, begun, base, uncounted)
+    begun = _with_overtaken(task, spec, begun, (base, owed), uncounted)
     ready = next((c for c in old.conditions if c.type == "Ready"), None)
     edited = old.calendar is not None and old.calendar != spec.calendar
     mended = ready is not None and ready.reason in INVALID
@@ -126,8 +126,23 @@ def opened(
     return begun.saying(settled_until=until, backlog=None)
 
 
+def _believable(backlog: Backlog | None, now: datetime) -> list[Stretch]:
+    """Return what is owed as far as it can be: one after another, and nothing of a time to come."""
+    found: list[Stretch] = []
+    for each in [] if backlog is None else backlog.stretches:
+        after = max(each.after, found[-1].until) if found else each.after
+        until = min(each.until, now + TOLERANCE)
+        if after < until:
+            found.append(Stretch(after=after, until=until))
+    return found
+
+
 def _with_overtaken(
-    task: ObservedTask, spec: ScheduledTaskSpec, begun: Settlement, base: datetime, launched: Sequence[datetime]
+    task: ObservedTask,
+    spec: ScheduledTaskSpec,
+    begun: Settlement,
+    before: tuple[datetime, Sequence[Stretch]],
+    launched: Sequence[datetime],
 ) -> Settlement:
     """Return the settlement with the slots that later launches overtook, where the status that said so was lost.
 
@@ -137,12 +152,11 @@ def _with_overtaken(
     passed = _former_schedule(task.status.calendar or spec.calendar, task.created_at) if launched else None
     if passed is None:
         return begun
-    owed = task.status.backlog
+    base, stretches = before
     verdict = Verdict(
         ExecutionStatus.MISSED, Reason.SUPERSEDED, "a later one was launched, and what was decided before it was lost"
     )
     recent = [base, *sorted(s for s in launched if s > base)]
-    stretches = owed.stretches if owed else []
     paid = [[each.after, *sorted(s for s in launched if each.after < s <= each.until)] for each in stretches]
     for after, slot in chain.from_iterable(map(pairwise, (recent, *paid))):
         begun = _run_of_slots(task, begun, passed, after, slot - MICROSECOND, verdict)
@@ -226,7 +240,7 @@ def _settle_due(
         new = Stretch(after=due.slots[0] - MICROSECOND, until=slot)
         if joins and not due.more:
             new = Stretch(after=stretches.pop().after, until=slot)
-        kept = 0 if due.more else MAX_STRETCHES - 1
+        kept = MAX_STRETCHES - 1
         why = "more were missed before they could be made up for"
         verdict = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
         for each in stretches[: max(0, len(stretches) - kept)]:
@@ -296,12 +310,20 @@ def _pay_backlog(
     now: datetime,
 ) -> Settlement:
     """Launch what is owed: everything if executions may overlap, else the oldest once nothing is active."""
+    paid = 0
     while (backlog := done.status.backlog) is not None and runs_left(spec, done.status) != 0:
         launching = any(isinstance(action, Launch) for action in done.actions)
         if spec.concurrency_policy is not ConcurrencyPolicy.ALLOW and (active or launching):
             return replace(done, pending=True)
         slot = schedule.next_fire_time(backlog.after)
         if slot is None or slot > backlog.until:
+            done = done.saying(backlog=Backlog.of(backlog.then))
+            continue
+        paid += 1
+        if paid > MAX_BACKLOG * MAX_STRETCHES:  # we never owe so much: somebody else has written this
+            why = f"at most {MAX_BACKLOG} of an outage are made up for"
+            given_up = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
+            done = _run_of_slots(task, done, schedule, backlog.after, backlog.until, given_up)
             done = done.saying(backlog=Backlog.of(backlog.then))
             continue
         left = _left(backlog.stretches[0], [slot])
