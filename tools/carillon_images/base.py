@@ -14,7 +14,6 @@ BASE = f"localhost/carillon-base:{RELEASE}"
 BUILD = f"localhost/carillon-build:{RELEASE}"
 RUNTIME_PACKAGES = "ca-certificates,python3"
 BUILD_PACKAGES = f"{RUNTIME_PACKAGES},python3-venv"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 NOT_NEEDED = (
     "usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/lintian",
     "var/cache/apt", "var/lib/apt/lists", "var/log",
@@ -45,14 +44,15 @@ def make_base(engine: Engine) -> tuple[str, str]:
 
 
 def _bootstrap(program: str, root: Path, packages: str) -> None:
-    mirror = os.environ.get("DEBIAN_MIRROR", DEFAULT_MIRROR)
-    command = [program, "--variant=minbase", f"--include={packages}", RELEASE, str(root), mirror]
+    mirror = os.environ.get("DEBIAN_MIRROR", "").strip()  # debootstrap has one of its own
+    command = [program, "--variant=minbase", f"--include={packages}", RELEASE, str(root), *([mirror] if mirror else [])]
     log = root.parent / "debootstrap.log"
     with log.open("wb") as out:
         done = subprocess.run(command, check=False, stdout=out, stderr=subprocess.STDOUT)
     if done.returncode:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-        raise ImageError(f"debootstrap failed (is {mirror} in reach? DEBIAN_MIRROR names another mirror):\n{end}")
+        where = mirror or "Debian's mirror"
+        raise ImageError(f"debootstrap failed (is {where} in reach? DEBIAN_MIRROR names another mirror):\n{end}")
     for place in NOT_NEEDED:
         shutil.rmtree(root / place, ignore_errors=True)
         (root / place).mkdir(parents=True)
