@@ -47,6 +47,7 @@ RULES = {
     "goes back": "Asked within the second pass, the peer answers with a time that is already over.",
     "skips a slot about a change": "The peer passes over a time that the clock does show.",
     "cronsim never answers": "About a change it turns in a circle, for ever: 0 */5 about St John's, for one.",
+    "croniter never answers": "The same: */2 among months and days, asked on the eve of the day that Apia left out.",
 }
 """Each rule's sentence; the counts are printed beside them."""
 
