@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from carillon_devcluster.realnode import network
 from realnode.conftest import IMAGES
-from support.waiting import until
+from realnode.pods import HARDENED, run
 
 if TYPE_CHECKING:
     from carillon_devcluster.realnode import RealNode
     from realnode.conftest import RealStack
-
-HARDENED = {
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 @pytest.mark.parametrize(
@@ -84,25 +75,3 @@ def test_a_task_runs_in_its_image_and_is_recorded(stack: RealStack, namespace: s
     assert pod["spec"]["nodeName"] == "real"
     assert ipaddress.ip_address(pod["status"]["podIP"]) in ipaddress.ip_network(network.SUBNET)
     assert f"task={namespace}/add" in logged
-
-
-def run(node: RealNode, namespace: str, container: dict[str, Any]) -> dict[str, Any]:
-    """Run one container to its end; return how it ended."""
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "once", "namespace": namespace},
-        "spec": {"restartPolicy": "Never", "containers": [container]},
-    }
-    account = ("get", "serviceaccount", "default", "--namespace", namespace, "--ignore-not-found", "--output", "name")
-    until(lambda: bool(node.cluster.kubectl(*account)), 30, "the namespace has its service account")
-    node.cluster.kubectl("create", "--filename", "-", stdin=json.dumps(pod))
-
-    def state() -> dict[str, Any]:
-        found = node.cluster.kubectl("get", "pod", "once", "--namespace", namespace, "--output", "json")
-        statuses = json.loads(found)["status"].get("containerStatuses") or [{}]
-        ended: dict[str, Any] = statuses[0].get("state", {}).get("terminated") or {}
-        return ended
-
-    until(lambda: bool(state()), 60, "the container has ended")
-    return state()
