@@ -138,4 +138,6 @@ sbom: ## Write a validated SBOM (CycloneDX) of each image to .carillon/sbom
 e2e: ## Run the images on a real node: kubelet, containerd, a pod network (Linux, root; the first time some ten minutes)
 	@$(SETUP) all
 	@REGISTRY= IMAGE_TAG= BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives
+	@PYTHONPATH=devcluster $(PY) -m carillon_devcluster.realnode build
+	@PYTHONPATH=devcluster $(PY) tools/lint_go.py realnode
 	@$(PY) -m pytest tests/realnode -q
