@@ -11,7 +11,7 @@ import pytest
 
 from carillon_devcluster import ClusterError, build, parts, toolchain
 from carillon_devcluster.layout import Root
-from carillon_devcluster.realnode import config, dns, leftovers, network
+from carillon_devcluster.realnode import config, dns, leftovers, network, volumes
 from carillon_devcluster.realnode.build import CNI_PLUGINS, MODULE, check_machine
 from carillon_devcluster.realnode.places import PAUSE_IMAGE, Places
 
@@ -178,3 +178,13 @@ def test_a_go_that_is_too_old_for_the_node_is_not_taken(tmp_path: Path) -> None:
     assert toolchain.wanted_version(tmp_path) == (1, 99, 3)
     assert toolchain.find(Root(tmp_path), tmp_path) is None
     assert toolchain.wanted_version(MODULE) >= toolchain.wanted_version()
+
+
+def test_volumes_lie_in_the_clusters_folder(places: Places) -> None:
+    """A claim that names no class gets one; each is a folder that goes when the cluster is deleted."""
+    first, *made = json.loads(volumes.make(places))["items"]
+    assert first["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "true"}
+    folders = {Path(volume["spec"]["local"]["path"]) for volume in made}
+    assert len(folders) == volumes.COUNT
+    assert all(folder.is_dir() and places.files.path in folder.parents for folder in folders)
+    assert not [folder for folder in folders if places.folder in folder.parents]

@@ -19,13 +19,13 @@ HARDENED = {
 }
 
 
-def run(node: RealNode, namespace: str, container: dict[str, Any], restart: str = "Never") -> dict[str, Any]:
+def run(node: RealNode, namespace: str, container: dict[str, Any], **spec: object) -> dict[str, Any]:
     """Run one container to its end, or to its good end where it is restarted; return how it ended."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "once", "namespace": namespace},
-        "spec": {"restartPolicy": restart, "containers": [container]},
+        "spec": {"restartPolicy": "Never", **spec, "containers": [container]},
     }
     await_account(node, namespace)
     node.cluster.kubectl("create", "--filename", "-", stdin=json.dumps(pod))

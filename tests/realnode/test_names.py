@@ -45,7 +45,7 @@ def test_a_service_is_reached_by_its_name(node: RealNode, namespace: str) -> Non
     # kube-proxy writes its rules once a second: until then the kernel refuses, and the pod is started again
     fetch = "import urllib.request; print(urllib.request.urlopen('http://web/answer', timeout=10).read().decode())"
     container = {"name": "main", "image": IMAGES["runner"], "command": [PYTHON, "-c", fetch]}
-    ended = run(node, namespace, {**container, "securityContext": HARDENED}, restart="OnFailure")
+    ended = run(node, namespace, {**container, "securityContext": HARDENED}, restartPolicy="OnFailure")
     assert (ended["exitCode"], logged(node, namespace)) == (0, "it is me")
 
 

@@ -16,7 +16,7 @@ from carillon_devcluster.files import end_of, locked, write_atomically
 from carillon_devcluster.health import ApiServer
 from carillon_devcluster.layout import DEFAULT_ROOT, Root
 from carillon_devcluster.parts import Place
-from carillon_devcluster.realnode import config, dns, leftovers, network
+from carillon_devcluster.realnode import config, dns, leftovers, network, volumes
 from carillon_devcluster.realnode.build import Programs, build, check_machine, programs_of
 from carillon_devcluster.realnode.places import NODE_NAME, Places
 from carillon_devcluster.state import State
@@ -146,7 +146,8 @@ class RealNode:
         for user in USERS:
             content = kubeconfig.render(self.cluster.name, self.cluster.api_url, files, user)
             write_atomically(files.kubeconfig_of(user), content)
-        self.cluster.kubectl("apply", "--filename", "-", stdin=dns.rights())
+        for given in (dns.rights(), volumes.make(places)):
+            self.cluster.kubectl("apply", "--filename", "-", stdin=given)
         began = time.time()
         state = self._spawn("containerd", programs, state)
         self._await(deadline, "containerd to answer", lambda: self._answers(programs))
