@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import socket
 import tarfile
@@ -170,6 +171,35 @@ def test_a_port_that_somebody_holds_is_told(kind: socket.SocketKind, want: str) 
             dns.check_port("127.0.0.1", port)
         assert not dns.answers("127.0.0.1", port)
     dns.check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("reply", "want"),
+    [
+        pytest.param(b"\x80\x00\x00\x01\x00\x01", (True, True), id="it knows the name"),
+        pytest.param(b"\x80\x03\x00\x01\x00\x00", (False, True), id="there is no such name"),
+        pytest.param(b"\x80\x00\x00\x01\x00\x00", (False, True), id="the name has no address"),
+        pytest.param(b"", (False, False), id="half an answer"),
+    ],
+)
+def test_a_server_is_known_by_what_it_answers(reply: bytes, want: tuple[bool, bool]) -> None:
+    """The node is ready when its DNS knows a Service; a resolver of the machine's counts if it says anything."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        with concurrent.futures.ThreadPoolExecutor(1) as asker:
+            for ask, wanted in zip((dns.answers, dns.responds), want, strict=True):
+                told = asker.submit(ask, "127.0.0.1", port)
+                question, caller = server.recvfrom(512)
+                server.sendto(question[:2] + reply, caller)
+                assert told.result() == wanted
+
+
+def test_a_server_that_says_nothing_is_passed_over() -> None:
+    """A resolver that is away would have every pod wait."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        assert not dns.responds("127.0.0.1", server.getsockname()[1])
 
 
 def test_a_go_that_is_too_old_for_the_node_is_not_taken(tmp_path: Path) -> None:

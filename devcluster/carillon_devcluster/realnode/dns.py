@@ -1,7 +1,7 @@
 """The cluster's DNS on a real node: CoreDNS at the bridge's address, what it may read, and whether it answers.
 
 `node` starts it; the kubelet names it to every pod. Names of Services are its own; all others go to the machine's
-resolvers, or do not exist.
+resolvers, if those answer when the node starts, or do not exist.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ USER = "system:coredns"
 
 RESOLVERS = Path("/etc/resolv.conf")
 ANSWER_WITHIN = 1.0
+NO_ANSWER = (-1, 0)
 
 CACHED = 5
 """Seconds; a pod that is waited for is not to be missing for half a minute more."""
@@ -120,19 +121,31 @@ def check_port(address: str = ADDRESS, port: int = PORT) -> None:
 
 def answers(address: str = ADDRESS, port: int = PORT) -> bool:
     """Tell whether the server knows the API server's Service, as it does when it has read the cluster's."""
+    code, records = _ask(address, port, f"kubernetes.default.svc.{DOMAIN}")
+    return code == 0 and records > 0
+
+
+def responds(resolver: str, port: int = PORT) -> bool:
+    """Tell whether a resolver says anything at all, be it that it will not or cannot tell."""
+    return _ask(resolver, port, "localhost") != NO_ANSWER
+
+
+def _ask(address: str, port: int, name: str) -> tuple[int, int]:
+    """Ask a server for a name's addresses; return its response code and the number of records, or `NO_ANSWER`."""
     number = 0x4341
-    name = b"".join(bytes([len(part)]) + part.encode() for part in f"kubernetes.default.svc.{DOMAIN}".split("."))
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
     # RFC 1035, section 4.1: a header that asks one question, the name, type A, class IN
-    question = struct.pack("!6H", number, 0x0100, 1, 0, 0, 0) + name + b"\0" + struct.pack("!2H", 1, 1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    question = struct.pack("!6H", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
         asking.settimeout(ANSWER_WITHIN)
         try:
             asking.connect((address, port))
             asking.send(question)
             answer = asking.recv(512)
         except OSError:
-            return False
+            return NO_ANSWER
     if len(answer) < struct.calcsize("!4H"):
-        return False
+        return NO_ANSWER
     told, flags, _, records = struct.unpack_from("!4H", answer)
-    return (told, flags & 0x000F, records > 0) == (number, 0, True)
+    return (flags & 0x000F, records) if told == number else NO_ANSWER
