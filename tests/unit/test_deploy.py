@@ -11,6 +11,7 @@ import yaml
 from carillon_deploy.__main__ import main
 from carillon_deploy.programs import DeployError
 from carillon_deploy.release import Deployment, Settings, known_context
+from carillon_local.layout import ROOT
 
 
 def kubeconfig(folder: Path, *names: str) -> str:
@@ -122,19 +123,16 @@ def test_a_kind_cluster_that_is_there_is_used_again(machine: Machine, monkeypatc
     assert machine.calls("kind")[-1] == "podman delete cluster --name mine"
 
 
-def test_minikube_builds_where_no_engine_does(machine: Machine) -> None:
-    """With the Dockerfiles' arguments; where an engine answers, it builds, and minikube loads archives."""
+def test_minikube_builds_where_no_engine_does(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upon the base that is asked for; where an engine answers, it builds, and minikube loads archives."""
+    monkeypatch.setenv("BASE_IMAGE", "python:3.13-slim")
     machine.has("minikube")
     assert main(["mk-image"]) == 0
-    status = "status --profile minikube"
-    build = "image build --profile minikube --tag localhost/carillon-{0}:0.1.0 --file Dockerfile.{0}"
-    made = machine.calls("minikube")
-    assert made[0].strip() == status
-    assert [call.strip().partition(" --build-opt")[0] for call in made[1:]] == [
-        build.format("operator"),
-        build.format("runner"),
-    ]
-    assert all("--build-opt=build-arg=VERSION=0.1.0" in call for call in made[1:])
+    base = "--build-opt=build-arg=BASE_IMAGE=python:3.13-slim --build-opt=build-arg=BUILD_IMAGE=python:3.13-slim"
+    build = "image build --profile minikube --tag localhost/carillon-{0}:0.1.0 --file Dockerfile.{0} " + base
+    status, *made = [call.strip() for call in machine.calls("minikube")]
+    assert status == "status --profile minikube"
+    assert made == [f"{build.format(name)} {ROOT.name}" for name in ("operator", "runner")]
     machine.has("docker", says="1000")
     assert main(["mk-image"]) == 0
     load = "image load --profile minikube carillon-{0}.tar"

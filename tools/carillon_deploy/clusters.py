@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from carillon_core import __version__
 from carillon_deploy.programs import DeployError, asked, needed, shown
 from carillon_deploy.release import NAMESPACE, RELEASE
 from carillon_images.__main__ import PROGRAMS, ROOT, base_arguments, build, image_name
@@ -106,8 +105,8 @@ def minikube_images() -> None:
     except ImageError:
         if os.environ.get("ENGINE"):
             raise
-        arguments = {"VERSION": __version__, **base_arguments()}
-        told = [f"--build-opt=build-arg={name}={value}" for name, value in arguments.items()]
+        # nothing that is not asked for: what minikube makes of it depends on its container runtime
+        told = [f"--build-opt=build-arg={name}={value}" for name, value in base_arguments().items()]
         for name in PROGRAMS:
             named = ("--tag", image_name(name), "--file", f"Dockerfile.{name}")
             shown(minikube, "image", "build", *profile, *named, *told, str(ROOT))
