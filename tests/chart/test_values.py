@@ -13,6 +13,7 @@ from carillon_chart.reference import leaves, readme
 from carillon_core.domain.egress import read_allow_list
 from carillon_core.errors import SettingsError
 from carillon_local.layout import CHART
+from carillon_operator.settings import Settings as OperatorSettings
 
 TRIAL = ("--set", "postgres.enabled=true")
 WRONG: dict[str, tuple[str, str]] = {
@@ -208,6 +209,39 @@ def test_what_a_program_would_refuse_is_refused_before_it_starts(field: str) -> 
         with pytest.raises(ChartError) as refused:
             rendered(*TRIAL, "--set-json", f"{field}={json.dumps([entry])}")
         assert f"{field} has {entry}: " in str(refused.value) or f"/{part}/{name}/0" in str(refused.value), entry
+
+
+PODS: dict[str, bool] = {
+    '{"nodeSelector": {"example.com/pool": "batch"}}': True,
+    '{"nodeSelector": {"a b": "batch"}}': False,
+    '{"nodeSelector": {"pool": "two words"}}': False,
+    '{"tolerations": [{"operator": "Exists"}]}': True,
+    '{"tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]}': True,
+    '{"tolerations": [{"key": "pool", "value": "batch"}]}': True,
+    '{"tolerations": [{"value": "batch"}]}': False,
+    '{"tolerations": [{"key": "pool", "operator": "Exists", "value": "batch"}]}': False,
+    '{"tolerations": [{"key": "pool", "operator": "In"}]}': False,
+    '{"tolerations": [{"key": "pool", "effect": "Never"}]}': False,
+    '{"tolerations": [{"key": "pool", "effect": "NoSchedule", "tolerationSeconds": 60}]}': False,
+    '{"tolerations": [{"key": "pool", "tolerationSeconds": 60}]}': False,
+    '{"tolerations": [{"key": "pool", "colour": "red"}]}': False,
+    '{"imagePullSecrets": [{"name": ""}]}': False,
+    '{"resources": {"limits": {"memory": "256Mi"}}}': True,
+    '{"resources": {"limits": {"memory": "256 and something, but by no means more Mi"}}}': False,
+}
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_defaults_of_pods_that_the_operator_would_refuse_are_refused(pod: str) -> None:
+    """The schema says what the operator says when it starts."""
+    needed = {"DATABASE_URL": "postgresql://u:p@h/d", "CARILLON_RUNNER_IMAGE": "r:1"}
+    assert _taken(OperatorSettings.from_env, needed | {"CARILLON_POD_DEFAULTS": pod}) is PODS[pod]
+    arguments = (*TRIAL, "--set-json", f"operator.podDefaults={pod}")
+    if PODS[pod]:
+        assert rendered(*arguments)
+        return
+    with pytest.raises(ChartError, match="at '/operator/podDefaults/"):
+        rendered(*arguments)
 
 
 def test_no_database_is_refused_with_the_mend() -> None:
