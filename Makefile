@@ -10,8 +10,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
-export ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
-export CONTEXT NAMESPACE VALUES TIMEOUT KIND_CLUSTER MINIKUBE_PROFILE
+export KILLS ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
 SETUP := $(or $(PYTHON),python3) tools/setup.py
 
 .PHONY: help
@@ -166,7 +165,8 @@ mk-url: ## Print the address of the API in minikube
 	@$(PY) -m carillon_deploy mk-url
 
 .PHONY: e2e
-e2e: ## Run the images on a real node: kubelet, containerd, a pod network (Linux, root; the first time some ten minutes)
+e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, root; KILLS=20; first time ten minutes)
+	@$(PYTHON) tools/debian_packages.py
 	@$(SETUP) all
 	@REGISTRY= IMAGE_TAG= BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives
 	@$(PY) -m pytest tests/realnode -q
