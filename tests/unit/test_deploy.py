@@ -174,13 +174,13 @@ def test_the_values_are_a_trial_unless_there_are_others(monkeypatch: pytest.Monk
     """The images are always said; the user's files come after them, and win."""
     for name, value in (("REGISTRY", "registry.example:5000/team"), ("IMAGE_TAG", "7")):
         monkeypatch.setenv(name, value)
-    trial = Deployment(Settings(context="own"), {"api": {"replicas": 1}}).values()
+    trial = Deployment(Settings(context="own"), {"api": {"service": {"type": "NodePort"}}}).values()
     assert trial == {
         "operator": {
             "image": {"repository": "registry.example:5000/team/carillon-operator", "tag": "7"},
             "runnerImage": {"repository": "registry.example:5000/team/carillon-runner", "tag": "7"},
         },
         "postgres": {"enabled": True},
-        "api": {"replicas": 1},
+        "api": {"autoscaling": {"enabled": False}, "service": {"type": "NodePort"}},
     }
-    assert "postgres" not in Deployment(Settings(context="own", values=(Path("mine.yaml"),))).values()
+    assert Deployment(Settings(context="own", values=(Path("mine.yaml"),))).values().keys() == {"operator"}

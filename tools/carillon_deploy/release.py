@@ -101,8 +101,8 @@ class Deployment:
     """What is deployed, and how."""
 
     settings: Settings
-    more: Mapping[str, Any] = field(default_factory=dict)
-    """Values of the kind of cluster, which the user's win over."""
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Values of the kind of cluster, by their part of the chart; the user's win over them."""
 
     def run(self, *, wait: bool = True) -> None:
         """Install the release, or upgrade it; Helm prints how to reach it.
@@ -127,11 +127,15 @@ class Deployment:
 
     def values(self) -> dict[str, Any]:
         """Return the values that come before the user's files: the images, and the database of a trial."""
-        images: dict[str, Any] = {
+        values: dict[str, Any] = {
             "operator": {"image": _image("operator"), "runnerImage": _image("runner")},
         }
-        trial = {} if self.settings.values else {"postgres": {"enabled": True}}
-        return {**images, **trial, **self.more}
+        if not self.settings.values:
+            # a cluster for a trial has nobody who serves the metrics that an autoscaler wants
+            values |= {"postgres": {"enabled": True}, "api": {"autoscaling": {"enabled": False}}}
+        for part, more in self.more.items():
+            values[part] = values.get(part, {}) | more
+        return values
 
     def _refuse_images_that_are_nowhere(self) -> None:
         settings = self.settings
