@@ -169,4 +169,6 @@ e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, ro
 	@$(PYTHON) tools/debian_packages.py
 	@$(SETUP) all
 	@REGISTRY= IMAGE_TAG= BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives
+	@PYTHONPATH=devcluster $(PY) -m carillon_devcluster.realnode build
+	@PYTHONPATH=devcluster $(PY) tools/lint_go.py realnode
 	@$(PY) -m pytest tests/realnode -q
