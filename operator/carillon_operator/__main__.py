@@ -71,7 +71,8 @@ async def _serve(settings: Settings) -> int:
                 admission = None
                 if settings.webhook is not None:
                     apply = partial(apply_webhook_configuration, connection)
-                    admission = Admission(settings.webhook, apply, _now, settings.runner.http_allow)
+                    runner = settings.runner
+                    admission = Admission(settings.webhook, apply, _now, runner.http_allow, runner.pod)
                 observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
                 app = Application(settings, cluster, history, observe, _now, keys, maintenance, elector)
                 await app.run(stop)

@@ -15,6 +15,7 @@ from carillon_core.adapters.postgres.engine import credentials
 from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
+from carillon_core.domain.pod_validity import default_problems
 from carillon_core.domain.shard import Shard
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
@@ -201,13 +202,17 @@ def _pod_defaults(env: Mapping[str, str]) -> PodSettings:
     if not text:
         return PodSettings()
     try:
-        return PodSettings.model_validate(json.loads(text))
+        defaults = PodSettings.model_validate(json.loads(text))
     except ValidationError as error:
         problems = "; ".join(str(problem) for problem in field_problems(error, "CARILLON_POD_DEFAULTS"))
         raise SettingsError(problems) from error
     except ValueError as error:
         mend = 'write an object such as {"nodeSelector": {"pool": "batch"}}'
         raise SettingsError(f"CARILLON_POD_DEFAULTS is not JSON ({error}): {mend}") from error
+    unfit = default_problems(defaults)
+    if unfit:
+        raise SettingsError("; ".join(str(problem) for problem in unfit))
+    return defaults
 
 
 def _queue_name(env: Mapping[str, str]) -> str | None:
