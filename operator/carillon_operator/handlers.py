@@ -22,6 +22,10 @@ from carillon_operator.work_queue import Key, WorkQueue
 CLOSING_SECONDS = 0.25
 """As aiohttp's documentation has it, under "Graceful shutdown"."""
 
+LOOP_SECONDS = 3.0
+"""How long the operator's loop may take to come to a new turn while it is asked whether it is alive: less than what a
+probe waits for an answer."""
+
 Feed = Callable[[ObjectKind, str | None, Mapping[str, Any]], None]
 """Takes one event: the kind, the change and the object."""
 
@@ -51,6 +55,7 @@ async def run_kopf(
             loop.call_soon_threadsafe(feed, store, queue, kind, change, item)
 
     registry, settings = registry_of(deliver), kopf_settings()
+    _add_probe(registry, loop)
     if admission is not None:
         there = partial(_on_loop, loop, admission.apply_configuration)
         replace(admission, apply_configuration=there).add_to(registry, settings)
@@ -97,6 +102,21 @@ async def run_kopf(
             with suppress(RuntimeError):  # it has ended already
                 (await halting)()
     await operating
+
+
+def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop) -> None:
+    """Have liveness say whether the loop turns that decides and writes, and not kopf's alone, which serves it."""
+
+    @kopf.on.probe(registry=registry, id="loop")
+    async def turns(**_: Any) -> bool:
+        turned = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)
+        try:
+            async with asyncio.timeout(LOOP_SECONDS):
+                await asyncio.wrap_future(turned)
+        except TimeoutError as error:
+            # anything else would be tried again by kopf, and whoever asks would wait for that
+            raise kopf.PermanentError(f"the operator's loop has not turned for {LOOP_SECONDS} s") from error
+        return True
 
 
 def _succeed(future: asyncio.Future[None]) -> None:

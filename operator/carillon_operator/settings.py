@@ -113,7 +113,8 @@ class Settings:
     history_retention_days: int = RETENTION_DAYS
     """``CARILLON_HISTORY_RETENTION_DAYS``: months that ended so many days ago are dropped; 0 keeps them for ever."""
     liveness_endpoint: str | None = None
-    """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``."""
+    """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``: 200 while
+    the operator's own loop turns, else 500."""
     ready_file: Path | None = None
     """``CARILLON_READY_FILE``: written once Jobs are known, whether it leads or stands by; for a probe to look at."""
     lease: LeaseSettings | None = None
