@@ -13,6 +13,7 @@ from typing import Any
 
 import kopf
 
+from carillon_core.adapters.kube.shallow_session import shallow_session
 from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
 from carillon_operator.admission import Admission
@@ -147,8 +148,9 @@ def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry, id="login")
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**kwargs)
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        info = await asyncio.to_thread(kopf.login_via_client, **kwargs)
+        return None if info is None else _session_of(info)
 
     # Coroutines: kopf would run plain functions in further threads.
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe-task")
@@ -164,6 +166,20 @@ def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
         deliver("HTTPTarget", event["type"], event["object"])
 
     return registry
+
+
+def _session_of(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+    """Return a session for these credentials, as kopf would make one, that reads whatever depth; kopf closes it."""
+    session = shallow_session(
+        info.as_ssl_context(), info.as_http_headers(), info.proxy_url, trust_env=bool(info.trust_env)
+    )
+    return kopf.AiohttpSession(
+        server=info.server,
+        priority=info.priority,
+        default_namespace=info.default_namespace,
+        expiration=info.expiration,
+        aiohttp_session=session,
+    )
 
 
 def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str | None, item: Mapping[str, Any]) -> None:

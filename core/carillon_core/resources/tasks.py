@@ -1,11 +1,12 @@
 """What a ScheduledTask runs: ``spec.task`` has exactly one of these."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from carillon_core.resources.base import Model
+from carillon_core.resources.nesting import FreeObject
 
 DAY_SECONDS = 86_400
 
@@ -176,7 +177,7 @@ class PluginTask(Model):
 
     name: str = Field(min_length=1, max_length=253)
     """The entry point's name."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: FreeObject = Field(default_factory=dict)
     """What the plugin is given, as it stands."""
 
 

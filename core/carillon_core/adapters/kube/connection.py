@@ -18,6 +18,7 @@ import orjson
 from multidict import CIMultiDict
 
 from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
+from carillon_core.adapters.kube.decoding import decoded
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.domain.access import Subject
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
@@ -134,7 +135,7 @@ class KubeConnection:
         """
         headers = {} if body is None else {"Content-Type": content_type}
         data = None if body is None else orjson.dumps(body)
-        return _decoded(await self._answer(method, path, params, data, headers | impersonation(subject), fence))
+        return _answered(await self._answer(method, path, params, data, headers | impersonation(subject), fence))
 
     async def read(self, path: str, *, params: Params | None = None, subject: Subject | None = None) -> bytes:
         """Return what is at a path, whatever it is; as ``request`` otherwise."""
@@ -324,9 +325,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return min(float(text), _LONGEST_RETRY_AFTER) if text.isdecimal() else None
 
 
-def _decoded(answer: bytes) -> JSONObject:
+def _answered(answer: bytes) -> JSONObject:
     try:
-        decoded: JSONObject = orjson.loads(answer)
+        answered: JSONObject = decoded(answer)
     except orjson.JSONDecodeError as error:
         raise UnavailableError(API_SERVER, "it answered with something that is not JSON") from error
-    return decoded
+    return answered
