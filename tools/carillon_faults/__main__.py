@@ -116,16 +116,28 @@ def keep(result: Result) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Return the exit code: 1 if any promise was broken."""
     parser = argparse.ArgumentParser(prog="carillon_faults", description=__doc__)
-    parser.add_argument("--plans", type=int, default=300)
+    parser.add_argument("--plans", type=_from_one, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--lanes", type=int, default=LANES)
+    parser.add_argument("--lanes", type=_from_one, default=LANES)
     parser.add_argument("--plan", default="", help="replay one: its number, or its text")
     given = parser.parse_args(arguments)
+    if given.plan and not given.plan.isdigit():
+        try:
+            Plan.parse(given.plan)
+        except ValueError as error:
+            parser.error(f"--plan: {error}")
     try:
         return asyncio.run(_main(given))
     except asyncio.CancelledError:
         print("\ntold to end: nothing of it runs any more", file=sys.stderr)
         return 128 + signal.SIGTERM
+
+
+def _from_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few: write 1 or more")
+    return number
 
 
 async def _main(given: argparse.Namespace) -> int:
