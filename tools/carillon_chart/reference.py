@@ -38,7 +38,15 @@ helm install carillon charts/carillon --namespace carillon-system --set database
 
 `helm upgrade` migrates the database and upgrades the CRDs. A migration only adds, so that what runs meanwhile, and what
 `helm rollback` brings back, goes on with the newer schema. After the database's password has changed in the Secret,
-`helm upgrade` gives it to the runners' role and starts the pods anew. One release for each cluster.
+`helm upgrade` gives it to the runners' role and starts the pods anew. One release for each cluster: a second one is
+refused while the operators of the first one run, for which Helm lists the Deployments of all namespaces.
+
+While `api.autoscaling.enabled`, the API's Deployment says no number of replicas, so that Helm 4, which applies on the
+server's side, does not contend for it with the HorizontalPodAutoscaler; at the upgrade that turns autoscaling on, there
+is one replica for the moment until the autoscaler acts. What else was changed by hand (`kubectl scale`) is a conflict
+that Helm names: change it in the values, or upgrade with `--force-conflicts`. `postgres.storage` and
+`postgres.storageClassName` are of a StatefulSet's volume, which cannot be changed: the API server refuses the upgrade.
+Dump, uninstall, delete the volume's claim, install and restore.
 
 `helm uninstall` leaves the CRDs, and with them all tasks, and the bundled database's volume and passwords; installed
 again under the same name, the release takes them over. CRDs that were applied by hand before, or by a release of
