@@ -14,7 +14,7 @@ webhook from the others. So the configuration is applied here.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from carillon_core.domain.egress import CLOSED, AllowList
 from carillon_core.domain.review import review_of
 from carillon_core.errors import CarillonError
 from carillon_core.resources import names
+from carillon_core.resources.pods import PodSettings
 from carillon_operator.settings import WebhookSettings
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Admission:
     clock: Callable[[], datetime]
     http_allow: AllowList = CLOSED
     """What HTTP tasks may reach beside public addresses."""
+    pod_defaults: PodSettings = field(default_factory=PodSettings)
+    """What pods have whose tasks say no more."""
 
     def add_to(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Register a handler for each kind, and the server."""
@@ -72,7 +75,7 @@ class Admission:
             ignore_failures=True,
         )
         async def validate(*, body: kopf.Body, warnings: list[str], **more: Any) -> None:
-            review = review_of(kind, body, more.get("old"), self.clock(), self.http_allow)
+            review = review_of(kind, body, more.get("old"), self.clock(), self.http_allow, self.pod_defaults)
             warnings.extend(review.warnings)
             if review.problems:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)
