@@ -20,7 +20,7 @@ from realnode.release import IMAGES, Release
 from support.stack import ROOT
 
 PLUGIN = Path(__file__).parent / "plugin"
-PLUGIN_IMAGE = "localhost/carillon-runner-shouting:1"
+PLUGIN_IMAGE = "localhost/carillon-runner-shouting:e2e"
 REPORT = pytest.StashKey[list[str]]()
 
 

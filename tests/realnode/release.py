@@ -255,7 +255,7 @@ class Caller:
     """
 
     def __init__(self, release: Release, namespace: str) -> None:
-        self._url = f"{release.http.base_url}api/v1/namespaces/{namespace}/tasks"
+        self._url = f"{str(release.http.base_url).rstrip('/')}/api/v1/namespaces/{namespace}/tasks"
         self._headers = {"Authorization": release.http.headers["Authorization"]}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask)
