@@ -142,7 +142,9 @@ class Watching:
 
     async def _see(self, places: Sequence[str | None]) -> None:
         """List all that there is in some places anew."""
-        await asyncio.gather(*(self._relist_jobs(place) for place in places))
+        again: list[Watched] = [("Job", place) for place in places]
+        again += [each for each in self._refused if each[0] == "Pod" and each[1] in places]
+        await asyncio.gather(*map(self._begin_again, again))
         for place in places:
             try:
                 for kind in KINDS:
@@ -153,8 +155,8 @@ class Watching:
                 if place is not None and not any((kind, place) in self._refused for kind in WATCHED):
                     self._unseen.discard(place)
 
-    async def _relist_jobs(self, place: str | None) -> None:
-        each: Watched = ("Job", place)
+    async def _begin_again(self, each: Watched) -> None:
+        """Begin a watch anew, and wait for its list."""
         try:
             await end([self._watches[each]])
         finally:
