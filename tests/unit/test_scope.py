@@ -7,11 +7,8 @@ import pytest
 from carillon_api.settings import Settings as FacadeSettings
 from carillon_core.domain.scope import Scope
 from carillon_core.errors import SettingsError
-from carillon_core.ports import JobEvent
 from carillon_operator.admission import webhook_configuration
-from carillon_operator.observed_store import ObservedStore
 from carillon_operator.settings import Settings, WebhookSettings
-from support.builders import at, make_job
 
 NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
 READ: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -63,8 +60,10 @@ def test_the_facades_default_namespace_is_one_of_the_list() -> None:
     assert FacadeSettings.from_env(env).default_namespace == "team-a"
     chosen = env | {"CARILLON_DEFAULT_NAMESPACE": "team-b"}
     assert FacadeSettings.from_env(chosen).default_namespace == "team-b"
-    mend = r"CARILLON_DEFAULT_NAMESPACE is 'default', which is not in CARILLON_NAMESPACES: set it to one of team-a, team-b"
-    with pytest.raises(SettingsError, match=mend):
+    mend = (
+        r"CARILLON_DEFAULT_NAMESPACE is 'default', which is not in CARILLON_NAMESPACES: set it to one of team-a, team-b"
+    )
+    with pytest.raises(SettingsError, match=f"^{mend}$"):
         FacadeSettings.from_env(env | {"CARILLON_DEFAULT_NAMESPACE": "default"})
 
 
