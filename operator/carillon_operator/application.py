@@ -192,7 +192,8 @@ class Application:
                 *(() if self._maintainer is None else (self._maintainer.run(),)),
             )
             workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
-            deciding = [group.create_task(p) for p in (self.queue.run_sleeper(), self._run_sweeps(), *workers)]
+            others = (self.queue.run_sleeper(), self._run_sweeps(), self._watching.look_again())
+            deciding = [group.create_task(process) for process in (*others, *workers)]
             writing = [group.create_task(process) for process in writers]
             try:
                 await stop.wait()

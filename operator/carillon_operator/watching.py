@@ -108,8 +108,7 @@ class Watching:
                 return
 
     async def compare(self) -> set[str]:
-        """Forget the objects that are gone, and look at the unseen namespaces again; return those that have tasks."""
-        await self._look_again()
+        """Forget the objects that are gone; return the namespaces that have tasks or requests."""
         found: set[str] = set()
         for kind in KINDS:
             for place in self._places:
@@ -130,7 +129,19 @@ class Watching:
                 self._forget(kind, key, uid)
         return set() if kind == "HTTPTarget" else {namespace for namespace, _ in present}
 
-    async def _look_again(self) -> None:
+    async def look_again(self) -> None:
+        """Look at the unseen namespaces again, for ever: soon at first, since a role may only just have been given."""
+        wait = FIRST_RETRY_SECONDS
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await self._see_unseen()
+            except Exception as error:  # as in ``catch_up``
+                defect = None if isinstance(error, CarillonError) else error
+                log.info("unseen namespaces later", extra={"fields": {"why": str(error)}}, exc_info=defect)
+            wait = min(wait * 2, LAST_RETRY_SECONDS) if self._unseen else FIRST_RETRY_SECONDS
+
+    async def _see_unseen(self) -> None:
         for namespace in sorted(self._unseen):
             await self._see([namespace])
             if namespace in self._unseen:

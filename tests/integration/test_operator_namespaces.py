@@ -137,7 +137,7 @@ async def test_the_sweep_closes_no_row_of_another_namespace(world: World, tmp_pa
 async def test_a_namespace_that_may_not_be_read_holds_up_no_other(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, *, elected: bool
 ) -> None:
-    """It is said once, with the mend; when it may be read, the next sweep sees what is in it."""
+    """It is said once, with the mend; when it may be read, what is in it is seen and run."""
     caplog.set_level(logging.INFO)
     await world.create(*OURS)
     row = open_row("team-b")

@@ -1,5 +1,7 @@
 """The namespaces that operator and facade are for: how the setting is read, and what it means for each."""
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from carillon_api.settings import Settings as FacadeSettings
 from carillon_core.domain.scope import Scope
 from carillon_core.errors import SettingsError
 from carillon_operator.admission import webhook_configuration
+from carillon_operator.handlers import kopf_settings
 from carillon_operator.settings import Settings, WebhookSettings
 
 NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
@@ -89,3 +92,13 @@ def test_the_webhook_is_asked_in_the_list_alone() -> None:
         assert hook["namespaceSelector"] == {"matchExpressions": [expression]}
     for scope in (None, Scope()):
         assert all("namespaceSelector" not in h for h in webhook_configuration(settings, given, scope)["webhooks"])
+
+
+def test_with_a_list_kopf_tries_a_call_for_ever() -> None:
+    """It would end for one namespace that may not be read, and observe nothing of the others meanwhile."""
+    bounded, endless = (kopf_settings(endless=endless).networking.error_backoffs for endless in (False, True))
+    assert isinstance(bounded, tuple)
+    assert isinstance(endless, Iterable)
+    for _ in range(2):  # each call has waits of its own
+        waits = list(islice(endless, 100))
+        assert (waits[: len(bounded)], waits[-1]) == ([*bounded], 30.0)
