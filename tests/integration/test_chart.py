@@ -89,7 +89,7 @@ async def restricted(connection: KubeConnection, namespace: str) -> str:
     await connection.request(
         "PATCH", path, body={"metadata": {"labels": labels}}, content_type="application/merge-patch+json"
     )
-    for name in ("carillon-operator", "carillon-api", "carillon-test"):
+    for name in ("carillon-operator", "carillon-api", "carillon-test", "teams-test"):
         body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
         await connection.request("POST", f"{path}/serviceaccounts", body=body)
     await eventually(partial(_has_default_account, connection, namespace))
