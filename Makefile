@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
-export ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
+export KILLS ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
 SETUP := $(or $(PYTHON),python3) tools/setup.py
 
 .PHONY: help
@@ -135,7 +135,10 @@ sbom: ## Write a validated SBOM (CycloneDX) of each image to .carillon/sbom
 	@$(PY) -m carillon_images sbom
 
 .PHONY: e2e
-e2e: ## Run the images on a real node: kubelet, containerd, a pod network (Linux, root; the first time some ten minutes)
+e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, root; KILLS=20; first time ten minutes)
+	@$(PYTHON) tools/debian_packages.py
 	@$(SETUP) all
 	@REGISTRY= IMAGE_TAG= BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives
+	@PYTHONPATH=devcluster $(PY) -m carillon_devcluster.realnode build
+	@PYTHONPATH=devcluster $(PY) tools/lint_go.py realnode
 	@$(PY) -m pytest tests/realnode -q

@@ -26,9 +26,9 @@ COMMON_PLACES = (Path("/usr/local/go/bin/go"), Path("/opt/homebrew/bin/go"), Pat
 Version = tuple[int, ...]
 
 
-def wanted_version() -> Version:
-    """Return the Go version that go.mod asks for."""
-    found = re.search(r"^go (\d+(?:\.\d+)*)", (SOURCES / "go.mod").read_text(), re.MULTILINE)
+def wanted_version(module: Path = SOURCES) -> Version:
+    """Return the Go version that a module's go.mod asks for."""
+    found = re.search(r"^go (\d+(?:\.\d+)*)", (module / "go.mod").read_text(), re.MULTILINE)
     if found is None:
         message = "go.mod does not say which Go it needs; check the sources out again."
         raise ToolchainError(message)
@@ -61,28 +61,28 @@ def environment(go: Path, base: Mapping[str, str] | None = None) -> dict[str, st
     return env
 
 
-def find(root: Root) -> Path | None:
-    """Return a Go that is new enough: on the search path, where it usually is, or installed here earlier."""
+def find(root: Root, module: Path = SOURCES) -> Path | None:
+    """Return a Go that is new enough for a module: on the search path, where it often is, or installed here earlier."""
     on_path = shutil.which("go")
     candidates = [Path(on_path)] if on_path else []
     for candidate in [*candidates, *COMMON_PLACES, root.go_venv / "bin" / "go"]:
-        if candidate.exists() and (version_of(candidate) or ()) >= wanted_version():
+        if candidate.exists() and (version_of(candidate) or ()) >= wanted_version(module):
             return candidate
     return None
 
 
-def find_or_install(root: Root, say: Callable[[str], None]) -> Path:
-    """Return a Go that is new enough, installing one under the state root if there is none.
+def find_or_install(root: Root, say: Callable[[str], None], module: Path = SOURCES) -> Path:
+    """Return a Go that is new enough for a module, installing one under the state root if there is none.
 
     Raises:
         ToolchainError: There is none and it cannot be installed.
 
     """
-    found = find(root)
+    found = find(root, module)
     if found is not None:
         return found
     say("fetching Go")
-    wanted = ".".join(map(str, wanted_version()))
+    wanted = ".".join(map(str, wanted_version(module)))
     mend = f"install Go {wanted} or newer, put it on PATH, and run this again"
     try:
         venv.EnvBuilder(with_pip=True, clear=True).create(root.go_venv)
@@ -95,7 +95,7 @@ def find_or_install(root: Root, say: Callable[[str], None]) -> Path:
         message = f"There is no Go {wanted} here and no virtual environment could be made for it ({error}): {mend}."
         raise ToolchainError(message) from error
     go = root.go_venv / "bin" / "go"
-    if done.returncode == 0 and (version_of(go) or ()) >= wanted_version():
+    if done.returncode == 0 and (version_of(go) or ()) >= wanted_version(module):
         return go
     why = (done.stderr or done.stdout).strip().splitlines()
     message = f"There is no Go {wanted} here and pip could not install it ({why[-1] if why else sys.platform}): {mend}."

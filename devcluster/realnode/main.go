@@ -1,5 +1,5 @@
-// Command carillon-node is what a real node needs beside containerd, in one binary: kubelet, kube-proxy, and the
-// maker of the node's certificates.
+// Command carillon-node is what a real node needs beside containerd, in one binary: kubelet, kube-proxy,
+// the cluster's DNS, and the maker of the node's certificates.
 //
 // Its first argument names the part to be, as in carillon-devcluster. It is a program of its own, in a module
 // of its own, so that whoever never starts a real node never compiles one. The Python package
@@ -31,6 +31,8 @@ func run() int {
 		os.Args = append([]string{part}, os.Args[2:]...)
 	}
 	switch part {
+	case "coredns":
+		return runCoreDNS(os.Args[1:])
 	case "kubelet":
 		return cli.Run(kubelet.NewKubeletCommand(context.Background()))
 	case "kube-proxy":
@@ -38,6 +40,6 @@ func run() int {
 	case "pki":
 		return runPKI(os.Args[1:])
 	}
-	fmt.Fprintf(os.Stderr, "usage: %s PART [FLAGS]; PART is one of: kube-proxy, kubelet, pki\n", filepath.Base(os.Args[0]))
+	fmt.Fprintf(os.Stderr, "usage: %s PART [FLAGS]; PART is one of: coredns, kube-proxy, kubelet, pki\n", filepath.Base(os.Args[0]))
 	return 2
 }

@@ -30,6 +30,7 @@ func certificatesOf(node string) []certificate {
 		{file: "apiserver-bridge", name: "kube-apiserver"},
 		{file: "kubelet", name: "system:node:" + node, groups: []string{"system:nodes", "system:masters"}},
 		{file: "kube-proxy", name: "system:kube-proxy"},
+		{file: "coredns", name: "system:coredns"},
 	}
 }
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
+import socket
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from carillon_devcluster import ClusterError, build, parts
+from carillon_devcluster import ClusterError, build, parts, toolchain
 from carillon_devcluster.layout import Root
-from carillon_devcluster.realnode import config, leftovers, network
+from carillon_devcluster.realnode import config, dns, leftovers, network, volumes
 from carillon_devcluster.realnode.build import CNI_PLUGINS, MODULE, check_machine
 from carillon_devcluster.realnode.places import PAUSE_IMAGE, Places
 
@@ -107,3 +109,112 @@ def test_mounts_are_found_at_and_below_a_folder() -> None:
     found = list(leftovers.mounts_below(Path("/proc")))
     assert Path("/proc") in found
     assert list(leftovers.mounts_below(Path("/pro"))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        pytest.param("nameserver 192.0.2.1\nsearch example.org\n", ["192.0.2.1"], id="one"),
+        pytest.param("nameserver 192.0.2.1 # ours\nnameserver 2001:db8::1\n", ["192.0.2.1", "2001:db8::1"], id="two"),
+        pytest.param("nameserver 127.0.0.53\n", ["127.0.0.53"], id="one on loopback, which the host's process reaches"),
+        pytest.param(f"nameserver {network.ADDRESS}\n", [], id="the node itself would ask itself for ever"),
+        pytest.param("nameserver\nnameserver nonsense\n#nameserver 192.0.2.1\n", [], id="none that could be asked"),
+    ],
+)
+def test_other_names_are_asked_of_the_machines_resolvers(tmp_path: Path, text: str, want: list[str]) -> None:
+    """As resolv.conf names them; without one, such a name does not exist, and nobody waits."""
+    file = tmp_path / "resolv.conf"
+    file.write_text(text)
+    found = dns.resolvers(file)
+    told = dns.corefile(tmp_path / "kubeconfig", found)
+    assert found == want
+    assert (f"forward . {' '.join(want)} {{" in told, "rcode NXDOMAIN" in told) == (bool(want), not want)
+    assert told.count("{") == told.count("}")
+
+
+def test_a_machine_without_a_file_of_resolvers_has_none(tmp_path: Path) -> None:
+    """The file's absence is no error."""
+    assert dns.resolvers(tmp_path / "absent") == []
+
+
+def test_the_kubelet_names_the_dns_that_is_started(places: Places) -> None:
+    """Pods get the address that CoreDNS listens at, and the domain that it serves."""
+    told = config.kubelet(places, PORTS)
+    names = dns.corefile(places.files.kubeconfig_of("coredns"), [])
+    assert told["clusterDNS"] == [network.ADDRESS]
+    assert f"bind {network.ADDRESS}\n" in names
+    assert f"kubernetes {told['clusterDomain']} " in names
+
+
+def test_dns_reads_names_and_nothing_else() -> None:
+    """It lists and watches; Secrets, pods and all writing are beyond it."""
+    role, binding = json.loads(dns.rights())["items"]
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list", "watch"}
+    assert {name for rule in role["rules"] for name in rule["resources"]} == {
+        "services",
+        "namespaces",
+        "endpointslices",
+    }
+    assert [subject["name"] for subject in binding["subjects"]] == [dns.USER]
+    assert f'"{dns.USER}"' in (MODULE / "pki.go").read_text()
+
+
+@pytest.mark.parametrize(("kind", "want"), [(socket.SOCK_DGRAM, "UDP"), (socket.SOCK_STREAM, "TCP")])
+def test_a_port_that_somebody_holds_is_told(kind: socket.SocketKind, want: str) -> None:
+    """Also by somebody who listens at all addresses; the message names protocol, port and address."""
+    with socket.socket(socket.AF_INET, kind) as holder:
+        holder.bind(("0.0.0.0", 0))  # noqa: S104  # all addresses are the point
+        if kind == socket.SOCK_STREAM:
+            holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(ClusterError, match=rf"{want} port {port} of 127\.0\.0\.1 .*ss -lntup"):
+            dns.check_port("127.0.0.1", port)
+        assert not dns.answers("127.0.0.1", port)
+    dns.check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("reply", "want"),
+    [
+        pytest.param(b"\x80\x00\x00\x01\x00\x01", (True, True), id="it knows the name"),
+        pytest.param(b"\x80\x03\x00\x01\x00\x00", (False, True), id="there is no such name"),
+        pytest.param(b"\x80\x00\x00\x01\x00\x00", (False, True), id="the name has no address"),
+        pytest.param(b"", (False, False), id="half an answer"),
+    ],
+)
+def test_a_server_is_known_by_what_it_answers(reply: bytes, want: tuple[bool, bool]) -> None:
+    """The node is ready when its DNS knows a Service; a resolver of the machine's counts if it says anything."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        with concurrent.futures.ThreadPoolExecutor(1) as asker:
+            asked = [asker.submit(dns.answers, "127.0.0.1", port), asker.submit(dns.responds, "127.0.0.1", port)]
+            for _ in asked:
+                question, caller = server.recvfrom(512)
+                server.sendto(question[:2] + reply, caller)
+            assert tuple(answer.result() for answer in asked) == want
+
+
+def test_a_server_that_says_nothing_is_passed_over() -> None:
+    """A resolver that is away would have every pod wait."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        assert not dns.responds("127.0.0.1", server.getsockname()[1])
+
+
+def test_a_go_that_is_too_old_for_the_node_is_not_taken(tmp_path: Path) -> None:
+    """Each module says which Go it needs; the node's containerd wants a later one than the control plane."""
+    (tmp_path / "go.mod").write_text("module x\n\ngo 1.99.3\n")
+    assert toolchain.wanted_version(tmp_path) == (1, 99, 3)
+    assert toolchain.find(Root(tmp_path), tmp_path) is None
+    assert toolchain.wanted_version(MODULE) >= toolchain.wanted_version()
+
+
+def test_volumes_lie_in_the_clusters_folder(places: Places) -> None:
+    """A claim that names no class gets one; each is a folder that goes when the cluster is deleted."""
+    first, *made = json.loads(volumes.make(places))["items"]
+    assert first["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "true"}
+    folders = {Path(volume["spec"]["local"]["path"]) for volume in made}
+    assert len(folders) == volumes.COUNT
+    assert all(folder.is_dir() and places.files.path in folder.parents for folder in folders)
+    assert not [folder for folder in folders if places.folder in folder.parents]

@@ -12,7 +12,7 @@ from carillon_core.domain.schedule import jitter_offset
 from support.http_server import CountingServer
 from support.manifests import ONCE, condition, soon, task
 from support.recording_server import RecordingServer
-from support.stack import instant
+from support.view import instant
 from support.waiting import until
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from carillon_devcluster import ClusterError
 from support.manifests import condition, request, soon, task
-from support.stack import instant
+from support.view import instant
 from support.waiting import until
 
 if TYPE_CHECKING:

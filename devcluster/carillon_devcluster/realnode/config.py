@@ -8,6 +8,7 @@ import json
 import tarfile
 from typing import TYPE_CHECKING
 
+from carillon_devcluster.realnode import dns
 from carillon_devcluster.realnode.build import CNI_PLUGINS
 from carillon_devcluster.realnode.network import ADDRESS, SUBNET
 from carillon_devcluster.realnode.places import NODE_NAME, PAUSE_IMAGE
@@ -78,6 +79,10 @@ def write(places: Places, programs: Programs, ports: Mapping[str, int]) -> None:
     )
     (places.folder / "cni" / "10-carillon.conflist").write_text(json.dumps(cni(places), indent=2))
     (places.folder / "kubelet.json").write_text(json.dumps(kubelet(places, ports), indent=2))
+    # one that is away would have every first caller wait for six seconds
+    answering = [address for address in dns.resolvers() if dns.responds(address)]
+    names = dns.corefile(places.files.kubeconfig_of("coredns"), answering)
+    (places.folder / "Corefile").write_text(names)
 
 
 def cni(places: Places) -> dict[str, object]:
@@ -118,6 +123,8 @@ def kubelet(places: Places, ports: Mapping[str, int]) -> dict[str, object]:
         "tlsCertFile": str(files.certificate("kubelet")),
         "tlsPrivateKeyFile": str(files.key("kubelet")),
         "containerRuntimeEndpoint": f"unix://{places.socket}",
+        "clusterDNS": [ADDRESS],
+        "clusterDomain": dns.DOMAIN,
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{places.cgroup}",
         "failCgroupV1": False,
@@ -140,6 +147,7 @@ def arguments(part: str, places: Places, ports: Mapping[str, int]) -> list[str]:
     files = places.files
     return {
         "containerd": [f"--config={places.folder / 'containerd.toml'}", "--log-level=info"],
+        "coredns": ["coredns", f"--conf={places.folder / 'Corefile'}"],
         "kubelet": [
             "kubelet",
             f"--config={places.folder / 'kubelet.json'}",

@@ -46,11 +46,16 @@ def end_pods(cgroup: str, shim: str, run: Path) -> None:
 
 
 def remove_cgroup(name: str) -> None:
-    """Remove an empty cgroup and those below it, the innermost first."""
-    for top in _hierarchies():
-        for folder, _, __ in os.walk(top / name, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()
+    """Remove a cgroup and those below it, the innermost first; it may take a moment until the last process has left."""
+    processes.wait_until(lambda: not sum(_remains(top / name) for top in _hierarchies()), GRACE, every=0.05)
+
+
+def _remains(cgroup: Path) -> bool:
+    """Remove what is empty of a cgroup; return whether any of it is left."""
+    for folder, _, __ in os.walk(cgroup, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(folder).rmdir()
+    return cgroup.exists()
 
 
 def unmount_below(*folders: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from carillon_devcluster.realnode.places import Places
 
 SUBNET = "10.111.0.0/24"
-"""The pods' addresses; the first one is the bridge's, where the API server and the kubelet listen."""
+"""The pods' addresses; the first one is the bridge's, where the API server, the kubelet and DNS listen."""
 
 ADDRESS = str(next(ipaddress.ip_network(SUBNET).hosts()))
 KUBE_PROXY_TABLES = ("ip", "ip6")

@@ -16,7 +16,7 @@ from carillon_devcluster.files import end_of, locked, write_atomically
 from carillon_devcluster.health import ApiServer
 from carillon_devcluster.layout import DEFAULT_ROOT, Root
 from carillon_devcluster.parts import Place
-from carillon_devcluster.realnode import config, leftovers, network
+from carillon_devcluster.realnode import config, dns, leftovers, network, volumes
 from carillon_devcluster.realnode.build import Programs, build, check_machine, programs_of
 from carillon_devcluster.realnode.places import NODE_NAME, Places
 from carillon_devcluster.state import State
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-DAEMONS = ("containerd", "kubelet", "kube-proxy")
+DAEMONS = ("containerd", "coredns", "kubelet", "kube-proxy")
 """In the order of their start; they are stopped in the reverse order."""
 
 GRACE = 10.0
-USERS = ("kubelet", "kube-proxy")
+USERS = ("coredns", "kubelet", "kube-proxy")
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 
 
@@ -123,8 +123,8 @@ class RealNode:
         self.cluster.build()
         self.cluster.make_certificates()
         files = self._places.files
-        if files.certificate("apiserver-bridge").exists():
-            return
+        if all(files.certificate(name).exists() for name in ("apiserver-bridge", *USERS)):
+            return  # a cluster that was made before one of them had existed gets all of them anew
         done = subprocess.run(
             [programs.path("carillon-node"), "pki", f"--dir={files.pki}", f"--node={NODE_NAME}",
              f"--address={network.ADDRESS}"],
@@ -140,22 +140,27 @@ class RealNode:
         if all(name in state.processes and state.processes[name].alive() for name in DAEMONS):
             return
         self._stop_daemons()
+        dns.check_port()
         state = State(ports=ports.choose(config.PORTS, {}))
         config.write(places, programs, state.ports)
         for user in USERS:
             content = kubeconfig.render(self.cluster.name, self.cluster.api_url, files, user)
             write_atomically(files.kubeconfig_of(user), content)
+        for given in (dns.rights(), volumes.make(places)):
+            self.cluster.kubectl("apply", "--filename", "-", stdin=given)
         began = time.time()
         state = self._spawn("containerd", programs, state)
         self._await(deadline, "containerd to answer", lambda: self._answers(programs))
         pause = places.folder / "pause.tar"
         config.write_pause_image(programs.path("pause"), pause)
         self._ctr(programs, "images", "import", str(pause))
+        state = self._spawn("coredns", programs, state)
         state = self._spawn("kubelet", programs, state)
         state = self._spawn("kube-proxy", programs, state)
         api = ApiServer(self.cluster.api_url, files)
         self._await(deadline, "the node to be ready", lambda: api.schedulable(NODE_NAME, began))
         self._await(deadline, "kube-proxy's rules", network.has_proxy_rules)
+        self._await(deadline, "the cluster's DNS to answer", dns.answers)
 
     def _spawn(self, daemon: str, programs: Programs, state: State) -> State:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -174,7 +179,7 @@ class RealNode:
         places = self._places
         known = State.read(places.state).processes
         # kubelet first, or it would start again what is ended here
-        processes.stop([known[name] for name in ("kubelet", "kube-proxy") if name in known], GRACE)
+        processes.stop([known[name] for name in ("kubelet", "kube-proxy", "coredns") if name in known], GRACE)
         shim = programs_of(self._root).path("containerd-shim-runc-v2")
         leftovers.end_pods(places.cgroup, str(shim), places.run)
         processes.stop([known[name] for name in ("containerd",) if name in known], GRACE)

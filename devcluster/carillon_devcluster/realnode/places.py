@@ -31,6 +31,11 @@ class Places:
         return self.files.path / "real-state.json"
 
     @property
+    def volumes(self) -> Path:
+        """The persistent volumes, a folder each. They stay as the cluster's objects do, until it is deleted."""
+        return self.files.path / "real-volumes"
+
+    @property
     def kernel_settings(self) -> Path:
         """What the kernel's settings were before, as JSON."""
         return self.files.path / "real-kernel.json"

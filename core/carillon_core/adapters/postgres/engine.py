@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg.errors
+from pydantic_core import from_json
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
@@ -99,6 +100,7 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int 
         # what a statement carries is the users': it stays out of tracebacks
         hide_parameters=True,
         connect_args=connect_args(connect_seconds),
+        json_deserializer=from_json,  # several times as fast as the standard library, and a page has hundreds
     )
     event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
     event.listen(engine.sync_engine, "checkin", _note_use)

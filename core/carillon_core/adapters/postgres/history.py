@@ -57,6 +57,9 @@ BATCH = 500
 """Rows in one statement, and in one transaction."""
 
 _T = TypeVar("_T")
+# looked up, for a page has hundreds of them and an enumeration's own call takes several times as long
+_CAUSES = {cause.value: cause for cause in Cause}
+_STATUSES = {status.value: status for status in ExecutionStatus}
 
 _columns = executions.c
 
@@ -273,24 +276,25 @@ def _own_fields(record: ExecutionRecord | Attempt) -> dict[str, Any]:
 def _record(row: Row[Any]) -> ExecutionRecord:
     stored = _in_utc(row, "slot", "first_slot", "created_at", "started_at", "finished_at")
     task_uid, origin = str(stored["task_uid"]), str(stored["origin"])
-    return ExecutionRecord(
-        **{
-            **stored,
-            "task_uid": task_uid,
-            "origin": None if origin == task_uid else origin,
-            "cause": Cause(stored["cause"]),
-            "status": ExecutionStatus(stored["status"]),
-        }
-    )
+    stored["task_uid"] = task_uid
+    stored["origin"] = None if origin == task_uid else origin
+    stored["cause"] = _CAUSES[stored["cause"]]
+    stored["status"] = _STATUSES[stored["status"]]
+    return ExecutionRecord(**stored)
 
 
 def _attempt(row: Row[Any]) -> Attempt:
     stored = _in_utc(row, "started_at", "finished_at")
     del stored["execution_id"], stored["slot"]
-    return Attempt(**{**stored, "status": ExecutionStatus(stored["status"])})
+    stored["status"] = _STATUSES[stored["status"]]
+    return Attempt(**stored)
 
 
 def _in_utc(row: Row[Any], *times: str) -> dict[str, Any]:
-    """Return a row's fields; the session's time zone is the server's affair, ours is UTC."""
+    """Return a row's fields, to keep; the session's time zone is the server's affair, ours is UTC."""
     stored = dict(row._mapping)  # noqa: SLF001  # public in spite of its name: SQLAlchemy's way to a mapping
-    return {**stored, **{name: stored[name] and stored[name].astimezone(UTC) for name in times}}
+    for name in times:
+        time = stored[name]
+        if time is not None:
+            stored[name] = time.astimezone(UTC)
+    return stored

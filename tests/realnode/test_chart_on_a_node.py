@@ -1,0 +1,210 @@
+"""The chart on a real node, in the order of a release's life: installed, used, killed, upgraded, and taken away."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from realnode.release import IMAGES, NAME, NAMESPACE, SECRET, Caller, Load, Release
+from support.manifests import ONCE, request, task
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KILLS = int(os.environ.get("KILLS") or 20)
+
+
+def test_the_release_is_well(release: Release, report: list[str]) -> None:
+    """``helm test`` has a task run from its creation to its end, through the Service and the API's own rights."""
+    said = release.helm("test", NAME, "--timeout", "5m")
+    assert "Succeeded" in said
+    ready = {component: len(release.ready(component)) for component in ("operator", "api")}
+    assert ready == {"operator": 2, "api": 2}
+    report.append("helm install, helm test: 2 operators and 2 APIs are ready, a task ran")
+
+
+def python(script: str, **resources: Any) -> dict[str, Any]:
+    """Return a container task: a user's image, and a program of it."""
+    command = ["/opt/carillon/bin/python", "-c", script]
+    return {"container": {"image": IMAGES["runner"], "command": command, "runAsUser": 65532, "resources": resources}}
+
+
+def test_every_task_type_runs_in_a_restricted_namespace(
+    release: Release, restricted: str, httpbin_url: str, report: list[str]
+) -> None:
+    """Each in its container, with its result in the history; the plugin comes with the upgrade further down."""
+    says = "open('/dev/termination-log', 'w').write('done')"
+    release.apply_objects(
+        restricted,
+        task("nap", **ONCE, task={"sleep": {"durationSeconds": 1}}),
+        task("tally", **ONCE, task={"counter": {}}),
+        task("call", **ONCE, task={"http": {"url": f"{httpbin_url}/status/204"}}),
+        task("add", **ONCE, task={"sum": {"a": 40, "b": 2}}),
+        task("own", **ONCE, task=python(says)),
+        task("greedy", **ONCE, task=python("bytearray(1 << 30)", limits={"memory": "64Mi"})),
+        request("asked", task={"sum": {"a": 1, "b": 1}}),
+    )
+    want: dict[str, Callable[[dict[str, Any]], bool]] = {
+        "nap": lambda result: result["sleptSeconds"] >= 1,
+        "tally": lambda result: result["value"] == 1,
+        "call": lambda result: result["statusCode"] == 204,
+        "add": lambda result: result == {"sum": 42},
+        "own": lambda result: result == {"exitCode": 0, "message": "done"},
+        "asked": lambda result: result == {"sum": 2},
+    }
+    for name, is_right in want.items():
+        (row,) = release.await_rows(restricted, name, 1, "succeeded", seconds=120)
+        assert is_right(row["result"]), (name, row["result"])
+    (row,) = release.await_rows(restricted, "greedy", 1, "failed", seconds=120)
+    assert row["reason"] == "OOMKilled"
+    report.append(f"{len(want) + 1} executions of every task type in a restricted namespace, one killed for its memory")
+
+
+def test_an_image_that_is_nowhere_is_the_recorded_reason(release: Release, restricted: str) -> None:
+    """Within a minute, however long the cluster goes on trying."""
+    missing = {"container": {"image": "localhost/carillon-is-nowhere:1", "runAsUser": 1000}}
+    release.apply_objects(restricted, task("imageless", **ONCE, task=missing))
+    (row,) = release.await_rows(restricted, "imageless", 1, "failed", seconds=90)
+    assert row["reason"] in {"ErrImagePull", "ImagePullBackOff"}
+    assert (row["finished_at"] - row["slot"]).total_seconds() < 60
+
+
+def test_the_admission_webhook_is_asked(release: Release, restricted: str) -> None:
+    """The API server reaches it by its Service, and believes the certificate that the chart has made."""
+    never = task("never", schedule="0 0 31 2 *", task={"sum": {"a": 1, "b": 1}})
+    said = release.apply_objects(restricted, never, check=False)
+    assert release.ours(restricted, "scheduledtasks", "never") == {}, said
+
+
+def test_a_database_that_is_away_shows_in_readiness_and_in_the_log(release: Release) -> None:
+    """Within seconds, and it passes by itself when the database is back."""
+    until(lambda: len(release.ready("api")) == 2, 60, "both APIs are ready")
+    release.way.close()
+    try:
+        until(lambda: not release.ready("api"), 60, "no API is ready without its database")
+        (name, *_) = sorted(pod["metadata"]["name"] for pod in release.own_pods("api"))
+        said = release.kubectl("logs", name, "--namespace", NAMESPACE)
+        assert "database" in said
+    finally:
+        release.way.open()
+    until(lambda: len(release.ready("api")) == 2, 60, "both APIs are ready again")
+
+
+def test_a_leader_that_is_killed_is_replaced_and_no_slot_suffers(
+    release: Release, restricted: str, report: list[str]
+) -> None:
+    """Again and again, with kill -9 and under load; the time from the kill to the other's first launch is measured."""
+    load = Load(release, restricted)
+    load.begin()
+    gaps = []
+    for _ in range(KILLS):
+        until(lambda: len(release.ready("operator")) == 2, 120, "both operators are ready")
+        gaps.append(fail_over(release))
+    ran = load.end()
+    ordered = sorted(gaps)
+    p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+    report.append(
+        f"{KILLS} leaders killed with kill -9: from the kill to the next leader's first launch "
+        f"p50 {statistics.median(gaps):.2f} s, p99 {p99:.2f} s; from {ordered[0]:.2f} s to {ordered[-1]:.2f} s"
+    )
+    report.append(f"meanwhile {ran['steady']} slots of a task ran exactly once each, {ran['slow']} of a Forbid task")
+
+
+def fail_over(release: Release) -> float:
+    """Kill the leader; return how many seconds later another launched something."""
+    first = release.leader()
+    killed = datetime.now(UTC)
+    release.kill(first)
+    until(lambda: release.leader() not in {"", first}, 60, f"another than {first} leads")
+    second = release.leader()
+    until(lambda: bool(launches(release, second)), 60, f"{second} launches")
+    # restarted by the kubelet it would wait longer each time; a pod that is new has no past
+    release.kubectl("delete", "pod", first, "--namespace", NAMESPACE, "--wait=false")
+    until(lambda: first not in release.ready("operator"), 60, f"{first} is gone")
+    return (launches(release, second)[0] - killed).total_seconds()
+
+
+def launches(release: Release, pod: str) -> list[datetime]:
+    """Return when a pod of the operator has launched something, by its log."""
+    said = release.kubectl("logs", pod, "--namespace", NAMESPACE, check=False).splitlines()
+    return [datetime.fromisoformat(json.loads(line)["time"]) for line in said if '"message": "launched"' in line]
+
+
+def test_an_upgrade_and_a_rollback_lose_nothing(
+    release: Release, restricted: str, plugin_image: str, report: list[str]
+) -> None:
+    """Under load: every slot runs once, and the API answers all the time; a plugin comes with the new runner image."""
+    load = Load(release, restricted)
+    load.begin()
+    repository, _, tag = plugin_image.rpartition(":")
+    with Caller(release, restricted) as caller:
+        release.upgrade(
+            **{"operator.runnerImage.repository": repository, "operator.runnerImage.tag": tag, "api.rateLimit": "60"}
+        )
+        shout = {"plugin": {"name": "shout", "parameters": {"words": "at last"}}}
+        release.apply_objects(restricted, task("shout", **ONCE, task=shout))
+        (row,) = release.await_rows(restricted, "shout", 1, "succeeded", seconds=120)
+        assert row["result"] == {"said": "AT LAST"}
+        release.helm("rollback", NAME, "--wait", "--timeout", "5m")
+    ran = load.end()
+    assert caller.unanswered == []
+    report.append(
+        f"helm upgrade and rollback under load: {ran['steady']} slots ran exactly once, {ran['slow']} of a Forbid "
+        f"task; {caller.asked} questions to the API, all answered"
+    )
+
+
+def test_the_network_policies_are_there(release: Release) -> None:
+    """The API server took each: everything is closed but what a policy opens."""
+    path = f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies"
+    policies = {p["metadata"]["name"].removeprefix(f"{NAME}-"): p["spec"] for p in release.get(path)["items"]}
+    closed = [spec for spec in policies.values() if not spec["podSelector"].get("matchLabels")]
+    assert closed, policies.keys()
+    assert {"operator", "api"} <= {part for name in policies for part in name.split("-")}
+
+
+def test_uninstalled_it_leaves_nothing_that_is_stuck(release: Release, restricted: str, report: list[str]) -> None:
+    """With a task that runs: the release's own objects go, tasks stay, and go when they are deleted, as do the CRDs."""
+    release.apply_objects(restricted, task("busy", **ONCE, task={"sleep": {"durationSeconds": 600}}))
+    release.await_rows(restricted, "busy", 1, "running")
+    release.helm("uninstall", NAME, "--wait", "--timeout", "3m")
+    until(lambda: left_of(release) == KEPT, 60, "nothing is left but what the chart's README says")
+    assert release.ours(restricted, "scheduledtasks", "busy")["spec"]
+    namespaces = [
+        name for name in release.kubectl("get", "namespaces", "--output", "name").split() if "restricted-" in name
+    ]
+    release.kubectl("delete", *namespaces, "--wait", "--timeout=120s")
+    crds = [
+        name for name in release.kubectl("get", "crds", "--output", "name").split() if name.endswith(".carillon.dev")
+    ]
+    release.kubectl("delete", *crds, "--wait", "--timeout=60s")
+    release.kubectl("delete", "namespace", NAMESPACE, "--wait", "--timeout=120s")
+    report.append(f"helm uninstall: nothing left but {len(crds)} CRDs, which went with their tasks, none of them stuck")
+
+
+KEPT = {"lease.coordination.k8s.io/carillon-operator"}
+"""What stays, as the chart's README says."""
+ANYWAY = {
+    "configmap/kube-root-ca.crt", "serviceaccount/default", "serviceaccount/e2e-admin", f"secret/{SECRET}",
+}  # fmt: skip
+"""What was in the release's namespace before it was installed."""
+
+
+def left_of(release: Release) -> set[str]:
+    """Return what there is of the release: what its namespace has now, and all that is labelled."""
+    kinds = release.kubectl("api-resources", "--verbs=list,delete", "--namespaced=true", "--output=name").split()
+    listed = ",".join(kind for kind in kinds if not kind.startswith("events"))
+    selector = f"app.kubernetes.io/instance={NAME}"
+    wide = release.kubectl("api-resources", "--verbs=list,delete", "--namespaced=false", "--output=name").split()
+    labelled = names_of(release, ",".join(wide), "--selector", selector)
+    found = names_of(release, listed, "--namespace", NAMESPACE, "--ignore-not-found")
+    return {name for name in found + labelled if not name.startswith("customresourcedefinition")} - ANYWAY
+
+
+def names_of(release: Release, *what: str) -> list[str]:
+    """Return the names of objects, each with its kind before it."""
+    return release.kubectl("get", *what, "--output", "name").split()

@@ -1,0 +1,59 @@
+"""Install the Debian packages that the real node and its images need, those that are missing. Called by ``make e2e``.
+
+Runs with any Python from 3.11 on. Where there is no apt-get, or for a user that is not root, it says what is missing.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAMS = {
+    "nft": "nftables",
+    "ip": "iproute2",
+    "mount": "mount",
+    "gcc": "gcc",
+    "pkg-config": "pkg-config",
+    "debootstrap": "debootstrap",
+}
+FILES = {
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "/usr/include/seccomp.h": "libseccomp-dev",
+    "/usr/include/stdio.h": "libc6-dev",
+    "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
+}
+ENGINES = ("docker", "podman", "buildah")
+QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
+
+
+def missing() -> list[str]:
+    """Return the packages that are not there, by what they bring."""
+    wanted = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
+    wanted |= {package for file, package in FILES.items() if not Path(file).exists()}
+    if not any(map(shutil.which, ENGINES)):
+        wanted.add("buildah")
+    return sorted(wanted)
+
+
+def main() -> int:
+    """Install what is missing; return 0, or 1 if it cannot be installed."""
+    wanted = missing()
+    if not wanted:
+        return 0
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"packages: as root, install what is missing: apt-get install {' '.join(wanted)}", file=sys.stderr)
+        return 1
+    print(f"installing Debian's packages {' '.join(wanted)}", flush=True)
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *wanted]):
+        done = subprocess.run(
+            ["apt-get", *command], env={**os.environ, **QUIET}, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            print(f"packages: apt-get {command[0]} failed:\n{done.stderr.strip()}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
