@@ -89,7 +89,7 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 	@$(PY) bench/api.py --rows $(or $(ROWS),1000000) --rate $(or $(RATE),100) --seconds $(or $(SECONDS),20)
 
 .PHONY: lint
-lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; bandit; helm lint, kubeconform, kube-score and checkov
+lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -133,6 +133,36 @@ base-image: ## Make the base for BASE_IMAGE=local from Debian's packages (root, 
 sbom: ## Write a validated SBOM (CycloneDX) of each image to .carillon/sbom
 	@$(SETUP) python
 	@$(PY) -m carillon_images sbom
+
+.PHONY: kind-up
+kind-up: ## Make a kind cluster (KIND_CLUSTER=), build the images and load them; then: make deploy
+	@$(SETUP) python
+	@$(PY) -m carillon_deploy kind-up
+
+.PHONY: kind-down
+kind-down: ## Delete the cluster that kind-up made
+	@$(SETUP) python
+	@$(PY) -m carillon_deploy kind-down
+
+.PHONY: deploy
+deploy: ## Install or upgrade the chart where KUBECONFIG points (CONTEXT=, NAMESPACE=, VALUES=, REGISTRY=, TIMEOUT=)
+	@$(SETUP) python
+	@$(PY) -m carillon_deploy deploy
+
+.PHONY: mk-image
+mk-image: ## Build the images and load them into minikube (MINIKUBE_PROFILE=)
+	@$(SETUP) python
+	@$(PY) -m carillon_deploy mk-image
+
+.PHONY: mk-deploy
+mk-deploy: ## Install or upgrade the chart in minikube (NAMESPACE=, VALUES=)
+	@$(SETUP) python
+	@$(PY) -m carillon_deploy mk-deploy
+
+.PHONY: mk-url
+mk-url: ## Print the address of the API in minikube
+	@$(SETUP) python
+	@$(PY) -m carillon_deploy mk-url
 
 .PHONY: e2e
 e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, root; KILLS=20; first time ten minutes)

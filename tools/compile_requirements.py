@@ -14,7 +14,7 @@ OUTPUTS = {
     "sbom": [],
 }
 TOOLS = {
-    "scanners": ("bandit>=1.8", "checkov>=3.2"),  # checkov pins what others use too
+    "scanners": ("bandit>=1.8", "checkov>=3.2", "pip-audit>=2.9"),  # checkov pins what others use too
     "sbom": ("cyclonedx-python-lib[json-validation]>=11",),  # see tools/carillon_images/sbom.py
 }
 """Each in an environment of its own."""

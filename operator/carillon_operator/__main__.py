@@ -21,6 +21,7 @@ from carillon_core.logs import configure_logging
 from carillon_operator.admission import Admission
 from carillon_operator.application import Application
 from carillon_operator.endings import unless_stopped
+from carillon_operator.fenced_cluster import fence
 from carillon_operator.handlers import run_kopf
 from carillon_operator.leadership import Elector
 from carillon_operator.settings import Settings
@@ -67,12 +68,17 @@ async def _serve(settings: Settings) -> int:
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
         async with KubeConnection(settings.kubeconfig) as connection, _elector(settings) as elector:
-            cluster = KubeCluster(connection, None if settings.lease is None else settings.lease.identity)
+            cluster = KubeCluster(
+                connection,
+                None if settings.lease is None else settings.lease.identity,
+                fence=None if elector is None else fence(elector.leads),
+            )
             if await unless_stopped(stop, wait_until_ready(connection)):
                 admission = None
                 if settings.webhook is not None:
                     apply = partial(apply_webhook_configuration, connection)
-                    admission = Admission(settings.webhook, apply, _now, settings.runner.http_allow, settings.scope)
+                    runner = settings.runner
+                    admission = Admission(settings.webhook, apply, _now, runner.http_allow, runner.pod, settings.scope)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
                 app = Application(settings, cluster, history, observe, _now, keys, maintenance, elector)

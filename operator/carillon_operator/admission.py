@@ -25,6 +25,7 @@ from carillon_core.domain.review import review_of
 from carillon_core.domain.scope import Scope
 from carillon_core.errors import CarillonError
 from carillon_core.resources import names
+from carillon_core.resources.pods import PodSettings
 from carillon_operator.settings import WebhookSettings
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Admission:
     clock: Callable[[], datetime]
     http_allow: AllowList = CLOSED
     """What HTTP tasks may reach beside public addresses."""
+    pod_defaults: PodSettings = field(default_factory=PodSettings)
+    """What pods have whose tasks say no more."""
     scope: Scope = field(default_factory=Scope)
     """In which namespaces the API server is to ask it."""
 
@@ -77,7 +80,7 @@ class Admission:
             ignore_failures=True,
         )
         async def validate(*, body: kopf.Body, warnings: list[str], **more: Any) -> None:
-            review = review_of(kind, body, more.get("old"), self.clock(), self.http_allow)
+            review = review_of(kind, body, more.get("old"), self.clock(), self.http_allow, self.pod_defaults)
             warnings.extend(review.warnings)
             if review.problems:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)

@@ -131,6 +131,7 @@ class Application:
             queue=self.queue,
             writers=Writers(launcher, self.outbox, self.statuses, self._announcer, self.closer, self.janitor),
             clock=clock,
+            pod_defaults=self._settings.runner.pod,
         )
 
     async def run(self, stop: asyncio.Event) -> None:

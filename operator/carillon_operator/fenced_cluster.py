@@ -9,19 +9,33 @@ from carillon_core.errors import UnavailableError
 from carillon_core.ports import Cluster, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 
+Fence = Callable[[], None]
+
+
+def fence(leads: Callable[[], bool]) -> Fence:
+    """Return what raises ``UnavailableError`` unless this operator leads at that moment."""
+
+    def check() -> None:
+        if not leads():
+            raise UnavailableError("the lease", "it has ended, another operator may decide by now")
+
+    return check
+
 
 class FencedCluster:
     """``Cluster`` that writes only while this operator leads; it reads at any time.
 
     A leader whose Lease has run out is told to stop, but a process that was
     held up, or that slept, finds its clock far ahead and may go on with a
-    write before it hears of that. Hence the look at the clock before each.
+    write before it hears of that. Hence the look at the clock before each. An
+    adapter that lets writes wait, or repeats them, takes the same fence and
+    looks again whenever it sends.
     """
 
     def __init__(self, cluster: Cluster, leads: Callable[[], bool]) -> None:
         """Take the cluster, and what says whether it may be written to at this moment."""
         self._cluster = cluster
-        self._leads = leads
+        self._check = fence(leads)
 
     def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
         """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever, beginning with a list."""
@@ -76,7 +90,3 @@ class FencedCluster:
         """Create or update the Secret that runner pods of a namespace read."""
         self._check()
         await self._cluster.ensure_runner_secret(namespace, name, data)
-
-    def _check(self) -> None:
-        if not self._leads():
-            raise UnavailableError("the lease", "it has ended, another operator may decide by now")

@@ -14,6 +14,7 @@ from typing import Any
 
 import kopf
 
+from carillon_core.adapters.kube.shallow_session import shallow_session
 from carillon_core.domain.scope import Scope
 from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
@@ -26,6 +27,10 @@ ERROR_BACKOFFS = (0.5, 1.0, 2.0, 4.0, 8.0)
 LONGEST_BACKOFF = 30.0
 CLOSING_SECONDS = 0.25
 """As aiohttp's documentation has it, under "Graceful shutdown"."""
+
+LOOP_SECONDS = 3.0
+"""How long the operator's loop may take to come to a new turn while it is asked whether it is alive: less than what a
+probe waits for an answer."""
 
 Feed = Callable[[ObjectKind, str | None, Mapping[str, Any]], None]
 """Takes one event: the kind, the change and the object."""
@@ -58,6 +63,7 @@ async def run_kopf(
 
     namespaces = () if scope is None else scope.namespaces
     registry, settings = registry_of(deliver), kopf_settings(endless=bool(namespaces))
+    _add_probe(registry, loop)
     if admission is not None:
         there = partial(_on_loop, loop, admission.apply_configuration)
         replace(admission, apply_configuration=there).add_to(registry, settings)
@@ -107,6 +113,21 @@ async def run_kopf(
     await operating
 
 
+def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop) -> None:
+    """Have liveness say whether the loop turns that decides and writes, and not kopf's alone, which serves it."""
+
+    @kopf.on.probe(registry=registry, id="loop")
+    async def turns(**_: Any) -> bool:
+        turned = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop)
+        try:
+            async with asyncio.timeout(LOOP_SECONDS):
+                await asyncio.wrap_future(turned)
+        except TimeoutError as error:
+            # anything else would be tried again by kopf, and whoever asks would wait for that
+            raise kopf.PermanentError(f"the operator's loop has not turned for {LOOP_SECONDS} s") from error
+        return True
+
+
 def _succeed(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
@@ -135,8 +156,9 @@ def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry, id="login")
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_via_client(**kwargs)
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        info = await asyncio.to_thread(kopf.login_via_client, **kwargs)
+        return None if info is None else _session_of(info)
 
     # Coroutines: kopf would run plain functions in further threads.
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe-task")
@@ -152,6 +174,20 @@ def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
         deliver("HTTPTarget", event["type"], event["object"])
 
     return registry
+
+
+def _session_of(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+    """Return a session for these credentials, as kopf would make one, that reads whatever depth; kopf closes it."""
+    session = shallow_session(
+        info.as_ssl_context(), info.as_http_headers(), info.proxy_url, trust_env=bool(info.trust_env)
+    )
+    return kopf.AiohttpSession(
+        server=info.server,
+        priority=info.priority,
+        default_namespace=info.default_namespace,
+        expiration=info.expiration,
+        aiohttp_session=session,
+    )
 
 
 def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str | None, item: Mapping[str, Any]) -> None:

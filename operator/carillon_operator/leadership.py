@@ -82,6 +82,8 @@ class Elector:
         self._acquired: str | None = None
         """When this process acquired the Lease, as it wrote it: a former process may have had the same identity."""
         self._until: float | None = None
+        self._sent = 0.0
+        """When the last successful attempt was sent, from which both renewal and end are counted."""
         self._seen: JSONObject | None = None
         self._seen_at = 0.0
         self._said: str | None = None
@@ -95,6 +97,13 @@ class Elector:
     def leads(self) -> bool:
         """Return whether this process may decide and write at this moment."""
         return self._until is not None and self._elapsed() < self._until
+
+    def renewal_in(self) -> float:
+        """Return in how many seconds the Lease is to be renewed: a third of it after its last renewal was sent.
+
+        Not after that was answered: a slow answer would leave no time for the next one.
+        """
+        return max(0.0, self._sent + self._settings.seconds / 3 - self._elapsed())
 
     async def run(self, lead: Lead, stop: asyncio.Event) -> None:
         """Stand by, lead, and stand by again, until ``stop`` is set; then the Lease is given back.
@@ -150,7 +159,7 @@ class Elector:
                 return False
             stored = await self._leases.update(found | {"spec": self._spec(spec)})
         self._observe(stored)
-        self._until = sent + self._settings.seconds * 2 / 3
+        self._sent, self._until = sent, sent + self._settings.seconds * 2 / 3
         return True
 
     async def release(self) -> None:
@@ -183,12 +192,12 @@ class Elector:
 
     async def _renew(self) -> None:
         """Renew the Lease until it is lost."""
-        wait = self._settings.seconds / 3
+        wait = self.renewal_in()
         while self.leads():
             await asyncio.sleep(min(wait, self._left()))
             renewed = self.leads() and await self._try()
             # a try that failed is repeated soon: until it is too late there is little time
-            wait = self._settings.seconds / (3 if renewed else 24)
+            wait = self.renewal_in() if renewed else self._settings.seconds / 24
         log.warning("lost the lease, standing by", extra={"fields": self.fields})
 
     async def _try(self) -> bool:

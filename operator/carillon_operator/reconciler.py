@@ -34,6 +34,7 @@ from carillon_core.domain.status import with_condition
 from carillon_core.domain.unrecorded import unrecorded_id, with_unrecorded, without_recorded
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import Cluster
+from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import RECORD_FIRST, Closer
@@ -75,8 +76,9 @@ class Reconciler:
         queue: WorkQueue,
         writers: Writers,
         clock: Callable[[], datetime],
+        pod_defaults: PodSettings,
     ) -> None:
-        """Take everything that is read from and written to."""
+        """Take everything that is read from and written to, and what pods have whose tasks say no more."""
         self._cluster = cluster
         self._store = store
         self._ownership = ownership
@@ -88,6 +90,7 @@ class Reconciler:
         self._closer = writers.closer
         self._janitor = writers.janitor
         self._clock = clock
+        self._pod_defaults = pod_defaults
         self._retries: dict[Key, int] = {}
         self._said: dict[Key, frozenset[Notice]] = {}
 
@@ -148,10 +151,10 @@ class Reconciler:
                 self._launcher.forget(key)
             return None
         self._record_settled(task)
-        plan = decide(task, jobs, self._clock())
+        plan = decide(task, jobs, self._clock(), self._pod_defaults)
         if await self._found_overtaken_job(task, plan):
             jobs = self._store.jobs_of(key)
-            plan = decide(task, jobs, self._clock())
+            plan = decide(task, jobs, self._clock(), self._pod_defaults)
         await self._launch_slots(key, task, plan, foreign)
         return _earliest(plan.requeue_at, await self._apply_ends(key, jobs, plan.actions))
 
@@ -299,7 +302,7 @@ class Reconciler:
             await self._look_for_task(key)
         self._record_refused(request, task)
         jobs = self._store.jobs_of(key)
-        plan = decide_request(request, task, jobs, self._clock())
+        plan = decide_request(request, task, jobs, self._clock(), self._pod_defaults)
         if plan.delete:
             self._delete_request(request, jobs)
             return None

@@ -15,6 +15,7 @@ from carillon_core.adapters.postgres.engine import credentials
 from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
+from carillon_core.domain.pod_validity import default_problems
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_core.errors import SettingsError
@@ -117,7 +118,8 @@ class Settings:
     history_retention_days: int = RETENTION_DAYS
     """``CARILLON_HISTORY_RETENTION_DAYS``: months that ended so many days ago are dropped; 0 keeps them for ever."""
     liveness_endpoint: str | None = None
-    """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``."""
+    """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``: 200 while
+    the operator's own loop turns, else 500."""
     ready_file: Path | None = None
     """``CARILLON_READY_FILE``: written once Jobs are known, whether it leads or stands by; for a probe to look at."""
     lease: LeaseSettings | None = None
@@ -207,13 +209,17 @@ def _pod_defaults(env: Mapping[str, str]) -> PodSettings:
     if not text:
         return PodSettings()
     try:
-        return PodSettings.model_validate(json.loads(text))
+        defaults = PodSettings.model_validate(json.loads(text))
     except ValidationError as error:
         problems = "; ".join(str(problem) for problem in field_problems(error, "CARILLON_POD_DEFAULTS"))
         raise SettingsError(problems) from error
     except ValueError as error:
         mend = 'write an object such as {"nodeSelector": {"pool": "batch"}}'
         raise SettingsError(f"CARILLON_POD_DEFAULTS is not JSON ({error}): {mend}") from error
+    unfit = default_problems(defaults)
+    if unfit:
+        raise SettingsError("; ".join(str(problem) for problem in unfit))
+    return defaults
 
 
 def _queue_name(env: Mapping[str, str]) -> str | None:

@@ -305,6 +305,17 @@ def test_the_bundled_database_is_open_to_ours_alone() -> None:
     }
 
 
+def test_of_named_namespaces_the_bundled_database_is_open_to_these_alone() -> None:
+    """What has a runner's label elsewhere does not reach its port."""
+    values = ("--set", "postgres.enabled=true,watch.namespaces={a,b},api.defaultNamespace=a")
+    (policy,) = (
+        o for o in rendered(*values) if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == "carillon-postgres"
+    )
+    assert policy["spec"]["ingress"][0]["from"][-1]["namespaceSelector"] == {
+        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}]
+    }
+
+
 def test_there_is_a_deployment_of_two_for_each_shard() -> None:
     """Each knows its number, and all of them how many there are."""
     found = [o for name, o in of_kind("life", "Deployment").items() if "operator" in name]
@@ -316,6 +327,30 @@ def test_there_is_a_deployment_of_two_for_each_shard() -> None:
         assert deployment["spec"]["selector"]["matchLabels"]["carillon.dev/shard"] == env["CARILLON_SHARD"]
         assert (env["CARILLON_LEASE_NAMESPACE"], env["CARILLON_LEASE_NAME"]) == ("carillon-system", "carillon-operator")
     assert told == [(2, "0", "2"), (2, "1", "2")]
+
+
+def test_the_pods_of_each_shard_keep_apart_from_one_another() -> None:
+    """A shard's standby is not on its leader's node for pods of other shards being there."""
+    sets = ("--set", "postgres.enabled=true,operator.shards=2")
+    found = [o for o in rendered(*sets) if o["kind"] == "Deployment" and "operator" in o["metadata"]["name"]]
+    for shard, deployment in enumerate(found):
+        template = deployment["spec"]["template"]
+        for constraint in template["spec"]["topologySpreadConstraints"]:
+            chosen = constraint["labelSelector"]["matchLabels"]
+            assert chosen["carillon.dev/shard"] == str(shard)
+            assert chosen.items() <= template["metadata"]["labels"].items()
+    (api,) = (o for o in rendered(*sets) if o["kind"] == "Deployment" and o["metadata"]["name"] == "carillon-api")
+    for constraint in api["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+        assert "carillon.dev/shard" not in constraint["labelSelector"]["matchLabels"]
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_replicas_are_the_autoscalers_or_the_values(*, scaled: bool) -> None:
+    """Never both: Helm and the autoscaler would change the number in turn, or refuse each other's change."""
+    found = rendered("--set", f"postgres.enabled=true,api.autoscaling.enabled={str(scaled).lower()},api.replicas=3")
+    (api,) = (o for o in found if o["kind"] == "Deployment" and o["metadata"]["name"] == "carillon-api")
+    assert api["spec"].get("replicas") == (None if scaled else 3)
+    assert len([o for o in found if o["kind"] == "HorizontalPodAutoscaler"]) == int(scaled)
 
 
 def test_the_migration_comes_first_where_the_database_is_there_already() -> None:
@@ -370,14 +405,27 @@ def test_the_script_of_helm_test_is_what_the_file_says() -> None:
     assert container["args"] == [(Path(CHART) / "files" / "installed.py").read_text()]
 
 
+def mounted(deployment: Object) -> str:
+    """Return the Secret that an operator reads its webhook's certificate from."""
+    volumes = deployment["spec"]["template"]["spec"]["volumes"]
+    (name,) = (volume["secret"]["secretName"] for volume in volumes if volume["name"] == "webhook")
+    return str(name)
+
+
 def test_the_webhooks_certificate_is_the_charts_or_cert_managers() -> None:
     """Made by the chart it is trusted by what is in the configuration; else cert-manager puts that in."""
     (own,) = of_kind("life", "ValidatingWebhookConfiguration").values()
     authority = of_kind("life", "Secret")["carillon-webhook"]["data"]["ca.crt"]
     assert [hook["clientConfig"]["caBundle"] for hook in own["webhooks"]] == [authority] * len(KINDS)
     other = ("--set", "webhook.certManager.enabled=true,webhook.certManager.issuerName=authority")
-    found = {o["kind"]: o for o in rendered("--values", str(values_of("life")), *other)}
+    items = rendered("--values", str(values_of("life")), *other)
+    found = {o["kind"]: o for o in items if o["metadata"]["name"] != "carillon-api"}
     assert "Secret" not in found
+    issued_secret = found["Certificate"]["spec"]["secretName"]
+    # of one name, Helm would delete what cert-manager has just written
+    assert (issued_secret, "carillon-webhook" in of_kind("life", "Secret")) == ("carillon-webhook-issued", True)
+    assert mounted(found["Deployment"]) == issued_secret
+    assert mounted(of_kind("life", "Deployment")["carillon-operator-0"]) == "carillon-webhook"
     assert found["Certificate"]["spec"]["dnsNames"] == ["carillon-webhook.carillon-system.svc"]
     issued = found["ValidatingWebhookConfiguration"]
     assert issued["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": "carillon-system/carillon-webhook"}

@@ -1,13 +1,19 @@
 """What the chart refuses: each wrong value by its name, before anything is installed."""
 
 import json
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import pytest
 import yaml
 
+from carillon_api.settings import Settings as ApiSettings
 from carillon_chart.programs import CASES, ChartError, rendered, values_of
 from carillon_chart.reference import leaves, readme
+from carillon_core.domain.egress import read_allow_list
+from carillon_core.errors import SettingsError
 from carillon_local.layout import CHART
+from carillon_operator.settings import Settings as OperatorSettings
 
 TRIAL = ("--set", "postgres.enabled=true")
 WRONG: dict[str, tuple[str, str]] = {
@@ -58,6 +64,17 @@ WRONG: dict[str, tuple[str, str]] = {
     "a Secret's name with an underscore": ("database.existingSecret=my_db", "at '/database/existingSecret'"),
     "a password among the values": ("postgres.password=secret", "at '/postgres': additional properties 'password'"),
     "an image of Postgres without a tag": ("postgres.image=postgres", "at '/postgres/image'"),
+    "Postgres of any version": ("postgres.image=postgres:latest", "at '/postgres/image'"),
+    "Postgres of any version, from a registry": ("postgres.image=r.example:5000/pg:latest", "at '/postgres/image'"),
+    "Postgres of a registry without a tag": ("postgres.image=r.example:5000/pg", "at '/postgres/image'"),
+    "a tag in the image's name": (
+        "operator.image.repository=r.example:5000/carillon-operator:7",
+        "with a tag in it: take it off and set operator.image.tag=7",
+    ),
+    "a tag in the runner's image's name": (
+        "operator.runnerImage.repository=runner:7",
+        "operator.runnerImage.repository is runner:7, with a tag in it",
+    ),
     "a volume of no size": ("postgres.storage=big", "at '/postgres/storage'"),
     "a failure policy that there is not": ("webhook.failurePolicy=Warn", "at '/webhook/failurePolicy'"),
     "a port that only root may have": ("webhook.port=443", "at '/webhook/port'"),
@@ -91,6 +108,149 @@ def test_a_wrong_value_is_refused_by_its_name(case: str) -> None:
     with pytest.raises(ChartError) as refused:
         rendered(*TRIAL, "--set", given)
     assert want in str(refused.value)
+
+
+PROXIES = {
+    "10.0.0.0/8": True,
+    "192.168.7.128/25": True,
+    "203.0.113.9/32": True,
+    "0.0.0.0/0": True,
+    "fd00::/8": True,
+    "fe80::/10": True,
+    "2001:db8:0:0:0:0:0:1/128": True,
+    "::/0": True,
+    "1:2:3:4:5:6:7::/112": True,
+    "10.0.0.1/8": False,
+    "10.0.0.0/33": False,
+    "10.0.0/8": False,
+    "10.0.0.256/32": False,
+    "010.0.0.0/8": False,
+    "192.168.7.129/25": False,
+    "fd00::1/8": False,
+    "fec0::/9": False,
+    "fd00::/129": False,
+    "1::2::3/128": False,
+    "1:2:3:4:5:6:7:8:9/128": False,
+    "12345::/16": False,
+    ":::/0": False,
+}
+ORIGINS = {
+    "*": True,
+    "https://console.example.com": True,
+    "http://localhost:3000": True,
+    "https://[::1]:8443": True,
+    "https://Console.example.com": False,
+    "https://console.example.com/": False,
+    "https://a_b.example": False,
+    "https://a.example:123456": False,
+    "ftp://a.example": False,
+}
+ALLOWED = {
+    "*.svc": True,
+    "*.svc:443": True,
+    "db.shop.svc": True,
+    "DB.shop.svc.": True,
+    "_sip.example": True,
+    "10.96.0.0/12": True,
+    "10.96.0.0/12:8080": True,
+    "10.0.0.5": True,
+    "::1": True,
+    "[::1]:80": True,
+    "[fd00::/8]:443": True,
+    "127.0.0.0/8": True,
+    "10.96.0.1/12": False,
+    "10.0.0.5:0": False,
+    "10.0.0.5:65536": False,
+    "10.0.0.5:http": False,
+    "https://db.shop": False,
+    "localhost": False,
+    "a.localhost": False,
+    "*.localhost": False,
+    "127.1": False,
+    "0x7f000001": False,
+    "db..shop": False,
+    "-db.shop": False,
+    "d*b.shop": False,
+    "*": False,
+    "::ffff:10.0.0.5": False,
+    "::ffff:a00:5": False,
+    "64:ff9b::a00:5": False,
+    "[::1": False,
+    "fd00::1/8": False,
+    "::1%eth0": False,
+}
+
+
+def taken_by_the_api(variable: str, text: str) -> bool:
+    """Return whether the API would start with it."""
+    return _taken(ApiSettings.from_env, {"DATABASE_URL": "postgresql://u:p@h/d", variable: text})
+
+
+def taken_by_the_operator(text: str) -> bool:
+    """Return whether the operator would."""
+    return _taken(read_allow_list, {"CARILLON_HTTP_ALLOW": text})
+
+
+def _taken(read: Callable[[Mapping[str, str]], object], env: Mapping[str, str]) -> bool:
+    try:
+        read(env)
+    except SettingsError:
+        return False
+    return True
+
+
+JUDGED: dict[str, tuple[dict[str, bool], Callable[[str], bool]]] = {
+    "api.trustedProxies": (PROXIES, partial(taken_by_the_api, "CARILLON_TRUSTED_PROXIES")),
+    "api.corsOrigins": (ORIGINS, partial(taken_by_the_api, "CARILLON_CORS_ORIGINS")),
+    "operator.httpAllow": (ALLOWED, taken_by_the_operator),
+}
+
+
+@pytest.mark.parametrize("field", JUDGED)
+def test_what_a_program_would_refuse_is_refused_before_it_starts(field: str) -> None:
+    """The chart says of each entry what the program says, and names the field."""
+    entries, taken = JUDGED[field]
+    part, name = field.split(".")
+    assert {entry: taken(entry) for entry in entries} == entries
+    right = [entry for entry, fine in entries.items() if fine]
+    assert rendered(*TRIAL, "--set-json", f"{field}={json.dumps(right)}")
+    for entry in entries.keys() - set(right):
+        with pytest.raises(ChartError) as refused:
+            rendered(*TRIAL, "--set-json", f"{field}={json.dumps([entry])}")
+        assert f"{field} has {entry}: " in str(refused.value) or f"/{part}/{name}/0" in str(refused.value), entry
+
+
+PODS: dict[str, bool] = {
+    '{"nodeSelector": {"example.com/pool": "batch"}}': True,
+    '{"nodeSelector": {"a b": "batch"}}': False,
+    '{"nodeSelector": {"pool": "two words"}}': False,
+    '{"tolerations": [{"operator": "Exists"}]}': True,
+    '{"tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]}': True,
+    '{"tolerations": [{"key": "pool", "value": "batch"}]}': True,
+    '{"tolerations": [{"value": "batch"}]}': False,
+    '{"tolerations": [{"key": "pool", "operator": "Exists", "value": "batch"}]}': False,
+    '{"tolerations": [{"key": "pool", "operator": "In"}]}': False,
+    '{"tolerations": [{"key": "pool", "effect": "Never"}]}': False,
+    '{"tolerations": [{"key": "pool", "effect": "NoSchedule", "tolerationSeconds": 60}]}': False,
+    '{"tolerations": [{"key": "pool", "tolerationSeconds": 60}]}': False,
+    '{"tolerations": [{"key": "pool", "colour": "red"}]}': False,
+    '{"imagePullSecrets": [{"name": ""}]}': False,
+    '{"resources": {"limits": {"memory": "256Mi"}}}': True,
+    '{"resources": {"limits": {"memory": "256 and something, but by no means more Mi"}}}': False,
+}
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_defaults_of_pods_that_the_operator_would_refuse_are_refused(pod: str) -> None:
+    """The schema says what the operator says when it starts."""
+    needed = {"DATABASE_URL": "postgresql://u:p@h/d", "CARILLON_RUNNER_IMAGE": "r:1"}
+    assert _taken(OperatorSettings.from_env, needed | {"CARILLON_POD_DEFAULTS": pod}) is PODS[pod]
+    arguments = (*TRIAL, "--set-json", f"operator.podDefaults={pod}")
+    if PODS[pod]:
+        assert rendered(*arguments)
+        return
+    with pytest.raises(ChartError, match="at '/operator/podDefaults/"):
+        rendered(*arguments)
 
 
 def test_no_database_is_refused_with_the_mend() -> None:

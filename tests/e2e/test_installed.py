@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from carillon_chart.programs import rendered, values_of
-from carillon_local.layout import CHART
+from carillon_local.layout import CHART, free_port
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 ACCOUNT = "carillon-test"
 
 
-def run_script(stack: Stack, namespace: str, token_file: Path) -> subprocess.CompletedProcess[str]:
+def run_script(stack: Stack, namespace: str, token_file: Path, api_url: str = "") -> subprocess.CompletedProcess[str]:
     """Run the script as its pod would."""
-    environment = {"PATH": os.environ["PATH"], "API_URL": stack.api_url, "NAMESPACE": namespace}
+    environment = {"PATH": os.environ["PATH"], "API_URL": api_url or stack.api_url, "NAMESPACE": namespace}
     return subprocess.run(
         [sys.executable, str(CHART / "files" / "installed.py")],
         env=environment | {"TOKEN_FILE": str(token_file)},
@@ -58,6 +58,28 @@ def test_helm_test_runs_a_task_from_its_creation_to_its_end(stack: Stack, namesp
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a task was created, run, recorded and deleted" in done.stdout
     assert stack.kubectl("get", "scheduledtasks", "--namespace", namespace, "--output", "name") == ""
+
+
+def test_helm_test_keeps_to_the_limit_of_requests(stack: Stack, namespace: str, token_file: Path) -> None:
+    """One at once and one a second is the least that the values allow: it waits, and says nothing of it."""
+    port = free_port(0)
+    url = f"http://127.0.0.1:{port}"
+    stack.start_facade("slow", port, CARILLON_RATE_BURST="1", CARILLON_RATE_LIMIT="1")
+    try:
+        until(lambda: answers(f"{url}/readyz"), 60, "the slow facade is ready")
+        done = run_script(stack, namespace, token_file, url)
+    finally:
+        stack.end("slow")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a task was created, run, recorded and deleted" in done.stdout
+
+
+def answers(url: str) -> bool:
+    """Return whether there is a good answer."""
+    try:
+        return httpx.get(url, timeout=10, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 def test_helm_test_says_what_is_wrong(stack: Stack, namespace: str, token_file: Path) -> None:

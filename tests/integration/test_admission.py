@@ -143,6 +143,25 @@ async def test_what_no_schema_sees_is_refused_with_field_and_mend(webhook: Webho
         assert "spec.task.http.body: reads slto, which no template has: use slot" in said
 
 
+async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: Webhook) -> None:
+    """Beside what the operator says of all pods; what no quantity is, the API server itself refuses."""
+    async with webhook.running():
+        await eventually(webhook.serves, 60)
+        requests = {"resources": {"requests": {"memory": "512Mi"}}}
+        for kind, spec in (
+            ("ScheduledTask", {"intervalSeconds": 60, "task": SUM, "pod": requests}),
+            ("RunRequest", {"task": SUM, "pod": requests}),
+        ):
+            code, said = await webhook.apply(kind, "bad", spec)
+            assert code == 1
+            assert "spec.pod.resources.requests.memory: is 512Mi, over the limit of 256Mi that every runner has" in said
+            assert "lower it, or set spec.pod.resources.limits.memory" in said
+        odd = {"resources": {"requests": {"memory": "512 MB"}}}
+        code, said = await webhook.apply("ScheduledTask", "bad", {"intervalSeconds": 60, "task": SUM, "pod": odd})
+        assert code == 1
+        assert "has a value that is no quantity: write it as 500m, 2, 256Mi or 1Gi" in said
+
+
 async def test_a_webhook_that_is_gone_stops_nobody(webhook: Webhook) -> None:
     """The configuration says Ignore and a short time-out, so the API server goes on without."""
     async with webhook.running():

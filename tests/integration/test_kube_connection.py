@@ -347,6 +347,65 @@ def created_at(task: JSONObject) -> Any:
     return parse_meta(task["metadata"]).creation_timestamp
 
 
+class Busy:
+    """An API server that has no time twice, and knows whom it has told so; then it creates what it is given."""
+
+    def __init__(self) -> None:
+        self.answers = [429, 429, 401, 201]
+        self.asked = 0
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = next(int(h.split(b":")[1]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length"))
+            body, status = await reader.readexactly(length), self.answers[min(self.asked, 3)]
+            self.asked += 1
+            writer.write(
+                f"HTTP/1.1 {status} x\r\nRetry-After: 0\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            )
+
+    @asynccontextmanager
+    async def running(self, folder: Path) -> AsyncIterator[str]:
+        """Serve, and give the path of a kubeconfig."""
+        server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        token = folder / "token"
+        token.write_text("t", encoding="utf-8")
+        config = {
+            "clusters": [{"name": "x", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "users": [{"name": "x", "user": {"tokenFile": str(token)}}],
+            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+            "current-context": "x",
+        }
+        path = folder / "busy.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        async with server:
+            yield str(path)
+
+
+@pytest.mark.parametrize(("leading_for", "want_sent"), [(0, 0), (1, 1), (2, 2), (3, 3), (9, 4)])
+async def test_a_write_is_sent_again_only_while_its_sender_leads(
+    tmp_path: Path, leading_for: int, want_sent: int
+) -> None:
+    """Between a 429 and the next try, or before new credentials, the Lease may be lost: each time it is asked again."""
+    busy, looks = Busy(), 0
+
+    def fence() -> None:
+        nonlocal looks
+        looks += 1
+        if looks > leading_for:
+            raise UnavailableError("the lease", "it has ended")
+
+    async with busy.running(tmp_path) as config, KubeConnection(config, renewal_seconds=0) as connection:
+        cluster = KubeCluster(connection, fence=fence)
+        if want_sent == 4:
+            created = await cluster.create_job(job("default", "x"))
+            assert created["metadata"]["name"] == "x"
+        else:
+            with pytest.raises(UnavailableError, match="it has ended"):
+                await cluster.create_job(job("default", "x"))
+    assert busy.asked == want_sent
+
+
 async def test_many_requests_at_once_keep_within_their_bound(
     cluster: RunningCluster, proxy: Proxy, tmp_path: Path
 ) -> None:

@@ -187,7 +187,7 @@ def check_getting(connection: Connection) -> None:
 def check_counts(connection: Connection) -> None:
     """The counts of a day are of the day's rows, from an index; what runs is counted among what runs."""
     day = ROWS / (14 * 30)
-    for namespaces in ((), ("team-7",)):
+    for namespaces in ((), ("team-7",), ("team-7", "team-8")):
         for statement in (count_statement(LAST_DAY, namespaces), dead_letters_statement(LAST_DAY, namespaces)):
             plan = explained(connection, statement)
             assert breaches(plan, 1.5 * day, MOST_BUFFERS_DEAD) == [], json.dumps(plan, indent=1)

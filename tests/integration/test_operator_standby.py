@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +14,7 @@ from carillon_core.adapters.memory.cluster import Kind, MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.leases import MemoryLeases
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
+from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.shard import Shard
 from carillon_core.errors import UnavailableError
@@ -201,6 +203,31 @@ async def test_the_next_sees_tasks_that_no_event_has_shown(world: World) -> None
         world.leases.outage = None
         await eventually(lambda: len(world.cluster.created) == 1)
         assert app.store.task(("default", "old")) is None
+
+
+async def test_the_next_closes_at_once_what_the_former_left_open(world: World) -> None:
+    """Its first sweep waits for nothing: whoever stands by sweeps never, and a minute later would be long."""
+    async with world.operator("one") as (_, first):
+        await eventually(first.leads)
+        async with world.operator("two"):
+            began = now() - timedelta(minutes=10)
+            row = ExecutionRecord(
+                id=uuid4(),
+                task_uid=str(uuid4()),
+                namespace="default",
+                task="gone",
+                task_type="counter",
+                slot=began,
+                cause=Cause.SCHEDULE,
+                status=ExecutionStatus.RUNNING,
+                job_name="gone-1",
+                created_at=began,
+                started_at=began,
+            )
+            world.history.rows[row.id] = row
+            world.leases.leases[WHERE]["spec"]["holderIdentity"] = "nobody who renews it"
+            await eventually(lambda: world.history.rows[row.id].status is not ExecutionStatus.RUNNING)
+    assert SETTINGS.sweep_seconds == 60
 
 
 async def test_what_was_decided_and_not_written_counts_no_more_after_a_loss(world: World) -> None:

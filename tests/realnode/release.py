@@ -160,7 +160,7 @@ class Release(View):
     def kill(self, pod: str) -> None:
         """End the program of a pod of the operator with SIGKILL, as a kernel that is out of memory does."""
         (found,) = (p for p in self.own_pods("operator") if p["metadata"]["name"] == pod)
-        os.kill(process_of(found["metadata"]["uid"], "carillon-operator"), signal.SIGKILL)
+        os.kill(process_of(found["metadata"]["uid"], "carillon_operator"), signal.SIGKILL)
 
     def active_jobs(self, namespace: str) -> int:
         """Return how many Jobs of a namespace have not ended."""

@@ -7,6 +7,7 @@ to use instead of the local one; its user must be an administrator.
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """
     given = os.environ.get("CARILLON_TEST_KUBECONFIG")
     if not given and kind_is_there():
-        given = str(request.getfixturevalue("kind_cluster").kubeconfig_path)
+        given = _kind_kubeconfig(request)
     if given:
         run_apart(install_crds(given))
         yield RunningCluster(given)
@@ -62,6 +63,21 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield RunningCluster(str(local.kubeconfig), local)
     finally:
         local.delete()
+
+
+def _kind_kubeconfig(request: pytest.FixtureRequest) -> str:
+    """Have pytest-kind make a cluster, by its own options as far as they are given; return its kubeconfig.
+
+    pytest-kind would download a kind of its own, an old one, so it is told of the one on the path; and each worker of
+    xdist has a cluster of its own, or the first that ends would delete that of the others.
+    """
+    option = request.config.option
+    option.kind_bin = option.kind_bin or shutil.which("kind")
+    option.kind_kubectl_bin = option.kind_kubectl_bin or shutil.which("kubectl")
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker:
+        option.cluster_name = f"{option.cluster_name}-{worker}"
+    return str(request.getfixturevalue("kind_cluster").kubeconfig_path)
 
 
 @pytest.fixture

@@ -157,8 +157,12 @@ async def test_a_list_is_made_once_for_who_asks_often_and_again_in_time(rest: Fa
     assert await tasks(bob) == {"first"}
     rest.clock.now += timedelta(seconds=1.5)
     assert await tasks(bob) == {"first"}, "used once more, while the next one is fetched"
-    await eventually(lambda: calls == 4)
-    assert await tasks(bob) == {"first", "second"}
+
+    async def is_fetched() -> bool:
+        return await tasks(bob) == {"first", "second"}
+
+    await eventually(is_fetched)
+    assert calls == 4
     rest.clock.now += timedelta(seconds=2)
     await rest.tasks.delete("team-a", "first")
     assert await tasks(bob) == {"second"}, "too old to be used"

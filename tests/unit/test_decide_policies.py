@@ -13,7 +13,17 @@ from carillon_core.domain.settle import MAX_BACKLOG
 from carillon_core.domain.unrecorded import MAX_ENTRIES, with_unrecorded, without_recorded
 from carillon_core.resources import RunResult, ScheduledTaskStatus
 from carillon_core.resources.scheduled_task import MAX_STRETCHES, Backlog, Stretch, UnrecordedSlot
-from support.builders import TASK_UID, Story, TaskBuilder, at, make_job, make_manual_job, make_task
+from support.builders import (
+    TASK_UID,
+    Story,
+    TaskBuilder,
+    at,
+    carried_out,
+    decide_to_fixed_point,
+    make_job,
+    make_manual_job,
+    make_task,
+)
 
 SUCCEEDED, FAILED, CANCELLED = RunResult.SUCCEEDED, RunResult.FAILED, RunResult.CANCELLED
 ALL = {"missedRunPolicy": "All"}
@@ -417,6 +427,28 @@ def test_too_many_outages_give_the_oldest_up() -> None:
     backlog = story.task.status.backlog
     assert backlog is not None
     assert len(backlog.stretches) == MAX_STRETCHES
+
+
+def test_outages_that_follow_each_other_owe_no_more_than_others() -> None:
+    """With no settled slot between them they are one, up to what one may owe; the oldest are given up in order."""
+    story = Story(make_task().every(60).with_spec(**ALL))
+    story.turn("00:01:00")
+    story.ends("00:01:00", SUCCEEDED, "00:01:10")
+    gone: list[RecordUnlaunched] = []
+    for outage in range(1, 3 * MAX_STRETCHES):
+        plan = decide_to_fixed_point(
+            story.task, story.jobs, at("00:01:10") + timedelta(minutes=outage * MAX_BACKLOG // 2)
+        )
+        story.jobs = carried_out(plan.actions, story.jobs)
+        gone += [action for action in plan.actions if isinstance(action, RecordUnlaunched)]
+        backlog = story.task.status.backlog
+        assert backlog is not None
+        owed = [round((stretch.until - stretch.after) / timedelta(minutes=1)) for stretch in backlog.stretches]
+        assert max(owed) <= MAX_BACKLOG
+        assert len(owed) <= MAX_STRETCHES
+    assert {record.reason for record in gone} == {"TooManyMissed"}
+    given_up = [(record.first_slot, record.slot) for record in gone]
+    assert [first for first, _ in given_up[1:]] == [last + timedelta(minutes=1) for _, last in given_up[:-1]]
 
 
 def owing(*stretches: tuple[str, str]) -> Backlog:

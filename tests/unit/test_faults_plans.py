@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carillon_faults import plans
+from carillon_faults.__main__ import main
 from carillon_faults.faults import EVENT_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
 
 STEPS = (
@@ -92,6 +93,24 @@ def test_what_is_no_fault_is_refused(text: str) -> None:
     """In words."""
     with pytest.raises(ValueError, match=r"is no fault|is not a valid Fault"):
         Injection.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        (["--plan", "nonsense"], "'nonsense' is no scenario: write one of mixed"),
+        (["--plan", "mixed: nonsense"], "'nonsense' is not a valid Fault"),
+        (["--plans", "0"], "0 is too few"),
+        (["--lanes", "-1"], "-1 is too few"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_is_started(
+    given: list[str], want: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cluster takes a while."""
+    with pytest.raises(SystemExit):
+        main(given)
+    assert want in capsys.readouterr().err
 
 
 def test_a_trace_keeps_the_first_few_of_each_kind() -> None:

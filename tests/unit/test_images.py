@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from carillon_images.__main__ import base_arguments, image_name
+from carillon_images.base import signature_options
 from carillon_images.engines import ImageError, find_engine
 from carillon_images.pip_settings import parse, render
 from carillon_images.sbom import INVENTORY, sbom
@@ -164,6 +165,23 @@ def test_no_engine_is_said_with_the_mend(
         find_engine(wanted)
     for words in want_words:
         assert words in str(raised.value)
+
+
+def test_debians_signature_is_checked_where_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the keyring and gpgv, what is not signed is refused; without one of them, that is said with the mend."""
+    keyring, programs = tmp_path / "keyring.gpg", tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gpgv").write_text("#!/bin/sh\n")
+    (programs / "gpgv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    assert signature_options(keyring) == []
+    assert "apt-get install debian-archive-keyring gpgv" in capsys.readouterr().err
+    keyring.touch()
+    assert signature_options(keyring) == [f"--keyring={keyring}", "--force-check-gpg"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert signature_options(keyring) == []
 
 
 def test_pips_settings_reach_the_build_without_what_is_only_here() -> None:

@@ -127,6 +127,30 @@ async def test_a_leader_that_was_replaced_learns_it_at_its_next_attempt(world: W
     assert not one.leads()
 
 
+async def test_a_renewal_is_due_a_third_after_the_last_was_sent(world: World) -> None:
+    """However long the answer took: or a slow API server would cost a Lease that was just acquired."""
+
+    class Slow(MemoryLeases):
+        async def create(self, namespace: str, name: str, spec: JSONObject) -> JSONObject:
+            stored = await super().create(namespace, name, spec)
+            world.pass_time(1.5)
+            return stored
+
+        async def update(self, lease: JSONObject) -> JSONObject:
+            stored = await super().update(lease)
+            world.pass_time(3.5)
+            return stored
+
+    world.leases = Slow()
+    one = world.candidate("one")
+    await one.attempt()
+    assert one.renewal_in() == pytest.approx(0.5)
+    world.pass_time(0.5)
+    await one.attempt()
+    assert one.renewal_in() == 0
+    assert one.leads()
+
+
 async def test_a_released_lease_is_taken_at_once(world: World) -> None:
     """Whoever gives it back leads no more."""
     one, two = world.candidate("one"), world.candidate("two")
@@ -266,19 +290,21 @@ class Slow:
     """Leases whose writes are carried out, and answered a while later."""
 
     def __init__(self, leases: MemoryLeases, seconds: float) -> None:
-        self._leases, self._seconds = leases, seconds
+        self._leases, self.seconds = leases, seconds
+        self.updates = 0
 
     async def get(self, namespace: str, name: str) -> JSONObject:
         return await self._leases.get(namespace, name)
 
     async def create(self, namespace: str, name: str, spec: JSONObject) -> JSONObject:
         stored = await self._leases.create(namespace, name, spec)
-        await asyncio.sleep(self._seconds)
+        await asyncio.sleep(self.seconds)
         return stored
 
     async def update(self, lease: JSONObject) -> JSONObject:
         stored = await self._leases.update(lease)
-        await asyncio.sleep(self._seconds)
+        self.updates += 1
+        await asyncio.sleep(self.seconds)
         return stored
 
 
@@ -372,6 +398,22 @@ async def test_one_that_is_slow_leads_all_the_same() -> None:
     """As long as an answer comes before what it says is over."""
     one = Running(Slow(MemoryLeases(), 0.4), "one")
     await eventually(lambda: one.term.begun == 1)
+    await one.end()
+
+
+async def test_a_first_answer_that_comes_late_does_not_cost_the_lease() -> None:
+    """The renewal is asked for at once, while there is time, and not after another third of the Lease."""
+
+    class SlowAtFirst(Slow):
+        async def create(self, namespace: str, name: str, spec: JSONObject) -> JSONObject:
+            stored = await super().create(namespace, name, spec)
+            self.seconds = 0.0
+            return stored
+
+    slow = SlowAtFirst(MemoryLeases(), 0.4)
+    one = Running(slow, "one")
+    await eventually(lambda: slow.updates >= 3)
+    assert (one.term.begun, one.term.cancelled) == (1, 0)
     await one.end()
 
 

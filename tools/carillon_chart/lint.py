@@ -1,22 +1,27 @@
 """Check the chart and the sources: ``python -m carillon_chart.lint``, which ``make lint`` calls.
 
 helm lint, kubeconform and kube-score look at the chart with each set of values
-of its ``ci/``, checkov at the same, bandit at the Python sources. What is
-excepted stands below with its reason, and bandit's in pyproject.toml.
+of its ``ci/``, checkov at the same and at the Dockerfiles, bandit at the Python
+sources, pip-audit at what is pinned. What is excepted stands below with its
+reason, bandit's in pyproject.toml, pip-audit's in ``audit``.
 """
 
 import hashlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from carillon_chart.audit import AuditError, audit
 from carillon_chart.programs import CASES, HELM, KUBE_SCORE, KUBECONFORM, program, rendered_text, values_of
 from carillon_chart.schemas import LOCATION, schemas
 from carillon_devcluster.errors import ClusterError
 from carillon_local.layout import CHART, EXAMPLES, ROOT, STATE
 
+PINNED = tuple(sorted((ROOT / "requirements").glob("*.txt")))
 REQUIREMENTS = ROOT / "requirements" / "scanners.txt"
+DOCKERFILES = tuple(sorted(ROOT.glob("Dockerfile.*")))
 SCANNERS = STATE / "scanners"
 SOURCES = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "charts")
 KUBERNETES = "v1.36"
@@ -40,6 +45,11 @@ CHECKOV_EXCEPTIONS = {
     "CKV_K8S_40": "the official image of Postgres has the account 999 and no other",
 }
 
+DOCKERFILE_EXCEPTIONS = {
+    "CKV_DOCKER_2": "Kubernetes ignores HEALTHCHECK, an OCI image cannot carry it, and the probes ask more",
+    "CKV_DOCKER_7": "the base is an argument, whose default has a tag; the check reads the argument's name as an image",
+}
+
 
 class LintError(Exception):
     """A check found something, or could not be made; the message says what."""
@@ -55,7 +65,8 @@ def main() -> int:
             protected = [file for case, file in files.items() if case not in UNPROTECTED]
             _kube_score(protected)
             _scan(protected)
-    except (LintError, ClusterError, subprocess.CalledProcessError) as error:
+        print(audit(_scanners() / "pip-audit", PINNED, STATE / "audit"))
+    except (LintError, AuditError, ClusterError, subprocess.CalledProcessError) as error:
         print(f"lint: {error}", file=sys.stderr)
         return 1
     return 0
@@ -89,18 +100,23 @@ def _kube_score(files: list[Path]) -> None:
 def _scan(files: list[Path]) -> None:
     tools = _scanners()
     _run("bandit", tools / "bandit", "--quiet", "--recursive", "--configfile", ROOT / "pyproject.toml", *SOURCES)
+    _checkov("kubernetes", files, CHECKOV_EXCEPTIONS)
+    _checkov("dockerfile", DOCKERFILES, DOCKERFILE_EXCEPTIONS)
+
+
+def _checkov(framework: str, files: Sequence[Path], exceptions: Mapping[str, str]) -> None:
     named = [word for file in files for word in ("--file", file)]
     # --skip-download: no guidelines of the vendor's are fetched
-    flags = ("--framework", "kubernetes", "--skip-download", "--quiet", "--compact")
-    _run("checkov", tools / "checkov", *flags, "--skip-check", ",".join(CHECKOV_EXCEPTIONS), *named)
+    flags = ("--framework", framework, "--skip-download", "--quiet", "--compact")
+    _run("checkov", _scanners() / "checkov", *flags, "--skip-check", ",".join(exceptions), *named)
 
 
 def _scanners() -> Path:
-    """Return the folder of bandit and checkov, which have an environment of their own: they pin what others use too."""
+    """Return the folder of the scanners, which have an environment of their own: checkov pins what others use too."""
     stamp = SCANNERS / ".carillon-stamp"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode() + str(SCANNERS).encode()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
-        print("installing bandit and checkov (first time, or they have changed)", flush=True)
+        print("installing bandit, checkov and pip-audit (first time, or they have changed)", flush=True)
         _run("their environment", sys.executable, "-m", "venv", "--clear", SCANNERS)
         pip = (SCANNERS / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         _run("their installation", *pip, "--require-hashes", "--requirement", REQUIREMENTS)

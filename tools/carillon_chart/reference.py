@@ -43,8 +43,17 @@ helm install carillon charts/carillon --namespace carillon-system --set database
 A release is for all namespaces, or for those of `watch.namespaces`: then the operator has roles in these alone, and the
 API serves them alone. The API's account keeps its ClusterRole, for tokens, reviews and users are of no namespace. Such
 releases live side by side, each in a namespace of its own, also over one database, as long as no namespace is in two
-lists; all but one have `crds.install=false` and `rbac.peoplesRoles=false`. A namespace that is taken off the list is
-left as it is: let its executions end first. One that is to be deleted is taken off before, or Helm cannot upgrade.
+lists; all but one have `crds.install=false` and `rbac.peoplesRoles=false`. One that would share a namespace is refused
+while the operators of the other run, for which Helm lists the Deployments of all namespaces. A namespace that is taken
+off the list is left as it is: let its executions end first. One that is to be deleted is taken off before, or Helm
+cannot upgrade.
+
+While `api.autoscaling.enabled`, the API's Deployment says no number of replicas, so that Helm 4, which applies on the
+server's side, does not contend for it with the HorizontalPodAutoscaler; at the upgrade that turns autoscaling on, there
+is one replica for the moment until the autoscaler acts. What else was changed by hand (`kubectl scale`) is a conflict
+that Helm names: change it in the values, or upgrade with `--force-conflicts`. `postgres.storage` and
+`postgres.storageClassName` are of a StatefulSet's volume, which cannot be changed: the API server refuses the upgrade.
+Dump, uninstall, delete the volume's claim, install and restore.
 
 `helm uninstall` leaves the CRDs, and with them all tasks, and the bundled database's volume and passwords; installed
 again under the same name, the release takes them over. CRDs that were applied by hand before, or by a release of

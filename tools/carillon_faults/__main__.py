@@ -7,6 +7,7 @@ number or by its text, and keeps its log whatever comes of it.
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -115,15 +116,32 @@ def keep(result: Result) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """Return the exit code: 1 if any promise was broken."""
     parser = argparse.ArgumentParser(prog="carillon_faults", description=__doc__)
-    parser.add_argument("--plans", type=int, default=300)
+    parser.add_argument("--plans", type=_from_one, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--lanes", type=int, default=LANES)
+    parser.add_argument("--lanes", type=_from_one, default=LANES)
     parser.add_argument("--plan", default="", help="replay one: its number, or its text")
     given = parser.parse_args(arguments)
-    return asyncio.run(_main(given))
+    if given.plan and not given.plan.isdigit():
+        try:
+            Plan.parse(given.plan)
+        except ValueError as error:
+            parser.error(f"--plan: {error}")
+    try:
+        return asyncio.run(_main(given))
+    except asyncio.CancelledError:
+        print("\ntold to end: nothing of it runs any more", file=sys.stderr)
+        return 128 + signal.SIGTERM
+
+
+def _from_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few: write 1 or more")
+    return number
 
 
 async def _main(given: argparse.Namespace) -> int:
+    _end_in_good_order()
     tally = Tally(given.seed, 1 if given.plan else given.plans)
     async with World.running(1 if given.plan else min(given.lanes, given.plans)) as world:
         if given.plan and not given.plan.isdigit():
@@ -146,6 +164,18 @@ async def _main(given: argparse.Namespace) -> int:
     if given.plan:
         print(f"its log: {shown(FOLDER / f'plan-{wanted[0].number}.log')}")
     return 1 if tally.failed else 0
+
+
+def _end_in_good_order() -> None:
+    """Have SIGTERM end what runs, as Ctrl-C does by itself: each lane has processes that would live on."""
+    loop, running = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        loop.add_signal_handler(signal.SIGTERM, lambda: None)  # a second one must not cut the cleaning up off
+        if running is not None:
+            running.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
 
 
 def _announced(wanted: list[Plan]) -> Iterator[Plan]:

@@ -1,6 +1,5 @@
 """A real Postgres for each lane, so that one plan may stop its own and disturb no other."""
 
-import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from psycopg.rows import dict_row
 
 from carillon_core.adapters.postgres import migrate
 from carillon_faults.oracle import RowSeen
+from carillon_faults.threads import in_thread
 from carillon_local import runner_role
 from carillon_local.layout import free_port
 from embedded_postgres import EmbeddedPostgres
@@ -46,21 +46,21 @@ class Database:
     @asynccontextmanager
     async def running(cls, template: Path, folder: Path, port: int) -> AsyncIterator["Database"]:
         """Have a copy of the template's server run on a port."""
-        await asyncio.to_thread(_copy, template, folder)
+        await in_thread(_copy, template, folder)
         server = EmbeddedPostgres(folder, port=free_port(port), fast=True)
-        url = await asyncio.to_thread(server.start)
         try:
+            url = await in_thread(server.start)
             yield cls(server, url, runner_role.runner_url(url))
         finally:
-            await asyncio.to_thread(server.stop)
+            await in_thread(server.stop)
 
     async def stop(self) -> None:
         """Stop it: connections are cut."""
-        await asyncio.to_thread(self.server.stop)
+        await in_thread(self.server.stop)
 
     async def start(self) -> None:
         """Start it again, at the same address."""
-        await asyncio.to_thread(self.server.start)
+        await in_thread(self.server.start)
 
     async def look(self, namespace: str) -> tuple[list[RowSeen], dict[str, int]]:
         """Return a namespace's rows and counters, as of one instant."""

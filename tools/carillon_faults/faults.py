@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from carillon_faults.scenarios import SCENARIOS
+
 
 class Fault(StrEnum):
     """The kinds of fault. "Family" is Sieve's word for what state the operator is left with."""
@@ -180,5 +182,8 @@ class Plan:
     def parse(cls, text: str, number: int = 0) -> Self:
         """Return the plan of a text; ``ValueError`` if it is none."""
         scenario, _, faults = text.partition(":")
+        if scenario.strip() not in SCENARIOS:
+            msg = f"{scenario.strip()!r} is no scenario: write one of {', '.join(SCENARIOS)}, a colon and the faults"
+            raise ValueError(msg)
         parts = [part for part in faults.split(" + ") if part.strip() not in {"", "no fault"}]
         return cls(number, scenario.strip(), tuple(Injection.parse(part) for part in parts))

@@ -14,6 +14,7 @@ from carillon_faults.database import FIRST_PORT, Database, prepared
 from carillon_faults.faults import Plan
 from carillon_faults.operators import Operators
 from carillon_faults.run import PlanRun, Result, Surroundings
+from carillon_faults.threads import in_thread
 from carillon_faults.upstream import Upstream
 from carillon_faults.witness import CountingTarget, Witness
 from carillon_local.layout import CRDS
@@ -42,18 +43,18 @@ class World:
             settings = {"CARILLON_DEVCLUSTER_CM_QPS": CONTROLLER_QPS}
             cluster = LocalCluster("faults", folder / "cluster", build_root=DEFAULT_ROOT, settings=settings)
             cluster.build()
-            await asyncio.to_thread(cluster.start)
             try:
-                await asyncio.to_thread(_install, cluster)
+                await in_thread(cluster.start)
+                await in_thread(_install, cluster)
                 async with cls._equipped(cluster, folder, lanes) as world:
                     yield world
             finally:
-                await asyncio.to_thread(cluster.stop)
+                await in_thread(cluster.stop)
 
     @classmethod
     @asynccontextmanager
     async def _equipped(cls, cluster: LocalCluster, folder: Path, lanes: int) -> AsyncIterator["World"]:
-        template = await asyncio.to_thread(prepared, folder / "postgres")
+        template = await in_thread(prepared, folder / "postgres")
         async with AsyncExitStack() as stack:
             upstream = await stack.enter_async_context(Upstream.connected(cluster.kubeconfig))
             operators = await stack.enter_async_context(Operators().running())

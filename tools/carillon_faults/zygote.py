@@ -35,7 +35,8 @@ def main() -> None:
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the harness ends it, and it the operators
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the harness ends it, and it the operators
     running: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(woken, selectors.EVENT_READ)
@@ -78,7 +79,7 @@ def _start(asked: dict[str, Any]) -> int:
     code = 70
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT):
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.chdir(asked["folder"])

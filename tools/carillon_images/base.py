@@ -21,6 +21,10 @@ NOT_NEEDED = (
 """What nobody reads in a container. The licences stand in the packages, and dpkg's records stay for the SBOM."""
 
 
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+"""The keys that Debian signs its releases with, where its package debian-archive-keyring is installed."""
+
+
 def make_base(engine: Engine) -> tuple[str, str]:
     """Make the images to run in and to build in, and return their names.
 
@@ -43,9 +47,22 @@ def make_base(engine: Engine) -> tuple[str, str]:
     return BASE, BUILD
 
 
+def signature_options(keyring: Path) -> list[str]:
+    """Return what has debootstrap refuse a release that Debian has not signed; nothing where it cannot be checked.
+
+    By itself debootstrap only warns, and goes on, where a keyring or gpgv is missing; that is said here.
+    """
+    if keyring.is_file() and shutil.which("gpgv"):
+        return [f"--keyring={keyring}", "--force-check-gpg"]
+    mend = "apt-get install debian-archive-keyring gpgv"
+    print(f"images: Debian's signature is not checked, for want of its keys or of gpgv: {mend}", file=sys.stderr)
+    return []
+
+
 def _bootstrap(program: str, root: Path, packages: str) -> None:
     mirror = os.environ.get("DEBIAN_MIRROR", "").strip()  # debootstrap has one of its own
-    command = [program, "--variant=minbase", f"--include={packages}", RELEASE, str(root), *([mirror] if mirror else [])]
+    options = ["--variant=minbase", f"--include={packages}", *signature_options(KEYRING)]
+    command = [program, *options, RELEASE, str(root), *([mirror] if mirror else [])]
     log = root.parent / "debootstrap.log"
     with log.open("wb") as out:
         done = subprocess.run(command, check=False, stdout=out, stderr=subprocess.STDOUT)

@@ -14,21 +14,28 @@ API = os.environ["API_URL"]
 NAME = f"helm-test-{int(time.time())}"
 TASKS = f"/api/v1/namespaces/{os.environ['NAMESPACE']}/tasks"
 SECONDS = 180
+TOO_MANY_REQUESTS = 429
+MOST_WAITS = 10
 
 
 def call(method: str, path: str, body: object = None) -> Any:
-    """Return the API's answer, or end with what it refuses and why."""
+    """Return the API's answer, or end with what it refuses and why; a limit of requests is waited for."""
     headers = {"Authorization": f"Bearer {TOKEN.read_text().strip()}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(API + path, data, headers, method=method)  # noqa: S310  # the chart's own Service
-    try:
-        with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310  # the same
-            said = answer.read()
-    except urllib.error.HTTPError as error:
-        sys.exit(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}")
-    except OSError as error:
-        sys.exit(f"{method} {path}: {error}")
-    return json.loads(said) if said else None
+    for _ in range(MOST_WAITS):
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310  # the same
+                said = answer.read()
+        except urllib.error.HTTPError as error:
+            if error.code != TOO_MANY_REQUESTS:
+                sys.exit(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}")
+            time.sleep(float(error.headers["Retry-After"]))
+        except OSError as error:
+            sys.exit(f"{method} {path}: {error}")
+        else:
+            return json.loads(said) if said else None
+    sys.exit(f"{method} {path}: {MOST_WAITS} times too many requests; raise api.rateLimit and api.rateBurst")
 
 
 def await_success() -> None:

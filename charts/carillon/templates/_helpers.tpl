@@ -62,7 +62,10 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* Where pods go. Of (root, component, values); those of one component keep apart unless it is said otherwise. */}}
+{{/*
+Where pods go. Of (root, component, values, and shard if there are any); those of one component, and of one shard, keep
+apart unless it is said otherwise: each shard has a leader and a standby of its own.
+*/}}
 {{- define "carillon.placement" -}}
 {{- with .values.nodeSelector }}
 nodeSelector:
@@ -87,6 +90,9 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "carillon.selector" $ | nindent 8 }}
+        {{- if hasKey $ "shard" }}
+        carillon.dev/shard: {{ $.shard | quote }}
+        {{- end }}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -113,6 +119,14 @@ program says so in its log with the mend, which a container that is not created 
 {{- define "carillon.checksum" -}}
 {{- $secret := lookup "v1" "Secret" .Release.Namespace (include "carillon.databaseSecret" .) -}}
 checksum/database: {{ dig "data" dict $secret | toJson | sha256sum }}
+{{- end }}
+
+{{/*
+The Secret with the webhook's certificate. One of the chart's and one of cert-manager's have names of their own: when the
+kind changes, Helm deletes its Secret, and must not delete what cert-manager has just written.
+*/}}
+{{- define "carillon.webhookSecret" -}}
+{{ include "carillon.fullname" . }}-webhook{{ if .Values.webhook.certManager.enabled }}-issued{{ end }}
 {{- end }}
 
 {{/* The objects of a file of files/rbac, by kind. Of (root, file); YAML. */}}

@@ -64,6 +64,7 @@ def advice_of(
         *(_gap_advice(spec, gap) if gap else ()),
         *_limit_advice(spec),
         *task_advice(spec.task, http_allow),
+        *_pod_advice(spec),
     ]
 
 
@@ -81,6 +82,11 @@ def url_advice(url: str, path: str, http_allow: AllowList | None) -> Iterator[st
     advice = advice_about(url, http_allow)
     if advice is not None:
         yield f"{path}: {advice}"
+
+
+def _pod_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
+    if spec.task.container is not None and (spec.pod.resources.requests or spec.pod.resources.limits):
+        yield "spec.pod.resources is a runner's and no container's: write it under spec.task.container.resources"
 
 
 def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:

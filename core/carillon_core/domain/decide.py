@@ -17,6 +17,7 @@ from carillon_core.domain.circuit import with_results
 from carillon_core.domain.gates import target_problem
 from carillon_core.domain.observed import ObservedJob, ObservedTask
 from carillon_core.domain.plan import Notice, Plan, Reason, RecordUnlaunched
+from carillon_core.domain.pod_validity import pod_problems
 from carillon_core.domain.retention import superfluous_jobs
 from carillon_core.domain.schedule import (
     OneShotSchedule,
@@ -28,7 +29,9 @@ from carillon_core.domain.schedule import (
 from carillon_core.domain.settle import Settlement, opened, runs_left, settle
 from carillon_core.domain.status import condition_true, with_condition, with_observed_jobs
 from carillon_core.domain.stuck import stuck_executions
+from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
+from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
 
 MAX_MESSAGE = 32_000
@@ -37,7 +40,9 @@ REFUSALS = frozenset({Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN})
 """Why a launch was refused after every gate had let it pass: the task is not ready until one succeeds."""
 
 
-def decide(task: ObservedTask, jobs: Sequence[ObservedJob], now: datetime) -> Plan:
+def decide(
+    task: ObservedTask, jobs: Sequence[ObservedJob], now: datetime, pod_defaults: PodSettings | None = None
+) -> Plan:
     """Return what is to be done about a task.
 
     Args:
@@ -45,6 +50,7 @@ def decide(task: ObservedTask, jobs: Sequence[ObservedJob], now: datetime) -> Pl
         jobs: Its runner Jobs, finished ones and those of requests among them, in any order. Jobs of another task of the
             same name (another uid) are ignored.
         now: This instant, read once at the edge.
+        pod_defaults: What the operator says of pods whose tasks say no more; None if that is not known here.
 
     Returns:
         The plan: launches, ends and deletions to make, Events to post, the status that the object should have, and
@@ -56,18 +62,27 @@ def decide(task: ObservedTask, jobs: Sequence[ObservedJob], now: datetime) -> Pl
     own = tuple(sorted((j for j in jobs if j.task_uid == task.meta.uid), key=lambda j: (j.slot, j.name)))
     stuck, look_again = stuck_executions(own, now)
     notices = tuple(Notice("Warning", Reason.STUCK, end.message) for end in stuck)
-    problems = task.problems or (schedule_problems(task.spec, task.created_at) if task.spec else ())
+    reason, problems = _problems(task, pod_defaults)
     if task.spec is None or problems:
         status = with_observed_jobs(task.status, own).model_copy(
             update={"observed_generation": task.meta.generation, "next_schedule_time": None}
         )
-        reason = Reason.INVALID_SPEC if task.spec is None else Reason.INVALID_SCHEDULE
         plan = _unready(task, status, reason, "; ".join(str(p) for p in problems), now)
     else:
         status = with_results(task.status, task.meta, task.spec, own)
         status = with_observed_jobs(status, own).model_copy(update={"observed_generation": task.meta.generation})
         plan = _decide_valid(task, task.spec, own, status, now)
     return Plan(plan.status, (*stuck, *plan.actions), (*notices, *plan.notices), _earliest(plan.requeue_at, look_again))
+
+
+def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Reason, tuple[FieldProblem, ...]]:
+    """Return what is wrong with a task's spec, if anything is."""
+    if task.spec is None:
+        return Reason.INVALID_SPEC, task.problems
+    schedule = schedule_problems(task.spec, task.created_at)
+    if schedule:
+        return Reason.INVALID_SCHEDULE, schedule
+    return Reason.INVALID_SPEC, pod_problems(task.spec, pod_defaults)
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

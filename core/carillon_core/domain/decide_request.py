@@ -16,11 +16,13 @@ from carillon_core.domain.execution import execution_id, request_job_name
 from carillon_core.domain.gates import target_problem
 from carillon_core.domain.observed import WAITS, ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
 from carillon_core.domain.plan import Action, Launch, Notice, Reason, RecordUnlaunched, RequestPlan
+from carillon_core.domain.pod_validity import task_pod_problems
 from carillon_core.domain.settle import Settlement, replaced
 from carillon_core.domain.status import changed_conditions
 from carillon_core.domain.stuck import stuck_executions
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
+from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import RunRequestSpec, RunRequestStatus
 from carillon_core.resources.scheduled_task import (
     ConcurrencyPolicy,
@@ -50,7 +52,11 @@ class _Refusal:
 
 
 def decide_request(
-    request: ObservedRequest, task: ObservedTask | None, jobs: Sequence[ObservedJob], now: datetime
+    request: ObservedRequest,
+    task: ObservedTask | None,
+    jobs: Sequence[ObservedJob],
+    now: datetime,
+    pod_defaults: PodSettings | None = None,
 ) -> RequestPlan:
     """Return what is to be done about a request.
 
@@ -59,6 +65,7 @@ def decide_request(
         task: The task that it names, if there is one.
         jobs: The Jobs of that task, or of the request if it has a task of its own.
         now: This instant, read once at the edge.
+        pod_defaults: What the operator says of pods whose tasks say no more; None if that is not known here.
 
     """
     if request.meta.deletion_timestamp is not None:
@@ -75,7 +82,7 @@ def decide_request(
     if request.spec is None:
         message = "; ".join(str(p) for p in request.problems)
         return _refused(request, status, _Refusal(ExecutionStatus.FAILED, Reason.INVALID_SPEC, message), task, now)
-    return _decide_new(request, request.spec, task, jobs, status, now)
+    return _decide_new(request, request.spec, task, jobs, status, now, pod_defaults)
 
 
 _GONE = "its Job is gone; the history has how it ended"
@@ -88,6 +95,7 @@ def _decide_new(
     jobs: Sequence[ObservedJob],
     status: RunRequestStatus,
     now: datetime,
+    pod_defaults: PodSettings | None,
 ) -> RequestPlan:
     if now < request.slot:
         message = f"waits for {rfc3339(request.slot)}"
@@ -95,7 +103,7 @@ def _decide_new(
         return RequestPlan(waiting, requeue_at=request.slot)
     if spec.task_ref is not None and task is None and now < request.slot + TASK_GRACE:
         return RequestPlan(status, requeue_at=request.slot + TASK_GRACE)
-    refusal = _refusal(request, spec, task, jobs, now)
+    refusal = _refusal(request, spec, task, jobs, now, pod_defaults)
     if refusal is not None:
         return _refused(request, status, refusal, task, now)
     active = [job for job in jobs if job.active]
@@ -131,6 +139,7 @@ def _refusal(
     task: ObservedTask | None,
     jobs: Sequence[ObservedJob],
     now: datetime,
+    pod_defaults: PodSettings | None,
 ) -> _Refusal | None:
     """Return why a request that is due is not launched, or None."""
     missing = _missing_task(spec, task)
@@ -145,14 +154,27 @@ def _refusal(
     if not isinstance(wanted, Task):
         message = "; ".join(str(p) for p in wanted)
         return _Refusal(ExecutionStatus.FAILED, Reason.INVALID_PARAMETERS, message)
-    problem = target_problem(*_target(request, task))
-    if problem is not None:
-        return _Refusal(ExecutionStatus.FAILED, *problem)
+    unfit = _unfit_pod(spec, task, wanted, pod_defaults) or target_problem(*_target(request, task))
+    if unfit is not None:
+        return _Refusal(ExecutionStatus.FAILED, *unfit)
     active = [job for job in jobs if job.active]
     if active and _policy(spec, task) is ConcurrencyPolicy.FORBID:
         message = f"{active[0].name} is still active and concurrencyPolicy is Forbid"
         return _Refusal(ExecutionStatus.SKIPPED, Reason.STILL_ACTIVE, message)
     return None
+
+
+def _unfit_pod(
+    spec: RunRequestSpec, task: ObservedTask | None, wanted: Task, defaults: PodSettings | None
+) -> tuple[Reason, str] | None:
+    """Return why the API server would refuse the pods, if it would: by the request's settings or by its task's."""
+    pod = spec.pod or (task.spec.pod if task and task.spec else PodSettings())
+    message = "; ".join(str(p) for p in task_pod_problems(wanted, pod, defaults))
+    if not message:
+        return None
+    if task is None or (spec.pod is not None and wanted.container is None):
+        return Reason.INVALID_SPEC, message
+    return Reason.TASK_INVALID, f"ScheduledTask {task.meta.name} is invalid: {message}"
 
 
 def _missing_task(spec: RunRequestSpec, task: ObservedTask | None) -> _Refusal | None:

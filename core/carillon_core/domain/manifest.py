@@ -10,12 +10,12 @@ from carillon_core.domain.egress import CLOSED, AllowList
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.observed import RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.domain.order import Order
-from carillon_core.domain.pods import merged, pod_fields, resources_field
+from carillon_core.domain.pods import RUNNER_RESOURCES, joined, merged, pod_fields, resources_field
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.http_target import HTTPTargetSpec
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.tasks import ContainerResources, ContainerTask, HTTPTask
+from carillon_core.resources.tasks import ContainerTask, HTTPTask
 
 START_SECONDS = 300
 """How long a pod may take to be scheduled, to pull its image and to start, on top of what its task may take."""
@@ -25,8 +25,6 @@ LOST_PODS = 3
 """How many pods of a runner's Job may be lost, and be followed by another."""
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
-RUNNER_RESOURCES = ContainerResources(requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "256Mi"})
-"""What a runner asks for and may use, where neither the operator's default nor the task says anything."""
 FINAL_EXIT_CODES = (
     ExitCode.FAILED,
     ExitCode.MISCONFIGURED,
@@ -171,7 +169,7 @@ def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
                 "image": template.image,
                 "imagePullPolicy": template.image_pull_policy,
                 "env": _runner_env(order, template),
-                "resources": resources_field(_with_defaults(settings.resources)),
+                "resources": resources_field(joined(RUNNER_RESOURCES, settings.resources)),
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -181,13 +179,6 @@ def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
             }
         ],
     }
-
-
-def _with_defaults(given: ContainerResources) -> ContainerResources:
-    """Return a runner's resources with our own where nobody says anything."""
-    return ContainerResources(
-        requests={**RUNNER_RESOURCES.requests, **given.requests}, limits={**RUNNER_RESOURCES.limits, **given.limits}
-    )
 
 
 def _user_container(order: Order, task: ContainerTask) -> dict[str, Any]:

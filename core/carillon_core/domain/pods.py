@@ -6,6 +6,9 @@ from typing import Any
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.tasks import ContainerResources
 
+RUNNER_RESOURCES = ContainerResources(requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "256Mi"})
+"""What a runner asks for and may use, where neither the operator's default nor the task says anything."""
+
 
 def merged(default: PodSettings, own: PodSettings) -> PodSettings:
     """Return the settings of a pod: what the task says wins, and lists are joined, the default's first."""
@@ -17,11 +20,13 @@ def merged(default: PodSettings, own: PodSettings) -> PodSettings:
         priority_class_name=own.priority_class_name or default.priority_class_name,
         service_account_name=own.service_account_name or default.service_account_name,
         image_pull_secrets=secrets,
-        resources=ContainerResources(
-            requests={**default.resources.requests, **own.resources.requests},
-            limits={**default.resources.limits, **own.resources.limits},
-        ),
+        resources=joined(default.resources, own.resources),
     )
+
+
+def joined(default: ContainerResources, own: ContainerResources) -> ContainerResources:
+    """Return resources of which each is one's own if it says something, else the default's."""
+    return ContainerResources(requests={**default.requests, **own.requests}, limits={**default.limits, **own.limits})
 
 
 def pod_fields(settings: PodSettings) -> Mapping[str, Any]:

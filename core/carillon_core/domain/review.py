@@ -11,6 +11,7 @@ from carillon_core.domain.validity import request_problems, spec_problems, targe
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.http_target import parse_target_spec
 from carillon_core.resources.names import KIND, KIND_TARGET
+from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 
@@ -29,6 +30,7 @@ def review_of(
     old: Mapping[str, Any] | None,
     now: datetime,
     http_allow: AllowList | None = None,
+    pod_defaults: PodSettings | None = None,
 ) -> Review:
     """Return what is to be said about an object that is being created or changed.
 
@@ -41,6 +43,7 @@ def review_of(
         old: What it replaces, if anything.
         now: This instant.
         http_allow: What HTTP tasks may reach beside public addresses; None if that is not known here.
+        pod_defaults: What the operator says of pods whose tasks say no more; None if that is not known here.
 
     """
     if old is not None and old.get("spec") == new.get("spec"):
@@ -48,26 +51,17 @@ def review_of(
     raw = new.get("spec")
     try:
         if kind == KIND:
-            return _of_task(new, parse_spec(raw, strict=False), _stored(old), now, http_allow)
+            spec = parse_spec(raw, strict=False)
+            problems = spec_problems(spec, now, _stored(old), pod_defaults)
+            return _review(new, "the task", problems, () if problems else warnings_of(spec, now, http_allow))
         if kind == KIND_TARGET:
             target = parse_target_spec(raw, strict=False)
             return _review(new, "the target", target_problems(target), url_advice(target.url, "spec.url", http_allow))
         request = parse_request_spec(raw, strict=False)
         advice = task_advice(request.task, http_allow) if request.task is not None else ()
-        return _review(new, "the request", request_problems(request), advice)
+        return _review(new, "the request", request_problems(request, pod_defaults), advice)
     except InvalidResourceError as error:
         return Review(error.problems)
-
-
-def _of_task(
-    raw: Mapping[str, Any],
-    spec: ScheduledTaskSpec,
-    stored: ScheduledTaskSpec | None,
-    now: datetime,
-    http_allow: AllowList | None,
-) -> Review:
-    problems = spec_problems(spec, now, stored)
-    return _review(raw, "the task", problems, () if problems else warnings_of(spec, now, http_allow))
 
 
 def _review(

@@ -238,7 +238,8 @@ def _settle_due(
     queues = joins and not due.active
     if making_up and (earlier or due.more or (queues and spec.concurrency_policy is not ConcurrencyPolicy.ALLOW)):
         new = Stretch(after=due.slots[0] - MICROSECOND, until=slot)
-        if joins and not due.more:
+        if joins and not due.more and not last_fire_times(schedule, stretches[-1].after, slot, MAX_BACKLOG)[1]:
+            # one outage, as far as that goes: beyond, each counts for itself, or what is owed would have no bound
             new = Stretch(after=stretches.pop().after, until=slot)
         kept = MAX_STRETCHES - 1
         why = "more were missed before they could be made up for"

@@ -14,6 +14,7 @@ from carillon_core.resources.tasks import (
     HEADER_NAME_PATTERN,
     IMAGE_PATTERN,
     PATTERN_MENDS,
+    QUANTITY,
     TASK_TYPES,
     URL_PATTERN,
 )
@@ -134,6 +135,15 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _URL,
     ),
     "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MENDS[IMAGE_PATTERN]),),
+    "ContainerResources": tuple(
+        _invalid(
+            # what is too long has been refused already, and bounds what the rule may cost
+            f"!has(self.{field}) || self.{field}.all(name, self.{field}[name].matches({cel_string(QUANTITY)}))",
+            PATTERN_MENDS[QUANTITY].replace("is", "has a value that is", 1),
+            field,
+        )
+        for field in ("requests", "limits")
+    ),
     "EnvironmentVariable": (
         _matching(
             "name",

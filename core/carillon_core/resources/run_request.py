@@ -10,6 +10,7 @@ from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import Model, Time
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_REQUEST
+from carillon_core.resources.nesting import FreeObject
 from carillon_core.resources.pods import PodSettings, QueueName
 from carillon_core.resources.scheduled_task import YEAR_SECONDS, ConcurrencyPolicy, RunResult, field_problems
 from carillon_core.resources.tasks import DAY_SECONDS, ObjectName, RetryPolicy, Task
@@ -31,7 +32,7 @@ class RunRequestSpec(Model):
     """A task of the request's own, which no schedule has."""
     run_at: Time | None = None
     """When to run it; at once if left out."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: FreeObject = Field(default_factory=dict)
     """What this run has otherwise: a and b of sum, durationSeconds of sleep, any parameter of a plugin; environment
     variables of a container; what the templates of an HTTP task read as parameters. Nothing else can be overridden."""
     concurrency_policy: ConcurrencyPolicy | None = None

@@ -1,11 +1,12 @@
 """What a ScheduledTask runs: ``spec.task`` has exactly one of these."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from carillon_core.resources.base import Model
+from carillon_core.resources.nesting import FreeObject
 
 DAY_SECONDS = 86_400
 
@@ -17,6 +18,11 @@ IMAGE_PATTERN = r"^\S+$"
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 LABEL_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+QUANTITY = r"^[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?$"
+RESOURCE_NAME = (
+    r"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTPE]i"
+    r"|[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$"
+)
 PATTERN_MENDS = {
     HEADER_NAME_PATTERN: (
         "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a "
@@ -25,6 +31,8 @@ PATTERN_MENDS = {
     HEADER_VALUE_PATTERN: "is a value that HTTP does not allow: write one line, without control characters",
     QUALIFIED_NAME: "is a name that no label and no taint can have: write it as name or example.com/name",
     LABEL_VALUE: "is no value of a label: write at most 63 letters, digits, hyphens, underscores and dots",
+    QUANTITY: "is no quantity: write it as 500m, 2, 256Mi or 1Gi",
+    RESOURCE_NAME: "is no name of a resource: write cpu, memory, ephemeral-storage or one like example.com/gpu",
     LABEL_NAME: "is no name of a queue: write at most 63 small letters, digits and hyphens",
     IMAGE_PATTERN: "is no image: write its name without spaces, such as busybox:1.37",
 }
@@ -132,16 +140,16 @@ class EnvironmentVariable(Model):
     """Its value."""
 
 
+ResourceName = Annotated[str, Field(min_length=1, max_length=317, pattern=RESOURCE_NAME)]
+Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
+
+
 class ContainerResources(Model):
     """What a container asks for and may use at most, as in a pod."""
 
-    requests: dict[Annotated[str, Field(max_length=253)], Annotated[str, Field(max_length=32)]] = Field(
-        default_factory=dict, max_length=16
-    )
+    requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
     """What it asks for, such as cpu: 100m."""
-    limits: dict[Annotated[str, Field(max_length=253)], Annotated[str, Field(max_length=32)]] = Field(
-        default_factory=dict, max_length=16
-    )
+    limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
     """What it may use at most, such as memory: 256Mi."""
 
 
@@ -169,7 +177,7 @@ class PluginTask(Model):
 
     name: str = Field(min_length=1, max_length=253)
     """The entry point's name."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: FreeObject = Field(default_factory=dict)
     """What the plugin is given, as it stands."""
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
-from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, KubeConnection, segment
+from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, Fence, KubeConnection, segment
 from carillon_core.adapters.kube.objects import object_path
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.adapters.kube.watch import Pace, Watch
@@ -28,18 +28,26 @@ _EVENT_NAME_LENGTH = 253 - 17
 class KubeCluster:
     """``Cluster`` over a connection."""
 
-    def __init__(self, connection: KubeConnection, instance: str | None = None, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        connection: KubeConnection,
+        instance: str | None = None,
+        pace: Pace | None = None,
+        fence: Fence | None = None,
+    ) -> None:
         """Take the connection; whoever made it closes it.
 
         Args:
             connection: To the API server.
             instance: Which operator posts Events, such as its pod's name; None means that there is but one.
             pace: How watches keep their time; None means as they should.
+            fence: Asked each time that a write is about to be sent; it raises if that must not be any more.
 
         """
         self._connection = connection
         self._instance = instance or COMPONENT
         self._pace = pace or Pace()
+        self._fence = fence
 
     def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
         """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever; survives lost connections."""
@@ -66,7 +74,7 @@ class KubeCluster:
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""
-        return await self._connection.request("POST", jobs_path(manifest["metadata"]["namespace"]), body=manifest)
+        return await self._write("POST", jobs_path(manifest["metadata"]["namespace"]), body=manifest)
 
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""
@@ -94,7 +102,7 @@ class KubeCluster:
         if meta.resource_version:
             patch.insert(1, {"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version})
         try:
-            return await self._connection.request("PATCH", f"{path}/status", body=patch, content_type=JSON_PATCH)
+            return await self._write("PATCH", f"{path}/status", body=patch, content_type=JSON_PATCH)
         except RefusedError:
             # a failed test and a status that breaks the schema are both a 422
             found = (await self._connection.request("GET", path))["metadata"]
@@ -110,9 +118,12 @@ class KubeCluster:
         options = {"propagationPolicy": "Background", "preconditions": {"uid": meta.uid}}
         await self._delete(object_path("RunRequest", meta.namespace, meta.name), options)
 
+    async def _write(self, method: str, path: str, **more: Any) -> JSONObject:
+        return await self._connection.request(method, path, fence=self._fence, **more)
+
     async def _delete(self, path: str, options: JSONObject) -> None:
         try:
-            await self._connection.request("DELETE", path, body=options)
+            await self._write("DELETE", path, body=options)
         except ConflictError as error:  # the uid is another's
             raise NotFoundError(f"{path} is another object") from error
 
@@ -147,7 +158,7 @@ class KubeCluster:
             "reportingComponent": COMPONENT,
             "reportingInstance": self._instance,
         }
-        await self._connection.request("POST", f"/api/v1/namespaces/{segment(meta.namespace)}/events", body=event)
+        await self._write("POST", f"/api/v1/namespaces/{segment(meta.namespace)}/events", body=event)
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or update the Secret that runner pods of a namespace read; keys that are not named stay."""
@@ -161,13 +172,13 @@ class KubeCluster:
             "data": encoded,
         }
         try:
-            await self._connection.request("POST", path, body=secret)
+            await self._write("POST", path, body=secret)
         except AlreadyExistsError:
             path = f"{path}/{segment(name)}"
             known = (await self._connection.request("GET", path)).get("data") or {}
             if known.items() >= encoded.items():
                 return
-            await self._connection.request("PATCH", path, body={"data": encoded}, content_type=MERGE_PATCH)
+            await self._write("PATCH", path, body={"data": encoded}, content_type=MERGE_PATCH)
 
 
 def jobs_path(namespace: str | None) -> str:

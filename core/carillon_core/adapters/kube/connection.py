@@ -18,12 +18,15 @@ import orjson
 from multidict import CIMultiDict
 
 from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
+from carillon_core.adapters.kube.decoding import decoded
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.domain.access import Subject
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
 
 Params = Mapping[str, str]
+Fence = Callable[[], None]
+"""Raises if what is about to be sent must not be sent any more."""
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -110,6 +113,7 @@ class KubeConnection:
         body: Any = None,
         content_type: str = "application/json",
         subject: Subject | None = None,
+        fence: Fence | None = None,
     ) -> JSONObject:
         """Send one request and return the response's object.
 
@@ -122,25 +126,33 @@ class KubeConnection:
             body: Anything that JSON can say.
             content_type: The body's; one of the patch types for a PATCH.
             subject: As whom the request is made (impersonation); as ourselves if it is None.
+            fence: Asked each time that it is about to be sent, after whatever it has waited for: its turn, a
+                ``Retry-After``, new credentials.
 
         Raises:
-            CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no answer came.
+            CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no answer came; what the fence says.
 
         """
         headers = {} if body is None else {"Content-Type": content_type}
         data = None if body is None else orjson.dumps(body)
-        return _decoded(await self._answer(method, path, params, data, headers | impersonation(subject)))
+        return _answered(await self._answer(method, path, params, data, headers | impersonation(subject), fence))
 
     async def read(self, path: str, *, params: Params | None = None, subject: Subject | None = None) -> bytes:
         """Return what is at a path, whatever it is; as ``request`` otherwise."""
         return await self._answer("GET", path, params, None, {"Accept": "*/*", **impersonation(subject)})
 
     async def _answer(
-        self, method: str, path: str, params: Params | None, data: bytes | None, sent: Mapping[str, str | list[str]]
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        data: bytes | None,
+        sent: Mapping[str, str | list[str]],
+        fence: Fence | None = None,
     ) -> bytes:
         for tries_left in reversed(range(_POLITE_TRIES)):
             async with self._turns:
-                status, headers, answer = await self._send(method, path, params, data, sent)
+                status, headers, answer = await self._send(method, path, params, data, sent, fence)
             wait = _retry_after(headers) if status == _TOO_MANY else None
             if wait is None or not tries_left:
                 break
@@ -175,13 +187,19 @@ class KubeConnection:
             response.close()
 
     async def _send(
-        self, method: str, path: str, params: Params | None, data: bytes | None, headers: Mapping[str, str | list[str]]
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        data: bytes | None,
+        headers: Mapping[str, str | list[str]],
+        fence: Fence | None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         started, status = time.perf_counter(), None
         try:
             with _translated(path):
                 response = await self._authorized(
-                    method, path, params=params, data=data, headers=headers, timeout=self._timeout
+                    method, path, params=params, data=data, headers=headers, fence=fence, timeout=self._timeout
                 )
                 async with response:
                     answer = await response.read()
@@ -191,18 +209,29 @@ class KubeConnection:
             self._observe(method, status, time.perf_counter() - started)
 
     async def _authorized(
-        self, method: str, path: str, *, headers: Mapping[str, str | list[str]] | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str | list[str]] | None = None,
+        fence: Fence | None = None,
+        **options: Any,
     ) -> aiohttp.ClientResponse:
         """Send a request with the credentials, and once more with new ones if they are refused."""
         seen = self._credentials.generation
-        response = await self._sent_as_we_are(method, path, headers or {}, options)
+        response = await self._sent_as_we_are(method, path, headers or {}, options, fence)
         if response.status != _UNAUTHORIZED or not await self._credentials.renew(seen):
             return response
         response.close()
-        return await self._sent_as_we_are(method, path, headers or {}, options)
+        return await self._sent_as_we_are(method, path, headers or {}, options, fence)
 
     async def _sent_as_we_are(
-        self, method: str, path: str, headers: Mapping[str, str | list[str]], options: Mapping[str, Any]
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str | list[str]],
+        options: Mapping[str, Any],
+        fence: Fence | None,
     ) -> aiohttp.ClientResponse:
         credentials = self._credentials
         authorization = await credentials.authorization()
@@ -211,6 +240,8 @@ class KubeConnection:
         )
         if authorization:
             sent["Authorization"] = authorization
+        if fence is not None:
+            fence()
         return await self._session.request(
             method,
             credentials.server + path,
@@ -294,9 +325,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return min(float(text), _LONGEST_RETRY_AFTER) if text.isdecimal() else None
 
 
-def _decoded(answer: bytes) -> JSONObject:
+def _answered(answer: bytes) -> JSONObject:
     try:
-        decoded: JSONObject = orjson.loads(answer)
+        answered: JSONObject = decoded(answer)
     except orjson.JSONDecodeError as error:
         raise UnavailableError(API_SERVER, "it answered with something that is not JSON") from error
-    return decoded
+    return answered

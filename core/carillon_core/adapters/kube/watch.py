@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.kube.decoding import decoded
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, UnavailableError
@@ -114,7 +115,7 @@ class Watch:
     def _event(self, line: bytes) -> JobEvent | None:
         """Return what a line says, or None for a bookmark; go on after it."""
         try:
-            said: Mapping[str, Any] = orjson.loads(line)
+            said: Mapping[str, Any] = decoded(line)
         except orjson.JSONDecodeError as error:
             raise UnavailableError(API_SERVER, f"{self.path}: the watch broke off amid a line") from error
         change, item = said["type"], said["object"]

@@ -5,7 +5,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, TextClause, and_, func, literal_column, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    TextClause,
+    and_,
+    any_,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy import text as sql_text
 
 from carillon_core.adapters.postgres.tables import FAILED, executions
@@ -123,8 +136,10 @@ def _of(statement: Select[Any], namespaces: tuple[str, ...]) -> Select[Any]:
 
 
 def _in(namespaces: tuple[str, ...]) -> ColumnElement[bool]:
-    # one alone as an equation, which every index that begins with it serves in its order
-    return _columns.namespace == namespaces[0] if len(namespaces) == 1 else _columns.namespace.in_(namespaces)
+    if len(namespaces) == 1:  # as an equation, which every index that begins with it serves in its order
+        return _columns.namespace == namespaces[0]
+    # a page of several reads the rows of others between theirs: few, where the database is theirs
+    return _columns.namespace == any_(literal(list(namespaces), ARRAY(Text)))
 
 
 def _is_dead_letter(since: datetime | None) -> ColumnElement[bool]:

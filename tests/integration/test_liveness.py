@@ -1,0 +1,48 @@
+"""What the operator's liveness says, as a kubelet asks for it."""
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from carillon_local.layout import free_port
+from carillon_operator.handlers import run_kopf
+from carillon_operator.observed_store import ObservedStore
+from carillon_operator.work_queue import WorkQueue
+from support.cluster import RunningCluster
+from support.waiting import eventually
+
+
+async def test_it_fails_while_the_operators_loop_does_not_turn(
+    cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kopf answers on a thread of its own, which lives on while everything that decides stands still."""
+    # kopf's login asks the client library, which reads KUBECONFIG once, when it is imported
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig)
+    port = free_port(0)
+    endpoint = f"http://127.0.0.1:{port}/healthz"
+    stop = asyncio.Event()
+    queue = WorkQueue(lambda: datetime.now(UTC))
+
+    def ask() -> int:
+        try:
+            with urlopen(endpoint, timeout=20) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
+
+    def listens() -> bool:
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", port)) == 0
+
+    observing = asyncio.ensure_future(run_kopf(ObservedStore(), queue, stop, liveness_endpoint=endpoint))
+    with ThreadPoolExecutor(1) as thread:
+        await eventually(listens, 30)
+        assert thread.submit(ask).result(30) == 500, "the loop was held up for as long as it was asked"
+        assert await asyncio.wrap_future(thread.submit(ask)) == 200
+    stop.set()
+    await asyncio.wait_for(observing, 30)

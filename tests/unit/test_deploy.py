@@ -1,0 +1,186 @@
+"""Deployments: what is missing is said with the mend, and kind and minikube are called as they want to be."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from carillon_deploy.__main__ import main
+from carillon_deploy.programs import DeployError
+from carillon_deploy.release import Deployment, Settings, known_context
+from carillon_local.layout import ROOT
+
+
+def kubeconfig(folder: Path, *names: str) -> str:
+    """Write a kubeconfig with these contexts, the first of them current; return its path."""
+    contexts = [{"name": name, "context": {"cluster": name, "user": name}} for name in names]
+    parts: dict[str, Any] = {
+        "clusters": [{"name": name, "cluster": {"server": "https://127.0.0.1:1"}} for name in names],
+        "users": [{"name": name, "user": {}} for name in names],
+        "contexts": contexts,
+        "current-context": names[0],
+    }
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **parts}))
+    return str(file)
+
+
+class Machine:
+    """The programs that a machine has; each notes how it is called, with an answer of its own."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._folder = folder / "machine"
+        self._folder.mkdir()
+        monkeypatch.setenv("PATH", str(self._folder))
+        monkeypatch.setenv("KUBECONFIG", kubeconfig(folder, "own", "minikube"))
+        for name in ("ENGINE", "REGISTRY", "IMAGE_TAG", "CONTEXT", "VALUES", "NAMESPACE", "TIMEOUT", "BASE_IMAGE"):
+            monkeypatch.delenv(name, raising=False)
+
+    def has(self, name: str, *, code: int = 0, says: str = "") -> None:
+        """Put a program on the path."""
+        program = self._folder / name
+        program.write_text(
+            f"#!{sys.executable}\n"
+            "import json, os, pathlib, sys\n"
+            f"with pathlib.Path({str(self._folder / 'calls')!r}).open('a') as calls:\n"
+            "    provider = os.environ.get('KIND_EXPERIMENTAL_PROVIDER', '')\n"
+            f"    calls.write(json.dumps([{name!r}, provider, *sys.argv[1:]]) + '\\n')\n"
+            f"print({says!r})\n"
+            f"sys.exit({code})\n"
+        )
+        program.chmod(0o755)
+
+    def calls(self, name: str) -> list[str]:
+        """Return the calls of a program, each as one line, without what differs from run to run."""
+        lines = (self._folder / "calls").read_text().splitlines()
+        made = [call for call in map(json.loads, lines) if call[0] == name]
+        return [" ".join(Path(word).name if word.startswith("/") else word for word in call[1:]) for call in made]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Give a machine that has nothing yet."""
+    return Machine(tmp_path, monkeypatch)
+
+
+MISSING: dict[str, tuple[dict[str, int], str, list[str]]] = {
+    "kind is not there": ({}, "kind-up", ["kind is not on the path: install it", "make deploy", "docs/clusters.md"]),
+    "kind has no engine": ({"kind": 0}, "kind-up", ["neither Docker nor Podman answers: start one"]),
+    "Docker is there and does not answer": ({"kind": 0, "docker": 1}, "kind-up", ["neither Docker nor Podman answers"]),
+    "kind is gone before its cluster": ({"docker": 0}, "kind-down", ["kind is not on the path"]),
+    "minikube is not there": ({}, "mk-image", ["minikube is not on the path: install it"]),
+    "minikube does not run": ({"minikube": 1}, "mk-image", ["does not run: minikube start --profile minikube"]),
+    "there is nothing to deploy to": ({"minikube": 1}, "mk-deploy", ["minikube start"]),
+    "there is nothing to reach": ({}, "mk-url", ["minikube is not on the path"]),
+    "images that the cluster cannot have": ({}, "deploy", ["REGISTRY is not set", "context own", "make images REG"]),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_what_is_missing_is_said_with_the_mend(case: str, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line, before anything is begun."""
+    programs, action, wanted = MISSING[case]
+    for name, code in programs.items():
+        machine.has(name, code=code)
+    assert main([action]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for words in wanted:
+        assert words in said
+
+
+def test_kind_is_given_a_cluster_and_both_images(machine: Machine) -> None:
+    """Made once, with the engine that answers; the images are built by it and loaded as archives."""
+    machine.has("docker", says="1000")
+    machine.has("kind", says="other")
+    assert main(["kind-up"]) == 0
+    load = "docker load image-archive carillon-{0}.tar --name carillon-trial"
+    assert machine.calls("kind") == [
+        "docker get clusters",
+        "docker create cluster --name carillon-trial --wait 180s",
+        load.format("operator"),
+        load.format("runner"),
+    ]
+    built = [call for call in machine.calls("docker") if call.split()[0] == "build"]
+    assert [call.partition("--tag=")[2].split()[0] for call in built] == [
+        "localhost/carillon-operator:0.1.0",
+        "localhost/carillon-runner:0.1.0",
+    ]
+
+
+def test_a_kind_cluster_that_is_there_is_used_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a name of one's own, with Podman, and its context becomes the current one."""
+    monkeypatch.setenv("KIND_CLUSTER", "mine")
+    machine.has("docker", code=1)
+    machine.has("podman", says="1000")
+    machine.has("kind", says="mine")
+    assert main(["kind-up"]) == 0
+    assert machine.calls("kind")[:2] == ["podman get clusters", "podman export kubeconfig --name mine"]
+    assert main(["kind-down"]) == 0
+    assert machine.calls("kind")[-1] == "podman delete cluster --name mine"
+
+
+def test_minikube_builds_where_no_engine_does(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upon the base that is asked for; where an engine answers, it builds, and minikube loads archives."""
+    monkeypatch.setenv("BASE_IMAGE", "python:3.13-slim")
+    machine.has("minikube")
+    assert main(["mk-image"]) == 0
+    base = "--build-opt=build-arg=BASE_IMAGE=python:3.13-slim --build-opt=build-arg=BUILD_IMAGE=python:3.13-slim"
+    build = "image build --profile minikube --tag localhost/carillon-{0}:0.1.0 --file Dockerfile.{0} " + base
+    status, *made = [call.strip() for call in machine.calls("minikube")]
+    assert status == "status --profile minikube"
+    assert made == [f"{build.format(name)} {ROOT.name}" for name in ("operator", "runner")]
+    machine.has("docker", says="1000")
+    assert main(["mk-image"]) == 0
+    load = "image load --profile minikube carillon-{0}.tar"
+    assert [call.strip() for call in machine.calls("minikube")[-2:]] == [load.format("operator"), load.format("runner")]
+
+
+def test_minikube_prints_the_address_of_the_service(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the namespace that the release is in."""
+    monkeypatch.setenv("NAMESPACE", "team")
+    machine.has("minikube")
+    assert main(["mk-url"]) == 0
+    assert machine.calls("minikube")[-1].strip() == "service carillon-api --url --profile minikube --namespace team"
+
+
+REFUSED: dict[str, tuple[dict[str, str], str]] = {
+    "a context that there is not": ({"CONTEXT": "other"}, r"CONTEXT is 'other'.* one of minikube, own"),
+    "a kubeconfig that is not there": ({"KUBECONFIG": "/nowhere"}, r"no kubeconfig .* set KUBECONFIG"),
+    "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE is 'Team': set it to small letters"),
+    "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES names nowhere.yaml, which is no file"),
+    "a time-out without a unit": ({"TIMEOUT": "10"}, r"TIMEOUT is '10': set it to a duration such as 10m"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_wrong_setting_is_refused_by_name(case: str, tmp_path: Path) -> None:
+    """With the mend."""
+    given, want = REFUSED[case]
+    with pytest.raises(DeployError, match=want):
+        Settings.from_env({"KUBECONFIG": kubeconfig(tmp_path, "own", "minikube")} | given)
+
+
+def test_the_current_context_is_meant_unless_another_is_named(tmp_path: Path) -> None:
+    """As with kubectl."""
+    config = kubeconfig(tmp_path, "own", "minikube")
+    assert (known_context("", config), known_context("minikube", config)) == ("own", "minikube")
+
+
+def test_the_values_are_a_trial_unless_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images are always said; the user's files come after them, and win."""
+    for name, value in (("REGISTRY", "registry.example:5000/team"), ("IMAGE_TAG", "7")):
+        monkeypatch.setenv(name, value)
+    trial = Deployment(Settings(context="own"), {"api": {"service": {"type": "NodePort"}}}).values()
+    assert trial == {
+        "operator": {
+            "image": {"repository": "registry.example:5000/team/carillon-operator", "tag": "7"},
+            "runnerImage": {"repository": "registry.example:5000/team/carillon-runner", "tag": "7"},
+        },
+        "postgres": {"enabled": True},
+        "api": {"autoscaling": {"enabled": False}, "service": {"type": "NodePort"}},
+    }
+    assert Deployment(Settings(context="own", values=(Path("mine.yaml"),))).values().keys() == {"operator"}

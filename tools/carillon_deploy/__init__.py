@@ -1,0 +1,1 @@
+"""The chart in a cluster at hand: kind, minikube, or whatever the current kubeconfig names."""

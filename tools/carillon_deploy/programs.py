@@ -1,0 +1,58 @@
+"""Programs of others that a deployment needs: found on the path, or refused with the mend. Called by this package."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+MENDS = {
+    "kind": "install it (kind.sigs.k8s.io says how)",
+    "minikube": "install it (minikube.sigs.k8s.io says how)",
+}
+OTHERWISE = "or use a cluster that you have: make deploy goes where KUBECONFIG and CONTEXT point (docs/clusters.md)"
+
+
+class DeployError(Exception):
+    """Something stands in the way of a deployment; the message says what, and the mend."""
+
+
+def needed(name: str) -> str:
+    """Return a program's path.
+
+    Raises:
+        DeployError: It is not on the path; the message says how to come by it.
+
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise DeployError(f"{name} is not on the path: {MENDS[name]}, {OTHERWISE}")
+    return found
+
+
+def shown(*command: str, env: Mapping[str, str] | None = None) -> None:
+    """Run a program whose output the user sees.
+
+    Raises:
+        DeployError: It failed; what it printed says why.
+
+    """
+    done = subprocess.run(command, check=False, env={**os.environ, **(env or {})})
+    if done.returncode:
+        raise DeployError(f"`{_brief(command)}` failed; see above")
+
+
+def asked(*command: str, env: Mapping[str, str] | None = None) -> str:
+    """Return what a program prints.
+
+    Raises:
+        DeployError: It failed; the message has what it said.
+
+    """
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **(env or {})})
+    if done.returncode:
+        raise DeployError(f"`{_brief(command)}` failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def _brief(command: tuple[str, ...]) -> str:
+    return " ".join([os.path.basename(command[0]), *command[1:3]])  # noqa: PTH119  # a name to show, no path to use

@@ -1,0 +1,165 @@
+"""The release: the chart, installed or upgraded by Helm in the cluster that the kubeconfig names.
+
+Settings are environment variables: KUBECONFIG and CONTEXT (which cluster), NAMESPACE, VALUES (files of values, by
+commas; without them it is a trial with a Postgres of its own), REGISTRY and IMAGE_TAG (the images, as ``make images``
+names them), TIMEOUT (how long Helm waits, such as 10m). Called by ``__main__``.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from kubernetes.config import ConfigException, list_kube_config_contexts
+
+from carillon_chart.programs import HELM, program
+from carillon_core import __version__
+from carillon_deploy.programs import DeployError
+from carillon_images.__main__ import image_name
+from carillon_local.layout import CHART
+
+RELEASE = "carillon"
+NAMESPACE = "carillon-system"
+LOADED = ("kind-", "minikube")
+"""How contexts begin whose clusters are given images, and need not pull them."""
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_DURATION = re.compile(r"([0-9]+(h|m|s))+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a deployment can be told; each field names its variable."""
+
+    context: str
+    """``CONTEXT``: the context of the kubeconfig; the current one without it."""
+    namespace: str = NAMESPACE
+    """``NAMESPACE``: where the release is."""
+    values: tuple[Path, ...] = ()
+    """``VALUES``: files of values, by commas, the last of which wins."""
+    timeout: str = "10m"
+    """``TIMEOUT``: how long Helm waits until all is ready."""
+    registry: str = ""
+    """``REGISTRY``: where the images are pulled from; without it, they have been loaded."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read the settings; the kubeconfig says which context is current.
+
+        Raises:
+            DeployError: Naming the variable and the mend.
+
+        """
+        namespace = env.get("NAMESPACE", "").strip() or NAMESPACE
+        if not _NAME.fullmatch(namespace):
+            raise DeployError(f"NAMESPACE is {namespace!r}: set it to small letters, digits and hyphens")
+        values = tuple(Path(word.strip()) for word in env.get("VALUES", "").split(",") if word.strip())
+        for file in values:
+            if not file.is_file():
+                raise DeployError(f"VALUES names {file}, which is no file: correct the path")
+        timeout = env.get("TIMEOUT", "").strip() or "10m"
+        if not _DURATION.fullmatch(timeout):
+            raise DeployError(f"TIMEOUT is {timeout!r}: set it to a duration such as 10m or 90s")
+        return cls(
+            context=known_context(env.get("CONTEXT", "").strip(), env.get("KUBECONFIG") or None),
+            namespace=namespace,
+            values=values,
+            timeout=timeout,
+            registry=env.get("REGISTRY", "").strip(),
+        )
+
+
+def known_context(wanted: str, kubeconfig: str | None) -> str:
+    """Return the context to use: the one that is asked for, or the current one.
+
+    `kubeconfig` is as the variable is: files, by colons; kubectl's own without it.
+
+    Raises:
+        DeployError: There is no kubeconfig, no current context, or not the one that is asked for.
+
+    """
+    mend = "set KUBECONFIG to the file of the cluster, or make a cluster: make kind-up"
+    try:
+        contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]  # published so
+    except (ConfigException, OSError, yaml.YAMLError) as error:
+        raise DeployError(f"there is no kubeconfig that can be used ({error}): {mend}") from error
+    names = sorted(str(each["name"]) for each in contexts)
+    if not wanted:
+        return str(current["name"])
+    if wanted not in names:
+        raise DeployError(f"CONTEXT is {wanted!r}, which the kubeconfig has not: set it to one of {', '.join(names)}")
+    return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What is deployed, and how."""
+
+    settings: Settings
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Values of the kind of cluster, by their part of the chart; the user's win over them."""
+
+    def run(self, *, wait: bool = True) -> None:
+        """Install the release, or upgrade it; Helm prints how to reach it.
+
+        Raises:
+            DeployError: The images cannot be had by the cluster, or Helm failed; the message tells the mend.
+            ClusterError: Helm is not there and cannot be built.
+
+        """
+        settings = self.settings
+        self._refuse_images_that_are_nowhere()
+        print(f"deploying to the cluster of context {settings.context}, namespace {settings.namespace}", flush=True)
+        with _file_of(self.values()) as first:
+            files = [word for file in (first, *settings.values) for word in ("--values", str(file))]
+            target = ("--kube-context", settings.context, "--namespace", settings.namespace, "--create-namespace")
+            waiting = ("--wait", "--timeout", settings.timeout) if wait else ()
+            command = [str(program(HELM)), "upgrade", "--install", RELEASE, str(CHART), *target, *waiting, *files]
+            done = subprocess.run(command, check=False)
+        if done.returncode:
+            pods = f"kubectl --context {settings.context} --namespace {settings.namespace} get pods"
+            raise DeployError(f"Helm did not get the release ready; see above, and what its pods say: {pods}")
+
+    def values(self) -> dict[str, Any]:
+        """Return the values that come before the user's files: the images, and the database of a trial."""
+        values: dict[str, Any] = {
+            "operator": {"image": _image("operator"), "runnerImage": _image("runner")},
+        }
+        if not self.settings.values:
+            # a cluster for a trial has nobody who serves the metrics that an autoscaler wants
+            values |= {"postgres": {"enabled": True}, "api": {"autoscaling": {"enabled": False}}}
+        for part, more in self.more.items():
+            values[part] = values.get(part, {}) | more
+        return values
+
+    def _refuse_images_that_are_nowhere(self) -> None:
+        settings = self.settings
+        if settings.registry or settings.values or settings.context.startswith(LOADED):
+            return
+        raise DeployError(
+            f"REGISTRY is not set, and the cluster of context {settings.context} has not been given the images: push"
+            " them where it pulls from (make images REGISTRY=…, docs/clusters.md), then make deploy REGISTRY=…"
+        )
+
+
+def _image(name: str) -> dict[str, str]:
+    repository, _, tag = image_name(name).rpartition(":")
+    return {"repository": repository, "tag": "" if tag == __version__ else tag}
+
+
+@contextmanager
+def _file_of(values: Mapping[str, Any]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="carillon-deploy-") as folder:
+        file = Path(folder) / "values.yaml"
+        file.write_text(yaml.safe_dump(dict(values)))
+        yield file
+
+
+def environment() -> Settings:
+    """Return the settings of this process; errors as ``Settings.from_env``'s."""
+    return Settings.from_env(os.environ)
