@@ -20,6 +20,7 @@ from carillon_api.app import create_app
 from carillon_api.audit import AuditTrail
 from carillon_api.dependencies import Backends
 from carillon_api.metrics import Metrics
+from carillon_api.served import ServedAPIServer, ServedAudit, ServedHistory
 from carillon_api.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
@@ -79,11 +80,13 @@ async def serve(settings: Settings) -> None:
         aclosing(PostgresHistory.from_url(settings.database_url)) as history,
         aclosing(PostgresAuditLog.from_url(settings.database_url)) as audit_log,
         aclosing(PostgresIdempotency.from_url(settings.database_url)) as idempotency,
-        AuditTrail(audit_log) as audit,  # closed before its log is, so that what waits is still written
+        # closed before its log is, so that what waits is still written
+        AuditTrail(ServedAudit(audit_log, settings.scope)) as audit,
     ):
-        api_server = KubeAPIServer(connection, settings.token_audiences)
+        api_server = ServedAPIServer(KubeAPIServer(connection, settings.token_audiences), settings.scope)
+        served = ServedHistory(history, settings.scope)
         access = AccessControl(api_server, settings, _now)
-        app = create_app(Backends(api_server, history, _now, settings, access, audit, idempotency), metrics)
+        app = create_app(Backends(api_server, served, _now, settings, access, audit, idempotency), metrics)
         app.openapi()  # made now, and not by the first request
         # What is there by now stays. Left to the collector it would look at all of it again and again, and that takes
         # a tenth of a second, in which nobody is answered.

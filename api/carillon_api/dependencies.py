@@ -15,6 +15,7 @@ from carillon_api.checks import namespace_name, task_name
 from carillon_api.listings import Listings
 from carillon_api.preconditions import IfMatch, if_match
 from carillon_api.readiness import Probes
+from carillon_api.served import check_served
 from carillon_api.settings import Settings
 from carillon_api.upcoming import Timetables
 from carillon_core.domain.access import RESOURCE_EXECUTIONS, Access
@@ -88,10 +89,18 @@ class Context:
     ) -> None:
         """Return if the caller may do that, by the cluster's RBAC; for what is no object of the cluster.
 
+        Without a namespace, in all that are served: each of them, if they are listed.
+
         Raises:
             ForbiddenError: With the reason.
 
         """
+        if namespace is None and self.settings.scope.namespaces:
+            for each in self.settings.scope.namespaces:
+                await self.authorize(verb, resource, each, name)
+            return
+        if namespace is not None:
+            check_served(self.settings.scope, namespace)
         access = Access(verb=verb, resource=resource, namespace=namespace, name=name)
         decision = await self.backends.access.review(self.caller.subject, access)
         if not decision.allowed:

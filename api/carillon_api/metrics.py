@@ -144,7 +144,8 @@ class Numbers:
 
 async def numbers_of(reader: HistoryReader, now: datetime, namespace: str | None = None) -> Numbers:
     """Return what the history says of each window, of a namespace or of all; errors as ``HistoryReader.summary``'s."""
-    return Numbers({name: await reader.summary(now - length, namespace) for name, length in WINDOWS.items()})
+    namespaces = () if namespace is None else (namespace,)
+    return Numbers({name: await reader.summary(now - length, namespaces) for name, length in WINDOWS.items()})
 
 
 class HistoryNumbers:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Scope
 
 from carillon_api.schemas import Problem, ProblemField
+from carillon_api.served import NotServedError
 from carillon_core import errors
 from carillon_core.errors import FieldProblem
 
@@ -35,6 +36,7 @@ class Kind(Enum):
     MALFORMED = (400, "malformed-request", "The request cannot be read")
     UNAUTHENTICATED = (401, "unauthenticated", "Nobody knows who calls")
     FORBIDDEN = (403, "forbidden", "The cluster does not permit this")
+    NOT_SERVED = (403, "namespace-not-served", "This API is not for that namespace")
     NOT_FOUND = (404, "not-found", "There is no such thing")
     LOGS_GONE = (404, "logs-gone", "There are no logs any more")
     METHOD_NOT_ALLOWED = (405, "method-not-allowed", "This method does not exist here")
@@ -87,6 +89,7 @@ _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
     (errors.AlreadyExistsError, Kind.ALREADY_EXISTS),
     (errors.ConflictError, Kind.CONFLICT),
     (errors.OwnAccountError, Kind.UNAVAILABLE),
+    (NotServedError, Kind.NOT_SERVED),
     (errors.ForbiddenError, Kind.FORBIDDEN),
     (errors.UnauthenticatedError, Kind.UNAUTHENTICATED),
     (errors.ExpiredError, Kind.EXPIRED),

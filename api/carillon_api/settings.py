@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Self
 
 from carillon_api.checks import dns_label_problem, is_dns_subdomain
 from carillon_api.peers import Network
+from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
-from carillon_core.settings import DATABASE_URL_MEND, choice, positive_int, required
+from carillon_core.settings import DATABASE_URL_MEND, choice, positive_int, required, scope
 
 MOST_RATE = 1_000_000
 
@@ -29,8 +30,11 @@ class Settings:
     """``CARILLON_API_HOST``: the address to listen on."""
     port: int = 8080
     """``CARILLON_API_PORT``: the port to listen on."""
+    scope: Scope = field(default_factory=Scope)
+    """``CARILLON_NAMESPACES``: the namespaces, by commas, that are served; all if unset."""
     default_namespace: str = "default"
-    """``CARILLON_DEFAULT_NAMESPACE``: where ``POST /api/v1/tasks`` creates tasks."""
+    """``CARILLON_DEFAULT_NAMESPACE``: where ``POST /api/v1/tasks`` creates tasks; one of those that are served, the
+    first of them if it is unset."""
     token_audiences: tuple[str, ...] = ()
     """``CARILLON_TOKEN_AUDIENCES``: for whom bearer tokens must be made, by commas; the API server's own without it."""
     api_keys_secret: tuple[str, str] | None = None
@@ -64,15 +68,14 @@ class Settings:
         host = env.get("CARILLON_API_HOST", "").strip() or "127.0.0.1"
         if any(c.isspace() or c == "/" for c in host):
             raise SettingsError(f"CARILLON_API_HOST is {host!r}: set it to an address or a host name, such as 0.0.0.0")
-        namespace = env.get("CARILLON_DEFAULT_NAMESPACE", "").strip() or "default"
-        if problem := dns_label_problem(namespace):
-            raise SettingsError(f"CARILLON_DEFAULT_NAMESPACE is {namespace!r}: it {problem}")
+        served = scope(env)
         return cls(
             database_url=required(env, "DATABASE_URL", DATABASE_URL_MEND),
             kubeconfig=env.get("KUBECONFIG") or None,
             host=host,
             port=positive_int(env, "CARILLON_API_PORT", 8080, most=65_535),
-            default_namespace=namespace,
+            scope=served,
+            default_namespace=_default_namespace(env, served),
             token_audiences=_words(env, "CARILLON_TOKEN_AUDIENCES"),
             api_keys_secret=_secret_name(env),
             trusted_proxies=_networks(env),
@@ -84,6 +87,18 @@ class Settings:
             log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
             log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
         )
+
+
+def _default_namespace(env: Mapping[str, str], served: Scope) -> str:
+    first, *_ = (*served.namespaces, "default")
+    namespace = env.get("CARILLON_DEFAULT_NAMESPACE", "").strip() or first
+    if problem := dns_label_problem(namespace):
+        raise SettingsError(f"CARILLON_DEFAULT_NAMESPACE is {namespace!r}: it {problem}")
+    if not served.holds(namespace):
+        raise SettingsError(
+            f"CARILLON_DEFAULT_NAMESPACE is {namespace!r}, which is not in {SETTING}: set it to one of {served}"
+        )
+    return namespace
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

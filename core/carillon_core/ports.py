@@ -157,24 +157,36 @@ class JobEvent:
     """``LISTING`` opens a (re)list and ``SYNCED`` closes it: what was not named in between is gone."""
     kind: Literal["Job", "Pod"]
     object: Mapping[str, Any]
+    namespace: str | None = None
+    """Of ``LISTING`` and ``SYNCED``: of which namespace the list is; None means of all."""
 
 
 class Cluster(Protocol):
     """The operator's side of the API server: launch, watch, report."""
 
-    def watch_jobs(self, kind: Literal["Job", "Pod"]) -> AsyncIterator[JobEvent]:
-        """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list; survives lost connections."""
+    def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
+        """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever; survives lost connections.
+
+        It begins with a list.
+
+        Raises:
+            ForbiddenError: They may not be read; of one namespace only. Those of all are tried until they may.
+
+        """
         ...
 
-    async def uids(self, kind: ObjectKind) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every object of a kind there is now, by namespace and name."""
+    async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every object of a kind there is now, in a namespace or in all, by namespace and name."""
         ...
 
-    def list_objects(self, kind: ObjectKind) -> AsyncIterator[JSONObject]:
-        """Yield every object of a kind there is now, in any order: none of them as it was before this was called.
+    def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
+        """Yield every object of a kind there is now, in a namespace or in all, in any order.
+
+        None of them is as it was before this was called.
 
         Raises:
             ExpiredError: It took so long that the API server lost the thread: begin anew.
+            ForbiddenError: They may not be read.
 
         """
         ...
@@ -317,6 +329,8 @@ class ExecutionQuery:
     """Which executions to list; None means any. Newest slot first."""
 
     namespace: str | None = None
+    namespaces: tuple[str, ...] = ()
+    """Only those of these namespaces; empty means of any."""
     task: str | None = None
     status: ExecutionStatus | None = None
     cause: Cause | None = None
@@ -380,8 +394,8 @@ class HistoryReader(Protocol):
         """
         ...
 
-    async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
-        """Count executions, of one namespace or of all."""
+    async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
+        """Count executions, of some namespaces or, if there are none, of all."""
         ...
 
     async def ping(self) -> None:
@@ -420,6 +434,8 @@ class AuditQuery:
     """Which audit events to list; None means any. Newest first."""
 
     namespace: str | None = None
+    namespaces: tuple[str, ...] = ()
+    """Only of objects in these namespaces; empty means in any."""
     resource: str | None = None
     name: str | None = None
     subject: str | None = None

@@ -1,7 +1,9 @@
 """How settings are read from the environment: by name, with an error that names the variable and the mend."""
 
+import re
 from collections.abc import Mapping, Sequence
 
+from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import SettingsError
 
 RETENTION_DAYS = 400
@@ -11,6 +13,8 @@ DATABASE_URL_MEND = (
     "set it to the database's URL, postgresql://user:password@host:5432/name; the Helm chart takes it from the key"
     " database-url of the Secret that database.existingSecret names"
 )
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def required(env: Mapping[str, str], name: str, mend: str) -> str:
@@ -43,6 +47,29 @@ def whole_number(env: Mapping[str, str], name: str, default: int, least: int, mo
 def retention_days(env: Mapping[str, str]) -> int:
     """Return ``CARILLON_HISTORY_RETENTION_DAYS``, which the operator and ``carillon-migrate`` share; 0 is for ever."""
     return whole_number(env, "CARILLON_HISTORY_RETENTION_DAYS", RETENTION_DAYS, 0, MOST_RETENTION_DAYS)
+
+
+def scope(env: Mapping[str, str]) -> Scope:
+    """Return ``CARILLON_NAMESPACES``, the namespaces by commas that operator and facade are for; unset, all.
+
+    Raises:
+        SettingsError: One is no namespace's name or is named twice, or there are commas alone: who gives a list does
+            not mean all.
+
+    """
+    text = env.get(SETTING, "").strip()
+    if not text:
+        return Scope()
+    found = [word for part in text.split(",") if (word := part.strip())]
+    for name in found:
+        if not _DNS_LABEL.fullmatch(name):
+            mend = "write at most 63 lower-case letters, digits and hyphens for each, such as team-a,team-b"
+            raise SettingsError(f"{SETTING} has {name!r}, which no namespace can be called: {mend}")
+        if found.count(name) > 1:
+            raise SettingsError(f"{SETTING} has {name!r} twice: name each namespace once")
+    if not found:
+        raise SettingsError(f"{SETTING} is {text!r} and names no namespace: name some, or unset it to mean all")
+    return Scope(tuple(sorted(found)))
 
 
 def choice(env: Mapping[str, str], name: str, options: Sequence[str], default: str) -> str:

@@ -56,6 +56,7 @@ def main() -> int:
 async def _serve(settings: Settings) -> int:
     shard = f"{settings.shard.index} of {settings.shard.count}"
     fields = {"runner_image": settings.runner.image} | ({"shard": shard} if settings.shard.count > 1 else {})
+    fields |= {"namespaces": str(settings.scope)} if settings.scope.namespaces else {}
     log.info("starting", extra={"fields": fields})
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -77,8 +78,9 @@ async def _serve(settings: Settings) -> int:
                 if settings.webhook is not None:
                     apply = partial(apply_webhook_configuration, connection)
                     runner = settings.runner
-                    admission = Admission(settings.webhook, apply, _now, runner.http_allow, runner.pod)
-                observe = partial(run_kopf, liveness_endpoint=settings.liveness_endpoint, admission=admission)
+                    admission = Admission(settings.webhook, apply, _now, runner.http_allow, runner.pod, settings.scope)
+                live = settings.liveness_endpoint
+                observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
                 app = Application(settings, cluster, history, observe, _now, keys, maintenance, elector)
                 await app.run(stop)
     finally:

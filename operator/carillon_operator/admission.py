@@ -22,6 +22,7 @@ import kopf
 
 from carillon_core.domain.egress import CLOSED, AllowList
 from carillon_core.domain.review import review_of
+from carillon_core.domain.scope import Scope
 from carillon_core.errors import CarillonError
 from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
@@ -39,6 +40,8 @@ KINDS = {
     names.KIND_TARGET: names.PLURAL_TARGETS,
     names.KIND_REQUEST: names.PLURAL_REQUESTS,
 }
+LABEL_NAME = "kubernetes.io/metadata.name"
+"""Which each namespace has from the API server."""
 UNPROCESSABLE = 422
 
 ApplyConfiguration = Callable[[dict[str, Any]], Awaitable[None]]
@@ -56,6 +59,8 @@ class Admission:
     """What HTTP tasks may reach beside public addresses."""
     pod_defaults: PodSettings = field(default_factory=PodSettings)
     """What pods have whose tasks say no more."""
+    scope: Scope = field(default_factory=Scope)
+    """In which namespaces the API server is to ask it."""
 
     def add_to(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Register a handler for each kind, and the server."""
@@ -116,7 +121,7 @@ class Admission:
         if self.settings.host is None and self.settings.service is None:
             log.info("the admission webhook's configuration is left to others: no host and no service is set")
             return
-        body = webhook_configuration(self.settings, client_config)
+        body = webhook_configuration(self.settings, client_config, self.scope)
         retry = FIRST_RETRY_SECONDS
         while True:
             try:
@@ -131,14 +136,21 @@ class Admission:
             retry = min(retry * 2, LAST_RETRY_SECONDS)
 
 
-def webhook_configuration(settings: WebhookSettings, client_config: Mapping[str, Any]) -> dict[str, Any]:
+def webhook_configuration(
+    settings: WebhookSettings, client_config: Mapping[str, Any], scope: Scope | None = None
+) -> dict[str, Any]:
     """Return the ValidatingWebhookConfiguration of a webhook.
 
     Args:
         settings: Where the API server finds it: by its service, else by its host.
         client_config: kopf's, with its URL and its CA.
+        scope: In which namespaces it is asked; in all if left out.
 
     """
+    selector = {}
+    if scope is not None and scope.namespaces:
+        named = {"key": LABEL_NAME, "operator": "In", "values": list(scope.namespaces)}
+        selector = {"namespaceSelector": {"matchExpressions": [named]}}
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
@@ -156,6 +168,7 @@ def webhook_configuration(settings: WebhookSettings, client_config: Mapping[str,
                         "scope": "Namespaced",
                     }
                 ],
+                **selector,
                 "failurePolicy": settings.failure_policy,
                 "matchPolicy": "Equivalent",
                 "sideEffects": "None",

@@ -10,17 +10,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Literal
 
 from carillon_core.domain.observed import ObservedRequest, request_key
-from carillon_core.errors import CarillonError, UnavailableError
+from carillon_core.errors import UnavailableError
 from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind, RunnerKeys
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.announcer import Announcer
 from carillon_operator.closer import Closer
 from carillon_operator.endings import end, unless_stopped
 from carillon_operator.fenced_cluster import FencedCluster
-from carillon_operator.handlers import feed
 from carillon_operator.janitor import Janitor
 from carillon_operator.key_registrar import KeyRegistrar
 from carillon_operator.launcher import Launcher
@@ -33,6 +31,7 @@ from carillon_operator.reconciler import Reconciler, Writers
 from carillon_operator.runner_secret import RunnerSecret
 from carillon_operator.settings import Settings
 from carillon_operator.status_writer import Status, StatusWriter, WithStatus
+from carillon_operator.watching import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Watching
 from carillon_operator.work_queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -46,11 +45,6 @@ TURN_SECONDS = 1.0
 OBSERVER_SECONDS = 5.0
 """How long a stopping operator waits for its observer to end in good order."""
 STATUS_WRITERS = 8
-KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
-JobKind = Literal["Job", "Pod"]
-WATCHED: tuple[JobKind, ...] = ("Job", "Pod")
-FIRST_RETRY_SECONDS = 1.0
-LAST_RETRY_SECONDS = 30.0
 
 Observer = Callable[[ObservedStore, WorkQueue, asyncio.Event], Coroutine[None, None, None]]
 """Feeds the ScheduledTasks to the store and their keys to the queue until the event is set: kopf, for life."""
@@ -93,10 +87,11 @@ class Application:
         # one of the shards is enough for what concerns none of them more than the others
         self._maintainer = None if maintain is None or settings.shard.index else Maintainer(maintain)
         self.store = ObservedStore()
-        self._ownership = Ownership(settings.shard, self.store)
+        self._ownership = Ownership(settings.shard, self.store, settings.scope)
         self.queue = WorkQueue(clock)
-        self._synced = {"Job": asyncio.Event(), "Pod": asyncio.Event()}
-        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._watching = Watching(
+            self._cluster, self.store, self.queue, settings.scope, self._ownership.unseen, self._take, self._forget
+        )
         self._deciding = elector is None
         if elector is not None:
             self.queue.close()
@@ -142,7 +137,7 @@ class Application:
     async def run(self, stop: asyncio.Event) -> None:
         """Run every process until ``stop`` is set or one of them fails."""
         async with asyncio.TaskGroup() as group:
-            self._watches = {kind: group.create_task(self._watch(kind)) for kind in WATCHED}
+            self._watching.start()
             observing = group.create_task(self._run_observer(stop))
             deciding = group.create_task(self._decide_when_synced(stop))
             try:
@@ -151,11 +146,11 @@ class Application:
                 await asyncio.wait({deciding})
                 await asyncio.wait({observing}, timeout=OBSERVER_SECONDS)
             finally:
-                await end([deciding, *self._watches.values(), observing])
+                await self._watching.stop(deciding, observing)
 
     async def _decide_when_synced(self, stop: asyncio.Event) -> None:
         """Begin to decide, once the Jobs are known: before, Forbid would not see what is active."""
-        if not await unless_stopped(stop, self._all_synced()):
+        if not await unless_stopped(stop, self._watching.synced()):
             return
         log.info("ready")
         if self._settings.ready_file is not None:
@@ -165,15 +160,11 @@ class Application:
         else:
             await self._elector.run(self._lead, stop)
 
-    async def _all_synced(self) -> None:
-        for event in self._synced.values():
-            await event.wait()
-
     async def _lead(self, stop: asyncio.Event) -> bool:
         """Decide for as long as this operator leads, on what is there since it does; return whether all turns ended."""
         self._begin_anew()
         try:
-            if await unless_stopped(stop, self._catch_up()):
+            if await unless_stopped(stop, self._watching.catch_up()):
                 self._deciding = True
                 self.queue.open()
                 for key in self.store.all_keys():
@@ -202,7 +193,8 @@ class Application:
                 *(() if self._maintainer is None else (self._maintainer.run(),)),
             )
             workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
-            deciding = [group.create_task(p) for p in (self.queue.run_sleeper(), self._run_sweeps(), *workers)]
+            others = (self.queue.run_sleeper(), self._run_sweeps(), self._watching.look_again())
+            deciding = [group.create_task(process) for process in (*others, *workers)]
             writing = [group.create_task(process) for process in writers]
             try:
                 await stop.wait()
@@ -235,48 +227,6 @@ class Application:
             except TimeoutError:
                 log.warning("stopped before all was written", extra={"fields": {"unwritten": what}})
 
-    async def _catch_up(self) -> None:
-        """See everything as it is since this operator leads; what cannot be read is tried again until it can.
-
-        Whoever led before launches no more. A watch may lag behind what it has launched, by much if its connection
-        has died in silence, and a Forbid task would then run twice at once, or a slot that was settled come again. A
-        list without a version is a consistent read, so that one which begins now has all that was ever written.
-        """
-        began, wait = asyncio.get_running_loop().time(), FIRST_RETRY_SECONDS
-        while True:
-            try:
-                await self._relist_jobs()
-                for kind in KINDS:
-                    await self._relist(kind)
-            except Exception as error:  # whatever an answer holds: to end would only move it to the next process
-                defect = None if isinstance(error, CarillonError) else error
-                fields = {"why": str(error)}
-                log.warning("cannot see what is there, will try again", extra={"fields": fields}, exc_info=defect)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LAST_RETRY_SECONDS)
-            else:
-                took = round((asyncio.get_running_loop().time() - began) * 1000)
-                log.info("caught up", extra={"fields": {"keys": len(self.store.all_keys()), "took_ms": took}})
-                return
-
-    async def _relist_jobs(self) -> None:
-        old = self._watches["Job"]
-        try:
-            await end([old])
-        finally:
-            self._synced["Job"].clear()
-            self._watches["Job"] = asyncio.ensure_future(self._watch("Job"))
-        await self._synced["Job"].wait()
-
-    async def _relist(self, kind: ObjectKind) -> None:
-        known = self.store.uids(kind)
-        async for raw in self._cluster.list_objects(kind):
-            feed(self.store, self.queue, kind, None, raw)
-            await asyncio.sleep(0)  # a page of five hundred must not hold up the renewal of the Lease
-            known.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
-        for key, uid in known.items():
-            self._forget(kind, key, uid)
-
     async def _run_observer(self, stop: asyncio.Event) -> None:
         """Observe until told to stop; what ends the observer by mistake only ends it for a moment."""
         wait = FIRST_RETRY_SECONDS
@@ -291,15 +241,6 @@ class Application:
                 lasted = asyncio.get_running_loop().time() - began
                 wait = FIRST_RETRY_SECONDS if lasted > LAST_RETRY_SECONDS else min(wait * 2, LAST_RETRY_SECONDS)
 
-    async def _watch(self, kind: JobKind) -> None:
-        while True:
-            try:
-                async for event in self._cluster.watch_jobs(kind):
-                    self._take(event)
-            except Exception:  # a defect met by one object, or a permission that is missing
-                log.exception("watching failed, will begin again", extra={"fields": {"kind": kind}})
-                await asyncio.sleep(FIRST_RETRY_SECONDS)
-
     def _take(self, event: JobEvent) -> None:
         for change in self.store.changes(event):
             job = change.after or change.before
@@ -308,8 +249,6 @@ class Application:
             elif change.after is None and job is not None:  # nobody here has to record what became of it
                 self.store.drop_job((job.namespace, job.name), job.uid)
             self.queue.add(change.key)
-        if event.type == "SYNCED":
-            self._synced[event.kind].set()
 
     # what the status writer tells
 
@@ -359,17 +298,7 @@ class Application:
 
     async def sweep(self) -> None:
         """Compare what is remembered with what is there: objects, runner Secrets, open executions."""
-        namespaces: set[str] = set()
-        for kind in KINDS:
-            # Read before the list: an object that comes after the list is none that is gone.
-            known = self.store.uids(kind)
-            present = await self._cluster.uids(kind)
-            for key, uid in known.items():
-                if present.get(key) != uid:
-                    self._forget(kind, key, uid)
-            if kind != "HTTPTarget":
-                namespaces |= {namespace for namespace, _ in present}
-        await self._secret.mend(namespaces)
+        await self._secret.mend(await self._watching.compare())
         await self.closer.sweep()
 
     async def _run_sweeps(self) -> None:

@@ -37,17 +37,17 @@ class FencedCluster:
         self._cluster = cluster
         self._check = fence(leads)
 
-    def watch_jobs(self, kind: Literal["Job", "Pod"]) -> AsyncIterator[JobEvent]:
-        """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list."""
-        return self._cluster.watch_jobs(kind)
+    def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
+        """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever, beginning with a list."""
+        return self._cluster.watch_jobs(kind, namespace)
 
-    async def uids(self, kind: ObjectKind) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every object of a kind there is now."""
-        return await self._cluster.uids(kind)
+    async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every object of a kind there is now, in a namespace or in all."""
+        return await self._cluster.uids(kind, namespace)
 
-    def list_objects(self, kind: ObjectKind) -> AsyncIterator[JSONObject]:
-        """Yield every object of a kind there is now."""
-        return self._cluster.list_objects(kind)
+    def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
+        """Yield every object of a kind there is now, in a namespace or in all."""
+        return self._cluster.list_objects(kind, namespace)
 
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
         """Return an object of a kind of ours, or raise ``NotFoundError``."""

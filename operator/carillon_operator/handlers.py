@@ -5,21 +5,26 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
 
 from carillon_core.adapters.kube.shallow_session import shallow_session
+from carillon_core.domain.scope import Scope
 from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
 from carillon_operator.admission import Admission
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.work_queue import Key, WorkQueue
 
+ERROR_BACKOFFS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""How long kopf waits after each failure of a call, in seconds."""
+LONGEST_BACKOFF = 30.0
 CLOSING_SECONDS = 0.25
 """As aiohttp's documentation has it, under "Graceful shutdown"."""
 
@@ -36,10 +41,11 @@ async def run_kopf(
     queue: WorkQueue,
     stop: asyncio.Event,
     *,
+    scope: Scope | None = None,
     liveness_endpoint: str | None = None,
     admission: Admission | None = None,
 ) -> None:
-    """Observe the objects of all namespaces until ``stop`` is set.
+    """Observe the objects of some namespaces, or of all, until ``stop`` is set.
 
     kopf has a thread and a loop of its own: when it fails, as it does when its
     watch is answered with 410, it cancels every task of its loop that is younger
@@ -55,7 +61,8 @@ async def run_kopf(
         with suppress(RuntimeError):  # the loop has ended, and the process with it
             loop.call_soon_threadsafe(feed, store, queue, kind, change, item)
 
-    registry, settings = registry_of(deliver), kopf_settings()
+    namespaces = () if scope is None else scope.namespaces
+    registry, settings = registry_of(deliver), kopf_settings(endless=bool(namespaces))
     _add_probe(registry, loop)
     if admission is not None:
         there = partial(_on_loop, loop, admission.apply_configuration)
@@ -70,7 +77,8 @@ async def run_kopf(
             await kopf.operator(
                 registry=registry,
                 settings=settings,
-                clusterwide=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
                 standalone=True,
                 stop_flag=halted,
                 liveness_endpoint=liveness_endpoint,
@@ -215,14 +223,27 @@ def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str |
         queue.add(each)
 
 
-def kopf_settings() -> kopf.OperatorSettings:
-    """Return kopf's settings: it posts no Events of its own and notices a watch that has died."""
+class _Endless:
+    """The waits between the tries of a call, without an end."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain(ERROR_BACKOFFS, repeat(LONGEST_BACKOFF))
+
+
+def kopf_settings(*, endless: bool = False) -> kopf.OperatorSettings:
+    """Return kopf's settings: it posts no Events of its own and notices a watch that has died.
+
+    Args:
+        endless: Whether a call is tried for ever. Of one namespace that may not be read, because it is gone, kopf would
+            otherwise end, and with it what it observes of the others.
+
+    """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
-    settings.networking.error_backoffs = [0.5, 1, 2, 4, 8]
+    settings.networking.error_backoffs = _Endless() if endless else ERROR_BACKOFFS
     settings.scanning.disabled = True
     return settings

@@ -75,7 +75,8 @@ class ObservedStore:
         self._by_task: dict[Key, set[JobKey]] = {}
         self._deleted: set[str] = set()
         self._pods: dict[str, _Pods] = {}
-        self._listed: dict[str, set[JobKey | str]] = {}
+        self._listed: dict[str | None, set[JobKey]] = {}
+        """What the lists of Jobs that are being read have named, by their namespace; None is that of all."""
 
     def all_keys(self) -> set[Key]:
         """Return every key under which there is something to reconcile."""
@@ -315,8 +316,9 @@ class ObservedStore:
         """Take a Job as the API server showed it; None if it is none of ours."""
         meta = raw["metadata"]
         name = (meta["namespace"], meta["name"])
-        if "Job" in self._listed:  # created while a list is read, so perhaps not in it
-            self._listed["Job"].add(name)
+        for place in (None, name[0]):
+            if place in self._listed:  # created while a list is read, so perhaps not in it
+                self._listed[place].add(name)
         return self._take_job(raw)
 
     def _take_job(self, raw: Mapping[str, Any]) -> JobChange | None:
@@ -397,10 +399,10 @@ class ObservedStore:
             yield from self._pod_changes(event)
             return
         if event.type == "LISTING":
-            self._listed["Job"] = set()
+            self._listed[event.namespace] = set()
         elif event.type == "SYNCED":
-            listed = self._listed.pop("Job", set())
-            for name in [k for k in self._jobs if k not in listed]:
+            listed = self._listed.pop(event.namespace, set())
+            for name in [k for k in self._jobs if event.namespace in {None, k[0]} and k not in listed]:
                 if change := self.drop_job(name):
                     yield change
         else:

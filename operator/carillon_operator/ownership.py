@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.observed import ObservedJob, ObservedRequest, ObservedTask
+from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.work_queue import Key
@@ -19,18 +20,23 @@ from carillon_operator.work_queue import Key
 class Ownership:
     """A shard's view of what is observed."""
 
-    def __init__(self, shard: Shard, store: ObservedStore) -> None:
-        """Take the shard, and the store with what everybody sees."""
+    def __init__(self, shard: Shard, store: ObservedStore, scope: Scope | None = None) -> None:
+        """Take the shard, the store with what everybody sees, and the namespaces that are seen to; all if left out."""
         self._shard = shard
         self._store = store
+        self._scope = scope or Scope()
+        self.unseen: set[str] = set()
+        """Those of them that are not known as they are: nothing of theirs is decided about."""
 
     def task(self, key: Key) -> ObservedTask | None:
         """Return the task of a key if it is ours."""
-        task = self._store.task(key)
+        task = None if key[0] in self.unseen else self._store.task(key)
         return task if task is not None and self._shard.owns(task.meta.uid) else None
 
     def requests_of(self, key: Key) -> Sequence[ObservedRequest]:
         """Return those requests of a key that are ours, oldest first."""
+        if key[0] in self.unseen:
+            return []
         return [request for request in self._store.requests_of(key) if self._owns_request(key, request)]
 
     def jobs_of(self, key: Key) -> Sequence[ObservedJob]:
@@ -44,8 +50,8 @@ class Ownership:
         return job.cause is Cause.MANUAL and any(r.meta.uid == job.origin for r in self.requests_of(key))
 
     def owns_row(self, row: ExecutionRecord) -> bool:
-        """Return whether a row of the history is ours to close."""
-        return self._shard.owns(row.task_uid)
+        """Return whether a row of the history is ours to close: in other namespaces another release may be at work."""
+        return self._scope.holds(row.namespace) and row.namespace not in self.unseen and self._shard.owns(row.task_uid)
 
     def _owns_request(self, key: Key, request: ObservedRequest) -> bool:
         """Return whether a request is ours: with the task that it was launched for, else with the one that it names.

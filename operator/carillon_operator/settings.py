@@ -16,6 +16,7 @@ from carillon_core.domain.egress import read_allow_list
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.domain.pod_validity import default_problems
+from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
@@ -29,6 +30,7 @@ from carillon_core.settings import (
     positive_int,
     required,
     retention_days,
+    scope,
     whole_number,
 )
 from carillon_operator.leadership import LEASE_SECONDS, LeaseSettings
@@ -104,6 +106,9 @@ class Settings:
     ``CARILLON_TOKEN_KEY``, of at least 32 characters, from which the key of the runners' tokens is made: from the
     password of ``DATABASE_URL`` if unset. ``CARILLON_POD_DEFAULTS``: where and how pods run whose tasks say no more, as
     JSON of a task's ``spec.pod``; ``CARILLON_QUEUE_NAME``: Kueue's LocalQueue for tasks that name none."""
+    scope: Scope = field(default_factory=Scope)
+    """``CARILLON_NAMESPACES``: the namespaces, by commas, whose tasks it runs; all if unset. Each belongs to one
+    operator, or to several with one Lease."""
     kubeconfig: str | None = None
     """``KUBECONFIG``; in a pod, the service account is used without it."""
     workers: int = 32
@@ -153,6 +158,7 @@ class Settings:
                 pod=_pod_defaults(env),
                 queue_name=_queue_name(env),
             ),
+            scope=scope(env),
             kubeconfig=env.get("KUBECONFIG") or None,
             workers=positive_int(env, "CARILLON_WORKERS", 32),
             sweep_seconds=positive_int(env, "CARILLON_SWEEP_SECONDS", 60),

@@ -98,6 +98,7 @@ EVENTS = [
 FILTERS: dict[str, tuple[dict[str, Any], list[int]]] = {
     "everything, newest first": ({}, [6, 5, 4, 3, 2, 1]),
     "a namespace": ({"namespace": "team-b"}, [2]),
+    "some namespaces": ({"namespaces": ("team-b", "absent")}, [2]),
     "a resource": ({"resource": "httptargets"}, [3]),
     "a name": ({"name": "weekly"}, [4]),
     "a subject": ({"subject": "bob"}, [5]),

@@ -158,15 +158,16 @@ def job(given: Given, name: str, *, owner: ObjectMeta | None = None, ours: bool 
 class Watcher:
     """Takes what a watch yields, of one namespace."""
 
-    def __init__(self, cluster: Cluster, kind: Kind, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, kind: Kind, namespace: str, *, of: str | None = None) -> None:
         self._cluster = cluster
+        self._of = of
         self._kind: Kind = kind
         self._namespace = namespace
         self._news = asyncio.Event()
         self.events: list[JobEvent] = []
 
     async def run(self) -> None:
-        stream: Any = self._cluster.watch_jobs(self._kind)
+        stream: Any = self._cluster.watch_jobs(self._kind, self._of)
         async with aclosing(stream):
             async for event in stream:
                 if not event.object or event.object["metadata"]["namespace"] == self._namespace:
@@ -195,8 +196,8 @@ async def watch(given: Given) -> AsyncIterator[Callable[..., Watcher]]:
     """Start watches; they end with the test."""
     running: list[asyncio.Task[None]] = []
 
-    def start(kind: Kind = "Job") -> Watcher:
-        watcher = Watcher(given.cluster, kind, given.namespace)
+    def start(kind: Kind = "Job", of: str | None = None) -> Watcher:
+        watcher = Watcher(given.cluster, kind, given.namespace, of=of)
         running.append(asyncio.ensure_future(watcher.run()))
         return watcher
 
@@ -217,6 +218,22 @@ async def test_a_watch_begins_with_a_list(given: Given, watch: Callable[..., Wat
     assert watcher.said[0] == ("LISTING", "")
     assert sorted(watcher.said[1:-1]) == [("ADDED", "one"), ("ADDED", "two")]
     assert watcher.said[-1] == ("SYNCED", "")
+
+
+@pytest.mark.parametrize("kind", ["Job", "Pod"])
+async def test_a_watch_of_a_namespace_is_of_that_alone(given: Given, watch: Callable[..., Watcher], kind: Kind) -> None:
+    """In the list, which says of which namespace it is, and in what comes after it."""
+    await given.cluster.create_job(job(given, "one"))
+    await given.start_pod("one")
+    mine, other = watch(kind, given.namespace), watch(kind, "kube-public")
+    for watcher in (mine, other):
+        await watcher.until_said("SYNCED")
+    await given.cluster.create_job(job(given, "two"))
+    await given.start_pod("two")
+    await mine.until(lambda w: len({e.object["metadata"]["uid"] for e in w.events if e.type == "ADDED"}) == 2)
+    assert other.said == [("LISTING", ""), ("SYNCED", "")]
+    assert {e.namespace for e in mine.events if not e.object} == {given.namespace}
+    assert {e.namespace for e in other.events} == {"kube-public"}
 
 
 async def test_a_watch_goes_on_with_changes(given: Given, watch: Callable[..., Watcher]) -> None:
@@ -341,6 +358,20 @@ async def test_requests_and_targets_are_found(given: Given) -> None:
         assert (await given.cluster.get_object(kind, *name))["metadata"]["uid"] == raw["metadata"]["uid"]
         with pytest.raises(NotFoundError):
             await given.cluster.get_object(kind, given.namespace, "absent")
+
+
+async def test_a_list_of_a_namespace_is_of_that_alone(given: Given) -> None:
+    """Of every kind, whole or by uids."""
+    await create_task(given)
+    await given.put("HTTPTarget", "hook", {"url": "http://example.com/"})
+    await given.put("RunRequest", "now", REQUEST)
+    kinds: tuple[ObjectKind, ...] = ("ScheduledTask", "HTTPTarget", "RunRequest")
+    for kind in kinds:
+        (found,) = [item async for item in given.cluster.list_objects(kind, given.namespace)]
+        key = (given.namespace, found["metadata"]["name"])
+        assert await given.cluster.uids(kind, given.namespace) == {key: found["metadata"]["uid"]}
+        assert [item async for item in given.cluster.list_objects(kind, "kube-public")] == []
+        assert await given.cluster.uids(kind, "kube-public") == {}
 
 
 async def test_a_request_has_a_status_and_is_deleted(given: Given) -> None:

@@ -342,6 +342,8 @@ SKIPPED, FAILED = ExecutionStatus.SKIPPED, ExecutionStatus.FAILED
 FILTERS = {
     "none": ({}, [7, 6, 5, 4, 3, 2, 1, 0]),
     "namespace": ({"namespace": "default"}, [7, 6, 4, 3, 1, 0]),
+    "some namespaces": ({"namespaces": ("absent", "default", "prod")}, [7, 6, 5, 4, 3, 2, 1, 0]),
+    "one of some namespaces": ({"namespaces": ("prod",), "status": SKIPPED}, [2]),
     "namespace and task": ({"namespace": "default", "task": "backup"}, [7, 6, 4, 3, 0]),
     "task in every namespace": ({"task": "backup"}, [7, 6, 5, 4, 3, 2, 0]),
     "status": ({"status": ExecutionStatus.RUNNING}, [3]),
@@ -464,16 +466,19 @@ async def test_a_dead_letter_stays_one_when_nothing_was_repeated(history: Histor
 
 
 async def test_the_summary_counts(history: History) -> None:
-    """By status and the dead letters since a time, what runs whenever it began; of one namespace or of all."""
+    """By status and the dead letters since a time, what runs whenever it began; of some namespaces or of all."""
     await history.record(FILTERED)
     whole = await history.summary(T0 + timedelta(minutes=1))
     assert whole.since == T0 + timedelta(minutes=1)
     assert whole.by_status == {SKIPPED: 2, ExecutionStatus.RUNNING: 1, FAILED: 3, ExecutionStatus.TIMED_OUT: 1}
     assert (whole.running, whole.dead_letters) == (1, 3)
-    late = await history.summary(T0 + timedelta(minutes=6), "default")
+    late = await history.summary(T0 + timedelta(minutes=6), ("default",))
     assert (late.by_status, late.running, late.dead_letters) == ({FAILED: 2}, 1, 2)
-    prod = await history.summary(T0, "prod")
+    prod = await history.summary(T0, ("prod",))
     assert (prod.by_status, prod.running) == ({SKIPPED: 1, ExecutionStatus.TIMED_OUT: 1}, 0)
+    both = await history.summary(T0, ("default", "prod"))
+    assert both.by_status == (await history.summary(T0)).by_status
+    assert (await history.summary(T0, ("absent", "prod"))).by_status == prod.by_status
     assert (prod.maintained_at, prod.maintenance_error) == (None, None)
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.order import slot_order
 from carillon_core.domain.plan import Launch
-from carillon_core.errors import CarillonError, NotFoundError
+from carillon_core.errors import AlreadyExistsError, CarillonError, NotFoundError
 from carillon_local.layout import CHART, ROOT
 from support.builders import TASK_UID, at, make_task
 from support.cluster import RunningCluster
@@ -50,7 +51,12 @@ async def path_of(connection: KubeConnection, item: Mapping[str, Any]) -> str:
 async def test_the_api_server_takes_every_object(connection: KubeConnection, restricted: str, case: str) -> None:
     """Applied strictly and for no effect: no field that it does not know, none twice, all defaults and rules kept."""
     refused = {}
-    for item in rendered("--values", str(values_of(case)), namespace=restricted):
+    items = rendered("--values", str(values_of(case)), namespace=restricted)
+    for name in {o["metadata"].get("namespace", restricted) for o in items} - {restricted}:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        with suppress(AlreadyExistsError):  # of another test, or of one at the same time
+            await connection.request("POST", "/api/v1/namespaces", body=body)
+    for item in items:
         if item["apiVersion"].partition("/")[0] in NOT_SERVED:
             continue
         params = {"fieldManager": "test", "force": "true", "dryRun": "All", "fieldValidation": "Strict"}
@@ -84,7 +90,7 @@ async def restricted(connection: KubeConnection, namespace: str) -> str:
     await connection.request(
         "PATCH", path, body={"metadata": {"labels": labels}}, content_type="application/merge-patch+json"
     )
-    for name in ("carillon-operator", "carillon-api", "carillon-test"):
+    for name in ("carillon-operator", "carillon-api", "carillon-test", "teams-test"):
         body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
         await connection.request("POST", f"{path}/serviceaccounts", body=body)
     await eventually(partial(_has_default_account, connection, namespace))
@@ -235,12 +241,21 @@ async def test_a_second_release_is_refused_while_the_first_one_decides(release: 
     told = f"the release carillon in the namespace {namespace} watches all namespaces"
     assert told in refused.stderr
     assert "uninstall it, or stop it with operator.replicas=0" in refused.stderr
+    one_of_all = await second(f"watch.namespaces={{{namespace}}}", f"api.defaultNamespace={namespace}")
+    assert told in one_of_all.stderr
     idle = await second("operator.replicas=0")
     assert idle.returncode == 0, idle.stderr
     again = await release.install("postgres.enabled=true", "operator.replicas=0")
     assert again.returncode == 0, again.stderr
     done = await second()
     assert done.returncode == 0, done.stderr
+    watched = (f"watch.namespaces={{{namespace}}}", f"api.defaultNamespace={namespace}")
+    listed = await release.install("postgres.enabled=true", *watched)
+    assert listed.returncode == 0, listed.stderr
+    both = await second(*watched)
+    assert f"watches {namespace}, and two operators would decide about one task" in both.stderr
+    beside = await second("watch.namespaces={default}")
+    assert beside.returncode == 0, beside.stderr
 
 
 async def test_an_upgrade_leaves_the_autoscalers_number_alone(

@@ -187,11 +187,11 @@ def check_getting(connection: Connection) -> None:
 def check_counts(connection: Connection) -> None:
     """The counts of a day are of the day's rows, from an index; what runs is counted among what runs."""
     day = ROWS / (14 * 30)
-    for namespace in (None, "team-7"):
-        for statement in (count_statement(LAST_DAY, namespace), dead_letters_statement(LAST_DAY, namespace)):
+    for namespaces in ((), ("team-7",), ("team-7", "team-8")):
+        for statement in (count_statement(LAST_DAY, namespaces), dead_letters_statement(LAST_DAY, namespaces)):
             plan = explained(connection, statement)
             assert breaches(plan, 1.5 * day, MOST_BUFFERS_DEAD) == [], json.dumps(plan, indent=1)
-        plan = explained(connection, running_statement(namespace))
+        plan = explained(connection, running_statement(namespaces))
         assert breaches(plan, 50, 100) == [], json.dumps(plan, indent=1)
 
 

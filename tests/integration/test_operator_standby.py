@@ -44,9 +44,9 @@ class View(MemoryCluster):
 class Deaf(View):
     """One whose watch of the Jobs has died in silence: only a new list has news."""
 
-    async def watch_jobs(self, kind: Kind) -> AsyncIterator[JobEvent]:
+    async def watch_jobs(self, kind: Kind, namespace: str | None = None) -> AsyncIterator[JobEvent]:
         listing = True
-        async for event in super().watch_jobs(kind):
+        async for event in super().watch_jobs(kind, namespace):
             if listing:
                 yield event
             if event.type == "SYNCED":

@@ -14,6 +14,7 @@ from carillon_api.access import AccessControl
 from carillon_api.app import describing_app
 from carillon_api.audit import AuditTrail
 from carillon_api.dependencies import Backends
+from carillon_api.served import ServedAPIServer, ServedAudit, ServedHistory
 from carillon_api.settings import Settings
 from carillon_core.adapters.memory.audit import MemoryAuditLog
 from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule
@@ -124,10 +125,12 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
         "rate_burst": UNLIMITED,
     }
     made = Settings(**(given | settings))
-    access = AccessControl(server, made, clock, clock.seconds)
-    async with AuditTrail(audit_log) as audit:
+    served = ServedAPIServer(server, made.scope)
+    access = AccessControl(served, made, clock, clock.seconds)
+    async with AuditTrail(ServedAudit(audit_log, made.scope)) as audit:
         app = _app()
-        app.state.backends = Backends(server, history, clock, made, access, audit, idempotency)
+        read = ServedHistory(history, made.scope)
+        app.state.backends = Backends(served, read, clock, made, access, audit, idempotency)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
             yield Facade(app, client, server, history, audit_log, audit, idempotency, clock)

@@ -120,9 +120,9 @@ async def test_without_the_history_the_rest_is_told(rest: Facade) -> None:
 class HangingHistory(MemoryHistory):
     """One that accepts and never answers."""
 
-    async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
+    async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
         await asyncio.Event().wait()
-        return await super().summary(since, namespace)
+        return await super().summary(since, namespaces)
 
 
 async def test_a_history_that_hangs_does_not_hang_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,9 +139,9 @@ async def test_many_scrapes_are_one_question(rest: Facade, monkeypatch: pytest.M
     asked: list[datetime] = []
     summary = rest.history.summary
 
-    async def counting(since: datetime, namespace: str | None = None) -> HistorySummary:
+    async def counting(since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
         asked.append(since)
-        return await summary(since, namespace)
+        return await summary(since, namespaces)
 
     monkeypatch.setattr(rest.history, "summary", counting)
     await asyncio.gather(*(rest.client.get("/metrics") for _ in range(10)))

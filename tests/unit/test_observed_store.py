@@ -2,8 +2,15 @@
 
 from typing import Any
 
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import execution_id
+from carillon_core.domain.manifest import job_manifest
+from carillon_core.domain.order import slot_order
+from carillon_core.domain.plan import Launch
+from carillon_core.ports import JobEvent
 from carillon_operator.observed_store import ObservedStore
-from support.builders import REQUEST_UID, TASK_UID
+from support.builders import REQUEST_UID, TASK_UID, at, make_task
+from support.operator import TEMPLATE
 
 A, B = ("default", "a"), ("default", "b")
 
@@ -53,3 +60,37 @@ def test_a_target_concerns_those_that_name_it() -> None:
     store.drop_task(A, f"{TASK_UID[:-1]}a")
     assert store.put_target(target("shop")) == []
     assert store.put_target(target("stock")) == []
+
+
+def job(namespace: str) -> dict[str, Any]:
+    """Return a Job of a task of the same name in some namespace, as the API server shows it."""
+    launch = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
+    made = job_manifest(slot_order(make_task().every(60).observed(), launch), TEMPLATE)
+    meta = made["metadata"] | {"namespace": namespace, "uid": namespace, "creationTimestamp": "2026-01-01T00:01:00Z"}
+    return made | {"metadata": meta, "status": {}}
+
+
+def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
+    """Each has lists of its own, which may be read at the same time; what one does not name is gone from there."""
+    store = ObservedStore()
+
+    def take(kind: Any, raw: dict[str, Any], namespace: str | None = None) -> list[str]:
+        """Return the namespaces of the Jobs that are gone by an event."""
+        changes = store.changes(JobEvent(kind, "Job", raw, namespace))
+        return [change.before.namespace for change in changes if change.before and change.after is None]
+
+    take("LISTING", {}, "a")
+    take("LISTING", {}, "b")
+    for namespace in ("a", "b", "c"):
+        take("ADDED", job(namespace))
+    assert {name for name in "abc" if store.jobs_of((name, "backup"))} == {*"abc"}
+    assert take("SYNCED", {}, "a") == []
+    take("LISTING", {}, "a")
+    assert take("SYNCED", {}, "b") == []
+    assert take("SYNCED", {}, "a") == ["a"]
+    take("LISTING", {}, "c")
+    store.put_job(job("c"))  # created amid the list
+    assert take("SYNCED", {}, "c") == []
+    take("LISTING", {})
+    take("ADDED", job("b"))
+    assert take("SYNCED", {}) == ["a", "c"]

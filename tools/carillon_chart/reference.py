@@ -38,8 +38,15 @@ helm install carillon charts/carillon --namespace carillon-system --set database
 
 `helm upgrade` migrates the database and upgrades the CRDs. A migration only adds, so that what runs meanwhile, and what
 `helm rollback` brings back, goes on with the newer schema. After the database's password has changed in the Secret,
-`helm upgrade` gives it to the runners' role and starts the pods anew. One release for each cluster: a second one is
-refused while the operators of the first one run, for which Helm lists the Deployments of all namespaces.
+`helm upgrade` gives it to the runners' role and starts the pods anew.
+
+A release is for all namespaces, or for those of `watch.namespaces`: then the operator has roles in these alone, and the
+API serves them alone. The API's account keeps its ClusterRole, for tokens, reviews and users are of no namespace. Such
+releases live side by side, each in a namespace of its own, also over one database, as long as no namespace is in two
+lists; all but one have `crds.install=false` and `rbac.peoplesRoles=false`. One that would share a namespace is refused
+while the operators of the other run, for which Helm lists the Deployments of all namespaces. A namespace that is taken
+off the list is left as it is: let its executions end first. One that is to be deleted is taken off before, or Helm
+cannot upgrade.
 
 While `api.autoscaling.enabled`, the API's Deployment says no number of replicas, so that Helm 4, which applies on the
 server's side, does not contend for it with the HorizontalPodAutoscaler; at the upgrade that turns autoscaling on, there

@@ -22,8 +22,6 @@ OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 MAX_NOTE = 1024
 """The API server refuses an Event with a longer note."""
 
-_ALL_JOBS = "/apis/batch/v1/jobs"
-_ALL_PODS = "/api/v1/pods"
 _EVENT_NAME_LENGTH = 253 - 17
 
 
@@ -51,22 +49,22 @@ class KubeCluster:
         self._pace = pace or Pace()
         self._fence = fence
 
-    def watch_jobs(self, kind: Literal["Job", "Pod"]) -> AsyncIterator[JobEvent]:
-        """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list; survives lost connections."""
-        path = _ALL_JOBS if kind == "Job" else _ALL_PODS
-        return Watch(self._connection, path, kind, OURS, self._pace).events()
+    def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
+        """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever; survives lost connections."""
+        path = jobs_path(namespace) if kind == "Job" else _pods_path(namespace)
+        return Watch(self._connection, path, kind, OURS, self._pace, namespace).events()
 
-    async def uids(self, kind: ObjectKind) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every object of a kind there is now."""
+    async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every object of a kind there is now, in a namespace or in all."""
         found = {}
-        async for item in self.list_objects(kind):
+        async for item in self.list_objects(kind, namespace):
             meta = item["metadata"]
             found[meta["namespace"], meta["name"]] = meta["uid"]
         return found
 
-    async def list_objects(self, kind: ObjectKind) -> AsyncIterator[JSONObject]:
+    async def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
         """Yield every object of a kind there is now: a list without a version is read from a quorum of etcd."""
-        async for page in listed(self._connection, object_path(kind)):
+        async for page in listed(self._connection, object_path(kind, namespace)):
             for item in page.items:
                 yield item
 
@@ -183,9 +181,17 @@ class KubeCluster:
             await self._write("PATCH", path, body={"data": encoded}, content_type=MERGE_PATCH)
 
 
-def jobs_path(namespace: str) -> str:
-    """Return the path of a namespace's Jobs."""
-    return f"/apis/batch/v1/namespaces/{segment(namespace)}/jobs"
+def jobs_path(namespace: str | None) -> str:
+    """Return the path of the Jobs of a namespace, or of all."""
+    return f"/apis/batch/v1{_within(namespace)}/jobs"
+
+
+def _pods_path(namespace: str | None) -> str:
+    return f"/api/v1{_within(namespace)}/pods"
+
+
+def _within(namespace: str | None) -> str:
+    return "" if namespace is None else f"/namespaces/{segment(namespace)}"
 
 
 def _without_nulls(value: Any) -> Any:

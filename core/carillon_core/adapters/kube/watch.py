@@ -13,7 +13,7 @@ from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.adapters.kube.decoding import decoded
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
-from carillon_core.errors import CarillonError, ExpiredError, UnavailableError
+from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, UnavailableError
 from carillon_core.ports import JobEvent
 
 log = logging.getLogger(__name__)
@@ -37,20 +37,27 @@ class Pace:
 
 @dataclass(slots=True)
 class Watch:
-    """One endless watch of one kind."""
+    """One endless watch of one kind, in one namespace or in all."""
 
     connection: KubeConnection
     path: str
     kind: Literal["Job", "Pod"]
     label_selector: str
     pace: Pace = field(default_factory=Pace)
+    namespace: str | None = None
+    """The path's; None means that it is of all."""
     version: str | None = None
     """The resource version to go on from; None means from a new list."""
     _wait: float = 0.0
     """The wait after the last failure; 0 while all is well."""
 
     async def events(self) -> AsyncGenerator[JobEvent]:
-        """Yield events for ever, beginning with a list, whatever fails; an outage is logged once."""
+        """Yield events for ever, beginning with a list, whatever fails; an outage is logged once.
+
+        Raises:
+            ForbiddenError: One namespace may not be read: whoever watches others too goes on without it.
+
+        """
         while True:
             try:
                 if self.version is None:
@@ -66,17 +73,19 @@ class Watch:
                     "watch is too far behind, listing anew", extra={"fields": {"kind": self.kind, "why": str(error)}}
                 )
             except CarillonError as error:
+                if self.namespace is not None and isinstance(error, ForbiddenError):
+                    raise
                 await self._back_off(error)
 
     async def _list(self) -> AsyncGenerator[JobEvent]:
-        yield JobEvent("LISTING", self.kind, {})
+        yield JobEvent("LISTING", self.kind, {}, self.namespace)
         async for page in listed(self.connection, self.path, self.label_selector):
             for item in page.items:
                 yield JobEvent("ADDED", self.kind, item)
             version = page.resource_version
         self.version = version
         self._mended()
-        yield JobEvent("SYNCED", self.kind, {})
+        yield JobEvent("SYNCED", self.kind, {}, self.namespace)
 
     async def _follow(self) -> AsyncGenerator[JobEvent]:
         """Watch from the version on until the server ends it, in order or not."""

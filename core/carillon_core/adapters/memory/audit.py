@@ -53,6 +53,7 @@ def _order(event: AuditEvent) -> tuple[datetime, UUID]:
 def _matches(event: AuditEvent, query: AuditQuery) -> bool:
     return (
         query.namespace in {None, event.namespace}
+        and (not query.namespaces or event.namespace in query.namespaces)
         and query.resource in {None, event.resource}
         and query.name in {None, event.name}
         and query.subject in {None, event.subject}

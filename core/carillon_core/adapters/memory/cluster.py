@@ -9,7 +9,14 @@ from uuid import uuid4
 
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.plan import Notice
-from carillon_core.errors import AlreadyExistsError, CarillonError, ConflictError, NotFoundError, UnavailableError
+from carillon_core.errors import (
+    AlreadyExistsError,
+    CarillonError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
 from carillon_core.ports import JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
@@ -33,6 +40,7 @@ class MemoryCluster:
         secrets: The data of the Secrets by namespace and name, decoded.
         outage: While it is set, every call raises ``UnavailableError`` with it.
         create_error: While it is set, ``create_job`` raises it.
+        forbidden: The namespaces that may not be read: their lists and new watches raise ``ForbiddenError``.
         lose_next_answer: The next Job is created, but ``create_job`` raises ``UnavailableError``; then it is unset.
 
     """
@@ -54,10 +62,12 @@ class MemoryCluster:
         self._clock = clock
         self._version = 0
         self._watchers: dict[Kind, list[asyncio.Queue[JobEvent | None]]] = {"Job": [], "Pod": []}
+        self.forbidden: set[str] = set()
         self.tasks.on_delete(self._collect_garbage)
 
-    async def watch_jobs(self, kind: Kind) -> AsyncIterator[JobEvent]:
-        """Yield the Jobs (or the pods) of Carillon for ever, beginning with a list."""
+    async def watch_jobs(self, kind: Kind, namespace: str | None = None) -> AsyncIterator[JobEvent]:
+        """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever, beginning with a list."""
+        self._check_readable(namespace)
         queue: asyncio.Queue[JobEvent | None] = asyncio.Queue()
         self._watchers[kind].append(queue)
         queue.put_nowait(None)
@@ -65,33 +75,37 @@ class MemoryCluster:
             while True:
                 event = await queue.get()
                 if event is not None:
-                    yield event
+                    if namespace in {None, event.object["metadata"]["namespace"]}:
+                        yield event
                     continue
                 # a list shows what there is now, so that what came before it is no news
                 while not queue.empty():
                     queue.get_nowait()
-                listed = [copy.deepcopy(o) for o in self._objects(kind).values() if _ours(o)]
-                yield JobEvent("LISTING", kind, {})
+                wanted = [o for (where, _), o in self._objects(kind).items() if namespace in {None, where}]
+                listed = [copy.deepcopy(o) for o in wanted if _ours(o)]
+                yield JobEvent("LISTING", kind, {}, namespace)
                 for item in listed:
                     yield JobEvent("ADDED", kind, item)
-                yield JobEvent("SYNCED", kind, {})
+                yield JobEvent("SYNCED", kind, {}, namespace)
         finally:
             self._watchers[kind].remove(queue)
 
-    async def uids(self, kind: ObjectKind) -> Mapping[Key, str]:
-        """Return the uid of every object of a kind there is now."""
+    async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[Key, str]:
+        """Return the uid of every object of a kind there is now, in a namespace or in all."""
         found = {}
-        async for item in self.list_objects(kind):
+        async for item in self.list_objects(kind, namespace):
             meta = item["metadata"]
             found[meta["namespace"], meta["name"]] = meta["uid"]
         return found
 
-    async def list_objects(self, kind: ObjectKind) -> AsyncIterator[JSONObject]:
-        """Yield every object of a kind there is now."""
+    async def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
+        """Yield every object of a kind there is now, in a namespace or in all."""
         self._check()
+        self._check_readable(namespace)
         listed = await self.tasks.list(None) if kind == "ScheduledTask" else list(self.objects[kind].values())
         for item in listed:
-            yield copy.deepcopy(item)
+            if namespace in {None, item["metadata"]["namespace"]}:
+                yield copy.deepcopy(item)
 
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
         """Return an object of a kind of ours, or raise ``NotFoundError``."""
@@ -269,6 +283,10 @@ class MemoryCluster:
     def _check(self) -> None:
         if self.outage is not None:
             raise UnavailableError("API server", self.outage)
+
+    def _check_readable(self, namespace: str | None) -> None:
+        if namespace in self.forbidden:
+            raise ForbiddenError(f"nothing of the namespace {namespace} may be read")
 
     def _objects(self, kind: Kind) -> dict[Key, JSONObject]:
         return self.jobs if kind == "Job" else self.pods

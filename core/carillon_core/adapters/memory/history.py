@@ -100,10 +100,10 @@ class MemoryHistory:
         page = [_listed(r) for r in page]
         return ExecutionPage(page, encode_cursor(*_order(page[-1])) if more else None)
 
-    async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
-        """Count executions, of one namespace or of all; memory needs no maintenance and has no months."""
+    async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
+        """Count executions, of some namespaces or of all; memory needs no maintenance and has no months."""
         self._check_outage()
-        mine = [r for r in self.rows.values() if namespace in {None, r.namespace}]
+        mine = [r for r in self.rows.values() if not namespaces or r.namespace in namespaces]
         lately = [r for r in mine if r.slot >= since]
         repeated = self._repeated()
         return HistorySummary(
@@ -163,6 +163,7 @@ def _is_dead_letter(row: ExecutionRecord, repeated: Mapping[tuple[str, UUID | No
 def _matches(row: ExecutionRecord, query: ExecutionQuery) -> bool:
     return (
         query.namespace in {None, row.namespace}
+        and (not query.namespaces or row.namespace in query.namespaces)
         and query.task in {None, row.task}
         and query.status in {None, row.status}
         and query.cause in {None, row.cause}

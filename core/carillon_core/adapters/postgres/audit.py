@@ -63,6 +63,8 @@ def page_statement(query: AuditQuery, after: tuple[datetime, UUID] | None) -> Se
         if wanted is not None:
             # no row has a NUL, and Postgres refuses to look for one
             statement = statement.where(_columns[name] == wanted if "\0" not in wanted else _columns.id.is_(None))
+    if query.namespaces:
+        statement = statement.where(_columns.namespace.in_(query.namespaces))
     if query.since is not None:
         statement = statement.where(_columns.at >= query.since)
     if query.until is not None:

@@ -157,12 +157,12 @@ class PostgresHistory:
         more = len(rows) > query.limit
         return ExecutionPage(page, encode_cursor(page[-1].slot, page[-1].id) if more else None)
 
-    async def summary(self, since: datetime, namespace: str | None = None) -> HistorySummary:
-        """Count executions, of one namespace or of all, and say how the history's maintenance fares."""
+    async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
+        """Count executions, of some namespaces or of all, and say how the history's maintenance fares."""
         async with bounded(self._engine.url), self._reader.connect() as connection:
-            counted = (await connection.execute(count_statement(since, namespace))).all()
-            running = (await connection.execute(running_statement(namespace))).scalar_one()
-            dead = (await connection.execute(dead_letters_statement(since, namespace))).scalar_one()
+            counted = (await connection.execute(count_statement(since, namespaces))).all()
+            running = (await connection.execute(running_statement(namespaces))).scalar_one()
+            dead = (await connection.execute(dead_letters_statement(since, namespaces))).scalar_one()
             partitions = (await connection.execute(MONTHS)).scalar_one()
             state = (await connection.execute(select(maintenance.c.succeeded_at, maintenance.c.error))).one()
         return HistorySummary(

@@ -5,7 +5,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, TextClause, and_, func, literal_column, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    TextClause,
+    and_,
+    any_,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy import text as sql_text
 
 from carillon_core.adapters.postgres.tables import FAILED, executions
@@ -69,6 +82,8 @@ def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -
         for name in ("status", "cause")
         if (asked := getattr(query, name)) is not None
     ]
+    if query.namespaces:
+        wanted.append(_in(query.namespaces))
     if query.dead_letters:
         wanted.append(_is_dead_letter(query.since))
     if query.since is not None:
@@ -94,21 +109,21 @@ def open_statement() -> Select[Any]:
     return select(executions).where(is_open()).order_by(_columns.slot, _columns.id)
 
 
-def count_statement(since: datetime, namespace: str | None) -> Select[Any]:
+def count_statement(since: datetime, namespaces: tuple[str, ...]) -> Select[Any]:
     """Return the query that counts by status what has a slot at or after ``since``, from an index alone."""
     statement = select(_columns.status, func.count()).where(_columns.slot >= since).group_by(_columns.status)
-    return _of(statement, namespace)
+    return _of(statement, namespaces)
 
 
-def running_statement(namespace: str | None) -> Select[Any]:
+def running_statement(namespaces: tuple[str, ...]) -> Select[Any]:
     """Return the query that counts what runs."""
-    return _of(select(func.count()).select_from(executions).where(is_open()), namespace)
+    return _of(select(func.count()).select_from(executions).where(is_open()), namespaces)
 
 
-def dead_letters_statement(since: datetime, namespace: str | None) -> Select[Any]:
+def dead_letters_statement(since: datetime, namespaces: tuple[str, ...]) -> Select[Any]:
     """Return the query that counts the dead letters with a slot at or after ``since``."""
     dead = select(func.count()).select_from(executions).where(_columns.slot >= since, _is_dead_letter(since))
-    return _of(dead, namespace)
+    return _of(dead, namespaces)
 
 
 def is_open() -> TextClause:
@@ -116,8 +131,15 @@ def is_open() -> TextClause:
     return sql_text("executions.status IN ({})".format(", ".join(f"'{status}'" for status in sorted(OPEN_STATUSES))))
 
 
-def _of(statement: Select[Any], namespace: str | None) -> Select[Any]:
-    return statement if namespace is None else statement.where(_columns.namespace == namespace)
+def _of(statement: Select[Any], namespaces: tuple[str, ...]) -> Select[Any]:
+    return statement.where(_in(namespaces)) if namespaces else statement
+
+
+def _in(namespaces: tuple[str, ...]) -> ColumnElement[bool]:
+    if len(namespaces) == 1:  # as an equation, which every index that begins with it serves in its order
+        return _columns.namespace == namespaces[0]
+    # a page of several reads the rows of others between theirs: few, where the database is theirs
+    return _columns.namespace == any_(literal(list(namespaces), ARRAY(Text)))
 
 
 def _is_dead_letter(since: datetime | None) -> ColumnElement[bool]:
