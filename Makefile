@@ -166,9 +166,10 @@ mk-url: ## Print the address of the API in minikube
 
 .PHONY: e2e
 e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, root; KILLS=20; first time ten minutes)
-	@$(PYTHON) tools/debian_packages.py
+	@$(or $(PYTHON),python3) tools/debian_packages.py
 	@$(SETUP) all
 	@REGISTRY= IMAGE_TAG= BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives
 	@PYTHONPATH=devcluster $(PY) -m carillon_devcluster.realnode build
 	@PYTHONPATH=devcluster $(PY) tools/lint_go.py realnode
-	@$(PY) -m pytest tests/realnode -q
+	@$(PY) -c 'from carillon_chart.programs import HELM, program; program(HELM)'
+	@$(PY) -m pytest tests/realnode -q -o timeout=2400

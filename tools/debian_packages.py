@@ -16,14 +16,15 @@ PROGRAMS = {
     "gcc": "gcc",
     "pkg-config": "pkg-config",
     "debootstrap": "debootstrap",
+    "gpgv": "gpgv",
 }
 FILES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "/usr/include/seccomp.h": "libseccomp-dev",
     "/usr/include/stdio.h": "libc6-dev",
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
-ENGINES = ("docker", "podman", "buildah")
 QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -31,9 +32,15 @@ def missing() -> list[str]:
     """Return the packages that are not there, by what they bring."""
     wanted = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
     wanted |= {package for file, package in FILES.items() if not Path(file).exists()}
-    if not any(map(shutil.which, ENGINES)):
+    if shutil.which("buildah") is None and not any(map(_answers, ("docker", "podman"))):
         wanted.add("buildah")
     return sorted(wanted)
+
+
+def _answers(engine: str) -> bool:
+    """Return whether an engine is there, and not its command alone."""
+    program = shutil.which(engine)
+    return program is not None and subprocess.run([program, "info"], capture_output=True, check=False).returncode == 0
 
 
 def main() -> int:

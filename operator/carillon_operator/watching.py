@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from carillon_core.domain.scope import SETTING, Scope
-from carillon_core.errors import CarillonError, ForbiddenError
+from carillon_core.errors import CarillonError, ForbiddenError, OwnAccountError
 from carillon_core.ports import Cluster, JobEvent, ObjectKind
 from carillon_operator.endings import end
 from carillon_operator.handlers import feed
@@ -197,7 +197,7 @@ class Watching:
                         self._refused.discard(each)
                         self._synced[each].set()
             except Exception as error:  # a defect met by one object, or a permission that is missing
-                if place is None or not isinstance(error, ForbiddenError):
+                if place is None or not isinstance(error, ForbiddenError) or isinstance(error, OwnAccountError):
                     log.exception("watching failed, will begin again", extra={"fields": {"kind": kind}})
                     await asyncio.sleep(FIRST_RETRY_SECONDS)
                     continue
@@ -210,10 +210,10 @@ class Watching:
         """Take a namespace for one that cannot be read; say so once.
 
         Raises:
-            ForbiddenError: It is all of them that cannot be read.
+            ForbiddenError: It is all of them that cannot be read, since we are not known at all for example.
 
         """
-        if place is None:
+        if place is None or isinstance(error, OwnAccountError):
             raise error
         if place not in self._unseen:
             fields = {"namespace": place, "why": str(error), "mend": MEND}

@@ -1,10 +1,11 @@
 """A million executions: every statement on the history reads a bounded number of them, whatever is asked for."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -104,12 +105,14 @@ async def filled_url(database_url: str) -> str:
     return database_url
 
 
-def explained(connection: Connection, statement: ClauseElement) -> dict[str, Any]:
-    """Run a statement and return its plan, with what it did."""
+def explained(
+    connection: Connection, statement: ClauseElement, values: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Run a statement with its parameters and return its plan, with what it did."""
     compiled = statement.compile(connection)
     # with parameters, as in production: the planner may see less of them than of literals
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {compiled}"
-    plan: dict[str, Any] = connection.exec_driver_sql(explain, dict(compiled.params)).scalar_one()[0]["Plan"]
+    plan: dict[str, Any] = connection.exec_driver_sql(explain, {**compiled.params, **values}).scalar_one()[0]["Plan"]
     return plan
 
 
@@ -166,7 +169,7 @@ def check_listings(connection: Connection) -> None:
     for query, after in listings():
         most = MOST_BUFFERS_DEAD if query.dead_letters else MOST_BUFFERS
         for part in windows(query, after, LAST_DAY):
-            plan = explained(connection, list_statement(part, after))
+            plan = explained(connection, *list_statement(part, after))
             if wrong := breaches(plan, MOST_ROWS, most):
                 found[f"{part}, after {after}"] = wrong
     assert not found, json.dumps(dict(list(found.items())[:10]), indent=1)

@@ -92,7 +92,7 @@ async def test_each_operator_has_its_own_namespaces(world: World, tmp_path: Path
     """Two with disjoint lists run all there is between them, each what is its own."""
     await world.create(*OURS, THEIRS)
     async with world.operator(*OURS, ready=tmp_path / "a") as ours:
-        await eventually(lambda: world.launched() == {*OURS})
+        await eventually(lambda: world.launched() == {*OURS}, 40)
         async with world.operator(THEIRS, ready=tmp_path / "b", elected=True) as theirs:
             await eventually(lambda: world.launched() == {*OURS, THEIRS})
             jobs = list(world.cluster.jobs)
@@ -153,7 +153,7 @@ async def test_a_namespace_that_may_not_be_read_holds_up_no_other(
         assert [r.__dict__["fields"]["namespace"] for r in said] == ["team-b"]
         assert "watch.namespaces" in said[0].__dict__["fields"]["mend"]
         world.cluster.forbidden.clear()
-        await eventually(lambda: world.launched() == {*OURS})
+        await eventually(lambda: world.launched() == {*OURS}, 40)
         await eventually(lambda: world.history.rows[row.id].status is ExecutionStatus.FAILED)
 
 
@@ -161,7 +161,7 @@ async def test_a_namespace_that_is_lost_later_is_decided_about_no_more(world: Wo
     """What is known of it may be of the past; what of it was known is decided about when it may be read again."""
     await world.create(*OURS)
     async with world.operator(*OURS, ready=tmp_path / "a", elected=True) as app:
-        await eventually(lambda: world.launched() == {*OURS})
+        await eventually(lambda: world.launched() == {*OURS}, 40)
         world.cluster.forbidden.add("team-b")
         await app.sweep()
         before = world.launches_of("team-b")

@@ -100,9 +100,9 @@ async def test_a_call_is_given_up_when_the_database_hangs(database_url: str) -> 
         blocker.execute("LOCK TABLE executions")
         with pytest.raises(UnavailableError, match=r"no answer within 0\.3 s"):
             async with engine.bounded(hanging.url, 0.3), hanging.connect() as connection:
-                await connection.execute(list_statement(ExecutionQuery(), None))
+                await connection.execute(*list_statement(ExecutionQuery(), None))
     async with engine.bounded(hanging.url), hanging.connect() as connection:
-        assert (await connection.execute(list_statement(ExecutionQuery(), None))).all() == []
+        assert (await connection.execute(*list_statement(ExecutionQuery(), None))).all() == []
     await hanging.dispose()
 
 

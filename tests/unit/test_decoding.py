@@ -27,12 +27,10 @@ def depth(value: Any) -> int:
     return found
 
 
-@pytest.mark.parametrize("levels", [1025, 9_000, 100_000])
+@pytest.mark.parametrize("levels", [DEEPEST, 260, 1_000, 1_025, 9_000, 100_000])
 def test_the_others_are_read_beside_one_that_is_too_deep(levels: int) -> None:
     """Those before it and those after it, in the same list."""
     raw = b'{"items":[{"n":"a}]"},' + deep(levels) + b',{"n":"\\"[{"}],"metadata":{"x":[1]}}'
-    with pytest.raises(orjson.JSONDecodeError):
-        orjson.loads(raw)
     found = decoded(raw)
     first, cut, last = found["items"]
     assert (first, last, found["metadata"]) == ({"n": "a}]"}, {"n": '"[{'}, {"x": [1]})

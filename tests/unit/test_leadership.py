@@ -309,10 +309,10 @@ class Slow:
 
 
 class Running:
-    """An elector as it runs in life, by a Lease of a second, and the means to end it."""
+    """An elector as it runs in life, by a Lease of a second or so, and the means to end it."""
 
-    def __init__(self, leases: Leases, identity: str) -> None:
-        self.elector = Elector(leases, LeaseSettings(*WHERE, identity, 1), lambda: datetime.now(UTC))
+    def __init__(self, leases: Leases, identity: str, seconds: int = 1) -> None:
+        self.elector = Elector(leases, LeaseSettings(*WHERE, identity, seconds), lambda: datetime.now(UTC))
         self.term = Term()
         self.stop = asyncio.Event()
         self.task = asyncio.ensure_future(self.elector.run(self.term.lead, self.stop))
@@ -410,8 +410,8 @@ async def test_a_first_answer_that_comes_late_does_not_cost_the_lease() -> None:
             self.seconds = 0.0
             return stored
 
-    slow = SlowAtFirst(MemoryLeases(), 0.4)
-    one = Running(slow, "one")
+    slow = SlowAtFirst(MemoryLeases(), 1.2)
+    one = Running(slow, "one", seconds=3)
     await eventually(lambda: slow.updates >= 3)
     assert (one.term.begun, one.term.cancelled) == (1, 0)
     await one.end()

@@ -101,4 +101,4 @@ def test_with_a_list_kopf_tries_a_call_for_ever() -> None:
     assert isinstance(endless, Iterable)
     for _ in range(2):  # each call has waits of its own
         waits = list(islice(endless, 100))
-        assert (waits[: len(bounded)], waits[-1]) == ([*bounded], 30.0)
+        assert (waits[: len(bounded)], waits[-1]) == ([*bounded], 8.0)

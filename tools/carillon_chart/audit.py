@@ -60,19 +60,27 @@ def audit(program: Path, files: Sequence[Path], state: Path) -> str:
     if stamp.exists() and stamp.read_text() == today:
         return "pip-audit: no known vulnerability (asked today)"
     state.mkdir(parents=True, exist_ok=True)
+    findings: list[Finding] = []
     try:
-        findings = _asked(program, [first], state)
-        findings += _asked(program, others, state) if others else []
+        for batch in filter(None, ([first], others)):
+            findings += _asked(program, batch, state)
     except UnreachableError as error:
+        if findings:  # what is known is not lost for what is not
+            _refuse(findings)
         return f"pip-audit: nothing audited, since its data cannot be reached here ({error})"
-    findings = unexpected(findings)
-    if findings:
+    _refuse(findings)
+    stamp.write_text(today)
+    return f"pip-audit: no known vulnerability in {len(files)} files of requirements"
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    """Raise AuditError for what is no exception."""
+    found = unexpected(findings)
+    if found:
         mend = (
             "run make requirements with that version asked for, or list it with its reason in carillon_chart/audit.py"
         )
-        raise AuditError("pip-audit found something:\n" + "\n".join(map(str, findings)) + f"\n{mend}")
-    stamp.write_text(today)
-    return f"pip-audit: no known vulnerability in {len(files)} files of requirements"
+        raise AuditError("pip-audit found something:\n" + "\n".join(map(str, found)) + f"\n{mend}")
 
 
 def _digest(files: Iterable[Path]) -> str:

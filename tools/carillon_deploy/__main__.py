@@ -42,7 +42,7 @@ def _minikube(*, wait: bool) -> None:
     clusters.running_minikube()
     settings = Settings.from_env({**os.environ, "CONTEXT": clusters.minikube_profile()})
     # a port of the node, which `minikube service` finds
-    Deployment(settings, {"api": {"service": {"type": "NodePort"}}}).run(wait=wait)
+    Deployment(settings, {"api": {"service": {"type": "NodePort"}}}, loaded=True).run(wait=wait)
 
 
 if __name__ == "__main__":

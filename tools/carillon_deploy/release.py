@@ -104,6 +104,9 @@ class Deployment:
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Values of the kind of cluster, by their part of the chart; the user's win over them."""
 
+    loaded: bool = False
+    """Whether the cluster has been given the images, whatever its context is called."""
+
     def run(self, *, wait: bool = True) -> None:
         """Install the release, or upgrade it; Helm prints how to reach it.
 
@@ -139,7 +142,7 @@ class Deployment:
 
     def _refuse_images_that_are_nowhere(self) -> None:
         settings = self.settings
-        if settings.registry or settings.values or settings.context.startswith(LOADED):
+        if self.loaded or settings.registry or settings.values or settings.context.startswith(LOADED):
             return
         raise DeployError(
             f"REGISTRY is not set, and the cluster of context {settings.context} has not been given the images: push"

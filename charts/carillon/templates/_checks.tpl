@@ -100,8 +100,10 @@ One whose operators are stopped may be there, so that a release can be moved.
 {{- $release := dig "app.kubernetes.io/instance" "" $labels }}
 {{- if and $operator (not (and (eq .metadata.namespace $.Release.Namespace) (eq $release $.Release.Name))) }}
 {{- $theirs := list }}
-{{- range (index .spec.template.spec.containers 0).env }}
+{{- range .spec.template.spec.containers }}
+{{- range .env }}
 {{- if eq .name "CARILLON_NAMESPACES" }}{{ $theirs = default "" .value | splitList "," | compact }}{{ end }}
+{{- end }}
 {{- end }}
 {{- $both := list }}
 {{- range $theirs }}{{ if has . $mine }}{{ $both = append $both . }}{{ end }}{{ end }}

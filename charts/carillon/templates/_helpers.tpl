@@ -147,8 +147,8 @@ kind changes, Helm deletes its Secret, and must not delete what cert-manager has
 {{- if and .Values.postgres.enabled .Values.database.existingSecret }}
 {{- fail "database.existingSecret and postgres.enabled are both set: unset one, for there is one database" }}
 {{- end }}
-{{- if and .Values.watch.namespaces (not (has .Values.api.defaultNamespace .Values.watch.namespaces)) }}
-{{- fail (printf "api.defaultNamespace is %s, which is not in watch.namespaces: set it to one of %s" .Values.api.defaultNamespace (join ", " .Values.watch.namespaces)) }}
+{{- if and (dig "watch" "namespaces" list .Values.AsMap) (not (has .Values.api.defaultNamespace (dig "watch" "namespaces" list .Values.AsMap))) }}
+{{- fail (printf "api.defaultNamespace is %s, which is not in watch.namespaces: set it to one of %s" .Values.api.defaultNamespace (join ", " (dig "watch" "namespaces" list .Values.AsMap))) }}
 {{- end }}
 {{- if and .Values.api.ingress.enabled (not .Values.api.ingress.host) }}
 {{- fail "api.ingress.host is not set: set it to the host name of the API, or api.ingress.enabled=false" }}

@@ -13,7 +13,7 @@ from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.adapters.kube.decoding import decoded
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
-from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, UnavailableError
+from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, OwnAccountError, UnavailableError
 from carillon_core.ports import JobEvent
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,11 @@ class Watch:
                     "watch is too far behind, listing anew", extra={"fields": {"kind": self.kind, "why": str(error)}}
                 )
             except CarillonError as error:
-                if self.namespace is not None and isinstance(error, ForbiddenError):
+                if (
+                    self.namespace is not None
+                    and isinstance(error, ForbiddenError)
+                    and not isinstance(error, OwnAccountError)
+                ):
                     raise
                 await self._back_off(error)
 

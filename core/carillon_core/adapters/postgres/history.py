@@ -150,7 +150,7 @@ class PostgresHistory:
             await connection.exec_driver_sql(IN_ORDER)
             for window in windows(query, after, datetime.now(UTC)):
                 part = replace(window, limit=query.limit - len(rows))
-                rows += (await connection.execute(list_statement(part, after))).all()
+                rows += (await connection.execute(*list_statement(part, after))).all()
                 if len(rows) > query.limit:
                     break
         page = [_record(row) for row in rows[: query.limit]]

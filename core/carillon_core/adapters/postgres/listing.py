@@ -2,17 +2,21 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BindParameter,
     ColumnElement,
+    Integer,
     Select,
     Text,
     TextClause,
     and_,
     any_,
+    bindparam,
     func,
     literal,
     literal_column,
@@ -22,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql_text
 
 from carillon_core.adapters.postgres.tables import FAILED, executions
-from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES
+from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES, Cause, ExecutionStatus
 from carillon_core.domain.execution import REPEATS_EARLIER, earliest_repeat
 from carillon_core.ports import ExecutionQuery
 
@@ -66,35 +70,61 @@ def windows(query: ExecutionQuery, after: tuple[datetime, UUID] | None, now: dat
     return [replace(query, since=edge), replace(query, until=edge)]
 
 
-def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:
-    """Return the query of a page, for use after ``IN_ORDER``.
+def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -> tuple[Select[Any], dict[str, object]]:
+    """Return the query of a page with its parameters, for use after ``IN_ORDER``.
 
     It has one row more than asked, to know whether another page follows.
     """
-    wanted = [
-        _columns[name] == asked
-        for name in ("namespace", "task", "reason", "retry_of")
-        if (asked := getattr(query, name)) is not None
-    ]
+    since = query.since
+    values: dict[str, object] = {
+        **{name: getattr(query, name) for name in _EQUAL},
+        "one_namespace": query.namespaces[0] if len(query.namespaces) == 1 else None,
+        "namespaces": list(query.namespaces) if len(query.namespaces) > 1 else None,
+        "since": since,
+        "until": query.until,
+        "earliest": earliest_repeat(since) if query.dead_letters and since is not None else None,
+        "after_slot": None if after is None else after[0],
+        "after_id": None if after is None else after[1],
+        "rows": query.limit + 1,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    shape = {*given, *(("dead_letters",) if query.dead_letters else ())}
+    return _page_statement(frozenset(shape), query.status, query.cause), given
+
+
+_EQUAL = ("namespace", "task", "reason", "retry_of")
+
+
+@lru_cache(maxsize=512)
+def _page_statement(given: frozenset[str], status: ExecutionStatus | None, cause: Cause | None) -> Select[Any]:
+    """Return the query of a page to which these parameters are given; ``dead_letters`` has none.
+
+    Made once, for SQLAlchemy takes as long to put one together as to fetch what it asks for.
+    """
+    wanted: list[ColumnElement[bool]] = [_columns[name] == bindparam(name) for name in _EQUAL if name in given]
     # of a small vocabulary, and so literals: they tell which partial index fits, whatever becomes of the parameters
     wanted += [
         _columns[name] == literal_column(f"'{asked}'")
-        for name in ("status", "cause")
-        if (asked := getattr(query, name)) is not None
+        for name, asked in (("status", status), ("cause", cause))
+        if asked is not None
     ]
-    if query.namespaces:
-        wanted.append(_in(query.namespaces))
-    if query.dead_letters:
-        wanted.append(_is_dead_letter(query.since))
-    if query.since is not None:
-        wanted.append(_columns.slot >= query.since)
-    if query.until is not None:
-        wanted.append(_columns.slot < query.until)
-    if after is not None:
+    if "one_namespace" in given:
+        wanted.append(_columns.namespace == bindparam("one_namespace"))
+    if "namespaces" in given:
+        wanted.append(_columns.namespace == any_(bindparam("namespaces", type_=ARRAY(Text))))
+    if "dead_letters" in given:
+        wanted.append(_is_dead_letter(bindparam("earliest") if "earliest" in given else None))
+    if "since" in given:
+        wanted.append(_columns.slot >= bindparam("since"))
+    if "until" in given:
+        wanted.append(_columns.slot < bindparam("until"))
+    if "after_slot" in given:
         # as a row, not as "slot < … or (slot = … and id < …)": only this Postgres looks up in the index; and the slot
         # alone once more, for only that leaves out the partitions of later months
-        wanted += [tuple_(_columns.slot, _columns.id) < tuple_(*after), _columns.slot <= after[0]]
-    return select(executions).where(*wanted).order_by(_columns.slot.desc(), _columns.id.desc()).limit(query.limit + 1)
+        slot, uid = bindparam("after_slot", type_=_columns.slot.type), bindparam("after_id", type_=_columns.id.type)
+        wanted += [tuple_(_columns.slot, _columns.id) < tuple_(slot, uid), _columns.slot <= slot]
+    page = select(executions).where(*wanted).order_by(_columns.slot.desc(), _columns.id.desc())
+    return page.limit(bindparam("rows", type_=Integer))
 
 
 def get_statements(uid: UUID, now: datetime) -> list[Select[Any]]:
@@ -122,7 +152,11 @@ def running_statement(namespaces: tuple[str, ...]) -> Select[Any]:
 
 def dead_letters_statement(since: datetime, namespaces: tuple[str, ...]) -> Select[Any]:
     """Return the query that counts the dead letters with a slot at or after ``since``."""
-    dead = select(func.count()).select_from(executions).where(_columns.slot >= since, _is_dead_letter(since))
+    dead = (
+        select(func.count())
+        .select_from(executions)
+        .where(_columns.slot >= since, _is_dead_letter(earliest_repeat(since)))
+    )
     return _of(dead, namespaces)
 
 
@@ -142,15 +176,15 @@ def _in(namespaces: tuple[str, ...]) -> ColumnElement[bool]:
     return _columns.namespace == any_(literal(list(namespaces), ARRAY(Text)))
 
 
-def _is_dead_letter(since: datetime | None) -> ColumnElement[bool]:
-    """Return what picks the executions that failed and that nobody has repeated, of slots at or after ``since``."""
+def _is_dead_letter(earliest: datetime | BindParameter[datetime] | None) -> ColumnElement[bool]:
+    """Return what picks the executions that failed and that nobody has repeated since ``earliest``."""
     # OFFSET 0 keeps it a look-up by retry_of for each row that is read; as an anti-join all repeats there are might be
     # read first, and with the rest beside it another index might seem to serve
     wanted = select(_made.c.namespace, _made.c.status).where(_made.c.retry_of == _columns.id)
     # the months before are not looked at, and with a constant not even planned for
     wanted = wanted.where(_made.c.slot >= _columns.slot - REPEATS_EARLIER)
-    if since is not None:
-        wanted = wanted.where(_made.c.slot >= earliest_repeat(since))
+    if earliest is not None:
+        wanted = wanted.where(_made.c.slot >= earliest)
     repeats = wanted.offset(0).correlate(executions).subquery("repeats")
     never_ran = repeats.c.status.in_([literal_column(f"'{status}'") for status in sorted(UNLAUNCHED_STATUSES)])
     repeat = select(repeats.c.status).where(repeats.c.namespace == _columns.namespace, ~never_ran)
