@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from carillon_api.bodies import MAX_BODY_BYTES
 from carillon_api.operations import IDEMPOTENCY_KEY, Operations
 from carillon_api.problems import Kind, RequestRefusedError, error_response
+from carillon_api.settings import Settings
 from carillon_core.errors import CarillonError, FieldProblem, InvalidResourceError, UnavailableError
 from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
 
@@ -55,7 +56,7 @@ class Idempotency:
             return
         backends = scope["app"].state.backends
         store = cast("IdempotencyStore", backends.idempotency)
-        caller: str = scope["state"]["caller"].subject.name
+        caller = _of_whom(scope, backends.settings)
         try:
             key = key_of(Headers(scope=scope))
             body = await _Body.read(receive)
@@ -120,6 +121,15 @@ def fingerprint_of(scope: Scope, body: bytes) -> bytes:
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()
+
+
+def _of_whom(scope: Scope, settings: Settings) -> str:
+    """Return whose key it is: the caller's, and of this release alone if others may share the database.
+
+    What names no namespace creates in the release's own, and the same request to two of them is two requests.
+    """
+    name: str = scope["state"]["caller"].subject.name
+    return f"{name} in {settings.default_namespace}" if settings.scope.namespaces else name
 
 
 def _known_answer(found: Reservation, key: str) -> Response | None:

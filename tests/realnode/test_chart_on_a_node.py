@@ -164,7 +164,7 @@ def test_an_upgrade_and_a_rollback_lose_nothing(
     ran = load.end()
     assert caller.unanswered == []
     report.append(
-        f"helm upgrade and rollback under load: {ran['steady'] + ran['calls']} slots ran exactly once, and {ran['slow']}"
+        f"helm upgrade and rollback under load: {ran['steady'] + ran['calls']} slots ran once each, and {ran['slow']}"
         f" of a Forbid task; {caller.asked} questions to the API, all answered"
     )
 

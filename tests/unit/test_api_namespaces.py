@@ -199,3 +199,13 @@ async def test_what_is_created_without_a_namespace_is_in_the_default_one(rest: F
 async def test_probes_do_not_depend_on_the_list(rest: Facade) -> None:
     """They ask for no namespace."""
     assert (await rest.client.get("/readyz")).status_code == 200
+
+
+async def test_a_key_is_of_one_release(rest: Facade) -> None:
+    """Another one, of other namespaces, may share the database: the same request to it is another request."""
+    body, headers = {"name": "mine", "spec": EVERY_MINUTE}, {"Idempotency-Key": "once"}
+    backends = rest.app.state.backends
+    for where in ("team-a", "team-b"):
+        rest.app.state.backends = replace(backends, settings=replace(backends.settings, default_namespace=where))
+        answer = await rest.client.post("/api/v1/tasks", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["namespace"]) == (201, where)
