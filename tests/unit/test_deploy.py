@@ -148,7 +148,8 @@ def test_minikube_prints_the_address_of_the_service(machine: Machine, monkeypatc
 
 
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
-    "a context that there is not": ({"CONTEXT": "other"}, r"CONTEXT is 'other'.* one of minikube, own"),
+    "a context that there is not": ({"CONTEXT": "other"}, r"CONTEXT is 'other'.* one of kind-carillon, minikube, own"),
+    "the cluster of make run": ({"CONTEXT": "kind-carillon"}, r"is the cluster of make run.* set CONTEXT to another"),
     "a kubeconfig that is not there": ({"KUBECONFIG": "/nowhere"}, r"no kubeconfig .* set KUBECONFIG"),
     "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE is 'Team': set it to small letters"),
     "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES names nowhere.yaml, which is no file"),
@@ -161,7 +162,7 @@ def test_a_wrong_setting_is_refused_by_name(case: str, tmp_path: Path) -> None:
     """With the mend."""
     given, want = REFUSED[case]
     with pytest.raises(DeployError, match=want):
-        Settings.from_env({"KUBECONFIG": kubeconfig(tmp_path, "own", "minikube")} | given)
+        Settings.from_env({"KUBECONFIG": kubeconfig(tmp_path, "own", "minikube", "kind-carillon")} | given)
 
 
 def test_the_current_context_is_meant_unless_another_is_named(tmp_path: Path) -> None:

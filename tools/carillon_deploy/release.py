@@ -23,6 +23,7 @@ from carillon_core import __version__
 from carillon_deploy.programs import DeployError
 from carillon_images.__main__ import image_name
 from carillon_local.layout import CHART
+from carillon_local.target import KIND_NAME
 
 RELEASE = "carillon"
 NAMESPACE = "carillon-system"
@@ -84,16 +85,21 @@ def known_context(wanted: str, kubeconfig: str | None) -> str:
 
     """
     mend = "set KUBECONFIG to the file of the cluster, or make a cluster: make kind-up"
+    here = f"kind-{KIND_NAME}"
     try:
         contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]  # published so
     except (ConfigException, OSError, yaml.YAMLError) as error:
         raise DeployError(f"there is no kubeconfig that can be used ({error}): {mend}") from error
     names = sorted(str(each["name"]) for each in contexts)
-    if not wanted:
-        return str(current["name"])
-    if wanted not in names:
+    if wanted and wanted not in names:
         raise DeployError(f"CONTEXT is {wanted!r}, which the kubeconfig has not: set it to one of {', '.join(names)}")
-    return wanted
+    found = wanted or str(current["name"])
+    if found == here:
+        raise DeployError(
+            f"context {here} is the cluster of make run, whose operator would decide about the same tasks: set CONTEXT"
+            " to another, or make one: make kind-up"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
