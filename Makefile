@@ -172,4 +172,4 @@ e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, ro
 	@PYTHONPATH=devcluster $(PY) -m carillon_devcluster.realnode build
 	@PYTHONPATH=devcluster $(PY) tools/lint_go.py realnode
 	@$(PY) -c 'from carillon_chart.programs import HELM, program; program(HELM)'
-	@$(PY) -m pytest tests/realnode -q -o timeout=2400
+	@$(PY) -m pytest tests/realnode -q -o timeout=$$((1800 + 60 * $(or $(KILLS),20)))

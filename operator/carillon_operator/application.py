@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 
 from carillon_core.domain.observed import ObservedRequest, request_key
-from carillon_core.errors import UnavailableError
+from carillon_core.errors import OwnAccountError, UnavailableError
 from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind, RunnerKeys
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.announcer import Announcer
@@ -305,7 +305,7 @@ class Application:
         while True:
             try:
                 await self.sweep()
-            except UnavailableError as error:
+            except (OwnAccountError, UnavailableError) as error:
                 log.info("sweep put off", extra={"fields": {"why": str(error)}})
             except Exception:  # a defect met by one row must not end the operator
                 log.exception("sweep failed")

@@ -7,7 +7,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
@@ -25,6 +25,8 @@ from carillon_operator.work_queue import Key, WorkQueue
 ERROR_BACKOFFS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long kopf waits after each failure of a call, in seconds."""
 LONGEST_BACKOFF = 8.0
+SAME_AGAIN_SECONDS = 2.0
+"""How long a login waits that finds the credentials that it found before."""
 CLOSING_SECONDS = 0.25
 """As aiohttp's documentation has it, under "Graceful shutdown"."""
 
@@ -154,10 +156,15 @@ async def _on_loop(
 def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
     """Return a registry of the handlers, which hand each event on."""
     registry = kopf.OperatorRegistry()
+    latest: list[kopf.ConnectionInfo | None] = [None]
 
     @kopf.on.login(registry=registry, id="login")
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
         info = await asyncio.to_thread(kopf.login_via_client, **kwargs)
+        if info is not None and info == latest[0]:
+            # refused a moment ago, which kopf cannot see, for each session is another: not at once again, and for ever
+            await asyncio.sleep(SAME_AGAIN_SECONDS)
+        latest[0] = info
         return None if info is None else _session_of(info)
 
     # Coroutines: kopf would run plain functions in further threads.
@@ -176,26 +183,12 @@ def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
     return registry
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Session(kopf.AiohttpSession):
-    """A session that is the same as another of the same credentials: kopf asks that of those that were refused."""
-
-    made_of: kopf.ConnectionInfo
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Session) and self.made_of == other.made_of
-
-    def __hash__(self) -> int:
-        return hash(self.made_of.server)
-
-
 def _session_of(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
     """Return a session for these credentials, as kopf would make one, that reads whatever depth; kopf closes it."""
     session = shallow_session(
         info.as_ssl_context(), info.as_http_headers(), info.proxy_url, trust_env=bool(info.trust_env)
     )
-    return _Session(
-        made_of=info,
+    return kopf.AiohttpSession(
         server=info.server,
         priority=info.priority,
         default_namespace=info.default_namespace,

@@ -28,7 +28,14 @@ REPORT = pytest.StashKey[list[str]]()
 
 def pytest_sessionstart() -> None:
     """Have the end of a job end the node, as Control-C does: a node that nobody ends keeps the next from starting."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # it may come twice, and the second must not break off the first's work
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
