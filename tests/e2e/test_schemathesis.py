@@ -30,7 +30,8 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(CONFIG)),
                 *("run", f"{base}/openapi.json", "--header", f"Authorization: {stack.http.headers['Authorization']}"),
-                *("--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1", "--workers", "2"),
+                # one worker: with more, parsing Python in two threads at once now and then breaks off in Python 3.11
+                *("--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1", "--workers", "1"),
                 *("--continue-on-failure", "--suppress-health-check", "all"),
             ],
             env={**os.environ, "CARILLON_TEST_NAMESPACE": namespace},

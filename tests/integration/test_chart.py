@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -275,27 +274,26 @@ async def test_an_upgrade_leaves_the_autoscalers_number_alone(
 WATCHED: dict[str, tuple[str, str, str | None]] = {
     "lists that share nothing": ("a,b", "{c,d}", None),
     "lists that share a namespace": ("a,b", "{b,c}", "watches b, "),
-    "a list, and all namespaces": ("a,b", "{}", "watches a, b, "),
+    "a list, and all namespaces": ("a,b", "", "watches a, b, "),
     "all namespaces, and a list": ("", "{a}", "watches all namespaces, "),
 }
 
 
 async def test_releases_of_different_namespaces_live_side_by_side(
-    connection: KubeConnection, namespace: str, release: Release, tmp_path: Path
+    connection: KubeConnection, namespace: str, release: Release
 ) -> None:
     """By what the operators that run are told to watch; where both watch one, the second release is refused."""
     assert (await release.install("postgres.enabled=true")).returncode == 0
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{namespace}-operator-0"
-    copy = tmp_path / "chart"
-    shutil.copytree(CHART, copy)
-    (copy / "values.schema.json").unlink()
     settings = ("postgres.enabled=true", "crds.install=false", "rbac.peoplesRoles=false", "fullnameOverride=second")
     for case, (theirs, ours, want) in WATCHED.items():
         told = {"name": "operator", "env": [{"name": "CARILLON_NAMESPACES", "value": theirs}]}
         patch = {"spec": {"template": {"spec": {"containers": [told]}}}}
         await connection.request("PATCH", path, body=patch, content_type="application/strategic-merge-patch+json")
-        sets = [word for value in (*settings, f"watch.namespaces={ours}") for word in ("--set", value)]
-        done = await release.helm("install", "second", str(copy), "--dry-run=server", *sets)
+        first = ours.strip("{}").partition(",")[0]
+        mine = (f"watch.namespaces={ours}", f"api.defaultNamespace={first}") if ours else ()
+        sets = [word for value in (*settings, *mine) for word in ("--set", value)]
+        done = await release.helm("install", "second", str(CHART), "--dry-run=server", *sets)
         assert (done.returncode == 0) is (want is None), f"{case}: {done.stderr}"
         assert want is None or want in done.stderr, case
 
