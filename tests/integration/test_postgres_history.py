@@ -21,6 +21,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from carillon_api.mapping_executions import execution_view
+from carillon_core.adapters.decoding import DEEPEST
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.postgres import engine, migrate
 from carillon_core.adapters.postgres.history import PostgresHistory
@@ -435,3 +437,32 @@ async def test_an_outage_in_memory_is_as_one_of_the_database() -> None:
     calls = [*changes, history.open_executions(), history.get(UUID(int=1)), history.list(ExecutionQuery())]
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         assert str(outcome) == "database is unavailable: it burns"
+
+
+@pytest.mark.parametrize("levels", [150, 230, 900])
+async def test_a_result_however_deep_keeps_nobody_from_reading(
+    database_url: str, history: PostgresHistory, levels: int
+) -> None:
+    """A plugin may return one: it is cut where nobody could be shown more, and the page is given as it is."""
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    record = ExecutionRecord(
+        id=UUID(int=5),
+        task_uid=str(UUID(int=1)),
+        namespace="shop",
+        task="report",
+        task_type="plugin",
+        slot=began,
+        cause=Cause.SCHEDULE,
+        status=ExecutionStatus.SUCCEEDED,
+        created_at=began,
+        started_at=began,
+        finished_at=began,
+    )
+    await history.record([record])
+    deep = '{"a":' * levels + "1" + "}" * levels
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE executions SET result = %s::text::jsonb WHERE id = %s", (deep, record.id))
+    (found,) = (await history.list(ExecutionQuery())).items
+    assert found == await history.get(record.id)
+    shown = execution_view(found).model_dump_json()
+    assert shown.count('"a":') == min(levels, DEEPEST)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from carillon_core.adapters.kube.decoding import DEEPEST, decoded, may_be_deep, shallow
+from carillon_core.adapters.decoding import DEEPEST, decoded, may_be_deep, shallow
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.nesting import MOST_LEVELS
 from carillon_core.resources.run_request import parse_request_spec

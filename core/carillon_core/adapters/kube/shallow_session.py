@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from carillon_core.adapters.kube.decoding import decoded, may_be_deep, shallow
+from carillon_core.adapters.decoding import decoded, may_be_deep, shallow
 
 
 class _Lines:

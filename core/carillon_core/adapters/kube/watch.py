@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import orjson
 
+from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.connection import KubeConnection
-from carillon_core.adapters.kube.decoding import decoded
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, OwnAccountError, UnavailableError

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from carillon_core.adapters.decoding import shallow
 from carillon_core.errors import SettingsError, UnavailableError
 
 WHAT = "database"
@@ -100,12 +101,23 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int 
         # what a statement carries is the users': it stays out of tracebacks
         hide_parameters=True,
         connect_args=connect_args(connect_seconds),
-        json_deserializer=from_json,  # several times as fast as the standard library, and a page has hundreds
+        json_deserializer=_read_json,
     )
     event.listen(engine.sync_engine, "handle_error", _give_up_read_only)
     event.listen(engine.sync_engine, "checkin", _note_use)
     event.listen(engine.sync_engine, "checkout", partial(_check_alive, engine.sync_engine))
     return engine
+
+
+def _read_json(raw: bytes) -> Any:
+    """Return what a JSON column has; a plugin's result may be deeper than anybody could be shown, and is cut then.
+
+    A page has hundreds, and the standard library takes several times as long.
+    """
+    try:
+        return from_json(raw)
+    except ValueError:
+        return from_json(shallow(raw))
 
 
 def _note_use(_: Any, entry: ConnectionPoolEntry) -> None:

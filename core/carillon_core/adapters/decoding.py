@@ -1,11 +1,11 @@
-"""JSON of the API server, however deep: one hostile object must not keep all the others from being read.
+"""JSON of others, however deep: one hostile object must not keep all the others from being read.
 
 The API server stores what nests ten thousand deep in a field that keeps what it
 does not know. No decoder here goes so far: each gives up the whole list, page or
 line in which such an object stands. So what is too deep is cut before it is
 decoded. The models refuse what is half as deep (``resources.nesting``), and so
 nobody takes what was cut for the object. The connection and the watch decode by
-it; the operator has kopf do the same.
+it; the operator has kopf do the same, and results in Postgres are cut alike.
 """
 
 import re
