@@ -9,6 +9,7 @@ one of the faults that ``_clock_rule`` names. A peer that finds an earlier
 match which is not a second pass is right and we are wrong: that fails.
 """
 
+import math
 import re
 import signal
 from bisect import bisect_left
@@ -113,23 +114,24 @@ class Peers:
     ) -> str:
         """Return by which fault about a change of the clock a peer differs."""
         said = f"we say {ours}, it says {theirs}"
-        if ours is None or theirs is None:
+        if theirs is None:
             return said
         meaning, offset_at = Meaning(expression), zone_offsets(self._zone)
-        start, slot, other = instant_of(after), instant_of(ours), instant_of(theirs)
+        start, other = instant_of(after), instant_of(theirs)
+        slot = math.inf if ours is None else instant_of(ours)  # "* 2" on a Sunday of changes alone has none, ever
         if not (self._near(start) or self._near(slot) or self._near(other)):
             return said
         second_pass = theirs.astimezone(self._zone).fold == 1
         faults = {
             "goes back": other <= start,
-            "loses the gap": other > slot and slot in self._changes and not meaning(slot + offset_at(slot)),
+            "loses the gap": other > slot and slot in self._changes and not meaning(int(slot) + offset_at(int(slot))),
             "skips a slot about a change": other > slot and (self._near(slot) or self._near(start)),
             "fires at no match": other < slot and not meaning(other + offset_at(other)),
             "fires twice": other < slot and second_pass and not schedule.cron.follows_clock,
         }
         return next((rule for rule, met in faults.items() if met), said)
 
-    def _near(self, instant: int) -> bool:
+    def _near(self, instant: float) -> bool:
         index = bisect_left(self._changes, instant - REACH)
         return index < len(self._changes) and self._changes[index] <= instant + REACH
 

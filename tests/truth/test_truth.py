@@ -1,7 +1,8 @@
 """A slice of ``make truth``: some twenty thousand triples, in every zone whose clock is moved in an odd way."""
 
+from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
 from zoneinfo import ZoneInfo, available_timezones
@@ -12,7 +13,8 @@ from carillon_core.domain import clock
 from carillon_core.domain.clock import Change, ZoneClock
 from carillon_core.domain.schedule import CronSchedule, cron_schedule
 from truth.check import check_zone
-from truth.oracle import clock_changes, database_changes, instant_of, when
+from truth.oracle import DAY, clock_changes, database_changes, instant_of, when
+from truth.peers import Peers
 
 SEED = 4
 ODD_ZONES = {
@@ -78,6 +80,23 @@ def test_the_proof_sees_a_calculus_that_reads_days_otherwise(monkeypatch: pytest
     assert any("croniter: no rule" in failure for failure in failures)
     assert any("cronsim: no rule" in failure for failure in failures)
     assert all("-m truth --replay" in failure for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "after"),
+    [("* 2 * 3 SUN#2", "Canada/Pacific", datetime(2021, 3, 14, 5, 38, 57, tzinfo=UTC))],
+    ids=["an hour that every such Sunday leaves out"],
+)
+def test_what_a_peer_says_of_a_schedule_that_never_fires_has_a_rule(
+    expression: str, zone: str, after: datetime
+) -> None:
+    """A peer may then answer with a time that the clock never shows."""
+    counts: Counter[str] = Counter()
+    changes = clock_changes(ZoneInfo(zone), instant_of(datetime(2020, 1, 1, tzinfo=UTC)), instant_of(after) + 366 * DAY)
+    schedule = cron_schedule(expression, zone)
+    assert schedule.next_fire_time(after) is None
+    assert Peers(ZoneInfo(zone), changes, counts).differences(schedule, expression, after, None) == []
+    assert counts == {"croniter: differs: fires at no match": 1, "cronsim: agrees": 1}
 
 
 @pytest.mark.parametrize(
