@@ -6,7 +6,7 @@ tests in ``tests/contract``. Every method is a coroutine and may raise
 ``UnavailableError``; what else it raises is said where it is.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -17,6 +17,7 @@ from carillon_core.domain.access import Access, Decision, Subject
 from carillon_core.domain.execution import Closing, ExecutionRecord
 from carillon_core.domain.execution_token import TokenKey
 from carillon_core.domain.plan import Notice
+from carillon_core.domain.pod_trouble import PodRefusal
 from carillon_core.resources.meta import ObjectMeta
 
 JSONObject = dict[str, Any]
@@ -224,6 +225,23 @@ class Cluster(Protocol):
             NotFoundError: The Job is gone, or another of its name took its place.
 
         """
+        ...
+
+    async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
+        """Return why pods of Jobs could not be created, by the Job's uid: what the Job controller's Events say.
+
+        One look at a namespace's Events, however many Jobs are asked about. Events are forgotten, after an hour as a
+        rule; a Job of which none is left, or that was refused nothing, is not in the answer.
+
+        Raises:
+            ForbiddenError: Events of that namespace may not be listed.
+            ExpiredError: It took so long that the API server lost the thread: begin anew.
+
+        """
+        ...
+
+    async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
+        """Return the pods that a Job has at this moment, as the API server knows them and no watch may yet."""
         ...
 
     async def patch_status(

@@ -28,6 +28,7 @@ from carillon_operator.observed_store import ObservedStore
 from carillon_operator.outbox import Entry, Outbox
 from carillon_operator.ownership import Ownership
 from carillon_operator.reconciler import Reconciler, Writers
+from carillon_operator.refused_pods import RefusedPods
 from carillon_operator.runner_secret import RunnerSecret
 from carillon_operator.settings import Settings
 from carillon_operator.status_writer import Status, StatusWriter, WithStatus
@@ -107,6 +108,7 @@ class Application:
         self._registrar = KeyRegistrar(self._keys, self._settings.runner.token_key, self._settings.sweep_seconds)
         self._secret = RunnerSecret(cluster, self._settings.runner.secret_name, self._settings.runner_database_url)
         self.janitor = Janitor(cluster, self.store)
+        self.refused_pods = RefusedPods(cluster, self.store, self._ownership, self.queue, clock)
         self.closer = Closer(
             cluster=cluster,
             history=history,
@@ -194,7 +196,8 @@ class Application:
             )
             workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
             others = (self.queue.run_sleeper(), self._run_sweeps(), self._watching.look_again())
-            deciding = [group.create_task(process) for process in (*others, *workers)]
+            looking = self.refused_pods.processes()
+            deciding = [group.create_task(process) for process in (*others, *looking, *workers)]
             writing = [group.create_task(process) for process in writers]
             try:
                 await stop.wait()
@@ -248,6 +251,8 @@ class Application:
                 self.closer.job_changed(change)
             elif change.after is None and job is not None:  # nobody here has to record what became of it
                 self.store.drop_job((job.namespace, job.name), job.uid)
+            if change.after is not None:
+                self.refused_pods.expect(change.after)
             self.queue.add(change.key)
 
     # what the status writer tells

@@ -1,10 +1,11 @@
 """The cluster for one who may have lost the right to write in it: each write asks anew."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 from carillon_core.domain.plan import Notice
+from carillon_core.domain.pod_trouble import PodRefusal
 from carillon_core.errors import UnavailableError
 from carillon_core.ports import Cluster, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
@@ -56,6 +57,14 @@ class FencedCluster:
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""
         return await self._cluster.get_job(namespace, name)
+
+    async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
+        """Return why pods of Jobs could not be created, by the Job's uid."""
+        return await self._cluster.pod_refusals(namespace, job_uids)
+
+    async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
+        """Return the pods that a Job has at this moment."""
+        return await self._cluster.pods_of_job(namespace, job_uid)
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""

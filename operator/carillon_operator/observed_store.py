@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
+from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.execution import Closing, ExecutionRecord
 from carillon_core.domain.observed import (
     JobPhase,
@@ -12,20 +14,18 @@ from carillon_core.domain.observed import (
     ObservedRequest,
     ObservedTarget,
     ObservedTask,
-    PodEnd,
-    PodTrouble,
     job_key,
     observed_job,
     own_key_name,
-    pod_end,
-    pod_trouble,
     request_key,
 )
-from carillon_core.domain.plan import Reason
+from carillon_core.domain.plan import EndExecution, Reason
+from carillon_core.domain.pod_trouble import PodTrouble, has_had_pod
 from carillon_core.ports import JobEvent, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import RunResult, ScheduledTaskStatus
+from carillon_operator.observed_pods import ObservedPods
 from carillon_operator.work_queue import Key
 
 JobKey = tuple[str, str]
@@ -44,20 +44,6 @@ class JobChange:
     """None if the Job is gone."""
 
 
-@dataclass(slots=True)
-class _Pods:
-    """What the pods of one Job tell."""
-
-    ends: dict[str, PodEnd]
-    """By the pod's uid."""
-    troubles: dict[str, PodTrouble]
-
-    @property
-    def trouble(self) -> PodTrouble | None:
-        """The trouble of the newest pod that has any."""
-        return max(self.troubles.values(), key=lambda t: t.since, default=None)
-
-
 class ObservedStore:
     """The operator's view of the cluster."""
 
@@ -74,7 +60,11 @@ class ObservedStore:
         self._jobs: dict[JobKey, tuple[Mapping[str, Any], ObservedJob]] = {}
         self._by_task: dict[Key, set[JobKey]] = {}
         self._deleted: set[str] = set()
-        self._pods: dict[str, _Pods] = {}
+        self._ends: dict[str, tuple[EndExecution, datetime]] = {}
+        """How the operator ended Jobs that are not gone yet, by uid."""
+        self._pods = ObservedPods()
+        self._without_pod: dict[str, set[JobKey]] = {}
+        """The Jobs that may have a pod and never had one, by their namespace."""
         self._listed: dict[str | None, set[JobKey]] = {}
         """What the lists of Jobs that are being read have named, by their namespace; None is that of all."""
 
@@ -324,14 +314,18 @@ class ObservedStore:
     def _take_job(self, raw: Mapping[str, Any]) -> JobChange | None:
         meta = raw["metadata"]
         name = (meta["namespace"], meta["name"])
-        pods = self._pods.get(meta["uid"])
-        observed = observed_job(raw, list(pods.ends.values()) if pods else (), pods.trouble if pods else None)
+        observed = observed_job(raw, self._pods.ends(meta["uid"]), self._pods.trouble(meta["uid"]))
         if observed is None:
             return None
         before = self._jobs.get(name)
         if before is not None and before[1].uid == observed.uid and not before[1].active and observed.active:
             return None  # an older view: what has ended does not begin again
         self._jobs[name] = (_kept(raw), observed)
+        may_have_pod = observed.active and not observed.ending and not observed.waiting
+        if may_have_pod and not self._pods.seen(observed.uid) and not has_had_pod(raw):
+            self._without_pod.setdefault(name[0], set()).add(name)
+        else:
+            self._has_pod(name)
         key = job_key(meta)
         self._by_task.setdefault(key, set()).add(name)
         return JobChange(key, before[1] if before else None, observed)
@@ -339,7 +333,7 @@ class ObservedStore:
     def drop_job(self, name: JobKey, uid: str | None = None) -> JobChange | None:
         """Forget a Job that was deleted; with a uid, only if it is that one.
 
-        One that was deleted while it was active is kept as cancelled until it is
+        One that was deleted while it was active is kept as cancelled, or as the operator ended it, until it is
         dropped again, with the next list or ``forget_deleted``: so its slot stays settled, its task's
         status says what became of it, and a late answer does not revive it.
         """
@@ -347,51 +341,77 @@ class ObservedStore:
         if found is None or (uid is not None and found[1].uid != uid):
             return None
         raw, before = found
-        self._pods.pop(before.uid, None)
+        self._pods.forget(before.uid)
+        self._has_pod(name)
         key = job_key(raw["metadata"])
         if before.active:
-            cancelled = replace(
-                before,
-                phase=JobPhase.FINISHED,
-                result=RunResult.CANCELLED,
-                reason=Reason.JOB_DELETED,
-                message=DELETED_WHILE_ACTIVE,
-                trouble=None,
-            )
-            self._jobs[name] = (raw, cancelled)
+            self._jobs[name] = (raw, self._ended(before))
             self._deleted.add(before.uid)
             return JobChange(key, before, None)
         del self._jobs[name]
         self._deleted.discard(before.uid)
+        self._ends.pop(before.uid, None)
         siblings = self._by_task.get(key, set())
         siblings.discard(name)
         if not siblings:
             self._by_task.pop(key, None)
         return JobChange(key, before, None)
 
+    def _ended(self, job: ObservedJob) -> ObservedJob:
+        """Return how an execution ended whose Job was deleted while it was active: as we decided, or for others."""
+        result, reason, message, at = RunResult.CANCELLED, str(Reason.JOB_DELETED), DELETED_WHILE_ACTIVE, None
+        if job.uid in self._ends:
+            end, at = self._ends[job.uid]
+            reason, message = end.reason, end.message
+            if end.status is ExecutionStatus.FAILED:
+                result = RunResult.FAILED
+        ended = replace(job, phase=JobPhase.FINISHED, result=result, reason=reason, message=message)
+        return replace(ended, finished_at=at, trouble=None)
+
+    def end_job(self, end: EndExecution, now: datetime) -> None:
+        """Remember why a Job is being deleted: its task's status says that then, and not that somebody deleted it."""
+        self._ends.setdefault(end.job_uid, (end, now))
+
     def put_pod(self, raw: Mapping[str, Any]) -> JobChange | None:
         """Take a pod: how it ended, or why it cannot start, tells of its Job's execution."""
         owner = _owning_job(raw)
         if owner is None:
             return None
-        end, trouble = pod_end(raw), pod_trouble(raw)
-        uid = raw["metadata"].get("uid", raw["metadata"]["name"])
-        pods = self._pods.get(owner["uid"])
-        if pods is None:
-            if end is None and trouble is None:
-                return None
-            pods = self._pods.setdefault(owner["uid"], _Pods({}, {}))
-        had = uid in pods.troubles
-        if trouble is None:
-            pods.troubles.pop(uid, None)
-        else:
-            pods.troubles[uid] = trouble
-        if end is not None:
-            pods.ends[uid] = end
-        elif trouble is None and not had:
+        news = self._pods.take(owner["uid"], raw)
+        name = (raw["metadata"]["namespace"], owner["name"])
+        found = self._jobs.get(name)
+        if found is None or found[1].uid != owner["uid"]:
             return None
-        found = self._jobs.get((raw["metadata"]["namespace"], owner["name"]))
-        return self._take_job(found[0]) if found and found[1].uid == owner["uid"] else None
+        self._has_pod(name)
+        return self._take_job(found[0]) if news else None
+
+    def _has_pod(self, name: JobKey) -> None:
+        others = self._without_pod.get(name[0])
+        if others is not None:
+            others.discard(name)
+            if not others:
+                del self._without_pod[name[0]]
+
+    def places_without_pods(self) -> set[str]:
+        """Return the namespaces that have Jobs without a pod."""
+        return set(self._without_pod)
+
+    def lacks_pod(self, job: ObservedJob) -> bool:
+        """Return whether a Job may have a pod and never had one."""
+        return (job.namespace, job.name) in self._without_pod.get(job.namespace, ())
+
+    def jobs_without_pod(self, namespace: str) -> list[tuple[Key, ObservedJob]]:
+        """Return the Jobs of a namespace that may have a pod and never had one, each with its task's key."""
+        found = [self._jobs[name] for name in sorted(self._without_pod.get(namespace, ()))]
+        return [(job_key(raw["metadata"]), job) for raw, job in found]
+
+    def refuse_pod(self, job: ObservedJob, trouble: PodTrouble) -> JobChange | None:
+        """Take why a Job has no pod; None if it has one by now, or is gone."""
+        found = self._jobs.get((job.namespace, job.name))
+        if found is None or found[1].uid != job.uid or not self.lacks_pod(job):
+            return None
+        self._pods.refuse(job.uid, trouble)
+        return self._take_job(found[0])
 
     def changes(self, event: JobEvent) -> Iterator[JobChange]:
         """Take an event of the watch; yield what became of which Job."""
@@ -422,9 +442,9 @@ class ObservedStore:
             change = self.put_pod(event.object)
             owner = _owning_job(event.object)
             if owner and (event.object["metadata"]["namespace"], owner["name"]) not in self._jobs:
-                self._pods.pop(owner["uid"], None)
-            elif owner and (pods := self._pods.get(owner["uid"])):
-                pods.troubles.pop(event.object["metadata"].get("uid", ""), None)
+                self._pods.forget(owner["uid"])
+            elif owner:
+                self._pods.gone(owner["uid"], event.object["metadata"].get("uid", ""))
             if change:
                 yield change
 
@@ -449,13 +469,14 @@ def _owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _kept(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the part of a Job that is looked at again; the rest is most of its size."""
     meta = raw["metadata"]
-    wanted = ("name", "namespace", "uid", "labels", "annotations", "ownerReferences", "deletionTimestamp")
+    wanted = ("name", "namespace", "uid", "labels", "annotations", "ownerReferences")
+    times = ("creationTimestamp", "deletionTimestamp")
     spec = raw.get("spec") or {}
     containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    kept_spec = {k: spec[k] for k in ("backoffLimit", "podFailurePolicy") if k in spec}
+    kept_spec = {k: spec[k] for k in ("suspend", "backoffLimit", "podFailurePolicy") if k in spec}
     kept_spec["template"] = {"spec": {"containers": [{"name": c.get("name")} for c in containers]}}
     return {
-        "metadata": {k: meta[k] for k in wanted if k in meta},
+        "metadata": {k: meta[k] for k in (*wanted, *times) if k in meta},
         "spec": kept_spec,
         "status": raw.get("status") or {},
     }

@@ -283,6 +283,7 @@ class Reconciler:
                     # the record comes first; when it is written this key has its turn again, or then at the latest
                     look_again = self._clock() + RECORD_FIRST
                     continue
+                self._store.end_job(action, self._clock())
                 try:
                     await self._cluster.delete_job(key[0], action.job_name, action.job_uid, after_pods=True)
                 except NotFoundError:

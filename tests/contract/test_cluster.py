@@ -22,6 +22,8 @@ from support.waiting import eventually
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 Kind = Literal["Job", "Pod"]
+ABSENT = "absent"
+"""A ServiceAccount that is not there."""
 
 
 class Given(Protocol):
@@ -45,6 +47,9 @@ class Given(Protocol):
 
     async def start_pod(self, job: str) -> None:
         """Let the Job controller create the Job's pod."""
+
+    async def refuse_pod(self, job: str) -> None:
+        """Let the API server refuse the pod of a Job whose account is missing."""
 
     async def secret(self, name: str) -> dict[str, str]:
         """Return a Secret's data, decoded."""
@@ -70,6 +75,9 @@ class GivenMemory:
 
     async def start_pod(self, job: str) -> None:
         self.cluster.start_pod(self.namespace, job)
+
+    async def refuse_pod(self, job: str) -> None:
+        self.cluster.refuse_pod(self.namespace, job, f'serviceaccount "{ABSENT}" not found')
 
     async def secret(self, name: str) -> dict[str, str]:
         return self.cluster.secrets[self.namespace, name]
@@ -101,6 +109,9 @@ class GivenKube:
         patch = {"spec": {"suspend": False}}
         await self.connection.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
 
+    async def refuse_pod(self, job: str) -> None:
+        await self.start_pod(job)
+
     async def secret(self, name: str) -> dict[str, str]:
         found = await self.connection.request("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
         return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
@@ -124,7 +135,9 @@ async def create_task(given: Given, name: str = "backup") -> ObjectMeta:
     return parse_meta((await given.tasks.create(given.namespace, body))["metadata"])
 
 
-def job(given: Given, name: str, *, owner: ObjectMeta | None = None, ours: bool = True) -> JSONObject:
+def job(
+    given: Given, name: str, *, owner: ObjectMeta | None = None, ours: bool = True, account: str = "default"
+) -> JSONObject:
     """Build a Job that is suspended, so that no pod comes of it before it is wanted."""
     labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY} if ours else {}
     manifest: JSONObject = {
@@ -139,6 +152,7 @@ def job(given: Given, name: str, *, owner: ObjectMeta | None = None, ours: bool 
                 "spec": {
                     "restartPolicy": "Never",
                     "automountServiceAccountToken": False,
+                    "serviceAccountName": account,
                     "containers": [{"name": "runner", "image": "no-such-image:0"}],
                 },
             },
@@ -404,6 +418,49 @@ async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_p
     await eventually(gone, 30)
     with pytest.raises(NotFoundError):
         await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"], after_pods=after_pods)
+
+
+async def test_why_pods_are_refused_is_told_by_job(given: Given) -> None:
+    """Of those asked about, one or several; one that was refused nothing has no answer, nor has another namespace's."""
+    began = datetime.now(UTC).replace(microsecond=0)
+    uids = {}
+    for name in ("one", "two", "idle"):
+        made = await given.cluster.create_job(job(given, name, account=ABSENT))
+        uids[name] = str(made["metadata"]["uid"])
+    wanted = {uids["one"], uids["two"]}
+    assert await given.cluster.pod_refusals(given.namespace, wanted) == {}
+    for name in ("one", "two"):
+        await given.refuse_pod(name)
+
+    async def told() -> bool:
+        return set(await given.cluster.pod_refusals(given.namespace, uids.values())) == wanted
+
+    await eventually(told, 30)
+    assert set(await given.cluster.pod_refusals(given.namespace, {uids["two"], str(uuid4())})) == {uids["two"]}
+    assert await given.cluster.pod_refusals("kube-public", wanted) == {}
+    ((uid, (refusal, *_)),) = (await given.cluster.pod_refusals(given.namespace, {uids["one"]})).items()
+    assert uid == uids["one"]
+    assert refusal.message.startswith('Error creating: pods "one-')
+    assert f'serviceaccount "{ABSENT}" not found' in refusal.message
+    assert began <= refusal.first <= refusal.last
+    assert await given.cluster.pods_of_job(given.namespace, uids["one"]) == []
+
+
+async def test_the_pods_of_a_job_are_its_own(given: Given) -> None:
+    """As they are at this moment; none of another Job's."""
+    uids = {}
+    for name in ("one", "two", "idle"):
+        uids[name] = (await given.cluster.create_job(job(given, name)))["metadata"]["uid"]
+    for name in ("one", "two"):
+        await given.start_pod(name)
+
+    async def there() -> bool:
+        return all([await given.cluster.pods_of_job(given.namespace, uids[name]) for name in ("one", "two")])
+
+    await eventually(there, 30)
+    (pod,) = await given.cluster.pods_of_job(given.namespace, uids["one"])
+    assert [owner["uid"] for owner in pod["metadata"]["ownerReferences"]] == [uids["one"]]
+    assert await given.cluster.pods_of_job(given.namespace, uids["idle"]) == []
 
 
 async def test_an_event_is_about_the_task(given: Given) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from carillon_core.domain.decide import decide
-from carillon_core.domain.observed import PodTrouble
 from carillon_core.domain.plan import DeleteJob, EndExecution, Launch, Plan, RecordUnlaunched
+from carillon_core.domain.pod_trouble import PodTrouble
 from carillon_core.domain.schedule import jitter_offset
 from carillon_core.domain.settle import MAX_BACKLOG
 from carillon_core.domain.unrecorded import MAX_ENTRIES, with_unrecorded, without_recorded

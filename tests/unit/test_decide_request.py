@@ -8,8 +8,8 @@ import pytest
 
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decide_request import decide_request, refusal_of, refused_launch, requested_task
-from carillon_core.domain.observed import PodTrouble
 from carillon_core.domain.plan import EndExecution, Launch, Reason, RecordUnlaunched, RequestPlan
+from carillon_core.domain.pod_trouble import PodTrouble
 from carillon_core.resources import RunResult
 from carillon_core.resources.run_request import RunRequestStatus, parse_request_spec
 from carillon_core.resources.tasks import Task

@@ -11,8 +11,9 @@ import pytest
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decide import decide
 from carillon_core.domain.execution import Closing, execution_id
-from carillon_core.domain.observed import ObservedJob, ObservedTarget, pod_end, pod_trouble
+from carillon_core.domain.observed import ObservedJob, ObservedTarget, pod_end
 from carillon_core.domain.plan import Launch, Reason, RecordUnlaunched
+from carillon_core.domain.pod_trouble import pod_trouble
 from carillon_core.domain.unrecorded import MAX_ENTRIES, with_unrecorded
 from carillon_core.errors import FieldProblem, RefusedError, UnavailableError
 from carillon_core.ports import JobEvent, JSONObject

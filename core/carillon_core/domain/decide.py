@@ -28,11 +28,11 @@ from carillon_core.domain.schedule import (
 )
 from carillon_core.domain.settle import Settlement, opened, runs_left, settle
 from carillon_core.domain.status import condition_true, with_condition, with_observed_jobs
-from carillon_core.domain.stuck import stuck_executions
+from carillon_core.domain.stuck import no_room_notices, stuck_executions
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.scheduled_task import LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
+from carillon_core.resources.scheduled_task import LastExecution, LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
 
 MAX_MESSAGE = 32_000
 """The CRD refuses a condition with a longer message, and so the whole status, for ever."""
@@ -72,7 +72,17 @@ def decide(
         status = with_results(task.status, task.meta, task.spec, own)
         status = with_observed_jobs(status, own).model_copy(update={"observed_generation": task.meta.generation})
         plan = _decide_valid(task, task.spec, own, status, now)
+    notices += _no_room_news(own, task.status.last_execution, plan.status.last_execution)
     return Plan(plan.status, (*stuck, *plan.actions), (*notices, *plan.notices), _earliest(plan.requeue_at, look_again))
+
+
+def _no_room_news(
+    own: Sequence[ObservedJob], before: LastExecution | None, after: LastExecution | None
+) -> tuple[Notice, ...]:
+    """Return the Event about the execution that the status tells of, if it did not tell anything of it yet."""
+    if after is None or not own or own[-1].name != after.job_name:
+        return ()
+    return no_room_notices(own[-1], before.message if before is not None and before.id == after.id else None)
 
 
 def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Reason, tuple[FieldProblem, ...]]:

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import execution_id, request_job_name
 from carillon_core.domain.gates import target_problem
-from carillon_core.domain.observed import WAITS, ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
+from carillon_core.domain.observed import ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
 from carillon_core.domain.plan import Action, Launch, Notice, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.pod_validity import task_pod_problems
 from carillon_core.domain.settle import Settlement, replaced
 from carillon_core.domain.status import changed_conditions
-from carillon_core.domain.stuck import stuck_executions
+from carillon_core.domain.stuck import no_room_notices, stuck_executions
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.pods import PodSettings
@@ -269,10 +269,11 @@ def _with_job(request: ObservedRequest, status: RunRequestStatus, job: ObservedJ
         message = f"launched as Job {job.name}"
         status = _with_condition(request, status, "Accepted", "True", Reason.ACCEPTED, message, now)
     if job.active:
-        status = status.model_copy(update={"message": WAITS if job.waiting else ""})
+        news = no_room_notices(job, request.status.message)
+        status = status.model_copy(update={"message": job.hindrance[:1024]})
         stuck, look_again = stuck_executions([job], now)
         actions: tuple[Action, ...] = tuple(stuck)
-        return RequestPlan(status, actions, requeue_at=look_again)
+        return RequestPlan(status, actions, news, requeue_at=look_again)
     message = (job.message or ("" if job.result is RunResult.SUCCEEDED else job.reason))[:1024]
     update = {"finished_at": job.finished_at or status.finished_at or _second(now), "message": message}
     status = status.model_copy(update=update)

@@ -104,6 +104,8 @@ def still_active(due: DueSlot) -> Verdict | None:
         return None
     first = due.active[0]
     stands = f"{first.name} {'still waits in its queue' if first.waiting else 'is still active'}"
+    if first.trouble is not None:
+        stands = f"{stands} ({first.trouble.sentence})"
     why = f"the slot of {rfc3339(due.slot)} was skipped: {stands} and concurrencyPolicy is Forbid"
     return Verdict(ExecutionStatus.SKIPPED, Reason.STILL_ACTIVE, why)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Self
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExitCode
 from carillon_core.domain.execution import execution_id, job_name, request_job_name
+from carillon_core.domain.pod_trouble import PodTrouble, utc_second
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources import names
 from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec
@@ -154,30 +155,6 @@ class PodEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class PodTrouble:
-    """Why a pod cannot start, and will not without help."""
-
-    reason: str
-    """Kubernetes' word, such as ErrImagePull or CreateContainerConfigError."""
-    message: str
-    since: datetime
-
-
-STUCK = frozenset(
-    {
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "ErrImageNeverPull",
-        "InvalidImageName",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-    }
-)
-"""The kubelet's reasons to wait that rarely pass by themselves."""
-
-
-@dataclass(frozen=True, slots=True)
 class ObservedJob:
     """A runner Job: of a task's slot, or of a RunRequest."""
 
@@ -202,7 +179,9 @@ class ObservedJob:
     waiting: bool = False
     """Whether it waits in a queue, and has no pod."""
     trouble: PodTrouble | None = None
-    """Why its pod cannot start."""
+    """Why its pod cannot start, or is not created."""
+    admitted_at: datetime | None = None
+    """Since when it may have pods: its creation, or when its queue let it begin."""
     attempts: tuple[PodEnd, ...] = ()
     """Its pods that have ended, first to last."""
     namespace: str = ""
@@ -216,6 +195,13 @@ class ObservedJob:
     def active(self) -> bool:
         """Whether the execution goes on."""
         return self.phase is JobPhase.ACTIVE
+
+    @property
+    def hindrance(self) -> str:
+        """What keeps an execution that is active from beginning, as a sentence; empty if nothing is known to."""
+        if not self.active:
+            return ""
+        return WAITS if self.waiting else self.trouble.sentence if self.trouble is not None else ""
 
 
 _RESULT_OF_EXIT: dict[int | None, RunResult] = {
@@ -240,12 +226,12 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
         if ended:
             return PodEnd(
                 succeeded=succeeded,
-                finished_at=_time(ended.get("finishedAt")) or _last_change(status),
+                finished_at=utc_second(ended.get("finishedAt")) or _last_change(status),
                 exit_code=ended.get("exitCode"),
                 reason=status.get("reason") or ended.get("reason") or "",
                 message=ended.get("message") or status.get("message") or "",
                 pod_name=name,
-                started_at=_time(ended.get("startedAt")),
+                started_at=utc_second(ended.get("startedAt")),
             )
     return PodEnd(
         succeeded=succeeded,
@@ -253,30 +239,12 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
         reason=status.get("reason") or "",
         message=status.get("message") or "",
         pod_name=name,
-        started_at=_time(status.get("startTime")),
+        started_at=utc_second(status.get("startTime")),
     )
 
 
-def pod_trouble(pod: Mapping[str, Any]) -> PodTrouble | None:
-    """Return why a pod cannot start, or None if nothing keeps it."""
-    status = pod.get("status") or {}
-    created = _time(pod["metadata"].get("creationTimestamp"))
-    placed = [
-        _time(c.get("lastTransitionTime"))
-        for c in status.get("conditions") or ()
-        if c.get("type") == "PodScheduled" and c.get("status") == "True"
-    ]
-    # what waited for a node has not waited for its image yet
-    since = max((t for t in (created, *placed) if t is not None), default=None)
-    for container in status.get("containerStatuses") or ():
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") in STUCK and status.get("phase") == "Pending" and since is not None:
-            return PodTrouble(waiting["reason"], waiting.get("message") or "", since)
-    return None
-
-
 def _last_change(status: Mapping[str, Any]) -> datetime | None:
-    times = [_time(c.get("lastTransitionTime")) for c in status.get("conditions") or ()]
+    times = [utc_second(c.get("lastTransitionTime")) for c in status.get("conditions") or ()]
     return max((t for t in times if t is not None), default=None)
 
 
@@ -297,7 +265,7 @@ def observed_job(
     Args:
         job: The raw object.
         pods: How its pods ended, those that have.
-        trouble: Why its newest pod cannot start.
+        trouble: Why its newest pod cannot start, or none is created.
 
     """
     seen = _identity(job["metadata"])
@@ -309,6 +277,7 @@ def observed_job(
         container=any(c.get("name") == USER_CONTAINER for c in containers),
         ending=bool(job["metadata"].get("deletionTimestamp")),
         waiting=bool((job.get("spec") or {}).get("suspend")),
+        admitted_at=_admitted_at(job),
         trouble=trouble,
         attempts=tuple(sorted(pods, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
     )
@@ -316,7 +285,7 @@ def observed_job(
     last = next((p for p in seen.attempts if p.succeeded), seen.attempts[-1] if seen.attempts else None)
     if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (last and last.succeeded):
         done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
-        ended = (last and last.finished_at) or _time(done.get("lastTransitionTime"))
+        ended = (last and last.finished_at) or utc_second(done.get("lastTransitionTime"))
         return _finished(seen, RunResult.SUCCEEDED, ended, message=last.message if last else "")
     failure = conditions.get("Failed") or conditions.get("FailureTarget")
     if failure is None and (last is None or not _ends_job(job, last)):
@@ -327,11 +296,19 @@ def observed_job(
         result = RunResult.FAILED if seen.container else _RESULT_OF_EXIT.get(last.exit_code, RunResult.FAILED)
         if deadline in {failure.get("reason"), last.reason}:
             result = RunResult.TIMED_OUT
-        ended = last.finished_at or _time(failure.get("lastTransitionTime"))
+        ended = last.finished_at or utc_second(failure.get("lastTransitionTime"))
         return _finished(seen, result, ended, last.reason, last.message)
     result = RunResult.TIMED_OUT if failure.get("reason") == deadline else RunResult.FAILED
-    ended = _time(failure.get("lastTransitionTime"))
-    return _finished(seen, result, ended, failure.get("reason") or "", failure.get("message") or "")
+    ended = utc_second(failure.get("lastTransitionTime"))
+    # of one that never began, that it was late is not yet why
+    words = [failure.get("message") or "", seen.hindrance]
+    return _finished(seen, result, ended, failure.get("reason") or "", ": ".join(w for w in words if w))
+
+
+def _admitted_at(job: Mapping[str, Any]) -> datetime | None:
+    """Return since when a Job may have pods; the Job controller sets ``startTime`` anew when a queue lets it begin."""
+    times = (job["metadata"].get("creationTimestamp"), (job.get("status") or {}).get("startTime"))
+    return max((t for t in map(utc_second, times) if t is not None), default=None)
 
 
 WAITS = "it waits in its queue until it is admitted"
@@ -370,7 +347,7 @@ def _finished(
 def _identity(meta: Mapping[str, Any]) -> ObservedJob | None:
     """Return whose Job it is, as active, or None if it is nobody's or pretends to be somebody's."""
     labels = meta.get("labels") or {}
-    slot = _time((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
+    slot = utc_second((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
     owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
     task_uid = str(labels.get(names.LABEL_TASK_UID))
     if owner is None or slot is None:
@@ -429,15 +406,3 @@ def request_key(request: ObservedRequest) -> tuple[str, str]:
 def own_key_name(request_name: str) -> str:
     """Return the name in the key of a request that has a task of its own; no object can have this name."""
     return f"{names.PLURAL_REQUESTS}/{request_name}"
-
-
-def _time(text: str | None) -> datetime | None:
-    """Return a time in UTC in whole seconds, or None for what is none, has no zone or lies outside the calendar.
-
-    Finer ones would never be the same as what a status keeps, which would be written again and again.
-    """
-    try:
-        when = datetime.fromisoformat(text) if text else None
-        return when.astimezone(UTC).replace(microsecond=0) if when is not None and when.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from carillon_core.contract import Cause
-from carillon_core.domain.observed import WAITS, ObservedJob
+from carillon_core.domain.observed import ObservedJob
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.scheduled_task import LastExecution, RunResult, ScheduledTaskStatus
 
@@ -89,7 +89,7 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
 
 
 def _brief(job: ObservedJob) -> LastExecution:
-    message = WAITS if job.active and job.waiting else ""
+    message = job.hindrance
     if job.result not in {RunResult.RUNNING, RunResult.SUCCEEDED}:
         message = job.message or job.reason
     return LastExecution(

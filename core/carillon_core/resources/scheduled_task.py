@@ -190,7 +190,7 @@ class LastExecution(Model):
     result: RunResult
     """How it stands or ended."""
     message: str = Field(default="", max_length=1024)
-    """Why it failed, in a sentence."""
+    """Why it failed, or what keeps it from beginning, in a sentence."""
 
 
 class LastSkip(Model):

@@ -1,7 +1,7 @@
 """The operator's side of the API server: launching, watching, reporting."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
@@ -11,6 +11,7 @@ from carillon_core.adapters.kube.objects import object_path
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.adapters.kube.watch import Pace, Watch
 from carillon_core.domain.plan import Notice
+from carillon_core.domain.pod_trouble import FAILED_CREATE, JOB_CONTROLLER, PodRefusal, pod_refusal
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError
 from carillon_core.ports import JobEvent, JSONObject, ObjectKind
 from carillon_core.resources import names
@@ -21,6 +22,10 @@ COMPONENT = "carillon-operator"
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 MAX_NOTE = 1024
 """The API server refuses an Event with a longer note."""
+
+_REFUSALS = f"involvedObject.kind=Job,reason={FAILED_CREATE},source={JOB_CONTROLLER}"
+"""The API server reads all Events of the namespace for it, for they have no index; it sends these alone."""
+_JOB_OF_POD = "batch.kubernetes.io/controller-uid"
 
 _EVENT_NAME_LENGTH = 253 - 17
 
@@ -79,6 +84,24 @@ class KubeCluster:
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""
         return await self._connection.request("GET", f"{jobs_path(namespace)}/{segment(name)}")
+
+    async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
+        """Return why pods of Jobs could not be created, by the Job's uid."""
+        only = f",involvedObject.uid={next(iter(job_uids))}" if len(job_uids) == 1 else ""
+        found: dict[str, list[PodRefusal]] = {}
+        path = f"/api/v1{_within(namespace)}/events"
+        async for page in listed(self._connection, path, field_selector=_REFUSALS + only):
+            for event in page.items:
+                uid = event["involvedObject"].get("uid")
+                refusal = pod_refusal(event) if uid in job_uids else None
+                if refusal is not None:
+                    found.setdefault(uid, []).append(refusal)
+        return found
+
+    async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
+        """Return the pods that a Job has at this moment: a list without a version is read from a quorum of etcd."""
+        pages = listed(self._connection, _pods_path(namespace), f"{_JOB_OF_POD}={job_uid}")
+        return [pod async for page in pages for pod in page.items]
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
         """Delete a Job, provided that it is still the same object."""

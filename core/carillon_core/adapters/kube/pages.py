@@ -20,7 +20,11 @@ class Page:
 
 
 async def listed(
-    connection: KubeConnection, path: str, label_selector: str = "", subject: Subject | None = None
+    connection: KubeConnection,
+    path: str,
+    label_selector: str = "",
+    subject: Subject | None = None,
+    field_selector: str = "",
 ) -> AsyncIterator[Page]:
     """Yield a list page by page, in the server's order, as a subject sees it or as we do.
 
@@ -32,6 +36,8 @@ async def listed(
     params = {"limit": str(PAGE_SIZE)}
     if label_selector:
         params["labelSelector"] = label_selector
+    if field_selector:
+        params["fieldSelector"] = field_selector
     while True:
         answer = await connection.request("GET", path, params=params, subject=subject)
         meta = answer["metadata"]

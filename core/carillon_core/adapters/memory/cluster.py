@@ -2,13 +2,14 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.plan import Notice
+from carillon_core.domain.pod_trouble import PodRefusal
 from carillon_core.errors import (
     AlreadyExistsError,
     CarillonError,
@@ -36,6 +37,8 @@ class MemoryCluster:
         pods: The pods by namespace and name, as stored.
         objects: The RunRequests and the HTTPTargets by namespace and name, as stored.
         created: Every Job that was ever created, in order.
+        refusals: What the Job controller's Events say of pods that it could not create, by the Job's uid.
+        looks: How often it was asked for refusals: of which namespace, of how many Jobs.
         events: The Events posted: about which object, what, and when.
         secrets: The data of the Secrets by namespace and name, decoded.
         outage: While it is set, every call raises ``UnavailableError`` with it.
@@ -55,6 +58,8 @@ class MemoryCluster:
         self.objects: dict[ObjectKind, dict[Key, JSONObject]] = {"RunRequest": {}, "HTTPTarget": {}}
         self.created: list[JSONObject] = []
         self.events: list[tuple[ObjectMeta, Notice, datetime]] = []
+        self.refusals: dict[str, list[PodRefusal]] = {}
+        self.looks: list[tuple[str, int]] = []
         self.secrets: dict[Key, dict[str, str]] = {}
         self.outage: str | None = None
         self.create_error: CarillonError | None = None
@@ -160,6 +165,20 @@ class MemoryCluster:
         self._check()
         return copy.deepcopy(self._job(namespace, name))
 
+    async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
+        """Return why pods of Jobs could not be created, by the Job's uid."""
+        self._check()
+        self._check_readable(namespace)
+        self.looks.append((namespace, len(job_uids)))
+        here = {job["metadata"]["uid"] for (where, _), job in self.jobs.items() if where == namespace}
+        return {uid: tuple(self.refusals[uid]) for uid in job_uids if uid in here and uid in self.refusals}
+
+    async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
+        """Return the pods that a Job has at this moment."""
+        self._check()
+        pods = [pod for (where, _), pod in self.pods.items() if where == namespace]
+        return [copy.deepcopy(pod) for pod in pods if _is_owned_by(pod, job_uid)]
+
     async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
         """Delete a Job, provided that it is still the same object."""
         self._check()
@@ -210,6 +229,12 @@ class MemoryCluster:
         """Create or update a Secret; keys that are not named stay."""
         self._check()
         self.secrets.setdefault((namespace, name), {}).update(data)
+
+    def refuse_pod(self, namespace: str, job_name: str, message: str) -> None:
+        """Let the API server refuse the Job's pod, and the Job controller say so."""
+        now = self._clock()
+        refusal = PodRefusal(f'Error creating: pods "{job_name}-{uuid4().hex[:5]}" is forbidden: {message}', now, now)
+        self.refusals.setdefault(self._job(namespace, job_name)["metadata"]["uid"], []).append(refusal)
 
     def start_pod(self, namespace: str, job_name: str) -> JSONObject:
         """Let the Job controller create the Job's pod, running; its name is the Job's and ``-pod``."""
@@ -270,7 +295,7 @@ class MemoryCluster:
         """Let a Job and its pods be gone, as after a user's deletion."""
         job = self._job(namespace, name)
         for key, pod in list(self.pods.items()):
-            if any(o["uid"] == job["metadata"]["uid"] for o in pod["metadata"].get("ownerReferences") or ()):
+            if _is_owned_by(pod, job["metadata"]["uid"]):
                 self._tell("DELETED", "Pod", self.pods.pop(key))
         self._tell("DELETED", "Job", self.jobs.pop((namespace, name)))
 
@@ -314,8 +339,12 @@ class MemoryCluster:
 
     def _collect_garbage(self, task_uid: str) -> None:
         for (namespace, name), job in list(self.jobs.items()):
-            if any(o["uid"] == task_uid for o in job["metadata"].get("ownerReferences") or ()):
+            if _is_owned_by(job, task_uid):
                 self.remove_job(namespace, name)
+
+
+def _is_owned_by(item: Mapping[str, Any], uid: str) -> bool:
+    return any(owner["uid"] == uid for owner in item["metadata"].get("ownerReferences") or ())
 
 
 def _ours(item: Mapping[str, Any]) -> bool:

@@ -1,0 +1,128 @@
+"""Jobs whose pods the API server refuses: the reason is told, and what cannot begin does not go on for ever."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.manifests import ONCE, request, task
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.stack import Stack
+
+BOUND = timedelta(seconds=90)
+"""The patience of 45 seconds, a look each quarter of a minute, and a machine that is busy."""
+ABSENT = {"serviceAccountName": "absent"}
+MISSING = 'serviceaccount "absent" not found'
+
+
+def quota(pods: int) -> dict[str, Any]:
+    """Return a quota of so many pods."""
+    hard = {"pods": str(pods)}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "narrow"}, "spec": {"hard": hard}}
+
+
+def pod_cannot_start(stack: Stack, namespace: str, name: str) -> list[str]:
+    """Return what Events of the reason PodCannotStart say about an object."""
+    events = stack.get(f"/api/v1/namespaces/{namespace}/events", fieldSelector="reason=PodCannotStart")["items"]
+    return [event["message"] for event in events if event["involvedObject"]["name"] == name]
+
+
+def last_message(stack: Stack, namespace: str, name: str) -> str:
+    """Return what a task's status says of its last execution."""
+    status = stack.ours(namespace, "scheduledtasks", name).get("status") or {}
+    return str((status.get("lastExecution") or {}).get("message", ""))
+
+
+@pytest.fixture(scope="module")
+def narrow(stack: Stack) -> Iterator[str]:
+    """Give a namespace that has room for no pod, and a task that wants one."""
+    name = "e2e-narrow"
+    stack.kubectl("create", "namespace", name)
+    stack.apply_objects(name, quota(0))
+    until(lambda: "status" in stack.get(f"/api/v1/namespaces/{name}/resourcequotas/narrow"), 30, "the quota is counted")
+    stack.apply_objects(name, task("squeezed", **ONCE, task={"counter": {}}))
+    yield name
+    stack.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def accountless(stack: Stack, narrow: str, shared_namespace: str) -> str:  # noqa: ARG001  # their waits are the same
+    """Apply tasks and a request whose pods have an account that is not there."""
+    stack.apply_objects(
+        shared_namespace,
+        task("orphan", intervalSeconds=3, pod=ABSENT, task={"counter": {}}),
+        task("orphan-once", **ONCE, pod=ABSENT, task={"container": {"image": "busybox", "command": ["true"]}}),
+        task("tripping", intervalSeconds=5, pod=ABSENT, suspendAfterFailures=1, task={"counter": {}}),
+        request("orphan-asked", pod=ABSENT, task={"sum": {"a": 1, "b": 2}}),
+    )
+    return shared_namespace
+
+
+@pytest.mark.timeout(240)
+def test_a_pod_whose_account_is_missing_ends_its_execution(stack: Stack, accountless: str) -> None:
+    """As failed, with the reason and the account's name, within the bound; before that the status says so."""
+    until(lambda: MISSING in last_message(stack, accountless, "orphan"), 60, "the status says why nothing runs")
+    first = stack.await_rows(accountless, "orphan", 1, "failed", seconds=BOUND.total_seconds())[0]
+    assert first["reason"] == "FailedCreate"
+    assert MISSING in first["message"]
+    assert first["finished_at"] - first["slot"] < BOUND
+    (row,) = stack.await_rows(accountless, "orphan-once", 1, "failed")
+    assert (row["reason"], MISSING in row["error"]) == ("FailedCreate", True)
+    until(lambda: pod_cannot_start(stack, accountless, "orphan") != [], 30, "an Event says so")
+    status = stack.ours(accountless, "scheduledtasks", "orphan-once")["status"]
+    assert (status["lastResult"], MISSING in status["lastExecution"]["message"]) == ("Failed", True)
+
+
+@pytest.mark.timeout(240)
+def test_a_request_whose_pod_is_refused_ends_too(stack: Stack, accountless: str) -> None:
+    """Its status has the reason."""
+    (row,) = stack.await_rows(accountless, "orphan-asked", 1, "failed", seconds=BOUND.total_seconds())
+    assert row["reason"] == "FailedCreate"
+    until(
+        lambda: stack.ours(accountless, "runrequests", "orphan-asked").get("status", {}).get("result") == "Failed",
+        30,
+        "the request says that it failed",
+    )
+    assert MISSING in stack.ours(accountless, "runrequests", "orphan-asked")["status"]["message"]
+
+
+@pytest.mark.timeout(240)
+def test_the_next_slot_has_its_turn_and_runs_once_the_account_is_there(stack: Stack, accountless: str) -> None:
+    """Slots in between are skipped and say what for; a circuit counts such failures."""
+    skipped = stack.await_rows(accountless, "orphan", 1, "skipped")
+    stack.await_rows(accountless, "orphan", 1, "failed", seconds=BOUND.total_seconds())
+    assert any(MISSING in row["message"] for row in stack.rows(accountless, "orphan", "skipped")), skipped
+    until(lambda: stack.ready_reason(accountless, "tripping") == "False CircuitOpen", BOUND.total_seconds(), "it opens")
+    stack.kubectl("create", "serviceaccount", "absent", "--namespace", accountless)
+    # the Job that waits just now is tried again within a minute, or the next one at once
+    stack.await_rows(accountless, "orphan", 2, "succeeded", seconds=120)
+
+
+@pytest.mark.timeout(300)
+def test_a_full_quota_is_shown_and_waited_for(stack: Stack, narrow: str) -> None:
+    """Longer than a missing account is; an Event says so once. With room, it runs."""
+    until(lambda: "exceeded quota: narrow" in last_message(stack, narrow, "squeezed"), 60, "the status says so")
+    until(lambda: pod_cannot_start(stack, narrow, "squeezed") != [], 30, "an Event says so")
+    (job,) = stack.jobs(narrow)
+
+    def tries() -> int:
+        events: list[dict[str, Any]] = stack.get(
+            f"/api/v1/namespaces/{narrow}/events", fieldSelector="reason=FailedCreate"
+        )["items"]
+        return sum(int(event["count"]) for event in events)
+
+    # the seventh is a minute after the first, and so beyond the patience with what is not waited for
+    until(lambda: tries() >= 7, 120, "the Job controller has tried for a minute")
+    assert [each["metadata"]["uid"] for each in stack.jobs(narrow)] == [job["metadata"]["uid"]]
+    assert stack.rows(narrow, "squeezed") == []
+    assert last_message(stack, narrow, "squeezed").startswith("its pod waits for room: FailedCreate: exceeded quota")
+    assert len(pod_cannot_start(stack, narrow, "squeezed")) == 1
+    stack.apply_objects(narrow, quota(5))
+    stack.await_rows(narrow, "squeezed", 1, "succeeded", seconds=120)
+    until(lambda: last_message(stack, narrow, "squeezed") == "", 30, "the status says nothing of it any more")
