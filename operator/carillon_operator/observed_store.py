@@ -325,7 +325,7 @@ class ObservedStore:
         if may_have_pod and not self._pods.seen(observed.uid) and not has_had_pod(raw):
             self._without_pod.setdefault(name[0], set()).add(name)
         else:
-            self._has_pod(name)
+            self._note_pod(name)
         key = job_key(meta)
         self._by_task.setdefault(key, set()).add(name)
         return JobChange(key, before[1] if before else None, observed)
@@ -342,7 +342,7 @@ class ObservedStore:
             return None
         raw, before = found
         self._pods.forget(before.uid)
-        self._has_pod(name)
+        self._note_pod(name)
         key = job_key(raw["metadata"])
         if before.active:
             self._jobs[name] = (raw, self._ended(before))
@@ -382,10 +382,11 @@ class ObservedStore:
         found = self._jobs.get(name)
         if found is None or found[1].uid != owner["uid"]:
             return None
-        self._has_pod(name)
+        self._note_pod(name)
         return self._take_job(found[0]) if news else None
 
-    def _has_pod(self, name: JobKey) -> None:
+    def _note_pod(self, name: JobKey) -> None:
+        """Know of a Job that it has a pod, had one, or is to have none."""
         others = self._without_pod.get(name[0])
         if others is not None:
             others.discard(name)

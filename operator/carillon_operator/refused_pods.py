@@ -56,9 +56,7 @@ class RefusedPods:
         """Have it looked for a Job's pod in good time, if it has none."""
         if not self._store.lacks_pod(job):
             return
-        when, last = first_look(job), self._looked.get(job.namespace)
-        if last is not None:
-            when = max(when, last + LOOK_AGAIN)
+        when = self._spaced(job.namespace, first_look(job))
         due = self._due.due_time(_key(job.namespace))
         if due is None or when < due:
             self._due.add_at(_key(job.namespace), when)
@@ -116,7 +114,12 @@ class RefusedPods:
             self._looked.pop(namespace, None)
         else:
             when = min(next_look(job, now) for job in lacking)
-            self._due.add_at(_key(namespace), max(when, now + LOOK_AGAIN))
+            self._due.add_at(_key(namespace), self._spaced(namespace, when))
+
+    def _spaced(self, namespace: str, when: datetime) -> datetime:
+        """Return when a look that is wanted then may be: not too soon after the last, however the clock was set."""
+        last = self._looked.get(namespace)
+        return when if last is None else max(when, min(last, self._clock()) + LOOK_AGAIN)
 
     def _lacking(self, namespace: str) -> list[ObservedJob]:
         if namespace in self._ownership.unseen:

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
@@ -102,6 +104,20 @@ async def test_a_task_is_launched_each_second_and_its_status_says_so() -> None:
         await eventually(succeeded)
         await eventually(lambda: len(it.cluster.jobs) == 2)
         await eventually(lambda: any(notice.reason == "Launched" for _, notice, _ in it.cluster.events))
+
+
+async def test_a_pod_that_is_refused_ends_its_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch tells of the Job, somebody looks for its pod, and what is found is decided about."""
+    for name, seconds in {"YOUNG": 0.0, "PATIENCE": 1.0, "LOOK_AGAIN": 0.1, "LOOK_AGAIN_AT_LAST": 0.1}.items():
+        monkeypatch.setattr(f"carillon_core.domain.stuck.{name}", timedelta(seconds=seconds))
+    monkeypatch.setattr("carillon_operator.refused_pods.LOOK_AGAIN", timedelta(seconds=0.1))
+    async with running_operator() as it:
+        await it.create(intervalSeconds=1)
+        await eventually(lambda: len(it.cluster.jobs) == 1)
+        (name,) = (key[1] for key in it.cluster.jobs)
+        it.cluster.refuse_pod(KEY[0], name, 'serviceaccount "absent" not found')
+        await eventually(lambda: any(row.reason == "FailedCreate" for row in it.history.rows.values()))
+        await eventually(lambda: len(it.cluster.created) == 2)
 
 
 async def test_a_deleted_task_is_launched_no_more() -> None:

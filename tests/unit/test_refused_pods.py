@@ -324,8 +324,14 @@ async def test_a_refused_pod_is_found_shown_and_its_execution_ended(operator: Op
     await look(operator, "00:01:10")
     assert await last_execution(operator) == ("Running", f"its pod cannot start: FailedCreate: {NO_ACCOUNT}")
     assert operator.rows() == []
+    job = operator.app.store.job(KEY[0], name)
+    assert job is not None
+    assert job.admitted_at == at("00:01:00"), "the Job is still known to be as old as it is"
     await look(operator, "00:01:45")
     assert operator.rows() == [("00:01:00", "failed", "FailedCreate")]
+    job = operator.app.store.job(KEY[0], name)
+    assert job is not None
+    assert job.finished_at == at("00:01:45"), "results are counted in the order in which they came"
     await operator.see()
     await operator.turn("00:01:46")
     result, message = await last_execution(operator)
@@ -438,14 +444,19 @@ async def test_looking_begins_with_a_job_and_goes_on_by_itself(
     assert operator.cluster.looks == [(KEY[0], 1)]
 
 
-async def test_events_that_may_not_be_read_stop_nothing(operator: Operator, caplog: pytest.LogCaptureFixture) -> None:
+async def test_events_that_may_not_be_read_stop_nothing(
+    operator: Operator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An older role lacks the right: it is said once, with the mend, and asked again after minutes."""
+    monkeypatch.setattr("carillon_operator.work_queue.MAX_SLEEP_SECONDS", 0.01)  # this clock is set, it does not run
     await launch(operator)
     operator.now = at("00:01:10")
     operator.cluster.forbidden.add(KEY[0])
     looking = operator.app.refused_pods
     async with running(_all(looking)):
         await eventually(lambda: looking.due_time(KEY[0]) == at("00:06:10"))
+        operator.now = at("00:06:10")
+        await eventually(lambda: looking.due_time(KEY[0]) == at("00:11:10"))
     assert [r.levelname for r in caplog.records if "why pods are refused" in r.message] == ["WARNING"]
     with pytest.raises(ForbiddenError):
         await looking.look(KEY[0])
