@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from container_engine import answers
+
 PROGRAMS = {
     "nft": "nftables",
     "ip": "iproute2",
@@ -32,15 +34,9 @@ def missing() -> list[str]:
     """Return the packages that are not there, by what they bring."""
     wanted = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
     wanted |= {package for file, package in FILES.items() if not Path(file).exists()}
-    if shutil.which("buildah") is None and not any(map(_answers, ("docker", "podman"))):
+    if shutil.which("buildah") is None and not any(map(answers, ("docker", "podman"))):
         wanted.add("buildah")
     return sorted(wanted)
-
-
-def _answers(engine: str) -> bool:
-    """Return whether an engine is there, and not its command alone."""
-    program = shutil.which(engine)
-    return program is not None and subprocess.run([program, "info"], capture_output=True, check=False).returncode == 0
 
 
 def main() -> int:

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from container_engine import answers
+
 OLDEST_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -59,11 +61,7 @@ def _other_cluster() -> bool:
     """Return whether ``make run`` uses a cluster of somebody else's: see ``carillon_local.target``."""
     if os.environ.get("KUBECONFIG_EXISTING"):
         return True
-    return all(shutil.which(tool) for tool in ("docker", "kind")) and _answers("docker", "info")
-
-
-def _answers(*command: str) -> bool:
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    return shutil.which("kind") is not None and answers("docker")
 
 
 def _start_build() -> subprocess.Popen[bytes]:

@@ -198,7 +198,8 @@ class Watching:
                         self._synced[each].set()
             except Exception as error:  # a defect met by one object, or a permission that is missing
                 if place is None or not isinstance(error, ForbiddenError) or isinstance(error, OwnAccountError):
-                    log.exception("watching failed, will begin again", extra={"fields": {"kind": kind}})
+                    fields = {"kind": kind, **({} if place is None else {"namespace": place})}
+                    log.exception("watching failed, will begin again", extra={"fields": fields})
                     await asyncio.sleep(FIRST_RETRY_SECONDS)
                     continue
                 self._refused.add(each)

@@ -147,9 +147,26 @@ def test_minikube_prints_the_address_of_the_service(machine: Machine, monkeypatc
     assert machine.calls("minikube")[-1].strip() == "service carillon-api --url --profile minikube --namespace team"
 
 
+KUBECONFIGS = {
+    "none": "contexts: [{name: a}]",
+    "gone": "contexts: [{name: a}]\ncurrent-context: gone",
+    "list": "[a]",
+}
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "a context that there is not": ({"CONTEXT": "other"}, r"CONTEXT is 'other'.* one of kind-carillon, minikube, own"),
     "the cluster of make run": ({"CONTEXT": "kind-carillon"}, r"is the cluster of make run.* set CONTEXT to another"),
+    "a kubeconfig without a current context": (
+        {"KUBECONFIG": "HERE/none"},
+        r"no current .* set CONTEXT to one of a",
+    ),
+    "a current context that there is not": (
+        {"KUBECONFIG": "HERE/gone"},
+        r"current context is 'gone', .* set CONTEXT",
+    ),
+    "a list for a kubeconfig": (
+        {"KUBECONFIG": "HERE/list"},
+        r"no kubeconfig .*list: .* set KUBECONFIG",
+    ),
     "a kubeconfig that is not there": ({"KUBECONFIG": "/nowhere"}, r"no kubeconfig .* set KUBECONFIG"),
     "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE is 'Team': set it to small letters"),
     "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES names nowhere.yaml, which is no file"),
@@ -161,8 +178,26 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
 def test_a_wrong_setting_is_refused_by_name(case: str, tmp_path: Path) -> None:
     """With the mend."""
     given, want = REFUSED[case]
+    for name, text in KUBECONFIGS.items():
+        (tmp_path / name).write_text(text)
+    given = {key: value.replace("HERE", str(tmp_path)) for key, value in given.items()}
     with pytest.raises(DeployError, match=want):
         Settings.from_env({"KUBECONFIG": kubeconfig(tmp_path, "own", "minikube", "kind-carillon")} | given)
+
+
+@pytest.mark.parametrize("file", ["none", "gone"])
+def test_a_context_that_is_asked_for_needs_no_current_one(file: str, tmp_path: Path) -> None:
+    """As with kubectl's own option."""
+    (tmp_path / file).write_text(KUBECONFIGS[file])
+    assert known_context("a", str(tmp_path / file)) == "a"
+
+
+def test_the_first_file_that_names_a_current_context_wins(tmp_path: Path) -> None:
+    """As with kubectl; a file that is not there is passed over."""
+    for name, current in (("one", ""), ("two", "current-context: b"), ("three", "current-context: c")):
+        (tmp_path / name).write_text(f"contexts: [{{name: {name[0]}}}, {{name: b}}, {{name: c}}]\n{current}\n")
+    files = ":".join(str(tmp_path / name) for name in ("absent", "one", "two", "three"))
+    assert known_context("", files) == "b"
 
 
 def test_the_current_context_is_meant_unless_another_is_named(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from carillon_images.base import signature_options
 from carillon_images.engines import ImageError, find_engine
 from carillon_images.pip_settings import parse, render
 from carillon_images.sbom import INVENTORY, sbom
+from container_engine import answers
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = ("Dockerfile.operator", "Dockerfile.runner")
@@ -147,6 +148,20 @@ def test_an_image_is_built_upon_the_base_that_is_set(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert base_arguments() == want
+
+
+@pytest.mark.parametrize(("script", "there"), [("exit 0", True), ("exit 1", False), ("exec sleep 600", False)])
+def test_an_engine_that_hangs_is_as_good_as_none(
+    script: str,
+    there: bool,  # noqa: FBT001  # a column of the table
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its command may be installed, and wait for a daemon for ever."""
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert answers("docker", patience=3.0 if there else 0.5) is there
 
 
 @pytest.mark.parametrize(

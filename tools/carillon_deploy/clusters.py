@@ -5,7 +5,6 @@ archives, which is the one way that works with Docker, Podman and buildah alike.
 """
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from carillon_deploy.programs import DeployError, asked, needed, shown
 from carillon_deploy.release import NAMESPACE, RELEASE
 from carillon_images.__main__ import PROGRAMS, ROOT, base_arguments, build, image_name
 from carillon_images.engines import Engine, ImageError, find_engine
+from container_engine import answers
 
 KIND_CLUSTER = "carillon-trial"
 """Not the one of ``make run``, whose operator is a process of this machine: two would decide about each task."""
@@ -65,8 +65,7 @@ def _provider() -> dict[str, str]:
     """
     wanted = os.environ.get("ENGINE", "")
     for name in (wanted,) if wanted in {"docker", "podman"} else ("docker", "podman"):
-        found = shutil.which(name)
-        if found and subprocess.run([found, "info"], check=False, capture_output=True).returncode == 0:
+        if answers(name):
             return {"KIND_EXPERIMENTAL_PROVIDER": name}
     raise DeployError("kind runs its nodes in containers, and neither Docker nor Podman answers: start one of them")
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from kubernetes.config import ConfigException, list_kube_config_contexts
 
 from carillon_chart.programs import HELM, program
 from carillon_core import __version__
@@ -84,22 +83,43 @@ def known_context(wanted: str, kubeconfig: str | None) -> str:
         DeployError: There is no kubeconfig, no current context, or not the one that is asked for.
 
     """
-    mend = "set KUBECONFIG to the file of the cluster, or make a cluster: make kind-up"
     here = f"kind-{KIND_NAME}"
-    try:
-        contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]  # published so
-    except (ConfigException, OSError, yaml.YAMLError) as error:
-        raise DeployError(f"there is no kubeconfig that can be used ({error}): {mend}") from error
-    names = sorted(str(each["name"]) for each in contexts)
+    names, current = _contexts(kubeconfig or "~/.kube/config")
     if wanted and wanted not in names:
         raise DeployError(f"CONTEXT is {wanted!r}, which the kubeconfig has not: set it to one of {', '.join(names)}")
-    found = wanted or str(current["name"])
+    if not wanted and current not in names:
+        said = f"its current context is {current!r}, which it has not" if current else "it has no current context"
+        raise DeployError(f"the kubeconfig says no cluster ({said}): set CONTEXT to one of {', '.join(names)}")
+    found = wanted or current
     if found == here:
         raise DeployError(
             f"context {here} is the cluster of make run, whose operator would decide about the same tasks: set CONTEXT"
             " to another, or make one: make kind-up"
         )
     return found
+
+
+def _contexts(kubeconfig: str) -> tuple[list[str], str]:
+    """Return the names of all contexts, and the current one, as kubectl has it: the first file that names one.
+
+    The client's own function refuses a kubeconfig that has no current context, and takes the last file's.
+
+    Raises:
+        DeployError: No file is there, or one is no kubeconfig, or none has a context.
+
+    """
+    mend = "set KUBECONFIG to the file of the cluster, or make a cluster: make kind-up"
+    names, current = set[str](), ""
+    try:
+        for file in filter(Path.is_file, (Path(name).expanduser() for name in kubeconfig.split(os.pathsep) if name)):
+            config = yaml.safe_load(file.read_text()) or {}
+            names |= {str(each["name"]) for each in config.get("contexts") or []}
+            current = current or str(config.get("current-context") or "")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise DeployError(f"there is no kubeconfig that can be used ({file}: {error}): {mend}") from error
+    if not names:
+        raise DeployError(f"there is no kubeconfig that can be used ({kubeconfig} has no context): {mend}")
+    return sorted(names), current
 
 
 @dataclass(frozen=True, slots=True)

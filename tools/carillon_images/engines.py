@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from container_engine import answers
+
 STORE = Path(__file__).resolve().parents[2] / ".carillon" / "images"
 MEND = "start Docker or Podman, or install buildah (on Debian, as root: apt-get install buildah)"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -145,7 +147,7 @@ def find_engine(wanted: str = "") -> Engine:
         if name == "buildah":
             places = [f"--root={STORE / 'storage'}", f"--runroot={STORE / 'run'}"]
             return Engine(name, [program, *places, "--storage-driver=vfs"])
-        if subprocess.run([program, "info"], check=False, capture_output=True).returncode == 0:
+        if answers(name):
             return Engine(name, [program])
     if wanted:
         raise ImageError(f"ENGINE={wanted} is not installed or does not answer: {MEND}, or leave ENGINE out")

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from carillon_devcluster import ClusterError, LocalCluster
 from carillon_local.layout import KUBECONFIG, POSTGRES, ROOT, RUNNER_IMAGE, SHELL_IMAGE, STATE, LocalError
+from container_engine import answers
 from embedded_postgres import EmbeddedPostgres, PostgresError
 
 KIND_NAME = "carillon"
@@ -171,9 +172,7 @@ def chosen_target() -> Target:
 
 def kind_is_there() -> bool:
     """Return whether kind is installed and a Docker engine answers."""
-    if not (shutil.which("docker") and shutil.which("kind")):
-        return False
-    return subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
+    return shutil.which("kind") is not None and answers("docker")
 
 
 def _run(*command: str, stdin: str | None = None) -> str:
