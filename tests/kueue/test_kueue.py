@@ -4,12 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from carillon_local.layout import SHELL_IMAGE
 from support.http_server import CountingServer
 from support.waiting import until
 
 if TYPE_CHECKING:
     from support.kueue import Kueue
     from support.stack import Stack
+
+RESOURCES = {"requests": {"cpu": "10m", "memory": "10Mi"}}
 
 
 def shown(stack: "Stack", namespace: str, name: str) -> tuple[int, int, str]:
@@ -71,3 +74,29 @@ def test_an_execution_that_is_taken_back_ends_and_is_not_run_again(
         until(lambda: not waiting(stack, namespace, row["job_name"]), 60, "the Job that was taken back is over")
         keys = [key for _, key in server.seen]
         assert len(keys) == len(set(keys))
+
+
+@pytest.mark.timeout(240)
+def test_containers_that_are_taken_back_are_not_begun_again(stack: "Stack", kueue: "Kueue", namespace: str) -> None:
+    """Nothing of ours is in them that would know: their Jobs are deleted, of a task's slots and of requests."""
+    queue = kueue.queue(namespace, "nightly", cpu="1")
+    task = {"container": {"image": SHELL_IMAGE, "command": ["sleep", "600"], "resources": RESOURCES}}
+    once = {"kind": "RunRequest", "metadata": {"name": "once"}, "spec": {"task": task, "queueName": "nightly"}}
+    stack.apply(namespace, "taken", intervalSeconds=3600, queueName="nightly", task=task)
+    stack.apply_objects(namespace, once, {**once, "metadata": {"name": "other"}})
+    stack.http.post(f"/api/v1/namespaces/{namespace}/tasks/taken/run").raise_for_status()
+
+    def running() -> set[str]:
+        return {pod["metadata"]["name"] for pod in stack.pods(namespace) if pod["status"].get("phase") == "Running"}
+
+    until(lambda: len(running()) == 3, 60, "the containers run")
+    begun = {job["metadata"]["name"] for job in stack.jobs(namespace)}
+    kueue.change(queue, stopPolicy="HoldAndDrain")
+    stack.await_rows(namespace, None, 3, "failed")
+    until(lambda: not begun & {job["metadata"]["name"] for job in stack.jobs(namespace)}, 60, "their Jobs are gone")
+    kueue.change(queue, stopPolicy="None")
+    stack.apply(namespace, "after", intervalSeconds=2, queueName="nightly", task={"counter": {}})
+    stack.await_rows(namespace, "after", 1, "succeeded")
+    assert not [pod for pod in stack.pods(namespace) if pod["metadata"]["labels"]["job-name"] in begun]
+    for name in ("once", "other"):
+        assert stack.ours(namespace, "runrequests", name)["status"]["result"] == "Failed"
