@@ -157,7 +157,7 @@ CLOSED = {
     "write the server's files": "COPY executions TO '/tmp/history'",
     "run a program on the server": "COPY (SELECT 1) TO PROGRAM 'true'",
     "read the passwords of roles": "SELECT rolpassword FROM pg_authid",
-    "hold up writers": "LOCK TABLE executions IN SHARE MODE",
+    "hold up writers": "DO $$ BEGIN LOCK TABLE executions IN SHARE MODE; END $$",
 }
 
 

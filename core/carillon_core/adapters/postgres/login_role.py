@@ -91,7 +91,8 @@ _EXCESS: LiteralString = """
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
         AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
         AND p.name <> ALL (coalesce(g.privileges, '{}'))
-        -- in a CASE, for the conditions of a WHERE are tested in any order, and the function fails for the others
+        -- in a CASE, as below, for the conditions of a WHERE are tested in any order, and a function fails for what is
+        -- none of its own
         AND CASE WHEN p.name IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
             THEN has_any_column_privilege(c.oid, p.name) ELSE has_table_privilege(c.oid, p.name) END
         AND c.oid NOT IN (SELECT objid FROM of_extensions)
