@@ -164,6 +164,11 @@ mk-url: ## Print the address of the API in minikube
 	@$(SETUP) python
 	@$(PY) -m carillon_deploy mk-url
 
+.PHONY: kueue
+kueue: ## Have Kueue hold back, admit and take back what tasks launch (built from its module, the first time some minutes)
+	@$(SETUP) all
+	@$(PY) -m pytest tests/kueue -q
+
 .PHONY: e2e
 e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, root; KILLS=20; first time ten minutes)
 	@$(or $(PYTHON),python3) tools/debian_packages.py

@@ -4,8 +4,9 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
+import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,8 @@ from carillon_operator.admission import Admission
 from carillon_operator.observed_store import ObservedStore
 from carillon_operator.work_queue import Key, WorkQueue
 
+log = logging.getLogger(__name__)
+
 ERROR_BACKOFFS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long kopf waits after each failure of a call, in seconds."""
 LONGEST_BACKOFF = 8.0
@@ -29,6 +32,9 @@ SAME_AGAIN_SECONDS = 2.0
 """How long a login waits that finds the credentials that it found before."""
 CLOSING_SECONDS = 0.25
 """As aiohttp's documentation has it, under "Graceful shutdown"."""
+
+ENDING_SECONDS = 8.0
+"""How long kopf may take to end once one of its tasks has; what its handlers do has 5 s of that."""
 
 LOOP_SECONDS = 3.0
 """How long the operator's loop may take to come to a new turn while it is asked whether it is alive: less than what a
@@ -76,7 +82,8 @@ async def run_kopf(
         own, halted = asyncio.get_running_loop(), asyncio.Event()
         loop.call_soon_threadsafe(halting.set_result, partial(own.call_soon_threadsafe, halted.set))
         try:
-            await kopf.operator(
+            ignored = asyncio.all_tasks()
+            tasks = await kopf.spawn_tasks(
                 registry=registry,
                 settings=settings,
                 clusterwide=not namespaces,
@@ -85,15 +92,16 @@ async def run_kopf(
                 stop_flag=halted,
                 liveness_endpoint=liveness_endpoint,
             )
+            await until_ended(tasks, ignored)
         finally:
             # TLS connections are closed in the background, which needs a loop that lives a moment longer
             await asyncio.sleep(CLOSING_SECONDS)
 
     operating: asyncio.Future[None] = loop.create_future()
 
-    def run() -> None:
+    async def operate_and_tell() -> None:
         try:
-            asyncio.run(operate())
+            await operate()
         except BaseException as error:  # noqa: BLE001  # it is raised where it is awaited
             tell = partial(_fail, operating, error)
         else:
@@ -102,7 +110,7 @@ async def run_kopf(
             loop.call_soon_threadsafe(tell)
 
     # A daemon: one that does not end when it is told to must not hold the process.
-    threading.Thread(target=run, name="kopf", daemon=True).start()
+    threading.Thread(target=asyncio.run, args=(operate_and_tell(),), name="kopf", daemon=True).start()
     stopping = asyncio.ensure_future(stop.wait())
     either: set[asyncio.Future[Any]] = {operating, stopping}
     try:
@@ -113,6 +121,29 @@ async def run_kopf(
             with suppress(RuntimeError):  # it has ended already
                 (await halting)()
     await operating
+
+
+async def until_ended(tasks: Collection[asyncio.Task[Any]], ignored: Collection[asyncio.Task[Any]] = ()) -> None:
+    """Have kopf's root tasks run until one of them ends; then they all do, but are not waited for without a bound.
+
+    A watch that kopf cancels at a bad moment goes on, for what waits within it swallows that: kopf would wait for it
+    for ever, and the operator, of which nothing watches any more, would look as if it were alive.
+
+    Args:
+        tasks: As ``kopf.spawn_tasks`` has made them.
+        ignored: The loop's tasks that are none of kopf's.
+
+    Raises:
+        Exception: What the task that ended first has raised.
+
+    """
+    running = asyncio.ensure_future(kopf.run_tasks(tasks, ignored=[*ignored]))
+    first, _ = await asyncio.wait([*tasks, running], return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait([running], timeout=ENDING_SECONDS)
+    if not done:
+        log.error("kopf does not end, going on without it", extra={"fields": {"waited_seconds": ENDING_SECONDS}})
+    for task in [*done, *first]:
+        task.result()
 
 
 def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop) -> None:

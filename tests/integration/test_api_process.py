@@ -145,10 +145,12 @@ async def is_refused(port: int) -> bool:
     """Return whether nobody listens on a port."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        await writer.wait_closed()
     except ConnectionRefusedError:
         return True
-    writer.close()
-    await writer.wait_closed()
+    except ConnectionResetError:  # it was about to be accepted when the listening ended
+        return False
     return False
 
 

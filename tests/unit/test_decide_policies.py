@@ -1,5 +1,6 @@
 """``decide`` over time: bounds, jitter, overlap, missed runs, the circuit, retention; each turn to its fixed point."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -806,6 +807,16 @@ def test_a_job_is_deleted_when_its_time_to_live_is_over() -> None:
     plan = story.turn("00:02:10")
     assert did(plan) == [f"delete {name('00:01')}"]
     assert plan.requeue_at == at("00:03:05")
+
+
+def test_a_job_that_its_queue_took_back_is_deleted() -> None:
+    """Within the limits, for it would be begun again; once the stored status has its slot and its result."""
+    story = settled(make_task().every(3600), "00:10")
+    story.jobs = [replace(make_job("00:01", result=FAILED), taken_back=True), make_job("00:02", result=FAILED)]
+    assert did(story.turn("00:02:10")) == [f"delete {name('00:01')}"]
+    story = settled(make_task().every(3600), "00:00")
+    story.jobs = [replace(make_job("00:01", result=FAILED), taken_back=True)]
+    assert "delete" not in " ".join(did(story.turn("00:02:10")))
 
 
 def test_a_suspended_task_still_cleans_up() -> None:

@@ -9,7 +9,7 @@ import pytest
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decide_request import decide_request, refusal_of, refused_launch, requested_task
 from carillon_core.domain.observed import PodTrouble
-from carillon_core.domain.plan import EndExecution, Launch, Reason, RecordUnlaunched, RequestPlan
+from carillon_core.domain.plan import DeleteJob, EndExecution, Launch, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.resources import RunResult
 from carillon_core.resources.run_request import RunRequestStatus, parse_request_spec
 from carillon_core.resources.tasks import Task
@@ -42,6 +42,8 @@ def did(plan: RequestPlan) -> list[str]:
                 words.append(f"{a.status.value} {a.reason.value}")
             case EndExecution():
                 words.append(f"{a.status.value} {a.job_name} {a.reason}")
+            case DeleteJob():
+                words.append(f"delete {a.job_name}")
     return words
 
 
@@ -248,6 +250,16 @@ def test_a_time_to_live_of_nothing_waits_until_the_end_is_told() -> None:
     plan = request_to_fixed_point(request, make_task().every(60), [done], "00:10:06")
     assert (did(plan), plan.status.message) == ([], "3")
     assert did(request_to_fixed_point(request, make_task().every(60), [done], "00:10:07")) == ["delete"]
+
+
+def test_a_job_that_its_queue_took_back_is_deleted_once_its_end_is_told() -> None:
+    """It would be begun again; while nobody is told how it ended, it is what tells that."""
+    request, task = make_request(), make_task().every(60)
+    taken = replace(make_manual_job("00:10:00", result=FAILED), taken_back=True)
+    told = decide_request(request.observed(), task.observed(), [taken], at("00:10:06"))
+    assert (did(told), told.status.result) == ([], FAILED)
+    stored = replace(request.observed(), status=told.status, stored=told.status)
+    assert did(decide_request(stored, task.observed(), [taken], at("00:10:07"))) == [f"delete {taken.name}"]
 
 
 def test_a_request_whose_status_was_lost_is_not_launched_twice() -> None:

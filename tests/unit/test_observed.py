@@ -77,6 +77,33 @@ def test_the_end_of_an_execution(
     assert job.message == want_message
 
 
+FAILED = raw_pod("Failed", exitCode=143, reason="Error", message="ended")
+TAKEN: dict[str, tuple[bool, int, list[dict[str, str]], bool, str]] = {
+    # suspended, backoffLimit, conditions; taken back, message
+    "an end that is an end": (False, 0, [], False, "ended"),
+    "suspended at its end": (True, 0, [], True, "its queue took it back before it was done: ended"),
+    "suspended after the Job's own end": (True, 0, [{"type": "Failed"}], False, "ended"),
+    "suspended with tries left": (True, 2, [], False, ""),
+}
+
+
+@pytest.mark.parametrize(("suspended", "tries", "conditions", "want", "want_message"), TAKEN.values(), ids=TAKEN.keys())
+def test_a_job_that_its_queue_takes_back(
+    suspended: bool,  # noqa: FBT001  # a column of the table
+    tries: int,
+    conditions: list[dict[str, str]],
+    want: bool,  # noqa: FBT001  # a column of the table
+    want_message: str,
+) -> None:
+    """Its pod has ended and no other may follow, but would, were it admitted again; one with tries left waits."""
+    end = pod_end(FAILED)
+    raw = raw_job(*conditions) | {"spec": {"suspend": suspended, "backoffLimit": tries}}
+    job = observed_job(raw, [end] if end else ())
+    assert job is not None
+    assert (job.taken_back, job.message) == (want, want_message)
+    assert (job.active, job.waiting) == (tries > 0, tries > 0)
+
+
 LABELS = {"carillon.dev/task": "backup"}
 FOREIGN: dict[str, dict[str, Any]] = {
     "no label": {"labels": {}},

@@ -15,7 +15,7 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import execution_id, request_job_name
 from carillon_core.domain.gates import target_problem
 from carillon_core.domain.observed import WAITS, ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
-from carillon_core.domain.plan import Action, Launch, Notice, Reason, RecordUnlaunched, RequestPlan
+from carillon_core.domain.plan import Action, DeleteJob, Launch, Notice, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.pod_validity import task_pod_problems
 from carillon_core.domain.settle import Settlement, replaced
 from carillon_core.domain.status import changed_conditions
@@ -276,7 +276,10 @@ def _with_job(request: ObservedRequest, status: RunRequestStatus, job: ObservedJ
     message = (job.message or ("" if job.result is RunResult.SUCCEEDED else job.reason))[:1024]
     update = {"finished_at": job.finished_at or status.finished_at or _second(now), "message": message}
     status = status.model_copy(update=update)
-    return _finished(request, _with_finish(request, status, job.result, message, now), now)
+    finished = _finished(request, _with_finish(request, status, job.result, message, now), now)
+    if job.taken_back and request.stored.finished_at is not None and not job.ending:
+        return replace(finished, actions=(DeleteJob(job.name, job.uid),))
+    return finished
 
 
 def _with_finish(

@@ -201,6 +201,8 @@ class ObservedJob:
     """Whether it is being deleted and its pods are not gone yet."""
     waiting: bool = False
     """Whether it waits in a queue, and has no pod."""
+    taken_back: bool = False
+    """Whether its queue suspended it before it was done, and its execution is over: it would be begun once more."""
     trouble: PodTrouble | None = None
     """Why its pod cannot start."""
     attempts: tuple[PodEnd, ...] = ()
@@ -328,14 +330,20 @@ def observed_job(
         if deadline in {failure.get("reason"), last.reason}:
             result = RunResult.TIMED_OUT
         ended = last.finished_at or _time(failure.get("lastTransitionTime"))
+        if seen.waiting and not conditions.keys() & _TERMINAL:
+            message = f"{TAKEN_BACK}: {last.message or last.reason}"
+            return replace(_finished(seen, result, ended, last.reason, message), taken_back=True)
         return _finished(seen, result, ended, last.reason, last.message)
     result = RunResult.TIMED_OUT if failure.get("reason") == deadline else RunResult.FAILED
     ended = _time(failure.get("lastTransitionTime"))
     return _finished(seen, result, ended, failure.get("reason") or "", failure.get("message") or "")
 
 
+_TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 WAITS = "it waits in its queue until it is admitted"
 """What is said of an execution whose Job is suspended."""
+TAKEN_BACK = "its queue took it back before it was done"
+"""What is said of one whose Job is suspended after it was begun, before the pod's own words."""
 RUNNER_CONTAINER = "runner"
 USER_CONTAINER = "task"
 """The name of a user's container, of a ``container`` task."""

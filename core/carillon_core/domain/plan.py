@@ -86,7 +86,7 @@ class EndExecution:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Delete a finished Job that the history limits or its age leave no room for."""
+    """Delete a finished Job that the history limits or its age leave no room for, or that would be begun again."""
 
     job_name: str
     job_uid: str

@@ -1,4 +1,4 @@
-"""Which finished Jobs are deleted: those beyond the history limits, and those that are too old. Pure.
+"""Which finished Jobs are deleted: those beyond the history limits, the too old, and those a queue took back. Pure.
 
 A Job is deleted only when the API server has a status that counts its slot as
 settled, and its result: until then the Job itself is what keeps a restarted
@@ -30,6 +30,7 @@ def superfluous_jobs(
     others = [job for job in finished if job.result is not RunResult.SUCCEEDED]
     doomed = _all_but_last(succeeded, spec.successful_jobs_history_limit)
     doomed += _all_but_last(others, spec.failed_jobs_history_limit)
+    doomed += [job for job in finished if job.taken_back and job not in doomed]
     later: datetime | None = None
     if spec.ttl_seconds_after_finished is not None:
         for job in finished:

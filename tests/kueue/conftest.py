@@ -1,0 +1,25 @@
+"""The whole of Carillon, and Kueue beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.kueue import Kueue
+from support.stack_fixtures import namespace, stack
+
+if TYPE_CHECKING:
+    from support.stack import Stack
+
+__all__ = ["namespace", "stack"]
+
+
+@pytest.fixture(scope="session")
+def kueue(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kueue]:
+    """Run Kueue's own program, as an administrator, until the session ends."""
+    running = Kueue(stack, tmp_path_factory.mktemp("kueue"))
+    running.start()
+    yield running
+    running.stop()

@@ -1,0 +1,48 @@
+"""The whole of Carillon, once for a session of tests: for the conftest of each folder whose tests want it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from carillon_core.adapters.postgres import migrate
+from carillon_devcluster import LocalCluster
+from embedded_postgres import EmbeddedPostgres
+from support.stack import ROOT, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def stack(passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Start a cluster and a Postgres of its own, the operator and the API; everything ends with the session."""
+    postgres = EmbeddedPostgres(passable_dir() / "postgres", fast=True)
+    cluster = LocalCluster("e2e", passable_dir(), build_root=ROOT / ".carillon")
+    cluster.build()
+    try:
+        migrate.upgrade(postgres.start())
+        cluster.start()
+        running = Stack(cluster, postgres, tmp_path_factory.mktemp("stack"))
+        try:
+            running.start()
+            yield running
+        finally:
+            running.close()
+    finally:
+        cluster.stop()
+        cluster.delete()
+        postgres.stop()
+
+
+@pytest.fixture
+def namespace(stack: Stack) -> Iterator[str]:
+    """Give a namespace of the test's own."""
+    name = f"e2e-{uuid4().hex[:8]}"
+    stack.kubectl("create", "namespace", name)
+    yield name
+    stack.kubectl("delete", "namespace", name, "--wait=false")
