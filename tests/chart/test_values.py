@@ -84,6 +84,7 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "a label that is a number": ("monitoring.dashboard.labels.a=1", "at '/monitoring/dashboard/labels/a'"),
     "a precedence beyond the last": ("flowSchema.matchingPrecedence=10001", "at '/flowSchema/matchingPrecedence'"),
+    "an API's role that is a name": ("database.apiRole=carillon_api", "at '/database/apiRole'"),
     "a network of the database that is a name": (
         "networkPolicy.database.cidrs[0]=db.example.com",
         "at '/networkPolicy/database/cidrs/0'",

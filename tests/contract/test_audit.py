@@ -18,11 +18,11 @@ T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture(params=["memory", "postgres"])
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[AuditLog]:
-    """Give each adapter in turn, empty."""
+    """Give each adapter in turn, empty; Postgres as the API logs in to it."""
     if request.param == "memory":
         yield MemoryAuditLog()
         return
-    postgres = PostgresAuditLog.from_url(request.getfixturevalue("database_url"))
+    postgres = PostgresAuditLog.from_url(request.getfixturevalue("api_database_url"))
     yield postgres
     await postgres.aclose()
 

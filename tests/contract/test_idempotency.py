@@ -19,11 +19,11 @@ MINE = Reservation(mine=True)
 
 @pytest.fixture(params=["memory", "postgres"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStore]:
-    """Give each adapter in turn, empty."""
+    """Give each adapter in turn, empty; Postgres as the API logs in to it."""
     if request.param == "memory":
         yield MemoryIdempotency()
         return
-    postgres = PostgresIdempotency.from_url(request.getfixturevalue("database_url"))
+    postgres = PostgresIdempotency.from_url(request.getfixturevalue("api_database_url"))
     yield postgres
     await postgres.aclose()
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import httpx
+import psycopg
 import pytest
 
 from carillon_chart.programs import rendered, values_of
@@ -50,6 +51,16 @@ def token_file(stack: Stack, namespace: str, tmp_path: Path) -> Path:
 
     until(known, 30, "the role is known to the authorizer")
     return file
+
+
+def test_the_api_logs_in_to_the_database_as_its_own_role(stack: Stack) -> None:
+    """So all that these tests ask of it is asked of that role; nothing was refused to it so far."""
+    until(stack.api_ready, 60, "the API has asked the database")
+    with psycopg.connect(stack.database_url) as owner:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'carillon_api'"
+        (sessions,) = owner.execute(query).fetchone() or (0,)
+    assert sessions > 0
+    assert "permission denied" not in stack.log("api")
 
 
 def test_helm_test_runs_a_task_from_its_creation_to_its_end(stack: Stack, namespace: str, token_file: Path) -> None:

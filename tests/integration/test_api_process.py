@@ -154,6 +154,16 @@ async def is_refused(port: int) -> bool:
     return False
 
 
+async def test_a_login_that_may_write_the_history_is_warned_of(environment: dict[str, str], database_url: str) -> None:
+    """By the process, with the mend; it serves all the same, and ends when it is told to."""
+    async with started({**environment, "DATABASE_URL": database_url}) as process:
+        warned = await line_with(process, "the API could alter the whole history")
+        assert warned["level"] == "WARNING"
+        assert "carillon-migrate api-role" in warned["mend"]
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
 HEADS: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
     "an address that is too long": (b"GET /%s HTTP/1.1\r\nHost: facade\r\n\r\n" % (b"a" * 30_000), (b"414",)),
     "a head that is too long": (

@@ -211,7 +211,9 @@ async def test_what_is_made_at_random_is_made_once(
     passwords = {name: base64.b64decode(value).decode() for name, value in kept[0][0].items()}
     assert passwords["owner-password"] in passwords["database-url"]
     assert passwords["runner-password"] in passwords["runner-database-url"]
-    assert passwords["owner-password"] != passwords["runner-password"]
+    assert passwords["api-password"] in passwords["api-database-url"]
+    assert passwords["owner-password"] not in {passwords["runner-password"], passwords["api-password"]}
+    assert passwords["runner-password"] != passwords["api-password"]
 
 
 async def test_shards_change_only_while_no_operator_runs(release: Release) -> None:
@@ -318,7 +320,7 @@ async def test_a_changed_password_starts_the_pods_anew(
         return [item["spec"]["template"]["metadata"]["annotations"]["checksum/database"] for item in items]
 
     values = ("database.existingSecret=db", "migrations.enabled=false")
-    await store_urls(connection, namespace, "postgresql://o:old@h/d", "postgresql://r:old@h/d")
+    await store_urls(connection, namespace, "postgresql://o:old@h/d", runner="postgresql://r:old@h/d")
     assert (await release.install(*values)).returncode == 0
     first = await marks()
     assert (await release.install(*values)).returncode == 0
@@ -330,13 +332,13 @@ async def test_a_changed_password_starts_the_pods_anew(
     assert not set(await marks()) & set(first)
 
 
-async def store_urls(connection: KubeConnection, namespace: str, owner: str, runner: str) -> None:
-    """Create the Secret with the database's URLs."""
+async def store_urls(connection: KubeConnection, namespace: str, owner: str, **others: str) -> None:
+    """Create the Secret with the database's URLs, the owner's and those of others."""
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "db"},
-        "stringData": {"database-url": owner, "runner-database-url": runner},
+        "stringData": {"database-url": owner, **{f"{whose}-database-url": url for whose, url in others.items()}},
     }
     await connection.request("POST", f"/api/v1/namespaces/{namespace}/secrets", body=body)
 
@@ -362,17 +364,50 @@ async def test_the_database_is_migrated_before_anything_is_installed(
     empty_database_url: str,
     tmp_path: Path,
 ) -> None:
-    """The hook's Job is run by the node, with a real Postgres: schema and runners' role are there when helm returns."""
+    """The hook's Job is run by the node, with a real Postgres: schema and roles are there when helm returns.
+
+    A release that is there gets the API's role at the upgrade that asks for it.
+    """
     know_the_operators_image(cluster, tmp_path)
-    role = f"runner_{namespace.replace('-', '_')}"
-    runner_url = with_user(empty_database_url, role, "a-password-of-its-own")
-    await store_urls(connection, namespace, empty_database_url, runner_url)
+    suffix = namespace.replace("-", "_")
+    roles = {whose: f"{whose}_{suffix}" for whose in ("runner", "api")}
+    urls = {whose: with_user(empty_database_url, role, "a-password-of-its-own") for whose, role in roles.items()}
+    await store_urls(connection, namespace, empty_database_url, **urls)
     done = await release.install("database.existingSecret=db")
     assert done.returncode == 0, done.stderr
-    with psycopg.connect(runner_url) as runner:
+    with psycopg.connect(urls["runner"]) as runner:
         assert runner.execute("SELECT to_regnamespace('carillon_runner') IS NOT NULL").fetchone() == (True,)
-    again = await release.install("database.existingSecret=db")
+    assert "WARNING: the API logs in to the database as the owner" in done.stdout
+    again = await release.install("database.existingSecret=db", "database.apiRole=true")
     assert again.returncode == 0, again.stderr
+    assert "as the owner" not in again.stdout
+    with psycopg.connect(urls["api"]) as api:
+        assert api.execute("SELECT count(*) FROM executions").fetchone() == (0,)
+    for role in roles.values():
+        drop_role(empty_database_url, role)
+
+
+async def test_a_missing_login_of_the_api_is_said_and_nothing_has_changed(
+    connection: KubeConnection,
+    cluster: RunningCluster,
+    namespace: str,
+    release: Release,
+    empty_database_url: str,
+    tmp_path: Path,
+) -> None:
+    """Helm fails and shows the line that names key and value; the API goes on as it was."""
+    know_the_operators_image(cluster, tmp_path)
+    role = f"runner_{namespace.replace('-', '_')}"
+    await store_urls(connection, namespace, empty_database_url, runner=with_user(empty_database_url, role, "x"))
+    assert (await release.install("database.existingSecret=db")).returncode == 0
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{namespace}-api"
+    before = (await connection.request("GET", path))["spec"]["template"]
+    done = await release.install("database.existingSecret=db", "database.apiRole=true")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "CARILLON_API_DATABASE_URL is not set" in said
+    assert "the key api-database-url of the database's Secret while database.apiRole is true" in said
+    assert (await connection.request("GET", path))["spec"]["template"] == before
     drop_role(empty_database_url, role)
 
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from carillon_core.adapters.postgres import runner_role
+from carillon_core.adapters.postgres import api_role, runner_role
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.migrate import upgrade
@@ -76,7 +76,7 @@ def dump_and_restore(source: str, target: str, file: Path) -> None:
 
 
 async def test_a_restored_history_is_whole_and_goes_on(database_url: str, empty_url: str, tmp_path: Path) -> None:
-    """Every month's rows with their attempts; the schema is current; months are made; a runner gets its role."""
+    """Every month's rows with their attempts; the schema is current; months are made; there are roles to log in as."""
     rows = [execution(days) for days in (0, 40, 300)]
     history = PostgresHistory.from_url(database_url)
     await history.record(rows)
@@ -85,8 +85,9 @@ async def test_a_restored_history_is_whole_and_goes_on(database_url: str, empty_
     await history.aclose()
     dump_and_restore(database_url, empty_url, tmp_path / "carillon.dump")
     upgrade(empty_url)
-    role = f"runner_{uuid4().hex}"
-    runner_role.prepare(empty_url, with_user(empty_url, role, uuid4().hex))
+    runner, api = f"runner_{uuid4().hex}", f"api_{uuid4().hex}"
+    runner_role.prepare(empty_url, with_user(empty_url, runner, uuid4().hex))
+    api_role.prepare(empty_url, with_user(empty_url, api, uuid4().hex))
     restored = PostgresHistory.from_url(empty_url)
     try:
         await restored.ping()
@@ -96,4 +97,5 @@ async def test_a_restored_history_is_whole_and_goes_on(database_url: str, empty_
         await maintain(empty_url, lambda: NOW + timedelta(days=200), 0)
     finally:
         await restored.aclose()
-        drop_role(empty_url, role)
+        for role in (runner, api):
+            drop_role(empty_url, role)

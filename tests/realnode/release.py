@@ -66,8 +66,10 @@ class Release(View):
         self.way.open()
         self.make_namespace(NAMESPACE)
         parts = urlsplit(self.way.url)
-        runner = parts._replace(netloc=f"carillon_runner:a-secret-of-runners@{parts.hostname}:{parts.port}")
-        words = {"database-url": self.way.url, "runner-database-url": runner.geturl(), "token-key": "k" * 40}
+        words = {"database-url": self.way.url, "token-key": "k" * 40}
+        for role in ("runner", "api"):
+            login = parts._replace(netloc=f"carillon_{role}:a-secret-of-its-own@{parts.hostname}:{parts.port}")
+            words[f"{role}-database-url"] = login.geturl()
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -96,6 +98,7 @@ class Release(View):
         repositories = {name: image.rpartition(":")[0] for name, image in IMAGES.items()}
         values = {
             "database.existingSecret": SECRET,
+            "database.apiRole": "true",
             "operator.image.repository": repositories["operator"],
             "operator.runnerImage.repository": repositories["runner"],
             "operator.httpAllow[0]": network.ADDRESS,

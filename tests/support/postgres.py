@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from carillon_core.adapters.postgres import migrate, runner_role
+from carillon_core.adapters.postgres import api_role, migrate, runner_role
 from support.programs import run_embedded_postgres
 
 
@@ -106,6 +106,16 @@ def runner_database_url(database_url: str) -> Iterator[str]:
     with psycopg.connect(database_url, autocommit=True) as owner:
         # so that tests see what its sessions wait for, and may end them
         owner.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+    yield url
+    drop_role(database_url, role)
+
+
+@pytest.fixture
+def api_database_url(database_url: str) -> Iterator[str]:
+    """Give the test's own database to the API: by a login of its own, which may do what the API does and no more."""
+    role = f"api_{uuid4().hex}"
+    url = with_user(database_url, role, uuid4().hex)
+    api_role.prepare(database_url, url)
     yield url
     drop_role(database_url, role)
 

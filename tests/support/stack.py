@@ -17,7 +17,7 @@ import httpx
 import yaml
 
 from carillon_devcluster import ClusterError
-from carillon_local import runner_role
+from carillon_local import roles
 from carillon_local.access import FACADE, FACADE_NAMESPACE, OPERATOR, with_token
 from carillon_local.access import KEYS_SECRET as KEYS_SECRET_NAME
 from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE, free_port
@@ -43,7 +43,8 @@ class Stack(View):
         http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
         super().__init__(cluster, postgres.url(), http, folder)
         self.postgres = postgres
-        self.runner_database_url = runner_role.prepare(self.database_url)
+        self.runner_database_url = roles.prepare_runner(self.database_url)
+        self.api_database_url = roles.prepare_api(self.database_url)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._webhook_port = free_port(0)
         self._images: dict[str, Mapping[str, object]] = dict(local_image_table())
@@ -94,8 +95,9 @@ class Stack(View):
         until(self.api_ready, 60, "the API is ready")
 
     def start_facade(self, name: str, port: int, **settings: str) -> None:
-        """Start a facade under its own account; several can run at once."""
+        """Start a facade under its own accounts, the cluster's and the database's; several can run at once."""
         access = {
+            "DATABASE_URL": self.api_database_url,
             "KUBECONFIG": str(self._folder / "facade.kubeconfig"),
             "CARILLON_API_KEYS_SECRET": KEYS_SECRET,
             # a test that fails to show who it is, and often, says that it comes from elsewhere

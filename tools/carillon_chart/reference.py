@@ -31,14 +31,19 @@ kubectl create namespace carillon-system
 kubectl create secret generic carillon-database --namespace carillon-system \\
   --from-literal=database-url=postgresql://owner:…@db.example.com:5432/carillon \\
   --from-literal=runner-database-url=postgresql://runner:…@db.example.com:5432/carillon \\
+  --from-literal=api-database-url=postgresql://api:…@db.example.com:5432/carillon \\
   --from-literal=token-key="$(openssl rand -hex 32)"
 helm install carillon charts/carillon --namespace carillon-system --set database.existingSecret=carillon-database \\
-  --set operator.image.repository=… --set operator.runnerImage.repository=… --timeout 15m
+  --set database.apiRole=true --set operator.image.repository=… --set operator.runnerImage.repository=… --timeout 15m
 ```
 
+The first user owns the tables. The migration makes the other two, if the first may create roles, and bounds them:
+runners may record their own execution, the API may do what it does and no more. A release whose Secret has no
+`api-database-url` goes on with the owner's until that is added and `database.apiRole` set.
+
 `helm upgrade` migrates the database and upgrades the CRDs. A migration only adds, so that what runs meanwhile, and what
-`helm rollback` brings back, goes on with the newer schema. After the database's password has changed in the Secret,
-`helm upgrade` gives it to the runners' role and starts the pods anew.
+`helm rollback` brings back, goes on with the newer schema. After a role's password has changed in the Secret,
+`helm upgrade` gives it to the role and starts the pods anew.
 
 A release is for all namespaces, or for those of `watch.namespaces`: then the operator has roles in these alone, and the
 API serves them alone. The API's account keeps its ClusterRole, for tokens, reviews and users are of no namespace. Such

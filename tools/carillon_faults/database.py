@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from carillon_core.adapters.postgres import migrate
 from carillon_faults.oracle import RowSeen
 from carillon_faults.threads import in_thread
-from carillon_local import runner_role
+from carillon_local import roles
 from carillon_local.layout import free_port
 from embedded_postgres import EmbeddedPostgres
 
@@ -28,7 +28,7 @@ def prepared(folder: Path) -> Path:
     try:
         url = server.start()
         migrate.upgrade(url)
-        runner_role.prepare(url)
+        roles.prepare_runner(url)
     finally:
         server.stop()
     return folder
@@ -50,7 +50,7 @@ class Database:
         server = EmbeddedPostgres(folder, port=free_port(port), fast=True)
         try:
             url = await in_thread(server.start)
-            yield cls(server, url, runner_role.runner_url(url))
+            yield cls(server, url, roles.runner_url(url))
         finally:
             await in_thread(server.stop)
 

@@ -14,7 +14,7 @@ import httpx
 from carillon_core.adapters.postgres.migrate import upgrade
 from carillon_core.errors import CarillonError
 from carillon_devcluster import ClusterError
-from carillon_local import runner_role
+from carillon_local import roles
 from carillon_local.access import install_access
 from carillon_local.examples import PUBLIC_HTTPBIN, apply_examples, await_executions, reaches_public_httpbin
 from carillon_local.layout import (
@@ -49,9 +49,10 @@ def up() -> None:
     settings = {**target.settings(), "KUBECONFIG": str(target.kubeconfig)}
     upgrade(settings["DATABASE_URL"])
     settings |= runner_settings(settings["DATABASE_URL"])
+    access = {**install_access(target), **api_settings(settings["DATABASE_URL"])}
     # before the operator, which launches what is due at once
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
-    api_url = start_services(settings, install_access(target))
+    api_url = start_services(settings, access)
     if httpbin_url != PUBLIC_HTTPBIN:
         print(f"httpbin.org is out of reach: the HTTP example calls a local httpbin at {httpbin_url}")
     examples = apply_examples(target, httpbin_url)
@@ -65,8 +66,15 @@ def up() -> None:
 def runner_settings(url: str) -> Mapping[str, str]:
     """Return what the operator needs to be told of the runners' role: ours on a database of ours, else the user's."""
     if not os.environ.get("DATABASE_URL"):
-        return {"CARILLON_RUNNER_DATABASE_URL": runner_role.prepare(url)}
+        return {"CARILLON_RUNNER_DATABASE_URL": roles.prepare_runner(url)}
     return {name: os.environ[name] for name in ("CARILLON_RUNNER_DATABASE_URL",) if os.environ.get(name)}
+
+
+def api_settings(url: str) -> Mapping[str, str]:
+    """Return what the API logs in with: its own role on a database of ours, else the user's or the owner's."""
+    if not os.environ.get("DATABASE_URL"):
+        return {"DATABASE_URL": roles.prepare_api(url)}
+    return {"DATABASE_URL": os.environ.get("CARILLON_API_DATABASE_URL") or url}
 
 
 def install_crds(target: Target) -> None:
@@ -80,7 +88,7 @@ def start_services(settings: Mapping[str, str], access: Mapping[str, str]) -> st
 
     Args:
         settings: Of both.
-        access: Of the API alone: its own account, and where its keys are.
+        access: Of the API alone: its own account, where its keys are, and its login to the database.
 
     """
     port = _port("CARILLON_API_PORT", "api-port", API_PORT, in_use=API.process() is not None)

@@ -115,6 +115,11 @@ program says so in its log with the mend, which a container that is not created 
       optional: true
 {{- end }}
 
+{{/* Not empty if the API has a user of its own in the database. Of root. */}}
+{{- define "carillon.apiRole" -}}
+{{- if or .Values.postgres.enabled (dig "database" "apiRole" false .Values.AsMap) }}true{{ end }}
+{{- end }}
+
 {{/* What has pods begin anew when the Secret with the database's URLs has changed. Of root; nothing is known of it offline. */}}
 {{- define "carillon.checksum" -}}
 {{- $secret := lookup "v1" "Secret" .Release.Namespace (include "carillon.databaseSecret" .) -}}

@@ -1,4 +1,4 @@
-"""The command ``carillon-migrate``: migrate and maintain ``DATABASE_URL``'s database, and make the runners' role."""
+"""The command ``carillon-migrate``: migrate and maintain ``DATABASE_URL``'s database, and make the roles for it."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from carillon_core.adapters.postgres import migrate, runner_role
+from carillon_core.adapters.postgres import api_role, migrate, runner_role
 from carillon_core.adapters.postgres.maintenance import Changes, maintain
 from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
@@ -19,6 +19,13 @@ WAIT_SECONDS = 60.0
 BEHIND = 1
 UNAVAILABLE = 1
 MISCONFIGURED = 2
+
+_CHARTS_KEYS = {
+    runner_role.RUNNER: "the Helm chart takes it from the key runner-database-url of the database's Secret",
+    api_role.API: (
+        "the Helm chart takes it from the key api-database-url of the database's Secret while database.apiRole is true"
+    ),
+}
 
 log = logging.getLogger("carillon_migrate")
 
@@ -35,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_told(changes))
             return 0
         if options.command == "runner-role":
-            print(*runner_role.prepare(url, _runner_database_url()), sep="\n")
+            print(*runner_role.prepare(url, _role_url(runner_role.RUNNER, "runners")), sep="\n")
+            return 0
+        if options.command == "api-role":
+            print(*api_role.prepare(url, _role_url(api_role.API, "the API")), sep="\n")
             return 0
         if options.command == "upgrade":
             revision = migrate.upgrade(url, wait_seconds=options.wait)
@@ -90,12 +100,12 @@ def _database_url() -> str:
     return url
 
 
-def _runner_database_url() -> str:
-    url = os.environ.get(runner_role.RUNNER, "")
+def _role_url(name: str, whose: str) -> str:
+    url = os.environ.get(name, "")
     if not url:
         raise SettingsError(
-            f"{runner_role.RUNNER} is not set: give it as postgresql://user:password@host:5432/name, with the user and"
-            " the password that runners shall have"
+            f"{name} is not set: give it as postgresql://user:password@host:5432/name, with the user and the password"
+            f" that {whose} shall have; {_CHARTS_KEYS[name]}"
         )
     return url
 
@@ -119,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "runner-role",
         help="create the role of CARILLON_RUNNER_DATABASE_URL, which may record executions and no more, and verify it",
+    )
+    commands.add_parser(
+        "api-role",
+        help="create the role of CARILLON_API_DATABASE_URL, which may do what the API does and no more, and verify it",
     )
     for command, seconds in ((up, WAIT_SECONDS), (down, 0.0), (now, 0.0)):
         command.add_argument(

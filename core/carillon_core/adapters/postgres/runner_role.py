@@ -1,239 +1,27 @@
-"""The role that runners log in as: made, bounded and verified; ``carillon-migrate runner-role`` calls it.
+"""The role that runners log in as; ``carillon-migrate runner-role`` makes it.
 
 It may call the functions of the schema ``carillon_runner``, which act on the
 one execution whose token they are given, and nothing else: no table, no
 sequence, nothing that it could create.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import LiteralString
+from collections.abc import Sequence
 
-import psycopg
-from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
+from carillon_core.adapters.postgres import login_role
+from carillon_core.adapters.postgres.login_role import RUNNERS, LoginRole
 
-from carillon_core.adapters.postgres.engine import LOCK, MIGRATE, WHAT, connect_args, credentials, sqlalchemy_url
-from carillon_core.errors import SettingsError, UnavailableError
-
-OWNER = "DATABASE_URL"
 RUNNER = "CARILLON_RUNNER_DATABASE_URL"
-TIMEOUT = "60s"
-"""How long a statement of a runner, or a transaction in which it does nothing, may hold its locks."""
 
-_REFUSED = "RT001"
-
-_Connection = psycopg.Connection[tuple[object, ...]]
-
-_ATTRIBUTES: LiteralString = """
-    SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,
-           ARRAY(SELECT g.rolname::text FROM pg_auth_members AS m JOIN pg_roles AS g ON g.oid = m.roleid
-                 WHERE m.member = r.oid)
-    FROM pg_roles AS r WHERE rolname = %s
-"""
-_POWERS = ("is a superuser", "may create roles", "may create databases", "may replicate", "may bypass row security")
-# what the role is to have, and what nobody is to have through PUBLIC; each line is a statement
-_BOUNDS: LiteralString = """
-    SELECT format('GRANT CONNECT ON DATABASE %%I TO %%I', current_database(), %(role)s::text)
-    UNION ALL
-    SELECT format('REVOKE CREATE, TEMPORARY ON DATABASE %%I FROM PUBLIC, %%I', current_database(), %(role)s::text)
-    UNION ALL
-    SELECT format('REVOKE CREATE ON SCHEMA %%I FROM PUBLIC, %%I', nspname, %(role)s::text)
-    FROM pg_namespace WHERE has_schema_privilege(%(role)s::text, oid, 'CREATE')
-    UNION ALL
-    SELECT format('REVOKE ALL ON TABLE %%s FROM PUBLIC, %%I', string_agg(oid::regclass::text, ', '), %(role)s::text)
-    FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(current_schema())
-        AND pg_has_role(relowner, 'USAGE')
-    UNION ALL
-    SELECT format('GRANT USAGE ON SCHEMA carillon_runner TO %%I', %(role)s::text)
-    UNION ALL
-    -- those that run as their owner; what they are made of is the owner's alone
-    SELECT format('GRANT EXECUTE ON FUNCTION %%s TO %%I', string_agg(oid::regprocedure::text, ', '), %(role)s::text)
-    FROM pg_proc WHERE prosecdef AND pronamespace = to_regnamespace('carillon_runner')
-"""
-# as the role itself sees it: what it has, whoever granted it, PUBLIC among them. What an extension brings is for all
-_EXCESS: LiteralString = """
-    WITH of_extensions AS (SELECT objid FROM pg_depend WHERE deptype = 'e')
-    SELECT format('may use the table %s', c.oid::regclass) FROM pg_class AS c
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
-        AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-        AND (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-            OR has_any_column_privilege(c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))
-        AND c.oid NOT IN (SELECT objid FROM of_extensions)
-    UNION ALL
-    SELECT format('may use the sequence %s', c.oid::regclass) FROM pg_class AS c
-    -- in a CASE, for the conditions of a WHERE are tested in any order, and the function fails for what is no sequence
-    WHERE CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE, SELECT, UPDATE') ELSE false END
-        AND c.oid NOT IN (SELECT objid FROM of_extensions)
-    UNION ALL
-    SELECT format('may create things in the schema %I', n.nspname) FROM pg_namespace AS n
-    WHERE has_schema_privilege(n.oid, 'CREATE')
-    UNION ALL
-    SELECT format('may create %s', p.what)
-    FROM (VALUES ('CREATE', 'schemas'), ('TEMPORARY', 'temporary tables')) AS p (privilege, what)
-    WHERE has_database_privilege(current_database(), p.privilege)
-    UNION ALL
-    SELECT format('may call %s, which runs as its owner', p.oid::regprocedure) FROM pg_proc AS p
-    WHERE p.prosecdef AND p.pronamespace <> to_regnamespace('carillon_runner')
-        AND has_function_privilege(p.oid, 'EXECUTE') AND p.oid NOT IN (SELECT objid FROM of_extensions)
-"""
-_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Login:
-    """Whom the runner's URL names."""
-
-    user: str
-    password: str
+_ROLE = LoginRole(
+    variable=RUNNER,
+    whose="runners",
+    mark=RUNNERS,
+    granted="the functions of the schema carillon_runner",
+    bound="neither read nor write any table, nor create anything",
+    functions=True,
+)
 
 
 def prepare(owner_url: str, runner_url: str) -> Sequence[str]:
-    """Create the role of the runner's URL if it is missing, bound it, and verify as that role that it can do no more.
-
-    Called again, it mends what was changed, the password among it. The
-    verification comes last, when the rest is done.
-
-    Args:
-        owner_url: Of the role that owns the tables and may create roles.
-        runner_url: Its user and its password are the role's. Its host need not be reachable from here: the role is
-            verified at the owner's.
-
-    Returns:
-        What was done, a sentence each; no password is in them.
-
-    Raises:
-        SettingsError: A URL is none; both name one user; the role may do more than this can take from it; or the owner
-            may not do it, with the SQL that an administrator has to run.
-        UnavailableError: The database is out of reach or not migrated.
-
-    """
-    login = _login(owner_url, runner_url)
-    with _connected(owner_url) as owner:
-        # as every migrator: two at once would stand in each other's way
-        owner.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        (there,) = owner.execute("SELECT to_regnamespace('carillon_runner') IS NOT NULL").fetchone() or (False,)
-        if not there:
-            raise UnavailableError(WHAT, f"its schema is not there or too old: {MIGRATE}")
-        done = _made(owner, login)
-        statements = [str(line) for (line,) in owner.execute(_BOUNDS, {"role": login.user})]
-        try:
-            for statement in statements:
-                owner.execute(statement.encode())
-        except errors.InsufficientPrivilege as error:
-            raise _for_an_administrator(error, statements) from error
-    _verify(owner_url, login, statements)
-    return [
-        done,
-        "granted the functions of the schema carillon_runner, and revoked every other privilege",
-        f"verified as {login.user}: it can neither read nor write any table, nor create anything",
-    ]
-
-
-def _login(owner_url: str, runner_url: str) -> _Login:
-    owner, _ = credentials(owner_url, OWNER)
-    user, password = credentials(runner_url, RUNNER)
-    if not user or not password:
-        raise SettingsError(f"{RUNNER} names no user or no password: write postgresql://user:password@host:5432/name")
-    if user == owner:
-        raise SettingsError(f"{RUNNER} and {OWNER} name the same user, {user}: name one for runners alone in {RUNNER}")
-    return _Login(user, password)
-
-
-def _made(owner: _Connection, login: _Login) -> str:
-    """Create the role, or see that the one that there is has no power of its own; return what was done."""
-    name = sql.Identifier(login.user)
-    # hashed here: the statement may stand in the server's log
-    password = owner.pgconn.encrypt_password(login.password.encode(), login.user.encode(), b"scram-sha-256").decode()
-    found = owner.execute(_ATTRIBUTES, [login.user]).fetchone()
-    try:
-        with owner.transaction():
-            if found is None:
-                owner.execute(
-                    sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION").format(
-                        name
-                    )
-                )
-            else:
-                _check_powers(login.user, found)
-            owner.execute(sql.SQL("ALTER ROLE {} LOGIN NOINHERIT PASSWORD {}").format(name, sql.Literal(password)))
-            for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
-                owner.execute(
-                    sql.SQL("ALTER ROLE {} SET {} = {}").format(name, sql.Identifier(setting), sql.Literal(TIMEOUT))
-                )
-    except errors.InsufficientPrivilege as error:
-        if found is None:
-            create = f"CREATE ROLE {name.as_string(None)} LOGIN NOINHERIT PASSWORD 'the one of {RUNNER}'"
-            raise _for_an_administrator(error, [create]) from error
-        return f"the role {login.user} was there, and is an administrator's: its password is left as it is"
-    return f"created the role {login.user}" if found is None else f"the role {login.user} was there: set its password"
-
-
-def _check_powers(user: str, found: tuple[object, ...]) -> None:
-    held = [power for power, has in zip(_POWERS, found, strict=False) if has]
-    if isinstance(groups := found[-1], list):
-        held += [f"is a member of {group}" for group in groups]
-    if held:
-        raise SettingsError(f"the role {user} of {RUNNER} {' and '.join(held)}: name one for runners alone")
-
-
-def _verify(owner_url: str, login: _Login, statements: Sequence[str]) -> None:
-    """Look as the role at what it can do."""
-    try:
-        with _connected(owner_url, login) as runner:
-            excess = [str(line) for (line,) in runner.execute(_EXCESS)]
-            _call(runner)
-    except errors.InsufficientPrivilege as error:
-        raise SettingsError(f"verified as {login.user}: it cannot call its functions: {_words(error)}") from error
-    except UnavailableError as error:
-        raise SettingsError(f"{RUNNER}: {login.user} cannot log in: {error.why}") from error
-    if excess:
-        more = f", and {len(excess) - _SHOWN} more" if len(excess) > _SHOWN else ""
-        what = f"verified as {login.user}: it {'; '.join(excess[:_SHOWN])}{more}"
-        mend = "let whoever granted that revoke it, or an administrator run"
-        raise SettingsError(f"{what}: {mend}: {_lines(statements)}")
-
-
-def _call(runner: _Connection) -> None:
-    """Call a function as runners do; that it refuses an empty token shows that it can be called."""
-    try:
-        runner.execute("SELECT carillon_runner.look('')")
-    except psycopg.DatabaseError as error:
-        if error.sqlstate != _REFUSED:
-            raise
-
-
-def _for_an_administrator(error: psycopg.Error, statements: Sequence[str]) -> SettingsError:
-    return SettingsError(
-        f"the user of {OWNER} may not do this ({_words(error)}): let an administrator run, and then run this again: "
-        f"{_lines(statements)}"
-    )
-
-
-def _lines(statements: Sequence[str]) -> str:
-    return " ".join(f"{statement};" for statement in statements)
-
-
-@contextmanager
-def _connected(url: str, login: _Login | None = None) -> Iterator[_Connection]:
-    """Give a transaction on the database of a URL, as its user or as another one."""
-    parsed = sqlalchemy_url(url)
-    secrets = {credentials(url)[1], login.password if login else ""} - {""}
-    # as SQLAlchemy connects; as text, it would write a space in a way that libpq does not read
-    _, given = parsed.get_dialect()().create_connect_args(parsed)
-    if login is not None:
-        given.update(user=login.user, password=login.password)
-    conninfo = make_conninfo("", **given)
-    try:
-        with psycopg.connect(conninfo, **connect_args()) as connection:
-            yield connection
-    except psycopg.OperationalError as error:
-        words = _words(error)
-        for secret in secrets:
-            words = words.replace(secret, "***")
-        raise UnavailableError(WHAT, words) from error
-
-
-def _words(error: psycopg.Error) -> str:
-    return error.diag.message_primary or " ".join(str(error).split()) or type(error).__name__
+    """Make the role of the runner's URL, as ``login_role.prepare`` does."""
+    return login_role.prepare(_ROLE, owner_url, runner_url)

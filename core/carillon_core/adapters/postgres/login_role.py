@@ -1,0 +1,319 @@
+"""Roles to log in as, made, bounded and verified; ``runner_role`` and ``api_role`` say what theirs may do.
+
+Such a role may do what its ``LoginRole`` names, and nothing else: it owns
+nothing, can create nothing, and is a member of nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.conninfo import make_conninfo
+
+from carillon_core.adapters.postgres.engine import LOCK, MIGRATE, WHAT, connect_args, credentials, sqlalchemy_url
+from carillon_core.errors import SettingsError, UnavailableError
+
+OWNER = "DATABASE_URL"
+TIMEOUT = "60s"
+"""How long a statement of such a role, or a transaction in which it does nothing, may hold its locks."""
+RUNNERS, APIS = "is the runners'", "is the API's"
+"""Whose a role is already, which is known by what was granted to it by name."""
+
+_REFUSED = "RT001"
+
+_Connection = psycopg.Connection[tuple[object, ...]]
+
+_ATTRIBUTES: LiteralString = """
+    SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,
+           EXISTS (SELECT FROM pg_namespace AS n, aclexplode(n.nspacl) AS a
+                   WHERE n.oid = to_regnamespace('carillon_runner') AND a.grantee = r.oid),
+           EXISTS (SELECT FROM pg_class AS c, aclexplode(c.relacl) AS a
+                   WHERE c.oid = to_regclass('idempotency_keys') AND a.grantee = r.oid),
+           ARRAY(SELECT g.rolname::text FROM pg_auth_members AS m JOIN pg_roles AS g ON g.oid = m.roleid
+                 WHERE m.member = r.oid)
+    FROM pg_roles AS r WHERE rolname = %s
+"""
+_POWERS = (
+    *("is a superuser", "may create roles", "may create databases", "may replicate", "may bypass row security"),
+    *(RUNNERS, APIS),
+)
+_THERE: LiteralString = """
+    SELECT to_regnamespace('carillon_runner') IS NOT NULL
+        AND NOT EXISTS (SELECT FROM unnest(%(tables)s::text[]) AS t (name) WHERE to_regclass(t.name) IS NULL)
+"""
+# what the role is to have, and what nobody is to have through PUBLIC; each line is a statement
+_BOUNDS: LiteralString = """
+    SELECT format('GRANT CONNECT ON DATABASE %%I TO %%I', current_database(), %(role)s::text)
+    UNION ALL
+    SELECT format('REVOKE CREATE, TEMPORARY ON DATABASE %%I FROM PUBLIC, %%I', current_database(), %(role)s::text)
+    UNION ALL
+    SELECT format('REVOKE CREATE ON SCHEMA %%I FROM PUBLIC, %%I', nspname, %(role)s::text)
+    FROM pg_namespace WHERE has_schema_privilege(%(role)s::text, oid, 'CREATE')
+    UNION ALL
+    SELECT format('REVOKE ALL ON TABLE %%s FROM PUBLIC, %%I', string_agg(oid::regclass::text, ', '), %(role)s::text)
+    FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(current_schema())
+        AND pg_has_role(relowner, 'USAGE')
+    UNION ALL
+    SELECT format('REVOKE ALL ON %%s carillon_runner FROM PUBLIC, %%I', what, %(role)s::text)
+    FROM unnest(ARRAY['SCHEMA', 'ALL FUNCTIONS IN SCHEMA']) AS w (what)
+    UNION ALL
+    SELECT format('GRANT USAGE ON SCHEMA carillon_runner TO %%I', %(role)s::text) WHERE %(functions)s
+    UNION ALL
+    -- those that run as their owner; what they are made of is the owner's alone
+    SELECT format('GRANT EXECUTE ON FUNCTION %%s TO %%I', string_agg(oid::regprocedure::text, ', '), %(role)s::text)
+    FROM pg_proc WHERE prosecdef AND pronamespace = to_regnamespace('carillon_runner') AND %(functions)s
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', current_schema(), %(role)s::text)
+    WHERE cardinality(%(tables)s::text[]) > 0
+    UNION ALL
+    -- of a table that is parted, what is granted on the whole is enough for the parts that come
+    SELECT format('GRANT %%s ON TABLE %%s TO %%I', g.privileges, to_regclass(g.name)::text, %(role)s::text)
+    FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS g (name, privileges)
+"""
+# as the role itself sees it: what it has, whoever granted it, PUBLIC among them. What an extension brings is for all
+_EXCESS: LiteralString = """
+    WITH of_extensions AS (SELECT objid FROM pg_depend WHERE deptype = 'e'),
+    granted AS (
+        SELECT to_regclass(g.name)::oid AS oid, string_to_array(g.privileges, ', ') AS privileges
+        FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS g (name, privileges)
+    )
+    SELECT format('may use the table %%s', c.oid::regclass)
+        || CASE WHEN g.oid IS NULL THEN '' ELSE format(' for %%s', string_agg(p.name, ', ')) END
+    FROM pg_class AS c LEFT JOIN granted AS g ON g.oid = c.oid
+    CROSS JOIN unnest(
+        ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']
+        || CASE WHEN current_setting('server_version_num')::int >= 170000 THEN ARRAY['MAINTAIN'] ELSE '{}' END
+    ) AS p (name)
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+        AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        AND p.name <> ALL (coalesce(g.privileges, '{}'))
+        -- in a CASE, as below, for the conditions of a WHERE are tested in any order, and a function fails for what is
+        -- none of its own
+        AND CASE WHEN p.name IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+            THEN has_any_column_privilege(c.oid, p.name) ELSE has_table_privilege(c.oid, p.name) END
+        AND c.oid NOT IN (SELECT objid FROM of_extensions)
+    GROUP BY c.oid, g.oid
+    UNION ALL
+    SELECT format('may use the sequence %%s', c.oid::regclass) FROM pg_class AS c
+    WHERE CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE, SELECT, UPDATE') ELSE false END
+        AND c.oid NOT IN (SELECT objid FROM of_extensions)
+    UNION ALL
+    SELECT format('may create things in the schema %%I', n.nspname) FROM pg_namespace AS n
+    WHERE has_schema_privilege(n.oid, 'CREATE')
+    UNION ALL
+    SELECT format('may create %%s', p.what)
+    FROM (VALUES ('CREATE', 'schemas'), ('TEMPORARY', 'temporary tables')) AS p (privilege, what)
+    WHERE has_database_privilege(current_database(), p.privilege)
+    UNION ALL
+    SELECT format('may call %%s, which runs as its owner', p.oid::regprocedure) FROM pg_proc AS p
+    WHERE p.prosecdef AND NOT (%(functions)s AND p.pronamespace = to_regnamespace('carillon_runner'))
+        AND has_function_privilege(p.oid, 'EXECUTE') AND p.oid NOT IN (SELECT objid FROM of_extensions)
+"""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRole:
+    """What a role is for, and all that it may do."""
+
+    variable: str
+    """Which variable has its URL."""
+    whose: str
+    """Who logs in by it, as in "name one for … alone"."""
+    mark: str
+    """One of ``RUNNERS`` and ``APIS``: a role of the other is not taken."""
+    granted: str
+    """What it may do, for whoever reads what was done."""
+    bound: str
+    """What it was seen not to be able to do, the same."""
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The privileges that it has on tables, by their names in the owner's schema; SELECT is one of each table's."""
+    functions: bool = False
+    """Whether it may call the functions of the schema ``carillon_runner``."""
+
+    @property
+    def _parameters(self) -> dict[str, object]:
+        privileges = [", ".join(each) for each in self.tables.values()]
+        return {"tables": list(self.tables), "privileges": privileges, "functions": self.functions}
+
+    def statements(self, owner: _Connection, user: str) -> Sequence[str]:
+        """Return the SQL that bounds a role of this name, in the order of its execution."""
+        return [str(line) for (line,) in owner.execute(_BOUNDS, {"role": user, **self._parameters})]
+
+    def is_possible(self, owner: _Connection) -> bool:
+        """Return whether the schema has what the role is for."""
+        (there,) = owner.execute(_THERE, self._parameters).fetchone() or (False,)
+        return bool(there)
+
+    def excess(self, connection: _Connection) -> Sequence[str]:
+        """Return what the role that is connected may do besides, in words each."""
+        return [str(line) for (line,) in connection.execute(_EXCESS, self._parameters)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """Whom a role's URL names."""
+
+    user: str
+    password: str
+
+
+def prepare(role: LoginRole, owner_url: str, url: str) -> Sequence[str]:
+    """Create the role of a URL if it is missing, bound it, and verify as that role that it can do no more.
+
+    Called again, it mends what was changed, the password among it. The
+    verification comes last, when the rest is done.
+
+    Args:
+        role: What it may do.
+        owner_url: Of the role that owns the tables and may create roles.
+        url: Its user and its password are the role's. Its host need not be reachable from here: the role is verified
+            at the owner's.
+
+    Returns:
+        What was done, a sentence each; no password is in them.
+
+    Raises:
+        SettingsError: A URL is none; both name one user; the role is another's, or may do more than this can take from
+            it; or the owner may not do it, with the SQL that an administrator has to run.
+        UnavailableError: The database is out of reach or not migrated.
+
+    """
+    login = _login(role, owner_url, url)
+    with _connected(owner_url) as owner:
+        # as every migrator: two at once would stand in each other's way
+        owner.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        if not role.is_possible(owner):
+            raise UnavailableError(WHAT, f"its schema is not there or too old: {MIGRATE}")
+        done = _made(role, owner, login)
+        statements = role.statements(owner, login.user)
+        try:
+            for statement in statements:
+                owner.execute(statement.encode())
+        except errors.InsufficientPrivilege as error:
+            raise _for_an_administrator(error, statements) from error
+    _verify(role, owner_url, login, statements)
+    return [
+        done,
+        f"granted {role.granted}, and revoked every other privilege",
+        f"verified as {login.user}: it can {role.bound}",
+    ]
+
+
+def _login(role: LoginRole, owner_url: str, url: str) -> _Login:
+    name = role.variable
+    owner, _ = credentials(owner_url, OWNER)
+    user, password = credentials(url, name)
+    if not user or not password:
+        raise SettingsError(f"{name} names no user or no password: write postgresql://user:password@host:5432/name")
+    if user == owner:
+        mend = f"name one for {role.whose} alone in {name}"
+        raise SettingsError(f"{name} and {OWNER} name the same user, {user}: {mend}")
+    return _Login(user, password)
+
+
+def _made(role: LoginRole, owner: _Connection, login: _Login) -> str:
+    """Create the role, or see that the one that there is has no power of its own; return what was done."""
+    name = sql.Identifier(login.user)
+    # hashed here: the statement may stand in the server's log
+    password = owner.pgconn.encrypt_password(login.password.encode(), login.user.encode(), b"scram-sha-256").decode()
+    found = owner.execute(_ATTRIBUTES, [login.user]).fetchone()
+    try:
+        with owner.transaction():
+            if found is None:
+                owner.execute(
+                    sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT NOREPLICATION").format(
+                        name
+                    )
+                )
+            else:
+                _check_powers(role, login.user, found)
+            owner.execute(sql.SQL("ALTER ROLE {} LOGIN NOINHERIT PASSWORD {}").format(name, sql.Literal(password)))
+            for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                owner.execute(
+                    sql.SQL("ALTER ROLE {} SET {} = {}").format(name, sql.Identifier(setting), sql.Literal(TIMEOUT))
+                )
+    except errors.InsufficientPrivilege as error:
+        if found is None:
+            create = f"CREATE ROLE {name.as_string(None)} LOGIN NOINHERIT PASSWORD 'the one of {role.variable}'"
+            raise _for_an_administrator(error, [create]) from error
+        return f"the role {login.user} was there, and is an administrator's: its password is left as it is"
+    return f"created the role {login.user}" if found is None else f"the role {login.user} was there: set its password"
+
+
+def _check_powers(role: LoginRole, user: str, found: tuple[object, ...]) -> None:
+    held = [power for power, has in zip(_POWERS, found, strict=False) if has and power != role.mark]
+    if isinstance(groups := found[-1], list):
+        held += [f"is a member of {group}" for group in groups]
+    if held:
+        raise SettingsError(f"the role {user} of {role.variable} {' and '.join(held)}: name one for {role.whose} alone")
+
+
+def _verify(role: LoginRole, owner_url: str, login: _Login, statements: Sequence[str]) -> None:
+    """Look as the role at what it can do."""
+    try:
+        with _connected(owner_url, login) as connection:
+            for table in role.tables:
+                connection.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(table)))
+            excess = role.excess(connection)
+            if role.functions:
+                _call(connection)
+    except (errors.InsufficientPrivilege, errors.UndefinedTable) as error:
+        # without a schema's USAGE its tables are not found
+        mend = f"let an administrator run: {_lines(statements)}"
+        raise SettingsError(f"verified as {login.user}: it lacks what it is for ({_words(error)}): {mend}") from error
+    except UnavailableError as error:
+        raise SettingsError(f"{role.variable}: {login.user} cannot log in: {error.why}") from error
+    if excess:
+        more = f", and {len(excess) - _SHOWN} more" if len(excess) > _SHOWN else ""
+        what = f"verified as {login.user}: it {'; '.join(excess[:_SHOWN])}{more}"
+        mend = "let whoever granted that revoke it, or an administrator run"
+        raise SettingsError(f"{what}: {mend}: {_lines(statements)}")
+
+
+def _call(runner: _Connection) -> None:
+    """Call a function as runners do; that it refuses an empty token shows that it can be called."""
+    try:
+        runner.execute("SELECT carillon_runner.look('')")
+    except psycopg.DatabaseError as error:
+        if error.sqlstate != _REFUSED:
+            raise
+
+
+def _for_an_administrator(error: psycopg.Error, statements: Sequence[str]) -> SettingsError:
+    return SettingsError(
+        f"the user of {OWNER} may not do this ({_words(error)}): let an administrator run, and then run this again: "
+        f"{_lines(statements)}"
+    )
+
+
+def _lines(statements: Sequence[str]) -> str:
+    return " ".join(f"{statement};" for statement in statements)
+
+
+@contextmanager
+def _connected(url: str, login: _Login | None = None) -> Iterator[_Connection]:
+    """Give a transaction on the database of a URL, as its user or as another one."""
+    parsed = sqlalchemy_url(url)
+    secrets = {credentials(url)[1], login.password if login else ""} - {""}
+    # as SQLAlchemy connects; as text, it would write a space in a way that libpq does not read
+    _, given = parsed.get_dialect()().create_connect_args(parsed)
+    if login is not None:
+        given.update(user=login.user, password=login.password)
+    conninfo = make_conninfo("", **given)
+    try:
+        with psycopg.connect(conninfo, **connect_args()) as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        words = _words(error)
+        for secret in secrets:
+            words = words.replace(secret, "***")
+        raise UnavailableError(WHAT, words) from error
+
+
+def _words(error: psycopg.Error) -> str:
+    return error.diag.message_primary or " ".join(str(error).split()) or type(error).__name__
