@@ -85,6 +85,15 @@ def test_the_role_has_bounds(database_url: str, runner_url: str) -> None:
         assert execute(runner_url, "SELECT current_setting(%s)", setting) == [("1min",)]
 
 
+def test_what_is_the_apis_is_taken_from_the_runners_role(database_url: str, runner_url: str) -> None:
+    """Somebody was generous; it is the runners' all the same, and so it is mended."""
+    runner_role.prepare(database_url, runner_url)
+    execute(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO {}", user(runner_url))
+    runner_role.prepare(database_url, runner_url)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(runner_url, "SELECT FROM idempotency_keys")
+
+
 def test_what_was_granted_before_is_taken_away(database_url: str, runner_url: str) -> None:
     """As to the role of earlier versions, which wrote the tables; and what PUBLIC has is everybody's."""
     role = user(runner_url)

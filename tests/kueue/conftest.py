@@ -20,6 +20,8 @@ __all__ = ["namespace", "stack"]
 def kueue(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kueue]:
     """Run Kueue's own program, as an administrator, until the session ends."""
     running = Kueue(stack, tmp_path_factory.mktemp("kueue"))
-    running.start()
-    yield running
-    running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()

@@ -159,11 +159,11 @@ class Kueue:
 def module_folder() -> Path:
     """Return the folder of Kueue's sources, which has its manifests."""
     go = find_or_install(Root(STATE), print)
-    command = [str(go), "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kueue"]
+    command = [str(go), "mod", "download", "-json", "sigs.k8s.io/kueue"]
     found = subprocess.run(
         command, cwd=KUEUE.module, env=environment(go, os.environ), check=True, capture_output=True, text=True
     )
-    return Path(found.stdout.strip())
+    return Path(json.loads(found.stdout)["Dir"])
 
 
 def _crds(folder: Path, client: dict[str, str]) -> Iterator[dict[str, Any]]:

@@ -109,13 +109,16 @@ def _contexts(kubeconfig: str) -> tuple[list[str], str]:
 
     """
     mend = "set KUBECONFIG to the file of the cluster, or make a cluster: make kind-up"
-    names, current = set[str](), ""
+    names, current, file = set[str](), "", Path(kubeconfig)
     try:
-        for file in filter(Path.is_file, (Path(name).expanduser() for name in kubeconfig.split(os.pathsep) if name)):
+        for name in filter(None, kubeconfig.split(os.pathsep)):
+            file = Path(name)
+            if not (file := file.expanduser()).is_file():
+                continue
             config = yaml.safe_load(file.read_text()) or {}
             names |= {str(each["name"]) for each in config.get("contexts") or []}
             current = current or str(config.get("current-context") or "")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, RuntimeError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise DeployError(f"there is no kubeconfig that can be used ({file}: {error}): {mend}") from error
     if not names:
         raise DeployError(f"there is no kubeconfig that can be used ({kubeconfig} has no context): {mend}")

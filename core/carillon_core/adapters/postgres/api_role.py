@@ -2,9 +2,10 @@
 
 It reads the history, adds to the audit without being able to alter what is
 there, and keeps the keys of idempotency. It cannot write an execution, call
-what runners call, read the keys of their tokens, or create anything. So a
-program that is open to the network holds nothing by which the history could
-be forged or dropped.
+what runners call, read the keys of their tokens, or create anything. So
+what leaks of its login, or gets into its SQL, can neither forge nor drop the
+history; who holds its account of the cluster can act as anybody there, and
+read the owner's login.
 """
 
 from collections.abc import Sequence

@@ -54,7 +54,7 @@ _BOUNDS: LiteralString = """
     FROM pg_namespace WHERE has_schema_privilege(%(role)s::text, oid, 'CREATE')
     UNION ALL
     SELECT format('REVOKE ALL ON TABLE %%s FROM PUBLIC, %%I', string_agg(oid::regclass::text, ', '), %(role)s::text)
-    FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(current_schema())
+    FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = to_regnamespace(quote_ident(current_schema()))
         AND pg_has_role(relowner, 'USAGE')
     UNION ALL
     SELECT format('REVOKE ALL ON %%s carillon_runner FROM PUBLIC, %%I', what, %(role)s::text)
@@ -73,6 +73,15 @@ _BOUNDS: LiteralString = """
     -- of a table that is parted, what is granted on the whole is enough for the parts that come
     SELECT format('GRANT %%s ON TABLE %%s TO %%I', g.privileges, to_regclass(g.name)::text, %(role)s::text)
     FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS g (name, privileges)
+    UNION ALL
+    -- who names no schema in its statements is to find the tables where the owner does
+    SELECT format('ALTER ROLE %%I IN DATABASE %%I SET search_path = %%I', %(role)s::text, current_database(),
+                  current_schema())
+    WHERE cardinality(%(tables)s::text[]) > 0 AND current_schema() <> 'public' AND NOT EXISTS (
+        SELECT FROM pg_db_role_setting AS s
+        WHERE s.setrole = to_regrole(quote_ident(%(role)s::text))
+            AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND 'search_path=' || quote_ident(current_schema()) = ANY (s.setconfig))
 """
 # as the role itself sees it: what it has, whoever granted it, PUBLIC among them. What an extension brings is for all
 _EXCESS: LiteralString = """
@@ -246,7 +255,10 @@ def _made(role: LoginRole, owner: _Connection, login: _Login) -> str:
 
 
 def _check_powers(role: LoginRole, user: str, found: tuple[object, ...]) -> None:
-    held = [power for power, has in zip(_POWERS, found, strict=False) if has and power != role.mark]
+    powers = dict(zip(_POWERS, found, strict=False))
+    # what has its own mark is its own, and the other's on it is a grant too many, which is revoked with the rest
+    passed_over = {RUNNERS, APIS} if powers[role.mark] else set[str]()
+    held = [power for power, has in powers.items() if has and power not in passed_over]
     if isinstance(groups := found[-1], list):
         held += [f"is a member of {group}" for group in groups]
     if held:
