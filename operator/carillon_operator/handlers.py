@@ -284,4 +284,7 @@ def kopf_settings(*, endless: bool = False) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = _Endless() if endless else ERROR_BACKOFFS
     settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = (
+        None  # it would kill the process, which goes on without a kopf that hangs
+    )
     return settings

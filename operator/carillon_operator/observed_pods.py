@@ -47,6 +47,11 @@ class ObservedPods:
         """Take why a Job has no pod."""
         self._of.setdefault(job_uid, _Pods()).refused = trouble
 
+    def hold(self, job_uid: str) -> None:
+        """Forget why a Job has no pod: its queue holds it back, and lets it begin anew."""
+        if pods := self._of.get(job_uid):
+            pods.refused = None
+
     def gone(self, job_uid: str, pod_uid: str) -> None:
         """Forget the trouble of a pod that was deleted."""
         if pods := self._of.get(job_uid):

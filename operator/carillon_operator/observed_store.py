@@ -18,9 +18,10 @@ from carillon_core.domain.observed import (
     observed_job,
     own_key_name,
     request_key,
+    still_taken_back,
 )
 from carillon_core.domain.plan import EndExecution, Reason
-from carillon_core.domain.pod_trouble import PodTrouble, has_had_pod
+from carillon_core.domain.pod_trouble import PodTrouble, has_had_pod, is_held
 from carillon_core.ports import JobEvent, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
@@ -314,14 +315,18 @@ class ObservedStore:
     def _take_job(self, raw: Mapping[str, Any]) -> JobChange | None:
         meta = raw["metadata"]
         name = (meta["namespace"], meta["name"])
+        if (raw.get("spec") or {}).get("suspend"):
+            self._pods.hold(meta["uid"])
         observed = observed_job(raw, self._pods.ends(meta["uid"]), self._pods.trouble(meta["uid"]))
         if observed is None:
             return None
         before = self._jobs.get(name)
         if before is not None and before[1].uid == observed.uid and not before[1].active and observed.active:
             return None  # an older view: what has ended does not begin again
+        if before is not None and before[1].uid == observed.uid:
+            observed = still_taken_back(before[1], observed)
         self._jobs[name] = (_kept(raw), observed)
-        may_have_pod = observed.active and not observed.ending and not observed.waiting
+        may_have_pod = observed.active and not (observed.ending or observed.waiting or is_held(raw))
         if may_have_pod and not self._pods.seen(observed.uid) and not has_had_pod(raw):
             self._without_pod.setdefault(name[0], set()).add(name)
         else:
@@ -370,7 +375,8 @@ class ObservedStore:
 
     def end_job(self, end: EndExecution, now: datetime) -> None:
         """Remember why a Job is being deleted: its task's status says that then, and not that somebody deleted it."""
-        self._ends.setdefault(end.job_uid, (end, now))
+        # in whole seconds, as a status keeps it: else it would be written again and again
+        self._ends.setdefault(end.job_uid, (end, now.replace(microsecond=0)))
 
     def put_pod(self, raw: Mapping[str, Any]) -> JobChange | None:
         """Take a pod: how it ended, or why it cannot start, tells of its Job's execution."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from carillon_core.domain.observed import ObservedJob
 from carillon_core.domain.pod_trouble import refused_pod
-from carillon_core.domain.stuck import LOOK_AGAIN, begun_at, first_look, hopeless, next_look
+from carillon_core.domain.stuck import LOOK_AGAIN, begun_at, first_look, given_up, hopeless, next_look
 from carillon_core.errors import CarillonError, ForbiddenError
 from carillon_core.ports import Cluster
 from carillon_operator.observed_store import ObservedStore
@@ -54,7 +54,7 @@ class RefusedPods:
 
     def expect(self, job: ObservedJob) -> None:
         """Have it looked for a Job's pod in good time, if it has none."""
-        if not self._store.lacks_pod(job):
+        if job.namespace in self._forbidden or not self._store.lacks_pod(job):
             return
         when = self._spaced(job.namespace, first_look(job))
         due = self._due.due_time(_key(job.namespace))
@@ -104,7 +104,7 @@ class RefusedPods:
             refusals = await self._cluster.pod_refusals(namespace, {job.uid for job in old})
             for job in old:
                 trouble = refused_pod(refusals.get(job.uid, ()), begun_at(job), now, job.trouble)
-                if trouble is None or (hopeless(trouble, now) and await self._has_pod(job)):
+                if trouble is None or (hopeless(trouble, now) and not given_up(job) and await self._has_pod(job)):
                     continue
                 change = self._store.refuse_pod(job, trouble)
                 if change is not None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from carillon_operator import handlers
-from carillon_operator.handlers import until_ended
+from carillon_operator.handlers import kopf_settings, until_ended
 
 
 async def _fails() -> None:
@@ -21,6 +21,11 @@ async def _unmoved(released: asyncio.Event) -> None:
     while not released.is_set():
         with suppress(asyncio.CancelledError):
             await released.wait()
+
+
+def test_kopf_does_not_kill_the_process() -> None:
+    """Its last resort, ten minutes after it has failed, would: the process has gone on without it by then."""
+    assert kopf_settings().process.ultimate_exiting_timeout is None
 
 
 async def test_a_task_that_fails_ends_the_others() -> None:

@@ -94,3 +94,29 @@ def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
     take("LISTING", {})
     take("ADDED", job("b"))
     assert take("SYNCED", {}) == ["a", "c"]
+
+
+def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
+    """Admitted again it may have another pod, even one that succeeds: it is to be deleted all the same."""
+    store = ObservedStore()
+    held = job("a")
+    held["spec"] = held["spec"] | {"suspend": True, "backoffLimit": 0}
+    owner = {"kind": "Job", "controller": True, "name": held["metadata"]["name"], "uid": "a"}
+
+    def pod(uid: str, phase: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": uid, "namespace": "a", "uid": uid, "ownerReferences": [owner]},
+            "status": {"phase": phase, "message": uid},
+        }
+
+    store.put_job(held)
+    store.put_pod(pod("first", "Failed"))
+    begun = held | {"spec": held["spec"] | {"suspend": False}}
+    for event in (begun, begun | {"status": {"active": 1}}):
+        store.put_job(event)
+        (known,) = store.jobs_of(("a", "backup"))
+        assert (known.taken_back, known.result, known.active) == (True, "Failed", False)
+    store.put_pod(pod("second", "Succeeded"))
+    (known,) = store.jobs_of(("a", "backup"))
+    assert (known.taken_back, known.result) == (True, "Failed")
+    assert known.message == "its queue took it back before it was done: first"

@@ -107,6 +107,11 @@ REFUSED: dict[str, dict[str, Any]] = {
         "begun": "01:14:00",
         "want": (NO_ACCOUNT, "01:14:00", False),
     },
+    "nor do they tell why there is no pod now": {
+        "given": [refusal(forbidden(NO_ACCOUNT), "00:01", "13:00")],
+        "begun": "01:14:00",
+        "want": None,
+    },
 }
 
 
@@ -285,6 +290,8 @@ def test_it_is_looked_again_ever_more_rarely(known: PodTrouble | None, now: str,
 
 # who looks
 
+HELD = {"type": "Suspended", "status": "True"}
+
 
 @pytest.fixture
 def operator() -> Operator:
@@ -340,6 +347,23 @@ async def test_a_refused_pod_is_found_shown_and_its_execution_ended(operator: Op
     await operator.turn("00:02:00")
     assert len(operator.job_names()) == 2
     assert operator.rows() == [("00:01:00", "failed", "FailedCreate")]
+
+
+async def test_an_end_between_two_seconds_is_written_and_counted_once(operator: Operator) -> None:
+    """A status keeps whole seconds: what is decided is what is stored, or it would be written again and again."""
+    name = await launch(operator)
+    operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
+    await look(operator, "00:01:10")
+    operator.now = at("00:01:45") + timedelta(microseconds=500_000)
+    await operator.app.refused_pods.look(KEY[0])
+    await operator.app.reconciler.reconcile(KEY)
+    await operator.settle()
+    await operator.see()
+    await operator.turn("00:01:47")
+    task = operator.app.store.task(KEY)
+    assert task is not None
+    assert task.status == task.stored
+    assert (task.status.consecutive_failures, task.status.counted_until) == (1, at("00:01:45"))
 
 
 async def test_failures_of_this_kind_open_the_circuit(operator: Operator) -> None:
@@ -406,6 +430,25 @@ async def test_a_job_that_waits_in_a_queue_is_not_looked_into(operator: Operator
     assert operator.cluster.looks == []
 
 
+async def test_a_job_that_its_queue_has_just_let_go_is_not_looked_into_yet(operator: Operator) -> None:
+    """Before the Job controller begins it, it is as old as its creation, and what was found before counts no more."""
+    await operator.create_task(intervalSeconds=60)
+    await operator.turn("00:01:00")
+    await operator.see()
+    raw = await operator.cluster.get_job(KEY[0], operator.job_names()[0])
+    store = operator.app.store
+    store.put_job({**raw, "spec": {**raw["spec"], "suspend": False}, "status": {"conditions": [HELD]}})
+    assert store.places_without_pods() == set()
+    change = store.put_job({**raw, "status": {"conditions": [{**HELD, "status": "False"}]}})
+    assert change is not None
+    assert change.after is not None
+    store.refuse_pod(change.after, PodTrouble("FailedCreate", NO_ACCOUNT, at("00:01:00")))
+    change = store.put_job({**raw, "spec": {**raw["spec"], "suspend": True}})
+    assert change is not None
+    assert change.after is not None
+    assert change.after.trouble is None
+
+
 async def test_many_jobs_of_a_namespace_cost_one_look(operator: Operator) -> None:
     """Whether they are ten or a thousand."""
     await operator.create_task(intervalSeconds=1, concurrencyPolicy="Allow")
@@ -455,6 +498,9 @@ async def test_events_that_may_not_be_read_stop_nothing(
     looking = operator.app.refused_pods
     async with running(_all(looking)):
         await eventually(lambda: looking.due_time(KEY[0]) == at("00:06:10"))
+        for _, job in operator.app.store.jobs_without_pod(KEY[0]):
+            looking.expect(job)
+        assert looking.due_time(KEY[0]) == at("00:06:10"), "another Job does not have it asked sooner"
         operator.now = at("00:06:10")
         await eventually(lambda: looking.due_time(KEY[0]) == at("00:11:10"))
     assert [r.levelname for r in caplog.records if "why pods are refused" in r.message] == ["WARNING"]

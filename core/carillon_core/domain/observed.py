@@ -310,6 +310,26 @@ def observed_job(
     return _finished(seen, result, ended, failure.get("reason") or "", ": ".join(w for w in words if w))
 
 
+def still_taken_back(before: ObservedJob, after: ObservedJob) -> ObservedJob:
+    """Return a Job as it is seen now, or, if its queue took it back, as over as it was: whatever it does since.
+
+    Its queue may admit it again before it is deleted; then it is to be deleted all the same.
+    """
+    if not before.taken_back:
+        return after
+    return replace(
+        after,
+        phase=before.phase,
+        waiting=False,
+        taken_back=True,
+        trouble=None,
+        result=before.result,
+        finished_at=before.finished_at,
+        reason=before.reason,
+        message=before.message,
+    )
+
+
 def _admitted_at(job: Mapping[str, Any]) -> datetime | None:
     """Return since when a Job may have pods; the Job controller sets ``startTime`` anew when a queue lets it begin."""
     times = (job["metadata"].get("creationTimestamp"), (job.get("status") or {}).get("startTime"))

@@ -117,7 +117,7 @@ def refused_pod(
         cause, if the last was: a wait for room counts for nothing once something else is wrong.
 
     """
-    ordered = sorted(refusals, key=lambda r: (r.last, r.first))
+    ordered = sorted((r for r in refusals if r.last >= begun), key=lambda r: (r.last, r.first))
     if not ordered:
         return None
     message = _words(ordered[-1].message)
@@ -138,6 +138,12 @@ def _known_since(refusal: PodRefusal) -> datetime:
 def _words(message: str) -> str:
     """Return why a try was refused, without what is said around it."""
     return _FRAME.sub("", message.removeprefix(_COMBINED), count=1)
+
+
+def is_held(job: Mapping[str, Any]) -> bool:
+    """Return whether the Job controller still holds a Job back: it has not begun it since its queue let it go."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
 
 
 _COUNTS = ("active", "succeeded", "failed", "terminating")

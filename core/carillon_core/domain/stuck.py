@@ -60,6 +60,12 @@ def hopeless(trouble: PodTrouble, now: datetime) -> bool:
     return not trouble.waits and trouble.since + PATIENCE <= now
 
 
+def given_up(job: ObservedJob) -> bool:
+    """Return whether the execution of a Job is given up already, which may have to wait until that is recorded."""
+    trouble = job.trouble
+    return trouble is not None and trouble.seen_at is not None and hopeless(trouble, trouble.seen_at)
+
+
 def begun_at(job: ObservedJob) -> datetime:
     """Return since when a Job may have pods."""
     return job.admitted_at or job.slot
