@@ -7,12 +7,11 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import errors, sql
+from psycopg import errors
 
 from carillon_api.__main__ import warn_of_privileges
 from carillon_core.adapters.postgres import api_role, migrate, runner_role
@@ -23,7 +22,7 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_id
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.ports import ExecutionQuery
-from support.postgres import drop_role, with_user
+from support.postgres import drop_role, execute, user, with_user
 from support.waiting import eventually
 
 PASSWORD = "hunter2"  # noqa: S105  # of roles that go with their test
@@ -39,21 +38,6 @@ def api_url(database_url: str) -> Iterator[str]:
     yield with_user(database_url, role, PASSWORD)
     if execute(database_url, "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
         drop_role(database_url, role)
-
-
-def user(url: str) -> str:
-    """Return the user of a URL."""
-    return urlsplit(url).username or ""
-
-
-def execute(url: str, statement: str, *given: object) -> list[tuple[object, ...]]:
-    """Execute a statement; ``{}`` in it is the first name given."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        if "{}" in statement:
-            done = connection.execute(sql.SQL(statement).format(sql.Identifier(str(given[0]))))
-        else:
-            done = connection.execute(statement.encode(), given)
-        return done.fetchall() if done.description else []
 
 
 def command(**urls: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -14,7 +13,7 @@ from psycopg import sql
 from carillon_core.adapters.postgres import migrate, runner_role
 from carillon_core.adapters.postgres.runner_keys import KEPT
 from carillon_core.errors import SettingsError, UnavailableError
-from support.postgres import drop_role, with_user
+from support.postgres import drop_role, execute, user, with_user
 from support.runner import TOKEN_KEY, register
 
 PASSWORD = "hunter2"  # noqa: S105  # of roles that go with their test
@@ -27,22 +26,6 @@ def runner_url(database_url: str) -> Iterator[str]:
     yield with_user(database_url, role, PASSWORD)
     if execute(database_url, "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
         drop_role(database_url, role)
-
-
-def user(url: str) -> str:
-    """Return the user of a URL."""
-    return urlsplit(url).username or ""
-
-
-def execute(url: str, statement: str, *given: object) -> list[tuple[object, ...]]:
-    """Execute a statement; ``{}`` in it is the first name given."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        if "{}" in statement:
-            composed = sql.SQL(statement).format(sql.Identifier(str(given[0])))
-            done = connection.execute(composed)
-        else:
-            done = connection.execute(statement.encode(), given)
-        return done.fetchall() if done.description else []
 
 
 def command(**urls: str) -> subprocess.CompletedProcess[str]:

@@ -30,6 +30,21 @@ def with_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+def user(url: str) -> str:
+    """Return the user of a URL."""
+    return urlsplit(url).username or ""
+
+
+def execute(url: str, statement: str, *given: object) -> list[tuple[object, ...]]:
+    """Execute a statement; ``{}`` in it is the first name given."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if "{}" in statement:
+            done = connection.execute(sql.SQL(statement).format(sql.Identifier(str(given[0]))))
+        else:
+            done = connection.execute(statement.encode(), given)
+        return done.fetchall() if done.description else []
+
+
 @pytest.fixture(scope="session")
 def passable_dir() -> Iterator[Callable[[], Path]]:
     """Make temporary directories that the server's account can pass; pytest's own are closed to it under root."""
