@@ -70,18 +70,18 @@ unit: ## The unit tests: seconds, no cluster, no database
 .PHONY: truth
 truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) against a cron daemon, croniter, cronsim
 	@$(SETUP) python
-	@PYTHONPATH=tests $(PY) -m truth --triples $(or $(TRIPLES),1000000) $(if $(SEED),--seed $(SEED))
+	@$(PY) -m truth --triples $(or $(TRIPLES),1000000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: faults
 faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, PLAN=… replays one
 	@$(SETUP) all
-	@$(PY) -m carillon_faults --plans $(or $(PLANS),300) --seed $(or $(SEED),1) --lanes $(or $(LANES),6) \
+	@$(PY) -m faults --plans $(or $(PLANS),300) --seed $(or $(SEED),1) --lanes $(or $(LANES),6) \
 		$(if $(PLAN),--plan '$(PLAN)')
 
 .PHONY: timeline
 timeline: ## Simulate a year of tasks with all that goes wrong (SEED=, TASKS=, DAYS=) and account for every slot
 	@$(SETUP) python
-	@PYTHONPATH=tests $(PY) -m timeline --tasks $(or $(TASKS),1000) --days $(or $(DAYS),365) $(if $(SEED),--seed $(SEED))
+	@$(PY) -m timeline --tasks $(or $(TASKS),1000) --days $(or $(DAYS),365) $(if $(SEED),--seed $(SEED))
 
 .PHONY: bench-api
 bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a second for SECONDS=20 each
@@ -111,7 +111,7 @@ manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, d
 	@$(PY) -m carillon_core.resources --output charts/carillon/files/crds
 	@$(PY) -m carillon_api.openapi --output api/openapi.json
 	@$(PY) -m carillon_cli.reference --output docs/cli.md
-	@$(PY) -m carillon_api.metrics_reference --output docs/metrics.md
+	@$(PY) -m carillon_api.observability.metrics_reference --output docs/metrics.md
 	@$(PY) -m carillon_chart.reference --output charts/carillon/README.md
 
 .PHONY: requirements
@@ -167,7 +167,7 @@ mk-url: ## Print the address of the API in minikube
 .PHONY: kueue
 kueue: ## Have Kueue hold back, admit and take back what tasks launch (built from its module, the first time some minutes)
 	@$(SETUP) all
-	@$(PY) -m pytest tests/kueue -q
+	@$(PY) -m pytest proofs/kueue -q
 
 .PHONY: e2e
 e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, root; KILLS=20; first time ten minutes)
@@ -177,4 +177,4 @@ e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, ro
 	@PYTHONPATH=devcluster $(PY) -m carillon_devcluster.realnode build
 	@PYTHONPATH=devcluster $(PY) tools/lint_go.py realnode
 	@$(PY) -c 'from carillon_chart.programs import HELM, program; program(HELM)'
-	@$(PY) -m pytest tests/realnode -q -o timeout=$$((1800 + 60 * $(or $(KILLS),20)))
+	@$(PY) -m pytest proofs/realnode -q -o timeout=$$((1800 + 60 * $(or $(KILLS),20)))

@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 from cronsim import CronSim
 
-from carillon_core.domain.clock import ZoneClock
-from carillon_core.domain.cron import parse_cron
-from carillon_core.domain.schedule import CronSchedule, cron_schedule, last_fire_times
+from carillon_core.domain.timetable.clock import ZoneClock
+from carillon_core.domain.timetable.cron import parse_cron
+from carillon_core.domain.timetable.schedule import CronSchedule, cron_schedule, last_fire_times
 
 AFTER = datetime(2026, 1, 1, 5, tzinfo=UTC)
 ROUNDS, CALLS = 5, 400

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STATE = ROOT / ".carillon"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
-SOURCE_ROOTS = ("core", "operator", "api", "runner", "cli", "devcluster", "tools")
+SOURCE_ROOTS = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "proofs")
 NEEDED_BYTES = 1_000_000_000
 PARTS = ("all", "python", "run", "cluster")
 

@@ -15,20 +15,20 @@ from typing import NoReturn
 
 import uvicorn
 
-from carillon_api.access import AccessControl
 from carillon_api.app import create_app
-from carillon_api.audit import AuditTrail
-from carillon_api.dependencies import Backends
-from carillon_api.metrics import Metrics
-from carillon_api.served import ServedAPIServer, ServedAudit, ServedHistory
-from carillon_api.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
+from carillon_api.auth.access import AccessControl
+from carillon_api.auth.audit import AuditTrail
+from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
+from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
+from carillon_api.observability.metrics import Metrics
+from carillon_api.services.dependencies import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
-from carillon_core.adapters.postgres.api_role import may_forge
 from carillon_core.adapters.postgres.audit import PostgresAuditLog
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
+from carillon_core.adapters.postgres.roles.api_role import may_forge
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import configure_logging
 

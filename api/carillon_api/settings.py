@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Self
 
-from carillon_api.checks import dns_label_problem, is_dns_subdomain
-from carillon_api.peers import Network
+from carillon_api.auth.peers import Network
+from carillon_api.schemas.checks import dns_label_problem, is_dns_subdomain
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS

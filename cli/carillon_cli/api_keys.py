@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import yaml
 
 from carillon_cli.documents import InputError
-from carillon_core.domain.api_keys import InvalidEntryError, entry, entry_json, hash_of, new_key
+from carillon_core.domain.access.api_keys import InvalidEntryError, entry, entry_json, hash_of, new_key
 from carillon_core.resources.base import rfc3339
 
 SECRET = "carillon-system/carillon-api-keys"  # noqa: S105  # the name of one

@@ -7,8 +7,8 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import ValidationError
 
 from carillon_cli.documents import Document
-from carillon_core.domain.observed import ObservedTask
-from carillon_core.domain.validity import request_problems, spec_problems, target_problems
+from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.domain.validity.problems import request_problems, spec_problems, target_problems
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources import ObjectMeta
 from carillon_core.resources.base import rfc3339

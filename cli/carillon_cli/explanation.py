@@ -11,12 +11,12 @@ from textwrap import wrap
 from carillon_cli.checked import check, is_stored, request_of, task_of
 from carillon_cli.documents import OUR_KINDS, Document, only_ours, read_documents
 from carillon_cli.next_times import Answer
-from carillon_core.domain.advice import advice_of, shown_time, task_advice, url_advice
-from carillon_core.domain.decide import decide
+from carillon_core.domain.decision.decide import decide
+from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Plan, RecordUnlaunched
 from carillon_core.domain.execution import job_name
-from carillon_core.domain.observed import ObservedJob, ObservedTarget, ObservedTask, observed_job
-from carillon_core.domain.plan import DeleteJob, EndExecution, Launch, Plan, RecordUnlaunched
-from carillon_core.domain.schedule import schedule_description
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask, observed_job
+from carillon_core.domain.timetable.schedule import schedule_description
+from carillon_core.domain.validity.advice import advice_of, shown_time, task_advice, url_advice
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec

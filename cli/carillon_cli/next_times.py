@@ -5,10 +5,10 @@ from datetime import datetime
 
 from carillon_cli.checked import is_stored, request_of, task_of
 from carillon_cli.documents import Document, InputError, only_ours, read_documents
-from carillon_core.domain.advice import advice_of, shown_time
-from carillon_core.domain.observed import ObservedTask
-from carillon_core.domain.schedule import fire_times, schedule_of
-from carillon_core.domain.validity import spec_problems
+from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.domain.timetable.schedule import fire_times, schedule_of
+from carillon_core.domain.validity.advice import advice_of, shown_time
+from carillon_core.domain.validity.problems import spec_problems
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.names import KIND, KIND_REQUEST
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec

@@ -13,11 +13,11 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.access import Access, Decision, Subject
+from carillon_core.domain.access.subjects import Access, Decision, Subject
+from carillon_core.domain.decision.plan import Notice
 from carillon_core.domain.execution import Closing, ExecutionRecord
-from carillon_core.domain.execution_token import TokenKey
-from carillon_core.domain.plan import Notice
-from carillon_core.domain.pod_trouble import PodRefusal
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.resources.meta import ObjectMeta
 
 JSONObject = dict[str, Any]

@@ -18,12 +18,12 @@ from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging
-from carillon_operator.admission import Admission
 from carillon_operator.application import Application
-from carillon_operator.endings import unless_stopped
-from carillon_operator.fenced_cluster import fence
-from carillon_operator.handlers import run_kopf
-from carillon_operator.leadership import Elector
+from carillon_operator.gather.admission import Admission
+from carillon_operator.gather.handlers import run_kopf
+from carillon_operator.leadership.election import Elector
+from carillon_operator.leadership.endings import unless_stopped
+from carillon_operator.leadership.fenced_cluster import fence
 from carillon_operator.settings import Settings
 
 log = logging.getLogger("carillon_operator")

@@ -11,29 +11,29 @@ import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 
-from carillon_core.domain.observed import ObservedRequest, request_key
+from carillon_core.domain.observed.jobs import ObservedRequest, request_key
 from carillon_core.errors import OwnAccountError, UnavailableError
 from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind, RunnerKeys
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
-from carillon_operator.announcer import Announcer
-from carillon_operator.closer import Closer
-from carillon_operator.endings import end, unless_stopped
-from carillon_operator.fenced_cluster import FencedCluster
-from carillon_operator.janitor import Janitor
-from carillon_operator.key_registrar import KeyRegistrar
-from carillon_operator.launcher import Launcher
-from carillon_operator.leadership import Elector
-from carillon_operator.maintainer import Maintain, Maintainer
-from carillon_operator.observed_store import ObservedStore
-from carillon_operator.outbox import Entry, Outbox
-from carillon_operator.ownership import Ownership
+from carillon_operator.apply.announcer import Announcer
+from carillon_operator.apply.closer import Closer
+from carillon_operator.apply.janitor import Janitor
+from carillon_operator.apply.key_registrar import KeyRegistrar
+from carillon_operator.apply.launcher import Launcher
+from carillon_operator.apply.maintainer import Maintain, Maintainer
+from carillon_operator.apply.outbox import Entry, Outbox
+from carillon_operator.apply.runner_secret import RunnerSecret
+from carillon_operator.apply.status_writer import Status, StatusWriter, WithStatus
+from carillon_operator.gather.refused_pods import RefusedPods
+from carillon_operator.gather.watching import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Watching
+from carillon_operator.leadership.election import Elector
+from carillon_operator.leadership.endings import end, unless_stopped
+from carillon_operator.leadership.fenced_cluster import FencedCluster
 from carillon_operator.reconciler import Reconciler, Writers
-from carillon_operator.refused_pods import RefusedPods
-from carillon_operator.runner_secret import RunnerSecret
 from carillon_operator.settings import Settings
-from carillon_operator.status_writer import Status, StatusWriter, WithStatus
-from carillon_operator.watching import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Watching
-from carillon_operator.work_queue import Key, WorkQueue
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.ownership import Ownership
+from carillon_operator.state.work_queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 

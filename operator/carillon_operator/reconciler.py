@@ -14,12 +14,9 @@ from datetime import datetime
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decide import after_refusal, decide
-from carillon_core.domain.decide_request import decide_request, refusal_of, refusal_status, refused_launch
-from carillon_core.domain.execution import ExecutionRecord, job_name
-from carillon_core.domain.observed import ObservedJob, ObservedRequest, ObservedTask
-from carillon_core.domain.order import request_order, slot_order
-from carillon_core.domain.plan import (
+from carillon_core.domain.decision.decide import after_refusal, decide
+from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refusal_status, refused_launch
+from carillon_core.domain.decision.plan import (
     Action,
     DeleteJob,
     EndExecution,
@@ -30,21 +27,24 @@ from carillon_core.domain.plan import (
     RecordUnlaunched,
     RequestPlan,
 )
-from carillon_core.domain.status import with_condition
-from carillon_core.domain.unrecorded import unrecorded_id, with_unrecorded, without_recorded
+from carillon_core.domain.decision.status import with_condition
+from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
+from carillon_core.domain.execution import ExecutionRecord, job_name
+from carillon_core.domain.launch.order import request_order, slot_order
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import Cluster
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import RunResult
-from carillon_operator.announcer import Announcer
-from carillon_operator.closer import RECORD_FIRST, Closer
-from carillon_operator.janitor import Janitor
-from carillon_operator.launcher import Launcher
-from carillon_operator.observed_store import ObservedStore
-from carillon_operator.outbox import Outbox
-from carillon_operator.ownership import Ownership
-from carillon_operator.status_writer import StatusWriter
-from carillon_operator.work_queue import Key, WorkQueue
+from carillon_operator.apply.announcer import Announcer
+from carillon_operator.apply.closer import RECORD_FIRST, Closer
+from carillon_operator.apply.janitor import Janitor
+from carillon_operator.apply.launcher import Launcher
+from carillon_operator.apply.outbox import Outbox
+from carillon_operator.apply.status_writer import StatusWriter
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.ownership import Ownership
+from carillon_operator.state.work_queue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from carillon_core.adapters.postgres.engine import credentials
-from carillon_core.domain.egress import read_allow_list
-from carillon_core.domain.execution_token import TokenKey
-from carillon_core.domain.manifest import RUNNER_SECRET, RunnerTemplate
-from carillon_core.domain.pod_validity import default_problems
+from carillon_core.domain.egress.rules import read_allow_list
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
+from carillon_core.domain.validity.pod_validity import default_problems
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
 from carillon_core.resources.pods import PodSettings
@@ -33,7 +33,7 @@ from carillon_core.settings import (
     scope,
     whole_number,
 )
-from carillon_operator.leadership import LEASE_SECONDS, LeaseSettings
+from carillon_operator.leadership.election import LEASE_SECONDS, LeaseSettings
 
 MIN_TOKEN_KEY_LENGTH = 32
 LEASE_NAME = "carillon-operator"

@@ -13,7 +13,7 @@ from carillon_core.errors import SettingsError
 from carillon_runner.retry import RetryPolicy, parse_policy
 
 if TYPE_CHECKING:
-    from carillon_core.domain.egress import AllowList
+    from carillon_core.domain.egress.rules import AllowList
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ def read_environment(env: Mapping[str, str]) -> Environment:
 def _allow_list(env: Mapping[str, str]) -> "AllowList | None":
     if not env.get(contract.ENV_HTTP_ALLOW, "").strip():
         return None
-    from carillon_core.domain.egress import read_allow_list  # noqa: PLC0415  # only the pods of HTTP tasks have it set
+    from carillon_core.domain.egress.rules import read_allow_list  # noqa: PLC0415  # only the pods of HTTP tasks have it set
 
     return read_allow_list(env)
 

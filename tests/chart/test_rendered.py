@@ -78,9 +78,9 @@ def test_the_check_sees_what_is_loose(what: str) -> None:
 SETTINGS = {
     "operator": ("operator/carillon_operator/settings.py", "core/carillon_core/settings.py"),
     "api": ("api/carillon_api/settings.py",),
-    "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/runner_role.py"),
-    "runner-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/runner_role.py"),
-    "api-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/api_role.py"),
+    "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/runner_role.py"),
+    "runner-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/runner_role.py"),
+    "api-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/api_role.py"),
     "test": ("charts/carillon/files/installed.py",),
 }
 

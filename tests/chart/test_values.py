@@ -10,7 +10,7 @@ import yaml
 from carillon_api.settings import Settings as ApiSettings
 from carillon_chart.programs import CASES, ChartError, rendered, values_of
 from carillon_chart.reference import leaves, readme
-from carillon_core.domain.egress import read_allow_list
+from carillon_core.domain.egress.rules import read_allow_list
 from carillon_core.errors import SettingsError
 from carillon_local.layout import CHART
 from carillon_operator.settings import Settings as OperatorSettings

@@ -12,7 +12,7 @@ import pytest
 
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeObjectStore
 from carillon_core.adapters.memory.cluster import MemoryCluster
-from carillon_core.domain.plan import Notice, Reason
+from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
 from carillon_core.ports import Cluster, JobEvent, JSONObject, ObjectKind, ObjectStore
 from carillon_core.resources import names

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from carillon_faults.faults import Plan
-from carillon_faults.run import Result
-from carillon_faults.world import World
+from faults.faults import Plan
+from faults.run import Result
+from faults.world import World
 
 LANES = 3
 PLANS = {

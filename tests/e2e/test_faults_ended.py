@@ -9,7 +9,7 @@ from pathlib import Path
 from carillon_local.layout import ROOT
 from support.waiting import until
 
-COMMAND = [sys.executable, "-m", "carillon_faults", "--plans", "2", "--lanes", "1"]
+COMMAND = [sys.executable, "-m", "faults", "--plans", "2", "--lanes", "1"]
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from carillon_core.domain.schedule import jitter_offset
+from carillon_core.domain.timetable.schedule import jitter_offset
 from support.http_server import CountingServer
 from support.manifests import ONCE, condition, soon, task
 from support.recording_server import RecordingServer

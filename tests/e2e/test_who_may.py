@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from carillon_cli.api_keys import create
-from carillon_core.domain.api_keys import hash_of
+from carillon_core.domain.access.api_keys import hash_of
 from carillon_local.access import api_key_headers, install_access
 from carillon_local.target import LocalTarget
 from support.manifests import ONCE

@@ -14,9 +14,10 @@ import pytest
 from psycopg import errors
 
 from carillon_api.__main__ import warn_of_privileges
-from carillon_core.adapters.postgres import api_role, migrate, runner_role
+from carillon_core.adapters.postgres import migrate
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
+from carillon_core.adapters.postgres.roles import api_role, runner_role
 from carillon_core.adapters.postgres.tables import metadata
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_id

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from carillon_api.__main__ import listening_socket
-from carillon_api.server import PunctualH11Protocol
+from carillon_api.http.server import PunctualH11Protocol
 
 
 class Hasty(PunctualH11Protocol):

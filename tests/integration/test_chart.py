@@ -19,11 +19,11 @@ from carillon_chart.programs import CASES, HELM, pod_spec, program, rendered, va
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.connection import MERGE_PATCH
 from carillon_core.contract import Cause
+from carillon_core.domain.decision.plan import Launch
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.execution_token import TokenKey
-from carillon_core.domain.manifest import RunnerTemplate, job_manifest
-from carillon_core.domain.order import slot_order
-from carillon_core.domain.plan import Launch
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
+from carillon_core.domain.launch.order import slot_order
 from carillon_core.errors import AlreadyExistsError, CarillonError, NotFoundError
 from carillon_local.layout import CHART, ROOT
 from support.builders import TASK_UID, at, make_task

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeObjectStore
-from carillon_core.domain.decide import decide
-from carillon_core.domain.observed import ObservedTask
+from carillon_core.domain.decision.decide import decide
+from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.names import API_VERSION
 from carillon_core.resources.nesting import MOST_LEVELS
-from carillon_operator.handlers import run_kopf
-from carillon_operator.observed_store import ObservedStore
-from carillon_operator.work_queue import WorkQueue
+from carillon_operator.gather.handlers import run_kopf
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.work_queue import WorkQueue
 from support.cluster import RunningCluster
 from support.waiting import eventually
 

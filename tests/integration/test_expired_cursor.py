@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from carillon_api.cursors import DIGEST_BYTES
-from carillon_api.paging import page_of
-from carillon_api.problems import Kind, RequestRefusedError
+from carillon_api.http.cursors import DIGEST_BYTES
+from carillon_api.http.paging import page_of
+from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import TaskQuery
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.objects import KubeObjectStore

@@ -12,7 +12,7 @@ import yaml
 
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.caller import KubeAPIServer
-from carillon_core.domain.access import Access, Subject
+from carillon_core.domain.access.subjects import Access, Subject
 from carillon_core.errors import AlreadyExistsError, ForbiddenError, NotFoundError, OwnAccountError
 from carillon_core.ports import JSONObject
 from carillon_local.access import FACADE, FACADE_NAMESPACE, KEYS_SECRET, with_token

@@ -14,11 +14,11 @@ import pytest
 from aiohttp import web
 
 from carillon_core.resources import names
-from carillon_faults.director import Director
-from carillon_faults.faults import Fault, Injection, Step
-from carillon_faults.proxy import Proxy
-from carillon_faults.timeline import Timeline
-from carillon_faults.upstream import Upstream
+from faults.director import Director
+from faults.faults import Fault, Injection, Step
+from faults.proxy import Proxy
+from faults.timeline import Timeline
+from faults.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,7 +16,7 @@ import yaml
 
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeObjectStore, readiness, wait_until_ready
 from carillon_core.adapters.kube.watch import Pace, Watch
-from carillon_core.domain.plan import Notice, Reason
+from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.errors import (
     ForbiddenError,
     NotFoundError,

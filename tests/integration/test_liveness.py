@@ -10,9 +10,9 @@ from urllib.request import urlopen
 import pytest
 
 from carillon_local.layout import free_port
-from carillon_operator.handlers import run_kopf
-from carillon_operator.observed_store import ObservedStore
-from carillon_operator.work_queue import WorkQueue
+from carillon_operator.gather.handlers import run_kopf
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.work_queue import WorkQueue
 from support.cluster import RunningCluster
 from support.waiting import eventually
 

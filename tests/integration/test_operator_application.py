@@ -12,9 +12,9 @@ from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
 from carillon_operator.application import Application
-from carillon_operator.handlers import feed
-from carillon_operator.observed_store import ObservedStore
-from carillon_operator.work_queue import WorkQueue
+from carillon_operator.gather.handlers import feed
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.work_queue import WorkQueue
 from support.operator import SETTINGS
 from support.waiting import eventually
 
@@ -109,8 +109,8 @@ async def test_a_task_is_launched_each_second_and_its_status_says_so() -> None:
 async def test_a_pod_that_is_refused_ends_its_execution(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch tells of the Job, somebody looks for its pod, and what is found is decided about."""
     for name, seconds in {"YOUNG": 0.0, "PATIENCE": 1.0, "LOOK_AGAIN": 0.1, "LOOK_AGAIN_AT_LAST": 0.1}.items():
-        monkeypatch.setattr(f"carillon_core.domain.stuck.{name}", timedelta(seconds=seconds))
-    monkeypatch.setattr("carillon_operator.refused_pods.LOOK_AGAIN", timedelta(seconds=0.1))
+        monkeypatch.setattr(f"carillon_core.domain.decision.stuck.{name}", timedelta(seconds=seconds))
+    monkeypatch.setattr("carillon_operator.gather.refused_pods.LOOK_AGAIN", timedelta(seconds=0.1))
     async with running_operator() as it:
         await it.create(intervalSeconds=1)
         await eventually(lambda: len(it.cluster.jobs) == 1)

@@ -18,10 +18,10 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.domain.scope import Scope
 from carillon_operator.application import Application
-from carillon_operator.handlers import feed
-from carillon_operator.leadership import Elector, LeaseSettings
-from carillon_operator.observed_store import ObservedStore
-from carillon_operator.work_queue import WorkQueue
+from carillon_operator.gather.handlers import feed
+from carillon_operator.leadership.election import Elector, LeaseSettings
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.work_queue import WorkQueue
 from support.operator import SETTINGS
 from support.waiting import eventually
 

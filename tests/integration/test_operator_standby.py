@@ -22,11 +22,11 @@ from carillon_core.ports import JobEvent, JSONObject
 from carillon_core.resources.names import LABEL_TASK
 from carillon_core.resources.scheduled_task import parse_meta
 from carillon_operator.application import Application
-from carillon_operator.fenced_cluster import FencedCluster
-from carillon_operator.handlers import feed
-from carillon_operator.leadership import Elector, LeaseSettings
-from carillon_operator.observed_store import ObservedStore
-from carillon_operator.work_queue import WorkQueue
+from carillon_operator.gather.handlers import feed
+from carillon_operator.leadership.election import Elector, LeaseSettings
+from carillon_operator.leadership.fenced_cluster import FencedCluster
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.work_queue import WorkQueue
 from support.operator import SETTINGS
 from support.waiting import eventually
 

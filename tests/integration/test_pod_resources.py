@@ -6,11 +6,11 @@ import pytest
 
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.contract import Cause
+from carillon_core.domain.decision.plan import Launch
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.execution_token import TokenKey
-from carillon_core.domain.manifest import RunnerTemplate, job_manifest
-from carillon_core.domain.order import slot_order
-from carillon_core.domain.plan import Launch
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
+from carillon_core.domain.launch.order import slot_order
 from carillon_core.errors import RefusedError
 from support.builders import TASK_UID, at, make_task
 from support.pod_cases import CASES

@@ -21,7 +21,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from carillon_api.mapping_executions import execution_view
+from carillon_api.views.executions import execution_view
 from carillon_core.adapters.decoding import DEEPEST
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.postgres import engine, migrate

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from carillon_core.adapters.postgres import api_role, runner_role
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.migrate import upgrade
+from carillon_core.adapters.postgres.roles import api_role, runner_role
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, ExecutionRecord
 from carillon_core.ports import ExecutionQuery

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from carillon_core.adapters.postgres import migrate, runner_role
+from carillon_core.adapters.postgres import migrate
+from carillon_core.adapters.postgres.roles import runner_role
 from carillon_core.adapters.postgres.runner_keys import KEPT
 from carillon_core.errors import SettingsError, UnavailableError
 from support.postgres import drop_role, execute, user, with_user

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.launch.execution_token import TokenKey
 from support.postgres import with_user
 from support.runner import SLOT, TOKEN_KEY, register
 

@@ -9,11 +9,11 @@ import pytest
 
 from carillon_core import contract
 from carillon_core.contract import Cause, ExitCode
+from carillon_core.domain.decision.plan import Launch
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.execution_token import TokenKey
-from carillon_core.domain.manifest import RunnerTemplate, job_manifest
-from carillon_core.domain.order import Order, request_order, slot_order
-from carillon_core.domain.plan import Launch
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
+from carillon_core.domain.launch.order import Order, request_order, slot_order
 from support.builders import REQUEST_UID, at, make_request, make_task
 from support.runner import TOKEN_KEY, Runners, register
 

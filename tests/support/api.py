@@ -10,18 +10,18 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from carillon_api.access import AccessControl
 from carillon_api.app import describing_app
-from carillon_api.audit import AuditTrail
-from carillon_api.dependencies import Backends
-from carillon_api.served import ServedAPIServer, ServedAudit, ServedHistory
+from carillon_api.auth.access import AccessControl
+from carillon_api.auth.audit import AuditTrail
+from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
+from carillon_api.services.dependencies import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.memory.audit import MemoryAuditLog
 from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.idempotency import MemoryIdempotency
 from carillon_core.adapters.memory.objects import MemoryObjectStore
-from carillon_core.domain.access import Subject
+from carillon_core.domain.access.subjects import Subject
 from carillon_core.ports import AuditEvent
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from carillon_core.contract import Cause
-from carillon_core.domain.decide import decide
-from carillon_core.domain.decide_request import decide_request
+from carillon_core.domain.decision.decide import decide
+from carillon_core.domain.decision.decide_request import decide_request
+from carillon_core.domain.decision.plan import Action, DeleteJob, EndExecution, Launch, Plan, RequestPlan
 from carillon_core.domain.execution import execution_id, job_name, request_job_name
-from carillon_core.domain.observed import JobPhase, ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
-from carillon_core.domain.plan import Action, DeleteJob, EndExecution, Launch, Plan, RequestPlan
+from carillon_core.domain.observed.jobs import JobPhase, ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
 from carillon_core.resources import RunResult, ScheduledTaskStatus
 from carillon_core.resources.run_request import RunRequestStatus
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from support.stack import Stack
 
-KUEUE = GoTool("kueue", "sigs.k8s.io/kueue/cmd/kueue", Path(__file__).parents[1] / "kueue" / "module")
+KUEUE = GoTool("kueue", "sigs.k8s.io/kueue/cmd/kueue", Path(__file__).parents[2] / "proofs" / "kueue" / "module")
 GROUP = "kueue.x-k8s.io/v1beta2"
 HOOKS = ("batch-v1-job", "kueue-x-k8s-io")
 """What the paths of those webhooks have in them that concern Jobs and Kueue's own objects."""

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
-from carillon_core.domain.execution_token import TokenKey
-from carillon_core.domain.manifest import RunnerTemplate
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.manifest import RunnerTemplate
 from carillon_core.ports import JobEvent
 from carillon_operator.application import Application
 from carillon_operator.settings import Settings
 from support.builders import CREATED, at
 
 if TYPE_CHECKING:
-    from carillon_operator.observed_store import ObservedStore
-    from carillon_operator.work_queue import WorkQueue
+    from carillon_operator.state.observed_store import ObservedStore
+    from carillon_operator.state.work_queue import WorkQueue
 
 KEY = ("default", "backup")
 TEMPLATE = RunnerTemplate("runner:1", TokenKey(b"operators of tests".ljust(32)))

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from carillon_core.adapters.postgres import api_role, migrate, runner_role
+from carillon_core.adapters.postgres import migrate
+from carillon_core.adapters.postgres.roles import api_role, runner_role
 from support.programs import run_embedded_postgres
 
 

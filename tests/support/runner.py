@@ -22,7 +22,7 @@ from psycopg.rows import dict_row
 
 from carillon_core import contract
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
-from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.launch.execution_token import TokenKey
 
 TOKEN_KEY = TokenKey(b"runners of tests".ljust(32))
 SLOT = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)

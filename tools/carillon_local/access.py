@@ -8,7 +8,15 @@ from pathlib import Path
 
 import yaml
 
-from carillon_core.domain.api_keys import InvalidEntryError, entry, entry_json, hash_of, new_key, parse_entry, verified
+from carillon_core.domain.access.api_keys import (
+    InvalidEntryError,
+    entry,
+    entry_json,
+    hash_of,
+    new_key,
+    parse_entry,
+    verified,
+)
 from carillon_devcluster.files import write_atomically
 from carillon_local.layout import API_KEY, FACADE_KUBECONFIG, RBAC, LocalError
 from carillon_local.target import Target

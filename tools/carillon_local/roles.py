@@ -3,7 +3,7 @@
 import hashlib
 from urllib.parse import urlsplit, urlunsplit
 
-from carillon_core.adapters.postgres import api_role, runner_role
+from carillon_core.adapters.postgres.roles import api_role, runner_role
 
 RUNNER = "carillon_runner"
 API = "carillon_api"

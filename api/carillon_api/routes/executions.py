@@ -6,14 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Response
 from starlette.responses import PlainTextResponse
 
-from carillon_api.bodies import optional_json_body
-from carillon_api.cursors import bound, unbound
-from carillon_api.dependencies import Context, Ctx, Namespace, TaskName
-from carillon_api.described import accepted, optional_body_of, plain_text
-from carillon_api.mapping_executions import execution_detail, execution_view
-from carillon_api.problems import Kind, problem_responses
-from carillon_api.retries import retried_by, retry
-from carillon_api.running import cancel, logs
+from carillon_api.http.bodies import optional_json_body
+from carillon_api.http.cursors import bound, unbound
+from carillon_api.http.problems import Kind, problem_responses
+from carillon_api.openapi_document.described import accepted, optional_body_of, plain_text
 from carillon_api.schemas import (
     CancelAccepted,
     ExecutionDetail,
@@ -25,6 +21,10 @@ from carillon_api.schemas import (
     RetryBody,
     TaskExecutionsQuery,
 )
+from carillon_api.services.dependencies import Context, Ctx, Namespace, TaskName
+from carillon_api.services.retries import retried_by, retry
+from carillon_api.services.running import cancel, logs
+from carillon_api.views.executions import execution_detail, execution_view
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.errors import ForbiddenError, NotFoundError
 from carillon_core.ports import ExecutionQuery

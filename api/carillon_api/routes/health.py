@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from carillon_api.dependencies import Backend, Backends
-from carillon_api.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response, without_secrets
-from carillon_api.readiness import lacking
+from carillon_api.http.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response, without_secrets
+from carillon_api.observability.readiness import lacking
 from carillon_api.schemas import Check, Health, Readiness
+from carillon_api.services.dependencies import Backend, Backends
 from carillon_core.errors import CarillonError, UnavailableError
 
 PING_SECONDS = 3.0

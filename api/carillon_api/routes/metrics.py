@@ -5,15 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from carillon_api.authentication import Caller
-from carillon_api.dependencies import Backend, Backends, Ctx
-from carillon_api.described import plain_text
-from carillon_api.gate import METRICS
-from carillon_api.metrics import Metrics, numbers_of
-from carillon_api.problems import Kind, problem_responses
+from carillon_api.auth.authentication import Caller
+from carillon_api.http.problems import Kind, problem_responses
+from carillon_api.middleware.gate import METRICS
+from carillon_api.observability.metrics import Metrics, numbers_of
+from carillon_api.openapi_document.described import plain_text
 from carillon_api.schemas import SummaryQuery, SummaryView, WindowView
+from carillon_api.services.dependencies import Backend, Backends, Ctx
 from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.access import Access
+from carillon_core.domain.access.subjects import Access
 from carillon_core.errors import ForbiddenError
 from carillon_core.ports import HistorySummary
 

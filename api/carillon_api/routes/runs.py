@@ -7,20 +7,20 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator
 
-from carillon_api.bodies import optional_json_body
-from carillon_api.checks import object_name
-from carillon_api.dependencies import Context, Ctx, Namespace, Precondition, TaskName
-from carillon_api.described import accepted, optional_body_of, versioned
-from carillon_api.edits import delete_object
-from carillon_api.idempotency import key_of
-from carillon_api.mapping import refuse
-from carillon_api.mapping_runs import is_wanted_run, run_view, task_run_problems, task_run_spec
-from carillon_api.operations import IDEMPOTENCY_KEY
-from carillon_api.paging import page_of
-from carillon_api.preconditions import etag
-from carillon_api.problems import Kind, problem_responses
-from carillon_api.run_requests import request_run
+from carillon_api.http.bodies import optional_json_body
+from carillon_api.http.operations import IDEMPOTENCY_KEY
+from carillon_api.http.paging import page_of
+from carillon_api.http.preconditions import etag
+from carillon_api.http.problems import Kind, problem_responses
+from carillon_api.middleware.idempotency import key_of
+from carillon_api.openapi_document.described import accepted, optional_body_of, versioned
 from carillon_api.schemas import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
+from carillon_api.schemas.checks import object_name
+from carillon_api.services.dependencies import Context, Ctx, Namespace, Precondition, TaskName
+from carillon_api.services.edits import delete_object
+from carillon_api.services.run_requests import request_run
+from carillon_api.views.runs import is_wanted_run, run_view, task_run_problems, task_run_spec
+from carillon_api.views.tasks import refuse
 from carillon_core.errors import ForbiddenError
 from carillon_core.resources.names import KIND_REQUEST, PLURAL_REQUESTS
 

@@ -6,15 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import AfterValidator
 
-from carillon_api.bodies import json_body
-from carillon_api.checks import object_name
-from carillon_api.dependencies import Context, Ctx, Namespace, Precondition
-from carillon_api.described import body_of, created, versioned
-from carillon_api.edits import edit_object
-from carillon_api.mapping_targets import new_target, patched_target, replaced_target, target_view
-from carillon_api.object_answers import CREATE, EDIT, LIST, READ, Answers
-from carillon_api.paging import page_of
-from carillon_api.problems import Kind, Responses, problem_responses
+from carillon_api.http.bodies import json_body
+from carillon_api.http.paging import page_of
+from carillon_api.http.problems import Kind, Responses, problem_responses
+from carillon_api.openapi_document.described import body_of, created, versioned
 from carillon_api.schemas import (
     AllTargetsQuery,
     TargetCreate,
@@ -26,7 +21,12 @@ from carillon_api.schemas import (
     TargetReplace,
     TargetView,
 )
-from carillon_api.target_deletion import delete_target
+from carillon_api.schemas.checks import object_name
+from carillon_api.services.dependencies import Context, Ctx, Namespace, Precondition
+from carillon_api.services.edits import edit_object
+from carillon_api.services.object_answers import CREATE, EDIT, LIST, READ, Answers
+from carillon_api.services.target_deletion import delete_target
+from carillon_api.views.targets import new_target, patched_target, replaced_target, target_view
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_TARGET, PLURAL_TARGETS
 

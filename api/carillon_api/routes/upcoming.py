@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from carillon_api.checks import selector_problems
-from carillon_api.dependencies import Context, Ctx, Namespace, TaskName
-from carillon_api.listings import ListingKey
-from carillon_api.mapping import refuse
-from carillon_api.problems import Kind, problem_responses
+from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.schemas import AllUpcomingQuery, SelectedUpcomingQuery, Upcoming, UpcomingAll, UpcomingQuery
-from carillon_api.upcoming import Entry, entries_of, upcoming, upcoming_of_all, window_of
+from carillon_api.schemas.checks import selector_problems
+from carillon_api.services.dependencies import Context, Ctx, Namespace, TaskName
+from carillon_api.views.listings import ListingKey
+from carillon_api.views.tasks import refuse
+from carillon_api.views.upcoming import Entry, entries_of, upcoming, upcoming_of_all, window_of
 
 LIST = problem_responses(Kind.FORBIDDEN)
 

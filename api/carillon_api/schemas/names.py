@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from carillon_api.checks import namespace_name, task_name
+from carillon_api.schemas.checks import namespace_name, task_name
 
 NamespaceName = Annotated[str, AfterValidator(namespace_name)]
 TaskName = Annotated[str, AfterValidator(task_name)]

@@ -1,7 +1,7 @@
 """One exchange of the task type ``http``: a connection, a request, an answer; nothing of it is trusted.
 
 What is connected to is what was checked: a name is looked up once, each of its
-addresses is judged (``carillon_core.domain.egress``), and the connection is made
+addresses is judged (``carillon_core.domain.egress.rules``), and the connection is made
 to one of these addresses, never to the name.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from carillon_core.domain.egress import AllowList, HostError, canonical_host, refusal
+from carillon_core.domain.egress.rules import AllowList, HostError, canonical_host, refusal
 from carillon_runner.outcome import TaskFailedError, storable
 
 WIRE_LIMIT = 8 * 2**20

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from carillon_core import __version__
-from carillon_core.domain.egress import CLOSED
+from carillon_core.domain.egress.rules import CLOSED
 from carillon_runner.outcome import Execution, TaskFailedError
 from carillon_runner.retry import STATUSES_AGAIN, retry_after_seconds
 from carillon_runner.tasks.http_exchange import Answer, Target, exchange, parse_target

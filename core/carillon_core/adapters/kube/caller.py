@@ -8,7 +8,7 @@ from carillon_core.adapters.kube.cluster import jobs_path
 from carillon_core.adapters.kube.connection import KubeConnection, segment
 from carillon_core.adapters.kube.objects import KubeObjectStore
 from carillon_core.adapters.kube.pages import listed
-from carillon_core.domain.access import Access, Decision, Subject
+from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import ConflictError, ForbiddenError, NotFoundError, OwnAccountError
 from carillon_core.ports import JSONObject, ObjectKind
 

@@ -10,8 +10,8 @@ from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, Fenc
 from carillon_core.adapters.kube.objects import object_path
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.adapters.kube.watch import Pace, Watch
-from carillon_core.domain.plan import Notice
-from carillon_core.domain.pod_trouble import FAILED_CREATE, JOB_CONTROLLER, PodRefusal, pod_refusal
+from carillon_core.domain.decision.plan import Notice
+from carillon_core.domain.observed.pod_trouble import FAILED_CREATE, JOB_CONTROLLER, PodRefusal, pod_refusal
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError
 from carillon_core.ports import JobEvent, JSONObject, ObjectKind
 from carillon_core.resources import names

@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
 from carillon_core.adapters.kube.failures import API_SERVER, failure
-from carillon_core.domain.access import Subject
+from carillon_core.domain.access.subjects import Subject
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from carillon_core.adapters.kube.connection import MERGE_PATCH, KubeConnection, segment
 from carillon_core.adapters.kube.pages import listed
-from carillon_core.domain.access import Subject
+from carillon_core.domain.access.subjects import Subject
 from carillon_core.errors import ConflictError, ExpiredError
 from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from carillon_core.adapters.kube.connection import KubeConnection
-from carillon_core.domain.access import Subject
+from carillon_core.domain.access.subjects import Subject
 from carillon_core.ports import JSONObject
 
 PAGE_SIZE = 500

@@ -7,7 +7,7 @@ from typing import Any
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.objects import MemoryObjectStore
-from carillon_core.domain.access import Access, Decision, Subject
+from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import ForbiddenError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from carillon_core.adapters.memory.objects import MemoryObjectStore
-from carillon_core.domain.plan import Notice
-from carillon_core.domain.pod_trouble import PodRefusal
+from carillon_core.domain.decision.plan import Notice
+from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import (
     AlreadyExistsError,
     CarillonError,

@@ -1,6 +1,6 @@
 """The keys of runners' tokens in memory, for tests of whatever registers one."""
 
-from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.errors import UnavailableError
 
 

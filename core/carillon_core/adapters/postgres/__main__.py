@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from carillon_core.adapters.postgres import api_role, migrate, runner_role
+from carillon_core.adapters.postgres import migrate
 from carillon_core.adapters.postgres.maintenance import Changes, maintain
+from carillon_core.adapters.postgres.roles import api_role, runner_role
 from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import LEVELS, configure_logging

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from carillon_core.adapters.postgres.engine import bounded, create_engine
 from carillon_core.adapters.postgres.tables import runner_keys
-from carillon_core.domain.execution_token import TokenKey
+from carillon_core.domain.launch.execution_token import TokenKey
 
 KEPT = timedelta(days=15)
 """How long a key is known that nobody uses any more: longer than a Job lives, which is at most twice the longest

@@ -1,0 +1,1 @@
+"""Who calls, what the caller may do, how often, and what is kept of it."""

@@ -1,0 +1,225 @@
+"""The audit: what callers have changed, in the log at once and in Postgres soon. ``Context.record_change`` writes it.
+
+A change that the cluster has made is made: the audit can neither refuse it
+nor hold up its answer. So an event is a line of the log first, and waits in
+a bounded list for Postgres; what the bound pushes out is in the log alone.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from carillon_api.auth.access import Origin
+from carillon_api.auth.authentication import Caller
+from carillon_api.auth.masking import masked_spec
+from carillon_core.errors import UnavailableError
+from carillon_core.ports import AuditEvent, AuditLog, JSONObject
+
+MOST_WAITING = 10_000
+MOST_CHARACTERS = 64 * 1024 * 1024
+"""Of the specs that wait, as JSON: an object may have a megabyte, and an event has it twice."""
+BATCH = 200
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 15.0
+FLUSH_SECONDS = 5.0
+"""How long the end of the process waits for Postgres; a kubelet waits 30, of which requests under way take 20."""
+
+log = logging.getLogger(__name__)
+audit_log = logging.getLogger("carillon_api.audit")
+
+
+def audit_event(
+    caller: Caller,
+    origin: Origin,
+    at: datetime,
+    action: str,
+    resource: str,
+    change: tuple[JSONObject | None, JSONObject | None],
+) -> AuditEvent:
+    """Return the event of a change; pure but for its id.
+
+    Args:
+        caller: Who.
+        origin: From where.
+        at: When.
+        action: What: ``create``, ``update``, …
+        resource: The plural of the kind.
+        change: The raw object before and after; either may be None, not both.
+
+    """
+    before, after = change
+    metadata = _object((after or before or {}).get("metadata"))
+    return AuditEvent(
+        id=uuid4(),
+        at=at,
+        subject=caller.subject.name,
+        credential=caller.credential,
+        source=origin.source,
+        user_agent=origin.user_agent,
+        request_id=origin.request_id,
+        action=action,
+        resource=resource,
+        namespace=str(metadata.get("namespace") or ""),
+        name=str(metadata.get("name") or ""),
+        before=_recorded(before),
+        after=_recorded(after),
+    )
+
+
+def _recorded(raw: JSONObject | None) -> JSONObject | None:
+    """Return what the audit keeps of an object: spec and labels, masked."""
+    if raw is None:
+        return None
+    return {
+        "labels": _object(_object(raw.get("metadata")).get("labels")),
+        "spec": masked_spec(_object(raw.get("spec"))),
+    }
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+class AuditTrail:
+    """Takes events and has them written; an async context manager that writes while it is open.
+
+    Attributes:
+        log: Where the events go, and where they are read.
+
+    """
+
+    def __init__(
+        self, log: AuditLog, *, most_waiting: int = MOST_WAITING, first_retry_seconds: float = FIRST_RETRY_SECONDS
+    ) -> None:
+        """Begin with nothing to write.
+
+        Args:
+            log: Where the events go.
+            most_waiting: How many wait for it at most.
+            first_retry_seconds: How long to wait after the first failure; each further wait is twice as long.
+
+        """
+        self.log = log
+        self._first_retry = first_retry_seconds
+        self._waiting: deque[AuditEvent] = deque()
+        self._sizes: deque[int] = deque()
+        """How large each of those is, in characters."""
+        self._under_way: list[AuditEvent] = []
+        """Taken out of ``_waiting``, so that the bound cannot push out what may have been written."""
+        self._most_waiting = most_waiting
+        self._pushed_out = 0
+        self._added = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to write."""
+        self._writer = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits, as long as that takes no longer than ``FLUSH_SECONDS``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.drained()
+        if not self._empty.is_set():
+            fields = {"events": len(self)}
+            log.error("ended before the audit was in the database, this log has it all", extra={"fields": fields})
+        if self._writer is not None:
+            self._writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writer
+
+    def __len__(self) -> int:
+        """Return how many events wait."""
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def pushed_out(self) -> int:
+        """How many events the bound has pushed out since the start: the log alone has them."""
+        return self._pushed_out
+
+    def record(self, event: AuditEvent) -> None:
+        """Log an event and have it written; return at once."""
+        audit_log.info("change", extra={"fields": _fields(event)})
+        size = len(json.dumps([event.before, event.after], default=str))
+        while self._waiting and not self._has_room(size):
+            self._taken()
+            self._pushed_out += 1
+            fields = {"pushed_out": self._pushed_out}
+            log.error(
+                "the audit's waiting list is full, its oldest event is in this log alone", extra={"fields": fields}
+            )
+        self._waiting.append(event)
+        self._sizes.append(size)
+        self._empty.clear()
+        self._added.set()
+
+    def _has_room(self, size: int) -> bool:
+        return len(self._waiting) < self._most_waiting and sum(self._sizes) + size <= MOST_CHARACTERS
+
+    def _taken(self) -> AuditEvent:
+        self._sizes.popleft()
+        return self._waiting.popleft()
+
+    async def drained(self) -> None:
+        """Wait until nothing waits to be written."""
+        await self._empty.wait()
+
+    async def _write(self) -> None:
+        retry = 0.0
+        while True:
+            await self._added.wait()
+            while self._waiting and len(self._under_way) < BATCH:
+                self._under_way.append(self._taken())
+            try:
+                await self._write_under_way()
+            except UnavailableError as error:
+                if not retry:
+                    log.warning("the audit's events wait for the database", extra={"fields": {"why": str(error)}})
+                retry = min(max(self._first_retry, retry * 2), LAST_RETRY_SECONDS)
+                await asyncio.sleep(retry)
+                continue
+            if retry:
+                log.info("the audit is written again", extra={"fields": {"events_left": len(self._waiting)}})
+                retry = 0.0
+            if not self._waiting:
+                self._added.clear()
+                self._empty.set()
+
+    async def _write_under_way(self) -> None:
+        try:
+            await self.log.write(self._under_way)
+            self._under_way.clear()
+        except UnavailableError:
+            raise
+        except Exception:
+            # one event that the database can never take must not hold up the others
+            log.exception("the database refuses a batch of the audit, its events are written one by one")
+            while self._under_way:
+                await self._write_first()
+
+    async def _write_first(self) -> None:
+        try:
+            await self.log.write(self._under_way[:1])
+        except UnavailableError:
+            raise
+        except Exception:
+            fields = {"id": str(self._under_way[0].id)}
+            log.exception("the database refuses an audit event, it is in this log alone", extra={"fields": fields})
+        del self._under_way[0]
+
+
+def _fields(event: AuditEvent) -> dict[str, Any]:
+    return {**asdict(event), "id": str(event.id), "at": event.at.isoformat()}

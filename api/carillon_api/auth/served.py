@@ -1,0 +1,247 @@
+"""The facade limited to some namespaces: what it works with, each wrapped so that it leaves others alone.
+
+``__main__`` composes them around the adapters. So no route can forget the
+limit: lists of all namespaces are of those that are served, and what names
+another one is refused. Where all are served, they pass everything on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from carillon_core.domain.access.subjects import Access, Decision, Subject
+from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.scope import SETTING, Scope
+from carillon_core.errors import ForbiddenError, NotFoundError, RefusedError
+from carillon_core.ports import (
+    APIServer,
+    AuditEvent,
+    AuditLog,
+    AuditPage,
+    AuditQuery,
+    CallerCluster,
+    ExecutionPage,
+    ExecutionQuery,
+    HistoryReader,
+    HistorySummary,
+    JSONObject,
+    ObjectKind,
+    ObjectPage,
+    ObjectStore,
+)
+
+
+class NotServedError(ForbiddenError):
+    """A namespace that this facade is not for, whatever the caller may do there."""
+
+
+def check_served(scope: Scope, namespace: str) -> None:
+    """Return if a namespace is served; raise ``NotServedError``, which names the setting, if not."""
+    if not scope.holds(namespace):
+        raise NotServedError(
+            f"the namespace {namespace} is not served here, only {scope}: name one of these, or have whoever runs the"
+            f" API add it to {SETTING} (watch.namespaces of the Helm chart)"
+        )
+
+
+class ServedAPIServer:
+    """``APIServer`` as which callers reach the namespaces that are served."""
+
+    def __init__(self, server: APIServer, scope: Scope) -> None:
+        """Take the API server and the namespaces."""
+        self._server = server
+        self._scope = scope
+
+    def acting_as(self, subject: Subject | None) -> "ServedCluster":
+        """Return the cluster as a subject sees it; as the facade's own account if it is None."""
+        return ServedCluster(self._server.acting_as(subject), self._scope)
+
+    async def review_token(self, token: str) -> Subject | None:
+        """Return whose bearer token it is, or None if it is nobody's (TokenReview)."""
+        return await self._server.review_token(token)
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """Return a Secret's data, or raise ``NotFoundError``; the facade's own Secret is in a namespace of its own."""
+        return await self._server.read_secret(namespace, name)
+
+    async def ping(self) -> None:
+        """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""
+        await self._server.ping()
+
+
+class ServedCluster:
+    """``CallerCluster`` of the namespaces that are served; every call raises ``NotServedError`` for another."""
+
+    def __init__(self, cluster: CallerCluster, scope: Scope) -> None:
+        """Take the cluster as a caller sees it."""
+        self._cluster = cluster
+        self._scope = scope
+
+    def objects(self, kind: ObjectKind) -> "ServedObjects":
+        """Return the objects of a kind of ours."""
+        return ServedObjects(self._cluster.objects(kind), self._scope)
+
+    async def review(self, access: Access) -> Decision:
+        """Return whether the caller may do that: a question about RBAC, which knows nothing of what is served."""
+        return await self._cluster.review(access)
+
+    async def get_job(self, namespace: str, name: str) -> JSONObject:
+        """Return a Job, or raise ``NotFoundError``."""
+        check_served(self._scope, namespace)
+        return await self._cluster.get_job(namespace, name)
+
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a Job and in the background its pods, provided that it is still the same object."""
+        check_served(self._scope, namespace)
+        await self._cluster.delete_job(namespace, name, uid)
+
+    async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
+        """Return the pods that a selector selects."""
+        check_served(self._scope, namespace)
+        return await self._cluster.list_pods(namespace, label_selector)
+
+    async def pod_log(
+        self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
+    ) -> bytes:
+        """Return what a pod's container has said, at most ``limit_bytes`` of it."""
+        check_served(self._scope, namespace)
+        return await self._cluster.pod_log(
+            namespace, pod, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes
+        )
+
+
+class ServedObjects:
+    """``ObjectStore`` of the namespaces that are served: a list of all is a list of each, one after the other.
+
+    So the caller needs the permission to list in each of them, and not in the cluster.
+    """
+
+    def __init__(self, store: ObjectStore, scope: Scope) -> None:
+        """Take the objects as a caller sees them."""
+        self._store = store
+        self._scope = scope
+
+    async def create(self, namespace: str, body: JSONObject) -> JSONObject:
+        """Create an object and return it as stored."""
+        check_served(self._scope, namespace)
+        return await self._store.create(namespace, body)
+
+    async def get(self, namespace: str, name: str) -> JSONObject:
+        """Return an object, or raise ``NotFoundError``."""
+        check_served(self._scope, namespace)
+        return await self._store.get(namespace, name)
+
+    async def list(self, namespace: str | None, label_selector: str = "") -> Sequence[JSONObject]:
+        """Return the objects of a namespace, or of all that are served, ordered by namespace and name."""
+        found: list[JSONObject] = []
+        for place in self._places(namespace):
+            found += await self._store.list(place, label_selector)
+        return found
+
+    async def page(
+        self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
+    ) -> ObjectPage:
+        """Return at most ``limit`` objects from where the page before ended; the token names the namespace as well."""
+        places = self._places(namespace)
+        if len(places) == 1:
+            return await self._store.page(
+                places[0], limit=limit, label_selector=label_selector, continue_token=continue_token
+            )
+        first, _, token = (continue_token or f"{places[0]}/").partition("/")
+        if first not in places:
+            raise RefusedError(f"the list does not go on in the namespace {first}: begin again without a cursor")
+        left = places[places.index(first) :]
+        found: list[JSONObject] = []
+        for at, place in enumerate(left, 1):
+            page = await self._store.page(
+                place, limit=limit - len(found), label_selector=label_selector, continue_token=token or None
+            )
+            found += page.items
+            if page.continue_token is not None:
+                return ObjectPage(found, f"{place}/{page.continue_token}")
+            token = ""
+            if len(found) >= limit:
+                return ObjectPage(found, f"{left[at]}/" if at < len(left) else None)
+        return ObjectPage(found, None)
+
+    async def replace(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
+        """Replace an object; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""
+        check_served(self._scope, namespace)
+        return await self._store.replace(namespace, name, body)
+
+    async def patch(self, namespace: str, name: str, patch: JSONObject) -> JSONObject:
+        """Change an object by a JSON merge patch (RFC 7396); a ``resourceVersion`` in it works as in ``replace``."""
+        check_served(self._scope, namespace)
+        return await self._store.patch(namespace, name, patch)
+
+    async def delete(self, namespace: str, name: str, resource_version: str | None = None) -> None:
+        """Delete an object, and in the background its Jobs; with a version only if it has not changed."""
+        check_served(self._scope, namespace)
+        await self._store.delete(namespace, name, resource_version)
+
+    async def ping(self) -> None:
+        """Return if the API server answers; raise ``UnavailableError`` if not."""
+        await self._store.ping()
+
+    def _places(self, namespace: str | None) -> tuple[str | None, ...]:
+        if namespace is None:
+            return self._scope.places
+        check_served(self._scope, namespace)
+        return (namespace,)
+
+
+class ServedHistory:
+    """``HistoryReader`` of the namespaces that are served: what others have recorded in the same database is not there.
+
+    It raises ``NotServedError`` for a query that names another namespace.
+    """
+
+    def __init__(self, history: HistoryReader, scope: Scope) -> None:
+        """Take the history and the namespaces."""
+        self._history = history
+        self._scope = scope
+
+    async def get(self, uid: UUID) -> ExecutionRecord:
+        """Return an execution with its attempts, or raise ``NotFoundError``."""
+        record = await self._history.get(uid)
+        if not self._scope.holds(record.namespace):
+            raise NotFoundError(f"there is no execution {uid}")
+        return record
+
+    async def list(self, query: ExecutionQuery) -> ExecutionPage:
+        """Return a page of executions, newest first, without their attempts."""
+        if query.namespace is not None:
+            check_served(self._scope, query.namespace)
+            return await self._history.list(query)
+        return await self._history.list(replace(query, namespaces=self._scope.namespaces))
+
+    async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
+        """Count executions, of some namespaces or of all that are served."""
+        for namespace in namespaces:
+            check_served(self._scope, namespace)
+        return await self._history.summary(since, namespaces or self._scope.namespaces)
+
+    async def ping(self) -> None:
+        """Return if the database answers and its schema is current; raise ``UnavailableError`` if not."""
+        await self._history.ping()
+
+
+class ServedAudit:
+    """``AuditLog`` of the namespaces that are served."""
+
+    def __init__(self, log: AuditLog, scope: Scope) -> None:
+        """Take the log and the namespaces."""
+        self._log = log
+        self._scope = scope
+
+    async def write(self, events: Sequence[AuditEvent]) -> None:
+        """Insert events; one that is there already is left as it is."""
+        await self._log.write(events)
+
+    async def list(self, query: AuditQuery) -> AuditPage:
+        """Return a page of events, newest first; ``NotServedError`` for those of another namespace."""
+        if query.namespace is not None:
+            check_served(self._scope, query.namespace)
+            return await self._log.list(query)
+        return await self._log.list(replace(query, namespaces=self._scope.namespaces))

@@ -1,0 +1,61 @@
+"""The gate before every route: nothing but probes and documents is served to somebody whom nobody knows.
+
+ASGI middleware rather than a dependency of each route, so that no route can
+be without it. It leaves the caller and the origin in the scope's state,
+where ``dependencies`` find them.
+"""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from carillon_api.auth.access import AccessControl
+from carillon_api.http.problems import error_response
+from carillon_core.errors import CarillonError
+
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/redoc", "/openapi.json"})
+PUBLIC_FOLDERS = ("/docs-assets/",)
+METRICS = "/metrics"
+
+
+class Gate:
+    """ASGI middleware: authentication and the rate limit; the app's state has the ``Backends``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request if its sender is known or it needs nobody; anything else, as the lifespan, is passed on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        backends = scope["app"].state.backends
+        if is_public(scope["path"], metrics=backends.settings.metrics_public):
+            await self._app(scope, receive, send)
+            return
+        access: AccessControl = backends.access
+        origin = access.origin(scope)
+        try:
+            admitted = await access.admit(Headers(scope=scope), origin)
+        except CarillonError as error:
+            await error_response(scope, error)(scope, receive, send)
+            return
+        scope.setdefault("state", {}).update(caller=admitted.caller, origin=origin)
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(admitted.headers)
+            await send(message)
+
+        await self._app(scope, receive, send_with_limits)
+
+
+def is_public(path: str, *, metrics: bool) -> bool:
+    """Return whether a path is served to everybody.
+
+    Args:
+        path: As the router will see it.
+        metrics: Whether ``/metrics`` is.
+
+    """
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS) or (metrics and path == METRICS)

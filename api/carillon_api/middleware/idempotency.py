@@ -1,0 +1,229 @@
+"""``Idempotency-Key``: a POST that creates something can be repeated without creating it twice.
+
+After draft-ietf-httpapi-idempotency-key-header. ASGI middleware inside the
+gate, so that it knows the caller, and around the router, so that no route
+can be without it: the OpenAPI document says which operations honour the
+header, and this asks the document.
+
+An answer is kept before it is sent: who has it can rely on it. One that says
+nothing about the request itself (5xx, 401, 403, 429) is not kept.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import cast
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from carillon_api.http.bodies import MAX_BODY_BYTES
+from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
+from carillon_api.http.problems import Kind, RequestRefusedError, error_response
+from carillon_api.settings import Settings
+from carillon_core.errors import CarillonError, FieldProblem, InvalidResourceError, UnavailableError
+from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
+
+REPLAYED = "Idempotency-Replayed"
+RETRY_AFTER_SECONDS = 1
+WORK_SECONDS = 50.0
+"""So long a request with a key may take: less than ``KEY_ABANDONED``, when another may take the key over."""
+KEPT_HEADERS = ("content-type", "etag", "location")
+"""What belongs to the answer; the others belong to its transport, or to the moment."""
+NOT_KEPT = frozenset({401, 403, 429})
+SERVER_ERRORS = 500
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_QUOTED = re.compile(r'"([\x21\x23-\x5b\x5d-\x7e]+)"')
+
+log = logging.getLogger(__name__)
+
+
+class Idempotency:
+    """ASGI middleware; the app's state has the ``Backends``, the scope's state the caller."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; one without the header, or that needs none, is passed on."""
+        if scope["type"] != "http" or not _honours(scope):
+            await self._app(scope, receive, send)
+            return
+        backends = scope["app"].state.backends
+        store = cast("IdempotencyStore", backends.idempotency)
+        caller = _of_whom(scope, backends.settings)
+        try:
+            key = key_of(Headers(scope=scope))
+            body = await _Body.read(receive)
+            if not body.is_whole:
+                # too large, or broken off: the route says so, and does nothing
+                await self._app(scope, body.replay(receive), send)
+                return
+            fingerprint = fingerprint_of(scope, bytes(body.data))
+            found = await store.reserve(caller, key, fingerprint, backends.clock())
+            answer = _known_answer(found, key)
+        except CarillonError as error:
+            await error_response(scope, error)(scope, receive, send)
+            return
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        await self._carry_out(_Kept(store, caller, key, send), scope, body.replay(receive))
+
+    async def _carry_out(self, kept: "_Kept", scope: Scope, receive: Receive) -> None:
+        try:
+            async with asyncio.timeout(WORK_SECONDS):
+                await self._app(scope, receive, kept.send)
+        except TimeoutError:
+            if kept.is_sent:
+                raise
+            # whether it was done nobody knows: the key stays taken until the same request takes it over, and by then
+            # nobody is at work on it any more
+            error = UnavailableError("API server", f"no answer within {WORK_SECONDS:g} s: repeat the request as it is")
+            await error_response(scope, error)(scope, receive, kept.send_on)
+        except Exception:
+            await kept.release()
+            raise
+
+
+def _honours(scope: Scope) -> bool:
+    if scope["method"] != "POST" or IDEMPOTENCY_KEY not in Headers(scope=scope):
+        return False
+    operations: Operations = scope["app"].operations
+    return operations.is_keyed("POST", scope["path"])
+
+
+def key_of(headers: Headers) -> str:
+    """Return the key of a request; in quotes, as the draft writes it, or without.
+
+    Raises:
+        InvalidResourceError: It is none, or there are several.
+
+    """
+    given = headers.getlist(IDEMPOTENCY_KEY)
+    quoted = _QUOTED.fullmatch(given[0])
+    key = quoted[1] if quoted else given[0]
+    if len(given) > 1 or not _KEY.fullmatch(key):
+        mend = "send one of 1 to 255 visible ASCII characters, such as a UUID"
+        raise InvalidResourceError([FieldProblem(IDEMPOTENCY_KEY, f"is no idempotency key: {mend}")])
+    return key
+
+
+def fingerprint_of(scope: Scope, body: bytes) -> bytes:
+    """Return what tells one request from another: the SHA-256 of method, path, query and body."""
+    parts = (scope["method"].encode(), scope["path"].encode("utf-8", "surrogateescape"), scope["query_string"], body)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
+
+
+def _of_whom(scope: Scope, settings: Settings) -> str:
+    """Return whose key it is: the caller's, and of this release alone if others may share the database.
+
+    What names no namespace creates in the release's own, and the same request to two of them is two requests.
+    """
+    name: str = scope["state"]["caller"].subject.name
+    return f"{name} in {settings.default_namespace}" if settings.scope.namespaces else name
+
+
+def _known_answer(found: Reservation, key: str) -> Response | None:
+    """Return what is known of a request already, or None if it is to be carried out.
+
+    Raises:
+        RequestRefusedError: The key belongs to another request, or the first one is not answered yet.
+
+    """
+    if found.mine:
+        return None
+    if not found.same_request:
+        detail = f"the key {key} was first used with another path or body: send every new request with a new key"
+        raise RequestRefusedError(Kind.KEY_REUSED, detail)
+    if found.answer is None:
+        detail = "the first request of this key is still being carried out: ask again in a moment"
+        raise RequestRefusedError(Kind.REQUEST_UNDER_WAY, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    headers = {**found.answer.headers, REPLAYED: "true"}
+    return Response(found.answer.body, found.answer.status, headers)
+
+
+@dataclass(slots=True)
+class _Body:
+    """A request's body, read as far as it may go."""
+
+    messages: list[Message] = field(default_factory=list)
+    data: bytearray = field(default_factory=bytearray)
+    is_whole: bool = False
+
+    @classmethod
+    async def read(cls, receive: Receive) -> "_Body":
+        """Read to the end, or until it is too large, or its sender is gone."""
+        body = cls()
+        while len(body.data) <= MAX_BODY_BYTES:
+            message = await receive()
+            body.messages.append(message)
+            if message["type"] != "http.request":
+                break
+            body.data += message.get("body", b"")
+            if not message.get("more_body", False):
+                body.is_whole = True
+                break
+        return body
+
+    def replay(self, receive: Receive) -> Receive:
+        """Return what gives the messages once more, and then goes on."""
+        left = iter(self.messages)
+
+        async def again() -> Message:
+            for message in left:
+                return message
+            return await receive()
+
+        return again
+
+
+class _Kept:
+    """An answer on its way out: held until it is complete, kept, and then sent."""
+
+    def __init__(self, store: IdempotencyStore, caller: str, key: str, send: Send) -> None:
+        self._store = store
+        self._caller = caller
+        self._key = key
+        self.send_on = send
+        self.is_sent = False
+        self._held: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        self._held.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._keep()
+            self.is_sent = True
+            for held in self._held:
+                await self.send_on(held)
+            self._held.clear()
+
+    async def release(self) -> None:
+        """Give the key back; where that fails it is taken over in a minute."""
+        try:
+            await self._store.release(self._caller, self._key)
+        except UnavailableError as error:
+            log.warning("an idempotency key was not released", extra={"fields": {"why": error.why}})
+
+    async def _keep(self) -> None:
+        start, *parts = self._held
+        status: int = start["status"]
+        if status >= SERVER_ERRORS or status in NOT_KEPT:
+            await self.release()
+            return
+        sent = Headers(raw=start["headers"])
+        headers = {name: sent[name] for name in KEPT_HEADERS if name in sent}
+        body = b"".join(part.get("body", b"") for part in parts)
+        try:
+            await self._store.finish(self._caller, self._key, StoredAnswer(status, headers, body))
+        except UnavailableError as error:
+            # it is done, and its caller shall know; who repeats it within a minute is told to wait
+            log.warning("an answer could not be kept for its key", extra={"fields": {"why": error.why}})

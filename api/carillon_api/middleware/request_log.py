@@ -1,0 +1,139 @@
+"""The outermost layers: a correlation id for each request, a line in the access log, and no error left unanswered.
+
+Pure ASGI: starlette's ``BaseHTTPMiddleware`` would put a task and a queue
+between the server and each answer.
+"""
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from carillon_api.http.problems import internal_error
+from carillon_api.observability.metrics import Metrics
+from carillon_core.logs import log_context
+
+REQUEST_ID = "X-Request-ID"
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's word in the log for a caller that went away; it is never sent."""
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by the kubelet and by Prometheus: their lines are DEBUG."""
+MAX_USER_AGENT = 120
+MAX_PATH = 1024
+"""Characters of each that the log keeps."""
+NOBODY = "-"
+
+log = logging.getLogger("carillon_api.access")
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What is known of an answer so far."""
+
+    status: int | None = None
+    size: int = 0
+
+
+class RequestLog:
+    """ASGI middleware: ``X-Request-ID`` in and out and in every line of the log, the access log, and the metrics."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Wrap an app, and take what counts its requests."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything else, such as the lifespan, is passed on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = correlation_id(headers.get(REQUEST_ID))
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        answer = _Answer()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            elif message["type"] == "http.response.body":
+                answer.size += len(message.get("body", b""))
+            await send(message)
+
+        with log_context(request_id=request_id), self._metrics.in_flight():
+            try:
+                await self._app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                answer.status = CLIENT_CLOSED_REQUEST
+            finally:
+                seconds = time.perf_counter() - started
+                route = scope["app"].operations.template(scope["method"], scope["path"])
+                self._metrics.request_ended(scope["method"], route, answer.status, seconds)
+                _log_request(scope, route, answer, seconds)
+
+
+class LastResort:
+    """ASGI middleware: 500 for what nobody expected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an app."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything else, such as the lifespan, is passed on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            if begun:
+                raise  # half an answer is out already: the server must break the connection
+            await internal_error(scope, error)(scope, receive, send)
+
+
+def correlation_id(given: str | None) -> str:
+    """Return the caller's id of a request if it is harmless in a log, or a new one."""
+    if given is not None and re.fullmatch(r"[A-Za-z0-9._-]{1,128}", given):
+        return given
+    return uuid4().hex
+
+
+def _log_request(scope: Scope, route: str | None, answer: _Answer, seconds: float) -> None:
+    level = logging.DEBUG if scope["path"] in QUIET_PATHS else logging.INFO
+    state: dict[str, Any] = scope["state"]
+    caller = state.get("caller")
+    fields = {
+        "method": scope["method"],
+        # As sent: percent-encoded, so that nobody can write lines of their own into the log.
+        "path": _printable(scope.get("raw_path") or b"", MAX_PATH),
+        "route": route,
+        "status": answer.status,
+        "bytes": answer.size,
+        "duration_ms": round(seconds * 1000, 1),
+        "caller": caller.subject.name if caller is not None else NOBODY,
+        "user_agent": _printable(Headers(scope=scope).get("user-agent", "").encode("latin-1"), MAX_USER_AGENT),
+        "request_id": state["request_id"],
+    }
+    log.log(level, "request", extra={"fields": fields})
+
+
+def _printable(raw: bytes, length: int) -> str:
+    text = raw[:length].decode("latin-1").encode("unicode_escape").decode("ascii")
+    return text if len(raw) <= length else f"{text}…"

@@ -1,0 +1,138 @@
+"""What the facade refuses that no schema can see: names, labels, selectors, schedules. Pure.
+
+The rules of names and labels are Kubernetes' own (RFC 1123, and
+"Labels and Selectors" in its documentation); saying them here gives every
+complaint a field and a mend before the API server is asked.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from carillon_core.domain.validity import problems as validity
+from carillon_core.errors import FieldProblem
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.scheduled_task import ScheduledTaskSpec, name_problems
+
+DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+DNS_SUBDOMAIN = rf"{DNS_LABEL}(\.{DNS_LABEL})*"
+MAX_LABEL = 63
+MAX_SUBDOMAIN = 253
+
+_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_KEY = rf"({DNS_SUBDOMAIN}/)?{_WORD}"
+_VALUE = rf"({_WORD})?"
+# spaces belong to what stands before them: two repetitions that could share them would be tried in every division,
+# which is exponential in the number of commas
+_SPACED = rf"\s*({_WORD}\s*)?"
+_REQUIREMENT = re.compile(
+    rf"\s*(!\s*{_KEY}\s*|{_KEY}(\s*(==?|!=){_SPACED}|\s+(not)?in\s*\({_SPACED}(,{_SPACED})*\)\s*|\s*))"
+)
+
+
+def dns_label_problem(name: str) -> str | None:
+    """Return what is wrong with a name as an RFC 1123 label, or None."""
+    if len(name) > MAX_LABEL:
+        return f"is {len(name)} characters long: shorten it to {MAX_LABEL}"
+    if not re.fullmatch(DNS_LABEL, name):
+        return (
+            "must consist of lower-case letters, digits and hyphens, and begin and end with a letter or a digit, "
+            "such as nightly-report"
+        )
+    return None
+
+
+def is_dns_subdomain(name: str) -> bool:
+    """Return whether a name is an RFC 1123 subdomain, as most objects' names are."""
+    return len(name) <= MAX_SUBDOMAIN and re.fullmatch(DNS_SUBDOMAIN, name) is not None
+
+
+def namespace_name(name: str) -> str:
+    """Return the name of a namespace, or raise ``ValueError`` if no namespace can have it."""
+    if problem := dns_label_problem(name):
+        raise ValueError(problem)
+    return name
+
+
+def object_name(name: str) -> str:
+    """Return the name of an object, or raise ``ValueError`` if none can have it: the rule is Kubernetes' own."""
+    if not is_dns_subdomain(name):
+        raise ValueError(
+            "is no name that an object can have: use lower-case letters, digits, hyphens and dots, and begin and end "
+            "each part with a letter or a digit, such as nightly-report"
+        )
+    return name
+
+
+task_name = object_name
+"""The same, of a task: a stored one may have a longer name than a new one."""
+
+
+def task_name_problems(name: str) -> list[FieldProblem]:
+    """Return what is wrong with the name of a task to be created, under the field ``name``."""
+    if problems := name_problems(name):
+        return [FieldProblem("name", p.message) for p in problems]
+    return object_name_problems(name)
+
+
+def object_name_problems(name: str) -> list[FieldProblem]:
+    """Return what is wrong with the name of any object to be created, under the field ``name``."""
+    try:
+        object_name(name)
+    except ValueError as error:
+        return [FieldProblem("name", str(error))]
+    return []
+
+
+def label_problems(labels: Mapping[str, str]) -> list[FieldProblem]:
+    """Return what is wrong with labels, each under ``labels.KEY``."""
+    problems = []
+    for key, value in labels.items():
+        prefix, slash, word = key.rpartition("/")
+        if slash and (len(prefix) > MAX_SUBDOMAIN or not re.fullmatch(DNS_SUBDOMAIN, prefix)):
+            problems.append(FieldProblem(f"labels.{key}", "has a prefix that is no DNS name: write example.com/name"))
+        elif len(word) > MAX_LABEL or not re.fullmatch(_WORD, word):
+            problems.append(FieldProblem(f"labels.{key}", f"is no label's name: {_WORD_RULE}"))
+        if len(value) > MAX_LABEL or not re.fullmatch(_VALUE, value):
+            problems.append(FieldProblem(f"labels.{key}", f"has a value that no label may have: {_WORD_RULE}"))
+    return problems
+
+
+_WORD_RULE = f"use at most {MAX_LABEL} letters, digits, '-', '_' and '.', beginning and ending with a letter or a digit"
+
+
+def selector_problems(selector: str) -> list[FieldProblem]:
+    """Return what is wrong with a label selector, under the field ``labelSelector``."""
+    if not selector.strip() or all(_REQUIREMENT.fullmatch(part) for part in _requirements(selector)):
+        return []
+    mend = "write one such as app=web,tier in (a, b),!canary"
+    return [FieldProblem("labelSelector", f"is not a label selector: {mend}")]
+
+
+def _requirements(selector: str) -> Iterator[str]:
+    """Yield what stands between the commas outside parentheses."""
+    start = depth = 0
+    for at, char in enumerate(selector):
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            yield selector[start:at]
+            start = at + 1
+    yield selector[start:]
+
+
+def spec_problems(spec: ScheduledTaskSpec, now: datetime, stored: ScheduledTaskSpec | None) -> list[FieldProblem]:
+    """Return what is wrong with a spec beyond its schema.
+
+    Args:
+        spec: The spec that a caller wants stored.
+        now: This instant.
+        stored: The spec that it replaces, if that can be read. A ``runAt`` that has passed may stay as it was, so
+            that a task that has run can still be edited.
+
+    """
+    problems = list(validity.spec_problems(spec, now, stored))
+    unchanged = stored is not None and stored.run_at == spec.run_at
+    if spec.run_at is not None and spec.run_at <= now and not unchanged:
+        message = f"is already past, it is {rfc3339(now)} now: set a time to come"
+        problems.append(FieldProblem("spec.runAt", message))
+    return problems

@@ -1,0 +1,1 @@
+"""What an operation does that is more than one call of a port."""

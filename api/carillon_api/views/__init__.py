@@ -1,0 +1,1 @@
+"""From resources and rows to what is answered."""

@@ -1,0 +1,159 @@
+"""The mapping between REST and RunRequests, and what is told of a run's output. Pure."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from carillon_api.schemas import RunQuery, RunView, TaskOutput, TaskRun
+from carillon_api.schemas.run_task import AnyRun, RunCounter, RunOptions
+from carillon_api.views.tasks import as_object, spec_object, view_fields
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.decision.decide_request import requested_task
+from carillon_core.domain.execution import ExecutionRecord, execution_id
+from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTask
+from carillon_core.domain.validity.problems import request_problems
+from carillon_core.errors import FieldProblem
+from carillon_core.ports import JSONObject
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.run_request import RunRequestSpec, parse_request_spec
+from carillon_core.resources.tasks import Task
+
+
+def run_execution_id(raw: Mapping[str, Any]) -> UUID:
+    """Return the id that the execution of a stored RunRequest has, as the operator computes it."""
+    request = ObservedRequest.from_object(raw)
+    return execution_id(request.meta.uid, request.slot, Cause.MANUAL)
+
+
+def run_view(raw: Mapping[str, Any]) -> RunView:
+    """Return a RunRequest from the API server as REST shows it; whatever its spec is, this does not fail."""
+    request = ObservedRequest.from_object(raw)
+    status = request.status
+    accepted = next((c for c in status.conditions if c.type == "Accepted"), None)
+    return RunView(
+        **view_fields(raw),
+        task=request.task_name,
+        spec=as_object(raw.get("spec")),
+        execution_id=run_execution_id(raw),
+        slot=request.slot,
+        accepted={"True": True, "False": False}.get(accepted.status) if accepted else None,
+        reason=accepted.reason if accepted else None,
+        message=status.message or (accepted.message if accepted else None),
+        result=status.result,
+        job_name=status.job_name,
+        finished_at=status.finished_at,
+    )
+
+
+def is_wanted_run(raw: Mapping[str, Any], query: RunQuery) -> bool:
+    """Return whether a listing's filters admit a RunRequest, as far as the API server cannot tell."""
+    spec, status = as_object(raw.get("spec")), as_object(raw.get("status"))
+    return (query.task is None or as_object(spec.get("taskRef")).get("name") == query.task) and (
+        query.finished is None or (status.get("finishedAt") is not None) is query.finished
+    )
+
+
+def task_run_spec(task: str, body: TaskRun) -> JSONObject:
+    """Return the spec of a RunRequest that runs a scheduled task."""
+    return {"taskRef": {"name": task}, **spec_object(body)}
+
+
+def task_run_problems(spec: JSONObject, task: JSONObject | None, now: datetime) -> list[FieldProblem]:
+    """Return what is wrong with a run of a scheduled task: what the operator would refuse a moment later.
+
+    Args:
+        spec: The RunRequest's.
+        task: The ScheduledTask, if the caller may read it; without it, the parameters are the operator's to judge.
+        now: This instant.
+
+    """
+    wanted = parse_request_spec(spec, strict=True)
+    problems = []
+    if wanted.run_at is not None and wanted.run_at <= now:
+        message = f"is already past, it is {rfc3339(now)} now: set a time to come, or leave it out to run at once"
+        problems.append(FieldProblem("runAt", message))
+    if task is not None and (observed := ObservedTask.from_object(task)).spec is not None:
+        found = requested_task(wanted, observed)
+        if not isinstance(found, Task):
+            problems += (_without("spec.", p) for p in found)
+    return problems
+
+
+def own_run_spec(body: AnyRun) -> JSONObject:
+    """Return the spec of a RunRequest that has a task of its own."""
+    written = spec_object(body)
+    kind = written.pop("task_name")
+    options = {field: written.pop(field) for field in RUN_OPTIONS if field in written}
+    if isinstance(body, RunCounter):
+        written["name"] = body.name  # the custom resource's own default is the request's name, which nobody knows
+    return {"task": {kind: written}, **options}
+
+
+RUN_OPTIONS = frozenset(str(field.alias) for field in RunOptions.model_fields.values())
+
+
+def own_run_problems(spec: JSONObject) -> list[FieldProblem]:
+    """Return what is wrong with a run's own task that its schema cannot see: its templates."""
+    wanted = parse_request_spec(spec, strict=True)
+    kind = wanted.task.type if wanted.task else ""
+    return [_without(f"spec.task.{kind}.", p) for p in request_problems(wanted)]
+
+
+def same_request(stored: Mapping[str, Any], spec: JSONObject) -> bool:
+    """Return whether a stored RunRequest asks for what a spec says, the defaults of both filled in."""
+    there = parse_request_spec(stored.get("spec"), strict=False)
+    return _filled(there) == _filled(parse_request_spec(spec, strict=True))
+
+
+def _filled(spec: RunRequestSpec) -> JSONObject:
+    return spec.model_dump(mode="json")
+
+
+def _without(prefix: str, problem: FieldProblem) -> FieldProblem:
+    return FieldProblem(problem.path.removeprefix(prefix), problem.message)
+
+
+Standing = Literal["pending", "running", "completed", "failed"]
+_STANDINGS: Mapping[ExecutionStatus, Standing] = {
+    ExecutionStatus.RUNNING: "running",
+    ExecutionStatus.SUCCEEDED: "completed",
+}
+"""Every other status of a row is a failure of the run that was asked for."""
+
+
+def recorded_output(record: ExecutionRecord) -> TaskOutput:
+    """Return what the history says of a run."""
+    standing = _STANDINGS.get(record.status, "failed")
+    why = record.error or record.message or record.reason
+    return TaskOutput(
+        id=record.id,
+        namespace=record.namespace,
+        status=standing,
+        task_name=record.task_type,
+        output=record.result,
+        error=(why or f"it is {record.status}") if standing == "failed" else None,
+        reason=record.reason,
+        execution_status=record.status,
+        started_at=_utc(record.started_at),
+        finished_at=_utc(record.finished_at),
+    )
+
+
+def unrecorded_output(raw: Mapping[str, Any]) -> TaskOutput:
+    """Return what is known of a run that the history does not have yet."""
+    view = run_view(raw)
+    task = as_object(view.spec.get("task"))
+    failed = view.accepted is False
+    return TaskOutput(
+        id=view.execution_id,
+        namespace=view.namespace,
+        status="failed" if failed else "running" if view.finished_at else "pending",
+        task_name=next(iter(task), None),
+        error=view.message if failed else None,
+        reason=view.reason if failed else None,
+    )
+
+
+def _utc(when: datetime | None) -> datetime | None:
+    return when.astimezone(UTC) if when is not None else None

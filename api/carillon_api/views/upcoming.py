@@ -1,0 +1,266 @@
+"""When tasks will run next, from their specs alone: the same calculus by which the operator launches.
+
+Pure but for ``Timetables``, which remembers what was read out of specs: the
+lists of all tasks are asked for again and again, and reading them would cost
+a hundred times more than the arithmetic.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
+from carillon_core.domain.decision.plan import Reason
+from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.domain.timetable.schedule import Schedule, schedule_of, schedule_problems
+from carillon_core.domain.validity.advice import local_time
+from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.scheduled_task import ScheduledTaskSpec
+
+BEING_DELETED = "BeingDeleted"
+OUTSIDE_WINDOW = "OutsideWindow"
+FURTHEST = timedelta(days=10 * 366)
+MAX_STEPS = 20_000
+"""So many slots before a window are counted against maxRuns for one answer; what lies further is not counted."""
+MAX_REMEMBERED = 20_000
+MICROSECOND = timedelta(microseconds=1)
+
+Why = tuple[str, str]
+"""A reason in one word, and as a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which times are asked for: the first ``count`` in ``(after, before)``."""
+
+    now: datetime
+    after: datetime
+    before: datetime | None
+    count: int
+
+    def admits(self, slot: datetime) -> bool:
+        """Return whether a slot later than ``after`` lies in the window."""
+        return self.before is None or slot < self.before
+
+
+def window_of(query: UpcomingQuery, now: datetime) -> Window:
+    """Return the window that a caller asks for.
+
+    Raises:
+        InvalidResourceError: If it is empty, or too far ahead.
+
+    """
+    furthest = now + FURTHEST
+    problems = [
+        FieldProblem(name, f"is more than ten years ahead: ask for a time before {rfc3339(furthest)}")
+        for name, when in (("from", query.from_), ("to", query.to))
+        if when is not None and when > furthest
+    ]
+    # what begins now begins after this instant: a slot that is due is not to come
+    after = now if query.from_ is None or query.from_ <= now else query.from_ - MICROSECOND
+    if query.to is not None and query.to <= after + MICROSECOND:
+        message = f"is already past, it is {rfc3339(now)} now" if query.to <= now else "is not after from"
+        problems.append(FieldProblem("to", f"{message}: ask for a later time"))
+    if problems:
+        raise InvalidResourceError(problems)
+    return Window(now, after, query.to, query.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """What a spec says of a task's times; the same for as long as the spec is."""
+
+    zone: str
+    schedule: Schedule | None
+    """None if it cannot be read."""
+    max_runs: int | None = None
+    why_never: Why | None = None
+    """Why it will not run, as far as the spec says."""
+
+
+class Timetables:
+    """The timetables of tasks, each read out of its spec once; bounded, and for any thread."""
+
+    def __init__(self, most: int = MAX_REMEMBERED) -> None:
+        """Remember at most so many."""
+        self._most = most
+        self._known: OrderedDict[tuple[str, int], Timetable] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, raw: Mapping[str, Any]) -> Timetable:
+        """Return the timetable of an object from the API server; whatever its spec is, this does not fail."""
+        meta = raw["metadata"]
+        # the generation grows with every change of the spec, and not with the statuses that are written all the time
+        key = (meta.get("uid", ""), meta.get("generation", 0))
+        if not all(key):
+            return timetable_of(raw)
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+                return known
+        made = timetable_of(raw)
+        with self._lock:
+            self._known[key] = made
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return made
+
+
+def timetable_of(raw: Mapping[str, Any]) -> Timetable:
+    """Return what an object's spec says of its times."""
+    task = ObservedTask.from_object(raw)
+    if task.spec is None:
+        return Timetable("UTC", None, why_never=_invalid(Reason.INVALID_SPEC, task.problems))
+    return spec_timetable(task.spec, task.created_at)
+
+
+def spec_timetable(spec: ScheduledTaskSpec, created_at: datetime) -> Timetable:
+    """Return what a spec says of its times, if the task was created then."""
+    problems = schedule_problems(spec)
+    zone = "UTC" if any(p.path == "spec.timeZone" for p in problems) else spec.time_zone or "UTC"
+    if problems:
+        return Timetable(zone, None, why_never=_invalid(Reason.INVALID_SCHEDULE, problems))
+    why = (Reason.SUSPENDED, "nothing is launched until spec.suspend is false") if spec.suspend else None
+    return Timetable(zone, schedule_of(spec, created_at), spec.max_runs, why)
+
+
+def _invalid(reason: str, problems: Iterable[FieldProblem]) -> Why:
+    return reason, "; ".join(str(p) for p in problems)
+
+
+class _Steps:
+    """How many slots may still be counted for one answer."""
+
+    def __init__(self) -> None:
+        self.left = MAX_STEPS
+
+    def take(self) -> bool:
+        """Return whether there is one more."""
+        self.left -= 1
+        return self.left >= 0
+
+
+def slots_of(
+    schedule: Schedule, runs_left: int | None, window: Window, steps: _Steps | None = None
+) -> Iterator[datetime]:
+    """Yield the slots of a window, soonest first; those before it use up ``runs_left``, as far as they are counted.
+
+    Args:
+        schedule: When the slots are.
+        runs_left: How many slots may be launched from now on; None means any number.
+        window: Which are asked for, from how many on does not matter here.
+        steps: What bounds the counting; each call counts for itself if it is None.
+
+    """
+    steps = steps or _Steps()
+    slot = schedule.next_fire_time(window.after if runs_left is None else window.now)
+    while slot is not None and runs_left is not None and runs_left > 0 and slot <= window.after:
+        runs_left -= 1
+        slot = schedule.next_fire_time(slot if steps.take() else window.after)
+    while slot is not None and window.admits(slot) and (runs_left is None or runs_left > 0):
+        yield slot
+        runs_left = None if runs_left is None else runs_left - 1
+        slot = schedule.next_fire_time(slot)
+
+
+def upcoming(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> Upcoming:
+    """Return the times of a task in a window, or why there are none."""
+    meta, table = raw["metadata"], timetables.of(raw)
+    items: list[FireTime] = []
+    why = _why_never(raw, table)
+    if why is None and table.schedule is not None:
+        items = fire_times_of(table, _runs_left(raw, table), window)
+        why = None if items else _why_none(raw, table, window)
+    reason, message = why or (None, None)
+    return Upcoming(
+        namespace=meta.get("namespace", ""),
+        task=meta["name"],
+        time_zone=table.zone,
+        items=items,
+        reason=reason,
+        message=message,
+    )
+
+
+def fire_times_of(table: Timetable, runs_left: int | None, window: Window) -> list[FireTime]:
+    """Return the times of a timetable in a window, as REST shows them."""
+    if table.schedule is None:
+        return []
+    slots = islice(slots_of(table.schedule, runs_left, window), window.count)
+    return [FireTime(time=slot, local_time=local_time(slot, table.zone)) for slot in slots]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A task that will run, as far as one can tell: what is needed of it to say when."""
+
+    namespace: str
+    name: str
+    zone: str
+    schedule: Schedule
+    runs_left: int | None
+
+
+def entries_of(raws: Iterable[Mapping[str, Any]], timetables: Timetables) -> list[Entry]:
+    """Return the tasks that will run, of objects from the API server; the others are left out."""
+    found = []
+    for raw in raws:
+        table, meta = timetables.of(raw), raw["metadata"]
+        if table.schedule is not None and _why_never(raw, table) is None:
+            left = _runs_left(raw, table)
+            found.append(Entry(meta.get("namespace", ""), meta["name"], table.zone, table.schedule, left))
+    return found
+
+
+def upcoming_of_all(entries: Iterable[Entry], window: Window) -> UpcomingAll:
+    """Return the first times among all tasks in a window, soonest first.
+
+    One step for each task and one for each time, however dense the schedules are.
+    """
+    steps = _Steps()
+    merged = heapq.merge(*(_times(entry, window, steps) for entry in entries))
+    items = [
+        TaskFireTime(time=slot, local_time=local_time(slot, zone), namespace=namespace, task=name, time_zone=zone)
+        for slot, namespace, name, zone in islice(merged, window.count)
+    ]
+    return UpcomingAll(items=items)
+
+
+def _times(entry: Entry, window: Window, steps: _Steps) -> Iterator[tuple[datetime, str, str, str]]:
+    for slot in slots_of(entry.schedule, entry.runs_left, window, steps):
+        yield slot, entry.namespace, entry.name, entry.zone
+
+
+def _runs_left(raw: Mapping[str, Any], table: Timetable) -> int | None:
+    """Return how many slots ``maxRuns`` leaves, or None if there is no bound."""
+    if table.max_runs is None:
+        return None
+    runs = (raw.get("status") or {}).get("runs") or 0
+    return max(0, table.max_runs - int(runs))
+
+
+def _why_never(raw: Mapping[str, Any], table: Timetable) -> Why | None:
+    """Return why a task will not run, or None if only its schedule decides."""
+    if raw["metadata"].get("deletionTimestamp") is not None:
+        return BEING_DELETED, "the task is being deleted"
+    return table.why_never
+
+
+def _why_none(raw: Mapping[str, Any], table: Timetable, window: Window) -> Why:
+    """Return why no slot is left, or none in the window: as the operator's condition says it, if it has spoken."""
+    endless = Window(window.now, window.after, None, 1)
+    if table.schedule is not None:
+        following = next(slots_of(table.schedule, _runs_left(raw, table), endless), None)
+        if following is not None:
+            return OUTSIDE_WINDOW, f"the next time is {rfc3339(following)}"
+    ready = next((c for c in ObservedTask.from_object(raw).status.conditions if c.type == "Ready"), None)
+    if ready is not None and ready.reason == Reason.RUN_AT_IN_THE_PAST:
+        return ready.reason, ready.message
+    return Reason.COMPLETED, "no slot is left"

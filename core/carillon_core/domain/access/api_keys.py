@@ -1,0 +1,157 @@
+"""API keys: how one looks, how it is kept, and whose requests it makes. Pure; the facade and ``carillon api-key`` call.
+
+A key is ``crl_<name>_<secret>``, the secret 190 random bits. Only its SHA-256
+is kept: a slow hash guards passwords, which can be guessed; 190 bits cannot,
+and a slow hash would only make each request slow. The mark ``crl_`` lets a
+scanner find a key that slipped into a repository.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from carillon_core.domain.access.subjects import Subject
+from carillon_core.resources.base import Model
+
+SECRET_LENGTH = 32
+MOST_HASHES = 2
+HASH_MARK = "sha256:"
+NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_ALPHABET = string.ascii_letters + string.digits
+_KEY = re.compile(rf"crl_(?P<name>{NAME})_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_NO_HASH = HASH_MARK + "0" * 64
+"""Compared where there is nothing to compare: no text is known whose hash it is."""
+
+AUTHENTICATED = "system:authenticated"
+_REFUSED_USERS = re.compile(r"system:(node:.*|kube-.*|anonymous|apiserver|admin)")
+_REFUSED_GROUPS = frozenset({"system:masters", "system:nodes", "system:unauthenticated", "system:bootstrappers"})
+_SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
+
+
+class InvalidEntryError(ValueError):
+    """An entry of the Secret cannot be used; the message says why, and never holds a hash."""
+
+
+class _Stored(Model):
+    """The value of one data key of the Secret, as JSON."""
+
+    hashes: list[str] = Field(min_length=1, max_length=MOST_HASHES)
+    user: str = Field(min_length=1, max_length=512)
+    groups: list[str] = Field(default_factory=list, max_length=64)
+    expires_at: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class APIKeyEntry:
+    """Whose requests a key makes, and until when."""
+
+    hashes: tuple[str, ...]
+    """One, or two while a key is replaced by another: ``sha256:`` and 64 hexadecimal digits."""
+    subject: Subject
+    """With the groups that the cluster gives every user."""
+    expires_at: datetime | None = None
+
+
+def new_key(name: str) -> str:
+    """Return a new key of that name, from the system's source of randomness.
+
+    Raises:
+        ValueError: No key can have that name.
+
+    """
+    if not re.fullmatch(NAME, name):
+        raise ValueError(
+            "is no name for a key: use at most 63 lower-case letters, digits and hyphens, and begin and end with a "
+            "letter or a digit, such as ci"
+        )
+    return f"crl_{name}_" + "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_LENGTH))
+
+
+def name_of(key: str) -> str | None:
+    """Return the name in a key, or None if it has not the form of one."""
+    found = _KEY.fullmatch(key)
+    return found["name"] if found else None
+
+
+def hash_of(key: str) -> str:
+    """Return what is kept of a key."""
+    return HASH_MARK + hashlib.sha256(key.encode()).hexdigest()
+
+
+def verified(key: str, entries: Mapping[str, APIKeyEntry], now: datetime) -> APIKeyEntry | None:
+    """Return the entry of a key, or None if there is none or it has expired.
+
+    As many hashes are compared for a name that nobody knows as for one that is known, each in constant time.
+    """
+    entry = entries.get(name_of(key) or "")
+    hashes = (*(entry.hashes if entry else ()), _NO_HASH, _NO_HASH)[:MOST_HASHES]
+    given = hash_of(key)
+    fits = [hmac.compare_digest(given, known) for known in hashes]
+    if entry is None or not any(fits) or (entry.expires_at is not None and entry.expires_at <= now):
+        return None
+    return entry
+
+
+def parse_entry(value: bytes) -> APIKeyEntry:
+    """Return an entry of the Secret.
+
+    Raises:
+        InvalidEntryError: With the mend.
+
+    """
+    try:
+        stored = _Stored.model_validate_json(value)
+    except ValidationError as error:
+        # the errors' own texts repeat what was given
+        places = sorted({".".join(str(part) for part in e["loc"]) or "the JSON" for e in error.errors()})
+        raise InvalidEntryError(f"cannot be read ({', '.join(places)}): `carillon api-key create` writes one") from None
+    return entry(stored.hashes, stored.user, stored.groups, stored.expires_at)
+
+
+def entry(hashes: Sequence[str], user: str, groups: Sequence[str], expires_at: datetime | None) -> APIKeyEntry:
+    """Return an entry.
+
+    Raises:
+        InvalidEntryError: It has a hash that is none, or would make somebody of its bearer whom no key may make.
+
+    """
+    if not all(_HASH.fullmatch(each) for each in hashes):
+        raise InvalidEntryError("has a hash that is none: write sha256: and 64 hexadecimal digits in lower case")
+    if not 1 <= len(hashes) <= MOST_HASHES:
+        raise InvalidEntryError(f"has {len(hashes)} hashes: keep one, or {MOST_HASHES} while a key is being replaced")
+    for word in (user, *groups):
+        if not _PRINTABLE.fullmatch(word):
+            raise InvalidEntryError("names a user or a group that is empty or has more than plain ASCII: correct it")
+    if _REFUSED_USERS.fullmatch(user):
+        raise InvalidEntryError(f"maps to the user {user}: a key stands for people and services, not for the cluster")
+    if refused := sorted(_REFUSED_GROUPS.intersection(groups)):
+        raise InvalidEntryError(f"maps to the group {refused[0]}: give the user the roles that it needs instead")
+    return APIKeyEntry(tuple(hashes), Subject(user, _all_groups(user, groups)), expires_at)
+
+
+def entry_json(found: APIKeyEntry, groups: Sequence[str]) -> str:
+    """Return an entry as it stands in the Secret; ``groups`` are those that were given, the cluster's own left out."""
+    value: dict[str, object] = {"hashes": list(found.hashes), "user": found.subject.name}
+    if groups:
+        value["groups"] = list(groups)
+    if found.expires_at is not None:
+        value["expiresAt"] = found.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps(value)
+
+
+def _all_groups(user: str, groups: Sequence[str]) -> tuple[str, ...]:
+    """Return the groups with those that the cluster's authentication would add."""
+    added = [AUTHENTICATED]
+    if account := _SERVICE_ACCOUNT.fullmatch(user):
+        added += ["system:serviceaccounts", f"system:serviceaccounts:{account['namespace']}"]
+    return tuple(dict.fromkeys((*groups, *added)))

@@ -1,0 +1,88 @@
+"""Executions whose pod cannot start, or is not even created: ended after a while, with Kubernetes' own reason. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from carillon_core.contract import ExecutionStatus
+from carillon_core.domain.decision.plan import EndExecution, Notice, Reason
+from carillon_core.domain.observed.jobs import ObservedJob
+from carillon_core.domain.observed.pod_trouble import PodTrouble
+
+PATIENCE = timedelta(seconds=45)
+"""How long an image may be missing, or a Secret, counted from the pod's creation: others may be about to bring it. As
+long a pod may be refused, counted from the first try."""
+YOUNG = timedelta(seconds=10)
+"""A Job that has no pod is not looked into before: its controller may be busy."""
+LOOK_AGAIN = timedelta(seconds=15)
+LOOK_AGAIN_AT_LAST = timedelta(seconds=60)
+"""The Job controller tries ever more rarely, and so it is looked at; it does not wait longer than this."""
+
+
+def stuck_executions(own: Sequence[ObservedJob], now: datetime) -> tuple[list[EndExecution], datetime | None]:
+    """Return the executions to give up, and when to look at the next one, if one has trouble.
+
+    One that waits for room in a quota is left to its deadline. One whose pod
+    was refused is given up only if there was no pod even after the patience
+    with it was over: whoever looks says so by ``PodTrouble.seen_at``.
+    """
+    ends: list[EndExecution] = []
+    later: datetime | None = None
+    for job in own:
+        if job.trouble is None or not job.active or job.ending or job.trouble.waits:
+            continue
+        give_up_at = job.trouble.since + PATIENCE
+        if give_up_at > now:
+            later = give_up_at if later is None else min(later, give_up_at)
+            continue
+        if job.trouble.seen_at is not None and job.trouble.seen_at < give_up_at:
+            continue  # the next look has its task decided anew
+        message = f"the pod of {job.name} cannot start: {job.trouble.reason}: {job.trouble.message}"[:1024]
+        ends.append(
+            EndExecution(job.name, job.uid, UUID(job.execution_id), ExecutionStatus.FAILED, job.trouble.reason, message)
+        )
+    return ends, later
+
+
+def no_room_notices(job: ObservedJob, said: str | None) -> tuple[Notice, ...]:
+    """Return the Event that says that a Job waits for room in a quota, unless its status has something to say already.
+
+    Of what is given up, the end tells. This has no end of its own, and the
+    figures in its message change as others come and go: it is told once.
+    """
+    if said or job.trouble is None or not job.trouble.waits or not job.active:
+        return ()
+    return (Notice("Warning", Reason.STUCK, f"{job.name} waits: {job.trouble.sentence}"[:1024]),)
+
+
+def hopeless(trouble: PodTrouble, now: datetime) -> bool:
+    """Return whether a trouble has lasted so long that its execution is given up."""
+    return not trouble.waits and trouble.since + PATIENCE <= now
+
+
+def given_up(job: ObservedJob) -> bool:
+    """Return whether the execution of a Job is given up already, which may have to wait until that is recorded."""
+    trouble = job.trouble
+    return trouble is not None and trouble.seen_at is not None and hopeless(trouble, trouble.seen_at)
+
+
+def begun_at(job: ObservedJob) -> datetime:
+    """Return since when a Job may have pods."""
+    return job.admitted_at or job.slot
+
+
+def first_look(job: ObservedJob) -> datetime:
+    """Return when a Job has had the time to get its pod, so that it is asked why it has none."""
+    return begun_at(job) + YOUNG
+
+
+def next_look(job: ObservedJob, now: datetime) -> datetime:
+    """Return when to ask again why a Job has no pod, once it was asked now: ever more rarely.
+
+    Of one that is to be given up it is asked once more when that is due.
+    """
+    if now < first_look(job):
+        return first_look(job)
+    if job.trouble is not None and not job.trouble.waits and now < job.trouble.since + PATIENCE:
+        return max(job.trouble.since + PATIENCE, now + LOOK_AGAIN)
+    return now + min(max(now - begun_at(job), LOOK_AGAIN), LOOK_AGAIN_AT_LAST)

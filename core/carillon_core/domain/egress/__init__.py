@@ -1,0 +1,1 @@
+"""Where HTTP tasks may connect to."""

@@ -1,0 +1,300 @@
+"""The Job of an execution, as plain JSON: an ``Order`` says what is to run, ``job_manifest`` how. Pure."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from carillon_core import contract
+from carillon_core.contract import ExitCode
+from carillon_core.domain.egress.rules import CLOSED, AllowList
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.order import Order
+from carillon_core.domain.observed.jobs import RUNNER_CONTAINER, USER_CONTAINER
+from carillon_core.domain.pod_settings import RUNNER_RESOURCES, joined, merged, pod_fields, resources_field
+from carillon_core.resources import names
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.pods import PodSettings
+from carillon_core.resources.tasks import ContainerTask, HTTPTask
+
+START_SECONDS = 300
+"""How long a pod may take to be scheduled, to pull its image and to start, on top of what its task may take."""
+GRACE_SECONDS = 30
+"""How long after its own time-out, or after SIGTERM, a runner may take to record its end."""
+LOST_PODS = 3
+"""How many pods of a runner's Job may be lost, and be followed by another."""
+RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
+RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
+FINAL_EXIT_CODES = (
+    ExitCode.FAILED,
+    ExitCode.MISCONFIGURED,
+    ExitCode.ALREADY_CLAIMED,
+    ExitCode.TIMED_OUT,
+    ExitCode.CANCELLED,
+)
+"""After these no other pod is to follow: the execution has its end, or another pod could do no better."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerTemplate:
+    """What all runner pods have in common."""
+
+    image: str
+    token_key: TokenKey
+    """Signs what allows a runner to record its own execution."""
+    secret_name: str = RUNNER_SECRET
+    """The Secret of the task's namespace whose ``database-url`` the runner records with."""
+    image_pull_policy: str = "IfNotPresent"
+    http_allow: AllowList = CLOSED
+    """Which addresses that are not public HTTP tasks may reach."""
+    pod: PodSettings = field(default_factory=PodSettings)
+    """Where and how pods run, those of container tasks too, as far as their tasks say nothing else."""
+    queue_name: str | None = None
+    """The LocalQueue that Jobs wait in whose tasks name none; None means that they do not wait."""
+
+
+def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
+    """Return the body of the Job that runs an order."""
+    labels = {
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+        names.LABEL_TASK: order.task_name,
+        names.LABEL_TASK_UID: order.task_uid,
+    }
+    if order.request_name is not None:
+        labels |= {names.LABEL_REQUEST: order.request_name, names.LABEL_REQUEST_UID: order.owner.uid}
+    queue_name = order.queue_name or template.queue_name
+    queued: dict[str, str] = {} if queue_name is None else {names.LABEL_QUEUE: queue_name}
+    annotations = {
+        names.ANNOTATION_SLOT: rfc3339(order.slot),
+        names.ANNOTATION_EXECUTION_ID: str(order.execution_id),
+        names.ANNOTATION_TASK_TYPE: order.task.type,
+    }
+    if order.retry_of is not None:
+        annotations[names.ANNOTATION_RETRY_OF] = str(order.retry_of)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": order.job_name,
+            "namespace": order.owner.namespace,
+            "labels": labels | queued,
+            "annotations": annotations,
+            "ownerReferences": [
+                {
+                    "apiVersion": names.API_VERSION,
+                    "kind": order.owner_kind,
+                    "name": order.owner.name,
+                    "uid": order.owner.uid,
+                    "controller": True,
+                    # the garbage collector must not wait for a Job before it deletes its task
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            **_tries(order),
+            # Kueue begins it once there is quota; it would suspend it by itself, but not before a pod was created
+            **({"suspend": True} if queued else {}),
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod_spec(order, template),
+            },
+        },
+    }
+
+
+def _tries(order: Order) -> dict[str, Any]:
+    """Return how often the Job tries, and for how long."""
+    if order.task.container is not None:
+        # each pod is an attempt, and its own deadline ends it; between them Kubernetes waits, ever longer
+        tries = order.retry.limit + 1
+        return {
+            "backoffLimit": order.retry.limit,
+            "activeDeadlineSeconds": min(order.timeout_seconds * tries + START_SECONDS * tries, 2**31 - 1),
+        }
+    return {
+        # A pod that is lost is followed by another, which finds out from the row whether it may run the task. A node
+        # that is drained, or a pod that makes room for another, is nobody's failure and does not count.
+        "backoffLimit": LOST_PODS,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": RUNNER_CONTAINER,
+                        "operator": "In",
+                        "values": [int(code) for code in FINAL_EXIT_CODES],
+                    },
+                },
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
+        # The runner keeps the time-out itself, once for the wait for the database and once for the task. This
+        # deadline ends what cannot end itself; it counts from the Job's creation.
+        "activeDeadlineSeconds": 2 * order.timeout_seconds + START_SECONDS + GRACE_SECONDS,
+    }
+
+
+def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
+    settings = merged(template.pod, order.pod)
+    common = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        **pod_fields(settings),
+    }
+    if order.task.container is not None:
+        return {
+            **common,
+            "activeDeadlineSeconds": order.timeout_seconds,
+            "securityContext": {
+                "runAsNonRoot": True,
+                **({"runAsUser": order.task.container.run_as_user} if order.task.container.run_as_user else {}),
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [_user_container(order, order.task.container)],
+        }
+    return {
+        **common,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": RUNNER_CONTAINER,
+                "image": template.image,
+                "imagePullPolicy": template.image_pull_policy,
+                "env": _runner_env(order, template),
+                "resources": resources_field(joined(RUNNER_RESOURCES, settings.resources)),
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+
+
+def _user_container(order: Order, task: ContainerTask) -> dict[str, Any]:
+    identity = _identity(order)
+    own = {variable.name for variable in task.env}
+    given: dict[str, Any] = {
+        "name": USER_CONTAINER,
+        "image": task.image,
+        "env": [
+            *({"name": name, "value": value} for name, value in identity.items() if name not in own),
+            *({"name": variable.name, "value": variable.value.replace("$", "$$")} for variable in task.env),
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    optional = {
+        "command": task.command,
+        "args": task.args,
+        "workingDir": task.working_dir,
+        "resources": resources_field(task.resources),
+    }
+    return given | {name: value for name, value in optional.items() if value}
+
+
+def _identity(order: Order) -> dict[str, str]:
+    """Return the variables that tell a container which execution it is; none of them is a secret."""
+    return {
+        contract.ENV_EXECUTION_ID: str(order.execution_id),
+        contract.ENV_TASK_UID: order.task_uid,
+        contract.ENV_ORIGIN: order.owner.uid,
+        contract.ENV_TASK_NAMESPACE: order.owner.namespace,
+        contract.ENV_TASK_NAME: order.task_name,
+        contract.ENV_SLOT: rfc3339(order.slot),
+        contract.ENV_CAUSE: order.cause.value,
+        contract.ENV_JOB_NAME: order.job_name,
+    }
+
+
+def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
+    encoded, secrets = _runner_task(order)
+    plain = {
+        **_identity(order),
+        **_task_variables(encoded),
+        contract.ENV_TIMEOUT_SECONDS: str(order.timeout_seconds),
+        contract.ENV_EXECUTION_TOKEN: template.token_key.token(order.token_payload()),
+    }
+    if order.retry.limit or order.retry.attempt_timeout_seconds:
+        plain[contract.ENV_RETRY] = json.dumps(order.retry.model_dump(mode="json", exclude_none=True))
+    if order.parameters:
+        plain[contract.ENV_PARAMETERS] = json.dumps(dict(order.parameters)).replace("$", "$$")
+    if order.time_zone != "UTC":
+        plain[contract.ENV_TIME_ZONE] = order.time_zone
+    if order.task.http is not None and template.http_allow.text:
+        plain[contract.ENV_HTTP_ALLOW] = template.http_allow.text
+    return [
+        *({"name": key, "value": value} for key, value in plain.items()),
+        *secrets,
+        {"name": contract.ENV_POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {
+            "name": contract.ENV_DATABASE_URL,
+            "valueFrom": {"secretKeyRef": {"name": template.secret_name, "key": RUNNER_SECRET_KEY}},
+        },
+    ]
+
+
+def _runner_task(order: Order) -> tuple[str, list[dict[str, Any]]]:
+    """Return the task as the runner reads it, and the variables that hold its target's secrets."""
+    task: dict[str, Any] = order.task.model_dump(mode="json", exclude_none=True)
+    http, target = order.task.http, order.target.spec if order.target else None
+    if http is None or http.target_ref is None or target is None:
+        return json.dumps(task), []
+    resolved, references = _resolved(http, target)
+    secrets = [
+        {
+            "name": f"{contract.ENV_SECRET_PREFIX}{number}",
+            # optional: the runner says which one is missing, and fails at once
+            "valueFrom": {"secretKeyRef": {"name": name, "key": key, "optional": True}},
+        }
+        for number, (name, key) in enumerate(references)
+    ]
+    return json.dumps({"http": resolved}), secrets
+
+
+def _resolved(http: HTTPTask, target: HTTPTargetSpec) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return an HTTP task with its target's fields where it has none of its own, and the Secrets' keys it needs."""
+    references: list[tuple[str, str]] = []
+
+    def variable(name: str, key: str) -> dict[str, str]:
+        references.append((name, key))
+        return {"variable": f"{contract.ENV_SECRET_PREFIX}{len(references) - 1}", "source": f"{name}/{key}"}
+
+    own = {name.lower() for name in http.headers}
+    inherited = [header for header in target.headers if header.name.lower() not in own]
+    resolved: dict[str, Any] = {
+        "url": target.url,
+        "method": http.method or target.method,
+        "headers": {h.name: h.value for h in inherited if h.value is not None} | http.headers,
+        "expectedStatuses": http.expected_statuses or target.expected_statuses,
+        "maxRedirects": target.max_redirects if http.max_redirects is None else http.max_redirects,
+        "secretHeaders": [
+            {"name": header.name, **variable(header.secret_key_ref.name, header.secret_key_ref.key)}
+            for header in inherited
+            if header.secret_key_ref is not None
+        ],
+        "signing": [variable(ref.name, ref.key) for ref in (target.signing.secret_key_refs if target.signing else ())],
+    }
+    body = target.body if http.body is None else http.body
+    if body is not None:
+        resolved["body"] = body
+    return resolved, references
+
+
+def _task_variables(encoded: str) -> dict[str, str]:
+    """Return the task as one variable, or as several where one would be longer than Linux takes (128 KiB)."""
+    size = contract.MAX_VARIABLE_LENGTH
+    parts = [encoded[start : start + size] for start in range(0, len(encoded), size)]
+    names_of_parts = [contract.ENV_TASK, *(f"{contract.ENV_TASK}_{k}" for k in range(1, len(parts)))]
+    # "$(" begins a reference to another variable in Kubernetes, "$$" is a plain "$"
+    return {name: part.replace("$", "$$") for name, part in zip(names_of_parts, parts, strict=True)}

@@ -1,0 +1,1 @@
+"""When slots are: schedules, cron expressions, and the clocks of time zones."""

@@ -1,0 +1,437 @@
+"""When a task's slots are: the calculus of fire times. Pure; every instant is an aware datetime in UTC.
+
+``cron`` says which readings of a wall clock an expression matches, ``clock``
+how the clock of a zone runs; here the two meet. The rules, by their names:
+
+- *follows the clock*: an expression whose minute or hour field begins with
+  ``*`` fires at each instant at which the clock shows a match. So nothing is
+  added in a gap, and both passes of a repeated stretch count.
+- *particular times*: any other expression means readings, each of which fires
+  once, at the first instant at which the clock shows it or a later one.
+- *gap*: hence readings that are left out fire at the first instant after the
+  gap; several in one gap, or in the gap and at its end, are one slot.
+- *first pass*: hence a reading that comes twice fires the first time.
+- *whatever the size*: half an hour (Lord Howe), a whole day (Apia, 2011), or
+  seconds (Monrovia, 1972) are no different. Debian's cron takes moves of three
+  hours or more for corrections of the clock; we read the zone and know better.
+- *no matter why*: summer time, negative summer time (Dublin) and a change of
+  the standard time are one thing: the clock is moved.
+- *seconds*: a sixth field changes none of this; ``*`` in it does not count as
+  following the clock.
+- *days*: day of month and day of week are alternatives unless one of them
+  begins with ``*``; then both must match. ``*/2`` begins with ``*``, ``1-31``
+  does not.
+
+The source of the rules is crontab(5) and cron(8) of Debian; the proof of
+their keeping is ``make truth``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import islice
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from carillon_core.domain.timetable.clock import (
+    DAY,
+    EPOCH,
+    FIRST_INSTANT,
+    LAST_INSTANT,
+    LONGEST_SHIFT,
+    ZoneClock,
+    search_end,
+    searches_back,
+    zone_clock,
+)
+from carillon_core.domain.timetable.clock_changes import clock_change_message
+from carillon_core.domain.timetable.cron import Cron, CronError, parse_cron
+from carillon_core.errors import FieldProblem
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.scheduled_task import Calendar
+
+MICROSECOND = timedelta(microseconds=1)
+LAST_DATETIME = datetime.max.replace(tzinfo=UTC)
+FIRST_DATETIME = datetime.min.replace(tzinfo=UTC)
+OUTLOOK = timedelta(days=20 * 366)
+"""Clock changes are told for no more than so long ahead: who asks for more would wait for it."""
+
+
+class Schedule(Protocol):
+    """The slots of one task. Each call takes a bounded number of steps, however far the slots are apart."""
+
+    def next_fire_time(self, after: datetime) -> datetime | None:
+        """Return the first slot later than ``after``, or None if there is none."""
+        ...
+
+    def previous_fire_time(self, until: datetime) -> datetime | None:
+        """Return the last slot not later than ``until``, or None if there is none."""
+        ...
+
+
+class InvalidScheduleError(ValueError):
+    """A schedule that cannot be read, or that can never fire; the message tells the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class CronSchedule:
+    """The slots of a cron expression in a time zone: see the rules above."""
+
+    cron: Cron
+    zone: ZoneInfo
+    clock: ZoneClock
+
+    @property
+    def expression(self) -> str:
+        """Five or six fields in capitals; macros are expanded."""
+        return self.cron.text
+
+    def next_fire_time(self, after: datetime) -> datetime | None:
+        """Return the first slot later than ``after``, or None up to the end of the year 9999."""
+        passed = max(_instant(after), FIRST_INSTANT)
+        if self.cron.follows_clock:
+            return _datetime(self._first_match(passed + 1))
+        reading = self.cron.next_reading(self.clock.furthest_reading(passed) + 1)
+        return None if reading is None else _datetime(self.clock.reached(reading))
+
+    def previous_fire_time(self, until: datetime) -> datetime | None:
+        """Return the last slot not later than ``until``, or None down to the year 1."""
+        instant = min(_instant(until), LAST_INSTANT)
+        if self.cron.follows_clock:
+            return _datetime(self._last_match(instant))
+        reading = self.cron.previous_reading(self.clock.furthest_reading(instant))
+        return None if reading is None else _datetime(self.clock.reached(reading))
+
+    def _first_match(self, instant: int) -> int | None:
+        """Return the first instant from this one on at which the clock shows a match."""
+        last = search_end(instant)
+        while instant <= last:  # ends: last - instant shrinks by at least one second each time
+            _, end, offset = self.clock.stretch(instant)
+            reading = self.cron.next_reading(instant + offset)
+            if reading is None:
+                return None
+            if reading - offset < end:
+                return reading - offset
+            # No reading before the found one matches, but for readings that come again after this stretch; that far
+            # behind no clock is set after LONGEST_SHIFT. So a rare date is one leap, not a step for each stretch.
+            leap = end - instant >= LONGEST_SHIFT
+            instant = max(end, instant + 1, reading - DAY if leap else end)
+        return None
+
+    def _last_match(self, instant: int) -> int | None:
+        """Return the last instant up to this one at which the clock shows a match."""
+        for last, first in searches_back(instant):
+            found = self._last_match_between(first, last)
+            if found is not None:
+                return found
+        return None
+
+    def _last_match_between(self, first: int, instant: int) -> int | None:
+        while instant >= first:  # ends: instant - first shrinks by at least one second each time
+            start, _, offset = self.clock.stretch(instant)
+            reading = self.cron.previous_reading(instant + offset)
+            if reading is None:
+                return None
+            if reading - offset >= start:
+                return reading - offset
+            leap = instant - start >= LONGEST_SHIFT
+            instant = min(start - 1, instant - 1, reading + DAY if leap else start - 1)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalSchedule:
+    """Slot k is ``anchor + k * every``, k from ``first`` on: it never drifts."""
+
+    anchor: datetime
+    every: timedelta
+    first: int = 1
+
+    def next_fire_time(self, after: datetime) -> datetime | None:
+        """Return the first slot later than ``after``, or None up to the end of the year 9999."""
+        return self._slot(max(self.first, (after - self.anchor) // self.every + 1))
+
+    def previous_fire_time(self, until: datetime) -> datetime | None:
+        """Return the last slot not later than ``until``."""
+        number = (until - self.anchor) // self.every
+        return self._slot(number) if number >= self.first else None
+
+    def _slot(self, number: int) -> datetime | None:
+        try:
+            return self.anchor + self.every * number
+        except OverflowError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class OneShotSchedule:
+    """One slot."""
+
+    at: datetime
+
+    def next_fire_time(self, after: datetime) -> datetime | None:
+        """Return the slot if it is later than ``after``."""
+        return self.at if self.at > after else None
+
+    def previous_fire_time(self, until: datetime) -> datetime | None:
+        """Return the slot if it is not later than ``until``."""
+        return self.at if self.at <= until else None
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedSchedule:
+    """The slots of another schedule from ``first`` to ``last``, both included."""
+
+    unbounded: Schedule
+    first: datetime | None
+    last: datetime | None
+
+    def next_fire_time(self, after: datetime) -> datetime | None:
+        """Return the first slot later than ``after``, or None if none is left."""
+        start = after if self.first is None or after >= self.first else just_before(self.first)
+        slot = self.unbounded.next_fire_time(start)
+        return None if slot is None or (self.last is not None and slot > self.last) else slot
+
+    def previous_fire_time(self, until: datetime) -> datetime | None:
+        """Return the last slot not later than ``until``, or None before the first."""
+        slot = self.unbounded.previous_fire_time(until if self.last is None else min(until, self.last))
+        return None if slot is None or (self.first is not None and slot < self.first) else slot
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChange:
+    """What moving the clock does to a schedule."""
+
+    at: datetime
+    """The instant at which the clock is moved."""
+    message: str
+    """One sentence for people."""
+
+
+@lru_cache(maxsize=4096)
+def time_zone(name: str) -> ZoneInfo:
+    """Return the IANA time zone of that name.
+
+    Raises:
+        InvalidScheduleError: If there is none.
+
+    """
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError) as error:  # what zoneinfo raises depends on how the name is wrong
+        msg = f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
+        raise InvalidScheduleError(msg) from error
+
+
+@lru_cache(maxsize=4096)
+def cron_schedule(expression: str, zone_name: str = "UTC") -> CronSchedule:
+    """Return the schedule of a cron expression in a zone.
+
+    Raises:
+        InvalidScheduleError: If either cannot be read, or the expression can never fire.
+
+    """
+    zone = time_zone(zone_name)
+    try:
+        return CronSchedule(parse_cron(expression), zone, zone_clock(zone))
+    except CronError as error:
+        raise InvalidScheduleError(str(error)) from error
+
+
+def schedule_of(calendar: Calendar, created_at: datetime) -> Schedule:
+    """Return the schedule that a calendar asks for.
+
+    Args:
+        calendar: The task's calendar; its spec is one.
+        created_at: The task's creation: intervals and ``durationSeconds`` count from it where there is no ``startAt``.
+
+    Raises:
+        InvalidScheduleError: If the cron expression or the time zone is none.
+
+    """
+    if calendar.run_at is not None:
+        return OneShotSchedule(calendar.run_at)
+    schedule = _unbounded(calendar, created_at)
+    last = _last(calendar, created_at)
+    return schedule if calendar.start_at is last is None else BoundedSchedule(schedule, calendar.start_at, last)
+
+
+def _unbounded(calendar: Calendar, created_at: datetime) -> Schedule:
+    if calendar.schedule is not None:
+        return cron_schedule(calendar.schedule, calendar.time_zone or "UTC")
+    if calendar.interval_seconds is not None:
+        every = timedelta(seconds=calendar.interval_seconds)
+        if calendar.start_at is not None:
+            return IntervalSchedule(calendar.start_at, every, first=0)
+        return IntervalSchedule(created_at, every)
+    msg = "the spec says no time to run"
+    raise InvalidScheduleError(msg)
+
+
+def _last(calendar: Calendar, created_at: datetime) -> datetime | None:
+    """Return the time after which no slot lies."""
+    if calendar.duration_seconds is None:
+        return calendar.end_at
+    return later(calendar.start_at or created_at, timedelta(seconds=calendar.duration_seconds))
+
+
+def schedule_problems(calendar: Calendar, created_at: datetime | None = None) -> tuple[FieldProblem, ...]:
+    """Return what is wrong with a calendar that no schema can see, field by field.
+
+    Args:
+        calendar: The task's calendar; its spec is one.
+        created_at: The task's creation, if it exists. Without it, bounds that count from it are not judged.
+
+    """
+    problems = []
+    zone = calendar.time_zone or "UTC"
+    if calendar.time_zone is not None:
+        try:
+            time_zone(zone)
+        except InvalidScheduleError as error:
+            problems.append(FieldProblem("spec.timeZone", str(error)))
+            zone = "UTC"
+    if calendar.schedule is not None:
+        try:
+            cron_schedule(calendar.schedule, zone)
+        except InvalidScheduleError as error:
+            problems.append(FieldProblem("spec.schedule", str(error)))
+    return tuple(problems) or _empty_bounds(calendar, created_at)
+
+
+def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[FieldProblem, ...]:
+    """Return the problem of bounds between which no slot lies."""
+    if (calendar.end_at is None and calendar.duration_seconds is None) or calendar.run_at is not None:
+        return ()
+    if calendar.start_at is not None:
+        before, beginning = just_before(calendar.start_at), calendar.start_at
+    elif created_at is not None:
+        before = beginning = created_at
+    elif calendar.interval_seconds is not None and calendar.duration_seconds is not None:
+        before = beginning = EPOCH  # whatever the creation is, both count from it
+    else:
+        return ()
+    if schedule_of(calendar, beginning).next_fire_time(before) is not None:
+        return ()
+    first = _unbounded(calendar, beginning).next_fire_time(before)
+    if calendar.end_at is not None:
+        when = "follows" if first is None else f"comes before {rfc3339(first)}"
+        return (FieldProblem("spec.endAt", f"leaves no slot: none {when}, set a later time"),)
+    when = "follows" if first is None else f"comes in the first {int((first - beginning).total_seconds()) - 1} s"
+    return (FieldProblem("spec.durationSeconds", f"leaves no slot: none {when}, make it longer"),)
+
+
+def schedule_description(calendar: Calendar) -> str:
+    """Return the calendar in a few words; two tasks' words are the same only if their slots are."""
+    words = ""
+    if calendar.schedule is not None:
+        words = f"{calendar.schedule} {calendar.time_zone}" if calendar.time_zone else calendar.schedule
+    elif calendar.interval_seconds is not None:
+        words = f"every {calendar.interval_seconds}s"
+    elif calendar.run_at is not None:
+        words = f"at {rfc3339(calendar.run_at)}"
+    if calendar.start_at is not None:
+        words += f" from {rfc3339(calendar.start_at)}"
+    if calendar.end_at is not None:
+        words += f" until {rfc3339(calendar.end_at)}"
+    if calendar.duration_seconds is not None:
+        words += f" for {calendar.duration_seconds}s"
+    return words
+
+
+def latest_fire_time(schedule: Schedule, after: datetime, until: datetime) -> datetime | None:
+    """Return the latest slot in ``(after, until]``, or None."""
+    slot = schedule.previous_fire_time(until)
+    return slot if slot is not None and slot > after else None
+
+
+def last_fire_times(schedule: Schedule, after: datetime, until: datetime, most: int) -> tuple[list[datetime], bool]:
+    """Return the latest ``most`` slots in ``(after, until]``, oldest first, and whether earlier ones were left out.
+
+    Steps backward from ``until``: ``most + 1`` steps at the most, whatever lies between.
+    """
+    times: list[datetime] = []
+    slot = latest_fire_time(schedule, after, until)
+    while slot is not None and len(times) < most:
+        times.append(slot)
+        slot = latest_fire_time(schedule, after, slot - MICROSECOND)
+    return times[::-1], slot is not None
+
+
+def fire_times(schedule: Schedule, after: datetime, count: int) -> list[datetime]:
+    """Return the next ``count`` slots later than ``after``, or as many as there are."""
+    times: list[datetime] = []
+    while len(times) < count and (slot := schedule.next_fire_time(times[-1] if times else after)) is not None:
+        times.append(slot)
+    return times
+
+
+def jitter_offset(task_uid: str, jitter_seconds: int) -> timedelta:
+    """Return by how much the launches of a task come later than their slots: whole seconds in [0, jitter].
+
+    The same for a task always and everywhere, and spread evenly over tasks.
+    """
+    number = int.from_bytes(blake2b(task_uid.encode(), digest_size=8).digest(), "big")
+    return timedelta(seconds=number % (jitter_seconds + 1))
+
+
+def clock_changes(
+    calendar: Calendar, after: datetime, until: datetime, most: int, created_at: datetime | None = None
+) -> list[ClockChange]:
+    """Return what daylight saving does to a calendar in ``(after, until]``.
+
+    Args:
+        calendar: A valid calendar; its spec is one. Only a cron expression in a zone is ever affected.
+        after: Changes later than this.
+        until: And no later than this, nor than twenty years after the former.
+        most: No more than so many.
+        created_at: The task's creation, from which ``durationSeconds`` may count.
+
+    Raises:
+        InvalidScheduleError: If the cron expression or the time zone is none.
+
+    """
+    if calendar.schedule is None:
+        return []
+    schedule = cron_schedule(calendar.schedule, calendar.time_zone or "UTC")
+    first, last = calendar.start_at or created_at or after, _last(calendar, created_at or after)
+    start, end = max(after, just_before(first)), min(until, last or until)
+    end = min(end, later(start, OUTLOOK))
+    return list(islice(_affecting(schedule, start, end), most))
+
+
+def _affecting(schedule: CronSchedule, after: datetime, until: datetime) -> Iterator[ClockChange]:
+    last = min(_instant(until), LAST_INSTANT)
+    for change in schedule.clock.changes(max(_instant(after), FIRST_INSTANT), last):
+        message = clock_change_message(schedule.cron, schedule.zone.key, change)
+        if message is not None and (at := _datetime(change.at)) is not None:
+            yield ClockChange(at, message)
+
+
+def just_before(when: datetime) -> datetime:
+    """Return the microsecond before a time, or the time itself at the beginning of the calendar."""
+    return when if when <= FIRST_DATETIME else when - MICROSECOND
+
+
+def launch_time(slot: datetime, offset: timedelta) -> datetime:
+    """Return when a slot is to be launched, no later than the calendar ends."""
+    return later(slot, offset)
+
+
+def later(when: datetime, by: timedelta) -> datetime:
+    """Return a time plus a duration, or the end of the calendar if that comes first."""
+    return LAST_DATETIME if when > LAST_DATETIME - by else when + by
+
+
+def _instant(when: datetime) -> int:
+    """Return the whole seconds since 1970, rounded down: slots lie on whole seconds."""
+    since = when - EPOCH
+    return since.days * DAY + since.seconds
+
+
+def _datetime(instant: int | None) -> datetime | None:
+    if instant is None or not FIRST_INSTANT <= instant <= LAST_INSTANT:
+        return None
+    return EPOCH + timedelta(seconds=instant)

@@ -1,0 +1,87 @@
+"""Deletes what is to go, in the background: Jobs beyond their limits, requests whose time to live is over.
+
+Launches do not wait for it. What is lost here, by a restart, is decided again;
+what fails is tried again here, for nothing else may ever wake its task.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from carillon_core.errors import CarillonError, NotFoundError, UnavailableError
+from carillon_core.ports import Cluster
+from carillon_core.resources.meta import ObjectMeta
+from carillon_operator.state.observed_store import ObservedStore
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0
+REFUSED_RETRY_SECONDS = 60.0
+"""What a policy or a missing permission refuses is asked for again no more often."""
+
+
+class Janitor:
+    """The deletions to make, and the process that makes them."""
+
+    def __init__(self, cluster: Cluster, store: ObservedStore) -> None:
+        """Take the cluster to delete in, and the store that is to forget what is gone."""
+        self._cluster = cluster
+        self._store = store
+        self._waiting: asyncio.Queue[tuple[str, Callable[[], Coroutine[None, None, None]]]] = asyncio.Queue()
+        self._known: set[str] = set()
+
+    def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Have a finished Job deleted."""
+
+        async def delete() -> None:
+            try:
+                await self._cluster.delete_job(namespace, name, uid, after_pods=False)
+            except NotFoundError:
+                self._store.drop_job((namespace, name), uid)
+
+        self._put(uid, delete)
+
+    def delete_request(self, meta: ObjectMeta) -> None:
+        """Have a RunRequest deleted."""
+
+        async def delete() -> None:
+            try:
+                await self._cluster.delete_request(meta)
+            except NotFoundError:
+                self._store.drop_request((meta.namespace, meta.name), meta.uid)
+
+        self._put(meta.uid, delete)
+
+    def _put(self, uid: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        if uid not in self._known:
+            self._known.add(uid)
+            self._waiting.put_nowait((uid, work))
+
+    async def run(self) -> None:
+        """Delete what is put, for ever."""
+        while True:
+            uid, work = await self._waiting.get()
+            try:
+                await work()
+            except UnavailableError as error:  # for all of them
+                self._tell(uid, error)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._waiting.put_nowait((uid, work))
+            except CarillonError as error:  # for this one: the others do not wait for it
+                self._tell(uid, error)
+                asyncio.get_running_loop().call_later(REFUSED_RETRY_SECONDS, self._waiting.put_nowait, (uid, work))
+            except Exception:
+                log.exception("not deleted", extra={"fields": {"uid": uid}})
+                self._known.discard(uid)
+            else:
+                self._known.discard(uid)
+
+    def _tell(self, uid: str, error: CarillonError) -> None:
+        log.info("not deleted, will be tried again", extra={"fields": {"uid": uid, "why": str(error)}})
+
+    async def drained(self) -> None:
+        """Make what deletions wait; for tests, which have no process."""
+        while not self._waiting.empty():
+            uid, work = self._waiting.get_nowait()
+            self._known.discard(uid)
+            await work()

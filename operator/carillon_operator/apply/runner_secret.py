@@ -1,0 +1,43 @@
+"""The Secret that runner pods read their database from: one in each namespace that has tasks."""
+
+import asyncio
+import logging
+from collections import defaultdict
+
+from carillon_core.domain.launch.manifest import RUNNER_SECRET_KEY
+from carillon_core.errors import CarillonError
+from carillon_core.ports import Cluster
+
+log = logging.getLogger(__name__)
+
+
+class RunnerSecret:
+    """Keeps the Secret there: made before a namespace's first launch, looked at again with every sweep."""
+
+    def __init__(self, cluster: Cluster, name: str, database_url: str) -> None:
+        """Take the Secret's name and what is in it."""
+        self._cluster = cluster
+        self._name = name
+        self._data = {RUNNER_SECRET_KEY: database_url}
+        self._ensured: set[str] = set()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def ensure(self, namespace: str) -> None:
+        """Create or mend the Secret of a namespace unless that was done already; namespaces do not wait for others."""
+        if namespace in self._ensured:
+            return
+        async with self._locks[namespace]:
+            if namespace not in self._ensured:
+                await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
+                self._ensured.add(namespace)
+
+    async def mend(self, namespaces: set[str]) -> None:
+        """Look at the Secrets of those namespaces again, for somebody may have deleted one; forget the others."""
+        self._ensured &= namespaces
+        for namespace in sorted(self._ensured):
+            try:
+                await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
+            except CarillonError as error:
+                self._ensured.discard(namespace)
+                fields = {"namespace": namespace, "secret": self._name, "why": str(error)}
+                log.warning("the runners' Secret could not be looked at", extra={"fields": fields})

@@ -1,0 +1,210 @@
+"""Writes statuses: the latest one of each object, at most once a second for an object, and only when it differs.
+
+Each write is for the version that the status was decided on. If somebody else
+has changed the object, a user its spec or another operator its status, the
+object is read anew and decided about anew.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from carillon_core.domain.observed.jobs import own_key_name
+from carillon_core.errors import CarillonError, ConflictError, NotFoundError, RefusedError
+from carillon_core.ports import Cluster, JSONObject
+from carillon_core.resources.meta import ObjectMeta
+from carillon_core.resources.run_request import RunRequestStatus
+from carillon_core.resources.scheduled_task import ScheduledTaskStatus
+from carillon_operator.state.work_queue import Key, WorkQueue
+
+log = logging.getLogger(__name__)
+
+SPACING = timedelta(seconds=1)
+RETRY = timedelta(seconds=2)
+REFUSED_RETRY = timedelta(seconds=60)
+
+WithStatus = Literal["ScheduledTask", "RunRequest"]
+Status = ScheduledTaskStatus | RunRequestStatus
+
+
+class Listener(Protocol):
+    """Whom the writer tells what its writes met."""
+
+    def sending(self, kind: WithStatus, key: Key, status: Status) -> None:
+        """A status is about to be written."""
+        ...
+
+    def stored(self, kind: WithStatus, raw: JSONObject) -> None:
+        """A status was written; ``raw`` is the object as stored."""
+        ...
+
+    def conflicting(self, kind: WithStatus, raw: JSONObject) -> None:
+        """Somebody else has changed the object; ``raw`` is what it is now."""
+        ...
+
+    def gone(self, kind: WithStatus, key: Key, uid: str) -> None:
+        """The object is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    kind: WithStatus
+    meta: ObjectMeta
+    status: Status
+
+
+class StatusWriter:
+    """The statuses to be written, and the processes that write them."""
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], datetime], listener: Listener) -> None:
+        """Take the cluster to write to, the clock that spaces the writes, and whom to tell what they met."""
+        self._cluster = cluster
+        self._clock = clock
+        self._listener = listener
+        self._writing: dict[Key, _Wanted] = {}
+        self._changed = asyncio.Event()
+        self._wanted: dict[Key, _Wanted] = {}
+        self._last: OrderedDict[Key, datetime] = OrderedDict()
+        self._queue = WorkQueue(clock)
+
+    def put(self, kind: WithStatus, meta: ObjectMeta, status: Status, stored: Status) -> None:
+        """Have a status written, unless the object says it already.
+
+        Args:
+            kind: The object's kind.
+            meta: The object's metadata, as of the decision; the write is for this uid and version alone.
+            status: The status that the object should have.
+            stored: The status that the API server has, as far as is known.
+
+        """
+        key = _writers_key(kind, meta)
+        wanted = _Wanted(kind, meta, status)
+        if key in self._wanted:
+            self._wanted[key] = wanted
+            return
+        writing = self._writing.get(key)
+        if status == (writing.status if writing is not None else stored):
+            return
+        self._wanted[key] = wanted
+        last = self._last.get(key)
+        now = self._clock()
+        # no later than a second from now, whatever a clock that was stepped back makes of the last time
+        self._queue.add_at(key, now if last is None else min(max(now, last + SPACING), now + SPACING))
+
+    def forget(self, kind: WithStatus, namespace: str, name: str) -> None:
+        """Drop what is kept of an object that is gone."""
+        key = (namespace, own_key_name(name) if kind == "RunRequest" else name)
+        self._wanted.pop(key, None)
+        self._last.pop(key, None)
+        self._queue.add_at(key, None)
+        self._wake_waiters()
+
+    async def flush(self) -> None:
+        """Write what waits, without its spacing: once for each object."""
+        for key in list(self._wanted):
+            self._queue.add_at(key, None)
+            await self._write(key)
+
+    def hurry(self) -> None:
+        """Have what waits for its second written now: there may be no time for that."""
+        for key in self._wanted:
+            self._queue.add_at(key, self._clock())
+
+    async def drained(self) -> None:
+        """Wait until no status waits to be written."""
+        while self._wanted or self._writing:
+            await self._changed.wait()
+
+    def processes(self, workers: int) -> list[Coroutine[None, None, None]]:
+        """Return what, run together, writes what is put, for ever."""
+        return [self._queue.run_sleeper(), *(self._run_worker() for _ in range(workers))]
+
+    async def _run_worker(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                await self._write(key)
+            except Exception:  # a defect met by one status must not end the others' writing
+                log.exception("status not written", extra={"fields": {"object": "/".join(key)}})
+            finally:
+                self._queue.done(key)
+
+    async def _write(self, key: Key) -> None:
+        wanted = self._wanted.pop(key, None)
+        if wanted is None:
+            return
+        kind, meta = wanted.kind, wanted.meta
+        name = (meta.namespace, meta.name)
+        self._remember(key, self._clock())
+        self._writing[key] = wanted
+        self._listener.sending(kind, name, wanted.status)
+        try:
+            raw = await self._cluster.patch_status(meta, status_body(wanted.status), kind)
+        except NotFoundError:
+            self.forget(kind, *name)
+            self._listener.gone(kind, name, meta.uid)
+        except ConflictError:
+            await self._read_anew(key, wanted)
+        except CarillonError as error:
+            self._put_off(key, wanted, error)
+        else:
+            self._listener.stored(kind, raw)
+            self._follow(key, wanted, raw["metadata"]["resourceVersion"])
+        finally:
+            self._writing.pop(key, None)
+            self._wake_waiters()
+
+    def _remember(self, key: Key, now: datetime) -> None:
+        """Remember when a status is written, and forget the times that keep no write waiting any more."""
+        self._last[key] = now
+        self._last.move_to_end(key)
+        while not now - SPACING < next(iter(self._last.values())) <= now:
+            self._last.popitem(last=False)
+
+    async def _read_anew(self, key: Key, wanted: _Wanted) -> None:
+        """Take the object as it is now, and drop what was decided about it as it was."""
+        kind, name = wanted.kind, (wanted.meta.namespace, wanted.meta.name)
+        try:
+            raw = await self._cluster.get_object(kind, *name)
+        except NotFoundError:
+            self.forget(kind, *name)
+            self._listener.gone(kind, name, wanted.meta.uid)
+        except CarillonError as error:
+            self._put_off(key, wanted, error)
+        else:
+            log.info("status decided anew, the object was changed", extra={"fields": {"object": "/".join(name)}})
+            self._wanted.pop(key, None)
+            self._listener.conflicting(kind, raw)
+
+    def _put_off(self, key: Key, wanted: _Wanted, error: CarillonError) -> None:
+        """Have a status written again later; one that the API server refuses as it stands, much later."""
+        wait = REFUSED_RETRY if isinstance(error, RefusedError) else RETRY
+        fields = {"object": "/".join(key), "why": str(error)}
+        log.warning("status not written, will try again", extra={"fields": fields})
+        self._wanted.setdefault(key, wanted)
+        self._queue.add_at(key, self._clock() + wait)
+
+    def _follow(self, key: Key, written: _Wanted, version: str) -> None:
+        """Let a status that was put meanwhile be for the version that this write has made."""
+        waiting = self._wanted.get(key)
+        if waiting is not None and waiting.meta.resource_version == written.meta.resource_version:
+            meta = waiting.meta.model_copy(update={"resource_version": version})
+            self._wanted[key] = replace(waiting, meta=meta)
+
+    def _wake_waiters(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _writers_key(kind: WithStatus, meta: ObjectMeta) -> Key:
+    return meta.namespace, own_key_name(meta.name) if kind == "RunRequest" else meta.name
+
+
+def status_body(status: Status) -> dict[str, object]:
+    """Return a status as JSON; what is unset is null, and so is not stored."""
+    return status.model_dump(mode="json")

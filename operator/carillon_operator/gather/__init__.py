@@ -1,0 +1,1 @@
+"""Observing the cluster: kopf handlers, watches, the admission webhook, refused pods."""

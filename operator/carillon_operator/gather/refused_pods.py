@@ -1,0 +1,152 @@
+"""Finds out why Jobs have no pod: the API server refuses it, and only Events about the Job tell why.
+
+``Application`` tells it of each Job that it sees. Where every Job soon has its
+pod, as they should, it asks nothing. What it finds is a ``PodTrouble`` of the
+Job in the store; ``decide`` does the rest.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+from carillon_core.domain.decision.stuck import LOOK_AGAIN, begun_at, first_look, given_up, hopeless, next_look
+from carillon_core.domain.observed.jobs import ObservedJob
+from carillon_core.domain.observed.pod_trouble import refused_pod
+from carillon_core.errors import CarillonError, ForbiddenError
+from carillon_core.ports import Cluster
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.ownership import Ownership
+from carillon_operator.state.work_queue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 15.0
+FORBIDDEN_RETRY_SECONDS = 300.0
+MEND = "let the operator's role list events, as charts/carillon/files/rbac/operator.yaml does"
+
+
+class RefusedPods:
+    """Looks at the Events of namespaces where a Job has had no pod for too long.
+
+    It is one look at a namespace at a time, of all such Jobs in it, and none
+    sooner than ``LOOK_AGAIN`` after the one before: so a thousand Jobs that are
+    refused cost hardly more than one.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: ObservedStore,
+        ownership: Ownership,
+        queue: WorkQueue,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Take where to look, the store with the Jobs, whose they are, and the queue of those to decide about anew."""
+        self._cluster = cluster
+        self._store = store
+        self._ownership = ownership
+        self._tasks = queue
+        self._clock = clock
+        self._due = WorkQueue(clock)
+        self._looked: dict[str, datetime] = {}
+        self._forbidden: set[str] = set()
+
+    def expect(self, job: ObservedJob) -> None:
+        """Have it looked for a Job's pod in good time, if it has none."""
+        if job.namespace in self._forbidden or not self._store.lacks_pod(job):
+            return
+        when = self._spaced(job.namespace, first_look(job))
+        due = self._due.due_time(_key(job.namespace))
+        if due is None or when < due:
+            self._due.add_at(_key(job.namespace), when)
+
+    def due_time(self, namespace: str) -> datetime | None:
+        """Return when it is looked at a namespace next, or None if nothing asks for it."""
+        return self._due.due_time(_key(namespace))
+
+    def processes(self) -> list[Coroutine[None, None, None]]:
+        """Return what, run together, looks for ever; it begins with the Jobs that are there."""
+        for namespace in self._store.places_without_pods():
+            for _, job in self._store.jobs_without_pod(namespace):
+                self.expect(job)
+        return [self._due.run_sleeper(), self._run_worker()]
+
+    async def _run_worker(self) -> None:
+        while True:
+            key = await self._due.take()
+            try:
+                await self.look(key[0])
+                self._forbidden.discard(key[0])
+            except ForbiddenError as error:
+                self._say_forbidden(key[0], error)
+                self._due.add_after(key, FORBIDDEN_RETRY_SECONDS)
+            except CarillonError as error:
+                log.info("refused pods are looked for later", extra={"fields": _fields(key[0], error)})
+                self._due.add_after(key, RETRY_SECONDS)
+            except Exception as error:  # a defect met by one namespace must not end the looking
+                log.exception("looking for refused pods failed", extra={"fields": _fields(key[0], error)})
+                self._due.add_after(key, RETRY_SECONDS)
+            finally:
+                self._due.done(key)
+
+    async def look(self, namespace: str) -> None:
+        """Find out why the Jobs of a namespace have no pod, those that are ours and old enough; and when to look again.
+
+        Raises:
+            CarillonError: It could not be found out.
+
+        """
+        now = self._clock()
+        old = [job for job in self._lacking(namespace) if first_look(job) <= now]
+        if old:
+            self._looked[namespace] = now
+            refusals = await self._cluster.pod_refusals(namespace, {job.uid for job in old})
+            for job in old:
+                trouble = refused_pod(refusals.get(job.uid, ()), begun_at(job), now, job.trouble)
+                if trouble is None or (hopeless(trouble, now) and not given_up(job) and await self._has_pod(job)):
+                    continue
+                change = self._store.refuse_pod(job, trouble)
+                if change is not None:
+                    self._tasks.add(change.key)
+        lacking = self._lacking(namespace)
+        if not lacking:
+            self._looked.pop(namespace, None)
+        else:
+            when = min(next_look(job, now) for job in lacking)
+            self._due.add_at(_key(namespace), self._spaced(namespace, when))
+
+    def _spaced(self, namespace: str, when: datetime) -> datetime:
+        """Return when a look that is wanted then may be: not too soon after the last, however the clock was set."""
+        last = self._looked.get(namespace)
+        return when if last is None else max(when, min(last, self._clock()) + LOOK_AGAIN)
+
+    def _lacking(self, namespace: str) -> list[ObservedJob]:
+        if namespace in self._ownership.unseen:
+            return []
+        found = self._store.jobs_without_pod(namespace)
+        return [job for key, job in found if self._ownership.owns_job(key, job)]
+
+    async def _has_pod(self, job: ObservedJob) -> bool:
+        """Ask for the pods of a Job that is about to be given up: a watch may lag behind them."""
+        pods = await self._cluster.pods_of_job(job.namespace, job.uid)
+        for pod in pods:
+            change = self._store.put_pod(pod)
+            if change is not None:
+                self._tasks.add(change.key)
+        return bool(pods)
+
+    def _say_forbidden(self, namespace: str, error: ForbiddenError) -> None:
+        if namespace not in self._forbidden:
+            fields = {**_fields(namespace, error), "mend": MEND}
+            log.warning("why pods are refused cannot be told, Jobs end by their deadline", extra={"fields": fields})
+        self._forbidden.add(namespace)
+
+
+def _key(namespace: str) -> tuple[str, str]:
+    """Return a namespace as a key of the work queue."""
+    return namespace, ""
+
+
+def _fields(namespace: str, error: Exception) -> dict[str, Any]:
+    return {"namespace": namespace, "why": str(error)}

@@ -1,0 +1,222 @@
+"""Keeps the store as the cluster is: watches of Jobs and pods, and lists of all there is. ``Application`` runs it.
+
+With a list of namespaces each of them is watched and listed by itself. One that
+may not be read, because it is gone or its roles are, holds up none of the
+others: it is unseen, nothing of it is decided about, and it is tried again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from carillon_core.domain.scope import SETTING, Scope
+from carillon_core.errors import CarillonError, ForbiddenError, OwnAccountError
+from carillon_core.ports import Cluster, JobEvent, ObjectKind
+from carillon_operator.gather.handlers import feed
+from carillon_operator.leadership.endings import end
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.work_queue import Key, WorkQueue
+
+log = logging.getLogger(__name__)
+
+KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
+JobKind = Literal["Job", "Pod"]
+WATCHED: tuple[JobKind, ...] = ("Job", "Pod")
+FIRST_RETRY_SECONDS = 1.0
+LAST_RETRY_SECONDS = 30.0
+MEND = f"give the operator its roles there, or take it off {SETTING} (watch.namespaces of the chart)"
+
+Watched = tuple[JobKind, str | None]
+"""What a watch is of: a kind, and a namespace or None for all."""
+Forget = Callable[[ObjectKind, Key, str], None]
+"""Told of an object that is gone: its kind, namespace and name, uid."""
+
+
+class Watching:
+    """The watches of Jobs and pods, and the comparisons with what is there."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: ObservedStore,
+        queue: WorkQueue,
+        scope: Scope,
+        unseen: set[str],
+        take: Callable[[JobEvent], None],
+        forget: Forget,
+    ) -> None:
+        """Begin with nothing seen.
+
+        Args:
+            cluster: What is watched.
+            store: Where objects of ours go.
+            queue: Where their keys go.
+            scope: Which namespaces.
+            unseen: Has those namespaces that cannot be read; it is kept by this and read by others.
+            take: Told of each event of a Job or a pod.
+            forget: Told of each object that is gone.
+
+        """
+        self._cluster = cluster
+        self._store = store
+        self._queue = queue
+        self._places = scope.places
+        self._unseen = unseen
+        self._take = take
+        self._forget = forget
+        self._synced: dict[Watched, asyncio.Event] = {
+            (kind, place): asyncio.Event() for kind in WATCHED for place in self._places
+        }
+        self._refused: set[Watched] = set()
+        self._watches: dict[Watched, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._watches = {each: asyncio.ensure_future(self._watch(*each)) for each in self._synced}
+
+    async def stop(self, *others: asyncio.Task[None]) -> None:
+        """End other tasks, which may be having a list read anew, and then the watches."""
+        await end(others)
+        await end(self._watches.values())
+
+    async def synced(self) -> None:
+        """Return once each first list was read, or refused."""
+        for event in self._synced.values():
+            await event.wait()
+
+    async def catch_up(self) -> None:
+        """See everything as it is by now; what cannot be read is tried again until it can.
+
+        Whoever led before launches no more. A watch may lag behind what it has launched, by much if its connection
+        has died in silence, and a Forbid task would then run twice at once, or a slot that was settled come again. A
+        list without a version is a consistent read, so that one which begins now has all that was ever written.
+        """
+        began, wait = asyncio.get_running_loop().time(), FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._see(self._places)
+            except Exception as error:  # whatever an answer holds: to end would only move it to the next process
+                defect = None if isinstance(error, CarillonError) else error
+                fields = {"why": str(error)}
+                log.warning("cannot see what is there, will try again", extra={"fields": fields}, exc_info=defect)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LAST_RETRY_SECONDS)
+            else:
+                took = round((asyncio.get_running_loop().time() - began) * 1000)
+                log.info("caught up", extra={"fields": {"keys": len(self._store.all_keys()), "took_ms": took}})
+                return
+
+    async def compare(self) -> set[str]:
+        """Forget the objects that are gone; return the namespaces that have tasks or requests."""
+        found: set[str] = set()
+        for kind in KINDS:
+            for place in self._places:
+                if place not in self._unseen:
+                    found |= await self._compared(kind, place)
+        return found
+
+    async def _compared(self, kind: ObjectKind, place: str | None) -> set[str]:
+        # Read before the list: an object that comes after the list is none that is gone.
+        known = self._known(kind, place)
+        try:
+            present = await self._cluster.uids(kind, place)
+        except ForbiddenError as error:
+            self._lose(place, error)
+            return set()
+        for key, uid in known.items():
+            if present.get(key) != uid:
+                self._forget(kind, key, uid)
+        return set() if kind == "HTTPTarget" else {namespace for namespace, _ in present}
+
+    async def look_again(self) -> None:
+        """Look at the unseen namespaces again, for ever: soon at first, since a role may only just have been given."""
+        wait = FIRST_RETRY_SECONDS
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await self._see_unseen()
+            except Exception as error:  # as in ``catch_up``
+                defect = None if isinstance(error, CarillonError) else error
+                log.info("unseen namespaces later", extra={"fields": {"why": str(error)}}, exc_info=defect)
+            wait = min(wait * 2, LAST_RETRY_SECONDS) if self._unseen else FIRST_RETRY_SECONDS
+
+    async def _see_unseen(self) -> None:
+        for namespace in sorted(self._unseen):
+            await self._see([namespace])
+            if namespace in self._unseen:
+                continue
+            log.info("the namespace can be read again", extra={"fields": {"namespace": namespace}})
+            for key in self._store.all_keys():
+                if key[0] == namespace:
+                    self._queue.add(key)
+
+    async def _see(self, places: Sequence[str | None]) -> None:
+        """List all that there is in some places anew."""
+        again: list[Watched] = [("Job", place) for place in places]
+        again += [each for each in self._refused if each[0] == "Pod" and each[1] in places]
+        await asyncio.gather(*map(self._begin_again, again))
+        for place in places:
+            try:
+                for kind in KINDS:
+                    await self._relist(kind, place)
+            except ForbiddenError as error:
+                self._lose(place, error)
+            else:
+                if place is not None and not any((kind, place) in self._refused for kind in WATCHED):
+                    self._unseen.discard(place)
+
+    async def _begin_again(self, each: Watched) -> None:
+        """Begin a watch anew, and wait for its list."""
+        try:
+            await end([self._watches[each]])
+        finally:
+            self._synced[each].clear()
+            self._watches[each] = asyncio.ensure_future(self._watch(*each))
+        await self._synced[each].wait()
+
+    async def _relist(self, kind: ObjectKind, place: str | None) -> None:
+        known = self._known(kind, place)
+        async for raw in self._cluster.list_objects(kind, place):
+            feed(self._store, self._queue, kind, None, raw)
+            await asyncio.sleep(0)  # a page of five hundred must not hold up the renewal of the Lease
+            known.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
+        for key, uid in known.items():
+            self._forget(kind, key, uid)
+
+    def _known(self, kind: ObjectKind, place: str | None) -> dict[Key, str]:
+        return {key: uid for key, uid in self._store.uids(kind).items() if place in {None, key[0]}}
+
+    async def _watch(self, kind: JobKind, place: str | None) -> None:
+        each: Watched = (kind, place)
+        while True:
+            try:
+                async for event in self._cluster.watch_jobs(kind, place):
+                    self._take(event)
+                    if event.type == "SYNCED":
+                        self._refused.discard(each)
+                        self._synced[each].set()
+            except Exception as error:  # a defect met by one object, or a permission that is missing
+                if place is None or not isinstance(error, ForbiddenError) or isinstance(error, OwnAccountError):
+                    fields = {"kind": kind, **({} if place is None else {"namespace": place})}
+                    log.exception("watching failed, will begin again", extra={"fields": fields})
+                    await asyncio.sleep(FIRST_RETRY_SECONDS)
+                    continue
+                self._refused.add(each)
+                self._lose(place, error)
+                self._synced[each].set()  # the others do not wait for it
+                await asyncio.sleep(LAST_RETRY_SECONDS)
+
+    def _lose(self, place: str | None, error: ForbiddenError) -> None:
+        """Take a namespace for one that cannot be read; say so once.
+
+        Raises:
+            ForbiddenError: It is all of them that cannot be read, since we are not known at all for example.
+
+        """
+        if place is None or isinstance(error, OwnAccountError):
+            raise error
+        if place not in self._unseen:
+            fields = {"namespace": place, "why": str(error), "mend": MEND}
+            log.warning("the namespace cannot be read, nothing of it is decided until it can", extra={"fields": fields})
+        self._unseen.add(place)

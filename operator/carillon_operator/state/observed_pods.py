@@ -1,0 +1,77 @@
+"""What the pods of Jobs tell, Job by Job. ``ObservedStore`` keeps it: plain memory, one event loop."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from carillon_core.domain.observed.jobs import PodEnd, pod_end
+from carillon_core.domain.observed.pod_trouble import PodTrouble, pod_trouble
+
+
+@dataclass(slots=True)
+class _Pods:
+    """What the pods of one Job tell."""
+
+    seen: bool = False
+    """Whether there ever was one."""
+    refused: PodTrouble | None = None
+    """Why there is none."""
+    ends: dict[str, PodEnd] = field(default_factory=dict)
+    """By the pod's uid."""
+    troubles: dict[str, PodTrouble] = field(default_factory=dict)
+
+
+class ObservedPods:
+    """How pods ended, why they cannot start, and which Jobs have none; all by the Job's uid."""
+
+    def __init__(self) -> None:
+        """Begin with no pods."""
+        self._of: dict[str, _Pods] = {}
+
+    def take(self, job_uid: str, raw: Mapping[str, Any]) -> bool:
+        """Take a pod as the API server shows it; return whether more is known of its Job's execution now, or less."""
+        uid = raw["metadata"].get("uid", raw["metadata"]["name"])
+        end, trouble = pod_end(raw), pod_trouble(raw)
+        pods = self._of.setdefault(job_uid, _Pods())
+        news = end is not None or trouble is not None or uid in pods.troubles or pods.refused is not None
+        pods.seen, pods.refused = True, None
+        if trouble is None:
+            pods.troubles.pop(uid, None)
+        else:
+            pods.troubles[uid] = trouble
+        if end is not None:
+            pods.ends[uid] = end
+        return news
+
+    def refuse(self, job_uid: str, trouble: PodTrouble) -> None:
+        """Take why a Job has no pod."""
+        self._of.setdefault(job_uid, _Pods()).refused = trouble
+
+    def hold(self, job_uid: str) -> None:
+        """Forget why a Job has no pod: its queue holds it back, and lets it begin anew."""
+        if pods := self._of.get(job_uid):
+            pods.refused = None
+
+    def gone(self, job_uid: str, pod_uid: str) -> None:
+        """Forget the trouble of a pod that was deleted."""
+        if pods := self._of.get(job_uid):
+            pods.troubles.pop(pod_uid, None)
+
+    def forget(self, job_uid: str) -> None:
+        """Forget the pods of a Job that is gone."""
+        self._of.pop(job_uid, None)
+
+    def seen(self, job_uid: str) -> bool:
+        """Return whether a Job ever had a pod, as far as was watched."""
+        pods = self._of.get(job_uid)
+        return pods is not None and pods.seen
+
+    def ends(self, job_uid: str) -> Sequence[PodEnd]:
+        """Return how a Job's pods ended, those that have."""
+        pods = self._of.get(job_uid)
+        return list(pods.ends.values()) if pods else ()
+
+    def trouble(self, job_uid: str) -> PodTrouble | None:
+        """Return the trouble of a Job's newest pod that has any, or why it has none."""
+        pods = self._of.get(job_uid)
+        return None if pods is None else max(pods.troubles.values(), key=lambda t: t.since, default=pods.refused)

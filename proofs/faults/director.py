@@ -1,0 +1,108 @@
+"""Counts the steps of an operator and says which fault strikes at which; remembers what the oracle must excuse."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from faults.faults import Injection, Step
+from faults.timeline import Timeline, now
+
+
+class Controls(Protocol):
+    """What a fault can do to the world; the run of a plan implements it."""
+
+    def kill(self, injection: Injection) -> None:
+        """End the operator at once; it is started again later, as the injection says."""
+        ...
+
+    def terminate(self, injection: Injection) -> None:
+        """Tell the operator to stop; it is started again later."""
+        ...
+
+    async def stop_postgres(self, injection: Injection) -> None:
+        """Return once the database is stopped; it is started again later."""
+        ...
+
+    async def kill_pod(self, namespace: str, name: str) -> None:
+        """Delete a pod at once."""
+        ...
+
+    async def snapshot(self) -> None:
+        """Remember the lists as they are, for a stale restart."""
+        ...
+
+    async def hold(self, seconds: float) -> None:
+        """Return when so much of the schedule has passed."""
+        ...
+
+
+@dataclass(slots=True)
+class Blur:
+    """From when to when an operator may have seen Jobs and pods late, or not at all; of one task, or of all."""
+
+    start: datetime
+    end: datetime | None
+    task: str = ""
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Outage:
+    """From when to when an operator may have been unable to launch; of one task, or of all."""
+
+    start: datetime
+    end: datetime | None
+    task: str = ""
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Director:
+    """The faults of one operator and the account of them."""
+
+    injections: Sequence[Injection]
+    timeline: Timeline
+    name: str = "operator"
+    steps: list[Step] = field(default_factory=list)
+    """Every step seen, in order: the trace."""
+    fired: list[Injection] = field(default_factory=list)
+    blurs: list[Blur] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
+    linger_until: datetime | None = None
+    """Until then the consequences of a fault may show."""
+    armed: bool = True
+    """Whether faults strike; steps are counted in any case."""
+    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def reached(self, kind: str, task: str) -> Injection | None:
+        """Count a step; return the fault that strikes at it."""
+        self._counts[kind, task] += 1
+        step = Step(kind, task, self._counts[kind, task])
+        self.steps.append(step)
+        self.timeline.note(self.name, f"reaches {step}")
+        found = next((i for i in self.injections if i.at == step and i not in self.fired), None)
+        if not self.armed:
+            return None
+        if found is not None:
+            self.fired.append(found)
+            self.timeline.note("FAULT", str(found))
+        return found
+
+    @property
+    def all_fired(self) -> bool:
+        """Whether every fault that is bound to a step has struck."""
+        return all(i.at is None or i in self.fired for i in self.injections)
+
+    def blur(self, task: str, why: str, start: datetime | None = None) -> Blur:
+        """Begin a time in which Jobs and pods are seen late; its end is set by the caller."""
+        made = Blur(start or now(), None, task, why)
+        self.blurs.append(made)
+        return made
+
+    def outage(self, task: str, why: str) -> Outage:
+        """Begin a time in which slots cannot be launched; its end is set by the caller."""
+        made = Outage(now(), None, task, why)
+        self.outages.append(made)
+        return made

@@ -1,0 +1,189 @@
+"""What can go wrong, where, and how a plan is written down. Pure data; ``plans`` makes it, ``director`` plays it.
+
+A plan's text is enough to replay it: ``kill-after@create-jobs/api#2,down=3``.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from faults.scenarios import SCENARIOS
+
+
+class Fault(StrEnum):
+    """The kinds of fault. "Family" is Sieve's word for what state the operator is left with."""
+
+    # at a write: intermediate states
+    KILL_BEFORE = "kill-before"
+    """SIGKILL; the write never reaches the server."""
+    KILL_AFTER = "kill-after"
+    """SIGKILL after the server has committed the write, before the answer."""
+    TERMINATE = "terminate"
+    """SIGTERM as the write is sent; the write is carried out and answered."""
+    LOST_ANSWER = "lost-answer"
+    """The write is committed, the connection is cut instead of an answer."""
+    LATE_ANSWER = "late-answer"
+    """The same, but only after more than a slot of silence."""
+    NEVER_SENT = "never-sent"
+    """The connection is cut; the write never reaches the server."""
+    CONFLICT = "conflict"
+    """409 with the reason Conflict; not carried out."""
+    TOO_MANY = "too-many"
+    """429 with Retry-After; not carried out."""
+    ERROR_BEFORE = "error-before"
+    """500; not carried out."""
+    ERROR_AFTER = "error-after"
+    """500, as of a server that lost sight of its database; carried out."""
+    SENT_TWICE = "sent-twice"
+    """Something on the way sends the write again; the second answer is given."""
+    UNAVAILABLE = "unavailable"
+    """The API server is away for more than a slot: watches are cut, every request is answered with 503."""
+    POSTGRES_STOP = "postgres-stop"
+    """Postgres is stopped before the write goes on, and started again later."""
+    POSTGRES_STOP_KILL = "postgres-stop-kill"
+    """The same, and the operator is killed while it is away."""
+    # at a restart: stale states
+    STALE_RESTART = "stale-restart"
+    """SIGKILL after the commit; the next operator's first lists are old ones, and events come late."""
+    # at a watch event: unobserved states
+    DROP = "drop"
+    """The event is never delivered."""
+    DELAY = "delay"
+    """The event, and what follows on its stream, comes more than a slot late."""
+    DUPLICATE = "duplicate"
+    """The event is delivered twice."""
+    CUT = "cut"
+    """The stream ends before the event; the operator goes on from where it was."""
+    GONE_IN_STREAM = "gone-in-stream"
+    """An ERROR event with 410 stands in the event's place, and the stream ends."""
+    RELIST = "relist"
+    """The stream is cut before the event, and the next watch is answered with 410."""
+    KILL_AT_EVENT = "kill-at-event"
+    """SIGKILL as the event would be delivered."""
+    POD_KILLED = "pod-killed"
+    """The event's pod is deleted, its process killed."""
+    # all along
+    SECOND_OPERATOR = "second-operator"
+    """Another operator is active from the start, and sees every event late."""
+
+
+WRITE_FAULTS = (
+    Fault.KILL_BEFORE,
+    Fault.KILL_AFTER,
+    Fault.TERMINATE,
+    Fault.LOST_ANSWER,
+    Fault.LATE_ANSWER,
+    Fault.NEVER_SENT,
+    Fault.CONFLICT,
+    Fault.TOO_MANY,
+    Fault.ERROR_BEFORE,
+    Fault.ERROR_AFTER,
+    Fault.SENT_TWICE,
+    Fault.UNAVAILABLE,
+    Fault.POSTGRES_STOP,
+    Fault.POSTGRES_STOP_KILL,
+    Fault.STALE_RESTART,
+)
+EVENT_FAULTS = (
+    Fault.DROP,
+    Fault.DELAY,
+    Fault.DUPLICATE,
+    Fault.CUT,
+    Fault.GONE_IN_STREAM,
+    Fault.RELIST,
+    Fault.KILL_AT_EVENT,
+    Fault.POD_KILLED,
+)
+KILLS = frozenset(
+    {
+        Fault.KILL_BEFORE,
+        Fault.KILL_AFTER,
+        Fault.TERMINATE,
+        Fault.POSTGRES_STOP_KILL,
+        Fault.STALE_RESTART,
+        Fault.KILL_AT_EVENT,
+    }
+)
+"""After these the operator has to be started again."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Step:
+    """A point of what passes between the operator and the API server: the n-th of its kind about a task."""
+
+    kind: str
+    """Of a write ``create-jobs``, ``patch-status`` and the like; of an event ``event-pods-ended`` and the like."""
+    task: str
+    """The task's name, empty where it is about none."""
+    nth: int
+    """From 1."""
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it is a watch event, and not a write."""
+        return self.kind.startswith("event-")
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.task}#{self.nth}"
+
+
+_TEXT = re.compile(r"(?P<fault>[a-z-]+)(@(?P<kind>[a-z-]+)/(?P<task>[a-z-]*)#(?P<nth>\d+))?(?P<more>(,[a-z]+=[\w-]+)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """One fault and where it strikes."""
+
+    fault: Fault
+    at: Step | None = None
+    """None for a fault that lasts all along."""
+    down: int = 0
+    """How many seconds of slots pass before the operator is started again."""
+    what: str = ""
+    """Of a stale restart, which lists are old: ``tasks``, ``jobs``, ``pods`` or ``all``. Of a second operator, by how
+    many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``."""
+
+    def __str__(self) -> str:
+        at = f"@{self.at}" if self.at else ""
+        down = f",down={self.down}" if self.down else ""
+        what = f",what={self.what}" if self.what else ""
+        return f"{self.fault}{at}{down}{what}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the injection of a text.
+
+        Raises:
+            ValueError: It is none.
+
+        """
+        found = _TEXT.fullmatch(text.strip())
+        if found is None:
+            msg = f"{text!r} is no fault: write it as kill-after@create-jobs/api#2,down=3"
+            raise ValueError(msg)
+        at = Step(found["kind"], found["task"], int(found["nth"])) if found["kind"] else None
+        more = dict(part.split("=", 1) for part in found["more"].split(",") if part)
+        return cls(Fault(found["fault"]), at, int(more.get("down", 0)), more.get("what", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done to one run of a scenario."""
+
+    number: int
+    scenario: str
+    injections: tuple[Injection, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.scenario}: {' + '.join(map(str, self.injections)) or 'no fault'}"
+
+    @classmethod
+    def parse(cls, text: str, number: int = 0) -> Self:
+        """Return the plan of a text; ``ValueError`` if it is none."""
+        scenario, _, faults = text.partition(":")
+        if scenario.strip() not in SCENARIOS:
+            msg = f"{scenario.strip()!r} is no scenario: write one of {', '.join(SCENARIOS)}, a colon and the faults"
+            raise ValueError(msg)
+        parts = [part for part in faults.split(" + ") if part.strip() not in {"", "no fault"}]
+        return cls(number, scenario.strip(), tuple(Injection.parse(part) for part in parts))

@@ -1,0 +1,334 @@
+"""What must have become of each slot, and what did not. Pure; knows the operator's promises and none of its code.
+
+The slots are computed by ``carillon_core.domain.timetable.schedule`` from each task's
+calendar and creation. Each that is due by the plan's end must have ended as
+exactly one row: its own, or one that stands for a run of slots.
+
+- A slot that ran has exactly one Job ever, one row that says succeeded, and one hit.
+- A skipped or missed one has no Job and no hit, and a reason that was true: an
+  execution of its task was unfinished, or no operator could have launched it
+  before the next slot came. (One that was skipped by an operator that was
+  killed before its status was written may be called missed by the next.)
+- Nothing else exists: no Job or row off the grid, no row still running.
+- Executions of a Forbid task do not overlap, unless a second operator was at
+  work that saw everything late.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import execution_id, job_name
+from carillon_core.domain.timetable.schedule import schedule_of
+from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
+from faults.director import Blur, Outage
+
+TOLERANCE = timedelta(milliseconds=500)
+"""By how much two observers of one event may differ on a busy machine."""
+SECOND = "the second operator"
+"""How the reason of a blur begins that a second operator is behind which sees everything late."""
+RECOVERY = timedelta(seconds=1)
+"""How long after an outage an operator may need until it has decided about every task."""
+
+
+@dataclass(slots=True)
+class JobSeen:
+    """A Job, as the harness's own watch saw it."""
+
+    name: str
+    uid: str
+    task: str
+    task_uid: str
+    slot: datetime
+    seen_at: datetime
+    ended_at: datetime | None = None
+    """When its pod, or it, was first seen to have ended."""
+    pods: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class RowSeen:
+    """A row of the history."""
+
+    id: str
+    task: str
+    slot: datetime
+    first_slot: datetime | None
+    status: str
+    reason: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSeen:
+    """A task of the plan, as the API server stored it."""
+
+    name: str
+    uid: str
+    created_at: datetime
+    spec: ScheduledTaskSpec
+
+    def slots(self, until: datetime) -> list[datetime]:
+        """Return the slots that are due until then."""
+        schedule = schedule_of(self.spec, self.created_at)
+        found: list[datetime] = []
+        slot = schedule.next_fire_time(self.created_at)
+        while slot is not None and slot <= until:
+            found.append(slot)
+            slot = schedule.next_fire_time(slot)
+        return found
+
+    def next_slot(self, slot: datetime) -> datetime | None:
+        """Return the slot after one."""
+        return schedule_of(self.spec, self.created_at).next_fire_time(slot)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is left of a plan's run, for judgement."""
+
+    tasks: Sequence[TaskSeen]
+    until: datetime
+    """Slots until then are judged; of later ones only that they did not happen twice."""
+    jobs: Sequence[JobSeen]
+    rows: Sequence[RowSeen]
+    hits: Mapping[str, Sequence[datetime]]
+    """By execution id."""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    outages: Sequence[Outage] = ()
+    blurs: Sequence[Blur] = ()
+    unrecorded: Mapping[str, int] = field(default_factory=dict)
+    """How many slots each task's status still says are to be recorded."""
+    unheeded: frozenset[str] = frozenset()
+    """The tasks whose suspension, at the plan's end, no operator has acknowledged: nobody is at work."""
+    killed_pods: frozenset[str] = frozenset()
+    """The Jobs whose pod was killed on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken."""
+
+    task: str
+    slot: datetime | None
+    what: str
+
+    def __str__(self) -> str:
+        slot = f" slot {self.slot:%H:%M:%S}" if self.slot else ""
+        return f"{self.task}{slot}: {self.what}"
+
+
+def decided(world: World) -> bool:
+    """Return whether every slot that is due has a Job or a row."""
+    return not any("no Job" in v.what for task in world.tasks for v in _Judge(world, task).lost())
+
+
+def settled(world: World) -> bool:
+    """Return whether every slot that is due has a row that has ended."""
+    return (
+        not world.unheeded
+        and not any(world.unrecorded.values())
+        and not any(
+            "no row" in v.what or "still running" in v.what for task in world.tasks for v in _Judge(world, task).lost()
+        )
+    )
+
+
+def violations(world: World) -> list[Violation]:
+    """Return every promise that was broken; an empty list is the proof."""
+    found = [violation for task in world.tasks for violation in _Judge(world, task).all()]
+    known = {task.name for task in world.tasks}
+    strange = [job for job in world.jobs if job.task not in known]
+    found += [Violation(job.task, job.slot, f"Job {job.name} is no task's") for job in strange]
+    for task_name, number in world.unrecorded.items():
+        if number:
+            found.append(Violation(task_name, None, f"its status still says that {number} slots are to be recorded"))
+    found += [
+        Violation(name, None, "its suspension is not acknowledged: the operator is alive and does nothing")
+        for name in sorted(world.unheeded)
+    ]
+    return found + list(_counters(world))
+
+
+def _counters(world: World) -> Iterator[Violation]:
+    """Yield what is wrong with the counters: each is as high as its tasks' successes."""
+    wanted: dict[str, int] = defaultdict(int)
+    for task in world.tasks:
+        if task.spec.task.counter is not None:
+            name = task.spec.task.counter.name or task.name
+            wanted[name] += sum(row.task == task.name and row.status == "succeeded" for row in world.rows)
+    for name, number in wanted.items():
+        if world.counters.get(name, 0) != number:
+            found = world.counters.get(name, 0)
+            yield Violation(name, None, f"the counter stands at {found} after {number} executions that succeeded")
+
+
+class _Judge:
+    """Judges one task."""
+
+    def __init__(self, world: World, task: TaskSeen) -> None:
+        self._world = world
+        self._task = task
+        self._slots = task.slots(world.until)
+        self._jobs: dict[datetime, list[JobSeen]] = defaultdict(list)
+        for job in world.jobs:
+            if job.task == task.name:
+                self._jobs[job.slot].append(job)
+        self._rows = [row for row in world.rows if row.task == task.name]
+
+    def all(self) -> Iterator[Violation]:
+        """Yield everything that is wrong."""
+        yield from self.lost()
+        yield from self._ghosts()
+        yield from self._overlaps()
+        for slot in sorted({*self._slots, *self._jobs}):
+            yield from self._twice(slot)
+        for slot in self._slots:
+            yield from self._ending(slot)
+
+    def lost(self) -> Iterator[Violation]:
+        """Yield the slots that did not end as exactly one row."""
+        for slot in self._slots:
+            rows = self._rows_of(slot)
+            if not rows:
+                jobs = self._jobs.get(slot, [])
+                seen = f"{len(jobs)} Jobs, {len(self._hits(slot))} hits" if jobs else "no Job"
+                yield Violation(self._task.name, slot, f"lost: it is due and has no row ({seen})")
+            elif len(rows) > 1:
+                told = ", ".join(f"{row.status} {row.reason or ''}" for row in rows)
+                yield Violation(self._task.name, slot, f"has {len(rows)} rows: {told}")
+            elif rows[0].status == "running":
+                yield Violation(self._task.name, slot, "a ghost: its row is still running")
+
+    def _rows_of(self, slot: datetime) -> list[RowSeen]:
+        own = [row for row in self._rows if row.slot == slot]
+        if own:
+            return own
+        return [row for row in self._rows if row.first_slot is not None and row.first_slot <= slot < row.slot]
+
+    def _hits(self, slot: datetime) -> Sequence[datetime]:
+        uid = execution_id(self._task.uid, slot, Cause.SCHEDULE)
+        return self._world.hits.get(str(uid), ())
+
+    def _twice(self, slot: datetime) -> Iterator[Violation]:
+        jobs, hits = self._jobs.get(slot, []), self._hits(slot)
+        if len(jobs) > 1:
+            times = ", ".join(f"{job.seen_at:%H:%M:%S.%f}" for job in jobs)
+            yield Violation(self._task.name, slot, f"{len(jobs)} Jobs were created, at {times}")
+        if len(hits) > 1:
+            times = ", ".join(f"{hit:%H:%M:%S.%f}" for hit in hits)
+            yield Violation(self._task.name, slot, f"ran twice: {len(hits)} hits, at {times}")
+
+    def _ghosts(self) -> Iterator[Violation]:
+        """Yield Jobs and rows that stand for no slot, or came before their time."""
+        for slot, jobs in self._jobs.items():
+            for job in jobs:
+                if job.task_uid != self._task.uid or job.name != job_name(self._task.name, slot):
+                    yield Violation(self._task.name, slot, f"Job {job.name} is not this task's")
+                if self._off_grid(slot):
+                    yield Violation(self._task.name, slot, f"Job {job.name} is of a time that is no slot")
+                if job.seen_at < slot:
+                    yield Violation(self._task.name, slot, f"Job {job.name} came before its time, {job.seen_at}")
+        for row in self._rows:
+            if self._off_grid(row.slot):
+                yield Violation(self._task.name, row.slot, f"a row ({row.status}) is of a time that is no slot")
+            if row.id != str(execution_id(self._task.uid, row.slot, Cause.SCHEDULE)):
+                yield Violation(self._task.name, row.slot, f"its row has the id {row.id}, which is not the slot's")
+
+    def _off_grid(self, slot: datetime) -> bool:
+        return self._task.next_slot(slot - timedelta(seconds=1)) != slot or slot <= self._task.created_at
+
+    def _overlaps(self) -> Iterator[Violation]:
+        """Yield Jobs that were launched while another of a Forbid task was active for sure."""
+        if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
+            return
+        jobs = sorted((job for jobs in self._jobs.values() for job in jobs), key=lambda job: job.seen_at)
+        for before, after in pairwise(jobs):
+            ended = self._end(before)
+            if any(blur.why.startswith(SECOND) and blur.start <= after.seen_at for blur in self._world.blurs):
+                continue  # Forbid rests on one operator, which knows its own Jobs
+            if ended is None or after.seen_at + TOLERANCE < ended:
+                told = f"until {ended:%H:%M:%S.%f}" if ended else "to the end"
+                what = f"overlap: {after.name} came at {after.seen_at:%H:%M:%S.%f}, {before.name} was active {told}"
+                yield Violation(self._task.name, after.slot, what)
+
+    def _end(self, job: JobSeen) -> datetime | None:
+        """Return the first sure sign of an execution's end."""
+        row = next((row for row in self._rows if row.slot == job.slot and row.finished_at), None)
+        return min((t for t in (job.ended_at, row.finished_at if row else None) if t), default=None)
+
+    def _ending(self, slot: datetime) -> Iterator[Violation]:
+        """Yield what is wrong with how a slot ended."""
+        rows = self._rows_of(slot)
+        if len(rows) != 1:
+            return
+        row = rows[0]
+        jobs, hits = self._jobs.get(slot, []), self._hits(slot)
+        if row.status in {"skipped", "missed"}:
+            for job in jobs:
+                told = f"{row.status} {row.reason}"
+                yield Violation(self._task.name, slot, f"its row says {told}, and yet there is Job {job.name}")
+            if hits:
+                yield Violation(self._task.name, slot, f"its row says {row.status}, and yet it ran: {len(hits)} hits")
+            why = self._unjust(slot, row)
+            if why is not None:
+                yield Violation(self._task.name, slot, why)
+            return
+        if not jobs:
+            yield Violation(self._task.name, slot, f"its row says {row.status}, and there never was a Job")
+        elif row.status != "succeeded" and jobs[0].name not in self._world.killed_pods and row.status != "running":
+            yield Violation(self._task.name, slot, f"its row says {row.status} {row.reason or ''}, no fault did that")
+        if row.status == "succeeded" and self._task.spec.task.http is not None and not hits:
+            yield Violation(self._task.name, slot, "its row says succeeded, and there was no hit")
+
+    def _unjust(self, slot: datetime, row: RowSeen) -> str | None:
+        """Return why a slot should have run, or None if it was rightly skipped or missed."""
+        if row.reason == "StillActive":
+            if self._was_active(slot, row) or self._was_blurred(slot):
+                return None
+            return f"skipped as StillActive (decided {row.created_at:%H:%M:%S.%f}), and no execution was active"
+        if row.reason == "SupersededByLaterSlot":
+            following = self._task.next_slot(slot)
+            if following is not None and self._was_out(slot, following):
+                return None
+            # it had been skipped, by an operator that was killed before the status with that was written
+            if self._was_active(slot, row):
+                return None
+            return f"missed (decided {row.created_at:%H:%M:%S.%f}), and an operator could have launched it in time"
+        return f"{row.status} for the reason {row.reason}, which this plan cannot give"
+
+    def _end_of_last_pod(self, job: JobSeen) -> datetime | None:
+        """Return when a Job was first seen to have ended; one whose pod was killed goes on, until another pod ends it.
+
+        Also if the pod had recorded its end and only not told: the next one finds that out, ten seconds later.
+        """
+        return None if job.name in self._world.killed_pods else job.ended_at
+
+    def _was_active(self, slot: datetime, row: RowSeen) -> bool:
+        for jobs in self._jobs.values():
+            for job in jobs:
+                ended = self._end_of_last_pod(job)
+                begun_in_time = job.seen_at - TOLERANCE <= row.created_at
+                if job.slot != slot and begun_in_time and (ended is None or ended + TOLERANCE >= slot):
+                    return True
+        return False
+
+    def _was_blurred(self, slot: datetime) -> bool:
+        return any(
+            blur.task in {"", self._task.name}
+            and blur.start <= slot + TOLERANCE
+            and (blur.end is None or slot <= blur.end + TOLERANCE)
+            for blur in self._world.blurs
+        )
+
+    def _was_out(self, slot: datetime, following: datetime) -> bool:
+        return any(
+            outage.task in {"", self._task.name}
+            and outage.start <= slot + TOLERANCE
+            and (outage.end is None or following <= outage.end + RECOVERY)
+            for outage in self._world.outages
+        )

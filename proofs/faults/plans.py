@@ -1,0 +1,93 @@
+"""Which plans there are: each fault at each step of a clean trace, in an order that a seed gives. Pure.
+
+The first plans are one of each fault; then the faults take turns, each with
+its steps shuffled, so that any first few hundred are a fair sample. Every
+eighth plan has two faults.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain, zip_longest
+
+from faults.faults import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
+
+DOWN = (0, 1, 3)
+"""How long a killed operator stays away: not at all, into the time between two slots, or until one has passed."""
+PAIRS_EVERY = 8
+LISTS = ("all", "tasks", "jobs", "pods")
+LATE_MS = (0, 1000, 2600)
+
+
+def enumerated(steps: Sequence[Step]) -> dict[Fault, list[Injection]]:
+    """Return every single fault at every step where it makes sense, by fault."""
+    found: dict[Fault, list[Injection]] = {fault: [] for fault in Fault}
+    for step in dict.fromkeys(steps):
+        for fault in EVENT_FAULTS if step.is_event else WRITE_FAULTS:
+            if _makes_sense(fault, step):
+                found[fault].extend(_variants(fault, step))
+    found[Fault.SECOND_OPERATOR] = [Injection(Fault.SECOND_OPERATOR, what=str(late)) for late in LATE_MS]
+    return found
+
+
+def _makes_sense(fault: Fault, step: Step) -> bool:
+    if fault is Fault.POD_KILLED:
+        return step.kind in {"event-pods-added", "event-pods-changed", "event-pods-running"}
+    if fault is Fault.DROP:
+        # a watch never loses an object's only event: the API server cannot do that, and no client could notice
+        return step.kind != "event-tasks-added"
+    return True
+
+
+def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
+    if fault is Fault.STALE_RESTART:
+        yield from (Injection(fault, step, what=what) for what in LISTS)
+    elif fault is Fault.POSTGRES_STOP_KILL:
+        yield from (Injection(fault, step, down=3, what=what) for what in ("", "first"))
+    elif fault is Fault.POSTGRES_STOP:
+        yield Injection(fault, step, down=3)
+    elif fault in KILLS:
+        yield from (Injection(fault, step, down=down) for down in DOWN)
+    else:
+        yield Injection(fault, step)
+
+
+@lru_cache(maxsize=4)
+def ordered(steps: tuple[Step, ...], seed: int) -> tuple[Injection, ...]:
+    """Return every single fault, shuffled within its kind, the kinds taking turns."""
+    shuffler = random.Random(seed)  # noqa: S311  # a sample that can be repeated, not a secret
+    by_fault = enumerated(steps)
+    for injections in by_fault.values():
+        shuffler.shuffle(injections)
+    turns = zip_longest(*by_fault.values())
+    return tuple(injection for injection in chain.from_iterable(turns) if injection is not None)
+
+
+def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed") -> Plan:
+    """Return the plan of a number: the same one for the same seed and trace.
+
+    Args:
+        number: From 0.
+        steps: Those of a run without faults.
+        seed: Any number.
+        scenario: Whose trace it is.
+
+    """
+    singles = ordered(tuple(steps), seed)
+    bound = [injection for injection in singles if injection.at is not None]
+    own = random.Random(f"{seed}/{number}")  # noqa: S311  # the same
+    if number >= len(Fault) and number % PAIRS_EVERY == 0:
+        return Plan(number, scenario, tuple(own.sample(bound, 2)))
+    if number >= len(singles):
+        first = own.choice(singles)
+        return Plan(number, scenario, (first, own.choice([i for i in bound if i != first])))
+    return Plan(number, scenario, (singles[number],))
+
+
+def trace_of(steps: Sequence[Step], most: int = 2) -> list[Step]:
+    """Return the steps that a plan may strike at, of those that a clean run had, in a fixed order.
+
+    How often a status is patched or an Event posted differs a little from run
+    to run: the first few of each kind are there in all.
+    """
+    return sorted({step for step in steps if step.nth <= most and not step.kind.startswith("get-")})

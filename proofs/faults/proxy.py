@@ -1,0 +1,348 @@
+"""The proxy between an operator and the API server: it understands the requests, counts them, and makes them fail.
+
+Towards the operator it speaks plain HTTP on a free port of the loopback
+address; towards the server TLS, as the administrator. It confines the
+operator to one namespace: see ``calls``.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from carillon_core.resources import names
+from faults import calls
+from faults.director import Blur, Controls, Director, Outage
+from faults.faults import Fault, Injection
+from faults.timeline import now
+from faults.upstream import Answer, Upstream
+
+HOLD_SECONDS = 2.6
+"""How long a late event or answer takes: longer than the interval of the fastest task."""
+BEHIND_SECONDS = 2.5
+"""How long after a stale restart the operator's view stays behind."""
+AWAY = timedelta(seconds=HOLD_SECONDS)
+PATIENCE_OF_RETRIES = timedelta(seconds=3.5)
+"""How long after the API server is back an operator may still wait before it tries again."""
+LINGER = timedelta(seconds=5)
+"""How long kopf, which watches the tasks, takes to end when it has failed; only then shows what went with it."""
+SLOW = timedelta(seconds=0.5)
+"""A write that takes longer, on a busy machine, may cost the operator a slot: that is no fault of its."""
+WATCHED: Mapping[str, str] = {
+    "tasks": f"/apis/{names.API_VERSION}/{names.PLURAL}",
+    "jobs": "/apis/batch/v1/jobs",
+    "pods": "/api/v1/pods",
+}
+_OURS = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
+_PASSED_ON = ("Content-Type", "Accept")
+_GIVEN_BACK = ("Content-Type", "Retry-After")
+
+Lists = dict[str, bytes]
+"""Answers to lists, by resource."""
+
+
+class _CutError(Exception):
+    """The connection to the operator is to be cut."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """A line of a watch on its way to the operator."""
+
+    arrived: datetime
+    text: bytes
+
+
+@dataclass(slots=True)
+class Proxy:
+    """One operator's way to the API server; begin it with ``running``."""
+
+    upstream: Upstream
+    namespace: str
+    director: Director
+    controls: Controls
+    lag: timedelta = timedelta()
+    """By how much every event comes late."""
+    url: str = ""
+    watching: set[str] = field(default_factory=set)
+    """Of which resources a watch is open, or was: the operator has had a list."""
+    _stale: Lists = field(default_factory=dict)
+    _behind_until: datetime | None = None
+    _away_until: datetime | None = None
+    _streams: set[asyncio.Transport] = field(default_factory=set)
+    """The watches that are open."""
+    _gone: set[str] = field(default_factory=set)
+    _discovery: dict[str, Answer] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Proxy"]:
+        """Serve on a free port."""
+        runner = web.ServerRunner(web.Server(self._handle, handler_cancellation=True), shutdown_timeout=0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def lists(self) -> Lists:
+        """Return the lists that an operator would get now."""
+        found: Lists = {}
+        for resource, path in WATCHED.items():
+            query = "" if resource == "tasks" else f"?{_OURS}"
+            found[resource] = (await self.upstream.send("GET", calls.confined(path, self.namespace) + query)).body
+        return found
+
+    def fall_behind(self, lists: Lists) -> None:
+        """Answer with these lists from now on, and hold back every event, for ``BEHIND_SECONDS`` of service."""
+        self._stale = dict(lists)
+        self._behind_until = None
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the operator's view is no longer behind."""
+        return not self._stale or (self._behind_until is not None and now() >= self._behind_until)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._answered(request)
+        except _CutError:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)  # nobody is there to read it
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._away_until is not None and now() < self._away_until:
+            return _given(_status(503, "ServiceUnavailable", "the server is currently unable to handle the request"))
+        path = calls.confined(request.path, self.namespace)
+        query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+        resource = calls.resource_of(path)
+        if request.method == "GET":
+            if request.query.get("watch") in {"true", "1"}:
+                return await self._watch(request, resource, path + query)
+            return _given(await self._read(request, resource, path, query))
+        body = await request.read()
+        # what was sent was sent: the end of its sender does not take it back
+        writing = asyncio.ensure_future(self._write(request, path, query, body))
+        writing.add_done_callback(_forget)
+        return _given(await asyncio.shield(writing))
+
+    async def _read(self, request: web.BaseRequest, resource: str, path: str, query: str) -> Answer:
+        if resource in self._stale and calls.is_collection(path):
+            if self._behind_until is None:
+                self._behind_until = now() + timedelta(seconds=BEHIND_SECONDS)
+            if now() < self._behind_until:
+                self.director.timeline.note("proxy", f"answers with an old list of {resource}")
+                return Answer(200, {"Content-Type": "application/json"}, self._stale[resource])
+        if calls.DISCOVERY.fullmatch(path):
+            key = f"{path} {request.headers.get('Accept')}"
+            if key not in self._discovery:
+                self._discovery[key] = await self._send(request, path + query, b"")
+            return self._discovery[key]
+        return await self._send(request, path + query, b"")
+
+    async def _send(self, request: web.BaseRequest, target: str, body: bytes) -> Answer:
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        return await self.upstream.send(request.method, target, body, headers)
+
+    async def _write(self, request: web.BaseRequest, path: str, query: str, body: bytes) -> Answer:
+        decoded = orjson.loads(body) if body else {}
+        kind, task = calls.write_of(request.method, path, decoded if isinstance(decoded, dict) else {})
+        injection = self.director.reached(kind, task)
+        if kind == "create-jobs":
+            await self.controls.snapshot()
+        if injection is not None:
+            refused = await self._fail_before(injection)
+            if refused is not None:
+                return refused
+        began = now()
+        answer = await self._send(request, path + query, body)
+        self.director.timeline.note("server", f"{request.method} {path} → {answer.status}")
+        if now() - began > SLOW:
+            self.director.outages.append(Outage(began, now(), task, "the API server was slow"))
+        if injection is None:
+            return answer
+        if injection.fault is Fault.SENT_TWICE:
+            return await self._send(request, path + query, body)
+        return await self._fail_after(injection, task, answer)
+
+    async def _fail_before(self, injection: Injection) -> Answer | None:
+        """Do what the fault does before the server sees the write; return the answer that stands for the server's."""
+        match injection.fault:
+            case Fault.KILL_BEFORE:
+                self.controls.kill(injection)
+                raise _CutError
+            case Fault.NEVER_SENT:
+                raise _CutError
+            case Fault.TERMINATE:
+                self.controls.terminate(injection)
+            case Fault.POSTGRES_STOP | Fault.POSTGRES_STOP_KILL:
+                await self.controls.stop_postgres(injection)
+            case Fault.UNAVAILABLE:
+                self._go_away()
+                raise _CutError
+            case Fault.CONFLICT:
+                return _status(409, "Conflict", "the object has been modified")
+            case Fault.TOO_MANY:
+                return _status(429, "TooManyRequests", "too many requests", {"Retry-After": "1"})
+            case Fault.ERROR_BEFORE:
+                return _status(500, "InternalError", "an error on the server")
+            case _:
+                pass
+        return None
+
+    def _go_away(self) -> None:
+        """Be an API server that restarts."""
+        self._away_until = now() + AWAY
+        back = self._away_until + PATIENCE_OF_RETRIES
+        self.director.outages.append(Outage(now(), back, why="the API server was away"))
+        self.director.blurs.append(Blur(now(), back, why="the API server was away"))
+        for stream in self._streams:
+            stream.abort()
+
+    async def _fail_after(self, injection: Injection, task: str, answer: Answer) -> Answer:
+        """Do what the fault does once the write is committed; return the answer that the operator gets."""
+        match injection.fault:
+            case Fault.KILL_AFTER | Fault.STALE_RESTART:
+                self.controls.kill(injection)
+                raise _CutError
+            case Fault.LOST_ANSWER:
+                raise _CutError
+            case Fault.LATE_ANSWER:
+                outage = self.director.outage(task, "an answer came late")
+                await self.controls.hold(HOLD_SECONDS)
+                outage.end = now()
+                raise _CutError
+            case Fault.ERROR_AFTER:
+                return _status(500, "InternalError", "etcdserver: request timed out")
+            case _:
+                return answer
+
+    async def _watch(self, request: web.BaseRequest, resource: str, target: str) -> web.StreamResponse:
+        if resource in self._gone:
+            self._gone.discard(resource)
+            return _given(_status(410, "Expired", "too old resource version"))
+        async with self.upstream.stream(target) as (status, lines):
+            response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
+            await response.prepare(request)
+            self.watching.add(resource)
+            waiting: asyncio.Queue[_Line | None] = asyncio.Queue()
+            reading = asyncio.ensure_future(_read_into(lines, waiting))
+            transport = request.transport
+            if transport is not None:
+                self._streams.add(transport)
+            try:
+                while (line := await waiting.get()) is not None:
+                    await self._hold_back(line)
+                    if not await self._deliver(response, resource, line.text):
+                        break
+            except ConnectionResetError:  # the operator has gone
+                pass
+            finally:
+                if transport is not None:
+                    self._streams.discard(transport)
+                reading.cancel()
+                await asyncio.wait({reading})
+            return response
+
+    async def _hold_back(self, line: _Line) -> None:
+        """Wait until a line may be delivered, in a view that is behind."""
+        due = line.arrived + self.lag
+        if self._stale and self._behind_until is not None:
+            due = max(due, self._behind_until)
+        if due > now():
+            await self.controls.hold((due - now()).total_seconds())
+
+    async def _deliver(self, response: web.StreamResponse, resource: str, line: bytes) -> bool:
+        """Deliver a line of a watch, or let it fail; return whether the stream goes on."""
+        event = orjson.loads(line)
+        about = calls.event_of(resource, event)
+        injection = self.director.reached(*about) if about else None
+        if about is None or injection is None:
+            await response.write(line + b"\n")
+            return True
+        return await self._disturb(response, resource, line, about[1], injection, event["object"]["metadata"]["name"])
+
+    async def _disturb(
+        self, response: web.StreamResponse, resource: str, line: bytes, task: str, injection: Injection, name: str
+    ) -> bool:
+        match injection.fault:
+            case Fault.DROP:
+                self.director.blur(task, "an event was dropped")
+                return True
+            case Fault.DELAY:
+                blur = self.director.blur("", "events were delayed")
+                outage = self.director.outage("", "events were delayed") if resource == "tasks" else None
+                await self.controls.hold(HOLD_SECONDS)
+                blur.end = now()
+                if outage is not None:
+                    outage.end = now()
+            case Fault.DUPLICATE:
+                await response.write(line + b"\n")
+            case Fault.KILL_AT_EVENT:
+                self.controls.kill(injection)
+                raise _CutError
+            case Fault.CUT | Fault.RELIST | Fault.GONE_IN_STREAM:
+                await self._interrupt(response, resource, injection.fault)
+                return False
+            case Fault.POD_KILLED:
+                await self.controls.kill_pod(self.namespace, name)
+            case _:
+                pass
+        await response.write(line + b"\n")
+        return True
+
+    async def _interrupt(self, response: web.StreamResponse, resource: str, fault: Fault) -> None:
+        """End a stream as the fault has it."""
+        # what is seen by a list or after a reconnection is seen that much later
+        self.director.blur("", "a watch was interrupted").end = now() + timedelta(seconds=1)
+        if resource == "tasks":
+            self.director.linger_until = now() + LINGER
+        if fault is Fault.GONE_IN_STREAM:
+            said = orjson.loads(_status(410, "Expired", "too old resource version").body)
+            await response.write(orjson.dumps({"type": "ERROR", "object": said}) + b"\n")
+            return
+        if fault is Fault.RELIST:
+            self._gone.add(resource)
+        raise _CutError
+
+
+async def _read_into(lines: AsyncIterator[bytes], waiting: asyncio.Queue[_Line | None]) -> None:
+    """Note when each line came: what is held back must not hold back the noting."""
+    try:
+        async for line in lines:
+            waiting.put_nowait(_Line(now(), line))
+    finally:
+        waiting.put_nowait(None)
+
+
+def _forget(writing: asyncio.Future[Answer]) -> None:
+    """Look at what became of a write, for nobody else may: its sender may have been killed."""
+    if not writing.cancelled():
+        writing.exception()
+
+
+def _given(answer: Answer) -> web.Response:
+    headers = {name: answer.headers[name] for name in _GIVEN_BACK if name in answer.headers}
+    return web.Response(status=answer.status, headers=headers, body=answer.body)
+
+
+def _status(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+    body: dict[str, Any] = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": f"injected: {message}",
+        "reason": reason,
+        "code": code,
+    }
+    return Answer(code, {"Content-Type": "application/json", **(headers or {})}, orjson.dumps(body))

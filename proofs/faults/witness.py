@@ -1,0 +1,112 @@
+"""The harness's own eyes, past every proxy: each Job and pod there ever was, and each hit of an HTTP task."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from carillon_core.resources import names
+from faults import calls
+from faults.oracle import JobSeen
+from faults.timeline import now
+from faults.upstream import Upstream, UpstreamError
+
+_OURS = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
+_PATHS = {"jobs": "/apis/batch/v1/jobs", "pods": "/api/v1/pods"}
+
+
+@dataclass(slots=True)
+class Witness:
+    """Follows the Jobs and pods of all namespaces; begin it with ``watching``."""
+
+    upstream: Upstream
+    _jobs: dict[str, dict[str, JobSeen]] = field(default_factory=lambda: defaultdict(dict))
+    """By namespace and uid."""
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator["Witness"]:
+        """Watch in the background; a failure of it is one of the block."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._follow(resource)) for resource in _PATHS]
+            yield self
+            for task in tasks:
+                task.cancel()
+
+    def jobs(self, namespace: str) -> list[JobSeen]:
+        """Return every Job that was ever created in a namespace."""
+        return list(self._jobs.get(namespace, {}).values())
+
+    def forget(self, namespace: str) -> None:
+        """Drop what is known of a namespace."""
+        self._jobs.pop(namespace, None)
+
+    async def _follow(self, resource: str) -> None:
+        listed = await self.upstream.json("GET", f"{_PATHS[resource]}?{_OURS}")
+        version = listed["metadata"]["resourceVersion"]
+        while True:  # the server ends each watch after a while; none of its events is missed
+            path = f"{_PATHS[resource]}?{_OURS}&watch=true&resourceVersion={version}&allowWatchBookmarks=true"
+            async with self.upstream.stream(path) as (_, lines):
+                async for line in lines:
+                    event = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        raise UpstreamError(f"the harness's own watch of {resource} failed: {event['object']}")
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        self._take(resource, event)
+
+    def _take(self, resource: str, event: Mapping[str, Any]) -> None:
+        meta = event["object"]["metadata"]
+        about = calls.event_of(resource, event)
+        ended = about is not None and about[0].endswith(("-ended", "-deleted"))
+        if resource == "jobs":
+            known = self._jobs[meta["namespace"]]
+            if meta["uid"] not in known:
+                known[meta["uid"]] = JobSeen(
+                    name=meta["name"],
+                    uid=meta["uid"],
+                    task=meta["labels"][names.LABEL_TASK],
+                    task_uid=meta["labels"][names.LABEL_TASK_UID],
+                    slot=datetime.fromisoformat(meta["annotations"][names.ANNOTATION_SLOT]),
+                    seen_at=now(),
+                )
+            job = known[meta["uid"]]
+        else:
+            owner = next((o for o in meta.get("ownerReferences") or () if o["kind"] == "Job"), None)
+            found = self._jobs[meta["namespace"]].get(owner["uid"]) if owner else None
+            if found is None:
+                return
+            job = found
+            job.pods.add(meta["uid"])
+        if ended and job.ended_at is None:
+            job.ended_at = now()
+
+
+@dataclass(slots=True)
+class CountingTarget:
+    """Where the HTTP tasks go: counts hits by their ``Idempotency-Key``; begin it with ``running``."""
+
+    url: str = ""
+    hits: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["CountingTarget"]:
+        """Serve on a free port."""
+        runner = web.ServerRunner(web.Server(self._hit), shutdown_timeout=0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}/hit"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _hit(self, request: web.BaseRequest) -> web.Response:
+        self.hits[request.headers.get("Idempotency-Key", "")].append(now())
+        return web.Response(text="ok")

@@ -1,0 +1,92 @@
+"""``make truth``: prove the calculus, and print what was compared.
+
+    python -m truth [--triples N] [--seed N] [--jobs N] [--zones NAME ...]
+    python -m truth --replay EXPRESSION ZONE INSTANT
+
+A triple is an expression, a zone and an instant. Every change of every clock
+from 1970 to 2037 gets its share of them. A failure prints the command that
+replays it.
+"""
+
+import argparse
+import random
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
+from functools import partial
+from zoneinfo import ZoneInfo, available_timezones
+
+from carillon_core.domain.timetable.schedule import cron_schedule
+from truth.check import Account, check_zone
+from truth.oracle import instant_of, next_slot, when
+from truth.peers import RULES, ask_croniter, ask_cronsim
+
+ALL_CHANGES = 30_400
+"""About how many changes of the clock all zones have from 1970 to 2037."""
+SHOWN_FAILURES = 20
+
+
+def main(arguments: list[str]) -> int:
+    """Return 0 if all agree, or if a triple was replayed."""
+    parser = argparse.ArgumentParser(prog="truth", description=__doc__.splitlines()[0])
+    parser.add_argument("--triples", type=int, default=1_000_000, help="about how many")
+    parser.add_argument("--seed", type=int, default=None, help="of chance; a new one if left out")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--zones", nargs="+", default=None, help="these alone, each with its share of all triples")
+    parser.add_argument("--replay", nargs=3, metavar=("EXPRESSION", "ZONE", "INSTANT"), help="one triple")
+    options = parser.parse_args(arguments)
+    if options.replay:
+        replay(*options.replay)
+        return 0
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
+    zones = options.zones or sorted(available_timezones() - {"localtime", "posixrules", "Factory"})
+    print(f"truth: seed {seed}, {len(zones)} zones, about {options.triples:,} triples", flush=True)
+    begun = time.monotonic()
+    account = Account()
+    check = partial(check_zone, seed=seed, per_change=options.triples / ALL_CHANGES)
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for number, part in enumerate(pool.map(check, zones, chunksize=1), start=1):
+            account.add(part)
+            if number % 100 == 0:
+                print(f"truth: {number} zones, {account.counts['triples']:,} triples", flush=True)
+    report(account)
+    print(f"{time.monotonic() - begun:.0f} s, seed {seed}: {'FAILED' if account.failures else 'all agree'}")
+    return 1 if account.failures else 0
+
+
+def report(account: Account) -> None:
+    """Print the counts, the rules that were met, and the failures."""
+    for what, count in sorted(account.counts.items()):
+        print(f"{count:>12,}  {what}")
+    for rule, sentence in RULES.items():
+        if any(what.endswith(rule) for what in account.counts):
+            print(f"  - {rule}: {sentence}")
+    for failure in account.failures[:SHOWN_FAILURES]:
+        print(failure)
+    if len(account.failures) > SHOWN_FAILURES:
+        print(f"... and {len(account.failures) - SHOWN_FAILURES} more failures")
+
+
+def replay(expression: str, zone_name: str, text: str) -> None:
+    """Print what each says of one triple."""
+    zone, after = ZoneInfo(zone_name), datetime.fromisoformat(text)
+    slot = next_slot(expression, zone, instant_of(after))
+    schedule = cron_schedule(expression, zone_name)
+    print(f"after     {after.astimezone(zone).isoformat()}  {after.isoformat()}")
+    said: dict[str, datetime | None] = {
+        "daemon": None if slot is None else when(slot),
+        "calculus": schedule.next_fire_time(after),
+        "previous": schedule.previous_fire_time(after),
+    }
+    for name, ask in (("croniter", ask_croniter), ("cronsim", ask_cronsim)):
+        try:
+            said[name] = ask(expression, after.astimezone(zone), False)
+        except ValueError as error:
+            print(f"{name:9} {error}")
+    for name, time_ in said.items():
+        print(f"{name:9} {time_ and time_.astimezone(zone).isoformat()}  {time_ and time_.isoformat()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

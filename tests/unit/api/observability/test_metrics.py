@@ -1,0 +1,223 @@
+"""The facade's numbers: counted right, bounded, documented, and told without the history too."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from carillon_api.observability import metrics as told
+from carillon_api.observability.metrics import HISTORY_SECONDS, Metrics
+from carillon_api.observability.metrics_reference import reference_text
+from carillon_core.adapters.memory.caller import Rule
+from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import ExecutionRecord, execution_id
+from carillon_core.ports import HistorySummary
+from support.api import NOW, TASKS, Facade, facade, fields_of
+
+PAGE = Path(__file__).parents[4] / "docs" / "metrics.md"
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture
+async def rest() -> AsyncIterator[Facade]:
+    """A facade over empty stores, that counts from zero."""
+    async with facade() as made:
+        made.app.state.metrics.history.forget()
+        yield made
+
+
+async def scrape(rest: Facade) -> Samples:
+    """Return every sample by its name and labels, as Prometheus reads them."""
+    response = await rest.client.get("/metrics", headers={"Authorization": ""})
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.text)
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def of(samples: Samples, name: str, **labels: str) -> float | None:
+    """Return a sample."""
+    return samples.get((name, frozenset(labels.items())))
+
+
+def row(minutes_ago: int, status: ExecutionStatus, namespace: str = "team-a") -> ExecutionRecord:
+    """Return an execution whose slot was so long ago."""
+    slot, uid = NOW - timedelta(minutes=minutes_ago), str(UUID(int=7))
+    running = status is ExecutionStatus.RUNNING
+    return ExecutionRecord(
+        id=execution_id(uid, slot, Cause.SCHEDULE),
+        task_uid=uid,
+        namespace=namespace,
+        task="nightly",
+        task_type="sum",
+        slot=slot,
+        cause=Cause.SCHEDULE,
+        status=status,
+        started_at=slot,
+        finished_at=None if running else slot,
+    )
+
+
+ROWS = [
+    row(1, ExecutionStatus.SUCCEEDED),
+    row(2, ExecutionStatus.FAILED),
+    row(3, ExecutionStatus.FAILED, "team-b"),
+    row(90, ExecutionStatus.FAILED),
+    row(3000, ExecutionStatus.FAILED),
+    row(4000, ExecutionStatus.RUNNING),
+]
+
+
+async def test_requests_are_counted_by_their_route(rest: Facade) -> None:
+    """The template, not the path: nobody makes a new series by a name."""
+    before = await scrape(rest)
+    for name in ("a", "b", "c"):
+        await rest.client.get(f"{TASKS}/{name}")
+    for path in ("/nothing", "/else"):
+        await rest.client.get(path)
+    await rest.client.request("BREW", TASKS)
+    after = await scrape(rest)
+
+    def more(**labels: str) -> float:
+        name = "carillon_api_requests_total"
+        return (of(after, name, **labels) or 0) - (of(before, name, **labels) or 0)
+
+    assert more(method="GET", route="/api/v1/namespaces/{namespace}/tasks/{name}", status="404") == 3
+    assert more(method="GET", route="none", status="404") == 2
+    assert more(method="other", route="/api/v1/namespaces/{namespace}/tasks", status="405") == 1
+    assert of(after, "carillon_api_requests_in_flight") == 1
+
+
+async def test_the_history_is_told_by_window_and_status(rest: Facade) -> None:
+    """An hour, a day; what runs, whenever it began; a status that nothing has is zero."""
+    await rest.history.record(ROWS)
+    samples = await scrape(rest)
+    assert of(samples, "carillon_history_up") == 1
+    assert of(samples, "carillon_executions", window="hour", status="failed") == 2
+    assert of(samples, "carillon_executions", window="day", status="failed") == 3
+    assert of(samples, "carillon_executions", window="day", status="missed") == 0
+    assert of(samples, "carillon_executions_running") == 1
+    assert of(samples, "carillon_dead_letters", window="hour") == 2
+    assert of(samples, "carillon_dead_letters", window="day") == 3
+
+
+async def test_without_the_history_the_rest_is_told(rest: Facade) -> None:
+    """That it is away, and no number of it."""
+    await rest.history.record(ROWS)
+    rest.history.outage = "connection refused"
+    samples = await scrape(rest)
+    assert of(samples, "carillon_history_up") == 0
+    assert of(samples, "carillon_executions_running") is None
+    assert of(samples, "carillon_executions", window="hour", status="failed") is None
+    assert of(samples, "carillon_api_requests_in_flight") == 1
+
+
+class HangingHistory(MemoryHistory):
+    """One that accepts and never answers."""
+
+    async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
+        await asyncio.Event().wait()
+        return await super().summary(since, namespaces)
+
+
+async def test_a_history_that_hangs_does_not_hang_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up, once for all that ask."""
+    monkeypatch.setattr(told, "HISTORY_SECONDS", 0.05)
+    metrics = Metrics()
+    async with asyncio.timeout(HISTORY_SECONDS):
+        await asyncio.gather(*(metrics.history.refresh(HangingHistory(), NOW) for _ in range(20)))
+    assert b"carillon_history_up 0.0" in metrics.text()
+
+
+async def test_many_scrapes_are_one_question(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said is kept for some seconds: an hour's and a day's numbers are read once."""
+    asked: list[datetime] = []
+    summary = rest.history.summary
+
+    async def counting(since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
+        asked.append(since)
+        return await summary(since, namespaces)
+
+    monkeypatch.setattr(rest.history, "summary", counting)
+    await asyncio.gather(*(rest.client.get("/metrics") for _ in range(10)))
+    assert sorted(asked) == [NOW - timedelta(days=1), NOW - timedelta(hours=1)]
+
+
+async def test_calls_to_the_api_server_are_counted() -> None:
+    """By method and status; one without an answer too."""
+    metrics = Metrics()
+    metrics.call_ended("GET", 200, 0.01)
+    metrics.call_ended("GET", None, 30.0)
+    text = metrics.text().decode()
+    assert 'carillon_api_server_call_duration_seconds_count{method="GET",status="200"} 1.0' in text
+    assert 'carillon_api_server_call_duration_seconds_count{method="GET",status="none"} 1.0' in text
+
+
+def test_the_checked_in_page_is_the_generated_one() -> None:
+    """``make manifests`` mends it."""
+    assert PAGE.read_text(encoding="utf-8") == reference_text()
+
+
+def test_every_metric_is_documented() -> None:
+    """By its name and its type: what is told, and nothing else but what every client of Prometheus tells."""
+    families = [f for f in Metrics().registry.collect() if not f.name.startswith("process_")]
+    page = PAGE.read_text(encoding="utf-8")
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert f"| `{name}` | {family.type} |" in page
+    assert len(families) == page.count("| `carillon_")
+
+
+async def test_every_label_is_documented(rest: Facade) -> None:
+    """The page's third column is what a scrape shows."""
+    await rest.history.record(ROWS)
+    rest.app.state.metrics.call_ended("GET", 200, 0.01)
+    await rest.client.get(TASKS)
+    described = {d.name: set(d.labels) for d in (*told.OURS, *told.OF_THE_HISTORY)}
+    response = await rest.client.get("/metrics")
+    for family in text_string_to_metric_families(response.text):
+        for sample in family.samples:
+            if family.name in described:
+                assert set(sample.labels) - {"le"} == described[family.name], sample.name
+
+
+async def test_people_read_the_same_numbers(rest: Facade) -> None:
+    """As JSON, of a namespace or of all."""
+    await rest.history.record(ROWS)
+    everything = (await rest.client.get("/api/v1/metrics")).json()
+    assert (everything["namespace"], everything["running"]) == (None, 1)
+    assert everything["hour"]["executions"]["failed"] == 2
+    assert everything["hour"]["since"] == "2026-03-01T11:00:00Z"
+    assert everything["day"]["executions"] == {
+        "running": 0,
+        "succeeded": 1,
+        "failed": 3,
+        "timed_out": 0,
+        "cancelled": 0,
+        "skipped": 0,
+        "missed": 0,
+    }
+    assert everything["day"]["deadLetters"] == 3
+    one = (await rest.client.get("/api/v1/metrics?namespace=team-b")).json()
+    assert (one["namespace"], one["day"]["executions"]["failed"], one["day"]["deadLetters"]) == ("team-b", 1, 1)
+
+
+async def test_numbers_are_for_who_may_list_executions(rest: Facade) -> None:
+    """Of one namespace, for who may list those."""
+    bob = rest.let("bob", "t0ken-of-bob", Rule(["list"], ["executions"], "team-a"))
+    assert (await rest.client.get("/api/v1/metrics?namespace=team-a", headers=bob)).status_code == 200
+    for path in ("/api/v1/metrics", "/api/v1/metrics?namespace=team-b"):
+        response = await rest.client.get(path, headers=bob)
+        assert response.status_code == 403
+        assert fields_of(response) == []
+
+
+async def test_numbers_need_the_history(rest: Facade) -> None:
+    """503, as every reading of it."""
+    rest.history.outage = "connection refused"
+    assert (await rest.client.get("/api/v1/metrics")).status_code == 503

@@ -1,0 +1,96 @@
+"""The OpenAPI document: complete, and checked in as it is generated."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carillon_api import schemas
+from carillon_api.app import describing_app
+from carillon_api.http.bodies import parse_body
+from carillon_api.openapi import document_text
+
+TEXTS = {"getExecutionLogs", "getMetrics"}
+"""Operations that answer with text."""
+CHECKED_IN = Path(__file__).parents[4] / "api" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The document."""
+    return describing_app().openapi()
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operations by method and path."""
+    return {f"{m.upper()} {p}": o for p, methods in document["paths"].items() for m, o in methods.items()}
+
+
+def test_the_checked_in_document_is_the_generated_one() -> None:
+    """Byte for byte; ``python -m carillon_api.openapi --output api/openapi.json`` mends it."""
+    assert CHECKED_IN.read_text(encoding="utf-8") == document_text()
+
+
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    """A summary, a name of its own, and a model for its answer."""
+    names = set()
+    for where, operation in operations(document).items():
+        assert operation["summary"], where
+        names.add(operation["operationId"])
+        successes = {status: r for status, r in operation["responses"].items() if status.startswith("2")}
+        assert successes, where
+        for status, success in successes.items():
+            if status == "204":
+                assert "content" not in success, where
+            elif operation["operationId"] in TEXTS:
+                assert list(success["content"]) == ["text/plain"], where
+            else:
+                assert "$ref" in success["content"]["application/json"]["schema"], where
+    assert len(names) == len(operations(document))
+
+
+def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    """Whatever the status, it is the one model, in the one media type."""
+    for where, operation in operations(document).items():
+        errors = {s: r for s, r in operation["responses"].items() if s.startswith(("4", "5"))}
+        for status, response in errors.items():
+            assert list(response["content"]) == ["application/problem+json"], f"{where} {status}"
+        if where.partition(" ")[2].startswith("/api/"):
+            assert {"422", "500", "503"} <= errors.keys(), where
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    """Swagger UI shows nothing for a schema that is not there."""
+    kinds = ("schemas", "headers")
+    defined = {f"#/components/{kind}/{name}" for kind in kinds for name in document["components"][kind]}
+    found: set[str] = set()
+    left: list[Any] = [document]
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("$ref"), str):
+                found.add(item["$ref"])
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+    assert found == defined
+
+
+def test_the_spec_in_rest_is_the_custom_resources(document: dict[str, Any]) -> None:
+    """One vocabulary: bodies and answers refer to the kind's own spec."""
+    schemas = document["components"]["schemas"]
+    for model in ("TaskCreate", "TaskReplace", "TaskView"):
+        assert schemas[model]["properties"]["spec"]["$ref"] == "#/components/schemas/ScheduledTaskSpec"
+    assert "intervalSeconds" in schemas["ScheduledTaskSpec"]["properties"]
+
+
+def test_every_example_is_a_sound_body(document: dict[str, Any]) -> None:
+    """What the documentation page offers to send is accepted."""
+    seen = set()
+    for operation in operations(document).values():
+        for media_type in operation.get("requestBody", {}).get("content", {}).values():
+            model = getattr(schemas, media_type["schema"]["$ref"].rpartition("/")[2])
+            parse_body(model, json.dumps(media_type["example"]).encode())
+            seen.add(operation["operationId"])
+    assert {"createTask", "replaceTask", "patchTask", "createTarget"} <= seen

@@ -1,0 +1,104 @@
+"""The namespaces that operator and facade are for: how the setting is read, and what it means for each."""
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from carillon_api.settings import Settings as FacadeSettings
+from carillon_core.domain.scope import Scope
+from carillon_core.errors import SettingsError
+from carillon_operator.gather.admission import webhook_configuration
+from carillon_operator.gather.handlers import kopf_settings
+from carillon_operator.settings import Settings, WebhookSettings
+
+NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
+READ: dict[str, tuple[str, tuple[str, ...]]] = {
+    "nothing means all": ("", ()),
+    "blanks mean nothing": ("  ", ()),
+    "one": ("team-a", ("team-a",)),
+    "some, in order whatever their order was": ("team-b, team-a", ("team-a", "team-b")),
+    "a comma too many": ("team-a,", ("team-a",)),
+    "a number": ("2026", ("2026",)),
+    "a name of 63 characters": ("a" * 63, ("a" * 63,)),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_operator_and_facade_read_the_same_list(case: str) -> None:
+    """From one variable."""
+    text, want = READ[case]
+    env = NEEDED | {"CARILLON_NAMESPACES": text}
+    assert Settings.from_env(env).scope == FacadeSettings.from_env(env).scope == Scope(want)
+
+
+WRONG: dict[str, tuple[str, str]] = {
+    "a capital": ("Team", "CARILLON_NAMESPACES has 'Team', which no namespace can be called: write at most 63"),
+    "a pattern": ("team-*", "CARILLON_NAMESPACES has 'team-*', which no namespace can be called"),
+    "blanks for commas": ("team-a team-b", "CARILLON_NAMESPACES has 'team-a team-b', which no namespace"),
+    "a name of 64 characters": ("a" * 64, "which no namespace can be called"),
+    "a hyphen at the end": ("team-", "CARILLON_NAMESPACES has 'team-'"),
+    "one twice": ("team-a,team-b,team-a", "CARILLON_NAMESPACES has 'team-a' twice: name each namespace once"),
+    "commas alone, which do not mean all": (
+        " , ",
+        "CARILLON_NAMESPACES is ',' and names no namespace: name some, or unset it to mean all",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_list_is_refused_with_the_mend(case: str) -> None:
+    """Rather than that an operator is for more, or for less, than somebody meant."""
+    text, want = WRONG[case]
+    for read in (Settings.from_env, FacadeSettings.from_env):
+        with pytest.raises(SettingsError) as refused:
+            read(NEEDED | {"CARILLON_NAMESPACES": text})
+        assert want in str(refused.value)
+
+
+def test_the_facades_default_namespace_is_one_of_the_list() -> None:
+    """The first if none is named; another is refused."""
+    env = NEEDED | {"CARILLON_NAMESPACES": "team-b,team-a"}
+    assert FacadeSettings.from_env(env).default_namespace == "team-a"
+    chosen = env | {"CARILLON_DEFAULT_NAMESPACE": "team-b"}
+    assert FacadeSettings.from_env(chosen).default_namespace == "team-b"
+    mend = (
+        r"CARILLON_DEFAULT_NAMESPACE is 'default', which is not in CARILLON_NAMESPACES: set it to one of team-a, team-b"
+    )
+    with pytest.raises(SettingsError, match=f"^{mend}$"):
+        FacadeSettings.from_env(env | {"CARILLON_DEFAULT_NAMESPACE": "default"})
+
+
+def test_a_scope_is_all_or_its_list() -> None:
+    """What it holds, where lists are made, and how a sentence names it."""
+    everything, some = Scope(), Scope(("a", "b"))
+    assert (everything.places, some.places) == ((None,), ("a", "b"))
+    assert everything.holds("c")
+    assert [name for name in "abc" if some.holds(name)] == ["a", "b"]
+    assert [str(Scope(tuple("abcdefghijkl"[:many]))) for many in (0, 2, 11)] == [
+        "all",
+        "a, b",
+        "a, b, c, d, e, f, g, h, i, j and 1 more",
+    ]
+
+
+def test_the_webhook_is_asked_in_the_list_alone() -> None:
+    """By the label that each namespace has from the API server; without a list, everywhere."""
+    settings = WebhookSettings(9443, Path("c"), Path("k"), host="127.0.0.1")
+    given = {"url": "https://127.0.0.1:9443"}
+    for hook in webhook_configuration(settings, given, Scope(("a", "b")))["webhooks"]:
+        expression = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}
+        assert hook["namespaceSelector"] == {"matchExpressions": [expression]}
+    for scope in (None, Scope()):
+        assert all("namespaceSelector" not in h for h in webhook_configuration(settings, given, scope)["webhooks"])
+
+
+def test_with_a_list_kopf_tries_a_call_for_ever() -> None:
+    """It would end for one namespace that may not be read, and observe nothing of the others meanwhile."""
+    bounded, endless = (kopf_settings(endless=endless).networking.error_backoffs for endless in (False, True))
+    assert isinstance(bounded, tuple)
+    assert isinstance(endless, Iterable)
+    for _ in range(2):  # each call has waits of its own
+        waits = list(islice(endless, 100))
+        assert (waits[: len(bounded)], waits[-1]) == ([*bounded], 8.0)

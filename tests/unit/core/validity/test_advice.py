@@ -1,0 +1,209 @@
+"""What is refused, and what is warned of, before anything is stored."""
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from carillon_core.domain.egress.rules import CLOSED, AllowList, parse_allow_list
+from carillon_core.domain.validity.advice import warnings_of
+from carillon_core.domain.validity.problems import spec_problems
+from carillon_core.domain.validity.review import Review, review_of
+from carillon_core.domain.validity.template_syntax import template_problems
+from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
+from support.builders import at
+
+NOW = at("2026-01-01T12:00:00+00:00")
+SUM = {"sum": {"a": 1, "b": 2}}
+
+
+def spec_of(**fields: Any) -> ScheduledTaskSpec:
+    """Build a spec that sums, unless it says otherwise."""
+    return parse_spec({"task": SUM} | fields, strict=True)
+
+
+def test_the_next_times_are_shown_in_utc_and_local() -> None:
+    """Three of them; a zone's own clock stands in parentheses."""
+    first, *clock = warnings_of(spec_of(schedule="0 2 * * *", timeZone="Europe/Berlin"), NOW)
+    assert first == (
+        "runs next at 2026-01-02T01:00:00Z (2026-01-02T02:00:00+01:00), "
+        "2026-01-03T01:00:00Z (2026-01-03T02:00:00+01:00), 2026-01-04T01:00:00Z (2026-01-04T02:00:00+01:00)"
+    )
+    assert [said[:13] for said in clock] == ["on 2026-03-29", "on 2026-10-25"]
+    assert warnings_of(spec_of(runAt="2027-01-01T00:00:00Z"), NOW) == ["runs next at 2027-01-01T00:00:00Z"]
+
+
+ADVICE: dict[str, tuple[dict[str, Any], str]] = {
+    "both days": ({"schedule": "0 0 13 * 5"}, "either is enough, not both together"),
+    "a day that not every month has": ({"schedule": "0 0 31 * *"}, "does not run in months without a day 31"),
+    "a time that is past": ({"runAt": "2026-01-01T00:00:00Z"}, "will never run: runAt 2026-01-01T00:00:00Z is already"),
+    "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: nothing is launched"),
+    "a sleep longer than the way to the next slot": (
+        {"intervalSeconds": 5, "task": {"sleep": {"durationSeconds": 7}}},
+        "sleeps 7 s, and only 5 s lie between two slots",
+    ),
+    "a time-out longer than the way to the next slot": (
+        {"schedule": "*/5 * * * *", "timeoutSeconds": 600},
+        "may run for timeoutSeconds=600, and only 300 s lie between two slots",
+    ),
+    "a jitter beyond the next slot": (
+        {"intervalSeconds": 60, "jitterSeconds": 60},
+        "jitterSeconds=60 may delay a launch beyond the next slot",
+    ),
+    "a sleep that times out": (
+        {"schedule": "@daily", "task": {"sleep": {"durationSeconds": 3600}}},
+        "is ended after timeoutSeconds=3600: each run will time out",
+    ),
+    "an attempt longer than all": (
+        {"schedule": "@daily", "retry": {"attemptTimeoutSeconds": 3600}},
+        "retry.attemptTimeoutSeconds=3600 has no effect",
+    ),
+    "waits longer than all": (
+        {"schedule": "@daily", "timeoutSeconds": 60, "retry": {"limit": 3}},
+        "the waits between its 4 attempts may take 70 s",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "want"), ADVICE.values(), ids=ADVICE)
+def test_what_may_surprise_is_said(fields: dict[str, Any], want: str) -> None:
+    """One sentence each, with the number that matters."""
+    assert [w for w in warnings_of(spec_of(**fields), NOW) if want in w]
+
+
+SOUND: dict[str, dict[str, Any]] = {
+    "the default time-out": {"schedule": "*/5 * * * *"},
+    "overlap allowed": {"schedule": "*/5 * * * *", "timeoutSeconds": 600, "concurrencyPolicy": "Allow"},
+    "one day field": {"schedule": "0 0 * * 5"},
+    "the last day": {"schedule": "0 0 L * *"},
+    "waits that fit": {"schedule": "@daily", "retry": {"limit": 3}},
+}
+
+
+@pytest.mark.parametrize("fields", SOUND.values(), ids=SOUND)
+def test_what_is_usual_is_not_warned_of(fields: dict[str, Any]) -> None:
+    """A warning that always comes is read by nobody."""
+    (only,) = warnings_of(spec_of(**fields), NOW)
+    assert only.startswith("runs next at ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "want"),
+    [
+        ({"endAt": "2026-06-01T00:00:00Z"}, "spec.endAt: leaves no slot before 2026-06-01T00:00:00Z, the first would"),
+        ({"durationSeconds": 60}, "spec.durationSeconds: leaves no slot before 2026-01-01T12:01:00Z"),
+        ({"endAt": "2027-01-01T00:00:00Z"}, None),
+        ({"startAt": "2027-01-01T00:00:00Z", "durationSeconds": 1}, None),
+    ],
+)
+def test_a_calendar_that_ends_before_its_first_slot_is_refused(fields: dict[str, Any], want: str | None) -> None:
+    """The end itself may be a slot; so may the start."""
+    problems = [str(p) for p in spec_problems(spec_of(schedule="@yearly", **fields), NOW)]
+    assert (problems == []) if want is None else problems[0].startswith(want)
+
+
+def test_a_calendar_that_has_ended_may_stay() -> None:
+    """A task that is completed can still be edited, but not its calendar."""
+    stored = spec_of(schedule="@yearly", endAt="2025-06-01T00:00:00Z")
+    assert spec_problems(stored.model_copy(update={"timeout_seconds": 5}), NOW, stored) == ()
+    assert spec_problems(spec_of(schedule="@monthly", endAt="2025-06-01T00:00:00Z"), NOW, stored)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    {
+        "": None,
+        "plain {braces}": None,
+        "{{ slot }} {{ parameters.a }} {% for k in range(3) %}{{ k }}{% endfor %}": None,
+        "{{ slto }}": "reads slto, which no template has: use slot, local_slot",
+        "{{ slot": "is not a template: unexpected end of template",
+        "{% include 'x' %}{% if %}": "is not a template: Expected an expression",
+        "{{ slot | nonesuch }}": "is not a template: No filter named 'nonesuch'",
+        "{{ slot is nonesuch }}": "is not a template: No test named 'nonesuch'",
+        "{{ " + "1" * 5000 + " }}": "is not a template: it has a number that is too long",
+    }.items(),
+)
+def test_a_template_is_read_before_it_is_needed(text: str, want: str | None) -> None:
+    """Syntax, filters and names; nothing is rendered."""
+    problems = template_problems(text, "spec.body")
+    assert (problems == ()) if want is None else problems[0].message.startswith(want)
+
+
+ENDLESS = ["{{ 9**(9**9) }}", "{{ -(9**(9**9)) | abs }}", "{% autoescape 9**(9**9) %}{% endautoescape %}"]
+
+
+@pytest.mark.parametrize("text", ENDLESS)
+def test_a_template_is_read_without_computing_anything(text: str) -> None:
+    """Whoever reads it serves others too; only the runner's child process, which has limits, works it out."""
+    assert template_problems(text, "spec.body") == ()
+
+
+def test_a_filter_is_not_applied_to_what_is_constant() -> None:
+    """Ten million characters would have been made."""
+    text = "{{ 'a' | center(10000000) }}"
+    template_problems(text, "spec.body")
+    tracemalloc.start()
+    try:
+        assert template_problems(text, "spec.body") == ()
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
+    """Review an object of that spec."""
+    before = None if old is None else {"metadata": {"name": "x"}, "spec": old}
+    return review_of(kind, {"metadata": {"name": "x"}, "spec": spec}, before, NOW)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "want"),
+    [
+        ("ScheduledTask", {"schedule": "61 * * * *", "task": SUM}, "spec.schedule: '61 * * * *' is not a cron"),
+        ("ScheduledTask", {"task": SUM}, "spec: says no time to run"),
+        ("ScheduledTask", None, "spec: "),
+        ("HTTPTarget", {"url": "https://x/", "headers": [{"name": "a", "value": "{{ b }}"}]}, "spec.headers[0].value:"),
+        ("RunRequest", {"task": {"http": {"url": "https://x/{{ y }}"}}}, "spec.task.http.url: reads y"),
+    ],
+)
+def test_a_bad_object_is_refused_with_its_field(kind: str, spec: Any, want: str) -> None:
+    """Whatever the kind."""
+    review = reviewed(kind, spec)
+    assert str(review.problems[0]).startswith(want)
+    assert review.warnings == ()
+
+
+INWARD = {"url": "http://10.0.0.1/"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "want"),
+    [
+        ("ScheduledTask", {"intervalSeconds": 60, "task": {"http": INWARD}}, "x: spec.task.http.url: 10.0.0.1 is in"),
+        ("RunRequest", {"task": {"http": INWARD}}, "x: spec.task.http.url: 10.0.0.1 is in"),
+        ("HTTPTarget", INWARD, "x: spec.url: 10.0.0.1 is in 10.0.0.0/8 (private use"),
+        ("HTTPTarget", {"url": "http://db.shop.svc/"}, "x: spec.url: db.shop.svc is a Service's name"),
+    ],
+)
+def test_a_url_that_leads_inward_is_warned_of(kind: str, spec: Any, want: str) -> None:
+    """It is not refused: the runner decides, by the list of its Job; with the list that opens it nothing is said."""
+
+    def said(allow: AllowList | None) -> list[str]:
+        review = review_of(kind, {"metadata": {"name": "x"}, "spec": spec}, None, NOW, allow)
+        assert review.problems == ()
+        return [warning for warning in review.warnings if "url: " in warning]
+
+    assert [warning.startswith(want) for warning in said(CLOSED)] == [True]
+    assert said(parse_allow_list("10.0.0.0/8")) == []
+    assert ["is not known here" in warning for warning in said(None)] == ([True] if "Service" not in want else [])
+
+
+def test_a_change_that_leaves_the_spec_is_nobodys_business() -> None:
+    """An object older than a rule can be labelled; a change of its spec must mend it."""
+    broken = {"schedule": "61 * * * *", "task": SUM}
+    assert reviewed("ScheduledTask", broken, broken) == Review()
+    assert reviewed("ScheduledTask", {**broken, "suspend": True}, broken).problems
+    mended = reviewed("ScheduledTask", {"schedule": "@hourly", "task": SUM}, broken)
+    assert mended.problems == ()
+    assert mended.warnings[0].startswith("x: runs next at 2026-01-01T13:00:00Z")
+    assert reviewed("HTTPTarget", {"url": "https://x/"}) == Review()

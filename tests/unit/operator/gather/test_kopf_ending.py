@@ -1,0 +1,61 @@
+"""The end of kopf: once one of its tasks has failed the operator hears of it, whatever the others do."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from carillon_operator.gather import handlers
+from carillon_operator.gather.handlers import kopf_settings, until_ended
+
+
+async def _fails() -> None:
+    raise ConnectionError("the watch was answered with 410")
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def _unmoved(released: asyncio.Event) -> None:
+    while not released.is_set():
+        with suppress(asyncio.CancelledError):
+            await released.wait()
+
+
+def test_kopf_does_not_kill_the_process() -> None:
+    """Its last resort, ten minutes after it has failed, would: the process has gone on without it by then."""
+    assert kopf_settings().process.ultimate_exiting_timeout is None
+
+
+async def test_a_task_that_fails_ends_the_others() -> None:
+    """And its failure is raised."""
+    other = asyncio.ensure_future(_for_ever())
+    with pytest.raises(ConnectionError, match="410"):
+        await until_ended([asyncio.ensure_future(_fails()), other], asyncio.all_tasks())
+    assert other.cancelled()
+
+
+async def test_a_task_that_swallows_its_cancellation_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a watch of kopf does now and then; the failure of the first is raised all the same, and the log says so."""
+    monkeypatch.setattr(handlers, "ENDING_SECONDS", 0.05)
+    released = asyncio.Event()
+    unmoved = asyncio.ensure_future(_unmoved(released))
+    ours = asyncio.all_tasks()
+    with pytest.raises(ConnectionError, match="410"):
+        await until_ended([asyncio.ensure_future(_fails()), unmoved], ours)
+    assert not unmoved.done()
+    assert "kopf does not end" in caplog.text
+    released.set()
+    await unmoved
+    with suppress(ConnectionError):
+        await asyncio.gather(*(asyncio.all_tasks() - ours))  # kopf's own wait is over now, too
+
+
+async def test_a_task_that_ends_in_peace_ends_all_in_peace() -> None:
+    """It is how kopf is told to stop."""
+    other = asyncio.ensure_future(_for_ever())
+    await until_ended([asyncio.ensure_future(asyncio.sleep(0)), other], asyncio.all_tasks())
+    assert other.cancelled()

@@ -1,0 +1,72 @@
+"""The settings of the admission webhook: off unless a port is set."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from carillon_core.errors import SettingsError
+from carillon_operator.gather.admission import Admission, webhook_configuration
+from carillon_operator.gather.handlers import kopf_settings, registry_of
+from carillon_operator.settings import Settings, WebhookSettings
+from support.builders import CREATED
+
+FILES = {"CARILLON_WEBHOOK_CERT_FILE": "/tls/tls.crt", "CARILLON_WEBHOOK_KEY_FILE": "/tls/tls.key"}
+PORT = {"CARILLON_WEBHOOK_PORT": "9443"}
+NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
+
+
+def test_without_a_port_there_is_no_webhook() -> None:
+    """Neither a server nor a handler, whatever else is set."""
+    assert Settings.from_env(NEEDED | FILES).webhook is None
+    registry = registry_of(lambda *_: None)
+    assert not registry._webhooks.get_all_handlers()  # noqa: SLF001  # kopf shows them nowhere else
+    assert kopf_settings().admission.server is None
+
+
+def test_with_a_port_each_kind_has_its_handler() -> None:
+    """Their ids are the paths by which the API server calls; kopf manages no configuration."""
+    settings = Settings.from_env(NEEDED | FILES | PORT).webhook
+    assert settings == WebhookSettings(9443, Path("/tls/tls.crt"), Path("/tls/tls.key"))
+
+    async def apply(_: object) -> None:
+        await asyncio.sleep(0)
+
+    registry, kopf = registry_of(lambda *_: None), kopf_settings()
+    Admission(settings, apply, lambda: CREATED).add_to(registry, kopf)
+    ids = {str(h.id) for h in registry._webhooks.get_all_handlers()}  # noqa: SLF001  # the same
+    assert ids == {"scheduledtasks", "httptargets", "runrequests"}
+    assert kopf.admission.managed is None
+
+
+@pytest.mark.parametrize(
+    ("change", "want"),
+    [
+        ({"CARILLON_RUNNER_ROLE_REQUIRED": "true"}, "CARILLON_RUNNER_DATABASE_URL is not set, and runners would own"),
+        ({"CARILLON_WEBHOOK_PORT": "https"}, "CARILLON_WEBHOOK_PORT is 'https': set it to a whole number"),
+        ({"CARILLON_WEBHOOK_CERT_FILE": ""}, "CARILLON_WEBHOOK_CERT_FILE is not set: set it to a PEM file, or unset"),
+        ({"CARILLON_WEBHOOK_SERVICE": "carillon"}, "CARILLON_WEBHOOK_SERVICE is 'carillon': set it to namespace/name"),
+        ({"CARILLON_WEBHOOK_FAILURE_POLICY": "Warn"}, "set it to one of Ignore, Fail"),
+        ({"CARILLON_HTTP_ALLOW": "*.svc,10.0.0.1/8"}, "CARILLON_HTTP_ALLOW has '10.0.0.1/8': the address has bits"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_mend(change: dict[str, str], want: str) -> None:
+    """The operator does not start with half a webhook."""
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env(NEEDED | FILES | PORT | change)
+    assert want in str(error.value)
+
+
+def test_a_service_is_called_by_its_name_and_a_host_by_its_url() -> None:
+    """Kopf's own URL is for a webhook outside the cluster."""
+    given = {"url": "https://127.0.0.1:9443", "caBundle": "Q0E="}
+    inside = WebhookSettings(9443, Path("c"), Path("k"), service="carillon/operator")
+    outside = WebhookSettings(9443, Path("c"), Path("k"), host="127.0.0.1")
+    first = webhook_configuration(inside, given)["webhooks"][0]["clientConfig"]
+    assert first == {
+        "service": {"namespace": "carillon", "name": "operator", "path": "/scheduledtasks", "port": 443},
+        "caBundle": "Q0E=",
+    }
+    assert webhook_configuration(outside, {"url": given["url"]})["webhooks"][0]["clientConfig"] == {
+        "url": "https://127.0.0.1:9443/scheduledtasks"
+    }

@@ -1,0 +1,122 @@
+"""What the operator knows of requests and targets, when events do not come in the order of life."""
+
+from typing import Any
+
+from carillon_core.contract import Cause
+from carillon_core.domain.decision.plan import Launch
+from carillon_core.domain.execution import execution_id
+from carillon_core.domain.launch.manifest import job_manifest
+from carillon_core.domain.launch.order import slot_order
+from carillon_core.ports import JobEvent
+from carillon_operator.state.observed_store import ObservedStore
+from support.builders import REQUEST_UID, TASK_UID, at, make_task
+from support.operator import TEMPLATE
+
+A, B = ("default", "a"), ("default", "b")
+
+
+def request(task: str, uid: str = REQUEST_UID, name: str = "run", version: str = "1") -> dict[str, Any]:
+    """Return a RunRequest as the API server shows it."""
+    meta = {"name": name, "namespace": "default", "uid": uid, "resourceVersion": version}
+    spec = {"taskRef": {"name": task}}
+    return {"metadata": {**meta, "creationTimestamp": "2026-01-01T00:10:00Z", "generation": 1}, "spec": spec}
+
+
+def task(name: str, target: str | None, version: str = "1") -> dict[str, Any]:
+    """Return a ScheduledTask that calls a target, or none."""
+    kind = {"http": {"targetRef": {"name": target}}} if target else {"counter": {}}
+    meta = {"name": name, "namespace": "default", "uid": f"{TASK_UID[:-1]}{name}", "resourceVersion": version}
+    metadata = {**meta, "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
+    return {"metadata": metadata, "spec": {"intervalSeconds": 60, "task": kind}}
+
+
+def target(name: str) -> dict[str, Any]:
+    """Return an HTTPTarget."""
+    meta = {"name": name, "namespace": "default", "uid": "33333333-8b86-4011-b42d-00c04fc964ff"}
+    return {"metadata": meta, "spec": {"url": "https://example.com/"}}
+
+
+def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> None:
+    """Though nobody told of its deletion: it is not run with the task that its namesake named."""
+    store = ObservedStore()
+    store.put_request(request("a"))
+    again = "44444444-8b86-4011-b42d-00c04fc964ff"
+    assert store.put_request(request("b", again, version="2")) == B
+    assert store.requests_of(A) == []
+    assert [each.meta.uid for each in store.requests_of(B)] == [again]
+    assert store.drop_request(("default", "run"), again) == B
+    assert store.all_keys() == set()
+
+
+def test_a_target_concerns_those_that_name_it() -> None:
+    """Tasks and requests, whether they came before it or after, and no longer once they name another."""
+    store = ObservedStore()
+    store.put_task(task("a", "shop"))
+    store.put_task(task("b", "shop"))
+    store.put_request(request("other"))
+    assert store.put_target(target("shop")) == [A, B]
+    store.put_task(task("b", None, version="2"))
+    assert store.put_target(target("shop")) == [A]
+    store.drop_task(A, f"{TASK_UID[:-1]}a")
+    assert store.put_target(target("shop")) == []
+    assert store.put_target(target("stock")) == []
+
+
+def job(namespace: str) -> dict[str, Any]:
+    """Return a Job of a task of the same name in some namespace, as the API server shows it."""
+    launch = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
+    made = job_manifest(slot_order(make_task().every(60).observed(), launch), TEMPLATE)
+    meta = made["metadata"] | {"namespace": namespace, "uid": namespace, "creationTimestamp": "2026-01-01T00:01:00Z"}
+    return made | {"metadata": meta, "status": {}}
+
+
+def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
+    """Each has lists of its own, which may be read at the same time; what one does not name is gone from there."""
+    store = ObservedStore()
+
+    def take(kind: Any, raw: dict[str, Any], namespace: str | None = None) -> list[str]:
+        """Return the namespaces of the Jobs that are gone by an event."""
+        changes = store.changes(JobEvent(kind, "Job", raw, namespace))
+        return [change.before.namespace for change in changes if change.before and change.after is None]
+
+    take("LISTING", {}, "a")
+    take("LISTING", {}, "b")
+    for namespace in ("a", "b", "c"):
+        take("ADDED", job(namespace))
+    assert {name for name in "abc" if store.jobs_of((name, "backup"))} == {*"abc"}
+    assert take("SYNCED", {}, "a") == []
+    take("LISTING", {}, "a")
+    assert take("SYNCED", {}, "b") == []
+    assert take("SYNCED", {}, "a") == ["a"]
+    take("LISTING", {}, "c")
+    store.put_job(job("c"))  # created amid the list
+    assert take("SYNCED", {}, "c") == []
+    take("LISTING", {})
+    take("ADDED", job("b"))
+    assert take("SYNCED", {}) == ["a", "c"]
+
+
+def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
+    """Admitted again it may have another pod, even one that succeeds: it is to be deleted all the same."""
+    store = ObservedStore()
+    held = job("a")
+    held["spec"] = held["spec"] | {"suspend": True, "backoffLimit": 0}
+    owner = {"kind": "Job", "controller": True, "name": held["metadata"]["name"], "uid": "a"}
+
+    def pod(uid: str, phase: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": uid, "namespace": "a", "uid": uid, "ownerReferences": [owner]},
+            "status": {"phase": phase, "message": uid},
+        }
+
+    store.put_job(held)
+    store.put_pod(pod("first", "Failed"))
+    begun = held | {"spec": held["spec"] | {"suspend": False}}
+    for event in (begun, begun | {"status": {"active": 1}}):
+        store.put_job(event)
+        (known,) = store.jobs_of(("a", "backup"))
+        assert (known.taken_back, known.result, known.active) == (True, "Failed", False)
+    store.put_pod(pod("second", "Succeeded"))
+    (known,) = store.jobs_of(("a", "backup"))
+    assert (known.taken_back, known.result) == (True, "Failed")
+    assert known.message == "its queue took it back before it was done: first"

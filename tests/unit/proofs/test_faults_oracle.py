@@ -1,0 +1,276 @@
+"""The oracle of ``make faults``: it is content with a right world, and catches each kind of wrong one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import pytest
+
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import execution_id, job_name
+from carillon_core.resources.scheduled_task import parse_spec
+from faults.director import Blur, Outage
+from faults.oracle import SECOND, JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
+
+UID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    """Return a time of the plan."""
+    return BEGAN + timedelta(seconds=seconds)
+
+
+class WorldBuilder:
+    """A task every two seconds until the sixth, of which each slot ran; then one thing is made wrong."""
+
+    def __init__(self, task: dict[str, Any] | None = None, **spec: Any) -> None:
+        whole = {"intervalSeconds": 2, "task": task or {"http": {"url": "http://target/hit"}}, **spec}
+        self.task = TaskSeen("api", UID, BEGAN, parse_spec(whole, strict=True))
+        self.jobs: list[JobSeen] = []
+        self.rows: list[RowSeen] = []
+        self.hits: dict[str, list[datetime]] = {}
+        self.more: dict[str, Any] = {}
+        for seconds in (2, 4, 6):
+            self.ran(seconds)
+
+    def id(self, seconds: float) -> str:
+        return str(execution_id(UID, after(seconds), Cause.SCHEDULE))
+
+    def ran(self, seconds: float, *, for_seconds: float = 0.5) -> Self:
+        slot, end = after(seconds), after(seconds + for_seconds)
+        name = job_name("api", slot)
+        self.jobs.append(JobSeen(name, f"uid-{seconds}", "api", UID, slot, after(seconds + 0.1), end))
+        self.rows.append(RowSeen(self.id(seconds), "api", slot, None, "succeeded", None, after(seconds + 0.2), end))
+        self.hits[self.id(seconds)] = [after(seconds + 0.3)]
+        return self
+
+    def without(self, seconds: float, *, row: bool = True, job: bool = True, hit: bool = True) -> Self:
+        if row:
+            self.rows = [r for r in self.rows if r.slot != after(seconds)]
+        if job:
+            self.jobs = [j for j in self.jobs if j.slot != after(seconds)]
+        if hit:
+            self.hits.pop(self.id(seconds), None)
+        return self
+
+    def row(
+        self, seconds: float, status: str, reason: str | None = None, *, first: float | None = None, at: float = 0
+    ) -> Self:
+        """Add a row; it was decided ``at`` seconds after its slot."""
+        when = after(seconds + at)
+        first_slot = None if first is None else after(first)
+        end = None if status == "running" else when
+        self.rows.append(RowSeen(self.id(seconds), "api", after(seconds), first_slot, status, reason, when, end))
+        return self
+
+    def having(self, **more: Any) -> Self:
+        self.more |= more
+        return self
+
+    def world(self) -> World:
+        return World([self.task], after(6), self.jobs, self.rows, self.hits, **self.more)
+
+    def violations(self) -> list[str]:
+        return [str(violation) for violation in violations(self.world())]
+
+
+def test_a_world_in_which_each_slot_ran_once_is_right() -> None:
+    """No violation, and nothing to wait for."""
+    world = WorldBuilder().world()
+    assert violations(world) == []
+    assert settled(world)
+    assert decided(world)
+
+
+def out(start: float, end: float | None, task: str = "") -> list[Outage]:
+    """Return a time without an operator."""
+    return [Outage(after(start), None if end is None else after(end), task)]
+
+
+RIGHT = {
+    "a slot skipped while its predecessor was active for long": (
+        WorldBuilder().without(2).without(4).ran(2, for_seconds=3).row(4, "skipped", "StillActive")
+    ),
+    "a slot missed because the operator was dead until the next": (
+        WorldBuilder().without(4).row(4, "missed", "SupersededByLaterSlot", at=3).having(outages=out(3.9, 6.2))
+    ),
+    "a row that stands for a run of missed slots": (
+        WorldBuilder()
+        .without(2)
+        .without(4)
+        .row(4, "missed", "SupersededByLaterSlot", first=2, at=3)
+        .having(outages=out(1.5, 6.5))
+    ),
+    "a skip after an event was held back by a fault": (
+        WorldBuilder().without(4).row(4, "skipped", "StillActive").having(blurs=[Blur(after(2.4), after(5))])
+    ),
+    "a failure of an execution whose pod was killed": (
+        WorldBuilder()
+        .without(4, job=False, hit=False)
+        .row(4, "failed", "Killed")
+        .having(killed_pods=frozenset({job_name("api", after(4))}))
+    ),
+    "a later slot that is not finished yet": WorldBuilder().ran(8).without(8, row=False).row(10, "running"),
+}
+
+
+@pytest.mark.parametrize("case", RIGHT.values(), ids=RIGHT.keys())
+def test_what_the_policy_allows_is_no_violation(case: WorldBuilder) -> None:
+    """Skips and misses that a true reason explains."""
+    assert case.violations() == []
+
+
+def doubled(builder: WorldBuilder) -> WorldBuilder:
+    """Return the world with one of its Jobs created a second time."""
+    builder.jobs.append(replace(builder.jobs[1], uid="another", seen_at=after(4.8)))
+    return builder
+
+
+def hit_twice(builder: WorldBuilder) -> WorldBuilder:
+    """Return the world with one of its executions run a second time."""
+    builder.hits[builder.id(4)].append(after(5))
+    return builder
+
+
+WRONG = {
+    "a lost slot": (WorldBuilder().without(4), "00:00:04: lost: it is due and has no row (no Job)"),
+    "a slot that ran and has no row": (
+        WorldBuilder().without(4, job=False, hit=False),
+        "00:00:04: lost: it is due and has no row (1 Jobs, 1 hits)",
+    ),
+    "a doubled Job": (doubled(WorldBuilder()), "00:00:04: 2 Jobs were created"),
+    "a doubled hit": (hit_twice(WorldBuilder()), "00:00:04: ran twice: 2 hits"),
+    "a doubled hit of a later slot": (
+        hit_twice(WorldBuilder().ran(8)).having(),
+        "00:00:04: ran twice",
+    ),
+    "a ghost": (
+        WorldBuilder().without(6, job=False, hit=False).row(6, "running"),
+        "00:00:06: a ghost: its row is still running",
+    ),
+    "two rows for one slot": (WorldBuilder().row(4, "missed", "SupersededByLaterSlot"), "00:00:04: has 2 rows"),
+    "a Job without an effect": (
+        WorldBuilder().without(4, job=False).row(4, "skipped", "StillActive"),
+        "00:00:04: its row says skipped StillActive, and yet there is Job api-1767225604",
+    ),
+    "a hit of a slot that is said to be missed": (
+        WorldBuilder().without(4, hit=False).row(4, "missed", "SupersededByLaterSlot").having(outages=out(3, 7)),
+        "00:00:04: its row says missed, and yet it ran: 1 hits",
+    ),
+    "a skip while nothing was active": (
+        WorldBuilder().without(4).row(4, "skipped", "StillActive"),
+        "00:00:04: skipped as StillActive (decided 00:00:04.000000), and no execution was active",
+    ),
+    "a miss while an operator was there": (
+        WorldBuilder().without(4).row(4, "missed", "SupersededByLaterSlot"),
+        "00:00:04: missed (decided 00:00:04.000000), and an operator could have launched it in time",
+    ),
+    "a miss of the latest slot of an outage": (
+        WorldBuilder().without(4).row(4, "missed", "SupersededByLaterSlot").having(outages=out(1.5, 4.5)),
+        "00:00:04: missed",
+    ),
+    "a miss during the outage of another task": (
+        WorldBuilder().without(4).row(4, "missed", "SupersededByLaterSlot").having(outages=out(3.9, 6.2, "count")),
+        "00:00:04: missed",
+    ),
+    "a skip for a reason that nothing gave": (
+        WorldBuilder().without(4).row(4, "missed", "LaunchRefused"),
+        "00:00:04: missed for the reason LaunchRefused, which this plan cannot give",
+    ),
+    "a row that says failed though nothing failed it": (
+        WorldBuilder().without(4, job=False).row(4, "failed", "JobDeleted"),
+        "00:00:04: its row says failed JobDeleted, no fault did that",
+    ),
+    "a success that nobody saw": (
+        WorldBuilder().without(4, row=False, job=False),
+        "00:00:04: its row says succeeded, and there was no hit",
+    ),
+    "a row without a Job": (
+        WorldBuilder().without(4, row=False, hit=False),
+        "00:00:04: its row says succeeded, and there never was a Job",
+    ),
+    "a Job between the slots": (WorldBuilder().ran(5), "00:00:05: Job api-1767225605 is of a time that is no slot"),
+    "a row between the slots": (
+        WorldBuilder().row(5, "missed", "SupersededByLaterSlot"),
+        "00:00:05: a row (missed) is of a time that is no slot",
+    ),
+    "a Job at the anchor, which is no slot": (WorldBuilder().ran(0), "00:00:00: Job api-1767225600 is of a time"),
+    "executions of a Forbid task that overlap": (
+        WorldBuilder().without(2).ran(2, for_seconds=3.5),
+        "00:00:04: overlap: api-1767225604 came at 00:00:04.100000",
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "want"), WRONG.values(), ids=WRONG.keys())
+def test_each_broken_promise_is_caught(case: WorldBuilder, want: str) -> None:
+    """And told in words, with the slot."""
+    found = case.violations()
+    assert any(want in violation for violation in found), found
+
+
+def test_overlapping_executions_are_allowed_where_the_policy_says_so() -> None:
+    """Allow is not Forbid."""
+    assert WorldBuilder(concurrencyPolicy="Allow").without(2).ran(2, for_seconds=3.5).violations() == []
+
+
+def test_overlapping_executions_are_excused_by_a_second_operator_alone() -> None:
+    """One that sees everything late; what an operator of one sees late excuses nothing."""
+    for why, want in ((f"{SECOND} sees all 2.6 late", 0), ("the API server was away", 1)):
+        overlapping = WorldBuilder().without(2).ran(2, for_seconds=3.5).having(blurs=[Blur(after(0), None, why=why)])
+        assert len(overlapping.violations()) == want
+
+
+def test_a_job_before_its_time_is_caught() -> None:
+    """However little."""
+    builder = WorldBuilder()
+    builder.jobs[1].seen_at = after(3.9)
+    assert any("came before its time" in violation for violation in builder.violations())
+
+
+def test_a_job_of_nobodys_is_caught() -> None:
+    """Of a task that the plan does not have."""
+    builder = WorldBuilder()
+    builder.jobs.append(replace(builder.jobs[0], name="x-1", task="x"))
+    assert any("Job x-1 is no task's" in violation for violation in builder.violations())
+
+
+def test_a_row_with_a_foreign_id_is_caught() -> None:
+    """Its id is the slot's, whoever writes it."""
+    builder = WorldBuilder()
+    builder.rows[0] = replace(builder.rows[0], id="0")
+    assert any("which is not the slot's" in violation for violation in builder.violations())
+
+
+def test_a_counter_counts_each_success_once() -> None:
+    """Neither more nor less."""
+    builder = WorldBuilder({"counter": {"name": "n"}})
+    assert builder.having(counters={"n": 3}).violations() == []
+    wrong = builder.having(counters={"n": 4}).violations()
+    assert wrong == ["n: the counter stands at 4 after 3 executions that succeeded"]
+
+
+def test_what_is_still_to_come_is_waited_for() -> None:
+    """A due slot without a row is not settled; one with neither row nor Job is not even decided."""
+    assert not settled(WorldBuilder().without(4, job=False).world())
+    assert decided(WorldBuilder().without(4, job=False).world())
+    assert not decided(WorldBuilder().without(4).world())
+    assert not settled(WorldBuilder().without(4, job=False).row(4, "running").world())
+
+
+def test_a_status_that_still_owes_a_record_is_caught() -> None:
+    """What was decided must reach the history, and then leave the status."""
+    builder = WorldBuilder().having(unrecorded={"api": 1})
+    assert not settled(builder.world())
+    assert builder.violations() == ["api: its status still says that 1 slots are to be recorded"]
+
+
+def test_an_operator_that_is_alive_and_does_nothing_is_caught() -> None:
+    """It would launch nothing more, and no slot is due that could tell."""
+    builder = WorldBuilder().having(unheeded=frozenset({"api"}))
+    assert not settled(builder.world())
+    want = "api: its suspension is not acknowledged: the operator is alive and does nothing"
+    assert builder.violations() == [want]

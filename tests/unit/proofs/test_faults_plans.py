@@ -1,0 +1,119 @@
+"""The plans of ``make faults``: complete, fair, and the same again for the same seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults import plans
+from faults.__main__ import main
+from faults.faults import EVENT_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
+
+STEPS = (
+    Step("create-jobs", "api", 1),
+    Step("create-jobs", "api", 2),
+    Step("patch-status", "api", 1),
+    Step("create-secrets", "", 1),
+    Step("event-tasks-added", "api", 1),
+    Step("event-pods-running", "api", 1),
+    Step("event-pods-ended", "api", 1),
+)
+
+
+def test_every_fault_is_among_the_first_plans() -> None:
+    """One of each: a small slice shows all of them."""
+    first = [plans.plan(number, STEPS, seed=7) for number in range(len(Fault))]
+    assert {plan.injections[0].fault for plan in first} == set(Fault)
+    assert all(len(plan.injections) == 1 for plan in first)
+
+
+def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
+    """Writes have theirs, events theirs; no position is left out."""
+    singles = plans.ordered(STEPS, seed=7)
+    writes = {step for step in STEPS if not step.is_event}
+    events = set(STEPS) - writes
+    for fault in WRITE_FAULTS:
+        assert {i.at for i in singles if i.fault is fault} == writes, fault
+    for fault in set(EVENT_FAULTS) - {Fault.DROP, Fault.POD_KILLED}:
+        assert {i.at for i in singles if i.fault is fault} == events, fault
+
+
+def test_an_objects_only_event_is_not_dropped() -> None:
+    """No API server does that, and no client could notice."""
+    dropped = {i.at for i in plans.ordered(STEPS, seed=7) if i.fault is Fault.DROP}
+    assert Step("event-tasks-added", "api", 1) not in dropped
+
+
+def test_a_pod_is_killed_before_it_has_ended() -> None:
+    """Or before it does; once it has ended there is nothing to kill."""
+    killed = {i.at for i in plans.ordered(STEPS, seed=7) if i.fault is Fault.POD_KILLED}
+    assert killed == {Step("event-pods-running", "api", 1)}
+
+
+def test_a_number_means_the_same_plan_again() -> None:
+    """For the same seed and trace; another seed has others."""
+    numbers = range(200)
+    first = [plans.plan(number, STEPS, seed=7) for number in numbers]
+    assert [plans.plan(number, STEPS, seed=7) for number in numbers] == first
+    assert [plans.plan(number, STEPS, seed=8) for number in numbers] != first
+
+
+def test_no_single_plan_comes_twice_before_all_have_come() -> None:
+    """Then pairs go on for ever."""
+    count = len(plans.ordered(STEPS, seed=7))
+    singles = [plan for n in range(count) if len((plan := plans.plan(n, STEPS, seed=7)).injections) == 1]
+    assert len({str(plan) for plan in singles}) == len(singles)
+    later = [plans.plan(number, STEPS, seed=7) for number in range(count, count + 100)]
+    assert all(len(set(plan.injections)) == 2 for plan in later)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mixed: no fault",
+        "mixed: kill-after@create-jobs/api#2",
+        "mixed: kill-after@create-jobs/api#2,down=3",
+        "mixed: stale-restart@patch-status/slow#1,what=all + drop@event-pods-ended/api#1",
+        "mixed: never-sent@create-secrets/#1",
+        "mixed: second-operator,what=2600",
+    ],
+)
+def test_a_plans_text_is_enough_to_replay_it(text: str) -> None:
+    """It parses to what prints as itself."""
+    assert str(Plan.parse(text)) == text
+
+
+def test_every_plan_survives_its_text() -> None:
+    """Whatever the generator makes."""
+    made = [plans.plan(number, STEPS, seed=7) for number in range(300)]
+    assert [Plan.parse(str(plan), plan.number) for plan in made] == made
+
+
+@pytest.mark.parametrize("text", ["", "kill-after@", "kill-after@create-jobs", "nonsense", "kill-after@a/b#x"])
+def test_what_is_no_fault_is_refused(text: str) -> None:
+    """In words."""
+    with pytest.raises(ValueError, match=r"is no fault|is not a valid Fault"):
+        Injection.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        (["--plan", "nonsense"], "'nonsense' is no scenario: write one of mixed"),
+        (["--plan", "mixed: nonsense"], "'nonsense' is not a valid Fault"),
+        (["--plans", "0"], "0 is too few"),
+        (["--lanes", "-1"], "-1 is too few"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_is_started(
+    given: list[str], want: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cluster takes a while."""
+    with pytest.raises(SystemExit):
+        main(given)
+    assert want in capsys.readouterr().err
+
+
+def test_a_trace_keeps_the_first_few_of_each_kind() -> None:
+    """What comes later differs from run to run."""
+    seen = [Step("patch-status", "api", nth) for nth in range(1, 9)]
+    assert plans.trace_of(seen[::-1]) == seen[:2]

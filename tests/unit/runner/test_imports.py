@@ -1,0 +1,90 @@
+"""What the runner imports, task type by task type: each start of a pod pays for it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+OWN = {
+    "carillon_core",
+    "carillon_core.contract",
+    "carillon_core.errors",
+    "carillon_core.logs",
+    "carillon_runner",
+    "carillon_runner.__main__",
+    "carillon_runner.attempts",
+    "carillon_runner.environment",
+    "carillon_runner.interrupts",
+    "carillon_runner.outcome",
+    "carillon_runner.record",
+    "carillon_runner.retry",
+    "carillon_runner.run",
+    "carillon_runner.tasks",
+}
+HTTP = {
+    *(
+        "carillon_runner.tasks.http_exchange",
+        "carillon_runner.tasks.http_request",
+        "carillon_runner.tasks.http_secrets",
+    ),
+    *("carillon_core.domain", "carillon_core.domain.egress", "carillon_core.domain.egress.rules"),
+    "carillon_core.domain.egress.special_addresses",
+    *("carillon_runner.isolated", "carillon_runner.templates", "http", "http.client"),
+}
+UUID = {"_uuid", "platform", "uuid"}
+BEFORE_HANDLERS = {
+    *("carillon_core", "carillon_runner", "enum", "math", "signal", "time", "typing"),
+    # what enum and typing bring along
+    *("_collections", "_collections_abc", "_functools", "_operator", "_sre", "_typing", "collections", "contextlib"),
+    *("copyreg", "functools", "itertools", "keyword", "operator", "re", "reprlib", "types", "warnings"),
+}
+
+
+def imported_by(code: str, *, beyond: str) -> set[str]:
+    """Return the modules that ``code`` imports in a fresh interpreter beyond those that ``beyond`` does."""
+    program = f"import sys\n{beyond}\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    # not measured: coverage would have imported some of it before
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=env)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("task_type", "want"),
+    [
+        ("sum", {"carillon_runner.tasks.addition"}),
+        ("sleep", {"carillon_runner.tasks.sleep"}),
+        ("counter", {"carillon_runner.tasks.counter"}),
+        ("http", HTTP),
+        ("plugin", {"carillon_runner.tasks.plugin", "carillon_runner.plugins", "carillon_runner.isolated"}),
+    ],
+)
+def test_a_task_imports_psycopg_and_its_own_module_alone(task_type: str, want: set[str]) -> None:
+    """Whoever adds an import sees here what it brings along, and decides whether it is worth it."""
+    code = (
+        "import carillon_runner.__main__, carillon_runner.environment, carillon_runner.run\n"
+        f"from carillon_runner.tasks import task_function\ntask_function({task_type!r})"
+    )
+    assert imported_by(code, beyond="import psycopg") == OWN | UUID | want
+
+
+@pytest.mark.parametrize(("body", "want"), [("plain {", False), ("{{ slot }}", True)])
+def test_jinja_is_imported_for_a_template_alone(body: str, want: bool) -> None:  # noqa: FBT001  # a column of the table
+    """It takes as long as all the rest together."""
+    code = (
+        "from carillon_runner.templates import has_template, render\n"
+        f"has_template({body!r}) and render({{'body': {body!r}}}, {{'slot': 1}})"
+    )
+    assert ("jinja2" in imported_by(code, beyond="import carillon_runner.run")) is want
+
+
+def test_the_handlers_are_installed_before_anything_large_is_imported() -> None:
+    """As process 1 of a container, a signal that comes before its handler is lost."""
+    modules = imported_by("import carillon_runner.__main__", beyond="pass")
+    assert {name.split(".")[0] for name in modules} <= BEFORE_HANDLERS
+
+
+def test_the_package_imports_nothing() -> None:
+    """``import carillon_runner`` costs nothing: no side effect, no dependency."""
+    assert imported_by("import carillon_runner", beyond="pass") == {"carillon_runner"}
