@@ -15,7 +15,7 @@ from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.decide import after_refusal, decide
-from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refusal_status, refused_launch
+from carillon_core.domain.decision.decide_request import decide_request, refused_launch
 from carillon_core.domain.decision.plan import (
     Action,
     DeleteJob,
@@ -27,9 +27,10 @@ from carillon_core.domain.decision.plan import (
     RecordUnlaunched,
     RequestPlan,
 )
+from carillon_core.domain.decision.records import refused_row, settled_row
 from carillon_core.domain.decision.status import with_condition
 from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
-from carillon_core.domain.execution import ExecutionRecord, job_name
+from carillon_core.domain.execution import job_name
 from carillon_core.domain.launch.order import request_order, slot_order
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
@@ -209,24 +210,7 @@ class Reconciler:
             uid = unrecorded_id(task.meta.uid, entry)
             if self._outbox.waits(uid) or self._outbox.wrote(uid):
                 continue
-            now = self._clock()
-            row = ExecutionRecord(
-                id=uid,
-                task_uid=task.meta.uid,
-                namespace=task.meta.namespace,
-                task=task.meta.name,
-                task_type=task.spec.task.type if task.spec else "unknown",
-                slot=entry.slot,
-                first_slot=entry.first_slot,
-                cause=Cause.SCHEDULE,
-                status=ExecutionStatus(entry.status),
-                reason=entry.reason,
-                message=entry.message,
-                error=entry.message if entry.status == "failed" else None,
-                created_at=now,
-                finished_at=max(now, entry.slot),
-            )
-            self._outbox.put([row])
+            self._outbox.put([settled_row(task, entry, self._clock())])
 
     async def _launch_slots(self, key: Key, task: ObservedTask, plan: Plan, foreign: int) -> None:
         """Launch what is to be launched, then have the status written and the notices announced."""
@@ -340,32 +324,9 @@ class Reconciler:
 
     def _record_refused(self, request: ObservedRequest, task: ObservedTask | None) -> None:
         """Tell the history of a request that the API server already has as refused."""
-        refusal, uid = refusal_of(request), request.stored.execution_id
-        if refusal is None or uid is None or self._outbox.waits(UUID(uid)) or self._outbox.wrote(UUID(uid)):
-            return
-        reason, message = refusal
-        now = self._clock()
-        own = request.spec.task if request.spec else None
-        kind = own.type if own else (task.spec.task.type if task and task.spec else "unknown")
-        status = refusal_status(reason)
-        row = ExecutionRecord(
-            id=UUID(uid),
-            task_uid=request.stored.task_uid or request.meta.uid,
-            origin=request.meta.uid,
-            namespace=request.meta.namespace,
-            task=request.task_name or request.meta.name,
-            task_type=kind,
-            slot=request.slot,
-            cause=Cause.MANUAL,
-            status=status,
-            reason=reason,
-            message=message,
-            error=message if status is ExecutionStatus.FAILED else None,
-            created_at=now,
-            finished_at=max(now, request.slot),
-            retry_of=request.spec.retry_of if request.spec else None,
-        )
-        self._outbox.put([row])
+        row = refused_row(request, task, self._clock())
+        if row is not None and not self._outbox.waits(row.id) and not self._outbox.wrote(row.id):
+            self._outbox.put([row])
 
     def _delete_request(self, request: ObservedRequest, jobs: Sequence[ObservedJob]) -> None:
         """Have a request deleted, its Job with it, unless the history lacks what they say."""
