@@ -28,7 +28,7 @@ from carillon_core.domain.decision.plan import (
     RequestPlan,
 )
 from carillon_core.domain.decision.records import refused_row, settled_row
-from carillon_core.domain.decision.status import with_condition
+from carillon_core.domain.decision.status import Statement, with_condition
 from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
 from carillon_core.domain.execution import job_name
 from carillon_core.domain.launch.order import request_order, slot_order
@@ -343,7 +343,9 @@ class Reconciler:
             return
         now = self._clock()
         message = f"the operator may not launch it: {error}"
-        status = with_condition(task.status, task.meta, "Ready", "False", Reason.LAUNCH_REFUSED, message, now)
+        status = with_condition(
+            task.status, task.meta, Statement("Ready", "False", Reason.LAUNCH_REFUSED, message), now
+        )
         if status != task.status:
             self._announcer.announce(task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message), now)
         self._store.set_status(key, task.meta.uid, status)
