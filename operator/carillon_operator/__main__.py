@@ -23,7 +23,7 @@ from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
-from carillon_operator.leadership.fenced_cluster import fence
+from carillon_operator.leadership.fence import fence
 from carillon_operator.settings import Settings
 
 log = logging.getLogger("carillon_operator")

@@ -13,7 +13,16 @@ from datetime import datetime
 
 from carillon_core.domain.observed.jobs import ObservedRequest, request_key
 from carillon_core.errors import OwnAccountError, UnavailableError
-from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind, RunnerKeys
+from carillon_core.ports import (
+    Cluster,
+    ClusterReader,
+    ClusterWriter,
+    HistoryRecorder,
+    JobEvent,
+    JSONObject,
+    ObjectKind,
+    RunnerKeys,
+)
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.closer import Closer
@@ -28,7 +37,7 @@ from carillon_operator.gather.refused_pods import RefusedPods
 from carillon_operator.gather.watching import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, Watching
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import end, unless_stopped
-from carillon_operator.leadership.fenced_cluster import FencedCluster
+from carillon_operator.leadership.fence import FencedWriter
 from carillon_operator.reconciler import Reconciler, Writers
 from carillon_operator.settings import Settings
 from carillon_operator.state.observed_store import ObservedStore
@@ -79,7 +88,8 @@ class Application:
 
         """
         self._settings = settings
-        self._cluster = cluster if elector is None else FencedCluster(cluster, elector.leads)
+        self._cluster: ClusterReader = cluster
+        self._writer: ClusterWriter = cluster if elector is None else FencedWriter(cluster, elector.leads)
         self._history = history
         self._observe = observe
         self._clock = clock
@@ -100,17 +110,17 @@ class Application:
 
     def _begin_anew(self) -> None:
         """Make all that decides and writes."""
-        cluster, history, clock = self._cluster, self._history, self._clock
+        reader, writer, history, clock = self._cluster, self._writer, self._history, self._clock
         self.outbox = Outbox(history)
         self.outbox.on_written = self._written
-        self.statuses = StatusWriter(cluster, clock, self)
-        self._announcer = Announcer(cluster)
+        self.statuses = StatusWriter(reader, writer, clock, self)
+        self._announcer = Announcer(writer)
         self._registrar = KeyRegistrar(self._keys, self._settings.runner.token_key, self._settings.sweep_seconds)
-        self._secret = RunnerSecret(cluster, self._settings.runner.secret_name, self._settings.runner_database_url)
-        self.janitor = Janitor(cluster, self.store)
-        self.refused_pods = RefusedPods(cluster, self.store, self._ownership, self.queue, clock)
+        self._secret = RunnerSecret(writer, self._settings.runner.secret_name, self._settings.runner_database_url)
+        self.janitor = Janitor(writer, self.store)
+        self.refused_pods = RefusedPods(reader, self.store, self._ownership, self.queue, clock)
         self.closer = Closer(
-            cluster=cluster,
+            cluster=reader,
             history=history,
             store=self.store,
             ownership=self._ownership,
@@ -119,7 +129,8 @@ class Application:
             clock=clock,
         )
         self._launcher = launcher = Launcher(
-            cluster=cluster,
+            reader=reader,
+            writer=writer,
             store=self.store,
             secret=self._secret,
             announcer=self._announcer,
@@ -127,7 +138,8 @@ class Application:
             clock=clock,
         )
         self.reconciler = Reconciler(
-            cluster=cluster,
+            reader=reader,
+            writer=writer,
             store=self.store,
             ownership=self._ownership,
             queue=self.queue,

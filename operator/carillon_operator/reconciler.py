@@ -33,7 +33,7 @@ from carillon_core.domain.execution import ExecutionRecord, job_name
 from carillon_core.domain.launch.order import request_order, slot_order
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
-from carillon_core.ports import Cluster
+from carillon_core.ports import ClusterReader, JobWriter
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.apply.announcer import Announcer
@@ -70,7 +70,8 @@ class Reconciler:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        reader: ClusterReader,
+        writer: JobWriter,
         store: ObservedStore,
         ownership: Ownership,
         queue: WorkQueue,
@@ -79,7 +80,8 @@ class Reconciler:
         pod_defaults: PodSettings,
     ) -> None:
         """Take everything that is read from and written to, and what pods have whose tasks say no more."""
-        self._cluster = cluster
+        self._reader = reader
+        self._writer = writer
         self._store = store
         self._ownership = ownership
         self._queue = queue
@@ -174,7 +176,7 @@ class Reconciler:
             return
         if self._store.job(task.meta.namespace, last.job_name) is None:
             try:
-                self._store.put_job(await self._cluster.get_job(task.meta.namespace, last.job_name))
+                self._store.put_job(await self._reader.get_job(task.meta.namespace, last.job_name))
             except NotFoundError:
                 return  # it is gone, and the decision says so
 
@@ -189,7 +191,7 @@ class Reconciler:
         if oldest is None or self._store.job(task.meta.namespace, name := job_name(task.meta.name, oldest)) is not None:
             return False
         try:
-            change = self._store.put_job(await self._cluster.get_job(task.meta.namespace, name))
+            change = self._store.put_job(await self._reader.get_job(task.meta.namespace, name))
         except NotFoundError:
             return False
         return change is not None
@@ -197,7 +199,7 @@ class Reconciler:
     async def _look_for_target(self, namespace: str, name: str) -> None:
         """Ask for an HTTPTarget that no event has shown: that it is not there decides about a slot."""
         try:
-            raw = await self._cluster.get_object("HTTPTarget", namespace, name)
+            raw = await self._reader.get_object("HTTPTarget", namespace, name)
         except NotFoundError:
             return
         self._store.put_target(raw)
@@ -285,7 +287,7 @@ class Reconciler:
                     continue
                 self._store.end_job(action, self._clock())
                 try:
-                    await self._cluster.delete_job(key[0], action.job_name, action.job_uid, after_pods=True)
+                    await self._writer.delete_job(key[0], action.job_name, action.job_uid, after_pods=True)
                 except NotFoundError:
                     self._store.drop_job((key[0], action.job_name), action.job_uid)
                     self._queue.add(key)
@@ -332,7 +334,7 @@ class Reconciler:
     async def _look_for_task(self, key: Key) -> None:
         """Ask for a ScheduledTask that no event has shown: that it is not there refuses a request."""
         try:
-            raw = await self._cluster.get_object("ScheduledTask", *key)
+            raw = await self._reader.get_object("ScheduledTask", *key)
         except NotFoundError:
             return
         self._store.put_task(raw)

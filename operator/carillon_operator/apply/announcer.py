@@ -6,7 +6,7 @@ from datetime import datetime
 
 from carillon_core.domain.decision.plan import Notice
 from carillon_core.errors import CarillonError
-from carillon_core.ports import Cluster, ObjectKind
+from carillon_core.ports import EventPoster, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ MOST_WAITING = 1000
 class Announcer:
     """The Events to post, and the process that posts them."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: EventPoster) -> None:
         """Take the cluster to post to."""
         self._cluster = cluster
         self._waiting: asyncio.Queue[tuple[ObjectMeta, Notice, datetime, ObjectKind]] = asyncio.Queue(MOST_WAITING)

@@ -19,7 +19,7 @@ from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import ObservedJob, PodEnd, observed_job
 from carillon_core.errors import NotFoundError
-from carillon_core.ports import Cluster, HistoryRecorder
+from carillon_core.ports import HistoryRecorder, JobReader
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.outbox import Outbox
@@ -49,7 +49,7 @@ class Closer:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        cluster: JobReader,
         history: HistoryRecorder,
         store: ObservedStore,
         ownership: Ownership,

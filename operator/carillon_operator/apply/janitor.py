@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine
 
 from carillon_core.errors import CarillonError, NotFoundError, UnavailableError
-from carillon_core.ports import Cluster
+from carillon_core.ports import ClusterWriter
 from carillon_core.resources.meta import ObjectMeta
 from carillon_operator.state.observed_store import ObservedStore
 
@@ -23,7 +23,7 @@ REFUSED_RETRY_SECONDS = 60.0
 class Janitor:
     """The deletions to make, and the process that makes them."""
 
-    def __init__(self, cluster: Cluster, store: ObservedStore) -> None:
+    def __init__(self, cluster: ClusterWriter, store: ObservedStore) -> None:
         """Take the cluster to delete in, and the store that is to forget what is gone."""
         self._cluster = cluster
         self._store = store

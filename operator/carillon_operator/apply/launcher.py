@@ -13,7 +13,7 @@ from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import observed_job
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
-from carillon_core.ports import Cluster, JSONObject, ObjectKind
+from carillon_core.ports import JobReader, JobWriter, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.runner_secret import RunnerSecret
@@ -37,7 +37,8 @@ class Launcher:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        reader: JobReader,
+        writer: JobWriter,
         store: ObservedStore,
         secret: RunnerSecret,
         announcer: Announcer,
@@ -45,7 +46,8 @@ class Launcher:
         clock: Callable[[], datetime],
     ) -> None:
         """Take the cluster to launch in."""
-        self._cluster = cluster
+        self._reader = reader
+        self._writer = writer
         self._store = store
         self._secret = secret
         self._announcer = announcer
@@ -68,7 +70,7 @@ class Launcher:
         if doubt is None:
             return
         try:
-            job = await self._cluster.get_job(*doubt)
+            job = await self._reader.get_job(*doubt)
         except NotFoundError:
             pass
         else:
@@ -93,7 +95,7 @@ class Launcher:
         except AlreadyExistsError:
             # An answer that got lost, or an operator before us: carry on. Or somebody else's: refuse.
             try:
-                job = await self._cluster.get_job(namespace, name)
+                job = await self._reader.get_job(namespace, name)
             except NotFoundError as error:  # deleted in between: its slot is tried again
                 raise UnavailableError("API server", f"Job {name} came and went") from error
             found = observed_job(job)
@@ -110,7 +112,7 @@ class Launcher:
 
     async def _create(self, key: Key, manifest: JSONObject) -> JSONObject:
         try:
-            return await self._cluster.create_job(manifest)
+            return await self._writer.create_job(manifest)
         except UnavailableError:  # made or not made: the next turn looks
             self._in_doubt[key] = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
             raise

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from carillon_core.domain.launch.manifest import RUNNER_SECRET_KEY
 from carillon_core.errors import CarillonError
-from carillon_core.ports import Cluster
+from carillon_core.ports import SecretWriter
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class RunnerSecret:
     """Keeps the Secret there: made before a namespace's first launch, looked at again with every sweep."""
 
-    def __init__(self, cluster: Cluster, name: str, database_url: str) -> None:
+    def __init__(self, cluster: SecretWriter, name: str, database_url: str) -> None:
         """Take the Secret's name and what is in it."""
         self._cluster = cluster
         self._name = name

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from carillon_core.domain.observed.jobs import own_key_name
 from carillon_core.errors import CarillonError, ConflictError, NotFoundError, RefusedError
-from carillon_core.ports import Cluster, JSONObject
+from carillon_core.ports import JSONObject, ObjectSource, StatusPatcher
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
@@ -61,9 +61,16 @@ class _Wanted:
 class StatusWriter:
     """The statuses to be written, and the processes that write them."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], datetime], listener: Listener) -> None:
+    def __init__(
+        self,
+        reader: ObjectSource,
+        writer: StatusPatcher,
+        clock: Callable[[], datetime],
+        listener: Listener,
+    ) -> None:
         """Take the cluster to write to, the clock that spaces the writes, and whom to tell what they met."""
-        self._cluster = cluster
+        self._reader = reader
+        self._writer = writer
         self._clock = clock
         self._listener = listener
         self._writing: dict[Key, _Wanted] = {}
@@ -144,7 +151,7 @@ class StatusWriter:
         self._writing[key] = wanted
         self._listener.sending(kind, name, wanted.status)
         try:
-            raw = await self._cluster.patch_status(meta, status_body(wanted.status), kind)
+            raw = await self._writer.patch_status(meta, status_body(wanted.status), kind)
         except NotFoundError:
             self.forget(kind, *name)
             self._listener.gone(kind, name, meta.uid)
@@ -170,7 +177,7 @@ class StatusWriter:
         """Take the object as it is now, and drop what was decided about it as it was."""
         kind, name = wanted.kind, (wanted.meta.namespace, wanted.meta.name)
         try:
-            raw = await self._cluster.get_object(kind, *name)
+            raw = await self._reader.get_object(kind, *name)
         except NotFoundError:
             self.forget(kind, *name)
             self._listener.gone(kind, name, wanted.meta.uid)

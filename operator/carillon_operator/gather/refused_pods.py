@@ -14,7 +14,7 @@ from carillon_core.domain.decision.stuck import LOOK_AGAIN, begun_at, first_look
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.domain.observed.pod_trouble import refused_pod
 from carillon_core.errors import CarillonError, ForbiddenError
-from carillon_core.ports import Cluster
+from carillon_core.ports import JobReader
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.ownership import Ownership
 from carillon_operator.state.work_queue import WorkQueue
@@ -36,7 +36,7 @@ class RefusedPods:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: JobReader,
         store: ObservedStore,
         ownership: Ownership,
         queue: WorkQueue,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import CarillonError, ForbiddenError, OwnAccountError
-from carillon_core.ports import Cluster, JobEvent, ObjectKind
+from carillon_core.ports import ClusterReader, JobEvent, ObjectKind
 from carillon_operator.gather.handlers import feed
 from carillon_operator.leadership.endings import end
 from carillon_operator.state.observed_store import ObservedStore
@@ -38,7 +38,7 @@ class Watching:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: ClusterReader,
         store: ObservedStore,
         queue: WorkQueue,
         scope: Scope,
