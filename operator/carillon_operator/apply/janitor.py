@@ -37,7 +37,7 @@ class Janitor:
             try:
                 await self._cluster.delete_job(namespace, name, uid, after_pods=False)
             except NotFoundError:
-                self._store.drop_job((namespace, name), uid)
+                self._store.jobs.drop((namespace, name), uid)
 
         self._put(uid, delete)
 
@@ -48,7 +48,7 @@ class Janitor:
             try:
                 await self._cluster.delete_request(meta)
             except NotFoundError:
-                self._store.drop_request((meta.namespace, meta.name), meta.uid)
+                self._store.requests.drop((meta.namespace, meta.name), meta.uid)
 
         self._put(meta.uid, delete)
 

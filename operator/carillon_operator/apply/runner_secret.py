@@ -31,7 +31,7 @@ class RunnerSecret:
                 await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
                 self._ensured.add(namespace)
 
-    async def mend(self, namespaces: set[str]) -> None:
+    async def repair(self, namespaces: set[str]) -> None:
         """Look at the Secrets of those namespaces again, for somebody may have deleted one; forget the others."""
         self._ensured &= namespaces
         for namespace in sorted(self._ensured):
