@@ -236,10 +236,10 @@ def debian_days(expression: str) -> bool:
 def all_days_starred(expression: str) -> str:
     """Return an expression with each day field that names every day made a star."""
     fields = expression.upper().split()
-    for place, last in ((-3, 31), (-1, 6)):
-        terms = fields[place].split(",")
-        first = int(place == -3)
-        if all(any(holds(t, v, last) for t in terms if plain_term(t)) for v in range(first, last + 1)):
+    for place, weekday in ((-3, False), (-1, True)):
+        first, last = SPANS[place]
+        listed = _listed(fields[place], first, last, weekday=weekday).split(",")
+        if {str(day) for day in range(first, last + 1)} <= set(listed):
             fields[place] = "*"
     return " ".join(fields)
 
