@@ -8,7 +8,9 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from carillon_api.auth.authentication import API_KEY_HEADER
 from carillon_api.http.operations import IDEMPOTENCY_KEY
+from carillon_api.http.preconditions import IF_MATCH, IF_NONE_MATCH
 from carillon_api.http.problems import install_problem_handlers
+from carillon_api.middleware.conditional import ConditionalGet
 from carillon_api.middleware.gate import Gate
 from carillon_api.middleware.idempotency import REPLAYED, Idempotency
 from carillon_api.middleware.manners import Methods, SecurityHeaders
@@ -39,7 +41,15 @@ GZIP_FROM_BYTES = 1024
 """What is smaller fits into one packet anyway."""
 GZIP_LEVEL = 5
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-CORS_REQUEST_HEADERS = ("Authorization", API_KEY_HEADER, "Content-Type", "If-Match", IDEMPOTENCY_KEY, REQUEST_ID)
+CORS_REQUEST_HEADERS = (
+    "Authorization",
+    API_KEY_HEADER,
+    "Content-Type",
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IDEMPOTENCY_KEY,
+    REQUEST_ID,
+)
 CORS_ANSWER_HEADERS = (
     "ETag",
     "Location",
@@ -98,6 +108,7 @@ def describing_app() -> FastAPI:
 
 def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
     """Lay the middlewares around the app, from the innermost to the outermost."""
+    app.add_middleware(ConditionalGet)
     app.add_middleware(Idempotency)
     app.add_middleware(Gate)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)

@@ -82,6 +82,12 @@ class RequestRefusedError(errors.CarillonError):
         self.more = more
 
 
+def malformed(field: str, message: str) -> RequestRefusedError:
+    """Return the error of a header that cannot be parsed: 400, with the header as the field."""
+    problem = FieldProblem(field, message)
+    return RequestRefusedError(Kind.MALFORMED, str(problem), fields=[problem])
+
+
 _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
     (errors.InvalidResourceError, Kind.INVALID),
     (errors.RefusedError, Kind.REFUSED),

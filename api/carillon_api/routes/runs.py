@@ -26,7 +26,7 @@ from carillon_core.resources.names import KIND_REQUEST, PLURAL_REQUESTS
 
 READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
 LIST = problem_responses(Kind.FORBIDDEN, Kind.EXPIRED)
-DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED, Kind.CONFLICT)
+DELETE = problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED, Kind.CONFLICT)
 RUN = problem_responses(
     Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED
 )

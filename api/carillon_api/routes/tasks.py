@@ -17,8 +17,10 @@ from carillon_api.views.tasks import is_wanted, new_object, patched_object, repl
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND, PLURAL
 
-SUSPEND = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION_FAILED, Kind.REFUSED)
-DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
+SUSPEND = problem_responses(
+    Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION_FAILED, Kind.REFUSED
+)
+DELETE = problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
 EXAMPLE: JSONObject = {
     "name": "nightly-report",
     "labels": {"team": "reporting"},

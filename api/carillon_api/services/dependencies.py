@@ -12,7 +12,7 @@ from carillon_api.auth.access import AccessControl, Origin
 from carillon_api.auth.audit import AuditTrail, audit_event
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
-from carillon_api.http.preconditions import IfMatch, if_match
+from carillon_api.http.preconditions import IF_MATCH, IfMatch, if_match
 from carillon_api.observability.readiness import Probes
 from carillon_api.schemas.checks import namespace_name, task_name
 from carillon_api.settings import Settings
@@ -140,12 +140,18 @@ def _context(request: Request) -> Context:
 
 
 def _precondition(
+    request: Request,
     header: Annotated[
         str | None,
-        Header(alias="If-Match", max_length=4096, description="Write only if the task still has this ETag, else 412."),
+        Header(
+            alias=IF_MATCH,
+            max_length=4096,
+            description="Write only if the object has one of these ETags, or any with `*`; 412 otherwise.",
+        ),
     ] = None,
 ) -> IfMatch | None:
-    return if_match(header)
+    # FastAPI gives the first line alone; several are one list
+    return None if header is None else if_match(", ".join(request.headers.getlist(IF_MATCH)))
 
 
 Ctx = Annotated[Context, Depends(_context)]
