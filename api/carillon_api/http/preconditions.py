@@ -4,10 +4,9 @@ import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from carillon_api.http.headers import IF_MATCH
 from carillon_api.http.problems import Kind, RequestRefusedError, malformed
 
-IF_MATCH = "If-Match"
-IF_NONE_MATCH = "If-None-Match"
 ANY_VERSION = "*"
 
 _SPACE = " \t"

@@ -7,7 +7,8 @@ part; the OpenAPI document describes the header wherever an answer has one.
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from carillon_api.http.preconditions import IF_NONE_MATCH, none_match
+from carillon_api.http.headers import IF_NONE_MATCH
+from carillon_api.http.preconditions import none_match
 
 OK, NOT_MODIFIED = 200, 304
 OF_THE_BODY = frozenset({b"content-type", b"content-length", b"content-encoding"})

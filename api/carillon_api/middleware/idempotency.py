@@ -21,13 +21,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.http.bodies import MAX_BODY_BYTES
-from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
+from carillon_api.http.headers import IDEMPOTENCY_KEY, REPLAYED
+from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, RequestRefusedError, error_response, malformed
 from carillon_api.settings import Settings
 from carillon_core.errors import CarillonError, FieldProblem, InvalidResourceError, UnavailableError
 from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
 
-REPLAYED = "Idempotency-Replayed"
 RETRY_AFTER_SECONDS = 1
 WORK_SECONDS = 50.0
 """So long a request with a key may take: less than ``KEY_ABANDONED``, when another may take the key over."""

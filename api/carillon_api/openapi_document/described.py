@@ -12,12 +12,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from carillon_api import schemas
-from carillon_api.auth.authentication import API_KEY_HEADER
-from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
-from carillon_api.http.preconditions import IF_NONE_MATCH
+from carillon_api.http.headers import API_KEY_HEADER, IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED
+from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.middleware.gate import is_public
-from carillon_api.middleware.idempotency import REPLAYED
+from carillon_api.http.public_paths import is_public
 from carillon_api.openapi_document.schema_rules import with_rules
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus

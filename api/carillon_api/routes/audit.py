@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from carillon_api.http.problems import problem_responses
+from carillon_api.routes.dependencies import Ctx
 from carillon_api.schemas.audit import AuditEventsQuery, AuditEventView, AuditList
-from carillon_api.services.dependencies import Ctx
 from carillon_core.domain.access.subjects import RESOURCE_AUDIT
 from carillon_core.ports import AuditQuery
 

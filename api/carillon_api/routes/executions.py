@@ -10,6 +10,7 @@ from carillon_api.http.bodies import optional_json_body
 from carillon_api.http.cursors import bound, unbound
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.openapi_document.described import accepted, optional_body_of, plain_text
+from carillon_api.routes.dependencies import Ctx, Namespace, TaskName
 from carillon_api.schemas import (
     CancelAccepted,
     ExecutionDetail,
@@ -21,7 +22,7 @@ from carillon_api.schemas import (
     RetryBody,
     TaskExecutionsQuery,
 )
-from carillon_api.services.dependencies import Context, Ctx, Namespace, TaskName
+from carillon_api.services.context import Context
 from carillon_api.services.retries import retried_by, retry
 from carillon_api.services.running import cancel, logs
 from carillon_api.views.executions import execution_detail, execution_view

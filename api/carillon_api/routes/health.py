@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse
 
 from carillon_api.http.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response, without_secrets
 from carillon_api.observability.readiness import lacking
+from carillon_api.routes.dependencies import Backend
 from carillon_api.schemas import Check, Health, Readiness
-from carillon_api.services.dependencies import Backend, Backends
+from carillon_api.services.context import Backends
 from carillon_core.errors import CarillonError, UnavailableError
 
 PING_SECONDS = 3.0

@@ -7,11 +7,12 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from carillon_api.auth.authentication import Caller
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.middleware.gate import METRICS
+from carillon_api.http.public_paths import METRICS
 from carillon_api.observability.metrics import Metrics, numbers_of
 from carillon_api.openapi_document.described import plain_text
+from carillon_api.routes.dependencies import Backend, Ctx
 from carillon_api.schemas import SummaryQuery, SummaryView, WindowView
-from carillon_api.services.dependencies import Backend, Backends, Ctx
+from carillon_api.services.context import Backends
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.access.subjects import Access
 from carillon_core.errors import ForbiddenError

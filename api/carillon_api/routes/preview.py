@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends, Query
 from carillon_api.http.bodies import json_body, parse_body
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.openapi_document.described import body_of
+from carillon_api.routes.dependencies import Ctx, Namespace
 from carillon_api.schemas import Preview, PreviewBody, ProblemField, TaskReplace, UpcomingQuery
 from carillon_api.schemas.checks import spec_problems
-from carillon_api.services.dependencies import Ctx, Namespace
 from carillon_api.views.upcoming import Window, fire_times_of, spec_timetable, window_of
 from carillon_core.domain.validity.advice import warnings_of
 from carillon_core.errors import FieldProblem, InvalidResourceError

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from carillon_api.http.bodies import chosen_body
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.openapi_document.described import accepted, body_of
-from carillon_api.routes.runs import IdempotencyKey
+from carillon_api.routes.dependencies import Ctx, IdempotencyKey
 from carillon_api.schemas import RUN_TYPES, RunAccepted, RunTask, RunTaskQuery, TaskOutput, TaskOutputQuery
 from carillon_api.schemas.run_task import AnyRun
-from carillon_api.services.dependencies import Ctx
 from carillon_api.services.run_requests import request_run, task_output
 from carillon_api.views.runs import own_run_problems, own_run_spec, run_execution_id
 from carillon_api.views.tasks import refuse

@@ -4,19 +4,16 @@ from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Query, Response
 
 from carillon_api.http.bodies import optional_json_body
-from carillon_api.http.operations import IDEMPOTENCY_KEY
 from carillon_api.http.paging import page_of
 from carillon_api.http.preconditions import etag
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.middleware.idempotency import key_of
 from carillon_api.openapi_document.described import accepted, optional_body_of, versioned
+from carillon_api.routes.dependencies import Ctx, IdempotencyKey, Namespace, Precondition, RunName, TaskName
 from carillon_api.schemas import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
-from carillon_api.schemas.checks import object_name
-from carillon_api.services.dependencies import Context, Ctx, Namespace, Precondition, TaskName
+from carillon_api.services.context import Context
 from carillon_api.services.edits import delete_object
 from carillon_api.services.run_requests import request_run
 from carillon_api.views.runs import is_wanted_run, run_view, task_run_problems, task_run_spec
@@ -32,16 +29,6 @@ RUN = problem_responses(
 )
 
 router = APIRouter(tags=["runs"])
-
-RunName = Annotated[str, Path(description="The run's name."), AfterValidator(object_name)]
-
-
-def _idempotency_key(request: Request) -> str | None:
-    return key_of(request.headers) if IDEMPOTENCY_KEY in request.headers else None
-
-
-IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
-"""The caller's Idempotency-Key, if there is one: what it promises holds here even if its store forgets."""
 
 
 @router.post(

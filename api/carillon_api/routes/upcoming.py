@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from carillon_api.http.problems import Kind, problem_responses
+from carillon_api.routes.dependencies import Ctx, Namespace, TaskName
 from carillon_api.schemas import AllUpcomingQuery, SelectedUpcomingQuery, Upcoming, UpcomingAll, UpcomingQuery
 from carillon_api.schemas.checks import selector_problems
-from carillon_api.services.dependencies import Context, Ctx, Namespace, TaskName
+from carillon_api.services.context import Context
 from carillon_api.views.listings import ListingKey
 from carillon_api.views.tasks import refuse
 from carillon_api.views.upcoming import Entry, entries_of, upcoming, upcoming_of_all, window_of

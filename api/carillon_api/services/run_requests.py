@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import TaskOutput, TaskOutputQuery
-from carillon_api.services.dependencies import Context
+from carillon_api.services.context import Context
 from carillon_api.views.runs import recorded_output, run_execution_id, same_request, unrecorded_output
 from carillon_api.views.tasks import custom_resource
 from carillon_core.errors import (
