@@ -15,10 +15,8 @@ from carillon_api.routes.dependencies import Ctx, IdempotencyKey, Namespace, Pre
 from carillon_api.schemas import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
 from carillon_api.services.context import Context
 from carillon_api.services.edits import delete_object
-from carillon_api.services.run_requests import request_run
-from carillon_api.views.runs import is_wanted_run, run_view, task_run_problems, task_run_spec
-from carillon_api.views.tasks import refuse
-from carillon_core.errors import ForbiddenError
+from carillon_api.services.run_requests import run_scheduled_task
+from carillon_api.views.runs import is_wanted_run, run_view
 from carillon_core.resources.names import KIND_REQUEST, PLURAL_REQUESTS
 
 READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
@@ -52,13 +50,7 @@ async def run_task(
     It needs the permission to create RunRequests; who may also read the task is told at once if there is none, or if
     it has no such parameters.
     """
-    spec = task_run_spec(name, body)
-    try:
-        task = await ctx.tasks.get(namespace, name)
-    except ForbiddenError:
-        task = None
-    refuse(task_run_problems(spec, task, ctx.clock()))
-    view = run_view(await request_run(ctx, namespace, name, spec, key))
+    view = await run_scheduled_task(ctx, namespace, name, body, key)
     response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/runs/{quote(view.name)}"
     return view
 

@@ -11,7 +11,7 @@ from carillon_api.auth.served import check_served
 from carillon_api.observability.readiness import Probes
 from carillon_api.settings import Settings
 from carillon_api.views.listings import Listings
-from carillon_api.views.upcoming import Timetables
+from carillon_api.views.timetables import Timetables
 from carillon_core.domain.access.subjects import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
 from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
