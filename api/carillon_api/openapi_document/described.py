@@ -17,6 +17,7 @@ from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.middleware.gate import is_public
 from carillon_api.middleware.idempotency import REPLAYED
+from carillon_api.openapi_document.finish import finished
 from carillon_api.openapi_document.schema_rules import with_rules
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
@@ -118,7 +119,7 @@ def completed(document: JSONObject) -> JSONObject:
                 _document_limits(operation)
         if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:
             _document_key(post)
-    return document
+    return finished(document)
 
 
 REPEATABLE = frozenset(

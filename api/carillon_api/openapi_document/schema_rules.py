@@ -22,10 +22,15 @@ def with_rules(schemas: JSONObject) -> JSONObject:
 
 
 def _ruled(schema: JSONObject, fields: tuple[str, ...]) -> JSONObject:
+    """Return a schema of which exactly one field is set.
+
+    The alternatives stand within ``allOf``: generators of clients take a schema with ``oneOf`` beside ``properties``
+    for a union, and lose the properties.
+    """
     if not fields:
         return schema
     alternatives = [
         {"title": f"with {field}", "required": [field], "properties": {field: {"not": {"type": "null"}}}}
         for field in fields
     ]
-    return {**schema, "oneOf": alternatives}
+    return {**schema, "allOf": [{"oneOf": alternatives}]}
