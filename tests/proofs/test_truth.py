@@ -116,6 +116,13 @@ def test_changes_lie_further_apart_than_the_probes() -> None:
     assert min(distances) > clock.PROBE_SECONDS + clock.DAY
 
 
+def test_changes_lie_within_the_years_that_a_search_reads() -> None:
+    """Before them a clock has one offset, after them one yearly rule: a search that finds nothing may end."""
+    changes = [change for zone in available_timezones() for change in database_changes(zone)]
+    assert min(changes) > clock.FIRST_CHANGE
+    assert max(changes) < clock.LAST_RULE_CHANGE
+
+
 def test_a_change_is_told_to_the_second() -> None:
     """The instants are those of the database."""
     changes = list(ZoneClock(ZoneInfo("Europe/Berlin")).changes(instant_of(when(1_767_225_600)), 1_798_761_600))

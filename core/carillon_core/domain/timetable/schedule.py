@@ -42,6 +42,8 @@ from carillon_core.domain.timetable.clock import (
     LAST_INSTANT,
     LONGEST_SHIFT,
     ZoneClock,
+    search_end,
+    searches_back,
     zone_clock,
 )
 from carillon_core.domain.timetable.clock_changes import clock_change_message
@@ -104,7 +106,8 @@ class CronSchedule:
 
     def _first_match(self, instant: int) -> int | None:
         """Return the first instant from this one on at which the clock shows a match."""
-        while instant <= LAST_INSTANT:
+        last = search_end(instant)
+        while instant <= last:  # ends: last - instant shrinks by at least one second each time
             _, end, offset = self.clock.stretch(instant)
             reading = self.cron.next_reading(instant + offset)
             if reading is None:
@@ -114,12 +117,19 @@ class CronSchedule:
             # No reading before the found one matches, but for readings that come again after this stretch; that far
             # behind no clock is set after LONGEST_SHIFT. So a rare date is one leap, not a step for each stretch.
             leap = end - instant >= LONGEST_SHIFT
-            instant = max(end, reading - DAY) if leap else end
+            instant = max(end, instant + 1, reading - DAY if leap else end)
         return None
 
     def _last_match(self, instant: int) -> int | None:
         """Return the last instant up to this one at which the clock shows a match."""
-        while instant >= FIRST_INSTANT:
+        for last, first in searches_back(instant):
+            found = self._last_match_between(first, last)
+            if found is not None:
+                return found
+        return None
+
+    def _last_match_between(self, first: int, instant: int) -> int | None:
+        while instant >= first:  # ends: instant - first shrinks by at least one second each time
             start, _, offset = self.clock.stretch(instant)
             reading = self.cron.previous_reading(instant + offset)
             if reading is None:
@@ -127,7 +137,7 @@ class CronSchedule:
             if reading - offset >= start:
                 return reading - offset
             leap = instant - start >= LONGEST_SHIFT
-            instant = min(start - 1, reading + DAY) if leap else start - 1
+            instant = min(start - 1, instant - 1, reading + DAY if leap else start - 1)
         return None
 
 
@@ -180,7 +190,7 @@ class BoundedSchedule:
 
     def next_fire_time(self, after: datetime) -> datetime | None:
         """Return the first slot later than ``after``, or None if none is left."""
-        start = after if self.first is None or after >= self.first else _just_before(self.first)
+        start = after if self.first is None or after >= self.first else just_before(self.first)
         slot = self.unbounded.next_fire_time(start)
         return None if slot is None or (self.last is not None and slot > self.last) else slot
 
@@ -264,10 +274,7 @@ def _last(calendar: Calendar, created_at: datetime) -> datetime | None:
     """Return the time after which no slot lies."""
     if calendar.duration_seconds is None:
         return calendar.end_at
-    try:
-        return (calendar.start_at or created_at) + timedelta(seconds=calendar.duration_seconds)
-    except OverflowError:
-        return LAST_DATETIME
+    return later(calendar.start_at or created_at, timedelta(seconds=calendar.duration_seconds))
 
 
 def schedule_problems(calendar: Calendar, created_at: datetime | None = None) -> tuple[FieldProblem, ...]:
@@ -299,7 +306,7 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
     if (calendar.end_at is None and calendar.duration_seconds is None) or calendar.run_at is not None:
         return ()
     if calendar.start_at is not None:
-        before, beginning = _just_before(calendar.start_at), calendar.start_at
+        before, beginning = just_before(calendar.start_at), calendar.start_at
     elif created_at is not None:
         before = beginning = created_at
     elif calendar.interval_seconds is not None and calendar.duration_seconds is not None:
@@ -390,9 +397,8 @@ def clock_changes(
         return []
     schedule = cron_schedule(calendar.schedule, calendar.time_zone or "UTC")
     first, last = calendar.start_at or created_at or after, _last(calendar, created_at or after)
-    start, end = max(after, _just_before(first)), min(until, last or until)
-    if end - start > OUTLOOK:
-        end = start + OUTLOOK
+    start, end = max(after, just_before(first)), min(until, last or until)
+    end = min(end, later(start, OUTLOOK))
     return list(islice(_affecting(schedule, start, end), most))
 
 
@@ -404,14 +410,19 @@ def _affecting(schedule: CronSchedule, after: datetime, until: datetime) -> Iter
             yield ClockChange(at, message)
 
 
-def _just_before(when: datetime) -> datetime:
+def just_before(when: datetime) -> datetime:
     """Return the microsecond before a time, or the time itself at the beginning of the calendar."""
     return when if when <= FIRST_DATETIME else when - MICROSECOND
 
 
 def launch_time(slot: datetime, offset: timedelta) -> datetime:
     """Return when a slot is to be launched, no later than the calendar ends."""
-    return LAST_DATETIME if slot > LAST_DATETIME - offset else slot + offset
+    return later(slot, offset)
+
+
+def later(when: datetime, by: timedelta) -> datetime:
+    """Return a time plus a duration, or the end of the calendar if that comes first."""
+    return LAST_DATETIME if when > LAST_DATETIME - by else when + by
 
 
 def _instant(when: datetime) -> int:

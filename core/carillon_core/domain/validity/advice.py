@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from carillon_core.domain.egress.rules import AllowList, advice_about
 from carillon_core.domain.timetable.cron import MACROS
-from carillon_core.domain.timetable.schedule import clock_changes, fire_times, schedule_of
+from carillon_core.domain.timetable.schedule import clock_changes, fire_times, later, schedule_of
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
 from carillon_core.resources.tasks import RetryPolicy, Task
@@ -57,7 +57,7 @@ def advice_of(
     if not slots:
         return [_never(spec, now)]
     gap = min((later - earlier for earlier, later in pairwise(slots)), default=None)
-    clock = [c.message for c in clock_changes(spec, now, now + OUTLOOK, CLOCK_CHANGES, created_at)]
+    clock = [c.message for c in clock_changes(spec, now, later(now, OUTLOOK), CLOCK_CHANGES, created_at)]
     return [
         *_calendar_advice(spec),
         *clock,
