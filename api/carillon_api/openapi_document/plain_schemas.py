@@ -44,7 +44,7 @@ def unwrapped(text: str) -> str:
 
 def without_null(schema: JSONObject) -> JSONObject:
     """Return a schema that does not allow null."""
-    others = [alternative for alternative in schema.get("anyOf", ()) if alternative != {"type": "null"}]
+    others: list[JSONObject] = [found for found in schema.get("anyOf", ()) if found != {"type": "null"}]
     if len(others) != 1:
         return schema
     return {key: value for key, value in schema.items() if key != "anyOf"} | others[0]
