@@ -7,12 +7,12 @@ memory is not known to be true any more, and what matters is in the cluster.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 
 from carillon_core.domain.observed.jobs import ObservedRequest, request_key
 from carillon_core.errors import OwnAccountError, UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster, HistoryRecorder, JobEvent, JSONObject, ObjectKind, RunnerKeys
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.apply.announcer import Announcer
@@ -35,7 +35,7 @@ from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.ownership import Ownership
 from carillon_operator.state.work_queue import Key, WorkQueue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DRAIN_SECONDS = 5.0
 """How long a stopping operator tries to write what the history and the statuses still lack."""
@@ -215,7 +215,7 @@ class Application:
             async with asyncio.timeout(TURN_SECONDS):
                 await self.queue.rested()
         except TimeoutError:
-            log.info("turns are cut off", extra={"fields": {"after_s": TURN_SECONDS}})
+            log.info("turns are cut off", after_s=TURN_SECONDS)
             return False
         return True
 
@@ -228,7 +228,7 @@ class Application:
                 async with asyncio.timeout(seconds):
                     await waiting
             except TimeoutError:
-                log.warning("stopped before all was written", extra={"fields": {"unwritten": what}})
+                log.warning("stopped before all was written", unwritten=what)
 
     async def _run_observer(self, stop: asyncio.Event) -> None:
         """Observe until told to stop; what ends the observer by mistake only ends it for a moment."""
@@ -239,7 +239,7 @@ class Application:
                 await self._observe(self.store, self.queue, stop)
                 stop.set()  # it ends of its own accord only when it is told to
             except Exception:
-                log.exception("observing tasks failed, will begin again", extra={"fields": {"retry_in_s": wait}})
+                log.exception("observing tasks failed, will begin again", retry_in_s=wait)
                 await asyncio.sleep(wait)
                 lasted = asyncio.get_running_loop().time() - began
                 wait = FIRST_RETRY_SECONDS if lasted > LAST_RETRY_SECONDS else min(wait * 2, LAST_RETRY_SECONDS)
@@ -311,7 +311,7 @@ class Application:
             try:
                 await self.sweep()
             except (OwnAccountError, UnavailableError) as error:
-                log.info("sweep put off", extra={"fields": {"why": str(error)}})
+                log.info("sweep put off", why=str(error))
             except Exception:  # a defect met by one row must not end the operator
                 log.exception("sweep failed")
             await asyncio.sleep(self._settings.sweep_seconds)

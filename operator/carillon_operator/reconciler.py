@@ -33,6 +33,7 @@ from carillon_core.domain.execution import ExecutionRecord, job_name
 from carillon_core.domain.launch.order import request_order, slot_order
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import RunResult
@@ -46,7 +47,7 @@ from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.ownership import Ownership
 from carillon_operator.state.work_queue import Key, WorkQueue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 30.0
@@ -107,7 +108,7 @@ class Reconciler:
                 self._say_forbidden(key, error)
                 self._retry(key, str(error), logging.WARNING)
             except Exception as error:  # a defect met by one object must not end the operator
-                log.exception("reconcile failed", extra={"fields": {"task": "/".join(key)}})
+                log.exception("reconcile failed", task="/".join(key))
                 self._retry(key, repr(error), logging.ERROR)
             finally:
                 self._queue.done(key)
@@ -393,14 +394,12 @@ class Reconciler:
         tries = self._retries.get(key, 0)
         self._retries[key] = tries + 1
         delay = min(FIRST_RETRY_SECONDS * 2 ** min(tries, 16), LAST_RETRY_SECONDS)
-        fields = {"task": "/".join(key), "why": why, "retry_in_s": delay}
-        log.log(level, "not carried out, will try again", extra={"fields": fields})
+        log.log(level, "not carried out, will try again", task="/".join(key), why=why, retry_in_s=delay)
         self._queue.add_after(key, delay)
 
     def _tell(self, namespace: str, name: str, notice: Notice) -> None:
         level = logging.WARNING if notice.type == "Warning" else logging.INFO
-        fields = {"task": f"{namespace}/{name}", "reason": notice.reason, "why": notice.message}
-        log.log(level, "notice", extra={"fields": fields})
+        log.log(level, "notice", task=f"{namespace}/{name}", reason=notice.reason, why=notice.message)
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

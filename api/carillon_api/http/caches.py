@@ -6,20 +6,20 @@ reach, an answer that is not too old is given again.
 """
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 
 PATIENCE_SECONDS = 3.0
 """How long a new answer is waited for where an old one would do."""
 RESPITE_SECONDS = 5.0
 """So long an old answer is given again before the API server is asked anew: its time-outs are not everybody's."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -87,7 +87,7 @@ class Cache(Generic[K, V]):
         except (UnavailableError, TimeoutError) as error:
             if entry is None or not serves:
                 raise
-            log.warning("the API server is away, an older answer of its serves", extra={"fields": {"why": str(error)}})
+            log.warning("the API server is away, an older answer of its serves", why=str(error))
             entry.fresh_until = min(self._clock() + RESPITE_SECONDS, entry.stale_until)
             return entry.value
 

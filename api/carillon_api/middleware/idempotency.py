@@ -11,7 +11,6 @@ nothing about the request itself (5xx, 401, 403, 429) is not kept.
 
 import asyncio
 import hashlib
-import logging
 import re
 from dataclasses import dataclass, field
 from typing import cast
@@ -25,6 +24,7 @@ from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
 from carillon_api.http.problems import Kind, RequestRefusedError, error_response
 from carillon_api.settings import Settings
 from carillon_core.errors import CarillonError, FieldProblem, InvalidResourceError, UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
 
 REPLAYED = "Idempotency-Replayed"
@@ -39,7 +39,7 @@ SERVER_ERRORS = 500
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _QUOTED = re.compile(r'"([\x21\x23-\x5b\x5d-\x7e]+)"')
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Idempotency:
@@ -211,7 +211,7 @@ class _Kept:
         try:
             await self._store.release(self._caller, self._key)
         except UnavailableError as error:
-            log.warning("an idempotency key was not released", extra={"fields": {"why": error.why}})
+            log.warning("an idempotency key was not released", why=error.why)
 
     async def _keep(self) -> None:
         start, *parts = self._held
@@ -226,4 +226,4 @@ class _Kept:
             await self._store.finish(self._caller, self._key, StoredAnswer(status, headers, body))
         except UnavailableError as error:
             # it is done, and its caller shall know; who repeats it within a minute is told to wait
-            log.warning("an answer could not be kept for its key", extra={"fields": {"why": error.why}})
+            log.warning("an answer could not be kept for its key", why=error.why)

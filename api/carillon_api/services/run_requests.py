@@ -13,7 +13,6 @@ and the run is found by its name, which the answer's Location carries.
 
 import hashlib
 import json
-import logging
 from uuid import UUID, uuid4
 
 from carillon_api.http.problems import Kind, RequestRefusedError
@@ -27,6 +26,7 @@ from carillon_core.errors import (
     ForbiddenError,
     NotFoundError,
 )
+from carillon_core.logs import get_logger
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_REQUEST, LABEL_EXECUTION_ID, MAX_NAME_LENGTH, PLURAL_REQUESTS
 
@@ -35,7 +35,7 @@ SUFFIX_DIGITS = 20
 LOOKED_AT = 20
 """So many requests with the label of an id are looked at: one is the true one, others may pretend to be."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObject, key: str | None) -> JSONObject:
@@ -88,8 +88,7 @@ async def label(ctx: Context, stored: JSONObject) -> None:
         await ctx.requests.patch(namespace, name, {"metadata": {"labels": {LABEL_EXECUTION_ID: uid}}})
     except CarillonError as error:
         # the run goes on, and it is found by its name
-        fields = {"namespace": namespace, "run": name, "error": str(error)}
-        log.info("a run has no label with its execution's id", extra={"fields": fields})
+        log.info("a run has no label with its execution's id", namespace=namespace, run=name, error=str(error))
 
 
 async def task_output(ctx: Context, query: TaskOutputQuery) -> TaskOutput:

@@ -1,15 +1,15 @@
 """Posts Events in the background: they are for people, and nothing waits for them or rests on them."""
 
 import asyncio
-import logging
 from datetime import datetime
 
 from carillon_core.domain.decision.plan import Notice
 from carillon_core.errors import CarillonError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MOST_WAITING = 1000
 """Beyond, Events are dropped: a storm of them must not hold up what matters."""
@@ -28,7 +28,7 @@ class Announcer:
         try:
             self._waiting.put_nowait((meta, notice, now, kind))
         except asyncio.QueueFull:
-            log.warning("event dropped", extra={"fields": {"task": f"{meta.namespace}/{meta.name}"}})
+            log.warning("event dropped", task=f"{meta.namespace}/{meta.name}")
 
     async def run(self) -> None:
         """Post what is announced, for ever."""
@@ -37,7 +37,6 @@ class Announcer:
             try:
                 await self._cluster.post_event(meta, notice, now, kind)
             except CarillonError as error:
-                fields = {"task": f"{meta.namespace}/{meta.name}", "reason": notice.reason, "why": str(error)}
-                log.info("event not posted", extra={"fields": fields})
+                log.info("event not posted", task=f"{meta.namespace}/{meta.name}", reason=notice.reason, why=str(error))
             except Exception:  # Events are for people: none of them is worth an end
-                log.exception("event not posted", extra={"fields": {"task": f"{meta.namespace}/{meta.name}"}})
+                log.exception("event not posted", task=f"{meta.namespace}/{meta.name}")

@@ -7,7 +7,6 @@ closed, or written, with what the cluster says. A row that is closed already
 stays as it is. A user's container has no runner: its whole record is made here.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import ObservedJob, PodEnd, observed_job
 from carillon_core.errors import NotFoundError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster, HistoryRecorder
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.apply.announcer import Announcer
@@ -26,7 +26,7 @@ from carillon_operator.apply.outbox import Outbox
 from carillon_operator.state.observed_store import DELETED_WHILE_ACTIVE, JobChange, ObservedStore
 from carillon_operator.state.ownership import Ownership
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 YOUNG = timedelta(seconds=30)
 """An open row younger than this may be of a Job whose watch event is still on its way."""

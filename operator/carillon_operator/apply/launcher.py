@@ -3,7 +3,6 @@
 The reconciler calls it, one key at a time.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import observed_job
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_operator.apply.announcer import Announcer
@@ -20,7 +20,7 @@ from carillon_operator.apply.runner_secret import RunnerSecret
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import Key
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Launcher:
             pass
         else:
             self._store.put_job(job)
-            log.info("launched, the answer got lost", extra={"fields": {"task": "/".join(key), "job": doubt[1]}})
+            log.info("launched, the answer got lost", task="/".join(key), job=doubt[1])
         del self._in_doubt[key]
 
     async def launch(self, key: Key, order: Order) -> LaunchRefusal | None:
@@ -120,12 +120,12 @@ class Launcher:
     def _tell(self, order: Order) -> None:
         now = self._clock()
         late = (now - order.slot).total_seconds()
-        fields = {
-            "task": f"{order.owner.namespace}/{order.task_name}",
-            "job": order.job_name,
-            "late_ms": round(late * 1000),
-        }
-        log.info("launched", extra={"fields": fields})
+        log.info(
+            "launched",
+            task=f"{order.owner.namespace}/{order.task_name}",
+            job=order.job_name,
+            late_ms=round(late * 1000),
+        )
         notice = Notice(
             "Normal", Reason.LAUNCHED, f"launched Job {order.job_name} for the slot of {rfc3339(order.slot)}"
         )

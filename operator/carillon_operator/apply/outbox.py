@@ -6,16 +6,16 @@ an operator that is killed finds it there again.
 """
 
 import asyncio
-import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from uuid import UUID
 
 from carillon_core.domain.execution import Closing, ExecutionRecord
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import HistoryRecorder
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 BATCH = 500
 REMEMBERED = 20_000
@@ -79,7 +79,7 @@ class Outbox:
                 await self._write_batch()
             except UnavailableError as error:
                 if not retry:
-                    log.warning("history is unavailable, records wait", extra={"fields": {"why": str(error)}})
+                    log.warning("history is unavailable, records wait", why=str(error))
                 retry = min(max(FIRST_RETRY_SECONDS, retry * 2), LAST_RETRY_SECONDS)
                 await asyncio.sleep(retry)
                 continue
@@ -89,7 +89,7 @@ class Outbox:
                 if await self._write_one_by_one():
                     continue
             if retry:
-                log.info("history is back", extra={"fields": {"records_left": len(self._entries)}})
+                log.info("history is back", records_left=len(self._entries))
                 retry = 0.0
             if not self._entries:
                 self._added.clear()
@@ -103,9 +103,7 @@ class Outbox:
             except UnavailableError:
                 return True  # the next round waits for it
             except Exception:
-                log.exception(
-                    "the history refuses an entry, it is dropped", extra={"fields": {"id": str(self._entries[0].id)}}
-                )
+                log.exception("the history refuses an entry, it is dropped", id=str(self._entries[0].id))
                 self._done(self._entries.popleft())
         return bool(self._entries)
 
@@ -129,8 +127,9 @@ class Outbox:
             closed = await self._history.close(closings)
             for entry in closings:
                 if entry.id in closed:
-                    fields = {"execution": str(entry.id), "reason": entry.reason}
-                    log.warning("closed an execution whose runner did not", extra={"fields": fields})
+                    log.warning(
+                        "closed an execution whose runner did not", execution=str(entry.id), reason=entry.reason
+                    )
         for _ in batch:
             self._done(self._entries.popleft())
 

@@ -1,14 +1,14 @@
 """The Secret that runner pods read their database from: one in each namespace that has tasks."""
 
 import asyncio
-import logging
 from collections import defaultdict
 
 from carillon_core.domain.launch.manifest import RUNNER_SECRET_KEY
 from carillon_core.errors import CarillonError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class RunnerSecret:
@@ -39,5 +39,6 @@ class RunnerSecret:
                 await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
             except CarillonError as error:
                 self._ensured.discard(namespace)
-                fields = {"namespace": namespace, "secret": self._name, "why": str(error)}
-                log.warning("the runners' Secret could not be looked at", extra={"fields": fields})
+                log.warning(
+                    "the runners' Secret could not be looked at", namespace=namespace, secret=self._name, why=str(error)
+                )

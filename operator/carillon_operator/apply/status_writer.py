@@ -6,7 +6,6 @@ object is read anew and decided about anew.
 """
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -15,13 +14,14 @@ from typing import Literal, Protocol
 
 from carillon_core.domain.observed.jobs import own_key_name
 from carillon_core.errors import CarillonError, ConflictError, NotFoundError, RefusedError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster, JSONObject
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 from carillon_operator.state.work_queue import Key, WorkQueue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 SPACING = timedelta(seconds=1)
 RETRY = timedelta(seconds=2)
@@ -130,7 +130,7 @@ class StatusWriter:
             try:
                 await self._write(key)
             except Exception:  # a defect met by one status must not end the others' writing
-                log.exception("status not written", extra={"fields": {"object": "/".join(key)}})
+                log.exception("status not written", object="/".join(key))
             finally:
                 self._queue.done(key)
 
@@ -177,15 +177,14 @@ class StatusWriter:
         except CarillonError as error:
             self._put_off(key, wanted, error)
         else:
-            log.info("status decided anew, the object was changed", extra={"fields": {"object": "/".join(name)}})
+            log.info("status decided anew, the object was changed", object="/".join(name))
             self._wanted.pop(key, None)
             self._listener.conflicting(kind, raw)
 
     def _put_off(self, key: Key, wanted: _Wanted, error: CarillonError) -> None:
         """Have a status written again later; one that the API server refuses as it stands, much later."""
         wait = REFUSED_RETRY if isinstance(error, RefusedError) else RETRY
-        fields = {"object": "/".join(key), "why": str(error)}
-        log.warning("status not written, will try again", extra={"fields": fields})
+        log.warning("status not written, will try again", object="/".join(key), why=str(error))
         self._wanted.setdefault(key, wanted)
         self._queue.add_at(key, self._clock() + wait)
 

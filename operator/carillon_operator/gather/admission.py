@@ -12,7 +12,6 @@ webhook from the others. So the configuration is applied here.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,11 +23,12 @@ from carillon_core.domain.egress.rules import CLOSED, AllowList
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.validity.review import review_of
 from carillon_core.errors import CarillonError
+from carillon_core.logs import get_logger
 from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
 from carillon_operator.settings import WebhookSettings
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 CONFIGURATION = "carillon"
 TIMEOUT_SECONDS = 5
@@ -100,7 +100,7 @@ class Admission:
             )
             try:
                 async for client_config in server(answer):
-                    log.info("the admission webhook serves", extra={"fields": {"port": self.settings.port}})
+                    log.info("the admission webhook serves", port=self.settings.port)
                     retry = FIRST_RETRY_SECONDS
                     if publishing is not None:
                         publishing.cancel()
@@ -108,8 +108,11 @@ class Admission:
                     publishing = asyncio.ensure_future(self._publish(client_config))
                     yield client_config
             except Exception as error:  # noqa: BLE001  # whatever it is: schedules fire without a webhook
-                why = {"why": f"{type(error).__name__}: {error}", "retry_in_s": retry}
-                log.warning("the admission webhook does not serve, will try again", extra={"fields": why})
+                log.warning(
+                    "the admission webhook does not serve, will try again",
+                    why=f"{type(error).__name__}: {error}",
+                    retry_in_s=retry,
+                )
             finally:
                 if publishing is not None:
                     publishing.cancel()
@@ -127,10 +130,11 @@ class Admission:
             try:
                 await self.apply_configuration(body)
             except CarillonError as error:
-                why = {"why": str(error), "retry_in_s": retry}
-                log.warning("the webhook's configuration was not applied, will try again", extra={"fields": why})
+                log.warning(
+                    "the webhook's configuration was not applied, will try again", why=str(error), retry_in_s=retry
+                )
             else:
-                log.info("the webhook's configuration is applied", extra={"fields": {"name": CONFIGURATION}})
+                log.info("the webhook's configuration is applied", name=CONFIGURATION)
                 return
             await asyncio.sleep(retry)
             retry = min(retry * 2, LAST_RETRY_SECONDS)

@@ -5,7 +5,6 @@ pod, as they should, it asks nothing. What it finds is a ``PodTrouble`` of the
 Job in the store; ``decide`` does the rest.
 """
 
-import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
@@ -14,12 +13,13 @@ from carillon_core.domain.decision.stuck import LOOK_AGAIN, begun_at, first_look
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.domain.observed.pod_trouble import refused_pod
 from carillon_core.errors import CarillonError, ForbiddenError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.ownership import Ownership
 from carillon_operator.state.work_queue import WorkQueue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 RETRY_SECONDS = 15.0
 FORBIDDEN_RETRY_SECONDS = 300.0
@@ -82,10 +82,10 @@ class RefusedPods:
                 self._say_forbidden(key[0], error)
                 self._due.add_after(key, FORBIDDEN_RETRY_SECONDS)
             except CarillonError as error:
-                log.info("refused pods are looked for later", extra={"fields": _fields(key[0], error)})
+                log.info("refused pods are looked for later", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
             except Exception as error:  # a defect met by one namespace must not end the looking
-                log.exception("looking for refused pods failed", extra={"fields": _fields(key[0], error)})
+                log.exception("looking for refused pods failed", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
             finally:
                 self._due.done(key)
@@ -138,8 +138,11 @@ class RefusedPods:
 
     def _say_forbidden(self, namespace: str, error: ForbiddenError) -> None:
         if namespace not in self._forbidden:
-            fields = {**_fields(namespace, error), "mend": MEND}
-            log.warning("why pods are refused cannot be told, Jobs end by their deadline", extra={"fields": fields})
+            log.warning(
+                "why pods are refused cannot be told, Jobs end by their deadline",
+                **_fields(namespace, error),
+                mend=MEND,
+            )
         self._forbidden.add(namespace)
 
 

@@ -6,19 +6,19 @@ others: it is unseen, nothing of it is decided about, and it is tried again.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import CarillonError, ForbiddenError, OwnAccountError
+from carillon_core.logs import get_logger
 from carillon_core.ports import Cluster, JobEvent, ObjectKind
 from carillon_operator.gather.handlers import feed
 from carillon_operator.leadership.endings import end
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import Key, WorkQueue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
 JobKind = Literal["Job", "Pod"]
@@ -98,13 +98,12 @@ class Watching:
                 await self._see(self._places)
             except Exception as error:  # whatever an answer holds: to end would only move it to the next process
                 defect = None if isinstance(error, CarillonError) else error
-                fields = {"why": str(error)}
-                log.warning("cannot see what is there, will try again", extra={"fields": fields}, exc_info=defect)
+                log.warning("cannot see what is there, will try again", why=str(error), exc_info=defect)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LAST_RETRY_SECONDS)
             else:
                 took = round((asyncio.get_running_loop().time() - began) * 1000)
-                log.info("caught up", extra={"fields": {"keys": len(self._store.all_keys()), "took_ms": took}})
+                log.info("caught up", keys=len(self._store.all_keys()), took_ms=took)
                 return
 
     async def compare(self) -> set[str]:
@@ -138,7 +137,7 @@ class Watching:
                 await self._see_unseen()
             except Exception as error:  # as in ``catch_up``
                 defect = None if isinstance(error, CarillonError) else error
-                log.info("unseen namespaces later", extra={"fields": {"why": str(error)}}, exc_info=defect)
+                log.info("unseen namespaces later", why=str(error), exc_info=defect)
             wait = min(wait * 2, LAST_RETRY_SECONDS) if self._unseen else FIRST_RETRY_SECONDS
 
     async def _see_unseen(self) -> None:
@@ -146,7 +145,7 @@ class Watching:
             await self._see([namespace])
             if namespace in self._unseen:
                 continue
-            log.info("the namespace can be read again", extra={"fields": {"namespace": namespace}})
+            log.info("the namespace can be read again", namespace=namespace)
             for key in self._store.all_keys():
                 if key[0] == namespace:
                     self._queue.add(key)
@@ -198,8 +197,9 @@ class Watching:
                         self._synced[each].set()
             except Exception as error:  # a defect met by one object, or a permission that is missing
                 if place is None or not isinstance(error, ForbiddenError) or isinstance(error, OwnAccountError):
-                    fields = {"kind": kind, **({} if place is None else {"namespace": place})}
-                    log.exception("watching failed, will begin again", extra={"fields": fields})
+                    log.exception(
+                        "watching failed, will begin again", kind=kind, **{} if place is None else {"namespace": place}
+                    )
                     await asyncio.sleep(FIRST_RETRY_SECONDS)
                     continue
                 self._refused.add(each)
@@ -217,6 +217,10 @@ class Watching:
         if place is None or isinstance(error, OwnAccountError):
             raise error
         if place not in self._unseen:
-            fields = {"namespace": place, "why": str(error), "mend": MEND}
-            log.warning("the namespace cannot be read, nothing of it is decided until it can", extra={"fields": fields})
+            log.warning(
+                "the namespace cannot be read, nothing of it is decided until it can",
+                namespace=place,
+                why=str(error),
+                mend=MEND,
+            )
         self._unseen.add(place)
