@@ -90,7 +90,7 @@ async def test_who_shows_no_credential_or_no_good_one_is_refused(rest: Facade, c
     assert TOKEN not in response.text
 
 
-PROTECTED = [{"bearer": []}, {"apiKey": []}]
+PROTECTED: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 OPEN = ["/healthz", "/readyz", "/docs", "/redoc", "/docs-assets/favicon.png", "/openapi.json"]
 
 
