@@ -153,10 +153,10 @@ def test_a_plugin_is_given_its_execution_and_returns_its_result(monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "parameters", "reason", "words"),
     [
-        ("nobody", {}, "PluginNotFound", "installed are absent, broken, constant, "),
+        ("nobody", {}, "PluginNotFound", "installed: absent, broken, constant, "),
         ("broken", {}, "PluginBroken", "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
         ("absent", {}, "PluginBroken", "AttributeError"),
-        ("constant", {}, "PluginBroken", "is no function"),
+        ("constant", {}, "PluginBroken", "is not a function"),
         ("twice", {}, "PluginBroken", "several packages"),
         ("returns", {"what": "a list"}, "PluginBroken", "returned list"),
         ("returns", {"what": "nothing"}, "PluginBroken", "returned NoneType"),
@@ -168,9 +168,9 @@ def test_a_plugin_is_given_its_execution_and_returns_its_result(monkeypatch: pyt
         ("fails", {}, "ValueError", "the plugin fails raised ValueError: no such bucket"),
         ("refuses", {"again": True}, "QuotaExceeded", "come back later"),
         ("leaves", {}, "SystemExit", "SystemExit: 0"),
-        ("leaves_hard", {}, "PluginCrashed", "ended with exit code 0"),
-        ("leaves_hard_with_code", {}, "PluginCrashed", "ended with exit code 9"),
-        ("dies", {}, "PluginCrashed", "was ended by SIGKILL"),
+        ("leaves_hard", {}, "PluginCrashed", "exited with code 0"),
+        ("leaves_hard_with_code", {}, "PluginCrashed", "exited with code 9"),
+        ("dies", {}, "PluginCrashed", "was killed by SIGKILL"),
     ],
 )
 def test_whatever_a_plugin_does_is_a_failure_with_a_class(
