@@ -100,7 +100,7 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
         "RunRequest",
         {"parameters": {"a": 1}},
         "spec",
-        "says no task to run: add taskRef or task",
+        "must set taskRef or task",
     ),
     "a request of two tasks": (
         "RunRequest",
@@ -124,7 +124,7 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
         "RunRequest",
         {"task": {"container": {"image": "busy box"}}},
         "spec.task.container.image",
-        "is no image: write its name without spaces, such as busybox:1.37",
+        "is not an image name: write it without spaces, such as busybox:1.37",
     ),
     "a body with a colon for a header": (
         "HTTPTarget",
@@ -207,7 +207,7 @@ async def test_a_request_cannot_be_changed(server: Server, change: JSONObject) -
     with pytest.raises(RefusedError) as refused:
         await server.patch("RunRequest", "once", {"spec": change})
     (problem,) = refused.value.problems
-    assert problem == FieldProblem("spec", "cannot be changed: delete the request and make another")
+    assert problem == FieldProblem("spec", "is immutable: delete the request and create another")
     await server.patch("RunRequest", "once", {"metadata": {"labels": {"a": "b"}}, "status": {"message": "x"}})
 
 
