@@ -10,10 +10,11 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from carillon_api.http.problems import NotServedError
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.scope import SETTING, Scope
-from carillon_core.errors import ForbiddenError, NotFoundError, RefusedError
+from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import (
     APIServer,
     AuditEvent,
@@ -30,10 +31,6 @@ from carillon_core.ports import (
     ObjectPage,
     ObjectStore,
 )
-
-
-class NotServedError(ForbiddenError):
-    """A namespace that this facade is not for, whatever the caller may do there."""
 
 
 def check_served(scope: Scope, namespace: str) -> None:
