@@ -100,8 +100,8 @@ class Reconciler:
         if task is None:
             return
         message = f"the operator may not launch it: {error}"
-        statement = Statement("Ready", "False", Reason.LAUNCH_REFUSED, message)
-        status = with_condition(task.status, task.meta, statement, self._clock())
+        said = Statement("Ready", "False", Reason.LAUNCH_REFUSED, message)
+        status = with_condition(task.status, task.meta, said, self._clock())
         if status != task.status:
             self._effects.announcer.announce(task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message))
         self._view.store.tasks.set_status(key, task.meta.uid, status)
