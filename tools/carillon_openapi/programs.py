@@ -2,6 +2,7 @@
 
 ``requirements/openapi.txt`` pins the generator and Node.js, which PyPI has as a wheel: every machine runs the same
 one, whether or not it has its own. ``npm/package-lock.json`` pins the linters by their hashes and names no registry.
+To update them, edit ``npm/package.json`` and run ``npm install --package-lock-only`` in that folder.
 """
 
 import hashlib
