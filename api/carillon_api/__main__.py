@@ -20,7 +20,7 @@ from carillon_api.auth.audit import AuditTrail
 from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
 from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
 from carillon_api.observability.metrics import Metrics
-from carillon_api.services.dependencies import Backends
+from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection

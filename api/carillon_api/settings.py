@@ -1,13 +1,12 @@
 """The API's settings, read once from the environment by ``__main__``."""
 
 import re
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-from carillon_api.auth.peers import Network
 from carillon_api.schemas.checks import dns_label_problem, is_dns_subdomain
 from carillon_core.domain.scope import SETTING
 from carillon_core.settings import (
@@ -20,6 +19,8 @@ from carillon_core.settings import (
     Words,
     words,
 )
+
+Network = IPv4Network | IPv6Network
 
 MOST_RATE = 1_000_000
 

@@ -13,13 +13,13 @@ from datetime import datetime
 from starlette.datastructures import Headers
 
 from carillon_api.http.caches import Cache, Lifetime
+from carillon_api.http.headers import API_KEY_HEADER
 from carillon_core.domain.access.api_keys import APIKeyEntry, InvalidEntryError, name_of, parse_entry, verified
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.errors import NotFoundError, UnauthenticatedError
 from carillon_core.logs import get_logger
 from carillon_core.ports import APIServer
 
-API_KEY_HEADER = "X-API-Key"
 FRESH_SECONDS = 10.0
 """So long a token that was revoked, or a key that was taken away, still works."""
 FAILURE_SECONDS = 5.0

@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from carillon_api.auth.served import NotServedError
 from carillon_api.schemas import Problem, ProblemField
 from carillon_core import errors
 from carillon_core.errors import FieldProblem
@@ -80,6 +79,16 @@ class RequestRefusedError(errors.CarillonError):
         self.kind = kind
         self.headers = headers
         self.more = more
+
+
+class NotServedError(errors.ForbiddenError):
+    """A namespace that this facade is not for, whatever the caller may do there."""
+
+
+def malformed(field: str, message: str) -> RequestRefusedError:
+    """Return the error of a header that cannot be parsed: 400, with the header as the field."""
+    problem = FieldProblem(field, message)
+    return RequestRefusedError(Kind.MALFORMED, str(problem), fields=[problem])
 
 
 _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (

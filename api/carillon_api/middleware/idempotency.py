@@ -20,14 +20,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.http.bodies import MAX_BODY_BYTES
-from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
-from carillon_api.http.problems import Kind, RequestRefusedError, error_response
+from carillon_api.http.headers import IDEMPOTENCY_KEY, REPLAYED
+from carillon_api.http.operations import Operations
+from carillon_api.http.problems import Kind, RequestRefusedError, error_response, malformed
 from carillon_api.settings import Settings
 from carillon_core.errors import CarillonError, FieldProblem, InvalidResourceError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
 
-REPLAYED = "Idempotency-Replayed"
 RETRY_AFTER_SECONDS = 1
 WORK_SECONDS = 50.0
 """So long a request with a key may take: less than ``KEY_ABANDONED``, when another may take the key over."""
@@ -102,10 +102,14 @@ def key_of(headers: Headers) -> str:
     """Return the key of a request; in quotes, as the draft writes it, or without.
 
     Raises:
-        InvalidResourceError: It is none, or there are several.
+        RequestRefusedError: As 400, if it is empty.
+        InvalidResourceError: If there are several, or the key has other characters or too many.
 
     """
     given = headers.getlist(IDEMPOTENCY_KEY)
+    if not given[0].strip(' \t"'):
+        message = "must not be empty: send 1 to 255 visible ASCII characters, such as a UUID, or leave the header out"
+        raise malformed(IDEMPOTENCY_KEY, message)
     quoted = _QUOTED.fullmatch(given[0])
     key = quoted[1] if quoted else given[0]
     if len(given) > 1 or not _KEY.fullmatch(key):

@@ -15,11 +15,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from carillon_api.http.headers import REQUEST_ID
 from carillon_api.http.problems import internal_error
 from carillon_api.observability.metrics import Metrics
 from carillon_core.logs import get_logger, log_context
 
-REQUEST_ID = "X-Request-ID"
 CLIENT_CLOSED_REQUEST = 499
 """nginx's word in the log for a caller that went away; it is never sent."""
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})

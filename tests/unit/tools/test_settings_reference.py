@@ -22,6 +22,7 @@ INTERNAL = {
     "API_URL": "the chart's test pod is told by the chart",
     "TOKEN_FILE": "the same",
 }
+OF_THE_SYSTEM = {"PATH", "HOME", "LANG", "TMPDIR", "TZ"}
 PREFIX = "CARILLON_SECRET_"
 
 
@@ -39,7 +40,7 @@ def read_somewhere() -> set[str]:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     found |= {name for names in IN_MAKE.findall(makefile) for name in names if name}
     found |= {name for names in EXPORTED.findall(makefile) for name in names.split()}
-    return {f"{name}0" if name == PREFIX else name for name in found}
+    return {f"{name}0" if name == PREFIX else name for name in found - OF_THE_SYSTEM}
 
 
 def documented() -> set[str]:

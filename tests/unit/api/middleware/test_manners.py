@@ -199,7 +199,9 @@ def crossing(rest: Facade, *origins: str) -> httpx.AsyncClient:
 PREFLIGHT = {
     "Origin": ORIGIN,
     "Access-Control-Request-Method": "POST",
-    "Access-Control-Request-Headers": "authorization,idempotency-key,if-match,content-type,x-api-key,x-request-id",
+    "Access-Control-Request-Headers": (
+        "authorization,idempotency-key,if-match,if-none-match,content-type,x-api-key,x-request-id"
+    ),
 }
 
 
