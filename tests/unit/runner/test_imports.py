@@ -10,12 +10,12 @@ OWN = {
     "carillon_core",
     "carillon_core.contract",
     "carillon_core.errors",
-    "carillon_core.logs",
     "carillon_runner",
     "carillon_runner.__main__",
     "carillon_runner.attempts",
     "carillon_runner.environment",
     "carillon_runner.interrupts",
+    "carillon_runner.logs",
     "carillon_runner.outcome",
     "carillon_runner.record",
     "carillon_runner.retry",
@@ -29,7 +29,7 @@ HTTP = {
         "carillon_runner.tasks.http_secrets",
     ),
     *("carillon_core.domain", "carillon_core.domain.egress", "carillon_core.domain.egress.rules"),
-    "carillon_core.domain.egress.special_addresses",
+    *("carillon_core.domain.egress.international", "carillon_core.domain.egress.special_addresses"),
     *("carillon_runner.isolated", "carillon_runner.templates", "http", "http.client"),
 }
 UUID = {"_uuid", "platform", "uuid"}
