@@ -1,4 +1,4 @@
-"""Run the unit tests on the oldest and the newest Python of this machine: ``make unit-pythons``, which CI calls.
+"""Run the unit tests on the oldest and the newest Python of this machine: ``make unit-pythons``.
 
 Each version has an environment of its own under ``.carillon/pythons``. The version of ``.venv`` is left out: all the
 other tests run on it.
