@@ -11,6 +11,7 @@ import pytest
 import preflight
 import setup
 from preflight import SetupError, check_ports, check_python, check_space, memory_warning, plan
+from support.waiting import until
 from unit_pythons import ends, pythons
 
 
@@ -115,7 +116,7 @@ def test_an_installation_that_fails_ends_the_build(tmp_path: Path, monkeypatch: 
     with pytest.raises(SetupError, match=r"could not install; the end of log:\nno such package"):
         setup._run(tmp_path / "log", "install", ready, builder)  # noqa: SLF001  # the step itself
     builder.end()
-    assert not is_alive(int(children.read_text()))
+    until(lambda: not is_alive(int(children.read_text())), 60, "the build's child ends")
 
 
 def is_alive(pid: int) -> bool:
