@@ -1,4 +1,4 @@
-"""Run every check of ``make lint``, some at a time, and show what each says as soon as it has ended.
+"""Run every check of ``make lint``, some at a time, and say how each has ended as soon as it has.
 
 Names of checks as arguments choose some of them.
 """
@@ -43,11 +43,12 @@ def main(names: list[str]) -> int:
     with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as threads:
         for done in as_completed(threads.submit(_run, name) for name in names or CHECKS):
             outcome = done.result()
-            print(f"{'failed' if outcome.code else 'passed'}: {outcome.name} ({outcome.seconds:.0f} s)", flush=True)
-            if outcome.said:
-                print(outcome.said, flush=True)
             if outcome.code:
                 failed.append(outcome.name)
+                print(f"{outcome.name} failed after {outcome.seconds:.0f} s:\n{outcome.said}", flush=True)
+            else:
+                last = outcome.said.rpartition("\n")[2]
+                print(f"{outcome.name} passed in {outcome.seconds:.0f} s{last and f': {last}'}", flush=True)
     if failed:
         print(f"lint: failed: {', '.join(sorted(failed))}", file=sys.stderr)
     return int(bool(failed))

@@ -29,7 +29,7 @@ LONGEST = (
 """Those that would be waited for at the end if they did not come first."""
 
 
-class Lanes(LoadScopeScheduling):
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is published without types
     """Hands whole files out: to each worker one of those that it is best at."""
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:

@@ -15,14 +15,15 @@ def saying(text: str, code: int) -> tuple[str, ...]:
 def test_a_check_that_fails_fails_the_whole_and_the_others_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What each says is shown."""
-    checks = {"good": saying("all is well", 0), "bad": saying("line 3: oh", 1), "other": saying("fine", 0)}
+    """All that it says is shown, and the last line of the others."""
+    checks = {"good": saying("all is well", 0), "bad": saying("line 2: oh\nline 3: oh", 1), "other": saying("fine", 0)}
     monkeypatch.setattr(lint, "CHECKS", checks)
     assert lint.main([]) == 1
     out, err = capsys.readouterr()
-    assert "all is well" in out
-    assert "line 3: oh" in out
-    assert "passed: other" in out
+    assert "good passed in " in out
+    assert "s: all is well" in out
+    assert "s:\nline 2: oh\nline 3: oh" in out
+    assert "other passed" in out
     assert err == "lint: failed: bad\n"
 
 
