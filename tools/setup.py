@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from container_engine import answers
+from pinned_packages import install_commands
 
 OLDEST_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,13 +88,8 @@ def make_environment() -> None:
     if free < NEEDED_BYTES:
         raise SetupError(f"the Python packages need 1 GB, and {ROOT} has {free / 1e9:.1f} GB left: free some space")
     _run(log, "make the Python environment", sys.executable, "-m", "venv", str(VENV))
-    _run(
-        log,
-        "install the Python packages",
-        str(VENV / "bin" / "python"),
-        *("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"),
-        *("-r", str(REQUIREMENTS)),
-    )
+    for command in install_commands(VENV / "bin" / "python", REQUIREMENTS):
+        _run(log, "install the Python packages", *command)
     site = next((VENV / "lib").glob("python*/site-packages"))
     (site / "carillon.pth").write_text("".join(f"{ROOT / root}\n" for root in SOURCE_ROOTS))
     stamp.write_text(want)

@@ -87,8 +87,8 @@ def find_or_install(root: Root, say: Callable[[str], None], module: Path = SOURC
     try:
         venv.EnvBuilder(with_pip=True, clear=True).create(root.go_venv)
         done = subprocess.run(
-            [root.go_venv / "bin" / "python", "-m", "pip", "install", "--require-hashes", "--only-binary=:all:",
-             "--disable-pip-version-check", "--quiet", "-r", REQUIREMENTS],
+            [root.go_venv / "bin" / "python", "-m", "pip", "install", "--no-deps", "--require-hashes",
+             "--only-binary=:all:", "--disable-pip-version-check", "--quiet", "-r", REQUIREMENTS],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:

@@ -1,4 +1,4 @@
-"""The history is dumped and restored with Postgres' own programs, as SOLUTION.md says; then everything works on it."""
+"""The history is dumped and restored with Postgres' own programs, as docs/operations.md says."""
 
 import importlib.util
 import shutil
@@ -69,7 +69,7 @@ def execution(days: int) -> ExecutionRecord:
 
 
 def dump_and_restore(source: str, target: str, file: Path) -> None:
-    """Do as SOLUTION.md says."""
+    """Do as docs/operations.md says."""
     subprocess.run([program("pg_dump"), "--format=custom", f"--file={file}", source], check=True)
     restore = [program("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", f"--dbname={target}"]
     subprocess.run([*restore, str(file)], check=True)

@@ -66,7 +66,7 @@ def test_the_proof_sees_a_calculus_that_takes_the_second_pass(monkeypatch: pytes
 
 
 def test_the_proof_sees_a_calculus_that_reads_days_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If ``*/2`` were no star in a day field, all three would say so."""
+    """If the two day fields were joined the other way, all three would say so."""
     real = cron_schedule
 
     def mistaken(expression: str, zone: str = "UTC") -> CronSchedule:
@@ -114,6 +114,13 @@ def test_changes_lie_further_apart_than_the_probes() -> None:
     distances = [b - a for zone in available_timezones() for a, b in pairwise(database_changes(zone))]
     assert len(distances) > 25_000
     assert min(distances) > clock.PROBE_SECONDS + clock.DAY
+
+
+def test_changes_lie_within_the_years_that_a_search_reads() -> None:
+    """Before them a clock has one offset, after them one yearly rule: a search that finds nothing may end."""
+    changes = [change for zone in available_timezones() for change in database_changes(zone)]
+    assert min(changes) > clock.FIRST_CHANGE
+    assert max(changes) < clock.LAST_RULE_CHANGE
 
 
 def test_a_change_is_told_to_the_second() -> None:

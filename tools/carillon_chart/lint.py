@@ -20,6 +20,7 @@ from carillon_chart.programs import CASES, HELM, KUBE_SCORE, KUBECONFORM, progra
 from carillon_chart.schemas import LOCATION, schemas
 from carillon_devcluster.errors import ClusterError
 from carillon_local.layout import CHART, EXAMPLES, ROOT, STATE
+from pinned_packages import install_commands
 
 PINNED = tuple(sorted((ROOT / "requirements").glob("*.txt")))
 REQUIREMENTS = ROOT / "requirements" / "scanners.txt"
@@ -129,8 +130,8 @@ def _scanners() -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         print("installing bandit, checkov and pip-audit (first time, or they have changed)", flush=True)
         _run("their environment", sys.executable, "-m", "venv", "--clear", SCANNERS)
-        pip = (SCANNERS / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _run("their installation", *pip, "--require-hashes", "--requirement", REQUIREMENTS)
+        for command in install_commands(SCANNERS / "bin" / "python", REQUIREMENTS):
+            _run("their installation", *command)
         stamp.write_text(wanted)
     return SCANNERS / "bin"
 

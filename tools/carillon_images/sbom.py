@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from carillon_images.engines import Engine, ImageError
+from pinned_packages import install_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements" / "sbom.txt"
@@ -120,11 +121,8 @@ def _validator() -> Path:
     if not stamp.exists() or stamp.read_text() != want:
         try:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
-            subprocess.run(
-                [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
-                 "-r", REQUIREMENTS],
-                check=True,
-            )  # fmt: skip
+            for command in install_commands(python, REQUIREMENTS):
+                subprocess.run(command, check=True, stdout=sys.stderr)
         except subprocess.CalledProcessError as error:
             raise ImageError(f"the SBOM's validator could not be installed in {VENV}: see above") from error
         stamp.write_text(want)

@@ -10,7 +10,7 @@ from typing import Any
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import RetryAccepted
-from carillon_api.services.dependencies import Context
+from carillon_api.services.context import Context
 from carillon_api.services.run_requests import label
 from carillon_api.views.runs import run_execution_id
 from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from carillon_api.schemas import RunQuery, RunView, TaskOutput, TaskRun
 from carillon_api.schemas.run_task import AnyRun, RunCounter, RunOptions
-from carillon_api.views.tasks import as_object, spec_object, view_fields
+from carillon_api.views.objects import as_object, spec_object, view_fields
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.decide_request import requested_task
 from carillon_core.domain.execution import ExecutionRecord, execution_id

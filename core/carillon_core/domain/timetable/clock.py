@@ -26,6 +26,16 @@ FIRST_INSTANT = -62_135_510_400
 """0001-01-02 in UTC: readings of every zone lie in the years that ``datetime`` knows."""
 LAST_INSTANT = 253_402_214_399
 """9999-12-30T23:59:59 in UTC: the same at the other end."""
+FOREVER = 1 << 62
+"""Beyond every instant and reading: UTC is one stretch from minus this to this."""
+FIRST_CHANGE = -5_364_662_400
+"""1800-01-01 in UTC: before, each clock has one offset. The database's first change is of 1835 (Amsterdam)."""
+LAST_RULE_CHANGE = 4_102_444_800
+"""2100-01-01 in UTC: from then on each zone keeps to one yearly rule. The database's last is of 2087 (Morocco)."""
+CALENDAR_CYCLE = 146_097 * DAY
+"""400 years: the Gregorian calendar then repeats itself, days of the week included."""
+CYCLE = CALENDAR_CYCLE + 366 * DAY
+"""A search through this much time after ``LAST_RULE_CHANGE`` has met all that any later time holds."""
 SECOND = timedelta(seconds=1)
 
 
@@ -58,7 +68,7 @@ class ZoneClock:
         self._zone = zone
         self._spans: dict[int, tuple[tuple[int, ...], tuple[Stretch, ...]]] = {}
         if zone.key == "UTC":
-            always = Stretch(FIRST_INSTANT - DAY, LAST_INSTANT + DAY, 0)
+            always = Stretch(-FOREVER, FOREVER, 0)
             self._spans = _Always({0: ((always.start,), (always,))})
 
     def stretch(self, instant: int) -> Stretch:
@@ -79,14 +89,12 @@ class ZoneClock:
     def furthest_reading(self, instant: int) -> int:
         """Return the latest reading that the clock has shown up to an instant, that one included.
 
-        It is the reading itself, except while a stretch of readings comes a second time.
+        It is the reading at the instant, except while a stretch of readings comes a second time.
         """
-        start, _, offset = self.stretch(instant)
-        furthest = instant + offset
-        while start > instant - LONGEST_SHIFT and start > FIRST_INSTANT:
-            last = start - 1
-            start, _, offset = self.stretch(last)
+        last, furthest = instant, -FOREVER
+        for start, _, offset in self.stretches_back(instant, instant - LONGEST_SHIFT):
             furthest = max(furthest, last + offset)
+            last = start - 1
         return furthest
 
     def reached(self, reading: int) -> int:
@@ -94,30 +102,49 @@ class ZoneClock:
 
         That is its first pass if the reading comes twice, and the first instant after the gap if it never comes.
         """
-        start, end, offset = self.stretch(reading - DAY)  # no offset reaches 24 h: it is not yet shown then
-        while True:
+        # Every offset is less than a day. So the reading is not yet shown a day before it is shown in UTC, and a day
+        # after, the clock is past it: one of these stretches has the answer.
+        instant = reading + DAY
+        for start, end, offset in self.stretches(reading - DAY, reading + DAY):
             instant = max(start, reading - offset)
             if instant < end:
-                return instant
-            start, end, offset = self.stretch(end)
+                break
+        return instant
 
     def changes(self, after: int, until: int) -> Iterator[Change]:
         """Yield the changes in ``(after, until]``, in order."""
-        _, end, before = self.stretch(after)
-        while end <= until:
-            at, (_, end, offset) = end, self.stretch(end)
+        before = self.stretch(after).offset
+        for start, _, offset in self.stretches(after, until):
             if offset != before:
-                yield Change(at, before, offset)
+                yield Change(start, before, offset)
             before = offset
+
+    def stretches(self, first: int, last: int) -> Iterator[Stretch]:
+        """Yield the stretches from the one at ``first`` to the one at ``last``, in order."""
+        instant = first
+        while instant <= last:  # ends: last - instant shrinks by at least one second each time
+            stretch = self.stretch(instant)
+            yield stretch
+            instant = max(stretch.end, instant + 1)
+
+    def stretches_back(self, last: int, first: int) -> Iterator[Stretch]:
+        """Yield the stretches from the one at ``last`` back to the one at ``first``, latest first."""
+        instant = last
+        while instant >= first:  # ends: instant - first shrinks by at least one second each time
+            stretch = self.stretch(instant)
+            yield stretch
+            instant = min(stretch.start, instant) - 1
 
     def _probe(self, number: int) -> tuple[tuple[int, ...], tuple[Stretch, ...]]:
         span_start, span_end = number << SPAN_BITS, (number + 1) << SPAN_BITS
+        if span_end <= FIRST_CHANGE:
+            return (-FOREVER,), (Stretch(-FOREVER, span_end, self._offset(span_start)),)
         starts, offsets = [span_start], [self._offset(span_start)]
         for probe in range(span_start, span_end, PROBE_SECONDS):
             low, high = probe, min(probe + PROBE_SECONDS, span_end - 1)
             if (offset := self._offset(high)) == offsets[-1]:
                 continue
-            while high - low > 1:
+            while high - low > 1:  # ends: each time the distance is halved
                 middle = (low + high) // 2
                 low, high = (low, middle) if self._offset(middle) == offset else (middle, high)
             starts.append(high)
@@ -136,6 +163,19 @@ class _Always(dict[int, tuple[tuple[int, ...], tuple[Stretch, ...]]]):
 
     def __missing__(self, number: int) -> tuple[tuple[int, ...], tuple[Stretch, ...]]:
         return self[0]
+
+
+def search_end(instant: int) -> int:
+    """Return the last instant at which a search forward can find a match, if one exists."""
+    return min(LAST_INSTANT, max(instant, LAST_RULE_CHANGE) + CYCLE)
+
+
+def searches_back(instant: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges, each from its last instant to its first, in which a search backward can find a match."""
+    if instant > LAST_RULE_CHANGE + CYCLE:
+        yield instant, instant - CYCLE
+        instant = LAST_RULE_CHANGE
+    yield instant, FIRST_INSTANT
 
 
 @lru_cache(maxsize=1024)

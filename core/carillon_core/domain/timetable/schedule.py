@@ -18,12 +18,13 @@ how the clock of a zone runs; here the two meet. The rules, by their names:
   the standard time are one thing: the clock is moved.
 - *seconds*: a sixth field changes none of this; ``*`` in it does not count as
   following the clock.
-- *days*: day of month and day of week are alternatives unless one of them
-  begins with ``*``; then both must match. ``*/2`` begins with ``*``, ``1-31``
-  does not.
+- *days*: day of month and day of week are alternatives unless one of them is
+  a plain ``*`` (or ``?``, or ``*/1``); then both must match. ``*/2`` and
+  ``1-31`` are not plain stars.
 
-The source of the rules is crontab(5) and cron(8) of Debian; the proof of
-their keeping is ``make truth``.
+The days are those of Kubernetes' CronJob. The rules about a clock that is
+moved are those of Debian's crontab(5) and cron(8), because CronJob loses a
+time in the gap and runs a repeated one twice. ``make truth`` proves both.
 """
 
 from collections.abc import Iterator
@@ -42,10 +43,13 @@ from carillon_core.domain.timetable.clock import (
     LAST_INSTANT,
     LONGEST_SHIFT,
     ZoneClock,
+    search_end,
+    searches_back,
     zone_clock,
 )
 from carillon_core.domain.timetable.clock_changes import clock_change_message
-from carillon_core.domain.timetable.cron import Cron, CronError, parse_cron
+from carillon_core.domain.timetable.cron import Cron
+from carillon_core.domain.timetable.cron_text import CronError, parse_cron
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import Calendar
@@ -53,6 +57,9 @@ from carillon_core.resources.scheduled_task import Calendar
 MICROSECOND = timedelta(microseconds=1)
 LAST_DATETIME = datetime.max.replace(tzinfo=UTC)
 FIRST_DATETIME = datetime.min.replace(tzinfo=UTC)
+NOT_ZONES = {"localtime", "posixrules", "Factory"}
+NOT_ZONE_FOLDERS = {"posix", "right"}
+"""Found beside the time zones on many systems: the machine's own zone, defaults, and copies of the database."""
 OUTLOOK = timedelta(days=20 * 366)
 """Clock changes are told for no more than so long ahead: who asks for more would wait for it."""
 
@@ -104,7 +111,8 @@ class CronSchedule:
 
     def _first_match(self, instant: int) -> int | None:
         """Return the first instant from this one on at which the clock shows a match."""
-        while instant <= LAST_INSTANT:
+        last = search_end(instant)
+        while instant <= last:  # ends: last - instant shrinks by at least one second each time
             _, end, offset = self.clock.stretch(instant)
             reading = self.cron.next_reading(instant + offset)
             if reading is None:
@@ -114,12 +122,19 @@ class CronSchedule:
             # No reading before the found one matches, but for readings that come again after this stretch; that far
             # behind no clock is set after LONGEST_SHIFT. So a rare date is one leap, not a step for each stretch.
             leap = end - instant >= LONGEST_SHIFT
-            instant = max(end, reading - DAY) if leap else end
+            instant = max(end, instant + 1, reading - DAY if leap else end)
         return None
 
     def _last_match(self, instant: int) -> int | None:
         """Return the last instant up to this one at which the clock shows a match."""
-        while instant >= FIRST_INSTANT:
+        for last, first in searches_back(instant):
+            found = self._last_match_between(first, last)
+            if found is not None:
+                return found
+        return None
+
+    def _last_match_between(self, first: int, instant: int) -> int | None:
+        while instant >= first:  # ends: instant - first shrinks by at least one second each time
             start, _, offset = self.clock.stretch(instant)
             reading = self.cron.previous_reading(instant + offset)
             if reading is None:
@@ -127,7 +142,7 @@ class CronSchedule:
             if reading - offset >= start:
                 return reading - offset
             leap = instant - start >= LONGEST_SHIFT
-            instant = min(start - 1, reading + DAY) if leap else start - 1
+            instant = min(start - 1, instant - 1, reading + DAY if leap else start - 1)
         return None
 
 
@@ -180,7 +195,7 @@ class BoundedSchedule:
 
     def next_fire_time(self, after: datetime) -> datetime | None:
         """Return the first slot later than ``after``, or None if none is left."""
-        start = after if self.first is None or after >= self.first else _just_before(self.first)
+        start = after if self.first is None or after >= self.first else just_before(self.first)
         slot = self.unbounded.next_fire_time(start)
         return None if slot is None or (self.last is not None and slot > self.last) else slot
 
@@ -208,11 +223,19 @@ def time_zone(name: str) -> ZoneInfo:
         InvalidScheduleError: If there is none.
 
     """
+    zone = None if name in NOT_ZONES or name.partition("/")[0] in NOT_ZONE_FOLDERS else _zone_info(name)
+    if zone is None:
+        raise InvalidScheduleError(
+            f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
+        )
+    return zone
+
+
+def _zone_info(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:  # what zoneinfo raises depends on how the name is wrong
-        msg = f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
-        raise InvalidScheduleError(msg) from error
+    except (OSError, ValueError, KeyError):  # what zoneinfo raises depends on how the name is wrong
+        return None
 
 
 @lru_cache(maxsize=4096)
@@ -264,10 +287,7 @@ def _last(calendar: Calendar, created_at: datetime) -> datetime | None:
     """Return the time after which no slot lies."""
     if calendar.duration_seconds is None:
         return calendar.end_at
-    try:
-        return (calendar.start_at or created_at) + timedelta(seconds=calendar.duration_seconds)
-    except OverflowError:
-        return LAST_DATETIME
+    return later(calendar.start_at or created_at, timedelta(seconds=calendar.duration_seconds))
 
 
 def schedule_problems(calendar: Calendar, created_at: datetime | None = None) -> tuple[FieldProblem, ...]:
@@ -299,7 +319,7 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
     if (calendar.end_at is None and calendar.duration_seconds is None) or calendar.run_at is not None:
         return ()
     if calendar.start_at is not None:
-        before, beginning = _just_before(calendar.start_at), calendar.start_at
+        before, beginning = just_before(calendar.start_at), calendar.start_at
     elif created_at is not None:
         before = beginning = created_at
     elif calendar.interval_seconds is not None and calendar.duration_seconds is not None:
@@ -390,9 +410,8 @@ def clock_changes(
         return []
     schedule = cron_schedule(calendar.schedule, calendar.time_zone or "UTC")
     first, last = calendar.start_at or created_at or after, _last(calendar, created_at or after)
-    start, end = max(after, _just_before(first)), min(until, last or until)
-    if end - start > OUTLOOK:
-        end = start + OUTLOOK
+    start, end = max(after, just_before(first)), min(until, last or until)
+    end = min(end, later(start, OUTLOOK))
     return list(islice(_affecting(schedule, start, end), most))
 
 
@@ -404,14 +423,19 @@ def _affecting(schedule: CronSchedule, after: datetime, until: datetime) -> Iter
             yield ClockChange(at, message)
 
 
-def _just_before(when: datetime) -> datetime:
+def just_before(when: datetime) -> datetime:
     """Return the microsecond before a time, or the time itself at the beginning of the calendar."""
     return when if when <= FIRST_DATETIME else when - MICROSECOND
 
 
 def launch_time(slot: datetime, offset: timedelta) -> datetime:
     """Return when a slot is to be launched, no later than the calendar ends."""
-    return LAST_DATETIME if slot > LAST_DATETIME - offset else slot + offset
+    return later(slot, offset)
+
+
+def later(when: datetime, by: timedelta) -> datetime:
+    """Return a time plus a duration, or the end of the calendar if that comes first."""
+    return LAST_DATETIME if when > LAST_DATETIME - by else when + by
 
 
 def _instant(when: datetime) -> int:

@@ -5,7 +5,7 @@ The REST facade, the admission webhook and the CLI refuse by these functions.
 
 from datetime import datetime, timedelta
 
-from carillon_core.domain.timetable.schedule import schedule_of, schedule_problems
+from carillon_core.domain.timetable.schedule import just_before, later, schedule_of, schedule_problems
 from carillon_core.domain.validity.pod_validity import pod_problems, runner_problems, task_pod_problems
 from carillon_core.domain.validity.template_syntax import template_problems
 from carillon_core.errors import FieldProblem
@@ -47,12 +47,12 @@ def bound_problems(spec: ScheduledTaskSpec, created_at: datetime) -> tuple[Field
     if spec.end_at is not None:
         field, end = "spec.endAt", spec.end_at
     elif spec.duration_seconds is not None:
-        field, end = "spec.durationSeconds", start + timedelta(seconds=spec.duration_seconds)
+        field, end = "spec.durationSeconds", later(start, timedelta(seconds=spec.duration_seconds))
     else:
         return ()
     endless = spec.model_copy(update={"end_at": None, "duration_seconds": None, "max_runs": None})
     # startAt itself may be a slot; the creation is none
-    first = schedule_of(endless, created_at).next_fire_time(start - timedelta(seconds=1) if spec.start_at else start)
+    first = schedule_of(endless, created_at).next_fire_time(just_before(start) if spec.start_at else start)
     if first is not None and first <= end:
         return ()
     when = f"the first would be at {rfc3339(first)}" if first else "there is none at all"
