@@ -89,7 +89,7 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 	@$(PY) bench/api.py --rows $(or $(ROWS),1000000) --rate $(or $(RATE),100) --seconds $(or $(SECONDS),20)
 
 .PHONY: lint
-lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
+lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all
 	@$(PY) tools/lint.py
 

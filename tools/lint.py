@@ -16,6 +16,7 @@ BIN = Path(sys.executable).parent
 CHECKS: dict[str, tuple[str, ...]] = {
     # the longest first
     "chart": (sys.executable, "-m", "carillon_chart.lint"),
+    "openapi": (sys.executable, "-m", "carillon_openapi.lint"),
     "go": (sys.executable, "tools/lint_go.py"),
     "mypy": (str(BIN / "mypy"),),
     "imports": (str(BIN / "lint-imports"),),
