@@ -100,13 +100,14 @@ format: ## Put every file into its one form
 	@.venv/bin/ruff format
 
 .PHONY: manifests
-manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, docs/metrics.md and the chart's README
+manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, docs/metrics.md, docs/settings.md and the chart's README
 	@$(SETUP) python
 	@$(PY) -m carillon_core.resources --output crds
 	@$(PY) -m carillon_core.resources --output charts/carillon/files/crds
 	@$(PY) -m carillon_api.openapi --output api/openapi.json
 	@$(PY) -m carillon_cli.reference --output docs/cli.md
 	@$(PY) -m carillon_api.observability.metrics_reference --output docs/metrics.md
+	@$(PY) -m settings_reference --output docs/settings.md
 	@$(PY) -m carillon_chart.reference --output charts/carillon/README.md
 
 .PHONY: requirements
