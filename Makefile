@@ -58,7 +58,7 @@ cluster-stop: ## Stop the bare local cluster
 	@$(PY) -m carillon_local cluster-stop
 
 .PHONY: test
-test: ## Lint, types and all tests, with coverage
+test: ## Lint, types and all tests, with coverage (CARILLON_TEST_LANES=4 workers)
 	@$(SETUP) all
 	@$(MAKE) lint
 	@$(PY) tools/coverage_gate.py
@@ -97,13 +97,7 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports
-	@PYTHONPATH=devcluster $(PY) tools/lint_go.py
-	@$(PY) -m carillon_openapi.lint
-	@$(PY) -m carillon_chart.lint
+	@$(PY) tools/lint.py
 
 .PHONY: format
 format: ## Put every file into its one form
