@@ -13,7 +13,7 @@ from carillon_local.layout import CHART
 HEAD = """<!-- Generated from values.yaml and values.schema.json by `make manifests`: change those, not this. -->
 # The chart
 
-Carillon's CRDs, operator, API, migrations and roles, with Helm 4 (3.18 or later works too).
+Carillon's CRDs, operator, API, migrations and roles, for Helm 4 (3.18 or later works too).
 
 ```sh
 helm install carillon charts/carillon --namespace carillon-system --create-namespace --set postgres.enabled=true \\
@@ -22,9 +22,9 @@ helm install carillon charts/carillon --namespace carillon-system --create-names
 helm test carillon --namespace carillon-system
 ```
 
-That is a trial, with a Postgres of its own; `make images` makes the images, which are pushed where the cluster pulls
-from. Not with `helm template` or a GitOps tool: its passwords are made at random and read back from the cluster. For
-life, make a Secret with the database's URLs and name it:
+This installs a trial with a Postgres of its own. `make images` builds the images; push them where the cluster pulls
+from. Do not use the bundled Postgres with `helm template` or a GitOps tool: its passwords are random and are read back
+from the cluster. For production, create a Secret with the database's URLs and name it:
 
 ```sh
 kubectl create namespace carillon-system
@@ -37,46 +37,45 @@ helm install carillon charts/carillon --namespace carillon-system --set database
   --set database.apiRole=true --set operator.image.repository=… --set operator.runnerImage.repository=… --timeout 15m
 ```
 
-The first user owns the tables. The migration makes the other two, if the first may create roles, and bounds them:
-runners may record their own execution, the API may do what it does and no more. A release whose Secret has no
-`api-database-url` goes on with the owner's until that is added and `database.apiRole` set.
+The first user owns the tables. The migration creates the other two, if the first may create roles, and limits them:
+runners can record their own execution, and the API can do what it needs. A release whose Secret has no
+`api-database-url` keeps using the owner's login until you add the key and set `database.apiRole`.
 
-`helm upgrade` migrates the database and upgrades the CRDs. A migration only adds, so that what runs meanwhile, and what
-`helm rollback` brings back, goes on with the newer schema. After a role's password has changed in the Secret,
-`helm upgrade` gives it to the role and starts the pods anew.
+`helm upgrade` migrates the database and upgrades the CRDs. A migration only adds, so the old version keeps working
+during the upgrade and after `helm rollback`. After changing a role's password in the Secret, run `helm upgrade`: it
+updates the role and restarts the pods.
 
-A release is for all namespaces, or for those of `watch.namespaces`: then the operator has roles in these alone, and the
-API serves them alone. The API's account keeps its ClusterRole, for tokens, reviews and users are of no namespace. Such
-releases live side by side, each in a namespace of its own, also over one database, as long as no namespace is in two
-lists; all but one have `crds.install=false` and `rbac.peoplesRoles=false`. One that would share a namespace is refused
-while the operators of the other run, for which Helm lists the Deployments of all namespaces. A namespace that is taken
-off the list is left as it is: let its executions end first. One that is to be deleted is taken off before, or Helm
-cannot upgrade.
+A release serves all namespaces, or those of `watch.namespaces`. With a list the operator has roles in these namespaces
+only, and the API serves only these. The API's account keeps its ClusterRole, because tokens, access reviews and users
+have no namespace. Several such releases can run side by side, each in its own namespace and also with one database, if no
+namespace is in two lists; all but one set `crds.install=false` and `rbac.peoplesRoles=false`. Helm refuses a release that
+would share a namespace with running operators of another one; to find them it lists the Deployments of all namespaces.
+A namespace removed from the list is left as it is: let its executions end first. Remove a namespace from the list before
+you delete it, or Helm cannot upgrade.
 
-While `api.autoscaling.enabled`, the API's Deployment says no number of replicas, so that Helm 4, which applies on the
-server's side, does not contend for it with the HorizontalPodAutoscaler; at the upgrade that turns autoscaling on, there
-is one replica for the moment until the autoscaler acts. What else was changed by hand (`kubectl scale`) is a conflict
-that Helm names: change it in the values, or upgrade with `--force-conflicts`. `postgres.storage` and
-`postgres.storageClassName` are of a StatefulSet's volume, which cannot be changed: the API server refuses the upgrade.
-Dump, uninstall, delete the volume's claim, install and restore.
+While `api.autoscaling.enabled`, the API's Deployment has no number of replicas, so that Helm 4, which uses server-side
+apply, does not compete with the HorizontalPodAutoscaler. The upgrade that turns autoscaling on leaves one replica until
+the autoscaler acts. Other changes made by hand (`kubectl scale`) are conflicts that Helm names: change the value
+instead, or upgrade with `--force-conflicts`. `postgres.storage` and `postgres.storageClassName` belong to the volume of a
+StatefulSet and cannot be changed: dump, uninstall, delete the volume claim, install and restore.
 
-`helm uninstall` leaves the CRDs, and with them all tasks, and the bundled database's volume and passwords; installed
-again under the same name, the release takes them over. CRDs that were applied by hand before, or by a release of
-another name, are taken over with `--take-ownership`. What stays besides: the Leases, and a Secret `carillon-runner` in
-each namespace of tasks (`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
+`helm uninstall` keeps the CRDs, and with them all tasks, and the bundled database's volume and passwords. A release
+installed again under the same name adopts them. CRDs applied by hand or by a release of another name are adopted with
+`--take-ownership`. The Leases and a Secret `carillon-runner` in each namespace with tasks remain as well
+(`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
 
-HTTP and container tasks of the release's own namespace reach nothing but DNS and the database, for its network policies
-close it to all pods: keep tasks elsewhere. They also close it to the solver of cert-manager's HTTP-01.
+HTTP and container tasks in the release's own namespace reach only DNS and the database, because its network policies
+apply to all pods there: keep tasks in other namespaces. The policies also block the solver of cert-manager's HTTP-01.
 
-All pods satisfy the Pod Security standard *restricted*. `files/rbac` has the roles, with comments; the names
-carillon-view, -run, -runner, -edit and -audit are the cluster's. Keep the namespace to Carillon: whoever may start pods
-in it can act as the API's account, and so as anybody.
+All pods meet the Pod Security standard *restricted*. `files/rbac` has the roles with comments; the names carillon-view,
+-run, -runner, -edit and -audit are cluster-wide. Keep the namespace to Carillon: anyone who can start pods in it can act
+as the API's account, and therefore as anyone.
 
 ## Values
 
-A value that is not here, or is of the wrong type, is refused by `helm install` with its name.
+`helm install` refuses unknown values and values of the wrong type, and names them.
 
-| Value | Default | What it is |
+| Value | Default | Description |
 | --- | --- | --- |
 """
 _LONGEST = 60
