@@ -54,9 +54,9 @@ def up() -> None:
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
     api_url = start_services(settings, access)
     if httpbin_url != PUBLIC_HTTPBIN:
-        print(f"httpbin.org is out of reach: the HTTP example calls a local httpbin at {httpbin_url}")
+        print(f"httpbin.org is unreachable: the HTTP example calls a local httpbin at {httpbin_url}")
     examples = apply_examples(target, httpbin_url)
-    print(f"applied {len(examples)} examples; waiting until each has run")
+    print(f"applied {len(examples)} examples; waiting for each of them to run")
     await_executions(target, api_url, examples, OPERATOR.started_at or datetime.now(UTC))
     print_summary(target, api_url)
     print_addresses(shown(target.kubeconfig), api_url)
@@ -116,9 +116,9 @@ def _port(variable: str, name: str, preferred: int, *, in_use: bool) -> int:
     asked = os.environ.get(variable)
     if asked:
         if not asked.isdigit() or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
-            raise LocalError(f"{variable} is {asked!r}: set it to a port, 1 to 65535")
+            raise LocalError(f"{variable} is {asked!r}: must be a port from 1 to 65535")
         if not (in_use and remembered(name) == int(asked)) and free_port(int(asked)) != int(asked):
-            raise LocalError(f"127.0.0.1:{asked} is in use: end what listens there, or set {variable} to a free port")
+            raise LocalError(f"127.0.0.1:{asked} is in use: stop the program that listens there, or set {variable} to a free port")
         remember(name, int(asked))
         return int(asked)
     last = remembered(name)
@@ -137,15 +137,15 @@ def _answers(client: httpx.Client, url: str) -> bool:
 
 
 def down() -> None:
-    """Stop everything that ``up`` started; the data stays."""
+    """Stop everything that ``up`` started; keep the data."""
     for service in ALL:
         service.stop()
     chosen_target().stop()
-    print("stopped; the data stays under .carillon (make clean deletes it)")
+    print("stopped; the data is kept under .carillon (`make clean` deletes it)")
 
 
 def clean() -> None:
-    """Stop everything and delete its data; what was built stays."""
+    """Stop everything and delete its data; keep what was built."""
     for service in ALL:
         service.stop()
     target = chosen_target()
@@ -156,24 +156,24 @@ def clean() -> None:
         shutil.rmtree(path, ignore_errors=True)
     for path in (API_KEY, FACADE_KUBECONFIG):
         path.unlink(missing_ok=True)
-    print("stopped, and its data is deleted")
+    print("stopped; the data is deleted")
 
 
 def status() -> None:
-    """Say what runs, part by part; a part that is down is a line, never an end."""
+    """Say what runs, part by part; a part that is down is one line, not an error."""
     target = chosen_target()
     if isinstance(target, LocalTarget):
         found = target.cluster.status()
         print(f"{'cluster':<10}", found.problem or found.state)
-        print(f"{'postgres':<10}", "runs" if EmbeddedPostgres(POSTGRES).running() else "does not run")
+        print(f"{'postgres':<10}", "running" if EmbeddedPostgres(POSTGRES).running() else "stopped")
     for service in ALL:
         process = service.process()
-        print(f"{service.name:<10}", f"runs, process {process.pid}" if process else "does not run")
+        print(f"{service.name:<10}", f"running, process {process.pid}" if process else "stopped")
     url = f"http://127.0.0.1:{remembered('api-port')}"
     try:
         print_summary(target, url)
     except (LocalError, httpx.HTTPError, httpx.InvalidURL) as error:
-        print(f"\nnot everything answers: {str(error).splitlines()[0]}; `make run` mends what is down")
+        print(f"\nnot all parts answer: {str(error).splitlines()[0]}; `make run` starts what is down")
         return
     print_addresses(shown(target.kubeconfig), url)
 
@@ -182,7 +182,7 @@ def logs() -> None:
     """Follow the operator's and the API's logs."""
     files = [str(service.log) for service in ALL if service.log.exists()]
     if not files:
-        raise LocalError("there are no logs yet: `make run` writes them")
+        raise LocalError("there are no logs yet: run `make run` first")
     subprocess.run(["tail", "-n", "20", "-F", *files], check=False)
 
 
@@ -198,9 +198,9 @@ def cluster() -> None:
 def cluster_stop() -> None:
     """Stop the local cluster, unless ``make run`` uses it."""
     if OPERATOR.process() is not None:
-        raise LocalError("`make run` uses the local cluster: `make stop` ends all of it")
+        raise LocalError("`make run` is using the local cluster: stop everything with `make stop`")
     LocalTarget().cluster.stop()
-    print("the local cluster is stopped")
+    print("the local cluster has stopped")
 
 
 COMMANDS: dict[str, Callable[[], None]] = {
@@ -219,15 +219,15 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         print(f"usage: python -m carillon_local {'|'.join(COMMANDS)}", file=sys.stderr)
         return 2
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a text file, whoever reads it
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is always a text file
     try:
         COMMANDS[arguments[0]]()
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"carillon: {place}{error.strerror or error}: free space, or make it writable", file=sys.stderr)
+        print(f"carillon: {place}{error.strerror or error}: free some space, or make it writable", file=sys.stderr)
         return 1
     except (LocalError, ClusterError, CarillonError) as error:
         print(f"carillon: {error}", file=sys.stderr)

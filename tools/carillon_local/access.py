@@ -29,11 +29,11 @@ USER = "carillon-user"
 USER_NAMESPACE = "default"
 USER_ROLES = ("carillon-view", "carillon-run", "carillon-edit", "carillon-audit")
 TOKEN_LIFE = "8760h"  # noqa: S105  # a duration; each `make run` makes a new token
-"""A cluster may grant less."""
+"""A cluster may grant a shorter one."""
 
 
 def install_access(target: Target) -> dict[str, str]:
-    """Apply the roles, the user and its key; return what the facade is to be told."""
+    """Apply the roles, the user and its key; return the settings of the facade."""
     target.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(RBAC))
     target.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(user_manifests()))
     _install_key(target)
@@ -45,7 +45,7 @@ def install_access(target: Target) -> dict[str, str]:
 
 
 def user_manifests() -> list[dict[str, object]]:
-    """Return the user that calls the API, and its roles in every namespace."""
+    """Return manifests of the user that calls the API, with its roles in every namespace."""
     group = "rbac.authorization.k8s.io"
     account = {"name": USER, "namespace": USER_NAMESPACE}
     bindings: list[dict[str, object]] = [
@@ -62,7 +62,7 @@ def user_manifests() -> list[dict[str, object]]:
 
 
 def write_facade_kubeconfig(target: Target, path: Path) -> None:
-    """Write a kubeconfig with which the facade is its own account, and no administrator."""
+    """Write a kubeconfig for the facade's own account, which is no administrator."""
     asked = ("create", "token", FACADE, "--namespace", FACADE_NAMESPACE, "--duration", TOKEN_LIFE)
     token = target.kubectl(*asked).strip()
     shown = json.loads(target.kubectl("config", "view", "--raw", "--minify", "--output", "json"))
@@ -95,11 +95,11 @@ def api_key_headers() -> Mapping[str, str]:
     try:
         return {"X-API-Key": API_KEY.read_text().strip()}
     except OSError as error:
-        raise LocalError("there is no API key yet: `make run` makes one") from error
+        raise LocalError("there is no API key yet: `make run` creates one") from error
 
 
 def _install_key(target: Target) -> None:
-    """Make a key, unless the one that is there is the cluster's."""
+    """Create a key, unless the one on this machine is in the cluster."""
     asked = ("get", "secret", KEYS_SECRET, "--namespace", FACADE_NAMESPACE, "--ignore-not-found", "--output", "json")
     found = target.kubectl(*asked)
     stored = json.loads(found).get("data") or {} if found.strip() else {}

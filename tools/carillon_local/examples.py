@@ -47,7 +47,7 @@ class Example:
     name: str
 
     def __str__(self) -> str:
-        """Return its kind and name, as messages have them."""
+        """Return its kind and name for messages."""
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
@@ -114,5 +114,5 @@ def _has_finished(target: Target, example: Example) -> bool:
     if status.get("result") != "Succeeded":
         why = status.get("message") or status.get("result")
         again = f"`kubectl delete runrequest {example.name} --namespace {example.namespace}`"
-        raise LocalError(f"{example} did not succeed: {why}; mend the cause, then {again} and start again")
+        raise LocalError(f"{example} did not succeed: {why}; fix the cause, then {again} and run `make run` again")
     return True

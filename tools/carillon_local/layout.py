@@ -1,4 +1,4 @@
-"""Where ``make run`` keeps what it starts: all of it under ``.carillon/``."""
+"""Where ``make run`` keeps its state: all of it under ``.carillon/``."""
 
 import contextlib
 import json
@@ -18,15 +18,15 @@ API_KEY = STATE / "api-key"
 CRDS = ROOT / "crds"
 CHART = ROOT / "charts" / "carillon"
 RBAC = CHART / "files" / "rbac"
-"""Plain manifests, which the chart takes its rules from."""
+"""Plain manifests, which are the source of the chart's rules."""
 EXAMPLES = ROOT / "examples"
 RUNNER_IMAGE = "carillon-runner:local"
 SHELL_IMAGE = "busybox:1.37"
-"""What examples/container.yaml runs."""
+"""The image of examples/container.yaml."""
 
 
 class LocalError(Exception):
-    """Something stands in the way; the message says what, and the mend."""
+    """A step failed; the message says why and what to do."""
 
 
 def shown(path: Path) -> str:
@@ -46,7 +46,7 @@ def free_port(preferred: int) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise LocalError("no port of 127.0.0.1 is free: end something that listens")
+    raise LocalError("no port of 127.0.0.1 is free: stop a program that listens")
 
 
 def remember(name: str, value: object) -> None:

@@ -30,6 +30,6 @@ def prepare_api(url: str) -> str:
 
 def _url_of(role: str, url: str) -> str:
     parts = urlsplit(url)
-    # made of the owner's, so that there is no other secret to keep; nobody finds the owner's by it
+    # derived from the owner's, so there is no other secret to keep; it does not reveal the owner's
     password = hashlib.scrypt((parts.password or "").encode(), salt=role.encode(), n=2**14, r=8, p=1, dklen=24).hex()
     return urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}"))

@@ -40,13 +40,13 @@ def print_addresses(kubeconfig: str, api_url: str) -> None:
     print(f'          curl -H "X-API-Key: $(cat {shlex.quote(shown(API_KEY))})" {api_url}/api/v1/tasks')
     print(f"kubectl   export KUBECONFIG={shlex.quote(kubeconfig)}")
     print("          kubectl get scheduledtasks --watch")
-    print("end       make stop")
+    print("stop      make stop")
 
 
 def launch_delays_ms() -> list[int]:
     """Return how late each launch was since the operator started, in milliseconds, in order of size.
 
-    Slots that were due before it was ready are left out: they say how long nobody was there.
+    Slots due before it was ready are left out: they show how long no operator ran.
     """
     delays: list[int] = []
     ready: datetime | None = None

@@ -1,4 +1,4 @@
-"""Which cluster ``make run`` uses: an existing one, kind where Docker and kind are there, else the local cluster."""
+"""Which cluster ``make run`` uses: an existing one, kind where Docker and kind are available, else the local cluster."""
 
 import os
 import shutil
@@ -24,11 +24,11 @@ class Target(Protocol):
     kubeconfig: Path
 
     def start(self) -> None:
-        """Bring both up; a second call is quick."""
+        """Start both; a second call is quick."""
         ...
 
     def settings(self) -> Mapping[str, str]:
-        """Return ``DATABASE_URL`` and what else the operator needs to be told."""
+        """Return ``DATABASE_URL`` and the operator's other settings."""
         ...
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
@@ -36,7 +36,7 @@ class Target(Protocol):
         ...
 
     def stop(self) -> None:
-        """End what ``start`` started; the data stays."""
+        """Stop what ``start`` started; keep the data."""
         ...
 
 
@@ -103,11 +103,11 @@ class ExistingTarget:
     def start(self) -> None:
         """Check that it answers."""
         if not self.kubeconfig.is_file():
-            raise LocalError(f"KUBECONFIG_EXISTING names {self.kubeconfig}, which is no file: correct the path")
+            raise LocalError(f"KUBECONFIG_EXISTING names {self.kubeconfig}, which is not a file: correct the path")
         self.kubectl("get", "--raw", "/readyz")
 
     def settings(self) -> Mapping[str, str]:
-        """Return the two settings that only the user can know."""
+        """Return the two settings that only the user knows."""
         wanted = {
             "DATABASE_URL": "a Postgres that this machine and the cluster's pods reach",
             "CARILLON_RUNNER_IMAGE": "an image built from Dockerfile.runner that the cluster can pull",
