@@ -29,8 +29,8 @@ from carillon_core.domain.timetable.schedule import (
     schedule_problems,
 )
 from carillon_core.domain.validity.pod_validity import pod_problems
+from carillon_core.domain.validity.run_at import passed_over
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.base import rfc3339
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import LastExecution, LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
 
@@ -140,11 +140,7 @@ def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement,
     status = status.model_copy(update={"next_schedule_time": upcoming})
     requeue_at = None if upcoming is None else launch_time(upcoming, settled.offset)
     if upcoming is None and isinstance(schedule, OneShotSchedule) and not _was_settled(schedule.at, settled):
-        message = (
-            f"spec.runAt {rfc3339(schedule.at)} was already past when the task was created, edited or resumed: "
-            "set a time to come"
-        )
-        unready = _unready(task, status, Reason.RUN_AT_IN_THE_PAST, message, now)
+        unready = _unready(task, status, Reason.RUN_AT_IN_THE_PAST, passed_over(schedule.at), now)
         return Plan(unready.status, actions, (*notices, *unready.notices))
     status, news = _with_readiness(task, spec, status, now, waits=upcoming is not None or settled.pending)
     return Plan(status, actions, (*notices, *news), requeue_at)
