@@ -1,4 +1,4 @@
-"""The history is dumped and restored with Postgres' own programs, as docs/operations.md says; then everything works on it."""
+"""The history is dumped and restored with Postgres' own programs, as docs/operations.md says."""
 
 import importlib.util
 import shutil

@@ -23,8 +23,8 @@ helm test carillon --namespace carillon-system
 ```
 
 This installs a trial with a Postgres of its own. `make images` builds the images; push them where the cluster pulls
-from. Do not use the bundled Postgres with `helm template` or a GitOps tool: its passwords are random and are read back
-from the cluster. For production, create a Secret with the database's URLs and name it:
+from. Do not use the bundled Postgres with `helm template` or a GitOps tool: its passwords are random and are read
+back from the cluster. For production, create a Secret with the database's URLs and name it:
 
 ```sh
 kubectl create namespace carillon-system
@@ -45,31 +45,33 @@ runners can record their own execution, and the API can do what it needs. A rele
 during the upgrade and after `helm rollback`. After changing a role's password in the Secret, run `helm upgrade`: it
 updates the role and restarts the pods.
 
-A release serves all namespaces, or those of `watch.namespaces`. With a list the operator has roles in these namespaces
-only, and the API serves only these. The API's account keeps its ClusterRole, because tokens, access reviews and users
-have no namespace. Several such releases can run side by side, each in its own namespace and also with one database, if no
-namespace is in two lists; all but one set `crds.install=false` and `rbac.peoplesRoles=false`. Helm refuses a release that
-would share a namespace with running operators of another one; to find them it lists the Deployments of all namespaces.
-A namespace removed from the list is left as it is: let its executions end first. Remove a namespace from the list before
-you delete it, or Helm cannot upgrade.
+A release serves all namespaces, or those of `watch.namespaces`. With a list the operator has roles in these
+namespaces only, and the API serves only these. The API's account keeps its ClusterRole, because tokens, access
+reviews and users have no namespace. Several such releases can run side by side, each in its own namespace and also
+with one database, if no namespace is in two lists; all but one set `crds.install=false` and
+`rbac.peoplesRoles=false`. Helm refuses a release that would share a namespace with running operators of another
+one; to find them it lists the Deployments of all namespaces. A namespace removed from the list is left as it is:
+let its executions end first. Remove a namespace from the list before you delete it, or Helm cannot upgrade.
 
-While `api.autoscaling.enabled`, the API's Deployment has no number of replicas, so that Helm 4, which uses server-side
-apply, does not compete with the HorizontalPodAutoscaler. The upgrade that turns autoscaling on leaves one replica until
-the autoscaler acts. Other changes made by hand (`kubectl scale`) are conflicts that Helm names: change the value
-instead, or upgrade with `--force-conflicts`. `postgres.storage` and `postgres.storageClassName` belong to the volume of a
-StatefulSet and cannot be changed: dump, uninstall, delete the volume claim, install and restore.
+While `api.autoscaling.enabled`, the API's Deployment has no number of replicas, so that Helm 4, which uses
+server-side apply, does not compete with the HorizontalPodAutoscaler. The upgrade that turns autoscaling on leaves
+one replica until the autoscaler acts. Other changes made by hand (`kubectl scale`) are conflicts that Helm names:
+change the value instead, or upgrade with `--force-conflicts`. `postgres.storage` and `postgres.storageClassName`
+belong to the volume of a StatefulSet and cannot be changed: dump, uninstall, delete the volume claim, install and
+restore.
 
 `helm uninstall` keeps the CRDs, and with them all tasks, and the bundled database's volume and passwords. A release
-installed again under the same name adopts them. CRDs applied by hand or by a release of another name are adopted with
-`--take-ownership`. The Leases and a Secret `carillon-runner` in each namespace with tasks remain as well
+installed again under the same name adopts them. CRDs applied by hand or by a release of another name are adopted
+with `--take-ownership`. The Leases and a Secret `carillon-runner` in each namespace with tasks remain as well
 (`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
 
-HTTP and container tasks in the release's own namespace reach only DNS and the database, because its network policies
-apply to all pods there: keep tasks in other namespaces. The policies also block the solver of cert-manager's HTTP-01.
+HTTP and container tasks in the release's own namespace reach only DNS and the database, because its network
+policies apply to all pods there: keep tasks in other namespaces. The policies also block the solver of
+cert-manager's HTTP-01.
 
-All pods meet the Pod Security standard *restricted*. `files/rbac` has the roles with comments; the names carillon-view,
--run, -runner, -edit and -audit are cluster-wide. Keep the namespace to Carillon: anyone who can start pods in it can act
-as the API's account, and therefore as anyone.
+All pods meet the Pod Security standard *restricted*. `files/rbac` has the roles with comments; the names
+carillon-view, -run, -runner, -edit and -audit are cluster-wide. Keep the namespace to Carillon: anyone who can
+start pods in it can act as the API's account, and therefore as anyone.
 
 ## Values
 

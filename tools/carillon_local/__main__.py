@@ -118,7 +118,7 @@ def _port(variable: str, name: str, preferred: int, *, in_use: bool) -> int:
         if not asked.isdigit() or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
             raise LocalError(f"{variable} is {asked!r}: must be a port from 1 to 65535")
         if not (in_use and remembered(name) == int(asked)) and free_port(int(asked)) != int(asked):
-            raise LocalError(f"127.0.0.1:{asked} is in use: stop the program that listens there, or set {variable} to a free port")
+            raise LocalError(f"127.0.0.1:{asked} is in use: stop what listens there, or set {variable} to a free port")
         remember(name, int(asked))
         return int(asked)
     last = remembered(name)

@@ -1,4 +1,4 @@
-"""Which cluster ``make run`` uses: an existing one, kind where Docker and kind are available, else the local cluster."""
+"""Which cluster ``make run`` uses: an existing one, kind where it and Docker are available, else the local cluster."""
 
 import os
 import shutil
