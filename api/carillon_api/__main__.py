@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import gc
-import logging
 import os
 import signal
 import socket
@@ -21,7 +20,7 @@ from carillon_api.auth.audit import AuditTrail
 from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
 from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
 from carillon_api.observability.metrics import Metrics
-from carillon_api.services.dependencies import Backends
+from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
@@ -30,7 +29,7 @@ from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
 from carillon_core.adapters.postgres.roles.api_role import may_forge
 from carillon_core.errors import SettingsError, UnavailableError
-from carillon_core.logs import configure_logging
+from carillon_core.logs import configure_logging, get_logger
 
 STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
 GRACE_SECONDS = 20
@@ -39,7 +38,7 @@ BACKLOG = 2048
 LOOK_SECONDS = 30.0
 """How often a database that is away is asked what the API may do there."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class CannotListenError(Exception):
@@ -106,8 +105,7 @@ async def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         with listening_socket(settings.host, settings.port) as listener:
-            fields = {"host": settings.host, "port": settings.port, "api_server": connection.server}
-            log.info("listening", extra={"fields": fields})
+            log.info("listening", host=settings.host, port=settings.port, api_server=connection.server)
             looking = asyncio.create_task(warn_of_privileges(settings.database_url))
             try:
                 await uvicorn.Server(config).serve(sockets=[listener])
@@ -134,7 +132,7 @@ async def warn_of_privileges(database_url: str, seconds: float = LOOK_SECONDS) -
             "set DATABASE_URL to a user of the API's own, made by carillon-migrate api-role; with the Helm chart, add"
             " the key api-database-url to the Secret and set database.apiRole=true"
         )
-        log.warning("the API could alter the whole history", extra={"fields": {"mend": mend}})
+        log.warning("the API could alter the whole history", mend=mend)
 
 
 def _now() -> datetime:

@@ -6,13 +6,20 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from carillon_api.auth.authentication import API_KEY_HEADER
-from carillon_api.http.operations import IDEMPOTENCY_KEY
+from carillon_api.http.headers import (
+    API_KEY_HEADER,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    REPLAYED,
+    REQUEST_ID,
+)
 from carillon_api.http.problems import install_problem_handlers
+from carillon_api.middleware.conditional import ConditionalGet
 from carillon_api.middleware.gate import Gate
-from carillon_api.middleware.idempotency import REPLAYED, Idempotency
+from carillon_api.middleware.idempotency import Idempotency
 from carillon_api.middleware.manners import Methods, SecurityHeaders
-from carillon_api.middleware.request_log import REQUEST_ID, LastResort, RequestLog
+from carillon_api.middleware.request_log import LastResort, RequestLog
 from carillon_api.observability.metrics import Metrics
 from carillon_api.openapi_document.described import CarillonAPI
 from carillon_api.openapi_document.docs import install_docs
@@ -26,7 +33,7 @@ from carillon_api.routes import runs as run_routes
 from carillon_api.routes import targets as target_routes
 from carillon_api.routes import tasks as task_routes
 from carillon_api.routes import upcoming as upcoming_routes
-from carillon_api.services.dependencies import Backends
+from carillon_api.services.context import Backends
 
 VERSION = "v1"
 """The version of the REST API, not of the release: it stands in the path."""
@@ -39,7 +46,15 @@ GZIP_FROM_BYTES = 1024
 """What is smaller fits into one packet anyway."""
 GZIP_LEVEL = 5
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-CORS_REQUEST_HEADERS = ("Authorization", API_KEY_HEADER, "Content-Type", "If-Match", IDEMPOTENCY_KEY, REQUEST_ID)
+CORS_REQUEST_HEADERS = (
+    "Authorization",
+    API_KEY_HEADER,
+    "Content-Type",
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IDEMPOTENCY_KEY,
+    REQUEST_ID,
+)
 CORS_ANSWER_HEADERS = (
     "ETag",
     "Location",
@@ -98,6 +113,7 @@ def describing_app() -> FastAPI:
 
 def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
     """Lay the middlewares around the app, from the innermost to the outermost."""
+    app.add_middleware(ConditionalGet)
     app.add_middleware(Idempotency)
     app.add_middleware(Gate)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)

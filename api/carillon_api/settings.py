@@ -3,15 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Self
 
-from carillon_api.auth.peers import Network
 from carillon_api.schemas.checks import dns_label_problem, is_dns_subdomain
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import SettingsError
 from carillon_core.logs import LEVELS
 from carillon_core.settings import choice, positive_int, required, scope
+
+Network = IPv4Network | IPv6Network
 
 MOST_RATE = 1_000_000
 DATABASE_URL_MEND = (

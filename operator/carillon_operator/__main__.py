@@ -17,16 +17,17 @@ from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.errors import CarillonError, SettingsError
-from carillon_core.logs import configure_logging
+from carillon_core.logs import configure_logging, get_logger
 from carillon_operator.application import Application
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
-from carillon_operator.leadership.fenced_cluster import fence
+from carillon_operator.leadership.fence import fence
 from carillon_operator.settings import Settings
+from carillon_operator.term import Outside
 
-log = logging.getLogger("carillon_operator")
+log = get_logger("carillon_operator")
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def main() -> int:
     try:
         return asyncio.run(_serve(settings))
     except CarillonError as error:
-        log.error("stopped by an error", extra={"fields": {"why": str(error)}})  # noqa: TRY400  # it says what to do
+        log.error("stopped by an error", why=str(error))  # noqa: TRY400  # it says what to do
         return 1
 
 
@@ -57,13 +58,13 @@ async def _serve(settings: Settings) -> int:
     shard = f"{settings.shard.index} of {settings.shard.count}"
     fields = {"runner_image": settings.runner.image} | ({"shard": shard} if settings.shard.count > 1 else {})
     fields |= {"namespaces": str(settings.scope)} if settings.scope.namespaces else {}
-    log.info("starting", extra={"fields": fields})
+    log.info("starting", **fields)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if settings.runners_own_all:
         mend = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
-        log.warning("runners may read and alter the whole history", extra={"fields": {"mend": mend}})
+        log.warning("runners may read and alter the whole history", mend=mend)
     history, keys = PostgresHistory.from_url(settings.database_url), PostgresRunnerKeys.from_url(settings.database_url)
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
@@ -81,7 +82,8 @@ async def _serve(settings: Settings) -> int:
                     admission = Admission(settings.webhook, apply, _now, runner.http_allow, runner.pod, settings.scope)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
-                app = Application(settings, cluster, history, observe, _now, keys, maintenance, elector)
+                outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
+                app = Application(settings, outside, observe, _now, elector)
                 await app.run(stop)
     finally:
         await keys.aclose()

@@ -10,10 +10,10 @@ from typing import Any
 
 from carillon_core.contract import TERMINATION_LOG, ExecutionStatus, ExitCode
 from carillon_core.errors import UnavailableError
-from carillon_core.logs import configure_logging
 from carillon_runner.attempts import ERROR_LIMIT, run_attempts
 from carillon_runner.environment import Environment
 from carillon_runner.interrupts import Interrupts, Stopped
+from carillon_runner.logs import configure_logging
 from carillon_runner.outcome import Outcome, storable
 from carillon_runner.record import Record, RefusedError
 
@@ -32,7 +32,7 @@ def run(environment: Environment, interrupts: Interrupts) -> ExitCode:
         SettingsError: libpq cannot read the database's URL.
 
     """
-    configure_logging("INFO", "text")
+    configure_logging()
     record = Record(environment)
     teller = _Teller(environment)
     try:

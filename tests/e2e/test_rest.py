@@ -203,6 +203,6 @@ def test_pause_and_resume_are_seen_by_kubectl(stack: Stack, namespace: str) -> N
     assert paused.status_code == 200, paused.text
     assert stack.task(namespace, "idle")["spec"]["suspend"] is True
     assert stack.http.post(f"{path}/pause").headers["etag"]
-    assert stack.http.post(f"{path}/resume", headers={"If-Match": paused.headers["etag"] + "0"}).status_code == 422
+    assert stack.http.post(f"{path}/resume", headers={"If-Match": paused.headers["etag"] + "0"}).status_code == 400
     assert stack.http.post(f"{path}/resume").json()["spec"]["suspend"] is False
     assert stack.task(namespace, "idle")["spec"]["suspend"] is False

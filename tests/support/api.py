@@ -14,7 +14,7 @@ from carillon_api.app import describing_app
 from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
 from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
-from carillon_api.services.dependencies import Backends
+from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.memory.audit import MemoryAuditLog
 from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule

@@ -5,11 +5,11 @@ bounded: whoever sends nonsense cannot fill the memory.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from cachetools import TTLCache
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -79,13 +79,12 @@ class AccessControl:
         """
         self._api_server = api_server
         self._trusted = settings.trusted_proxies
-        self._clock = clock
         self._authenticator = Authenticator(api_server, settings.api_keys_secret, clock, now)
         self._decisions: Cache[tuple[Subject, Access], Decision] = Cache(_lifetime, clock, MOST_DECISIONS)
         self._limiter = RateLimiter(Rate(settings.rate_limit, settings.rate_burst), clock, MOST_CALLERS)
         self._failures = RateLimiter(Rate(FAILURES_PER_SECOND, settings.failed_auth_burst), clock, MOST_CALLERS)
         self._checks = Turns(CHECKS_AT_ONCE, CHECK_SECONDS)
-        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._known: TTLCache[bytes, None] = TTLCache(MOST_CALLERS, STALE_SECONDS, clock)
 
     def origin(self, scope: Scope) -> Origin:
         """Return where a request comes from."""
@@ -116,7 +115,7 @@ class AccessControl:
             if not verdict.allowed:
                 raise _too_many(self._failures, verdict, "credentials that are nobody's") from None
             raise
-        self._remember(credential.fingerprint)
+        self._known[credential.fingerprint] = None
         verdict = self._limiter.take(caller.subject.name)
         if not verdict.allowed:
             raise _too_many(self._limiter, verdict, "requests")
@@ -125,7 +124,7 @@ class AccessControl:
     async def _caller(self, credential: Credential, place: str) -> Caller:
         # Whoever guesses is stopped before the guess is checked; whoever was here before is not, though others guess
         # from the same address.
-        if self._is_known(credential.fingerprint):
+        if credential.fingerprint in self._known:
             return await self._authenticator.caller(credential)
         try:
             async with self._checks.of(place):
@@ -146,16 +145,6 @@ class AccessControl:
         """
         cluster = self._api_server.acting_as(subject)
         return await self._decisions.get((subject, access), lambda: cluster.review(access))
-
-    def _remember(self, fingerprint: bytes) -> None:
-        self._known[fingerprint] = self._clock() + STALE_SECONDS
-        self._known.move_to_end(fingerprint)
-        while len(self._known) > MOST_CALLERS:
-            self._known.popitem(last=False)
-
-    def _is_known(self, fingerprint: bytes) -> bool:
-        """Return whether a credential was somebody's within the last minutes."""
-        return self._known.get(fingerprint, self._clock()) > self._clock()
 
 
 def _lifetime(decision: Decision) -> Lifetime:

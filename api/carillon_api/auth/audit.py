@@ -8,7 +8,6 @@ a bounded list for Postgres; what the bound pushes out is in the log alone.
 import asyncio
 import contextlib
 import json
-import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from carillon_api.auth.access import Origin
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.masking import masked_spec
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import AuditEvent, AuditLog, JSONObject
 
 MOST_WAITING = 10_000
@@ -32,8 +32,8 @@ LAST_RETRY_SECONDS = 15.0
 FLUSH_SECONDS = 5.0
 """How long the end of the process waits for Postgres; a kubelet waits 30, of which requests under way take 20."""
 
-log = logging.getLogger(__name__)
-audit_log = logging.getLogger("carillon_api.audit")
+log = get_logger(__name__)
+audit_log = get_logger("carillon_api.audit")
 
 
 def audit_event(
@@ -134,8 +134,7 @@ class AuditTrail:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.drained()
         if not self._empty.is_set():
-            fields = {"events": len(self)}
-            log.error("ended before the audit was in the database, this log has it all", extra={"fields": fields})
+            log.error("ended before the audit was in the database, this log has it all", events=len(self))
         if self._writer is not None:
             self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -152,14 +151,13 @@ class AuditTrail:
 
     def record(self, event: AuditEvent) -> None:
         """Log an event and have it written; return at once."""
-        audit_log.info("change", extra={"fields": _fields(event)})
+        audit_log.info("change", **_fields(event))
         size = len(json.dumps([event.before, event.after], default=str))
         while self._waiting and not self._has_room(size):
             self._taken()
             self._pushed_out += 1
-            fields = {"pushed_out": self._pushed_out}
             log.error(
-                "the audit's waiting list is full, its oldest event is in this log alone", extra={"fields": fields}
+                "the audit's waiting list is full, its oldest event is in this log alone", pushed_out=self._pushed_out
             )
         self._waiting.append(event)
         self._sizes.append(size)
@@ -187,12 +185,12 @@ class AuditTrail:
                 await self._write_under_way()
             except UnavailableError as error:
                 if not retry:
-                    log.warning("the audit's events wait for the database", extra={"fields": {"why": str(error)}})
+                    log.warning("the audit's events wait for the database", why=str(error))
                 retry = min(max(self._first_retry, retry * 2), LAST_RETRY_SECONDS)
                 await asyncio.sleep(retry)
                 continue
             if retry:
-                log.info("the audit is written again", extra={"fields": {"events_left": len(self._waiting)}})
+                log.info("the audit is written again", events_left=len(self._waiting))
                 retry = 0.0
             if not self._waiting:
                 self._added.clear()
@@ -216,8 +214,7 @@ class AuditTrail:
         except UnavailableError:
             raise
         except Exception:
-            fields = {"id": str(self._under_way[0].id)}
-            log.exception("the database refuses an audit event, it is in this log alone", extra={"fields": fields})
+            log.exception("the database refuses an audit event, it is in this log alone", id=str(self._under_way[0].id))
         del self._under_way[0]
 
 

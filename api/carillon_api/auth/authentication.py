@@ -5,7 +5,6 @@ is in no log, no message and no cache.
 """
 
 import hashlib
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ from datetime import datetime
 from starlette.datastructures import Headers
 
 from carillon_api.http.caches import Cache, Lifetime
+from carillon_api.http.headers import API_KEY_HEADER
 from carillon_core.domain.access.api_keys import APIKeyEntry, InvalidEntryError, name_of, parse_entry, verified
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.errors import NotFoundError, UnauthenticatedError
+from carillon_core.logs import get_logger
 from carillon_core.ports import APIServer
 
-API_KEY_HEADER = "X-API-Key"
 FRESH_SECONDS = 10.0
 """So long a token that was revoked, or a key that was taken away, still works."""
 FAILURE_SECONDS = 5.0
@@ -30,7 +30,7 @@ MOST_TOKENS = 10_000
 # RFC 6750, section 2.1; anything else is no token that an API server could have made
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Authenticator:
     def _complain(self, complaints: set[str]) -> None:
         """Say what is wrong with the Secret, once, however often it is read."""
         for complaint in sorted(complaints - self._complained):
-            log.error("API keys are not usable", extra={"fields": {"why": complaint}})
+            log.error("API keys are not usable", why=complaint)
         self._complained = frozenset(complaints)
 
 

@@ -1,9 +1,9 @@
 """From where a request comes: the peer, or whom a trusted proxy names. Pure; ``access`` calls it."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
-Network = IPv4Network | IPv6Network
+from carillon_api.settings import Network
 
 UNKNOWN = "unknown"
 _IPV6_SITE_BITS = 64

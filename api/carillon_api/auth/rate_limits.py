@@ -7,10 +7,11 @@ argument.
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from cachetools import TTLCache
 
 POLICY = "default"
 
@@ -91,8 +92,8 @@ class RateLimiter:
         """
         self._rate = rate
         self._clock = clock
-        self._most = most
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        # a bucket that nobody has used for a whole window is full, as one that is forgotten
+        self._buckets: TTLCache[str, Bucket] = TTLCache(most, rate.window_seconds, clock)
 
     def __len__(self) -> int:
         """Return how many buckets are kept."""
@@ -100,10 +101,7 @@ class RateLimiter:
 
     def take(self, key: str) -> Verdict:
         """Make a request of this key's, if it may be made."""
-        now = self._clock()
-        self._buckets[key], verdict = take(self._buckets.get(key), self._rate, now)
-        self._buckets.move_to_end(key)
-        self._forget(now)
+        self._buckets[key], verdict = take(self._buckets.get(key), self._rate, self._clock())
         return verdict
 
     def is_empty(self, key: str) -> bool:
@@ -118,12 +116,6 @@ class RateLimiter:
             "RateLimit": f'"{POLICY}";r={verdict.remaining};t={verdict.full_after}',
         }
         return told if verdict.allowed else told | {"Retry-After": str(verdict.retry_after)}
-
-    def _forget(self, now: float) -> None:
-        """Drop the oldest if there are too many, and with each request one that is full again: it tells nothing."""
-        key, oldest = next(iter(self._buckets.items()))
-        if len(self._buckets) > self._most or filled(oldest, self._rate, now).tokens >= self._rate.burst:
-            del self._buckets[key]
 
 
 @dataclass(slots=True)

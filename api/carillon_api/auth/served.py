@@ -10,10 +10,11 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from carillon_api.http.problems import NotServedError
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.scope import SETTING, Scope
-from carillon_core.errors import ForbiddenError, NotFoundError, RefusedError
+from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import (
     APIServer,
     AuditEvent,
@@ -30,10 +31,6 @@ from carillon_core.ports import (
     ObjectPage,
     ObjectStore,
 )
-
-
-class NotServedError(ForbiddenError):
-    """A namespace that this facade is not for, whatever the caller may do there."""
 
 
 def check_served(scope: Scope, namespace: str) -> None:
@@ -179,10 +176,6 @@ class ServedObjects:
         """Delete an object, and in the background its Jobs; with a version only if it has not changed."""
         check_served(self._scope, namespace)
         await self._store.delete(namespace, name, resource_version)
-
-    async def ping(self) -> None:
-        """Return if the API server answers; raise ``UnavailableError`` if not."""
-        await self._store.ping()
 
     def _places(self, namespace: str | None) -> tuple[str | None, ...]:
         if namespace is None:

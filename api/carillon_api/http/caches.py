@@ -6,20 +6,21 @@ reach, an answer that is not too old is given again.
 """
 
 import asyncio
-import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from cachetools import LRUCache
+
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 
 PATIENCE_SECONDS = 3.0
 """How long a new answer is waited for where an old one would do."""
 RESPITE_SECONDS = 5.0
 """So long an old answer is given again before the API server is asked anew: its time-outs are not everybody's."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -56,8 +57,7 @@ class Cache(Generic[K, V]):
         """
         self._lifetime = lifetime
         self._clock = clock
-        self._most = most
-        self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        self._entries: LRUCache[K, _Entry[V]] = LRUCache(most)
         self._asked: dict[K, asyncio.Task[V]] = {}
 
     def __len__(self) -> int:
@@ -78,7 +78,6 @@ class Cache(Generic[K, V]):
         entry = self._entries.get(key)
         now = self._clock()
         if entry is not None and now < entry.fresh_until:
-            self._entries.move_to_end(key)
             return entry.value
         serves = entry is not None and now < entry.stale_until
         try:
@@ -87,7 +86,7 @@ class Cache(Generic[K, V]):
         except (UnavailableError, TimeoutError) as error:
             if entry is None or not serves:
                 raise
-            log.warning("the API server is away, an older answer of its serves", extra={"fields": {"why": str(error)}})
+            log.warning("the API server is away, an older answer of its serves", why=str(error))
             entry.fresh_until = min(self._clock() + RESPITE_SECONDS, entry.stale_until)
             return entry.value
 
@@ -104,9 +103,6 @@ class Cache(Generic[K, V]):
         value = await ask()
         lifetime = self._lifetime(value)
         self._entries[key] = _Entry(value, now + lifetime.fresh, now + lifetime.stale)
-        self._entries.move_to_end(key)
-        while len(self._entries) > self._most:
-            self._entries.popitem(last=False)
         return value
 
     def _ended(self, key: K, task: "asyncio.Task[V]") -> None:

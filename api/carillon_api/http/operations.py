@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from starlette.routing import compile_path
 
-IDEMPOTENCY_KEY = "Idempotency-Key"
+from carillon_api.http.headers import IDEMPOTENCY_KEY
 
 
 @dataclass(frozen=True, slots=True)

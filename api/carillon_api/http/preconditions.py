@@ -1,19 +1,25 @@
-"""ETag and If-Match (RFC 9110, section 13.1.1): an ETag is the quoted ``resourceVersion``."""
+"""ETag, If-Match and If-None-Match (RFC 9110, section 13.1): an ETag is the quoted ``resourceVersion``."""
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from carillon_api.http.problems import Kind, RequestRefusedError
-from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_api.http.headers import IF_MATCH
+from carillon_api.http.problems import Kind, RequestRefusedError, malformed
 
-_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+ANY_VERSION = "*"
+
+_SPACE = " \t"
+# an opaque tag may hold commas, but no quotes and no spaces; HTTP headers are bytes, read as Latin-1
+_ELEMENT = re.compile(r'[ \t]*(?:(?P<tag>(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)')
 
 
 @dataclass(frozen=True, slots=True)
 class IfMatch:
-    """What a caller's If-Match admits: any version, or these."""
+    """The versions that a caller's If-Match admits."""
 
-    tags: frozenset[str] | None
+    tags: AbstractSet[str] | None
+    """None admits any version."""
 
     def check(self, version: str) -> None:
         """Return if the version is admitted.
@@ -31,24 +37,53 @@ def etag(version: str) -> str:
     return f'"{version}"'
 
 
-def if_match(header: str | None) -> IfMatch | None:
-    """Return a caller's If-Match, or None if there is none.
+def if_match(header: str) -> IfMatch:
+    """Parse an If-Match header.
 
-    A weak tag is kept as it is and so never matches, as the RFC wants it.
+    Tags are compared strongly, as the RFC requires: a weak tag is kept as it is and never matches.
+
+    Args:
+        header: The header's value; of several lines, joined by commas.
 
     Raises:
-        InvalidResourceError: If it is neither ``*`` nor a list of ETags.
+        RequestRefusedError: As 400, if it is neither ``*`` nor a list of ETags.
 
     """
-    if header is None:
-        return None
-    if header.strip() == "*":
+    if header.strip(_SPACE) == ANY_VERSION:
         return IfMatch(None)
-    tags = [part.strip() for part in header.split(",")]
-    if not all(_ETAG.fullmatch(tag) for tag in tags):
-        message = "is not an ETag: send it as it came, with its quotes"
-        raise InvalidResourceError([FieldProblem("If-Match", message)])
-    return IfMatch(frozenset(tags))
+    tags = entity_tags(header)
+    if not tags:
+        message = 'must be * or a list of ETags in quotes, such as "4711": copy the ETag header of the last answer'
+        raise malformed(IF_MATCH, message)
+    return IfMatch(tags)
+
+
+def none_match(header: str, current: str) -> bool:
+    """Return whether the condition of an If-None-Match header holds: whether the caller has another version.
+
+    Tags are compared weakly. A malformed header is ignored: the caller then gets the full answer.
+
+    Args:
+        header: The header's value; of several lines, joined by commas.
+        current: The ETag of the current version.
+
+    """
+    if header.strip(_SPACE) == ANY_VERSION:
+        return False
+    return current.removeprefix("W/") not in {tag.removeprefix("W/") for tag in entity_tags(header) or ()}
+
+
+def entity_tags(header: str) -> AbstractSet[str] | None:
+    """Return the tags of a list (RFC 9110, 5.6.1 and 8.8.3); empty elements are skipped. None if it is malformed."""
+    tags = set()
+    at = 0
+    while found := _ELEMENT.match(header, at):
+        if found["tag"]:
+            tags.add(found["tag"])
+        if found.end() == len(header):
+            return tags
+        at = found.end()
+    return None
 
 
 def stale(version: str | None = None) -> RequestRefusedError:

@@ -1,6 +1,5 @@
 """Every error as ``application/problem+json`` (RFC 9457), mapped once; ``create_app`` installs the handlers."""
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -14,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from carillon_api.auth.served import NotServedError
 from carillon_api.schemas import Problem, ProblemField
 from carillon_core import errors
 from carillon_core.errors import FieldProblem
+from carillon_core.logs import get_logger
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
@@ -27,7 +26,7 @@ MAX_FIELDS = 50
 Responses = dict[int | str, dict[str, Any]]
 """What OpenAPI says of an operation's answers, by their status."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Kind(Enum):
@@ -80,6 +79,16 @@ class RequestRefusedError(errors.CarillonError):
         self.kind = kind
         self.headers = headers
         self.more = more
+
+
+class NotServedError(errors.ForbiddenError):
+    """A namespace that this facade is not for, whatever the caller may do there."""
+
+
+def malformed(field: str, message: str) -> RequestRefusedError:
+    """Return the error of a header that cannot be parsed: 400, with the header as the field."""
+    problem = FieldProblem(field, message)
+    return RequestRefusedError(Kind.MALFORMED, str(problem), fields=[problem])
 
 
 _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
@@ -159,8 +168,11 @@ def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
     detail = str(error)
     if isinstance(error, errors.OwnAccountError):
         # not the caller's fault, and not the caller's business: whoever runs the facade reads it in the log
-        fields_of_log = {"missing": detail, "request_id": scope.get("state", {}).get("request_id", "")}
-        log.error("the facade's own account lacks a right: see the chart's files/rbac", extra={"fields": fields_of_log})
+        log.error(
+            "the facade's own account lacks a right: see the chart's files/rbac",
+            missing=detail,
+            request_id=scope.get("state", {}).get("request_id", ""),
+        )
         detail = "the facade's own account may not do what this needs: its log names the right that is missing"
     fields: Sequence[FieldProblem] = ()
     if isinstance(error, errors.InvalidResourceError | errors.RefusedError):
@@ -181,7 +193,7 @@ def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
 def internal_error(scope: Scope, error: Exception) -> JSONResponse:
     """Log an error nobody expected, and return a problem that tells only where to look for it."""
     request_id = scope.get("state", {}).get("request_id", "")
-    log.error("request failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+    log.error("request failed", exc_info=error, request_id=request_id)
     return problem_response(scope, Kind.INTERNAL, f"the log has the details under the request's id {request_id}")
 
 

@@ -10,11 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.auth.access import AccessControl
 from carillon_api.http.problems import error_response
+from carillon_api.http.public_paths import is_public
 from carillon_core.errors import CarillonError
-
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/redoc", "/openapi.json"})
-PUBLIC_FOLDERS = ("/docs-assets/",)
-METRICS = "/metrics"
 
 
 class Gate:
@@ -48,14 +45,3 @@ class Gate:
             await send(message)
 
         await self._app(scope, receive, send_with_limits)
-
-
-def is_public(path: str, *, metrics: bool) -> bool:
-    """Return whether a path is served to everybody.
-
-    Args:
-        path: As the router will see it.
-        metrics: Whether ``/metrics`` is.
-
-    """
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS) or (metrics and path == METRICS)

@@ -11,7 +11,6 @@ nothing about the request itself (5xx, 401, 403, 429) is not kept.
 
 import asyncio
 import hashlib
-import logging
 import re
 from dataclasses import dataclass, field
 from typing import cast
@@ -21,13 +20,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.http.bodies import MAX_BODY_BYTES
-from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
-from carillon_api.http.problems import Kind, RequestRefusedError, error_response
+from carillon_api.http.headers import IDEMPOTENCY_KEY, REPLAYED
+from carillon_api.http.operations import Operations
+from carillon_api.http.problems import Kind, RequestRefusedError, error_response, malformed
 from carillon_api.settings import Settings
 from carillon_core.errors import CarillonError, FieldProblem, InvalidResourceError, UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
 
-REPLAYED = "Idempotency-Replayed"
 RETRY_AFTER_SECONDS = 1
 WORK_SECONDS = 50.0
 """So long a request with a key may take: less than ``KEY_ABANDONED``, when another may take the key over."""
@@ -39,7 +39,7 @@ SERVER_ERRORS = 500
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _QUOTED = re.compile(r'"([\x21\x23-\x5b\x5d-\x7e]+)"')
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Idempotency:
@@ -102,10 +102,14 @@ def key_of(headers: Headers) -> str:
     """Return the key of a request; in quotes, as the draft writes it, or without.
 
     Raises:
-        InvalidResourceError: It is none, or there are several.
+        RequestRefusedError: As 400, if it is empty.
+        InvalidResourceError: If there are several, or the key has other characters or too many.
 
     """
     given = headers.getlist(IDEMPOTENCY_KEY)
+    if not given[0].strip(' \t"'):
+        message = "must not be empty: send 1 to 255 visible ASCII characters, such as a UUID, or leave the header out"
+        raise malformed(IDEMPOTENCY_KEY, message)
     quoted = _QUOTED.fullmatch(given[0])
     key = quoted[1] if quoted else given[0]
     if len(given) > 1 or not _KEY.fullmatch(key):
@@ -211,7 +215,7 @@ class _Kept:
         try:
             await self._store.release(self._caller, self._key)
         except UnavailableError as error:
-            log.warning("an idempotency key was not released", extra={"fields": {"why": error.why}})
+            log.warning("an idempotency key was not released", why=error.why)
 
     async def _keep(self) -> None:
         start, *parts = self._held
@@ -226,4 +230,4 @@ class _Kept:
             await self._store.finish(self._caller, self._key, StoredAnswer(status, headers, body))
         except UnavailableError as error:
             # it is done, and its caller shall know; who repeats it within a minute is told to wait
-            log.warning("an answer could not be kept for its key", extra={"fields": {"why": error.why}})
+            log.warning("an answer could not be kept for its key", why=error.why)

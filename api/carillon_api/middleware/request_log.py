@@ -15,11 +15,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from carillon_api.http.headers import REQUEST_ID
 from carillon_api.http.problems import internal_error
 from carillon_api.observability.metrics import Metrics
-from carillon_core.logs import log_context
+from carillon_core.logs import get_logger, log_context
 
-REQUEST_ID = "X-Request-ID"
 CLIENT_CLOSED_REQUEST = 499
 """nginx's word in the log for a caller that went away; it is never sent."""
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -29,7 +29,7 @@ MAX_PATH = 1024
 """Characters of each that the log keeps."""
 NOBODY = "-"
 
-log = logging.getLogger("carillon_api.access")
+log = get_logger("carillon_api.access")
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ def _log_request(scope: Scope, route: str | None, answer: _Answer, seconds: floa
         "user_agent": _printable(Headers(scope=scope).get("user-agent", "").encode("latin-1"), MAX_USER_AGENT),
         "request_id": state["request_id"],
     }
-    log.log(level, "request", extra={"fields": fields})
+    log.log(level, "request", **fields)
 
 
 def _printable(raw: bytes, length: int) -> str:

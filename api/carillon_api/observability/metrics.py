@@ -6,7 +6,6 @@ some seconds. A database that is away or hangs costs a scrape
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from carillon_core.contract import ExecutionStatus
 from carillon_core.errors import CarillonError
+from carillon_core.logs import get_logger
 from carillon_core.ports import HistoryReader, HistorySummary
 
 WINDOWS: Mapping[str, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -31,7 +31,7 @@ NO_ROUTE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class HistoryNumbers:
                     self._numbers = await numbers_of(reader, now)
             except (TimeoutError, CarillonError) as error:
                 why = str(error) or f"no answer within {HISTORY_SECONDS:g} s"
-                log.warning("the history's metrics are missing", extra={"fields": {"why": why}})
+                log.warning("the history's metrics are missing", why=why)
                 self._numbers = None
             # a failure is kept as long: a database that is away is not asked by every scrape
             self._read_at = time.monotonic()

@@ -3,14 +3,14 @@
 The route ``/readyz`` calls it. Whoever sees a pod that is not ready looks at its log first.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from carillon_api.http.caches import Cache, Lifetime
 from carillon_api.schemas import Check
+from carillon_core.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Probes:
@@ -37,7 +37,7 @@ class Probes:
             return
         self._said = missing
         if missing:
-            log.warning("not ready", extra={"fields": {"why": missing}})
+            log.warning("not ready", why=missing)
         else:
             log.info("ready")
 

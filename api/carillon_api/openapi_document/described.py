@@ -12,11 +12,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from carillon_api import schemas
-from carillon_api.auth.authentication import API_KEY_HEADER
-from carillon_api.http.operations import IDEMPOTENCY_KEY, Operations
+from carillon_api.http.headers import API_KEY_HEADER, IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED
+from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.middleware.gate import is_public
-from carillon_api.middleware.idempotency import REPLAYED
+from carillon_api.http.public_paths import is_public
 from carillon_api.openapi_document.schema_rules import with_rules
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
@@ -116,6 +115,8 @@ def completed(document: JSONObject) -> JSONObject:
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
                 _document_limits(operation)
+        if (get := operations.get("get")) and "ETag" in get["responses"]["200"].get("headers", {}):
+            _document_condition(get)
         if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:
             _document_key(post)
     return document
@@ -140,6 +141,21 @@ def _document_limits(operation: JSONObject) -> None:
             answer.setdefault("headers", {}).update(
                 {name: {"$ref": f"#/components/headers/{name}"} for name in LIMIT_HEADERS}
             )
+
+
+def _document_condition(get: JSONObject) -> None:
+    """Describe If-None-Match where an answer has an ETag."""
+    get["parameters"] = [
+        *get.get("parameters", ()),
+        {
+            "name": IF_NONE_MATCH,
+            "in": "header",
+            "required": False,
+            "description": "ETags that the caller has, or `*`: if the object has one of them, the answer is 304.",
+            "schema": {"type": "string"},
+        },
+    ]
+    get["responses"]["304"] = {"description": "The caller has the current version", "headers": _ETAG_HEADER}
 
 
 def _document_key(post: JSONObject) -> None:

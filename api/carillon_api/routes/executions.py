@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from starlette.responses import PlainTextResponse
 
 from carillon_api.http.bodies import optional_json_body
-from carillon_api.http.cursors import bound, unbound
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.openapi_document.described import accepted, optional_body_of, plain_text
+from carillon_api.routes.dependencies import Ctx, Namespace, TaskName
 from carillon_api.schemas import (
     CancelAccepted,
     ExecutionDetail,
@@ -21,13 +21,10 @@ from carillon_api.schemas import (
     RetryBody,
     TaskExecutionsQuery,
 )
-from carillon_api.services.dependencies import Context, Ctx, Namespace, TaskName
+from carillon_api.services.history import execution_page, readable
 from carillon_api.services.retries import retried_by, retry
 from carillon_api.services.running import cancel, logs
-from carillon_api.views.executions import execution_detail, execution_view
-from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.errors import ForbiddenError, NotFoundError
-from carillon_core.ports import ExecutionQuery
+from carillon_api.views.executions import execution_detail
 
 LIST = problem_responses(Kind.FORBIDDEN)
 CHANGE = (Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.WRONG_STATE)
@@ -48,7 +45,7 @@ async def list_task_executions(
     ctx: Ctx, namespace: Namespace, name: TaskName, query: Annotated[TaskExecutionsQuery, Query()]
 ) -> ExecutionList:
     """List executions, newest slot first; those of a deleted task are still there."""
-    return await _page(ctx, query, namespace, name)
+    return await execution_page(ctx, query, namespace, name)
 
 
 @router.get(
@@ -61,13 +58,13 @@ async def list_namespaced_executions(
     ctx: Ctx, namespace: Namespace, query: Annotated[NamespaceExecutionsQuery, Query()]
 ) -> ExecutionList:
     """List executions of all tasks of a namespace, newest slot first."""
-    return await _page(ctx, query, namespace, query.task)
+    return await execution_page(ctx, query, namespace, query.task)
 
 
 @router.get("/executions", operation_id="listExecutions", summary="List executions of all tasks", responses=LIST)
 async def list_executions(ctx: Ctx, query: Annotated[ExecutionsQuery, Query()]) -> ExecutionList:
     """List executions, newest slot first; without a namespace, the caller must be allowed to read those of all."""
-    return await _page(ctx, query, query.namespace, query.task)
+    return await execution_page(ctx, query, query.namespace, query.task)
 
 
 @router.get(
@@ -81,7 +78,7 @@ async def get_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", descript
 
     One that the caller may not read is not found: that it exists, and where, is nobody else's business.
     """
-    record = await _readable(ctx, uid)
+    record = await readable(ctx, uid)
     return execution_detail(record, [row.id for row in await retried_by(ctx, record)])
 
 
@@ -104,7 +101,7 @@ async def retry_execution(
     It runs the task as it is now, with the parameters of then. While that run has not ended, the same answer is given
     to whoever asks again, or 409.
     """
-    view, location = await retry(ctx, await _readable(ctx, uid), body.parameters)
+    view, location = await retry(ctx, await readable(ctx, uid), body.parameters)
     response.headers["Location"] = location
     return view
 
@@ -118,7 +115,7 @@ async def retry_execution(
 )
 async def cancel_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)]) -> CancelAccepted:
     """Delete the execution's Job, for which the caller needs the right to; its end is recorded a moment later."""
-    return await cancel(ctx, await _readable(ctx, uid))
+    return await cancel(ctx, await readable(ctx, uid))
 
 
 @router.get(
@@ -132,43 +129,4 @@ async def get_execution_logs(
     ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)], query: Annotated[LogsQuery, Query()]
 ) -> PlainTextResponse:
     """Return the logs of the execution's newest pod, or of the one that is named, as long as the cluster has it."""
-    return PlainTextResponse(await logs(ctx, await _readable(ctx, uid), query))
-
-
-async def _readable(ctx: Context, uid: UUID) -> ExecutionRecord:
-    """Return an execution that the caller may read.
-
-    Raises:
-        NotFoundError: There is none; or the caller may not read it, which is said in the same words: the id alone
-            names no namespace, and so 403 would tell that it exists.
-
-    """
-    try:
-        record = await ctx.executions.get(uid)
-        await ctx.authorize("get", namespace=record.namespace)
-    except (NotFoundError, ForbiddenError) as error:
-        raise NotFoundError(f"there is no execution {uid} that you may read") from error
-    return record
-
-
-async def _page(ctx: Context, query: TaskExecutionsQuery, namespace: str | None, task: str | None) -> ExecutionList:
-    await ctx.authorize("list", namespace=namespace)
-    page = await ctx.executions.list(
-        ExecutionQuery(
-            namespace=namespace,
-            task=task,
-            status=query.status,
-            cause=query.cause,
-            reason=query.reason,
-            since=query.since,
-            until=query.until,
-            retry_of=query.retry_of,
-            dead_letters=query.dead_letters,
-            limit=query.limit,
-            cursor=unbound(query, query.cursor, namespace=namespace, task=task),
-        )
-    )
-    return ExecutionList(
-        items=[execution_view(r) for r in page.items],
-        next_cursor=bound(page.next_cursor, query, namespace=namespace, task=task),
-    )
+    return PlainTextResponse(await logs(ctx, await readable(ctx, uid), query))

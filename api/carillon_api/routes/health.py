@@ -1,20 +1,16 @@
 """Whether the process lives, and whether what it needs is there."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from carillon_api.http.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response, without_secrets
+from carillon_api.http.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response
 from carillon_api.observability.readiness import lacking
-from carillon_api.schemas import Check, Health, Readiness
-from carillon_api.services.dependencies import Backend, Backends
-from carillon_core.errors import CarillonError, UnavailableError
+from carillon_api.routes.dependencies import Backend
+from carillon_api.schemas import Health, Readiness
+from carillon_api.services.probes import readiness_checks
 
-PING_SECONDS = 3.0
-"""How long an answer is waited for: less than a kubelet's usual patience."""
 NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {
         "description": "Something needed is out of reach: checks says what",
@@ -41,29 +37,9 @@ async def healthz() -> Health:
 async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
     """Ask the database and the API server; the answer names each."""
     # Anybody may ask, and as often as they like: that must not take the connections of those who work.
-    checks = await given.readiness.checks(lambda: _checks(given))
+    checks = await given.readiness.checks(lambda: readiness_checks(given))
     detail = lacking(checks)
     if not detail:
         return Readiness(checks=list(checks))
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return problem_response(request.scope, Kind.UNAVAILABLE, detail, headers=headers, checks=list(checks))
-
-
-async def _checks(given: Backends) -> Sequence[Check]:
-    return await asyncio.gather(
-        _check("database", given.executions.ping),
-        _check("API server", given.api_server.ping),
-    )
-
-
-async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Check:
-    try:
-        async with asyncio.timeout(PING_SECONDS):
-            await ping()
-    except TimeoutError:
-        return Check(name=name, ok=False, why=f"no answer within {PING_SECONDS:g} seconds")
-    except UnavailableError as error:
-        return Check(name=name, ok=False, why=without_secrets(error.why))
-    except CarillonError as error:
-        return Check(name=name, ok=False, why=without_secrets(str(error)))
-    return Check(name=name, ok=True)

@@ -8,13 +8,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from carillon_api.http.bodies import chosen_body
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.openapi_document.described import accepted, body_of
-from carillon_api.routes.runs import IdempotencyKey
+from carillon_api.routes.dependencies import Ctx, IdempotencyKey
 from carillon_api.schemas import RUN_TYPES, RunAccepted, RunTask, RunTaskQuery, TaskOutput, TaskOutputQuery
 from carillon_api.schemas.run_task import AnyRun
-from carillon_api.services.dependencies import Ctx
-from carillon_api.services.run_requests import request_run, task_output
-from carillon_api.views.runs import own_run_problems, own_run_spec, run_execution_id
-from carillon_api.views.tasks import refuse
+from carillon_api.services.run_requests import run_unscheduled_task, task_output
 
 RUN = problem_responses(
     Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED
@@ -42,10 +39,7 @@ async def run_own_task(
 ) -> RunAccepted:
     """Run a task that no schedule has, without waiting for it: ask get-task-output, or follow Location."""
     namespace = query.namespace or ctx.settings.default_namespace
-    spec = own_run_spec(body)
-    refuse(own_run_problems(spec))
-    stored = await request_run(ctx, namespace, body.task_name, spec, key)
-    answer = RunAccepted(id=run_execution_id(stored), namespace=namespace, run=stored["metadata"]["name"])
+    answer = await run_unscheduled_task(ctx, namespace, body, key)
     where = {"id": str(answer.id), "namespace": answer.namespace, "run": answer.run}
     response.headers["Location"] = f"/api/v1/get-task-output?{urlencode(where)}"
     return answer

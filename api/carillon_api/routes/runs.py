@@ -4,44 +4,29 @@ from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Query, Response
 
 from carillon_api.http.bodies import optional_json_body
-from carillon_api.http.operations import IDEMPOTENCY_KEY
 from carillon_api.http.paging import page_of
 from carillon_api.http.preconditions import etag
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.middleware.idempotency import key_of
 from carillon_api.openapi_document.described import accepted, optional_body_of, versioned
+from carillon_api.routes.dependencies import Ctx, IdempotencyKey, Namespace, Precondition, RunName, TaskName
 from carillon_api.schemas import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
-from carillon_api.schemas.checks import object_name
-from carillon_api.services.dependencies import Context, Ctx, Namespace, Precondition, TaskName
+from carillon_api.services.context import Context
 from carillon_api.services.edits import delete_object
-from carillon_api.services.run_requests import request_run
-from carillon_api.views.runs import is_wanted_run, run_view, task_run_problems, task_run_spec
-from carillon_api.views.tasks import refuse
-from carillon_core.errors import ForbiddenError
+from carillon_api.services.run_requests import run_scheduled_task
+from carillon_api.views.runs import is_wanted_run, run_view
 from carillon_core.resources.names import KIND_REQUEST, PLURAL_REQUESTS
 
 READ = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND)
 LIST = problem_responses(Kind.FORBIDDEN, Kind.EXPIRED)
-DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED, Kind.CONFLICT)
+DELETE = problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED, Kind.CONFLICT)
 RUN = problem_responses(
     Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED
 )
 
 router = APIRouter(tags=["runs"])
-
-RunName = Annotated[str, Path(description="The run's name."), AfterValidator(object_name)]
-
-
-def _idempotency_key(request: Request) -> str | None:
-    return key_of(request.headers) if IDEMPOTENCY_KEY in request.headers else None
-
-
-IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
-"""The caller's Idempotency-Key, if there is one: what it promises holds here even if its store forgets."""
 
 
 @router.post(
@@ -65,13 +50,7 @@ async def run_task(
     It needs the permission to create RunRequests; who may also read the task is told at once if there is none, or if
     it has no such parameters.
     """
-    spec = task_run_spec(name, body)
-    try:
-        task = await ctx.tasks.get(namespace, name)
-    except ForbiddenError:
-        task = None
-    refuse(task_run_problems(spec, task, ctx.clock()))
-    view = run_view(await request_run(ctx, namespace, name, spec, key))
+    view = await run_scheduled_task(ctx, namespace, name, body, key)
     response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/runs/{quote(view.name)}"
     return view
 

@@ -3,13 +3,13 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Query, Response
 
 from carillon_api.http.bodies import json_body
 from carillon_api.http.paging import page_of
 from carillon_api.http.problems import Kind, Responses, problem_responses
 from carillon_api.openapi_document.described import body_of, created, versioned
+from carillon_api.routes.dependencies import Ctx, Namespace, Precondition, TargetName
 from carillon_api.schemas import (
     AllTargetsQuery,
     TargetCreate,
@@ -21,8 +21,7 @@ from carillon_api.schemas import (
     TargetReplace,
     TargetView,
 )
-from carillon_api.schemas.checks import object_name
-from carillon_api.services.dependencies import Context, Ctx, Namespace, Precondition
+from carillon_api.services.context import Context
 from carillon_api.services.edits import edit_object
 from carillon_api.services.object_answers import CREATE, EDIT, LIST, READ, Answers
 from carillon_api.services.target_deletion import delete_target
@@ -33,7 +32,7 @@ from carillon_core.resources.names import KIND_TARGET, PLURAL_TARGETS
 DELETE: Responses = {
     200: {"description": "With cascade=true: the target and what used it are deleted"},
     204: {"description": "The target is deleted"},
-    **problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.IN_USE, Kind.PRECONDITION_FAILED),
+    **problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.IN_USE, Kind.PRECONDITION_FAILED),
 }
 EXAMPLE: JSONObject = {
     "name": "shop",
@@ -49,8 +48,6 @@ EXAMPLE: JSONObject = {
 ANSWERS = Answers(PLURAL_TARGETS, "targets", target_view)
 
 router = APIRouter(tags=["targets"])
-
-TargetName = Annotated[str, Path(description="The target's name."), AfterValidator(object_name)]
 
 
 @router.post(

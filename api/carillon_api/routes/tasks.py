@@ -9,16 +9,19 @@ from carillon_api.http.bodies import json_body
 from carillon_api.http.paging import page_of
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.openapi_document.described import body_of, created, versioned
+from carillon_api.routes.dependencies import Ctx, Namespace, Precondition, TaskName
 from carillon_api.schemas import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
-from carillon_api.services.dependencies import Context, Ctx, Namespace, Precondition, TaskName
+from carillon_api.services.context import Context
 from carillon_api.services.edits import delete_object, edit_object, set_suspended
 from carillon_api.services.object_answers import CREATE, EDIT, LIST, READ, Answers
 from carillon_api.views.tasks import is_wanted, new_object, patched_object, replaced_object, task_view
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND, PLURAL
 
-SUSPEND = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION_FAILED, Kind.REFUSED)
-DELETE = problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
+SUSPEND = problem_responses(
+    Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.CONFLICT, Kind.PRECONDITION_FAILED, Kind.REFUSED
+)
+DELETE = problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.PRECONDITION_FAILED)
 EXAMPLE: JSONObject = {
     "name": "nightly-report",
     "labels": {"team": "reporting"},

@@ -9,7 +9,7 @@ from fastapi import Response
 
 from carillon_api.http.preconditions import etag
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.services.dependencies import Context
+from carillon_api.services.context import Context
 from carillon_api.services.edits import Change
 from carillon_core.ports import JSONObject
 

@@ -13,20 +13,31 @@ and the run is found by its name, which the answer's Location carries.
 
 import hashlib
 import json
-import logging
 from uuid import UUID, uuid4
 
 from carillon_api.http.problems import Kind, RequestRefusedError
-from carillon_api.schemas import TaskOutput, TaskOutputQuery
-from carillon_api.services.dependencies import Context
-from carillon_api.views.runs import recorded_output, run_execution_id, same_request, unrecorded_output
-from carillon_api.views.tasks import custom_resource
+from carillon_api.schemas import RunAccepted, RunView, TaskOutput, TaskOutputQuery, TaskRun
+from carillon_api.schemas.run_task import AnyRun
+from carillon_api.services.context import Context
+from carillon_api.views.objects import custom_resource, refuse
+from carillon_api.views.runs import (
+    own_run_problems,
+    own_run_spec,
+    recorded_output,
+    run_execution_id,
+    run_view,
+    same_request,
+    task_run_problems,
+    task_run_spec,
+    unrecorded_output,
+)
 from carillon_core.errors import (
     AlreadyExistsError,
     CarillonError,
     ForbiddenError,
     NotFoundError,
 )
+from carillon_core.logs import get_logger
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_REQUEST, LABEL_EXECUTION_ID, MAX_NAME_LENGTH, PLURAL_REQUESTS
 
@@ -35,7 +46,44 @@ SUFFIX_DIGITS = 20
 LOOKED_AT = 20
 """So many requests with the label of an id are looked at: one is the true one, others may pretend to be."""
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
+
+
+async def run_scheduled_task(ctx: Context, namespace: str, name: str, body: TaskRun, key: str | None) -> RunView:
+    """Request a run of a ScheduledTask, as the caller.
+
+    Args:
+        ctx: The caller's.
+        namespace: The task's.
+        name: The task's.
+        body: When and with which parameters it shall run.
+        key: The caller's Idempotency-Key; see ``request_run``.
+
+    Raises:
+        InvalidResourceError: If the operator would refuse the run, as far as the caller may read the task.
+        NotFoundError: There is no such task.
+
+    """
+    spec = task_run_spec(name, body)
+    try:
+        task = await ctx.tasks.get(namespace, name)
+    except ForbiddenError:
+        task = None
+    refuse(task_run_problems(spec, task, ctx.clock()))
+    return run_view(await request_run(ctx, namespace, name, spec, key))
+
+
+async def run_unscheduled_task(ctx: Context, namespace: str, body: AnyRun, key: str | None) -> RunAccepted:
+    """Request a run of a task that no schedule has, as the caller.
+
+    Raises:
+        InvalidResourceError: If its templates are wrong.
+
+    """
+    spec = own_run_spec(body)
+    refuse(own_run_problems(spec))
+    stored = await request_run(ctx, namespace, body.task_name, spec, key)
+    return RunAccepted(id=run_execution_id(stored), namespace=namespace, run=stored["metadata"]["name"])
 
 
 async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObject, key: str | None) -> JSONObject:
@@ -88,8 +136,7 @@ async def label(ctx: Context, stored: JSONObject) -> None:
         await ctx.requests.patch(namespace, name, {"metadata": {"labels": {LABEL_EXECUTION_ID: uid}}})
     except CarillonError as error:
         # the run goes on, and it is found by its name
-        fields = {"namespace": namespace, "run": name, "error": str(error)}
-        log.info("a run has no label with its execution's id", extra={"fields": fields})
+        log.info("a run has no label with its execution's id", namespace=namespace, run=name, error=str(error))
 
 
 async def task_output(ctx: Context, query: TaskOutputQuery) -> TaskOutput:

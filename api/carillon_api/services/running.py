@@ -9,7 +9,7 @@ from uuid import UUID
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import CancelAccepted, LogsQuery
-from carillon_api.services.dependencies import Context
+from carillon_api.services.context import Context
 from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.execution import ExecutionRecord

@@ -14,7 +14,7 @@ from typing import Literal
 from carillon_api.http.preconditions import IfMatch
 from carillon_api.http.problems import Kind, RequestRefusedError, kind_of
 from carillon_api.schemas import UserOfTarget
-from carillon_api.services.dependencies import Context
+from carillon_api.services.context import Context
 from carillon_api.services.edits import ATTEMPTS, delete_object
 from carillon_api.views.targets import uses_target
 from carillon_core.errors import CarillonError, ConflictError, ForbiddenError, NotFoundError

@@ -8,10 +8,11 @@ change through this process.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from cachetools import Cache, LRUCache
 
 from carillon_api.views.upcoming import Entry
 from carillon_core.domain.access.subjects import Subject
@@ -54,8 +55,7 @@ class Listings:
     def __init__(self, most: int = MAX_ENTRIES, most_listings: int = MAX_LISTINGS) -> None:
         """Remember at most so many tasks, in at most so many listings."""
         self._most = most
-        self._most_listings = most_listings
-        self._known: OrderedDict[ListingKey, _Listing] = OrderedDict()
+        self._known: LRUCache[ListingKey, _Listing] = LRUCache(most_listings)
 
     def __len__(self) -> int:
         """Return how many listings are remembered."""
@@ -73,9 +73,6 @@ class Listings:
 
         """
         listing = self._known.setdefault(key, _Listing())
-        self._known.move_to_end(key)
-        while len(self._known) > self._most_listings:
-            self._known.popitem(last=False)
         # a clock that is set back makes an age negative: such a list is not used
         age = None if listing.at is None or now < listing.at else now - listing.at
         if age is not None and age < FRESH:
@@ -109,9 +106,10 @@ class Listings:
         return listing.entries
 
     def _bound(self) -> None:
-        total = sum(len(listing.entries) for listing in self._known.values())
+        # not by values(): to count a listing is not to use it, and must not change the order of use
+        total = sum(len(Cache.__getitem__(self._known, key).entries) for key in self._known)
         while total > self._most and len(self._known) > 1:
-            _, oldest = self._known.popitem(last=False)
+            _, oldest = self._known.popitem()
             total -= len(oldest.entries)
 
 

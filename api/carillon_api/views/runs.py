@@ -7,11 +7,11 @@ from uuid import UUID
 
 from carillon_api.schemas import RunQuery, RunView, TaskOutput, TaskRun
 from carillon_api.schemas.run_task import AnyRun, RunCounter, RunOptions
-from carillon_api.views.tasks import as_object, spec_object, view_fields
+from carillon_api.views.objects import as_object, spec_object, view_fields
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.decide_request import requested_task
 from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTask
+from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.domain.validity.problems import request_problems
 from carillon_core.domain.validity.run_at import run_at_problem
 from carillon_core.errors import FieldProblem

@@ -5,7 +5,7 @@ from typing import Any
 
 from carillon_api.schemas import TargetCreate, TargetPatch, TargetReplace, TargetView
 from carillon_api.schemas.checks import label_problems, object_name_problems
-from carillon_api.views.tasks import as_object, as_replacement, custom_resource, refuse, view_fields, with_spec
+from carillon_api.views.objects import as_object, as_replacement, custom_resource, refuse, view_fields, with_spec
 from carillon_core.domain.validity.problems import target_problems
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_TARGET

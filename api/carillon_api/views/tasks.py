@@ -1,46 +1,20 @@
-"""The mapping between REST and the custom resource. Pure."""
+"""The mapping between REST and ScheduledTasks. Pure."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel
-
-from carillon_api.http.bodies import parse_body
 from carillon_api.schemas import TaskCreate, TaskPatch, TaskQuery, TaskReplace, TaskView
 from carillon_api.schemas.checks import label_problems, spec_problems, task_name_problems
+from carillon_api.views.objects import as_object, as_replacement, custom_resource, refuse, view_fields, with_spec
 from carillon_core.domain.observed.jobs import ObservedTask
-from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.ports import JSONObject
-from carillon_core.resources import API_VERSION, KIND
-from carillon_core.resources.scheduled_task import parse_meta
-
-M = TypeVar("M", bound=BaseModel)
+from carillon_core.resources import KIND
 
 
 def task_view(raw: Mapping[str, Any]) -> TaskView:
     """Return an object from the API server as REST shows it; whatever its spec is, this does not fail."""
     return TaskView(**view_fields(raw), spec=as_object(raw.get("spec")), status=as_object(raw.get("status")))
-
-
-def view_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what REST shows of every object: the fields of ``ObjectView``."""
-    meta = parse_meta(raw["metadata"])
-    return {
-        "name": meta.name,
-        "namespace": meta.namespace,
-        "uid": meta.uid,
-        "resource_version": meta.resource_version,
-        "generation": meta.generation,
-        "created_at": meta.creation_timestamp,
-        "labels": meta.labels,
-    }
-
-
-def as_object(value: Any) -> JSONObject:
-    """Return what stands where an object belongs; an empty one for whatever an age without a schema has left there."""
-    return value if isinstance(value, dict) else {}
 
 
 def is_wanted(raw: Mapping[str, Any], query: TaskQuery) -> bool:
@@ -84,64 +58,3 @@ def patched_object(current: JSONObject, patch: TaskPatch, now: datetime) -> JSON
 
     """
     return replaced_object(current, as_replacement(TaskReplace, current, patch), now)
-
-
-def custom_resource(
-    kind: str, namespace: str, name: str, labels: Mapping[str, str], spec: BaseModel | JSONObject
-) -> JSONObject:
-    """Return an object to be created."""
-    metadata: JSONObject = {"name": name, "namespace": namespace}
-    if labels:
-        metadata["labels"] = dict(labels)
-    written = spec_object(spec) if isinstance(spec, BaseModel) else spec
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": written}
-
-
-def with_spec(current: JSONObject, labels: Mapping[str, str] | None, spec: BaseModel) -> JSONObject:
-    """Return an object with another spec, and with other labels unless these are None; the rest of it stays."""
-    metadata = dict(current["metadata"])
-    if labels is not None:
-        metadata["labels"] = dict(labels)
-    return {**current, "metadata": metadata, "spec": spec_object(spec)}
-
-
-def as_replacement(model: type[M], current: JSONObject, patch: BaseModel) -> M:
-    """Return the body of a PUT that does what a merge patch of labels and spec asks for.
-
-    Raises:
-        InvalidResourceError: If the result breaks the rules of its model.
-
-    """
-    stored: JSONObject = {"spec": as_object(current.get("spec")), "labels": current["metadata"].get("labels") or {}}
-    merged = merge_patch(stored, patch.model_dump(exclude_unset=True))
-    merged.setdefault("labels", {})  # null removed them all, where leaving them out of a PUT would keep them
-    return parse_body(model, json.dumps(merged).encode())
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """Return ``target`` changed by a JSON merge patch (RFC 7396, section 2)."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
-
-
-def spec_object(spec: BaseModel) -> JSONObject:
-    """Return a spec as it is stored: what the caller set, no more; the defaults are the CRD's."""
-    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
-
-
-def refuse(problems: Sequence[FieldProblem]) -> None:
-    """Return if there are no problems.
-
-    Raises:
-        InvalidResourceError: With all of them, if there are.
-
-    """
-    if problems:
-        raise InvalidResourceError(problems)

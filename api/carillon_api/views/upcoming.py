@@ -1,38 +1,27 @@
-"""When tasks will run next, from their specs alone: the same calculus by which the operator launches.
-
-Pure but for ``Timetables``, which remembers what was read out of specs: the
-lists of all tasks are asked for again and again, and reading them would cost
-a hundred times more than the arithmetic.
-"""
+"""When tasks will run next, from their specs alone: the same calculus by which the operator launches. Pure."""
 
 import heapq
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from threading import Lock
 from typing import Any
 
 from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
+from carillon_api.views.timetables import Timetable, Timetables, Why
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedTask
-from carillon_core.domain.timetable.schedule import Schedule, schedule_of, schedule_problems
+from carillon_core.domain.timetable.schedule import Schedule
 from carillon_core.domain.validity.advice import local_time
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 
 BEING_DELETED = "BeingDeleted"
 OUTSIDE_WINDOW = "OutsideWindow"
 FURTHEST = timedelta(days=10 * 366)
 MAX_STEPS = 20_000
 """So many slots before a window are counted against maxRuns for one answer; what lies further is not counted."""
-MAX_REMEMBERED = 20_000
 MICROSECOND = timedelta(microseconds=1)
-
-Why = tuple[str, str]
-"""A reason in one word, and as a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,69 +59,6 @@ def window_of(query: UpcomingQuery, now: datetime) -> Window:
     if problems:
         raise InvalidResourceError(problems)
     return Window(now, after, query.to, query.count)
-
-
-@dataclass(frozen=True, slots=True)
-class Timetable:
-    """What a spec says of a task's times; the same for as long as the spec is."""
-
-    zone: str
-    schedule: Schedule | None
-    """None if it cannot be read."""
-    max_runs: int | None = None
-    why_never: Why | None = None
-    """Why it will not run, as far as the spec says."""
-
-
-class Timetables:
-    """The timetables of tasks, each read out of its spec once; bounded, and for any thread."""
-
-    def __init__(self, most: int = MAX_REMEMBERED) -> None:
-        """Remember at most so many."""
-        self._most = most
-        self._known: OrderedDict[tuple[str, int], Timetable] = OrderedDict()
-        self._lock = Lock()
-
-    def of(self, raw: Mapping[str, Any]) -> Timetable:
-        """Return the timetable of an object from the API server; whatever its spec is, this does not fail."""
-        meta = raw["metadata"]
-        # the generation grows with every change of the spec, and not with the statuses that are written all the time
-        key = (meta.get("uid", ""), meta.get("generation", 0))
-        if not all(key):
-            return timetable_of(raw)
-        with self._lock:
-            known = self._known.get(key)
-            if known is not None:
-                self._known.move_to_end(key)
-                return known
-        made = timetable_of(raw)
-        with self._lock:
-            self._known[key] = made
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
-        return made
-
-
-def timetable_of(raw: Mapping[str, Any]) -> Timetable:
-    """Return what an object's spec says of its times."""
-    task = ObservedTask.from_object(raw)
-    if task.spec is None:
-        return Timetable("UTC", None, why_never=_invalid(Reason.INVALID_SPEC, task.problems))
-    return spec_timetable(task.spec, task.created_at)
-
-
-def spec_timetable(spec: ScheduledTaskSpec, created_at: datetime) -> Timetable:
-    """Return what a spec says of its times, if the task was created then."""
-    problems = schedule_problems(spec)
-    zone = "UTC" if any(p.path == "spec.timeZone" for p in problems) else spec.time_zone or "UTC"
-    if problems:
-        return Timetable(zone, None, why_never=_invalid(Reason.INVALID_SCHEDULE, problems))
-    why = (Reason.SUSPENDED, "nothing is launched until spec.suspend is false") if spec.suspend else None
-    return Timetable(zone, schedule_of(spec, created_at), spec.max_runs, why)
-
-
-def _invalid(reason: str, problems: Iterable[FieldProblem]) -> Why:
-    return reason, "; ".join(str(p) for p in problems)
 
 
 class _Steps:

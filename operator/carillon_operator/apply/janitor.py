@@ -5,15 +5,15 @@ what fails is tried again here, for nothing else may ever wake its task.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 
 from carillon_core.errors import CarillonError, NotFoundError, UnavailableError
-from carillon_core.ports import Cluster
+from carillon_core.logs import get_logger
+from carillon_core.ports import ClusterWriter
 from carillon_core.resources.meta import ObjectMeta
 from carillon_operator.state.observed_store import ObservedStore
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 RETRY_SECONDS = 5.0
 REFUSED_RETRY_SECONDS = 60.0
@@ -23,7 +23,7 @@ REFUSED_RETRY_SECONDS = 60.0
 class Janitor:
     """The deletions to make, and the process that makes them."""
 
-    def __init__(self, cluster: Cluster, store: ObservedStore) -> None:
+    def __init__(self, cluster: ClusterWriter, store: ObservedStore) -> None:
         """Take the cluster to delete in, and the store that is to forget what is gone."""
         self._cluster = cluster
         self._store = store
@@ -37,7 +37,7 @@ class Janitor:
             try:
                 await self._cluster.delete_job(namespace, name, uid, after_pods=False)
             except NotFoundError:
-                self._store.drop_job((namespace, name), uid)
+                self._store.jobs.drop((namespace, name), uid)
 
         self._put(uid, delete)
 
@@ -48,7 +48,7 @@ class Janitor:
             try:
                 await self._cluster.delete_request(meta)
             except NotFoundError:
-                self._store.drop_request((meta.namespace, meta.name), meta.uid)
+                self._store.requests.drop((meta.namespace, meta.name), meta.uid)
 
         self._put(meta.uid, delete)
 
@@ -71,13 +71,13 @@ class Janitor:
                 self._tell(uid, error)
                 asyncio.get_running_loop().call_later(REFUSED_RETRY_SECONDS, self._waiting.put_nowait, (uid, work))
             except Exception:
-                log.exception("not deleted", extra={"fields": {"uid": uid}})
+                log.exception("not deleted", uid=uid)
                 self._known.discard(uid)
             else:
                 self._known.discard(uid)
 
     def _tell(self, uid: str, error: CarillonError) -> None:
-        log.info("not deleted, will be tried again", extra={"fields": {"uid": uid, "why": str(error)}})
+        log.info("not deleted, will be tried again", uid=uid, why=str(error))
 
     async def drained(self) -> None:
         """Make what deletions wait; for tests, which have no process."""

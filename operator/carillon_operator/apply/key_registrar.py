@@ -5,13 +5,13 @@ runner whose key is not known yet waits, as for a database that is away.
 """
 
 import asyncio
-import logging
 
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import RunnerKeys
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 RETRY_SECONDS = 2.0
 
@@ -38,7 +38,7 @@ class KeyRegistrar:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 if failures:
-                    log.info("the key of the runners' tokens is registered", extra={"fields": {"key": self._key.id}})
+                    log.info("the key of the runners' tokens is registered", key=self._key.id)
                 failures = 0
                 await asyncio.sleep(self._every_seconds)
 
@@ -46,4 +46,4 @@ class KeyRegistrar:
         fields = {"key": self._key.id, "why": str(error)}
         # what is not the database's absence is a defect: with its place
         defect = None if isinstance(error, UnavailableError) else error
-        log.warning("the key of the runners' tokens is registered later", extra={"fields": fields}, exc_info=defect)
+        log.warning("the key of the runners' tokens is registered later", **fields, exc_info=defect)

@@ -1,12 +1,12 @@
 """Has the history maintained every hour; ``Application`` runs it. What fails is logged and tried again."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 INTERVAL_SECONDS = 3600.0
 RETRY_SECONDS = 300.0
@@ -35,7 +35,7 @@ class Maintainer:
                 await self._maintain()
                 wait = self._interval_seconds
             except UnavailableError as error:
-                log.info("maintenance put off", extra={"fields": {"why": str(error)}})
+                log.info("maintenance put off", why=str(error))
             except Exception:  # a defect of the maintenance must not end the operator
                 log.exception("maintenance failed")
             await asyncio.sleep(wait)

@@ -4,9 +4,8 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
-import logging
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,13 +16,14 @@ import kopf
 
 from carillon_core.adapters.kube.shallow_session import shallow_session
 from carillon_core.domain.scope import Scope
+from carillon_core.logs import get_logger
 from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
 from carillon_operator.gather.admission import Admission
 from carillon_operator.state.observed_store import ObservedStore
-from carillon_operator.state.work_queue import Key, WorkQueue
+from carillon_operator.state.work_queue import WorkQueue
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ERROR_BACKOFFS = (0.5, 1.0, 2.0, 4.0, 8.0)
 """How long kopf waits after each failure of a call, in seconds."""
@@ -141,7 +141,7 @@ async def until_ended(tasks: Collection[asyncio.Task[Any]], ignored: Collection[
     first, _ = await asyncio.wait([*tasks, running], return_when=asyncio.FIRST_COMPLETED)
     done, _ = await asyncio.wait([running], timeout=ENDING_SECONDS)
     if not done:
-        log.error("kopf does not end, going on without it", extra={"fields": {"waited_seconds": ENDING_SECONDS}})
+        log.error("kopf does not end, going on without it", waited_seconds=ENDING_SECONDS)
     for task in [*done, *first]:
         task.result()
 
@@ -239,26 +239,10 @@ def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str |
         item: The object as the API server shows it.
 
     """
-    meta = item["metadata"]
-    name = (meta["namespace"], meta["name"])
-    gone = change == "DELETED"
-    keys: Iterable[Key]
-    if kind == "HTTPTarget":
-        keys = store.drop_target(name, meta["uid"]) if gone else store.put_target(item)
-    elif kind == "RunRequest":
-        if gone:
-            key = store.drop_request(name, meta["uid"])
-            keys = () if key is None else (key,)
-        else:
-            keys = (store.put_request(item),)
-    else:
-        if gone:
-            store.drop_task(name, meta["uid"])
-        else:
-            store.put_task(item)
-        keys = (name,)
-    for each in keys:
-        queue.add(each)
+    shelf, meta = store.shelf(kind), item["metadata"]
+    keys = shelf.drop((meta["namespace"], meta["name"]), meta["uid"]) if change == "DELETED" else shelf.put(item)
+    for key in keys:
+        queue.add(key)
 
 
 class _Endless:

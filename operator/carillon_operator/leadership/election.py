@@ -15,17 +15,17 @@ against each other, and so that a Forbid task sees all that is active.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 
 from carillon_core.errors import AlreadyExistsError, CarillonError, ConflictError, NotFoundError
+from carillon_core.logs import get_logger
 from carillon_core.ports import JSONObject, Leases
 from carillon_operator.leadership.endings import end, pause
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LEASE_SECONDS = 6
 LONGEST_POLL_SECONDS = 1.0
@@ -175,14 +175,14 @@ class Elector:
         if self._is_mine(spec):
             released = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()}
             await self._leases.update(found | {"spec": spec | released})
-            log.info("gave the lease back", extra={"fields": self.fields})
+            log.info("gave the lease back", **self.fields)
 
     async def _acquire(self, stop: asyncio.Event) -> bool:
         """Stand by until the Lease is held; return whether that came before ``stop``."""
         self._said = None
         while not stop.is_set():
             if await self._try():
-                log.info("leading", extra={"fields": self.fields})
+                log.info("leading", **self.fields)
                 return True
             wait = min(LONGEST_POLL_SECONDS, self._settings.seconds / 6)
             if self._was_cut_off:
@@ -198,7 +198,7 @@ class Elector:
             renewed = self.leads() and await self._try()
             # a try that failed is repeated soon: until it is too late there is little time
             wait = self.renewal_in() if renewed else self._settings.seconds / 24
-        log.warning("lost the lease, standing by", extra={"fields": self.fields})
+        log.warning("lost the lease, standing by", **self.fields)
 
     async def _try(self) -> bool:
         """Acquire or renew, within a time that leaves room for another try; say once what is in the way."""
@@ -220,7 +220,7 @@ class Elector:
             return self._say(str(error))
         except Exception as error:  # such as a token that is just being written
             if str(error) != self._said:
-                log.exception("the lease cannot be asked for", extra={"fields": self.fields})
+                log.exception("the lease cannot be asked for", **self.fields)
             self._said = str(error)
             return False
         if held:
@@ -228,13 +228,13 @@ class Elector:
         else:
             holder = str(((self._seen or {}).get("holderIdentity")) or "")
             if holder != self._said:
-                log.info("standing by", extra={"fields": self.fields | {"holder": holder}})
+                log.info("standing by", **(self.fields | {"holder": holder}))
             self._said = holder
         return held
 
     def _say(self, why: str) -> bool:
         if why != self._said:
-            log.warning("the lease is out of reach, trying again", extra={"fields": self.fields | {"why": why}})
+            log.warning("the lease is out of reach, trying again", **(self.fields | {"why": why}))
         self._said = why
         return False
 
@@ -244,7 +244,7 @@ class Elector:
                 await self.release()
         except (CarillonError, TimeoutError) as error:
             fields = self.fields | {"why": str(error) or "no answer in time"}
-            log.warning("the lease was not given back, it ends by itself", extra={"fields": fields})
+            log.warning("the lease was not given back, it ends by itself", **fields)
 
     def _left(self) -> float:
         return max(0.0, (self._until or 0.0) - self._elapsed())

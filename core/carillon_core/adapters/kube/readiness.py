@@ -1,13 +1,13 @@
 """What an app waits for at its start: that the API server answers and knows Carillon's kinds."""
 
 import asyncio
-import logging
 
 from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.resources import names
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PLURALS = (names.PLURAL, names.PLURAL_TARGETS, names.PLURAL_REQUESTS)
 
@@ -28,11 +28,11 @@ async def wait_until_ready(connection: KubeConnection, poll_seconds: float = 2.0
     said = None
     while (missing := await _missing(connection)) is not None:
         if missing != said:
-            log.warning("waiting for the cluster", extra={"fields": {"why": missing, "server": connection.server}})
+            log.warning("waiting for the cluster", why=missing, server=connection.server)
             said = missing
         await asyncio.sleep(poll_seconds)
     if said is not None:
-        log.info("the cluster is ready", extra={"fields": {"server": connection.server}})
+        log.info("the cluster is ready", server=connection.server)
 
 
 async def _missing(connection: KubeConnection) -> str | None:

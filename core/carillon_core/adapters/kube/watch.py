@@ -1,7 +1,6 @@
 """List, then watch, for ever: how the cluster's Jobs and pods are followed without a gap."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, OwnAccountError, UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.ports import JobEvent
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _HTTP_ERROR = 400
 _CHANGES = ("ADDED", "MODIFIED", "DELETED")
@@ -69,7 +69,7 @@ class Watch:
                         yield event
             except ExpiredError as error:
                 self.version = None
-                log.info("watch is too far behind, listing anew", extra=self._fields(why=str(error)))
+                log.info("watch is too far behind, listing anew", **self._fields(why=str(error)))
             except CarillonError as error:
                 if (
                     self.namespace is not None
@@ -109,7 +109,7 @@ class Watch:
                 self._mended()
                 if event is not None:
                     yield event
-        log.debug("watch ended by the server, going on", extra=self._fields())
+        log.debug("watch ended by the server, going on", **self._fields())
         if not heard and asyncio.get_running_loop().time() - begun < self.pace.first_wait:
             # nothing keeps such a server, or a proxy before it, from being asked in a tight loop
             raise UnavailableError(API_SERVER, f"{self.path}: it ended the watch at once")
@@ -128,19 +128,19 @@ class Watch:
 
     async def _back_off(self, error: CarillonError) -> None:
         if not self._wait:
-            log.warning("watch interrupted, trying again until it works", extra=self._fields(why=str(error)))
+            log.warning("watch interrupted, trying again until it works", **self._fields(why=str(error)))
         self._wait = min(self._wait * 2 or self.pace.first_wait, self.pace.longest_wait)
         await asyncio.sleep(self._wait)
 
     def _mended(self) -> None:
         if self._wait:
-            log.info("watch works again", extra=self._fields())
+            log.info("watch works again", **self._fields())
         self._wait = 0.0
 
-    def _fields(self, **more: str) -> dict[str, dict[str, str]]:
+    def _fields(self, **more: str) -> dict[str, str]:
         """Return what a log line tells of this watch."""
         place = {} if self.namespace is None else {"namespace": self.namespace}
-        return {"fields": {"kind": self.kind, **place, **more}}
+        return {"kind": self.kind, **place, **more}
 
 
 def _watch_error(said: Mapping[str, Any], path: str) -> CarillonError:

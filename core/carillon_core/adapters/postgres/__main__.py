@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from carillon_core.adapters.postgres.maintenance import Changes, maintain
 from carillon_core.adapters.postgres.roles import api_role, runner_role
 from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
-from carillon_core.logs import LEVELS, configure_logging
+from carillon_core.logs import LEVELS, configure_logging, get_logger
 from carillon_core.settings import DATABASE_URL_MEND, MOST_RETENTION_DAYS, retention_days
 
 WAIT_SECONDS = 60.0
@@ -28,7 +27,7 @@ _CHARTS_KEYS = {
     ),
 }
 
-log = logging.getLogger("carillon_migrate")
+log = get_logger("carillon_migrate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +70,7 @@ def _prepare(url: str) -> None:
         asyncio.run(maintain(url, _now, 0))
     except UnavailableError as error:
         # the schema is migrated, and the operator's maintenance tries again
-        log.warning("upgraded, and not maintained", extra={"fields": {"why": str(error)}})
+        log.warning("upgraded, and not maintained", why=str(error))
 
 
 def _told(changes: Changes) -> str:

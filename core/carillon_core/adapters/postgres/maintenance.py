@@ -7,7 +7,6 @@ free within ``LOCK_SECONDS`` is given up and tried again later.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from carillon_core.adapters.postgres.engine import LOCK, bounded, create_engine
 from carillon_core.adapters.postgres.tables import maintenance
 from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
 from carillon_core.settings import RETENTION_DAYS
 
 MONTHS_AHEAD = 3
@@ -50,7 +50,7 @@ _NEEDED = "status = 'running' OR finished_at >= :lately"
 
 _T = TypeVar("_T")
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Maintenance:
         seconds = round(time.monotonic() - began, 3)
         noted = {"changes": asdict(changes), "seconds": seconds, "succeeded_at": now, "tried_at": now, "error": None}
         await self._note(noted)
-        log.info("history maintained", extra={"fields": {**asdict(changes), "seconds": seconds}})
+        log.info("history maintained", **asdict(changes), seconds=seconds)
         return changes
 
     async def _run(self, now: datetime) -> Changes:
@@ -236,11 +236,11 @@ class Maintenance:
             await connection.execute(update(maintenance).values(**values))
 
     async def _note_failure(self, now: datetime, why: str) -> None:
-        log.warning("the maintenance of the history failed", extra={"fields": {"why": why}})
+        log.warning("the maintenance of the history failed", why=why)
         try:
             await self._note({"tried_at": now, "error": why})
         except UnavailableError as error:
-            log.warning("its failure could not be noted", extra={"fields": {"why": str(error)}})
+            log.warning("its failure could not be noted", why=str(error))
 
 
 async def maintain(url: str, clock: Callable[[], datetime], retention_days: int) -> Changes:

@@ -1,6 +1,5 @@
 """Bring the schema to a revision and say at which one it is; the command in ``__main__`` and the tests call it."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +14,13 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from carillon_core.adapters.postgres.engine import LOCK, connect_args, sqlalchemy_url, translated
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION
 from carillon_core.errors import SettingsError, UnavailableError
+from carillon_core.logs import get_logger
 
 LOCK_SECONDS = 60
 """How long a migration waits for another migrator, and for any table's lock, before it gives up."""
 RETRY_SECONDS = 1.0
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,11 @@ def upgrade(url: str, *, wait_seconds: float = 0) -> Revision:
     """
     there = current(url, wait_seconds=wait_seconds)
     if there.current is not None and there.current > there.head:
-        fields = {"revision": there.current, "newest_known": there.head}
-        log.warning("the schema is of a later version of Carillon, and left as it is", extra={"fields": fields})
+        log.warning(
+            "the schema is of a later version of Carillon, and left as it is",
+            revision=there.current,
+            newest_known=there.head,
+        )
         return there
     return _migrate(url, wait_seconds, lambda config: command.upgrade(config, "head"))
 
@@ -87,7 +90,7 @@ def _migrate(url: str, wait_seconds: float, run: Callable[[Config], None]) -> Re
         except CommandError as error:
             raise SettingsError(f"the schema cannot be migrated: {error}") from error
         revision = _revision(connection)
-    log.info("schema migrated", extra={"fields": {"revision": revision.current, "newest": revision.head}})
+    log.info("schema migrated", revision=revision.current, newest=revision.head)
     return revision
 
 
@@ -110,8 +113,7 @@ def _connected(url: str, wait_seconds: float) -> Iterator[Connection]:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise
-            fields = {"why": error.why, "giving_up_in_seconds": round(left)}
-            log.warning("waiting for the database", extra={"fields": fields})
+            log.warning("waiting for the database", why=error.why, giving_up_in_seconds=round(left))
             time.sleep(min(RETRY_SECONDS, left))
     with translated(parsed), connection, connection.begin():
         yield connection

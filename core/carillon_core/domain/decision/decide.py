@@ -15,10 +15,10 @@ from typing import Literal
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.circuit import with_results
 from carillon_core.domain.decision.gates import target_problem
-from carillon_core.domain.decision.plan import Notice, Plan, Reason, RecordUnlaunched
+from carillon_core.domain.decision.plan import Notice, Plan, Reason, RecordUnlaunched, earliest
 from carillon_core.domain.decision.retention import superfluous_jobs
 from carillon_core.domain.decision.settle import Settlement, opened, runs_left, settle
-from carillon_core.domain.decision.status import condition_true, with_condition, with_observed_jobs
+from carillon_core.domain.decision.status import Statement, condition_true, with_condition, with_observed_jobs
 from carillon_core.domain.decision.stuck import no_room_notices, stuck_executions
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTask
 from carillon_core.domain.timetable.schedule import (
@@ -73,7 +73,7 @@ def decide(
         status = with_observed_jobs(status, own).model_copy(update={"observed_generation": task.meta.generation})
         plan = _decide_valid(task, task.spec, own, status, now)
     notices += _no_room_news(own, task.status.last_execution, plan.status.last_execution)
-    return Plan(plan.status, (*stuck, *plan.actions), (*notices, *plan.notices), _earliest(plan.requeue_at, look_again))
+    return Plan(plan.status, (*stuck, *plan.actions), (*notices, *plan.notices), earliest(plan.requeue_at, look_again))
 
 
 def _no_room_news(
@@ -95,14 +95,10 @@ def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Rea
     return Reason.INVALID_SPEC, pod_problems(task.spec, pod_defaults)
 
 
-def _earliest(*times: datetime | None) -> datetime | None:
-    return min((t for t in times if t is not None), default=None)
-
-
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:
     """Return the plan of a task that cannot run: say so, once."""
     message = message[:MAX_MESSAGE]
-    changed = with_condition(status, task.meta, "Ready", "False", reason, message, now)
+    changed = with_condition(status, task.meta, Statement("Ready", "False", reason, message), now)
     old = next((c for c in status.conditions if c.type == "Ready"), None)
     news = old is None or (old.reason, old.message) != (reason, message)
     return Plan(changed, notices=(Notice("Warning", reason, message),) if news else ())
@@ -121,15 +117,15 @@ def _decide_valid(
     doomed, next_doomed = superfluous_jobs(spec, task.stored, scheduled, now)
     if spec.suspend:
         message = "nothing is launched until spec.suspend is false"
-        status = with_condition(status, task.meta, "Suspended", "True", Reason.SUSPENDED, message, now)
-        status = with_condition(status, task.meta, "Ready", "True", Reason.SUSPENDED, message, now)
+        status = with_condition(status, task.meta, Statement("Suspended", "True", Reason.SUSPENDED, message), now)
+        status = with_condition(status, task.meta, Statement("Ready", "True", Reason.SUSPENDED, message), now)
         status = status.model_copy(update={"next_schedule_time": None})
         return Plan(status, (*begun.actions, *doomed), begun.notices, next_doomed)
     if condition_true(status, "Suspended"):
-        status = with_condition(status, task.meta, "Suspended", "False", Reason.SCHEDULED, "", now)
+        status = with_condition(status, task.meta, Statement("Suspended", "False", Reason.SCHEDULED), now)
     settled = settle(task, spec, own, Settlement(status, begun.actions, begun.notices), now)
     plan = _concluded(task, spec, settled, now)
-    return Plan(plan.status, (*plan.actions, *doomed), plan.notices, _earliest(plan.requeue_at, next_doomed))
+    return Plan(plan.status, (*plan.actions, *doomed), plan.notices, earliest(plan.requeue_at, next_doomed))
 
 
 def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement, now: datetime) -> Plan:
@@ -183,24 +179,26 @@ def _with_readiness(
         message = f"{status.consecutive_failures} executions failed in a row" if circuit else ""
         value: Literal["True", "False"] = "True" if circuit else "False"
         reason = Reason.CIRCUIT_OPEN if circuit else Reason.SCHEDULED
-        status = with_condition(status, task.meta, "CircuitOpen", value, reason, message, now)
+        status = with_condition(status, task.meta, Statement("CircuitOpen", value, reason, message), now)
     if not waits:
         message = "maxRuns is reached" if runs_left(spec, status) == 0 else "no slot is left"
-        status = with_condition(status, task.meta, "Completed", "True", Reason.COMPLETED, message, now)
+        status = with_condition(status, task.meta, Statement("Completed", "True", Reason.COMPLETED, message), now)
     elif condition_true(status, "Completed"):  # an edit gave it new slots
-        status = with_condition(status, task.meta, "Completed", "False", Reason.SCHEDULED, "", now)
+        status = with_condition(status, task.meta, Statement("Completed", "False", Reason.SCHEDULED), now)
     skip = status.last_skip
     refused = skip is not None and skip.reason in REFUSALS
     if skip is not None and refused and (status.last_schedule_time is None or status.last_schedule_time < skip.slot):
-        return with_condition(status, task.meta, "Ready", "False", skip.reason, skip.message, now), ()
+        return with_condition(status, task.meta, Statement("Ready", "False", skip.reason, skip.message), now), ()
     if not waits:
-        return with_condition(status, task.meta, "Ready", "True", Reason.COMPLETED, message, now), ()
+        return with_condition(status, task.meta, Statement("Ready", "True", Reason.COMPLETED, message), now), ()
     if circuit:
         return _unready_status(task, status, Reason.CIRCUIT_OPEN, message, now)
     problem = target_problem(task.target_name, task.target)
     if problem is not None:
         return _unready_status(task, status, *problem, now)
-    ready = with_condition(status, task.meta, "Ready", "True", Reason.SCHEDULED, "waiting for the next slot", now)
+    ready = with_condition(
+        status, task.meta, Statement("Ready", "True", Reason.SCHEDULED, "waiting for the next slot"), now
+    )
     return ready, ()
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.decide_request import requested_task
 from carillon_core.domain.decision.plan import Launch
 from carillon_core.domain.execution import ExecutionRecord, job_name, request_job_name
 from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTarget, ObservedTask
+from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta

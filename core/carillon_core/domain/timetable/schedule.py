@@ -18,12 +18,13 @@ how the clock of a zone runs; here the two meet. The rules, by their names:
   the standard time are one thing: the clock is moved.
 - *seconds*: a sixth field changes none of this; ``*`` in it does not count as
   following the clock.
-- *days*: day of month and day of week are alternatives unless one of them
-  begins with ``*``; then both must match. ``*/2`` begins with ``*``, ``1-31``
-  does not.
+- *days*: day of month and day of week are alternatives unless one of them is
+  a plain ``*`` (or ``?``, or ``*/1``); then both must match. ``*/2`` and
+  ``1-31`` are not plain stars.
 
-The source of the rules is crontab(5) and cron(8) of Debian; the proof of
-their keeping is ``make truth``.
+The days are those of Kubernetes' CronJob. The rules about a clock that is
+moved are those of Debian's crontab(5) and cron(8), because CronJob loses a
+time in the gap and runs a repeated one twice. ``make truth`` proves both.
 """
 
 from collections.abc import Iterator
@@ -47,7 +48,8 @@ from carillon_core.domain.timetable.clock import (
     zone_clock,
 )
 from carillon_core.domain.timetable.clock_changes import clock_change_message
-from carillon_core.domain.timetable.cron import Cron, CronError, parse_cron
+from carillon_core.domain.timetable.cron import Cron
+from carillon_core.domain.timetable.cron_text import CronError, parse_cron
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import Calendar
@@ -55,6 +57,9 @@ from carillon_core.resources.scheduled_task import Calendar
 MICROSECOND = timedelta(microseconds=1)
 LAST_DATETIME = datetime.max.replace(tzinfo=UTC)
 FIRST_DATETIME = datetime.min.replace(tzinfo=UTC)
+NOT_ZONES = {"localtime", "posixrules", "Factory"}
+NOT_ZONE_FOLDERS = {"posix", "right"}
+"""Found beside the time zones on many systems: the machine's own zone, defaults, and copies of the database."""
 OUTLOOK = timedelta(days=20 * 366)
 """Clock changes are told for no more than so long ahead: who asks for more would wait for it."""
 
@@ -218,11 +223,19 @@ def time_zone(name: str) -> ZoneInfo:
         InvalidScheduleError: If there is none.
 
     """
+    zone = None if name in NOT_ZONES or name.partition("/")[0] in NOT_ZONE_FOLDERS else _zone_info(name)
+    if zone is None:
+        raise InvalidScheduleError(
+            f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
+        )
+    return zone
+
+
+def _zone_info(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:  # what zoneinfo raises depends on how the name is wrong
-        msg = f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
-        raise InvalidScheduleError(msg) from error
+    except (OSError, ValueError, KeyError):  # what zoneinfo raises depends on how the name is wrong
+        return None
 
 
 @lru_cache(maxsize=4096)

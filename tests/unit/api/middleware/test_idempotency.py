@@ -273,21 +273,25 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
     assert "an answer could not be kept for its key" in caplog.messages
 
 
-BAD_KEYS: dict[str, list[str]] = {
-    "an empty one": [""],
-    "one with a blank": ["a b"],
-    "one that is too long": ["a" * 256],
-    "one that is no ASCII": ["schlüssel"],
-    "two of them": ["a", "b"],
+BAD_KEYS: dict[str, tuple[list[str], int]] = {
+    "an empty one": ([""], 400),
+    "an empty string in quotes": (['""'], 400),
+    "spaces": (["   "], 400),
+    "spaces in quotes": (['"  "'], 400),
+    "one with a blank": (["a b"], 422),
+    "one that is too long": (["a" * 256], 422),
+    "one that is no ASCII": (["schlüssel"], 422),
+    "two of them": (["a", "b"], 422),
 }
 
 
 @pytest.mark.parametrize("case", BAD_KEYS)
 async def test_a_bad_key_is_named(rest: Facade, case: str) -> None:
-    """422, with the header as the field; nothing is created."""
-    headers = [(b"idempotency-key", key.encode("latin-1")) for key in BAD_KEYS[case]]
+    """400 for a key without a character and 422 for others, with the header as the field; nothing is created."""
+    given, want_status = BAD_KEYS[case]
+    headers = [(b"idempotency-key", key.encode("latin-1")) for key in given]
     response = await rest.client.post(TASKS, json=NIGHTLY, headers=headers)
-    assert response.status_code == 422
+    assert response.status_code == want_status
     assert fields_of(response) == ["Idempotency-Key"]
     assert await rest.tasks.list(None) == []
 

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from carillon_api.views.upcoming import Timetables, Window, entries_of, upcoming, upcoming_of_all
+from carillon_api.views.timetables import Timetables
+from carillon_api.views.upcoming import Window, entries_of, upcoming, upcoming_of_all
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
 from support.api import EVERY_MINUTE, NOW, TASKS, Facade, facade, fields_of

@@ -192,8 +192,21 @@ IF_MATCH: dict[str, tuple[str, int]] = {
     "an older version": ("{older}", 412),
     "a weak tag, which never matches": ("W/{current}", 412),
     "a version that never was": ('"nonsense"', 412),
-    "no quotes": ("17", 422),
-    "empty": ("", 422),
+    "a list with spaces, tabs and weak tags": ('"a", W/"b"\t ,{current}', 200),
+    "a list with empty elements": (", ,{current},,", 200),
+    "a comma within a tag": ('"a,b",{current}', 200),
+    "a quote within a tag": ('"a,{current}"', 400),
+    "a tag that holds a comma and an x": ('"x,x"', 412),
+    "a tag beyond ASCII": ('"\xe4", {current}', 200),
+    "the empty tag": ('""', 412),
+    "no quotes": ("17", 400),
+    "a lower-case w": ("w/{current}", 400),
+    "a blank within a tag": ('"a b"', 400),
+    "no comma between tags": ('"a" {current}', 400),
+    "an open quote": ('{current}, "a', 400),
+    "any version, in a list": ("*, {current}", 400),
+    "only commas": (",,", 400),
+    "empty": ("", 400),
 }
 
 
@@ -204,15 +217,27 @@ async def test_if_match_guards_every_write(rest: Facade, case: str, method: str)
     header, want_status = IF_MATCH[case]
     older = (await rest.create()).headers["etag"]
     current = (await rest.client.patch(f"{TASKS}/nightly", json={"spec": {"suspend": True}})).headers["etag"]
-    headers = {"If-Match": header.format(older=older, current=current)}
+    headers = [(b"If-Match", header.format(older=older, current=current).encode("latin-1"))]
     body = None if method == "DELETE" else {"spec": EVERY_MINUTE}
     response = await rest.client.request(method, f"{TASKS}/nightly", json=body, headers=headers)
     if want_status == 200:
         assert response.status_code == (204 if method == "DELETE" else 200), response.text
         return
     assert response.status_code == want_status
-    assert fields_of(response) == (["If-Match"] if want_status == 422 else [])
+    assert fields_of(response) == (["If-Match"] if want_status == 400 else [])
     assert (await rest.client.get(f"{TASKS}/nightly")).headers["etag"] == current
+
+
+async def test_if_match_in_two_lines_is_one_list(rest: Facade) -> None:
+    """RFC 9110, 5.3: the order of the lines decides nothing."""
+    current = (await rest.create()).headers["etag"].encode()
+    other = b'"nonsense"'
+    for tags in ((current, other), (other, current)):
+        headers = [(b"If-Match", tag) for tag in tags]
+        response = await rest.client.put(f"{TASKS}/nightly", json={"spec": EVERY_MINUTE}, headers=headers)
+        assert response.status_code == 200, response.text
+    headers = [(b"If-Match", b"*"), (b"If-Match", current)]
+    assert (await rest.client.delete(f"{TASKS}/nightly", headers=headers)).status_code == 400
 
 
 class Contended:

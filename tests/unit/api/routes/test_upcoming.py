@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from carillon_api.views.listings import MAX_LISTINGS, ListingKey, Listings
-from carillon_api.views.upcoming import MAX_STEPS, Entry, Timetables, Window, slots_of, upcoming, upcoming_of_all
+from carillon_api.views.timetables import Timetables
+from carillon_api.views.upcoming import MAX_STEPS, Entry, Window, slots_of, upcoming, upcoming_of_all
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.domain.timetable.schedule import Schedule

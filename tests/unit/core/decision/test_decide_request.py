@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refused_launch, requested_task
+from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refused_launch
 from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.observed.pod_trouble import PodTrouble
+from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.resources import RunResult
 from carillon_core.resources.run_request import RunRequestStatus, parse_request_spec
 from carillon_core.resources.tasks import Task

@@ -1,23 +1,17 @@
-"""How the routes get at what they need: FastAPI dependencies over what ``create_app`` was given."""
+"""What an operation works with: the app's backends, and for each request the cluster as its caller sees it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, cast
-
-from fastapi import Depends, Header, Path, Request
-from pydantic import AfterValidator
 
 from carillon_api.auth.access import AccessControl, Origin
 from carillon_api.auth.audit import AuditTrail, audit_event
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
-from carillon_api.http.preconditions import IfMatch, if_match
 from carillon_api.observability.readiness import Probes
-from carillon_api.schemas.checks import namespace_name, task_name
 from carillon_api.settings import Settings
 from carillon_api.views.listings import Listings
-from carillon_api.views.upcoming import Timetables
+from carillon_api.views.timetables import Timetables
 from carillon_core.domain.access.subjects import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
 from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
@@ -126,31 +120,3 @@ class Context:
         event = audit_event(self.caller, self.origin, self.clock(), action, resource, (before, after))
         self.backends.audit.record(event)
         self.backends.listings.forget(self.caller.subject)
-
-
-def backends(request: Request) -> Backends:
-    """Return what the app works with."""
-    return cast("Backends", request.app.state.backends)
-
-
-def _context(request: Request) -> Context:
-    given = backends(request)
-    caller: Caller = request.state.caller  # the gate has let it in, or there would be no request here
-    return Context(given, caller, given.api_server.acting_as(caller.subject), request.state.origin)
-
-
-def _precondition(
-    header: Annotated[
-        str | None,
-        Header(alias="If-Match", max_length=4096, description="Write only if the task still has this ETag, else 412."),
-    ] = None,
-) -> IfMatch | None:
-    return if_match(header)
-
-
-Ctx = Annotated[Context, Depends(_context)]
-Backend = Annotated[Backends, Depends(backends)]
-"""For what needs no caller: the probes."""
-Precondition = Annotated[IfMatch | None, Depends(_precondition)]
-Namespace = Annotated[str, Path(description="The task's namespace."), AfterValidator(namespace_name)]
-TaskName = Annotated[str, Path(description="The task's name."), AfterValidator(task_name)]

@@ -1,0 +1,8 @@
+"""The names of the headers that more than one room knows."""
+
+API_KEY_HEADER = "X-API-Key"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+IF_MATCH = "If-Match"
+IF_NONE_MATCH = "If-None-Match"
+REQUEST_ID = "X-Request-ID"

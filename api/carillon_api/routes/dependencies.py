@@ -1,0 +1,55 @@
+"""FastAPI dependencies of the routes: a request's context, its preconditions, its key, and the names in its path."""
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Path, Request
+from pydantic import AfterValidator
+
+from carillon_api.auth.authentication import Caller
+from carillon_api.http.headers import IDEMPOTENCY_KEY, IF_MATCH
+from carillon_api.http.preconditions import IfMatch, if_match
+from carillon_api.middleware.idempotency import key_of
+from carillon_api.schemas.checks import namespace_name, object_name, task_name
+from carillon_api.services.context import Backends, Context
+
+
+def backends(request: Request) -> Backends:
+    """Return what the app works with."""
+    return cast("Backends", request.app.state.backends)
+
+
+def _context(request: Request) -> Context:
+    given = backends(request)
+    caller: Caller = request.state.caller  # the gate has let it in, or there would be no request here
+    return Context(given, caller, given.api_server.acting_as(caller.subject), request.state.origin)
+
+
+def _precondition(
+    request: Request,
+    header: Annotated[
+        str | None,
+        Header(
+            alias=IF_MATCH,
+            max_length=4096,
+            description="Write only if the object has one of these ETags, or any with `*`; 412 otherwise.",
+        ),
+    ] = None,
+) -> IfMatch | None:
+    # FastAPI gives the first line alone; several are one list
+    return None if header is None else if_match(", ".join(request.headers.getlist(IF_MATCH)))
+
+
+def _idempotency_key(request: Request) -> str | None:
+    return key_of(request.headers) if IDEMPOTENCY_KEY in request.headers else None
+
+
+Ctx = Annotated[Context, Depends(_context)]
+Backend = Annotated[Backends, Depends(backends)]
+"""For what needs no caller: the probes."""
+Precondition = Annotated[IfMatch | None, Depends(_precondition)]
+Namespace = Annotated[str, Path(description="The task's namespace."), AfterValidator(namespace_name)]
+TaskName = Annotated[str, Path(description="The task's name."), AfterValidator(task_name)]
+TargetName = Annotated[str, Path(description="The target's name."), AfterValidator(object_name)]
+RunName = Annotated[str, Path(description="The run's name."), AfterValidator(object_name)]
+IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+"""The caller's Idempotency-Key, if there is one: what it promises holds here even if its store forgets."""

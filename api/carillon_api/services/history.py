@@ -1,0 +1,120 @@
+"""What callers read in the database, as far as they may: executions, the audit, and counts. The routes call it."""
+
+from dataclasses import asdict
+from datetime import UTC
+from uuid import UUID
+
+from carillon_api.http.cursors import bound, unbound
+from carillon_api.observability.metrics import numbers_of
+from carillon_api.schemas import ExecutionList, SummaryView, TaskExecutionsQuery, WindowView
+from carillon_api.schemas.audit import AuditEventsQuery, AuditEventView, AuditList
+from carillon_api.services.context import Context
+from carillon_api.views.executions import execution_view
+from carillon_core.contract import ExecutionStatus
+from carillon_core.domain.access.subjects import RESOURCE_AUDIT
+from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.errors import ForbiddenError, NotFoundError
+from carillon_core.ports import AuditQuery, ExecutionQuery, HistorySummary
+
+
+async def readable(ctx: Context, uid: UUID) -> ExecutionRecord:
+    """Return an execution that the caller may read.
+
+    Raises:
+        NotFoundError: There is none; or the caller may not read it, which is said in the same words: the id alone
+            names no namespace, and so 403 would tell that it exists.
+
+    """
+    try:
+        record = await ctx.executions.get(uid)
+        await ctx.authorize("get", namespace=record.namespace)
+    except (NotFoundError, ForbiddenError) as error:
+        raise NotFoundError(f"there is no execution {uid} that you may read") from error
+    return record
+
+
+async def execution_page(
+    ctx: Context, query: TaskExecutionsQuery, namespace: str | None, task: str | None
+) -> ExecutionList:
+    """Return a page of the executions that the caller may list, newest slot first.
+
+    Args:
+        ctx: The caller's.
+        query: Filters, limit and cursor.
+        namespace: Only of this namespace; None means of all.
+        task: Only of this task; None means of all.
+
+    Raises:
+        ForbiddenError: The caller may not list executions there.
+        InvalidResourceError: If the cursor belongs to another list.
+
+    """
+    await ctx.authorize("list", namespace=namespace)
+    page = await ctx.executions.list(
+        ExecutionQuery(
+            namespace=namespace,
+            task=task,
+            status=query.status,
+            cause=query.cause,
+            reason=query.reason,
+            since=query.since,
+            until=query.until,
+            retry_of=query.retry_of,
+            dead_letters=query.dead_letters,
+            limit=query.limit,
+            cursor=unbound(query, query.cursor, namespace=namespace, task=task),
+        )
+    )
+    return ExecutionList(
+        items=[execution_view(r) for r in page.items],
+        next_cursor=bound(page.next_cursor, query, namespace=namespace, task=task),
+    )
+
+
+async def audit_page(ctx: Context, query: AuditEventsQuery) -> AuditList:
+    """Return a page of the audit's events, newest first.
+
+    Raises:
+        ForbiddenError: The caller may not list the audit there.
+
+    """
+    await ctx.authorize("list", RESOURCE_AUDIT, query.namespace)
+    page = await ctx.backends.audit.log.list(
+        AuditQuery(
+            namespace=query.namespace,
+            resource=query.resource,
+            name=query.name,
+            subject=query.subject,
+            since=query.since and query.since.astimezone(UTC),
+            until=query.until and query.until.astimezone(UTC),
+            limit=query.limit,
+            cursor=query.cursor,
+        )
+    )
+    return AuditList(items=[AuditEventView(**asdict(event)) for event in page.items], next_cursor=page.next_cursor)
+
+
+async def summary(ctx: Context, namespace: str | None) -> SummaryView:
+    """Return how many executions there are of each status, of a namespace or of all.
+
+    Raises:
+        ForbiddenError: The caller may not list executions there.
+
+    """
+    await ctx.authorize("list", namespace=namespace)
+    numbers = await numbers_of(ctx.executions, ctx.clock(), namespace)
+    latest = numbers.latest
+    return SummaryView(
+        namespace=namespace,
+        running=latest.running,
+        hour=_window(numbers.windows["hour"]),
+        day=_window(numbers.windows["day"]),
+        partitions=latest.partitions,
+        maintained_at=latest.maintained_at,
+        maintenance_failing=latest.maintenance_error is not None,
+    )
+
+
+def _window(summary: HistorySummary) -> WindowView:
+    counts = {str(status): summary.by_status.get(status, 0) for status in ExecutionStatus}
+    return WindowView(since=summary.since, executions=counts, dead_letters=summary.dead_letters)

@@ -1,0 +1,49 @@
+"""What the kubelet and Prometheus ask: whether the facade is ready, and who may read its metrics."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from carillon_api.auth.authentication import Caller
+from carillon_api.http.problems import without_secrets
+from carillon_api.http.public_paths import METRICS
+from carillon_api.schemas import Check
+from carillon_api.services.context import Backends
+from carillon_core.domain.access.subjects import Access
+from carillon_core.errors import CarillonError, ForbiddenError, UnavailableError
+
+PING_SECONDS = 3.0
+"""How long an answer is waited for: less than a kubelet's usual patience."""
+
+
+async def readiness_checks(given: Backends) -> Sequence[Check]:
+    """Ask the database and the API server, both at once."""
+    return await asyncio.gather(
+        _check("database", given.executions.ping),
+        _check("API server", given.api_server.ping),
+    )
+
+
+async def _check(name: str, ping: Callable[[], Awaitable[None]]) -> Check:
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            await ping()
+    except TimeoutError:
+        return Check(name=name, ok=False, why=f"no answer within {PING_SECONDS:g} seconds")
+    except UnavailableError as error:
+        return Check(name=name, ok=False, why=without_secrets(error.why))
+    except CarillonError as error:
+        return Check(name=name, ok=False, why=without_secrets(str(error)))
+    return Check(name=name, ok=True)
+
+
+async def check_may_scrape(given: Backends, caller: Caller) -> None:
+    """Return if a caller may read the metrics, by RBAC's ``nonResourceURLs``.
+
+    Raises:
+        ForbiddenError: If not; the message names the rule that allows it.
+
+    """
+    decision = await given.access.review(caller.subject, Access(verb="get", resource="", path=METRICS))
+    if not decision.allowed:
+        mend = f'a ClusterRole with nonResourceURLs: ["{METRICS}"] and verbs: ["get"] allows it'
+        raise ForbiddenError(f'User "{caller.subject.name}" cannot get path "{METRICS}": {mend}')
