@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether what it needs is there."""
+"""The probes: liveness and readiness."""
 
 from typing import Any
 
@@ -21,21 +21,21 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", operation_id="getHealth", summary="Whether the process lives")
+@router.get("/healthz", operation_id="getHealth", summary="Check that the process is alive")
 async def healthz() -> Health:
-    """Answer, whatever else is missing: restarting the process would not bring it back."""
+    """Respond even if a dependency is unavailable: a restart would not help."""
     return Health()
 
 
 @router.get(
     "/readyz",
     operation_id="getReadiness",
-    summary="Whether the database and the API server are there",
+    summary="Check that the database and the API server are available",
     response_model=Readiness,
     responses=NOT_READY,
 )
 async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
-    """Ask the database and the API server; the answer names each."""
+    """Ping the database and the API server, and return the state of each."""
     # Anybody may ask, and as often as they like: that must not take the connections of those who work.
     checks = await given.readiness.checks(lambda: readiness_checks(given))
     detail = lacking(checks)

@@ -1,4 +1,4 @@
-"""What a spec would do: asked before anything is stored."""
+"""Previews of specs, without storing them."""
 
 import asyncio
 from typing import Annotated
@@ -29,16 +29,16 @@ router = APIRouter(tags=["upcoming"])
 @router.post(
     "/preview",
     operation_id="previewTask",
-    summary="What a spec would do",
+    summary="Preview a spec",
     responses=RESPONSES,
     openapi_extra=body_of(PreviewBody, EXAMPLE),
 )
 async def preview(
     ctx: Ctx, query: Annotated[UpcomingQuery, Query()], body: Annotated[PreviewBody, Depends(json_body(PreviewBody))]
 ) -> Preview:
-    """Return the next times of a spec, and what would be said if it were stored now; nothing is stored.
+    """Return the next times of a spec, its problems and its warnings, without storing it.
 
-    A spec that would be refused is answered with its problems, not with an error. It needs no permission.
+    For an invalid spec, the response is 200 and lists the problems. Requires no permission.
     """
     return await asyncio.to_thread(previewed, body, window_of(query, ctx.clock()))
 
@@ -46,7 +46,7 @@ async def preview(
 @router.post(
     "/namespaces/{namespace}/preview",
     operation_id="previewNamespacedTask",
-    summary="What a spec would do in a namespace",
+    summary="Preview a spec in a namespace",
     responses=RESPONSES,
     openapi_extra=body_of(PreviewBody, EXAMPLE),
 )
@@ -56,6 +56,6 @@ async def preview_namespaced(
     query: Annotated[UpcomingQuery, Query()],
     body: Annotated[PreviewBody, Depends(json_body(PreviewBody))],
 ) -> Preview:
-    """Return the same as ``/preview``: a spec's times and problems do not depend on its namespace."""
+    """Return the same as ``/preview``: the result does not depend on the namespace."""
     del namespace
     return await asyncio.to_thread(previewed, body, window_of(query, ctx.clock()))

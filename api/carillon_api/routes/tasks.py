@@ -1,4 +1,4 @@
-"""Tasks: create, list, read, replace, patch, pause, resume, delete."""
+"""Tasks: create, list, get, replace, patch, pause, resume, delete."""
 
 from functools import partial
 from typing import Annotated
@@ -48,7 +48,7 @@ router = APIRouter(tags=["tasks"])
 async def create_task(
     ctx: Ctx, response: Response, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
 ) -> TaskView:
-    """Create a ScheduledTask in the namespace that the facade is set to use by default."""
+    """Create a ScheduledTask in the API's default namespace."""
     return await _create(ctx, response, ctx.settings.default_namespace, body)
 
 
@@ -63,35 +63,35 @@ async def create_task(
 async def create_namespaced_task(
     ctx: Ctx, response: Response, namespace: Namespace, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
 ) -> TaskView:
-    """Create a ScheduledTask."""
+    """Create a ScheduledTask in the given namespace."""
     return await _create(ctx, response, namespace, body)
 
 
-@router.get("/tasks", operation_id="listTasks", summary="List tasks of all namespaces", responses=LIST)
+@router.get("/tasks", operation_id="listTasks", summary="List tasks", responses=LIST)
 async def list_tasks(ctx: Ctx, query: Annotated[AllTasksQuery, Query()]) -> TaskList:
-    """List tasks, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    """List tasks, one page per request. Continue with nextCursor until it is null, even if a page is empty."""
     return await _list(ctx, query.namespace, query)
 
 
 @router.get(
     "/namespaces/{namespace}/tasks",
     operation_id="listNamespacedTasks",
-    summary="List tasks of a namespace",
+    summary="List tasks in a namespace",
     responses=LIST,
 )
 async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated[TaskQuery, Query()]) -> TaskList:
-    """List tasks, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    """List tasks, one page per request. Continue with nextCursor until it is null, even if a page is empty."""
     return await _list(ctx, namespace, query)
 
 
 @router.get(
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="getTask",
-    summary="Read a task",
+    summary="Get a task",
     responses=versioned("The task") | READ,
 )
 async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: TaskName) -> TaskView:
-    """Return a task: what was asked for and what the operator says of it."""
+    """Return a task: its spec, and its status as reported by the operator."""
     return ANSWERS.of(response, await ctx.tasks.get(namespace, name))
 
 
@@ -99,7 +99,7 @@ async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: Tas
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="replaceTask",
     summary="Replace a task's spec",
-    responses=versioned("The task as it is now") | EDIT,
+    responses=versioned("The updated task") | EDIT,
     openapi_extra=body_of(TaskReplace, {"spec": EXAMPLE["spec"]}),
 )
 async def replace_task(
@@ -110,7 +110,7 @@ async def replace_task(
     precondition: Precondition,
     body: Annotated[TaskReplace, Depends(json_body(TaskReplace))],
 ) -> TaskView:
-    """Replace the spec, and the labels if they are given; the rest of the task's metadata stays."""
+    """Replace the spec, and the labels if given. The other metadata stays as it is."""
     change = partial(replaced_object, body=body, now=ctx.clock())
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
@@ -120,8 +120,8 @@ async def replace_task(
 @router.patch(
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="patchTask",
-    summary="Change a task by a merge patch",
-    responses=versioned("The task as it is now") | EDIT,
+    summary="Patch a task",
+    responses=versioned("The updated task") | EDIT,
     openapi_extra=body_of(TaskPatch, {"spec": {"suspend": True}}, "application/merge-patch+json"),
 )
 async def patch_task(
@@ -132,7 +132,7 @@ async def patch_task(
     precondition: Precondition,
     body: Annotated[TaskPatch, Depends(json_body(TaskPatch))],
 ) -> TaskView:
-    """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new task."""
+    """Apply a JSON merge patch (RFC 7396) to labels and spec. The result is validated like a new task."""
     change = partial(patched_object, patch=body, now=ctx.clock())
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
@@ -142,13 +142,13 @@ async def patch_task(
 @router.post(
     "/namespaces/{namespace}/tasks/{name}/pause",
     operation_id="pauseTask",
-    summary="Suspend a task",
-    responses=versioned("The task, suspended") | SUSPEND,
+    summary="Pause a task",
+    responses=versioned("The suspended task") | SUSPEND,
 )
 async def pause_task(
     ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
 ) -> TaskView:
-    """Launch nothing more until it is resumed; what runs goes on. It is no error if it is suspended already."""
+    """Launch nothing until the task is resumed. Active executions continue. Pausing a suspended task has no effect."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=True)
     return await ANSWERS.changed(ctx, response, "suspend", change)
 
@@ -157,12 +157,12 @@ async def pause_task(
     "/namespaces/{namespace}/tasks/{name}/resume",
     operation_id="resumeTask",
     summary="Resume a task",
-    responses=versioned("The task, not suspended") | SUSPEND,
+    responses=versioned("The resumed task") | SUSPEND,
 )
 async def resume_task(
     ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
 ) -> TaskView:
-    """Launch again from the next slot on; what passed meanwhile is not made up for. No error if nothing stopped it."""
+    """Launch again from the next slot on; slots that passed in the meantime are not run. Idempotent."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=False)
     return await ANSWERS.changed(ctx, response, "resume", change)
 
@@ -176,7 +176,7 @@ async def resume_task(
     responses=DELETE,
 )
 async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:
-    """Delete a task, and in the background its Jobs; its history stays."""
+    """Delete a task and, in the background, its Jobs. Its history stays."""
     before = await delete_object(ctx.tasks, namespace, name, precondition)
     await ctx.record_change("delete", PLURAL, before, None)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
-from carillon_core.domain.observed.jobs import observed_job
+from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader, JobWriter, JSONObject

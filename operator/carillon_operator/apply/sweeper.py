@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from carillon_core.domain.decision.records import lost_closing
 from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.domain.observed.jobs import ObservedJob, observed_job
+from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.errors import NotFoundError
 from carillon_core.ports import HistoryRecorder, JobReader
 from carillon_operator.apply.closer import Closer

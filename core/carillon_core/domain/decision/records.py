@@ -15,7 +15,8 @@ from carillon_core.domain.decision.decide_request import refusal_of, refusal_sta
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
-from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask, PodEnd
+from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
+from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.resources.scheduled_task import RunResult, UnrecordedSlot
 
 DELETED_WHILE_ACTIVE = "its Job was deleted while it was active"
@@ -69,7 +70,7 @@ def decided_end(end: EndExecution) -> End:
     return End(end.status, end.reason, end.message)
 
 
-def result_of_deleted(end: EndExecution | None) -> tuple[RunResult, str, str]:
+def result_of_deleted(end: EndExecution | None) -> tuple[JobResult, str, str]:
     """Return the result, the reason and the message of a Job that was deleted while it was active.
 
     Args:

@@ -10,8 +10,9 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from carillon_core.domain.egress.rules import AllowList, advice_about
+from carillon_core.domain.timetable.clock_changes import clock_changes
 from carillon_core.domain.timetable.cron_text import MACROS
-from carillon_core.domain.timetable.schedule import clock_changes, cron_schedule, fire_times, later, schedule_of
+from carillon_core.domain.timetable.schedule import cron_schedule, fire_times, later, schedule_of
 from carillon_core.domain.validity.run_at import run_at_problem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec

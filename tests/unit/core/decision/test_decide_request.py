@@ -25,6 +25,7 @@ from support.builders import (
     make_target,
     make_task,
     request_to_fixed_point,
+    taken_back,
 )
 
 SUCCEEDED, FAILED = RunResult.SUCCEEDED, RunResult.FAILED
@@ -256,7 +257,7 @@ def test_a_time_to_live_of_nothing_waits_until_the_end_is_told() -> None:
 def test_a_job_that_its_queue_took_back_is_deleted_once_its_end_is_told() -> None:
     """It would be begun again; while nobody is told how it ended, it is what tells that."""
     request, task = make_request(), make_task().every(60)
-    taken = replace(make_manual_job("00:10:00", result=FAILED), taken_back=True)
+    taken = taken_back(make_manual_job("00:10:00", result=FAILED))
     told = decide_request(request.observed(), task.observed(), [taken], at("00:10:06"))
     assert (did(told), told.status.result) == ([], FAILED)
     stored = replace(request.observed(), status=told.status, stored=told.status)

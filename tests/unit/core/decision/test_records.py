@@ -18,7 +18,7 @@ from carillon_core.domain.decision.records import (
     result_of_deleted,
     settled_row,
 )
-from carillon_core.domain.observed.jobs import PodEnd
+from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.resources.meta import Condition
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import RunResult, UnrecordedSlot

@@ -12,6 +12,7 @@ from zoneinfo import reset_tzpath
 import pytest
 
 from carillon_core.domain.timetable.clock import ZoneClock
+from carillon_core.domain.timetable.clock_changes import clock_changes
 from carillon_core.domain.timetable.cron import Cron
 from carillon_core.domain.timetable.schedule import (
     BoundedSchedule,
@@ -19,7 +20,6 @@ from carillon_core.domain.timetable.schedule import (
     InvalidScheduleError,
     OneShotSchedule,
     Schedule,
-    clock_changes,
     cron_schedule,
     fire_times,
     jitter_offset,
