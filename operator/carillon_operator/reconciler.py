@@ -99,7 +99,7 @@ class Reconciler:
         task = self._view.ownership.task(key)
         if task is None:
             return
-        message = f"the operator may not launch it: {error}"
+        message = f"the operator lacks the permission to launch it: {error}"
         said = Statement("Ready", "False", Reason.LAUNCH_REFUSED, message)
         status = with_condition(task.status, task.meta, said, self._clock())
         if status != task.status:

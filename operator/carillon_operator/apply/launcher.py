@@ -70,7 +70,7 @@ class Launcher:
             pass
         else:
             self._jobs.put(job)
-            log.info("launched, the answer got lost", task="/".join(key), job=doubt[1])
+            log.info("launched, although the response was lost", task="/".join(key), job=doubt[1])
         del self._in_doubt[key]
 
     async def launch(self, key: Key, order: Order) -> LaunchRefusal | None:
@@ -95,7 +95,7 @@ class Launcher:
                 raise UnavailableError("API server", f"Job {name} came and went") from error
             found = observed_job(job)
             if found is None or found.execution_id != str(order.execution_id):
-                return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's exists already")
+                return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's already exists")
         except NotFoundError:  # the namespace is going, and the task with it
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
         except RefusedError as error:
