@@ -1,4 +1,4 @@
-"""``python -m carillon_api.openapi --output FILE`` writes the OpenAPI document; the one checked in must not drift."""
+"""``python -m carillon_api.openapi --output FILE`` writes the OpenAPI document; a test compares the checked-in file."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from carillon_api.app import describing_app
 
 
 def document_text() -> str:
-    """Return the document as it is checked in."""
+    """Return the text of the checked-in file."""
     return json.dumps(describing_app().openapi(), indent=2, ensure_ascii=False) + "\n"
 
 

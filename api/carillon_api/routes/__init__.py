@@ -1,1 +1,1 @@
-"""The routes, by what they serve."""
+"""The routes, one file for each resource."""

@@ -1,4 +1,4 @@
-"""The history: what ran, what did not, and why; and what can be done about it."""
+"""Executions: list and read the history, read logs, cancel and retry."""
 
 from typing import Annotated
 from uuid import UUID
@@ -44,7 +44,7 @@ router = APIRouter(tags=["executions"])
 async def list_task_executions(
     ctx: Ctx, namespace: Namespace, name: TaskName, query: Annotated[TaskExecutionsQuery, Query()]
 ) -> ExecutionList:
-    """List executions, newest slot first; those of a deleted task are still there."""
+    """List executions, newest slot first, including those of deleted tasks with this name."""
     return await execution_page(ctx, query, namespace, name)
 
 
@@ -63,7 +63,7 @@ async def list_namespaced_executions(
 
 @router.get("/executions", operation_id="listExecutions", summary="List executions of all tasks", responses=LIST)
 async def list_executions(ctx: Ctx, query: Annotated[ExecutionsQuery, Query()]) -> ExecutionList:
-    """List executions, newest slot first; without a namespace, the caller must be allowed to read those of all."""
+    """List executions, newest slot first. Without a namespace, this requires permission to list in all namespaces."""
     return await execution_page(ctx, query, query.namespace, query.task)
 
 
@@ -74,9 +74,9 @@ async def list_executions(ctx: Ctx, query: Annotated[ExecutionsQuery, Query()]) 
     responses=problem_responses(Kind.NOT_FOUND),
 )
 async def get_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)]) -> ExecutionDetail:
-    """Return what became of one slot of a task, its attempts, what it repeats and what repeats it.
+    """Return an execution with its attempts, the execution that it retries, and its retries.
 
-    One that the caller may not read is not found: that it exists, and where, is nobody else's business.
+    The response is 404 if the caller may not read the execution, so that it does not reveal that it exists.
     """
     record = await readable(ctx, uid)
     return execution_detail(record, [row.id for row in await retried_by(ctx, record)])
@@ -85,9 +85,9 @@ async def get_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", descript
 @router.post(
     "/executions/{id}/retry",
     operation_id="retryExecution",
-    summary="Run an execution that did not succeed again",
+    summary="Retry an execution",
     status_code=202,
-    responses=accepted("A run was requested; Location is where it stands") | problem_responses(*CHANGE, *BODY),
+    responses=accepted("The retry is requested; Location points to its run") | problem_responses(*CHANGE, *BODY),
     openapi_extra=optional_body_of(RetryBody, {"parameters": {"a": 1}}),
 )
 async def retry_execution(
@@ -96,10 +96,10 @@ async def retry_execution(
     uid: Annotated[UUID, Path(alias="id", description=ID)],
     body: Annotated[RetryBody, Depends(optional_json_body(RetryBody))],
 ) -> RetryAccepted:
-    """Create a RunRequest that repeats an execution which failed, timed out, was cancelled, skipped or missed.
+    """Create a RunRequest that retries an execution which failed, timed out, was cancelled, skipped or missed.
 
-    It runs the task as it is now, with the parameters of then. While that run has not ended, the same answer is given
-    to whoever asks again, or 409.
+    It runs the current task with the parameters of the execution, unless the body has others. Until the retry ends,
+    the same call returns the same response, and a call with other parameters returns 409.
     """
     view, location = await retry(ctx, await readable(ctx, uid), body.parameters)
     response.headers["Location"] = location
@@ -109,12 +109,12 @@ async def retry_execution(
 @router.post(
     "/executions/{id}/cancel",
     operation_id="cancelExecution",
-    summary="End an execution that runs",
+    summary="Cancel a running execution",
     status_code=202,
     responses=problem_responses(*CHANGE),
 )
 async def cancel_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)]) -> CancelAccepted:
-    """Delete the execution's Job, for which the caller needs the right to; its end is recorded a moment later."""
+    """Delete the execution's Job. Requires permission to delete Jobs; the end is recorded a moment later."""
     return await cancel(ctx, await readable(ctx, uid))
 
 
@@ -123,10 +123,10 @@ async def cancel_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", descr
     operation_id="getExecutionLogs",
     summary="Read an execution's logs",
     response_class=PlainTextResponse,
-    responses=plain_text("What the pod has said") | problem_responses(*CHANGE, Kind.LOGS_GONE),
+    responses=plain_text("The log of the pod") | problem_responses(*CHANGE, Kind.LOGS_GONE),
 )
 async def get_execution_logs(
     ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)], query: Annotated[LogsQuery, Query()]
 ) -> PlainTextResponse:
-    """Return the logs of the execution's newest pod, or of the one that is named, as long as the cluster has it."""
+    """Return the logs of the execution's newest pod, or of the given pod, while the pod exists."""
     return PlainTextResponse(await logs(ctx, await readable(ctx, uid), query))

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether what it needs is there."""
+"""Probes: liveness and readiness."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from carillon_api.services.probes import readiness_checks
 
 NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {
-        "description": "Something needed is out of reach: checks says what",
+        "description": "The database or the API server is unavailable; see checks",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
@@ -21,22 +21,22 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", operation_id="getHealth", summary="Whether the process lives")
+@router.get("/healthz", operation_id="getHealth", summary="Liveness")
 async def healthz() -> Health:
-    """Answer, whatever else is missing: restarting the process would not bring it back."""
+    """Return 200 while the process serves requests, even if its dependencies are unavailable."""
     return Health()
 
 
 @router.get(
     "/readyz",
     operation_id="getReadiness",
-    summary="Whether the database and the API server are there",
+    summary="Readiness",
     response_model=Readiness,
     responses=NOT_READY,
 )
 async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
-    """Ask the database and the API server; the answer names each."""
-    # Anybody may ask, and as often as they like: that must not take the connections of those who work.
+    """Check the database and the API server, and return the result of each."""
+    # The path is public and not rate limited: concurrent probes share one check and its connections.
     checks = await given.readiness.checks(lambda: readiness_checks(given))
     detail = lacking(checks)
     if not detail:

@@ -1,4 +1,4 @@
-"""The facade's and the history's numbers: for Prometheus, and for people."""
+"""Metrics: for Prometheus, and counts of executions as JSON."""
 
 from typing import Annotated
 
@@ -20,14 +20,15 @@ scrape_router = APIRouter(tags=["health"])
 @scrape_router.get(
     "/metrics",
     operation_id="getMetrics",
-    summary="The facade's metrics for Prometheus",
+    summary="Prometheus metrics",
     response_class=Response,
     responses=plain_text("Prometheus' text format") | problem_responses(Kind.FORBIDDEN),
 )
 async def get_metrics(given: Backend, request: Request) -> Response:
-    """Return the facade's own numbers, and what the history says; without the history, that it is away.
+    """Return the metrics of the API and of the history.
 
-    Everybody may read them; or, if the facade is set to that, who may get the path /metrics (RBAC's nonResourceURLs).
+    No authentication is required, unless the API is configured to require permission to get the path /metrics
+    (nonResourceURLs in RBAC).
     """
     if not given.settings.metrics_public:
         await check_may_scrape(given, request.state.caller)
@@ -43,5 +44,5 @@ async def get_metrics(given: Backend, request: Request) -> Response:
     responses=problem_responses(Kind.FORBIDDEN),
 )
 async def get_summary(ctx: Ctx, query: Annotated[SummaryQuery, Query()]) -> SummaryView:
-    """Return how many executions of the last hour and day there are of each status; as one may list them."""
+    """Return the number of executions of the last hour and day by status. Requires permission to list executions."""
     return await summary(ctx, query.namespace)

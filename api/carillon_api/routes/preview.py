@@ -1,4 +1,4 @@
-"""What a spec would do: asked before anything is stored."""
+"""Previews: what a spec would do, without storing it."""
 
 import asyncio
 from typing import Annotated
@@ -29,16 +29,16 @@ router = APIRouter(tags=["upcoming"])
 @router.post(
     "/preview",
     operation_id="previewTask",
-    summary="What a spec would do",
+    summary="Preview a spec",
     responses=RESPONSES,
     openapi_extra=body_of(PreviewBody, EXAMPLE),
 )
 async def preview(
     ctx: Ctx, query: Annotated[UpcomingQuery, Query()], body: Annotated[PreviewBody, Depends(json_body(PreviewBody))]
 ) -> Preview:
-    """Return the next times of a spec, and what would be said if it were stored now; nothing is stored.
+    """Return the next times, problems and warnings of a spec; nothing is stored.
 
-    A spec that would be refused is answered with its problems, not with an error. It needs no permission.
+    An invalid spec is not an error: the response contains its problems. No permission is required.
     """
     return await asyncio.to_thread(previewed, body, window_of(query, ctx.clock()))
 
@@ -46,7 +46,7 @@ async def preview(
 @router.post(
     "/namespaces/{namespace}/preview",
     operation_id="previewNamespacedTask",
-    summary="What a spec would do in a namespace",
+    summary="Preview a spec in a namespace",
     responses=RESPONSES,
     openapi_extra=body_of(PreviewBody, EXAMPLE),
 )
@@ -56,6 +56,6 @@ async def preview_namespaced(
     query: Annotated[UpcomingQuery, Query()],
     body: Annotated[PreviewBody, Depends(json_body(PreviewBody))],
 ) -> Preview:
-    """Return the same as ``/preview``: a spec's times and problems do not depend on its namespace."""
+    """Return the same as ``/preview``: times and problems do not depend on the namespace."""
     del namespace
     return await asyncio.to_thread(previewed, body, window_of(query, ctx.clock()))

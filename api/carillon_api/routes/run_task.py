@@ -1,4 +1,4 @@
-"""Fire and forget: run a task of one's own at once, and ask for its output later."""
+"""Fire and forget: run a task without a ScheduledTask at once, and poll its output."""
 
 from typing import Annotated
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ RUN = problem_responses(
     Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED
 )
 POLL_SECONDS = 1
-"""What Retry-After says while a run has not ended."""
+"""The Retry-After of a run that has not ended."""
 
 router = APIRouter(tags=["run-task"])
 
@@ -25,9 +25,9 @@ router = APIRouter(tags=["run-task"])
 @router.post(
     "/run-task",
     operation_id="runOwnTask",
-    summary="Run a task of one's own at once",
+    summary="Run a task at once",
     status_code=202,
-    responses=accepted("The run is asked for; its id is what get-task-output takes") | RUN,
+    responses=accepted("The run is requested; pass its id to get-task-output") | RUN,
     openapi_extra=body_of(RunTask, {"task_name": "sum", "a": 1, "b": 2}),
 )
 async def run_own_task(
@@ -37,7 +37,7 @@ async def run_own_task(
     body: Annotated[AnyRun, Depends(chosen_body("task_name", RUN_TYPES))],
     key: IdempotencyKey = None,
 ) -> RunAccepted:
-    """Run a task that no schedule has, without waiting for it: ask get-task-output, or follow Location."""
+    """Run a task without a ScheduledTask, and do not wait for it. Poll get-task-output, or follow Location."""
     namespace = query.namespace or ctx.settings.default_namespace
     answer = await run_unscheduled_task(ctx, namespace, body, key)
     where = {"id": str(answer.id), "namespace": answer.namespace, "run": answer.run}
@@ -48,14 +48,14 @@ async def run_own_task(
 @router.get(
     "/get-task-output",
     operation_id="getTaskOutput",
-    summary="What became of a run",
+    summary="Read the output of a run",
     responses=problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND),
 )
 async def get_task_output(ctx: Ctx, response: Response, query: Annotated[TaskOutputQuery, Query()]) -> TaskOutput:
-    """Return how a run stands, and its output or its error when it has ended; while it has not, ask again in a second.
+    """Return the status of a run, and its output or error when it has ended; until then, Retry-After says when to poll.
 
-    It is pending until a pod has begun it. Every execution's id will do, also that of a slot. An id that the caller
-    may not see is answered as one that nobody knows.
+    The status is pending until a pod has started. The id of any execution is accepted, including those of slots. The
+    response is 404 if the run does not exist or the caller may not read it.
     """
     output = await task_output(ctx, query)
     if output.status in {"pending", "running"}:

@@ -1,4 +1,4 @@
-"""Runs out of turn: ask for one of a task, list, read, delete. In the cluster a run is a RunRequest."""
+"""Runs outside the schedule: request, list, read, delete. In the cluster, a run is a RunRequest."""
 
 from functools import partial
 from typing import Annotated
@@ -32,9 +32,9 @@ router = APIRouter(tags=["runs"])
 @router.post(
     "/namespaces/{namespace}/tasks/{name}/run",
     operation_id="runTask",
-    summary="Run a task out of turn",
+    summary="Run a task outside its schedule",
     status_code=202,
-    responses=accepted("The run as stored; whether it is launched, the operator decides next") | RUN,
+    responses=accepted("The run as stored; the operator decides next whether to launch it") | RUN,
     openapi_extra=optional_body_of(TaskRun, {"parameters": {"a": 40}, "concurrencyPolicy": "Allow"}),
 )
 async def run_task(
@@ -45,10 +45,10 @@ async def run_task(
     body: Annotated[TaskRun, Depends(optional_json_body(TaskRun))],
     key: IdempotencyKey = None,
 ) -> RunView:
-    """Ask for a run of a task, now or at a time, whatever its schedule; the answer has its execution's id.
+    """Request a run of a task, now or at a given time, independent of its schedule. Returns the execution's id.
 
-    It needs the permission to create RunRequests; who may also read the task is told at once if there is none, or if
-    it has no such parameters.
+    Requires permission to create RunRequests. If the caller may also read the task, a missing task and invalid
+    parameters are reported at once.
     """
     view = await run_scheduled_task(ctx, namespace, name, body, key)
     response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/runs/{quote(view.name)}"
@@ -57,13 +57,13 @@ async def run_task(
 
 @router.get("/runs", operation_id="listRuns", summary="List runs of all namespaces", responses=LIST)
 async def list_runs(ctx: Ctx, query: Annotated[AllRunsQuery, Query()]) -> RunList:
-    """List the runs that were asked for, until some time after their ends: go on with nextCursor until it is null."""
+    """List runs, including ended ones until they expire. Follow nextCursor until it is null."""
     return await _list(ctx, query.namespace, query)
 
 
 @router.get("/namespaces/{namespace}/runs", operation_id="listNamespacedRuns", summary="List runs", responses=LIST)
 async def list_namespaced_runs(ctx: Ctx, namespace: Namespace, query: Annotated[RunQuery, Query()]) -> RunList:
-    """List the runs that were asked for, until some time after their ends: go on with nextCursor until it is null."""
+    """List runs, including ended ones until they expire. Follow nextCursor until it is null."""
     return await _list(ctx, namespace, query)
 
 
@@ -74,7 +74,7 @@ async def list_namespaced_runs(ctx: Ctx, namespace: Namespace, query: Annotated[
     responses=versioned("The run") | READ,
 )
 async def get_run(ctx: Ctx, response: Response, namespace: Namespace, name: RunName) -> RunView:
-    """Return a run: whether it was accepted, why not, and how its execution stands."""
+    """Return a run: whether it was accepted, the reason if not, and the status of its execution."""
     view = run_view(await ctx.requests.get(namespace, name))
     response.headers["ETag"] = etag(view.resource_version)
     return view
@@ -85,11 +85,11 @@ async def get_run(ctx: Ctx, response: Response, namespace: Namespace, name: RunN
     operation_id="deleteRun",
     summary="Delete a run",
     status_code=204,
-    response_class=Response,  # nothing, and so of no media type
+    response_class=Response,  # no body, so no media type
     responses=DELETE,
 )
 async def remove_run(ctx: Ctx, namespace: Namespace, name: RunName, precondition: Precondition) -> None:
-    """Delete a run; one that has not ended is cancelled. Its execution stays in the history."""
+    """Delete a run; a run that has not ended is cancelled. Its execution stays in the history."""
     before = await delete_object(ctx.requests, namespace, name, precondition)
     await ctx.record_change("delete", PLURAL_REQUESTS, before, None)
 

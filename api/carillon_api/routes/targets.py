@@ -30,7 +30,7 @@ from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_TARGET, PLURAL_TARGETS
 
 DELETE: Responses = {
-    200: {"description": "With cascade=true: the target and what used it are deleted"},
+    200: {"description": "With cascade=true: the target and its users are deleted"},
     204: {"description": "The target is deleted"},
     **problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.IN_USE, Kind.PRECONDITION_FAILED),
 }
@@ -61,7 +61,7 @@ router = APIRouter(tags=["targets"])
 async def create_target(
     ctx: Ctx, response: Response, body: Annotated[TargetCreate, Depends(json_body(TargetCreate))]
 ) -> TargetView:
-    """Create an HTTPTarget in the namespace that the facade is set to use by default."""
+    """Create an HTTPTarget in the default namespace of this API."""
     return await _create(ctx, response, ctx.settings.default_namespace, body)
 
 
@@ -76,13 +76,13 @@ async def create_target(
 async def create_namespaced_target(
     ctx: Ctx, response: Response, namespace: Namespace, body: Annotated[TargetCreate, Depends(json_body(TargetCreate))]
 ) -> TargetView:
-    """Create an HTTPTarget. Whether its Secrets are there is seen when a task uses them."""
+    """Create an HTTPTarget. Its Secrets need not exist until a task uses them."""
     return await _create(ctx, response, namespace, body)
 
 
 @router.get("/targets", operation_id="listTargets", summary="List targets of all namespaces", responses=LIST)
 async def list_targets(ctx: Ctx, query: Annotated[AllTargetsQuery, Query()]) -> TargetList:
-    """List targets, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    """List targets in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
     return await _list(ctx, query.namespace, query)
 
 
@@ -93,7 +93,7 @@ async def list_targets(ctx: Ctx, query: Annotated[AllTargetsQuery, Query()]) -> 
     responses=LIST,
 )
 async def list_namespaced_targets(ctx: Ctx, namespace: Namespace, query: Annotated[TargetQuery, Query()]) -> TargetList:
-    """List targets, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    """List targets in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
     return await _list(ctx, namespace, query)
 
 
@@ -104,7 +104,7 @@ async def list_namespaced_targets(ctx: Ctx, namespace: Namespace, query: Annotat
     responses=versioned("The target") | READ,
 )
 async def get_target(ctx: Ctx, response: Response, namespace: Namespace, name: TargetName) -> TargetView:
-    """Return a target; its Secrets are named, and never read."""
+    """Return a target. It contains references to Secrets, never their values."""
     return ANSWERS.of(response, await ctx.targets.get(namespace, name))
 
 
@@ -112,7 +112,7 @@ async def get_target(ctx: Ctx, response: Response, namespace: Namespace, name: T
     "/namespaces/{namespace}/targets/{name}",
     operation_id="replaceTarget",
     summary="Replace a target's spec",
-    responses=versioned("The target as it is now") | EDIT,
+    responses=versioned("The updated target") | EDIT,
     openapi_extra=body_of(TargetReplace, {"spec": EXAMPLE["spec"]}),
 )
 async def replace_target(
@@ -123,7 +123,7 @@ async def replace_target(
     precondition: Precondition,
     body: Annotated[TargetReplace, Depends(json_body(TargetReplace))],
 ) -> TargetView:
-    """Replace the spec, and the labels if they are given; tasks use it as it is at their next launch."""
+    """Replace the spec, and the labels if the body has labels. Tasks use the new spec from their next launch on."""
     change = partial(replaced_target, body=body)
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.targets, namespace, name, precondition, change)
@@ -134,7 +134,7 @@ async def replace_target(
     "/namespaces/{namespace}/targets/{name}",
     operation_id="patchTarget",
     summary="Change a target by a merge patch",
-    responses=versioned("The target as it is now") | EDIT,
+    responses=versioned("The updated target") | EDIT,
     openapi_extra=body_of(TargetPatch, {"spec": {"method": "PUT"}}, "application/merge-patch+json"),
 )
 async def patch_target(
@@ -145,7 +145,7 @@ async def patch_target(
     precondition: Precondition,
     body: Annotated[TargetPatch, Depends(json_body(TargetPatch))],
 ) -> TargetView:
-    """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new target."""
+    """Apply a JSON merge patch (RFC 7396) to labels and spec. The result is validated like a new target."""
     change = partial(patched_target, patch=body)
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.targets, namespace, name, precondition, change)
@@ -166,11 +166,11 @@ async def remove_target(
     precondition: Precondition,
     query: Annotated[TargetDeletion, Query()],
 ) -> TargetDeleted | Response:
-    """Delete a target that nobody uses; 409 names its users otherwise, and cascade=true deletes them first.
+    """Delete a target. If it is in use, the response is 409 with its users; cascade=true deletes them first.
 
-    A task that somebody creates between the look at its users and the deletion is left without a target: it fails, and
-    says so, until there is one of that name again. A cascade that is stopped half way answers what stopped it, with
-    what it has deleted and what is left.
+    A task that is created during the deletion may be left without a target: it fails with that reason until a target
+    with this name exists again. If a cascade stops, the response is the error that stopped it, with the deleted and
+    the remaining users.
     """
     deleted = await delete_target(ctx, namespace, name, precondition, cascade=query.cascade)
     return TargetDeleted(deleted=list(deleted)) if query.cascade else Response(status_code=204)

@@ -48,7 +48,7 @@ router = APIRouter(tags=["tasks"])
 async def create_task(
     ctx: Ctx, response: Response, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
 ) -> TaskView:
-    """Create a ScheduledTask in the namespace that the facade is set to use by default."""
+    """Create a ScheduledTask in the default namespace of this API."""
     return await _create(ctx, response, ctx.settings.default_namespace, body)
 
 
@@ -69,7 +69,7 @@ async def create_namespaced_task(
 
 @router.get("/tasks", operation_id="listTasks", summary="List tasks of all namespaces", responses=LIST)
 async def list_tasks(ctx: Ctx, query: Annotated[AllTasksQuery, Query()]) -> TaskList:
-    """List tasks, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    """List tasks in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
     return await _list(ctx, query.namespace, query)
 
 
@@ -80,7 +80,7 @@ async def list_tasks(ctx: Ctx, query: Annotated[AllTasksQuery, Query()]) -> Task
     responses=LIST,
 )
 async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated[TaskQuery, Query()]) -> TaskList:
-    """List tasks, a page at a time: go on with nextCursor until it is null, whatever the pages hold."""
+    """List tasks in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
     return await _list(ctx, namespace, query)
 
 
@@ -91,7 +91,7 @@ async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated
     responses=versioned("The task") | READ,
 )
 async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: TaskName) -> TaskView:
-    """Return a task: what was asked for and what the operator says of it."""
+    """Return a task: its spec, and the status that the operator reports."""
     return ANSWERS.of(response, await ctx.tasks.get(namespace, name))
 
 
@@ -99,7 +99,7 @@ async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: Tas
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="replaceTask",
     summary="Replace a task's spec",
-    responses=versioned("The task as it is now") | EDIT,
+    responses=versioned("The updated task") | EDIT,
     openapi_extra=body_of(TaskReplace, {"spec": EXAMPLE["spec"]}),
 )
 async def replace_task(
@@ -110,7 +110,7 @@ async def replace_task(
     precondition: Precondition,
     body: Annotated[TaskReplace, Depends(json_body(TaskReplace))],
 ) -> TaskView:
-    """Replace the spec, and the labels if they are given; the rest of the task's metadata stays."""
+    """Replace the spec, and the labels if the body has labels. Other metadata is unchanged."""
     change = partial(replaced_object, body=body, now=ctx.clock())
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
@@ -121,7 +121,7 @@ async def replace_task(
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="patchTask",
     summary="Change a task by a merge patch",
-    responses=versioned("The task as it is now") | EDIT,
+    responses=versioned("The updated task") | EDIT,
     openapi_extra=body_of(TaskPatch, {"spec": {"suspend": True}}, "application/merge-patch+json"),
 )
 async def patch_task(
@@ -132,7 +132,7 @@ async def patch_task(
     precondition: Precondition,
     body: Annotated[TaskPatch, Depends(json_body(TaskPatch))],
 ) -> TaskView:
-    """Apply a JSON merge patch (RFC 7396) to labels and spec; the result is checked like a new task."""
+    """Apply a JSON merge patch (RFC 7396) to labels and spec. The result is validated like a new task."""
     change = partial(patched_object, patch=body, now=ctx.clock())
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
@@ -143,12 +143,12 @@ async def patch_task(
     "/namespaces/{namespace}/tasks/{name}/pause",
     operation_id="pauseTask",
     summary="Suspend a task",
-    responses=versioned("The task, suspended") | SUSPEND,
+    responses=versioned("The suspended task") | SUSPEND,
 )
 async def pause_task(
     ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
 ) -> TaskView:
-    """Launch nothing more until it is resumed; what runs goes on. It is no error if it is suspended already."""
+    """Suspend a task: nothing is launched until it is resumed. Running executions continue. Idempotent."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=True)
     return await ANSWERS.changed(ctx, response, "suspend", change)
 
@@ -157,12 +157,12 @@ async def pause_task(
     "/namespaces/{namespace}/tasks/{name}/resume",
     operation_id="resumeTask",
     summary="Resume a task",
-    responses=versioned("The task, not suspended") | SUSPEND,
+    responses=versioned("The resumed task") | SUSPEND,
 )
 async def resume_task(
     ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
 ) -> TaskView:
-    """Launch again from the next slot on; what passed meanwhile is not made up for. No error if nothing stopped it."""
+    """Resume a task: it is launched again from the next slot on. Slots of the suspension are not run. Idempotent."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=False)
     return await ANSWERS.changed(ctx, response, "resume", change)
 
@@ -172,11 +172,11 @@ async def resume_task(
     operation_id="deleteTask",
     summary="Delete a task",
     status_code=204,
-    response_class=Response,  # nothing, and so of no media type
+    response_class=Response,  # no body, so no media type
     responses=DELETE,
 )
 async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:
-    """Delete a task, and in the background its Jobs; its history stays."""
+    """Delete a task and, in the background, its Jobs. Its history stays."""
     before = await delete_object(ctx.tasks, namespace, name, precondition)
     await ctx.record_change("delete", PLURAL, before, None)
 

@@ -1,4 +1,4 @@
-"""What will run next."""
+"""Upcoming times of tasks."""
 
 from typing import Annotated
 
@@ -17,27 +17,27 @@ router = APIRouter(tags=["upcoming"])
 @router.get(
     "/namespaces/{namespace}/tasks/{name}/upcoming",
     operation_id="listTaskUpcoming",
-    summary="When a task will run next",
+    summary="List a task's next times",
     responses=problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND),
 )
 async def list_task_upcoming(
     ctx: Ctx, namespace: Namespace, name: TaskName, query: Annotated[UpcomingQuery, Query()]
 ) -> Upcoming:
-    """Return the next times, in UTC and on the clock of the task's zone; or the reason why there are none."""
+    """Return the next times of a task, in UTC and in the task's time zone, or the reason why there are none."""
     return await upcoming_of_task(ctx, namespace, name, query)
 
 
 @router.get(
     "/upcoming",
     operation_id="listUpcoming",
-    summary="What will run next, of all tasks",
+    summary="List the next times of all tasks",
     responses=LIST,
 )
 async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -> UpcomingAll:
     """Return the next times among the tasks of all namespaces, or of one, soonest first.
 
-    Of the tasks as they were at most two seconds ago, the caller's own changes through this process included. The
-    caller's permission decides: who may not list the tasks of all namespaces names one.
+    The tasks are at most two seconds old, and include the caller's own changes through this replica. Without a
+    namespace, this requires permission to list tasks in all namespaces.
     """
     return await upcoming_of_tasks(ctx, query.namespace, query)
 
@@ -45,11 +45,11 @@ async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -
 @router.get(
     "/namespaces/{namespace}/upcoming",
     operation_id="listNamespacedUpcoming",
-    summary="What will run next, of a namespace",
+    summary="List the next times of a namespace",
     responses=LIST,
 )
 async def list_namespaced_upcoming(
     ctx: Ctx, namespace: Namespace, query: Annotated[SelectedUpcomingQuery, Query()]
 ) -> UpcomingAll:
-    """Return the next times among the tasks of a namespace, soonest first; as they were two seconds ago at most."""
+    """Return the next times among the tasks of a namespace, soonest first. The tasks are at most two seconds old."""
     return await upcoming_of_tasks(ctx, namespace, query)

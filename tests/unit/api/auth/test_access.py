@@ -59,16 +59,16 @@ async def status(rest: Facade, path: str = TASKS, **headers: str) -> int:
 Headers = list[tuple[str, str]]
 BEARER = ("Authorization", AS_CALLER["Authorization"])
 REFUSED: dict[str, tuple[Headers, str]] = {
-    "nothing": ([], "send Authorization: Bearer"),
-    "another scheme": ([("Authorization", "Basic YTpi")], "not Bearer and a token"),
-    "a scheme alone": ([("Authorization", "Bearer")], "not Bearer and a token"),
-    "a token with a blank": ([("Authorization", "Bearer a b")], "not Bearer and a token"),
-    "a token of odd characters": ([("Authorization", "Bearer a,b")], "not Bearer and a token"),
-    "a token of nobody": ([("Authorization", "Bearer nobodys")], "does not know this bearer token"),
-    "a key of odd form": ([("X-API-Key", "secret")], "no API key"),
-    "a key of nobody": ([("X-API-Key", new_key("nobody"))], "not known"),
-    "another key of a known name": ([("X-API-Key", new_key("ci"))], "not known"),
-    "a key as a token": ([("Authorization", f"Bearer {KEY}")], "does not know this bearer token"),
+    "nothing": ([], "send the header Authorization: Bearer"),
+    "another scheme": ([("Authorization", "Basic YTpi")], "must be Bearer followed by a token"),
+    "a scheme alone": ([("Authorization", "Bearer")], "must be Bearer followed by a token"),
+    "a token with a blank": ([("Authorization", "Bearer a b")], "must be Bearer followed by a token"),
+    "a token of odd characters": ([("Authorization", "Bearer a,b")], "must be Bearer followed by a token"),
+    "a token of nobody": ([("Authorization", "Bearer nobodys")], "rejects this bearer token"),
+    "a key of odd form": ([("X-API-Key", "secret")], "must be an API key"),
+    "a key of nobody": ([("X-API-Key", new_key("nobody"))], "unknown API key"),
+    "another key of a known name": ([("X-API-Key", new_key("ci"))], "unknown API key"),
+    "a key as a token": ([("Authorization", f"Bearer {KEY}")], "rejects this bearer token"),
     "a token and a key": ([BEARER, ("X-API-Key", KEY)], "more than one credential"),
     "two tokens": ([BEARER, ("Authorization", "Bearer other")], "more than one credential"),
     "the same token twice": ([BEARER, BEARER], "more than one credential"),
@@ -190,7 +190,7 @@ async def test_there_are_no_keys_where_no_secret_is_set() -> None:
         del made.client.headers["Authorization"]
         response = await made.client.get(TASKS, headers={"X-API-Key": KEY})
         assert response.status_code == 401
-        assert "no API keys here" in response.json()["detail"]
+        assert "API keys are disabled here" in response.json()["detail"]
 
 
 async def test_a_rotated_key_stops_within_the_caches_time(rest: Facade) -> None:

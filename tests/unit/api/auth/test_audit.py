@@ -154,7 +154,7 @@ async def test_what_the_bound_pushes_out_is_counted_and_in_the_log(caplog: pytes
     assert names(log.events) == ["e2", "e3", "e4"]
     lines = [vars(r)["fields"]["name"] for r in caplog.records if r.getMessage() == "change"]
     assert lines == [f"e{number}" for number in range(5)]
-    assert any("in this log alone" in r.getMessage() for r in caplog.records)
+    assert any("in this log only" in r.getMessage() for r in caplog.records)
 
 
 async def test_an_event_that_is_refused_for_good_holds_up_no_other() -> None:
@@ -190,7 +190,7 @@ async def test_the_end_does_not_wait_for_ever(
     async with AuditTrail(log) as trail:
         trail.record(event("last"))
         await eventually(lambda: len(trail) == 1)
-    (said,) = [r for r in caplog.records if "ended before" in r.getMessage()]
+    (said,) = [r for r in caplog.records if "at shutdown" in r.getMessage()]
     assert vars(said)["fields"] == {"events": 1}
 
 

@@ -139,7 +139,7 @@ async def test_another_namespace_is_refused_by_the_settings_name(rest: Facade, w
     assert fields_of(response) == []
     problem = response.json()
     assert problem["type"] == "urn:carillon:problem:namespace-not-served"
-    assert "team-c is not served here, only team-a, team-b, team-d" in problem["detail"]
+    assert "does not serve the namespace team-c, only team-a, team-b, team-d" in problem["detail"]
     assert "CARILLON_NAMESPACES" in problem["detail"]
     assert await rest.tasks.list(OTHER) == before
 

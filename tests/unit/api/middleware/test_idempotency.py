@@ -83,8 +83,8 @@ def test_every_post_that_creates_documents_the_header(name: str) -> None:
     post = creating_operations()[name]
     (header,) = [p for p in post["parameters"] if p["name"].lower() == "idempotency-key"]
     assert (header["in"], header["required"], header["schema"]["maxLength"]) == ("header", False, 255)
-    assert "not answered yet" in post["responses"]["409"]["description"]
-    assert "belongs to another request" in post["responses"]["422"]["description"]
+    assert "idempotency key is in progress" in post["responses"]["409"]["description"]
+    assert "key used for another request" in post["responses"]["422"]["description"]
     (success,) = [r for status, r in post["responses"].items() if status.startswith("2")]
     assert "Idempotency-Replayed" in success["headers"]
 
@@ -270,7 +270,7 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
 
     monkeypatch.setattr(rest.tasks, "create", creating)
     assert (await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)).status_code == 201
-    assert "an answer could not be kept for its key" in caplog.messages
+    assert "response not stored for its idempotency key" in caplog.messages
 
 
 BAD_KEYS: dict[str, tuple[list[str], int]] = {

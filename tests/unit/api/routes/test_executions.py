@@ -165,7 +165,7 @@ async def test_who_may_read_one_namespace_lists_that_one_alone(rest: Facade) -> 
         response = await rest.client.get(path, headers=bob)
         assert response.status_code == 403
         assert fields_of(response) == []
-    assert "name one" in (await rest.client.get(EXECUTIONS, headers=bob)).json()["detail"]
+    assert "specify a namespace" in (await rest.client.get(EXECUTIONS, headers=bob)).json()["detail"]
 
 
 CALLS: dict[str, tuple[str, str]] = {
@@ -323,10 +323,10 @@ async def test_parameters_that_the_task_does_not_have_are_refused(rest: Facade) 
 
 
 NOT_REPEATED: dict[str, tuple[dict[str, Any], str]] = {
-    "it runs": ({"status": RUNNING}, "still runs"),
+    "it runs": ({"status": RUNNING}, "still running"),
     "it succeeded": ({"status": SUCCEEDED}, "succeeded"),
-    "its task is another one by now": ({"task_uid": str(uuid4())}, "another one"),
-    "its task is gone": ({"task": "absent"}, "is gone"),
+    "its task is another one by now": ({"task_uid": str(uuid4())}, "created again since"),
+    "its task is gone": ({"task": "absent"}, "has been deleted"),
     "it had a task of its own": (
         {"cause": Cause.MANUAL, "task_uid": str(UUID(int=5)), "origin": str(UUID(int=5))},
         "own",
@@ -388,7 +388,7 @@ async def test_a_job_of_the_same_name_is_not_touched(rest: Facade) -> None:
     await running_job(rest, row(7, job_name=record.job_name))
     response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
     assert (response.status_code, response.json()["jobName"]) == (202, None)
-    assert "gone already" in response.json()["message"]
+    assert "no longer exists" in response.json()["message"]
     assert len(rest.server.cluster.jobs) == 1
 
 
