@@ -89,13 +89,14 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 	@$(PY) bench/api.py --rows $(or $(ROWS),1000000) --rate $(or $(RATE),100) --seconds $(or $(SECONDS),20)
 
 .PHONY: lint
-lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
+lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@PYTHONPATH=devcluster $(PY) tools/lint_go.py
+	@$(PY) -m carillon_openapi.lint
 	@$(PY) -m carillon_chart.lint
 
 .PHONY: format

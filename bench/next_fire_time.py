@@ -17,7 +17,7 @@ from croniter import croniter
 from cronsim import CronSim
 
 from carillon_core.domain.timetable.clock import ZoneClock
-from carillon_core.domain.timetable.cron import parse_cron
+from carillon_core.domain.timetable.cron_text import parse_cron
 from carillon_core.domain.timetable.schedule import CronSchedule, cron_schedule, last_fire_times
 
 AFTER = datetime(2026, 1, 1, 5, tzinfo=UTC)

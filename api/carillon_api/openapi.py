@@ -9,14 +9,14 @@ from carillon_api.app import describing_app
 
 
 def document_text() -> str:
-    """Return the text of the checked-in file."""
+    """Return the document's text, as it is checked in."""
     return json.dumps(describing_app().openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> int:
     """Write the document to a file, or to standard output."""
     parser = argparse.ArgumentParser(description="Write the OpenAPI document of Carillon's REST facade.")
-    parser.add_argument("--output", type=Path, help="the file to write; standard output if left out")
+    parser.add_argument("--output", type=Path, help="the file to write (default: standard output)")
     output: Path | None = parser.parse_args().output
     if output is None:
         sys.stdout.write(document_text())

@@ -1,4 +1,4 @@
-"""``carillon`` and ``python -m carillon_cli``: run a command, and say in one sentence what was wrong with the input."""
+"""``carillon`` and ``python -m carillon_cli``: run a command. Bad input is reported in one sentence."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def main() -> int:
         return 130
     except InputError as error:
         return _refuse(str(error))
-    except BrokenPipeError:  # whoever reads has read enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""``carillon api-key``: make a key, and the part of the Secret that lets it in. ``app`` calls it; it asks nobody."""
+"""``carillon api-key``: create a key and its entry in the Secret, without a cluster. ``app`` calls it."""
 
 import base64
 import re
@@ -17,7 +17,7 @@ SECRET = "carillon-system/carillon-api-keys"  # noqa: S105  # the name of one
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key, which is shown once, and what is applied to the cluster."""
+    """A key, which is shown once, and the manifest to apply."""
 
     key: str
     manifest: str
@@ -35,21 +35,21 @@ def create(
 
     Args:
         name: The key's name.
-        user: As whom its bearer calls.
-        groups: In which groups; those that the cluster gives every user are added when it is used.
-        expires_at: From when on it is refused.
-        previous_hash: Of the key that it replaces, which stays valid beside it.
+        user: The user that the key authenticates.
+        groups: The groups of the user; the groups of every user are added when the key is used.
+        expires_at: When the key expires.
+        previous_hash: The hash of the key to replace, which stays valid.
         secret: The Secret's namespace and name.
 
     Raises:
-        InputError: Something of it makes no sense; with the mend.
+        InputError: An argument is invalid; the message says what to write.
 
     """
     namespace, slash, secret_name = secret.partition("/")
     if not slash or not all(re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", part) for part in (namespace, secret_name)):
-        raise InputError(f"--secret {secret} is no Secret: write its namespace and its name, such as {SECRET}")
+        raise InputError(f"--secret: must be NAMESPACE/NAME, such as {SECRET} (got {secret!r})")
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise InputError(f"--expires-at {rfc3339(expires_at)} is past: write a time to come")
+        raise InputError(f"--expires-at {rfc3339(expires_at)} is in the past: write a future time")
     try:
         key = new_key(name)
     except ValueError as error:

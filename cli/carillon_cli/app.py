@@ -1,4 +1,4 @@
-"""The commands, their options and their help; what they do is in the modules that they call."""
+"""The commands with their options and help. The modules that they call do the work."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,18 +17,23 @@ UNUSABLE = 2
 
 app = typer.Typer(
     name="carillon",
-    help="Look at schedules and make API keys, without a cluster; export and import tasks and targets.",
+    help="Inspect schedules and create API keys without a cluster; export and import tasks and targets.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-keys = typer.Typer(help="Make API keys for the REST API.", rich_markup_mode=None, no_args_is_help=True)
+keys = typer.Typer(help="Create API keys for the REST API.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(keys, name="api-key")
 
 
-Context = Annotated[str | None, typer.Option("--context", metavar="NAME", help="Of the kubeconfig; its current one.")]
-Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", metavar="FILE", help="As kubectl has it without.")]
+Context = Annotated[
+    str | None,
+    typer.Option("--context", metavar="NAME", help="The context of the kubeconfig. Default: the current one."),
+]
+Kubeconfig = Annotated[
+    str | None, typer.Option("--kubeconfig", metavar="FILE", help="The kubeconfig file. Default: the one kubectl uses.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +42,7 @@ def root(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
-    """Look at schedules and make API keys, without a cluster; export and import tasks and targets."""
+    """Inspect schedules and create API keys without a cluster; export and import tasks and targets."""
     if version:
         typer.echo(__version__)
     elif context.invoked_subcommand is None:
@@ -53,103 +58,105 @@ def next_command(
         str,
         typer.Argument(
             metavar="EXPRESSION|FILE",
-            help="A cron expression in quotes, a YAML file of ScheduledTasks and RunRequests, or - for the standard "
-            "input.",
+            help="A quoted cron expression, a YAML file of ScheduledTasks and RunRequests, or - for standard input.",
         ),
     ],
     time_zone: Annotated[
         str | None,
-        typer.Option("--time-zone", "-z", metavar="ZONE", help="The IANA time zone of the expression; UTC by default."),
+        typer.Option("--time-zone", "-z", metavar="ZONE", help="IANA time zone of the expression. Default: UTC."),
     ] = None,
     after: Annotated[
-        str | None, typer.Option("--after", metavar="TIME", help="Look from this RFC 3339 time; now by default.")
+        str | None, typer.Option("--after", metavar="TIME", help="Start after this RFC 3339 time. Default: now.")
     ] = None,
-    count: Annotated[int, typer.Option("-n", metavar="N", help=f"How many times, 1 to {MOST_TIMES}.")] = 5,
+    count: Annotated[int, typer.Option("-n", metavar="N", help=f"Number of times, 1 to {MOST_TIMES}.")] = 5,
 ) -> int:
-    """Print the next fire times, one a line: in UTC, and on the clock of the time zone.
+    """Print the next fire times, one per line: in UTC and in the time zone.
 
-    A line is 2026-03-29T01:30:00Z  2026-03-29T03:30:00+02:00, the same format always. Times of a file stand under
-    a line # namespace/name. Notes go to the standard error: what may surprise, and what will never fire.
+    A line is 2026-03-29T01:30:00Z  2026-03-29T03:30:00+02:00, always in this format. The times of each task of a
+    file follow a line # namespace/name. Notes about surprises go to standard error.
 
-    Exit code 2 if the input cannot be used, or something in it is invalid.
+    Exit code 2 if the input cannot be used or contains something invalid.
     """
     if not 1 <= count <= MOST_TIMES:
-        raise InputError(f"-n is {count}: write a number from 1 to {MOST_TIMES}")
+        raise InputError(f"-n: must be from 1 to {MOST_TIMES} (got {count})")
     start = _instant(after, "--after")
     if _is_expression(what):
         answer = next_times.of_expression(what, time_zone, start, count)
     elif time_zone is not None:
-        raise InputError("--time-zone goes with an expression: the tasks of a file say their own, in spec.timeZone")
+        raise InputError("--time-zone only applies to an expression: tasks in a file have spec.timeZone")
     else:
         answer = next_times.of_file(what, start, count)
     _print(answer)
     return UNUSABLE if answer.invalid else 0
 
 
-@app.command(short_help="Print what the operator would do about the tasks of a file, and why.")
+@app.command(short_help="Print what the operator would do with the tasks of a file, and why.")
 def explain(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or - for the standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or - for standard input.")],
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="Decide as of this RFC 3339 time; now by default.")
+        str | None, typer.Option("--at", metavar="TIME", help="Decide at this RFC 3339 time. Default: now.")
     ] = None,
 ) -> int:
-    """Print what the operator would do about each task of a file, and why: its own decision, without a cluster.
+    """Print what the operator would do with each task of a file, and why, without a cluster.
 
-    The file may come from kubectl get --output yaml: then the status and the Jobs in it count. A task without a
-    creationTimestamp is taken as created at that time.
+    The decision is the operator's own. The file may come from kubectl get --output yaml; the status and the Jobs
+    in it are used. A task without a creationTimestamp counts as created at that time.
 
-    Exit code 1 if something is invalid, with each field and its mend; 2 if the file cannot be used.
+    Exit code 1 if something is invalid; each field is listed with what to write instead. Exit code 2 if the file
+    cannot be used.
     """
     answer = explanation.of_file(file, _instant(at, "--at"))
     _print(answer)
     return INVALID if answer.invalid else 0
 
 
-@app.command("export", short_help="Print tasks and targets as YAML, from a cluster.")
+@app.command("export", short_help="Print the tasks and targets of a cluster as YAML.")
 def export_command(
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Of this namespace; of all without it.")
+        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Only this namespace. Default: all.")
     ] = None,
     selector: Annotated[
-        str | None, typer.Option("--selector", "-l", metavar="LABELS", help="Only those that these labels select.")
+        str | None, typer.Option("--selector", "-l", metavar="LABELS", help="Only objects with these labels.")
     ] = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print the tasks and targets of a cluster, as YAML for carillon import or kubectl apply.
+    """Print the tasks and targets of a cluster as YAML for carillon import or kubectl apply.
 
-    Names, labels, annotations and specs, in one order; no status. Secrets are named, and never read. The cluster is
-    asked through kubectl, or the program that KUBECTL names.
+    The output has names, labels, annotations and specs in a fixed order, and no status. Secrets are named but
+    never read. The cluster is reached through kubectl, or the program named by KUBECTL.
     """
     typer.echo(transfer.exported(transfer.Cluster(kubeconfig, context), namespace, selector), nl=False)
 
 
-@app.command("import", short_help="Create the tasks and targets of a file, in a cluster.")
+@app.command("import", short_help="Create the tasks and targets of a file in a cluster.")
 def import_command(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or - for the standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or - for standard input.")],
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Into this one, whatever the file says.")
+        str | None,
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Create everything in this namespace. Default: as in the file."
+        ),
     ] = None,
     *,
     existing: Annotated[
-        transfer.Existing, typer.Option("--existing", help="What to do if one is there already.")
+        transfer.Existing, typer.Option("--existing", help="What to do with objects that already exist.")
     ] = transfer.Existing.FAIL,
     suspended: Annotated[
-        bool, typer.Option("--suspended", help="Suspend the tasks: while another cluster still runs them.")
+        bool, typer.Option("--suspended", help="Suspend the tasks, for use while another cluster still runs them.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Have the cluster check it all, and write nothing.")
+        bool, typer.Option("--dry-run", help="Let the cluster validate everything without writing.")
     ] = False,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> int:
-    """Create the tasks and targets of a file, targets first; nothing at all if one of them is invalid.
+    """Create the tasks and targets of a file, targets first, or nothing if one of them is invalid.
 
-    An imported task begins anew: nothing is made up for that passed before. If it is cut off half way, import again
-    with --existing skip. The cluster is asked through kubectl, or the program that KUBECTL names.
+    An imported task starts anew: slots in the past are not made up for. If an import is interrupted, repeat it with
+    --existing skip. The cluster is reached through kubectl, or the program named by KUBECTL.
 
-    Exit code 1 if something is invalid or there already, each named with its mend; 2 if the file or the cluster
-    cannot be used.
+    Exit code 1 if something is invalid or already exists; 2 if the file or the cluster cannot be used.
     """
     cluster = transfer.Cluster(kubeconfig, context)
     answer = transfer.imported(
@@ -168,43 +175,41 @@ def import_command(
     return INVALID if answer.problems else 0
 
 
-@keys.command("create", short_help="Make an API key, and the manifest that lets it in.")
+@keys.command("create", short_help="Create an API key and the manifest that registers it.")
 def create_key(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The key's name: letters, digits and hyphens.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key: letters, digits and hyphens.")],
     user: Annotated[
         str,
         typer.Option(
             "--user",
             metavar="USER",
-            help="As whom its bearer calls, such as system:serviceaccount:team-a:ci: RBAC says what that one may do.",
+            help="User that the key authenticates, such as system:serviceaccount:team-a:ci. RBAC limits that user.",
         ),
     ],
     group: Annotated[
-        list[str] | None, typer.Option("--group", metavar="GROUP", help="A group of that user; may be repeated.")
+        list[str] | None, typer.Option("--group", metavar="GROUP", help="Group of that user. May be repeated.")
     ] = None,
     expires_at: Annotated[
-        str | None, typer.Option("--expires-at", metavar="TIME", help="From this RFC 3339 time on it is refused.")
+        str | None, typer.Option("--expires-at", metavar="TIME", help="RFC 3339 time at which the key expires.")
     ] = None,
     previous_hash: Annotated[
         str | None,
-        typer.Option(
-            "--previous-hash", metavar="sha256:HEX", help="Of the key that it replaces: both are valid from now on."
-        ),
+        typer.Option("--previous-hash", metavar="sha256:HEX", help="Hash of the key to replace; both keys are valid."),
     ] = None,
     secret: Annotated[
-        str, typer.Option("--secret", metavar="NAMESPACE/NAME", help="The Secret with the keys.")
+        str, typer.Option("--secret", metavar="NAMESPACE/NAME", help="Secret with the keys.")
     ] = api_keys.SECRET,
 ) -> None:
-    """Make an API key: print it on the standard error, once, and a manifest on the standard output.
+    """Create an API key: print it once on standard error, and a manifest on standard output.
 
-    The manifest holds a hash and who the bearer is, never the key. It is one data key of the Secret that
-    CARILLON_API_KEYS_SECRET names; apply it with a field manager of its own for each key, and the others stay:
+    The manifest contains a hash and the user, never the key. It is one data key of the Secret named by
+    CARILLON_API_KEYS_SECRET. Apply it with a separate field manager for each key, so that other keys stay:
 
     carillon api-key create ci --user system:serviceaccount:team-a:ci
     | kubectl apply --server-side --field-manager carillon-api-key-ci -f -
 
-    To replace a key without a gap, create one of the same name with --previous-hash of the old one, let the callers
-    change, and apply the manifest again without the old hash. To revoke it, apply the Secret without the data key.
+    To replace a key without a gap, create one with the same name and --previous-hash of the old key, update the
+    callers, and apply the manifest again without the old hash. To revoke a key, apply the Secret without it.
     """
     made = api_keys.create(
         name,
@@ -228,24 +233,24 @@ def _is_expression(what: str) -> bool:
 def _exists(name: str) -> bool:
     try:
         return Path(name).exists()
-    except (OSError, ValueError):  # too long for a name, or not one at all
+    except (OSError, ValueError):  # not a valid name
         return False
 
 
 def _instant(text: str | None, option: str) -> datetime:
-    """Return a time that the user wrote, or this instant."""
+    """Return the time that the user wrote, or the current time."""
     if text is None:
         return datetime.now(UTC)
     try:
         when = datetime.fromisoformat(text)
         if when.tzinfo is None:
-            raise InputError(f"{option} {text} has no zone: write it with one, such as 2027-01-01T00:00:00Z")
+            raise InputError(f"{option} {text} has no time zone: write 2027-01-01T00:00:00Z, for example")
         when = when.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{option} {text!r} is not a time: write it as 2027-01-01T00:00:00Z, with its zone") from error
+        raise InputError(f"{option} {text!r} is not a time: write 2027-01-01T00:00:00Z, for example") from error
     first, last = YEARS
     if not first <= when.year < last:
-        raise InputError(f"{option} {text} is too far away: write a time of the years {first} to {last - 1}")
+        raise InputError(f"{option} {text} is out of range: write a time in the years {first} to {last - 1}")
     return when
 
 

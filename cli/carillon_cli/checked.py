@@ -1,4 +1,4 @@
-"""What is wrong with an object of a file, and the object parsed if nothing is. Pure."""
+"""Parse an object of a file, or list what is wrong with it. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from carillon_core.resources.scheduled_task import ScheduledTaskSpec, field_prob
 
 
 def task_of(document: Document, now: datetime) -> ObservedTask:
-    """Return a ScheduledTask as the operator would observe it; one not created yet is created now.
+    """Return a ScheduledTask as the operator would observe it; an object without a creation time is created now.
 
     Raises:
         InvalidResourceError: With every problem found.
@@ -33,7 +33,7 @@ def task_of(document: Document, now: datetime) -> ObservedTask:
         problems += error.problems
         spec = _tolerantly(document)  # an unknown field hides nothing else
     if spec is not None:
-        # what is stored already has its calendar, which may have ended
+        # a stored task keeps its calendar, which may have ended
         problems += spec_problems(spec, now, spec if is_stored(document) else None)
     if problems or meta is None:
         raise InvalidResourceError(problems)
@@ -97,7 +97,7 @@ def check(document: Document, now: datetime) -> None:
 
 
 def is_stored(document: Document) -> bool:
-    """Return whether the object comes from a cluster, which alone says when it was created."""
+    """Return whether the object comes from a cluster, which sets the creation time."""
     return bool(document.raw["metadata"].get("creationTimestamp"))
 
 

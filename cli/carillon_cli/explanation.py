@@ -32,7 +32,7 @@ def of_file(source: str, at: datetime) -> Answer:
     """Explain every object of ours in a file.
 
     Raises:
-        InputError: If the file cannot be read or has none of ours.
+        InputError: The file cannot be read or has no object of ours.
 
     """
     documents = read_documents(source)
@@ -47,18 +47,18 @@ def of_file(source: str, at: datetime) -> Answer:
         except InvalidResourceError as error:
             answer.invalid = True
             answer.lines += [line for p in error.problems for line in _row("invalid", str(p))]
-            answer.lines += _row("plan", "none: mend it first")
+            answer.lines += _row("plan", "none: correct the fields above first")
     return answer
 
 
 def _jobs(documents: Sequence[Document]) -> list[ObservedJob]:
-    """Return the runner Jobs among the documents; other Jobs are none of ours."""
+    """Return the Jobs of executions among the documents."""
     found = (observed_job(d.raw) for d in documents if d.kind == "Job")
     return [job for job in found if job is not None]
 
 
 def _target(task: ObservedTask, documents: Sequence[Document]) -> tuple[ObservedTarget | None, list[str]]:
-    """Return the HTTPTarget that a task names, from the file, and what is said if that has none."""
+    """Return the HTTPTarget that a task names from the file, and a row if it is not in the file."""
     if task.target_name is None:
         return None, []
     wanted = f"{task.meta.namespace}/{task.target_name}"
@@ -66,7 +66,7 @@ def _target(task: ObservedTask, documents: Sequence[Document]) -> tuple[Observed
         if document.kind == KIND_TARGET and document.name == wanted:
             return ObservedTarget.from_object(document.raw), []
     taken = ObservedTarget(task.target_name, HTTPTargetSpec(url="https://example.com/"))
-    return taken, _row("target", f"HTTPTarget {wanted} is not in the file, and taken to be there")
+    return taken, _row("target", f"HTTPTarget {wanted} is not in the file and assumed to exist")
 
 
 def _explained(
@@ -77,7 +77,7 @@ def _explained(
     if document.kind != KIND:
         check(document, at)
         url = parse_target_spec(document.raw.get("spec"), strict=True).url
-        return [*_row("valid", "yes; HTTP tasks name it by targetRef"), *_advice(url_advice(url, "spec.url", None))]
+        return [*_row("valid", "yes; HTTP tasks refer to it by targetRef"), *_advice(url_advice(url, "spec.url", None))]
     task = task_of(document, at)
     if task.spec is None:
         raise InvalidResourceError(task.problems)
@@ -102,18 +102,18 @@ def _advice(sentences: Iterable[str]) -> list[str]:
 def _request(spec: RunRequestSpec, at: datetime) -> list[str]:
     own = f"a {spec.task.type} task of its own" if spec.task else "nothing"
     what = f"the task {spec.task_ref.name}" if spec.task_ref else own
-    when = "at once" if spec.run_at is None or spec.run_at <= at else f"at {rfc3339(spec.run_at)}"
+    when = "immediately" if spec.run_at is None or spec.run_at <= at else f"at {rfc3339(spec.run_at)}"
     return [
-        *_row("plan", f"run {what} {when}, once; whether it may, the operator decides then"),
+        *_row("plan", f"run {what} {when}, once; the operator then decides whether it may run"),
         *(_advice(task_advice(spec.task, None)) if spec.task else ()),
     ]
 
 
 def _as_of(task: ObservedTask, jobs: Sequence[ObservedJob], at: datetime, *, stored: bool) -> str:
     if not stored:
-        return f"{rfc3339(at)}, as if it were created then: the file does not say when it was"
+        return f"{rfc3339(at)}, as if created then: the file has no creationTimestamp"
     active = [job.name for job in jobs if job.active]
-    seen = f"{len(jobs)} of its Jobs in the file" if jobs else "no Job of it in the file"
+    seen = f"{len(jobs)} of its Jobs in the file" if jobs else "none of its Jobs in the file"
     running = f", active: {', '.join(active)}" if active else ""
     return f"{rfc3339(at)}, created {rfc3339(task.created_at)}, {seen}{running}"
 
@@ -132,12 +132,12 @@ def _action(task: ObservedTask, action: object) -> str:
     if isinstance(action, EndExecution):
         return f"end {action.job_name} as {action.status}, {action.reason}: {action.message}"
     if isinstance(action, DeleteJob):
-        return f"delete {action.job_name}, beyond the limits of what is kept"
-    return str(action)  # a kind of action that this command has no words for
+        return f"delete {action.job_name}, beyond the history limits"
+    return str(action)  # an action without a description here
 
 
 def _state(plan: Plan) -> list[str]:
-    """Return the conditions that the task would have: they say why, in the operator's words."""
+    """Return the conditions that the task would have."""
     rows = []
     for condition in plan.status.conditions:
         if condition.type == "Ready" or condition.status == "True":
@@ -145,7 +145,9 @@ def _state(plan: Plan) -> list[str]:
             rows += _row("status", f"{condition.type}={condition.status}, {condition.reason}{message}")
     if (owed := plan.status.backlog) is not None:
         spans = [f"after {rfc3339(each.after)}, until {rfc3339(each.until)}" for each in owed.stretches]
-        rows += _row("owed", f"the missed slots {', and '.join(spans)}: each is launched when nothing is active")
+        rows += _row(
+            "owed", f"the missed slots {', and '.join(spans)}: launched one at a time when the task is not active"
+        )
     return rows
 
 

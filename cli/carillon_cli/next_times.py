@@ -27,7 +27,7 @@ def of_expression(expression: str, zone: str | None, after: datetime, count: int
     """Return the next times of a cron expression.
 
     Raises:
-        InputError: If the expression or the zone is none.
+        InputError: The expression or the zone is invalid.
 
     """
     raw: dict[str, object] = {"schedule": expression, "timeZone": zone, "task": {"counter": {}}}
@@ -42,7 +42,7 @@ def of_expression(expression: str, zone: str | None, after: datetime, count: int
 
 
 def _spoken(path: str, message: str) -> str:
-    """Return a problem without the path of a file that there is none of."""
+    """Return a problem without a path: an expression has no file."""
     return message if message.startswith("'") else f"{path.removeprefix('spec.')} {message}"
 
 
@@ -50,7 +50,7 @@ def of_file(source: str, after: datetime, count: int) -> Answer:
     """Return the next times of every ScheduledTask and RunRequest of a file, each under ``# namespace/name``.
 
     Raises:
-        InputError: If the file cannot be read or has none of them.
+        InputError: The file cannot be read or has none of them.
 
     """
     answer = Answer()
@@ -70,8 +70,8 @@ def _of_document(document: Document, after: datetime, count: int) -> tuple[list[
     if document.kind == KIND_REQUEST:
         run_at = request_of(document, after).run_at
         if run_at is None:
-            return [], ["runs at once, when it is created"]
-        return ([shown_time(run_at, "UTC")], []) if run_at > after else ([], ["runAt is already past"])
+            return [], ["runs immediately when it is created"]
+        return ([shown_time(run_at, "UTC")], []) if run_at > after else ([], ["runAt is in the past"])
     task = task_of(document, after)
     spec = task.spec
     if spec is None:
@@ -82,9 +82,9 @@ def _of_document(document: Document, after: datetime, count: int) -> tuple[list[
 def _notes(task: ObservedTask, spec: ScheduledTaskSpec, after: datetime, *, stored: bool) -> list[str]:
     notes = advice_of(spec, task.created_at, after)
     if spec.suspend:
-        notes.append("is suspended: it would run at these times if spec.suspend were false")
+        notes.append("is suspended: it would run at these times with spec.suspend: false")
     if spec.interval_seconds is not None and spec.start_at is None and not stored:
-        notes.append("counts its interval from its creation: here, from the time that was looked from")
+        notes.append("counts its interval from its creation; shown as if created at the start time")
     return notes
 
 

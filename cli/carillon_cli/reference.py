@@ -1,4 +1,4 @@
-"""Write the commands' help as a page of the docs: ``python -m carillon_cli.reference [--output FILE]``."""
+"""Write the help of all commands as a page of the docs: ``python -m carillon_cli.reference [--output FILE]``."""
 
 import argparse
 import re
@@ -13,9 +13,8 @@ WIDTH = 100
 HEAD = """<!-- Generated from carillon_cli by `make manifests`: change that, not this. -->
 # The command line
 
-`carillon` looks at schedules and makes API keys, without a cluster: nothing is read but the file that is named.
-`export` and `import` alone ask a cluster, through kubectl.
-`python -m carillon_cli` is the same.
+`carillon` inspects schedules and creates API keys without a cluster; it reads only the file that is named. `export` and
+`import` reach a cluster through kubectl. `python -m carillon_cli` is the same program.
 """
 
 
@@ -37,7 +36,7 @@ def _commands(path: str, group: Any) -> list[str]:
 
 def _section(title: str, command: Any, level: str) -> str:
     context = command.context_class(command, info_name=title, terminal_width=WIDTH, max_content_width=WIDTH)
-    # what a terminal emphasises is no text
+    # remove the terminal's emphasis
     text = re.sub(r"\x1b\[[0-9;]*m", "", command.get_help(context))
     return f"{level} {title}\n\n```text\n{text.rstrip()}\n```\n"
 
@@ -45,7 +44,7 @@ def _section(title: str, command: Any, level: str) -> str:
 def main() -> None:
     """Print the page, or write it to ``--output``."""
     parser = argparse.ArgumentParser(prog="python -m carillon_cli.reference", description=main.__doc__)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the file to write")
     file: Path | None = parser.parse_args().output
     if file is None:
         print(reference(), end="")  # noqa: T201  # a command prints

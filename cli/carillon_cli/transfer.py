@@ -1,7 +1,7 @@
-"""``carillon export`` and ``carillon import``: tasks and targets as a file, from one cluster and into another.
+"""``carillon export`` and ``carillon import``: move tasks and targets between clusters as a file.
 
-The cluster is asked through kubectl, which everybody who has a cluster has: so its contexts, its credentials and its
-plugins for them work here as well, and RBAC decides as ever. ``KUBECTL`` names another program of the kind.
+The cluster is reached through kubectl, so its contexts, credentials and plugins work, and RBAC decides. ``KUBECTL``
+names another program.
 """
 
 import json
@@ -21,14 +21,14 @@ from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.names import API_VERSION, GROUP, KIND, KIND_TARGET, PLURAL, PLURAL_TARGETS
 
 KINDS = {KIND_TARGET: PLURAL_TARGETS, KIND: PLURAL}
-"""In the order in which they are written: a task finds its target."""
+"""In the order in which they are written: targets before the tasks that use them."""
 KEPT = ("name", "namespace", "labels", "annotations")
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SECONDS = 300
 
 
 class Existing(StrEnum):
-    """What to do with what is there already."""
+    """What to do with objects that already exist."""
 
     FAIL = "fail"
     SKIP = "skip"
@@ -37,23 +37,23 @@ class Existing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Which cluster; as kubectl's options of these names."""
+    """A cluster, by kubectl's options of the same names."""
 
     kubeconfig: str | None = None
     context: str | None = None
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl; return what it prints.
+        """Run kubectl and return its output.
 
         Raises:
-            InputError: It is not there, or it fails; with what it says.
+            InputError: It is not installed or fails; the message has its output.
 
         """
         program = os.environ.get("KUBECTL") or "kubectl"
         given = {"--kubeconfig": self.kubeconfig, "--context": self.context}
         options = [f"{name}={value}" for name, value in given.items() if value is not None]
         try:
-            done = subprocess.run(  # noqa: S603  # the user's own program, and no shell
+            done = subprocess.run(  # noqa: S603  # the user's own program, without a shell
                 [program, *options, *arguments],
                 input=stdin,
                 capture_output=True,
@@ -62,9 +62,9 @@ class Cluster:
                 timeout=SECONDS,
             )
         except FileNotFoundError as error:
-            raise InputError(f"{program} is not there: install kubectl, or name it in KUBECTL") from error
+            raise InputError(f"{program} was not found: install kubectl, or set KUBECTL") from error
         except subprocess.TimeoutExpired as error:
-            raise InputError(f"{program} has not ended within {SECONDS} s: does the cluster answer?") from error
+            raise InputError(f"{program} did not finish within {SECONDS} s: check that the cluster answers") from error
         if done.returncode != 0:
             raise InputError(f"{program} {arguments[0]} failed: {' '.join(done.stderr.split())}")
         return done.stdout
@@ -73,8 +73,8 @@ class Cluster:
 def exported(cluster: Cluster, namespace: str | None, selector: str | None) -> str:
     """Return the tasks and targets of a namespace, or of all, as YAML that can be applied or imported.
 
-    Of each the name, the labels, the annotations and the spec; no status, and nothing that the cluster gave it. In one
-    order, so that two exports differ only where the objects do.
+    Each object has its name, labels, annotations and spec, without a status or anything the cluster added. The order is
+    fixed, so that two exports differ only where the objects do.
     """
     scope = ["--all-namespaces"] if namespace is None else [f"--namespace={namespace}"]
     chosen = [] if selector is None else [f"--selector={selector}"]
@@ -99,11 +99,11 @@ def _text(objects: Sequence[Mapping[str, Any]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did, or what kept it from beginning."""
+    """The result of an import, or the reasons why it did not start."""
 
     lines: Sequence[str] = ()
     problems: Sequence[str] = ()
-    """If there are any, nothing was written."""
+    """If not empty, nothing was written."""
 
 
 def imported(
@@ -116,16 +116,16 @@ def imported(
     suspended: bool = False,
     dry_run: bool = False,
 ) -> Imported:
-    """Create the tasks and targets of a file, targets first; nothing at all if one of them is invalid.
+    """Create the tasks and targets of a file, targets first, or nothing if one of them is invalid.
 
     Args:
         source: The file, or ``-``.
         cluster: Where to.
-        now: This instant.
-        namespace: Into this one, whatever the file says.
-        existing: What to do with what is there already.
-        suspended: Whether the tasks are to be suspended: while the cluster that they come from still runs them.
-        dry_run: Whether the cluster shall only say what it would do.
+        now: The current time.
+        namespace: Create everything in this namespace; None keeps those of the file.
+        existing: What to do with objects that already exist.
+        suspended: Suspend the tasks, because the cluster they come from still runs them.
+        dry_run: Validate on the server without writing.
 
     Raises:
         InputError: The file cannot be used, or kubectl fails.
@@ -140,24 +140,23 @@ def imported(
     objects.sort(key=lambda raw: list(KINDS).index(raw["kind"]))
     names = [_name(raw) for raw in objects]
     problems = [
-        f"{name} stands in the file more than once: keep one"
-        for name in sorted({n for n in names if names.count(n) > 1})
+        f"{name} is in the file more than once: keep one" for name in sorted({n for n in names if names.count(n) > 1})
     ]
     if problems:
         return Imported(problems=problems)
     there = _those_there(cluster, objects)
     if there and existing is Existing.FAIL:
         mend = "choose --existing skip or --existing replace"
-        return Imported(problems=[f"{name} is there already: {mend}" for name in names if name in there])
+        return Imported(problems=[f"{name} already exists: {mend}" for name in names if name in there])
     new = [raw for raw in objects if _name(raw) not in there]
     old = [raw for raw in objects if _name(raw) in there] if existing is Existing.REPLACE else []
     mode = ["--dry-run=server"] if dry_run else []
-    said = [f"{each.kind} {each.name} ({each.place}) left out" for each in read if each not in documents]
+    said = [f"{each.kind} {each.name} ({each.place}) ignored" for each in read if each not in documents]
     for verb, some in (("create", new), ("replace", old)):
         if some:
             said += cluster.kubectl(verb, "--filename=-", "--validate=strict", *mode, stdin=_text(some)).splitlines()
     if existing is Existing.SKIP:
-        said += [f"{name} skipped: it is there" for name in names if name in there]
+        said += [f"{name} skipped: it already exists" for name in names if name in there]
     return Imported(lines=said)
 
 

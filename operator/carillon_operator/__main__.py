@@ -23,8 +23,9 @@ from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
-from carillon_operator.leadership.fenced_cluster import fence
+from carillon_operator.leadership.fence import fence
 from carillon_operator.settings import Settings
+from carillon_operator.term import Outside
 
 log = get_logger("carillon_operator")
 
@@ -81,7 +82,8 @@ async def _serve(settings: Settings) -> int:
                     admission = Admission(settings.webhook, apply, _now, runner.http_allow, runner.pod, settings.scope)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
-                app = Application(settings, cluster, history, observe, _now, keys, maintenance, elector)
+                outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
+                app = Application(settings, outside, observe, _now, elector)
                 await app.run(stop)
     finally:
         await keys.aclose()

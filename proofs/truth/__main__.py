@@ -81,7 +81,7 @@ def replay(expression: str, zone_name: str, text: str) -> None:
     }
     for name, ask in (("croniter", ask_croniter), ("cronsim", ask_cronsim)):
         try:
-            said[name] = ask(expression, after.astimezone(zone), False)
+            said[name] = ask(expression, after.astimezone(zone))
         except ValueError as error:
             print(f"{name:9} {error}")
     for name, time_ in said.items():

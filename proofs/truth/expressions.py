@@ -21,8 +21,8 @@ def random_expression(draw: Random, reading: int, *, seconds: bool) -> str:
     minute = "*" if star < 0.12 else _field(draw, near.minute, 0, 59)
     hour = "*" if 0.08 < star < 0.25 else _field(draw, (near.hour + draw.randint(-2, 2)) % 24, 0, 23)
     kind = draw.random()
-    day = "*" if kind < 0.6 else _day(draw, near)
-    weekday = "*" if 0.2 < kind < 0.8 else _weekday(draw, near)
+    day = _star(draw) if kind < 0.6 else _day(draw, near)
+    weekday = _star(draw) if 0.2 < kind < 0.8 else _weekday(draw, near)
     month = "*" if draw.random() < 0.7 else _field(draw, near.month, 1, 12, MONTHS)
     fields = [minute, hour, day, month, weekday]
     if seconds:
@@ -30,6 +30,10 @@ def random_expression(draw: Random, reading: int, *, seconds: bool) -> str:
         fields.insert(0, second)
     text = " ".join(fields)
     return text if draw.random() < 0.8 else text.lower()
+
+
+def _star(draw: Random) -> str:
+    return draw.choice(["*", "*", "*", "*", "?", "*/1"])
 
 
 def _field(draw: Random, near: int, first: int, last: int, names: tuple[str, ...] = ()) -> str:

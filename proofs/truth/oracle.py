@@ -5,7 +5,8 @@ tick by tick, each minute or each second, reads the clock of the zone at each,
 and does what cron(8) says of a clock that is moved: an expression with a star
 in its minute or hour is tried against what the clock shows; for any other the
 daemon keeps the furthest reading so far, tries all readings that were passed
-since, and does nothing until the clock is beyond it again.
+since, and does nothing until the clock is beyond it again. Its rule for day of
+month and day of week is CronJob's (robfig/cron): see ``plain_star``.
 """
 
 import struct
@@ -49,10 +50,10 @@ def _number(term: str) -> int:
 
 
 def holds(term: str, value: int, last: int) -> bool:
-    """Return whether a plain term (``*``, ``5``, ``1-5``, each with or without ``/2``) holds for a value."""
+    """Return whether a plain term (``*``, ``?``, ``5``, ``1-5``, each with or without ``/2``) holds for a value."""
     base, _, step = term.partition("/")
     low, dash, high = base.partition("-")
-    if base == "*":
+    if base in {"*", "?"}:
         begin, end = (1 if last in {31, 12} else 0), last
     else:
         begin = _number(low)
@@ -86,9 +87,14 @@ def date_holds(day: str, month: str, weekday: str, of: date) -> bool:
 
     by_day = any(day_holds(term) for term in day.split(","))
     by_week = any(weekday_holds(term) for term in weekday.split(","))
-    if day[0] == "*" or weekday[0] == "*":
+    if plain_star(day) or plain_star(weekday):
         return by_day and by_week
     return by_day or by_week
+
+
+def plain_star(field: str) -> bool:
+    """Return whether CronJob's parser sets its star bit for a field: a star whose step, if any, is 1."""
+    return not {"*", "?", "*/1", "?/1"}.isdisjoint(field.split(","))
 
 
 def _sunday(term: str, week: int) -> bool:

@@ -25,7 +25,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 from cronsim import CronSim, CronSimError
 
 from carillon_core.domain.timetable.schedule import CronSchedule, cron_schedule
-from truth.oracle import HOUR, Meaning, holds, instant_of, zone_offsets
+from truth.oracle import HOUR, Meaning, holds, instant_of, plain_star, zone_offsets
 
 SPANS = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 REACH = 27 * HOUR
@@ -33,8 +33,10 @@ REACH = 27 * HOUR
 
 RULES = {
     "croniter cannot read it": "LW, and lists that mix days of the week with their n-th, are not in its language.",
-    "croniter: a star with a step is no star": "It reads */2 in a day field as not beginning with a star: crontab(5) "
-    "says otherwise, and its own option implement_cron_bug agrees with us.",
+    "cronsim: Debian's days": "It takes a day field that begins with a star, such as */2, for one, and requires both "
+    "day fields to match, as Debian's cron does; CronJob requires that only beside a plain star.",
+    "croniter: all days are a star": "It takes 1-31 or 0-6 for a star, and then requires both day fields to match.",
+    "croniter: a star with a step of one": "It takes */1 for a list of days, and lets either day field be enough.",
     "croniter: a day and its n-th": "With a day of month beside an n-th or last day of the week it lets the latter "
     "decide otherwise than crontab(5) lets any day of the week.",
     "croniter gives up": "It finds no date in the years that it looks at, or about a change of the clock.",
@@ -94,20 +96,24 @@ class Peers:
     ) -> str | None:
         """Return None if a peer agrees, else the rule by which it does not, or what it says."""
         local = after.astimezone(self._zone)
-        theirs = ask(expression, local, False)
+        theirs = ask(expression, local)
         if theirs == ours:
             return None
-        if ask(expression, local, True) == ours and ask is ask_croniter:
-            return "croniter: a star with a step is no star" if stepped_star(expression) else "spelling"
+        starred = all_days_starred(expression)
+        if ask is ask_croniter and starred != expression and theirs == self._fires(starred, after):
+            return "croniter: all days are a star"
         listed = spelt_out(expression)
-        theirs = ask(listed, local, True)
+        theirs = ask(listed, local)
         if theirs == ours:
             return form_rule("croniter" if ask is ask_croniter else "cronsim", expression)
         reading = after.replace(tzinfo=UTC) + (local.utcoffset() or (after - after))
-        on_utc = ask(listed, reading, True)
+        on_utc = ask(listed, reading)
         if on_utc != cron_schedule(expression).next_fire_time(reading):
             return days_rule(expression) if ask is ask_croniter else f"on UTC it says {on_utc}"
         return self._clock_rule(schedule, expression, after, ours, theirs)
+
+    def _fires(self, expression: str, after: datetime) -> datetime | None:
+        return cron_schedule(expression, self._zone.key).next_fire_time(after)
 
     def _clock_rule(
         self, schedule: CronSchedule, expression: str, after: datetime, ours: datetime | None, theirs: datetime | None
@@ -160,22 +166,21 @@ def bounded() -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-Ask = Callable[[str, datetime, bool], datetime | None]
+Ask = Callable[[str, datetime], datetime | None]
 
 
-def ask_croniter(expression: str, after: datetime, as_cron: bool) -> datetime | None:  # noqa: FBT001  # both peers' form
-    """Return croniter's next time; ``as_cron`` sets its option that reads stars in the day fields as cron does."""
+def ask_croniter(expression: str, after: datetime) -> datetime | None:
+    """Return croniter's next time."""
     text = re.sub(r"\b(\d)L\b", r"L\1", expression, flags=re.IGNORECASE)  # its spelling of the last Friday
     found: datetime = croniter(
-        text, after, second_at_beginning=len(text.split()) == len(SPANS), implement_cron_bug=as_cron
+        text.replace("?", "*"), after, second_at_beginning=len(text.split()) == len(SPANS)
     ).get_next(datetime)
     return found.astimezone(UTC)
 
 
-def ask_cronsim(expression: str, after: datetime, as_cron: bool) -> datetime | None:  # noqa: FBT001  # both peers' form
-    """Return cronsim's next time, or None if it finds none in 50 years; it needs no option to be cron."""
-    del as_cron
-    found = next(CronSim(expression, after), None)
+def ask_cronsim(expression: str, after: datetime) -> datetime | None:
+    """Return cronsim's next time, or None if it finds none in 50 years."""
+    found = next(CronSim(expression.replace("?", "*"), after), None)
     return None if found is None else found.astimezone(UTC)
 
 
@@ -197,6 +202,10 @@ def rare(expression: str) -> bool:
 def form_rule(peer: str, expression: str) -> str:
     """Return by which form a peer reads an expression as other values."""
     fields = expression.upper().split()
+    if peer == "cronsim" and debian_days(expression):
+        return "cronsim: Debian's days"
+    if peer == "croniter" and not {"*/1", "?/1"}.isdisjoint(f"{fields[-3]},{fields[-1]}".split(",")):
+        return "croniter: a star with a step of one"
     for number, field in enumerate(fields[::-1]):
         for place, term in enumerate(field.split(",")):
             base, slash, _ = term.partition("/")
@@ -218,10 +227,26 @@ def days_rule(expression: str) -> str:
     return f"spelt out as {spelt_out(expression)!r} it differs on UTC"
 
 
-def stepped_star(expression: str) -> bool:
-    """Return whether a day field begins with a star but is not one."""
+def debian_days(expression: str) -> bool:
+    """Return whether Debian's cron lets a day field begin with a star where CronJob sees none, or the reverse."""
     day, _, weekday = expression.split()[-3:]
-    return any(field[0] == "*" and field != "*" for field in (day, weekday))
+    return (day[0] in "*?" or weekday[0] in "*?") != (plain_star(day) or plain_star(weekday))
+
+
+def all_days_starred(expression: str) -> str:
+    """Return an expression with each day field that names every day made a star."""
+    fields = expression.upper().split()
+    for place, weekday in ((-3, False), (-1, True)):
+        first, last = SPANS[place]
+        listed = _listed(fields[place], first, last, weekday=weekday).split(",")
+        if {str(day) for day in range(first, last + 1)} <= set(listed):
+            fields[place] = "*"
+    return " ".join(fields)
+
+
+def plain_term(term: str) -> bool:
+    """Return whether a term is none of L, LW, 5L and 1#2."""
+    return not (term in {"L", "LW"} or "#" in term or re.fullmatch(r"\dL", term))
 
 
 def spelt_value(term: str) -> str:
@@ -230,20 +255,25 @@ def spelt_value(term: str) -> str:
 
 
 def spelt_out(expression: str) -> str:
-    """Return an expression with each term as a list of its values, but for stars that begin a field."""
+    """Return an expression with each term as a list of its values, but for plain stars and those that begin a time."""
     fields = expression.upper().split()
+    *times, day, month, weekday = zip(fields, SPANS[-len(fields) :], strict=True)
     return " ".join(
-        _listed(field, first, last, weekday=(first, last) == SPANS[-1])
-        for field, (first, last) in zip(fields, SPANS[-len(fields) :], strict=True)
+        [
+            *(_listed(field, *span, kept=field.startswith("*")) for field, span in times),
+            "*" if plain_star(day[0]) else _listed(day[0], *day[1]),
+            _listed(month[0], *month[1], kept=month[0].startswith("*")),
+            "*" if plain_star(weekday[0]) else _listed(weekday[0], *weekday[1], weekday=True),
+        ]
     )
 
 
-def _listed(field: str, first: int, last: int, *, weekday: bool) -> str:
+def _listed(field: str, first: int, last: int, *, kept: bool = False, weekday: bool = False) -> str:
     terms = field.split(",")
-    kept = [terms[0]] if terms[0].startswith("*") else []
-    special = [t for t in terms if t in {"L", "LW"} or "#" in t or re.fullmatch(r"\dL", t)]
-    plain = [t for t in terms if t not in kept and t not in special]
-    values = [str(v) for v in range(first, last + 1) if any(holds(t, v, last) for t in plain)]
-    if weekday and "0" not in values and any(t[0] == "7" or "-7" in t for t in plain):
+    star = [terms[0]] if kept else []
+    special = [term for term in terms if not plain_term(term)]
+    plain = [term for term in terms if plain_term(term) and term not in star]
+    values = [str(v) for v in range(first, last + 1) if any(holds(term, v, last) for term in plain)]
+    if weekday and "0" not in values and any(term[0] == "7" or "-7" in term for term in plain):
         values.append("0")
-    return ",".join([*kept, *values, *special])
+    return ",".join([*star, *values, *special])

@@ -17,7 +17,7 @@ from carillon_core.errors import (
     RefusedError,
     UnavailableError,
 )
-from carillon_core.ports import Cluster, JSONObject, ObjectStore
+from carillon_core.ports import Cluster, JSONObject
 from carillon_core.resources.scheduled_task import parse_meta
 
 SUM = {"sum": {"a": 1, "b": 2.5}}
@@ -27,7 +27,7 @@ SUM = {"sum": {"a": 1, "b": 2.5}}
 class Given:
     """A store, the operator's side of it, and a namespace of the test's own."""
 
-    store: ObjectStore
+    store: KubeObjectStore | MemoryObjectStore
     cluster: Cluster
     namespace: str
 

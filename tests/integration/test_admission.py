@@ -181,7 +181,7 @@ async def test_a_webhook_that_cannot_serve_does_not_stop_the_operator(
     caplog.set_level(logging.INFO)
     await webhook.apply("ScheduledTask", "backup", {"intervalSeconds": 60, "task": SUM})
     async with webhook.running(cert_file=tmp_path / "absent.pem") as store:
-        await eventually(lambda: (webhook.namespace, "backup") in store.uids("ScheduledTask"), 60)
+        await eventually(lambda: (webhook.namespace, "backup") in store.tasks.uids(), 60)
         await eventually(lambda: "the admission webhook does not serve, will try again" in caplog.messages, 60)
 
 
@@ -195,5 +195,5 @@ async def test_a_configuration_that_may_not_be_applied_does_not_stop_the_operato
 
     await webhook.apply("ScheduledTask", "backup", {"intervalSeconds": 60, "task": SUM})
     async with webhook.running(apply_configuration=refuse) as store:
-        await eventually(lambda: (webhook.namespace, "backup") in store.uids("ScheduledTask"), 60)
+        await eventually(lambda: (webhook.namespace, "backup") in store.tasks.uids(), 60)
         await eventually(lambda: "the webhook's configuration was not applied, will try again" in caplog.messages, 60)

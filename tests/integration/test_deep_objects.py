@@ -63,13 +63,13 @@ async def test_everything_else_is_listed_and_watched_beside_it(
 
     store, stop = ObservedStore(), asyncio.Event()
     observing = asyncio.ensure_future(run_kopf(store, WorkQueue(lambda: datetime.now(UTC)), stop))
-    await eventually(lambda: (namespace, "fine") in store.uids("ScheduledTask"), 60)
+    await eventually(lambda: (namespace, "fine") in store.tasks.uids(), 60)
     await create(cluster, namespace, "deep-too", LEVELS)
-    await eventually(lambda: (namespace, "deep-too") in store.uids("ScheduledTask"), 60)
+    await eventually(lambda: (namespace, "deep-too") in store.tasks.uids(), 60)
     await tasks.create(namespace, {"metadata": {"name": "fine-too"}, "spec": fine})
-    await eventually(lambda: (namespace, "fine-too") in store.uids("ScheduledTask"), 60)
+    await eventually(lambda: (namespace, "fine-too") in store.tasks.uids(), 60)
     assert not observing.done(), "kopf did not survive"
-    broken = {name for name in ("deep", "deep-too") if (task := store.task((namespace, name))) and task.problems}
+    broken = {name for name in ("deep", "deep-too") if (task := store.tasks.get((namespace, name))) and task.problems}
     assert broken == {"deep", "deep-too"}
     stop.set()
     await asyncio.wait_for(observing, 30)

@@ -15,6 +15,7 @@ from carillon_operator.application import Application
 from carillon_operator.gather.handlers import feed
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
+from carillon_operator.term import Outside
 from support.operator import SETTINGS
 from support.waiting import eventually
 
@@ -34,12 +35,15 @@ class Running:
         self.maintained = asyncio.Event()
         self.app = Application(
             replace(SETTINGS, workers=2),
-            self.cluster,
-            self.history,
+            Outside(
+                reader=self.cluster,
+                writer=self.cluster,
+                history=self.history,
+                keys=self.keys,
+                maintain=self._maintain,
+            ),
             self._observe,
             lambda: datetime.now(UTC),
-            self.keys,
-            self._maintain,
         )
 
     async def _maintain(self) -> None:
@@ -126,7 +130,7 @@ async def test_a_deleted_task_is_launched_no_more() -> None:
         await it.create(intervalSeconds=1)
         await eventually(lambda: len(it.cluster.created) == 1)
         await it.delete()
-        await eventually(lambda: it.app.store.task(KEY) is None)
+        await eventually(lambda: it.app.store.tasks.get(KEY) is None)
         await eventually(lambda: it.app.queue.due_time(KEY) is None)
 
 
@@ -151,7 +155,7 @@ async def test_a_job_that_disappears_in_a_relist_is_noticed() -> None:
         it.cluster.jobs.clear()
         it.cluster.relist()
         await eventually(lambda: any(row.job_name == name for row in it.history.rows.values()))
-        await eventually(lambda: (job := it.app.store.job(namespace, name)) is not None and not job.active)
+        await eventually(lambda: (job := it.app.store.jobs.get(namespace, name)) is not None and not job.active)
 
 
 async def test_an_observer_that_ends_by_mistake_begins_again() -> None:

@@ -22,7 +22,8 @@ from carillon_operator.gather.handlers import feed
 from carillon_operator.leadership.election import Elector, LeaseSettings
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
-from support.operator import SETTINGS
+from carillon_operator.term import Outside
+from support.operator import SETTINGS, term_of
 from support.waiting import eventually
 
 OURS = ("team-a", "team-b")
@@ -73,7 +74,8 @@ class World:
         settings = replace(SETTINGS, workers=2, scope=scope, sweep_seconds=1, ready_file=ready)
         elector = Elector(self.leases, lease, now) if elected else None
         keys = MemoryRunnerKeys()
-        app = Application(settings, self.cluster, self.history, observe, now, keys, elector=elector)
+        outside = Outside(reader=self.cluster, writer=self.cluster, history=self.history, keys=keys)
+        app = Application(settings, outside, observe, now, elector)
         running = asyncio.ensure_future(app.run(stop))
         try:
             yield app
@@ -96,10 +98,10 @@ async def test_each_operator_has_its_own_namespaces(world: World, tmp_path: Path
         async with world.operator(THEIRS, ready=tmp_path / "b", elected=True) as theirs:
             await eventually(lambda: world.launched() == {*OURS, THEIRS})
             jobs = list(world.cluster.jobs)
-            await eventually(lambda: all(ours.store.job(*job) for job in jobs if job[0] in OURS))
-            await eventually(lambda: all(theirs.store.job(*job) for job in jobs if job[0] == THEIRS))
-            assert not any(ours.store.job(*job) for job in jobs if job[0] == THEIRS)
-            assert not any(theirs.store.job(*job) for job in jobs if job[0] in OURS)
+            await eventually(lambda: all(ours.store.jobs.get(*job) for job in jobs if job[0] in OURS))
+            await eventually(lambda: all(theirs.store.jobs.get(*job) for job in jobs if job[0] == THEIRS))
+            assert not any(ours.store.jobs.get(*job) for job in jobs if job[0] == THEIRS)
+            assert not any(theirs.store.jobs.get(*job) for job in jobs if job[0] in OURS)
 
 
 def open_row(namespace: str) -> ExecutionRecord:
@@ -128,8 +130,8 @@ async def test_the_sweep_closes_no_row_of_another_namespace(world: World, tmp_pa
     world.cluster.forbidden.add(THEIRS)
     async with world.operator(*OURS, ready=tmp_path / "a") as app:
         await eventually(lambda: world.history.rows[rows[0].id].status is ExecutionStatus.FAILED)
-        await app.sweep()
-        await asyncio.wait_for(app.outbox.drained(), 5)
+        await term_of(app).sweep()
+        await asyncio.wait_for(term_of(app).outbox.drained(), 5)
     assert world.history.rows[rows[1].id].status is ExecutionStatus.RUNNING
 
 
@@ -146,7 +148,7 @@ async def test_a_namespace_that_may_not_be_read_holds_up_no_other(
     async with world.operator(*OURS, ready=tmp_path / "a", elected=elected) as app:
         await eventually(lambda: world.launched() == {"team-a"})
         for _ in range(2):
-            await app.sweep()
+            await term_of(app).sweep()
         assert world.launched() == {"team-a"}
         assert world.history.rows[row.id].status is ExecutionStatus.RUNNING
         said = [r for r in caplog.records if "cannot be read" in r.message]
@@ -163,7 +165,7 @@ async def test_a_namespace_that_is_lost_later_is_decided_about_no_more(world: Wo
     async with world.operator(*OURS, ready=tmp_path / "a", elected=True) as app:
         await eventually(lambda: world.launched() == {*OURS}, 40)
         world.cluster.forbidden.add("team-b")
-        await app.sweep()
+        await term_of(app).sweep()
         before = world.launches_of("team-b")
         for namespace, name in list(world.cluster.jobs):
             world.cluster.finish_pod(namespace, name)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +24,11 @@ from carillon_core.resources.scheduled_task import parse_meta
 from carillon_operator.application import Application
 from carillon_operator.gather.handlers import feed
 from carillon_operator.leadership.election import Elector, LeaseSettings
-from carillon_operator.leadership.fenced_cluster import FencedCluster
+from carillon_operator.leadership.fence import FencedWriter
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
-from support.operator import SETTINGS
+from carillon_operator.term import Outside
+from support.operator import SETTINGS, term_of
 from support.waiting import eventually
 
 WHERE = ("carillon", "operator")
@@ -71,14 +72,13 @@ class World:
         lease = LeaseSettings(*WHERE, name, 1)
         settings = replace(SETTINGS, workers=2, ready_file=self.folder / name, shard=shard or Shard(), lease=lease)
         elector, stop = Elector(self.leases, lease, now), asyncio.Event()
+        view = cluster or self.cluster
         app = Application(
             settings,
-            cluster or self.cluster,
-            self.history,
+            Outside(reader=view, writer=view, history=self.history, keys=MemoryRunnerKeys()),
             self._observe,
             now,
-            MemoryRunnerKeys(),
-            elector=elector if elected else None,
+            elector if elected else None,
         )
         running = asyncio.ensure_future(app.run(stop))
         try:
@@ -135,12 +135,12 @@ async def test_who_stands_by_sees_everything_and_writes_nothing(world: World) ->
         await world.create("tick", intervalSeconds=1)
         await eventually(lambda: len(world.cluster.jobs) == 1)
         ((namespace, name),) = world.cluster.jobs
-        await eventually(lambda: standby.store.job(namespace, name) is not None)
+        await eventually(lambda: standby.store.jobs.get(namespace, name) is not None)
         world.cluster.remove_job(namespace, name)
-        await eventually(lambda: standby.store.job(namespace, name) is None)
+        await eventually(lambda: standby.store.jobs.get(namespace, name) is None)
         await eventually(lambda: any(row.job_name == name for row in world.history.rows.values()))
         assert not other.leads()
-        assert (len(standby.outbox), standby.queue.due_time(("default", "tick"))) == (0, None)
+        assert (standby.term, standby.queue.due_time(("default", "tick"))) == (None, None)
 
 
 async def test_the_next_launches_the_next_slots(world: World) -> None:
@@ -180,7 +180,7 @@ async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(w
 
             # nothing in the status tells of the one that still runs
             await eventually(told)
-        assert not standby.store.jobs_of(("default", "slow")), "its watch is dead"
+        assert not standby.store.jobs.under(("default", "slow")), "its watch is dead"
         await world.change("slow", intervalSeconds=1)
         world.leases.outage = None
         await eventually(second.leads)
@@ -202,7 +202,7 @@ async def test_the_next_sees_tasks_that_no_event_has_shown(world: World) -> None
         )
         world.leases.outage = None
         await eventually(lambda: len(world.cluster.created) == 1)
-        assert app.store.task(("default", "old")) is None
+        assert app.store.tasks.get(("default", "old")) is None
 
 
 async def test_the_next_closes_at_once_what_the_former_left_open(world: World) -> None:
@@ -241,7 +241,7 @@ async def test_what_was_decided_and_not_written_counts_no_more_after_a_loss(worl
         await eventually(lambda: not elector.leads())
 
         def forgotten() -> bool:
-            task = app.store.task(("default", "tick"))
+            task = app.store.tasks.get(("default", "tick"))
             return task is not None and task.status == task.stored and app.queue.due_time(("default", "tick")) is None
 
         await eventually(forgotten)
@@ -277,11 +277,11 @@ async def test_two_shards_launch_each_task_once(world: World) -> None:
         await eventually(lambda: {row.task for row in cancelled()} == {*owners})
         for row in cancelled():
             theirs = zero if owners[row.task] is one else one
-            assert owners[row.task].outbox.wrote(row.id)
-            assert not theirs.outbox.wrote(row.id)
+            assert term_of(owners[row.task]).outbox.wrote(row.id)
+            assert not term_of(theirs).outbox.wrote(row.id)
 
 
-WRITES: dict[str, Callable[[FencedCluster], object]] = {
+WRITES: dict[str, Callable[[FencedWriter], object]] = {
     "a Job": lambda it: it.create_job({"metadata": {"namespace": "default", "name": "x"}}),
     "a Job's deletion": lambda it: it.delete_job("default", "x", "u", after_pods=True),
     "a status": lambda it: it.patch_status(parse_meta({"namespace": "default", "name": "x", "uid": "u"}), {}),
@@ -291,13 +291,10 @@ WRITES: dict[str, Callable[[FencedCluster], object]] = {
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
-async def test_who_has_lost_writes_nothing(write: Callable[[FencedCluster], object]) -> None:
-    """Its clock says so before each write; it still reads."""
+async def test_who_has_lost_writes_nothing(write: Callable[[FencedWriter], object]) -> None:
+    """It looks at its clock before each write."""
     cluster = MemoryCluster()
-    fenced = FencedCluster(cluster, lambda: False)
+    fenced = FencedWriter(cluster, lambda: False)
     with pytest.raises(UnavailableError, match="another operator may decide"):
         await write(fenced)  # type: ignore[misc]  # each of them is awaitable, of different results
     assert (cluster.jobs, cluster.secrets) == ({}, {})
-    assert await fenced.uids("ScheduledTask") == {}
-    with suppress(StopAsyncIteration):
-        await anext(aiter(fenced.list_objects("HTTPTarget")))

@@ -84,7 +84,7 @@ async def test_what_is_exported_is_imported_as_it_was(
     assert [raw["spec"] for raw in again] == [found[0]["spec"], {**found[1]["spec"], "suspend": True}]
     code, out, err = run("import", str(file), "--namespace", other)
     assert (code, out) == (1, "")
-    assert err.count("is there already") == 2
+    assert err.count("already exists") == 2
     assert run("import", str(file), "--namespace", other, "--existing", "replace")[0] == 0
     task = await KubeObjectStore(connection).get(other, "nightly")
     assert task["spec"] == found[1]["spec"]
@@ -137,7 +137,7 @@ async def test_what_the_cluster_refuses_is_said(namespace: str, run: Run, tmp_pa
     assert "not found" in err
     code, out, err = run("import", str(file), "--namespace", namespace)
     assert (code, err) == (0, "")
-    assert "Secret default/s (document 1) left out" in out
+    assert "Secret default/s (document 1) ignored" in out
 
 
 async def test_a_kubectl_that_is_not_there_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

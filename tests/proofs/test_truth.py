@@ -66,7 +66,7 @@ def test_the_proof_sees_a_calculus_that_takes_the_second_pass(monkeypatch: pytes
 
 
 def test_the_proof_sees_a_calculus_that_reads_days_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If ``*/2`` were no star in a day field, all three would say so."""
+    """If the two day fields were joined the other way, all three would say so."""
     real = cron_schedule
 
     def mistaken(expression: str, zone: str = "UTC") -> CronSchedule:

@@ -16,6 +16,7 @@ from carillon_core.domain.launch.manifest import RunnerTemplate
 from carillon_core.ports import JobEvent
 from carillon_operator.application import Application
 from carillon_operator.settings import Settings
+from carillon_operator.term import Outside, Term
 from support.builders import CREATED, at
 
 if TYPE_CHECKING:
@@ -39,7 +40,13 @@ class Operator:
 
     def restart(self) -> None:
         """Forget everything that is not in the cluster or the history, as a new process has."""
-        self.app = Application(SETTINGS, self.cluster, self.history, _observe_nothing, lambda: self.now, self.keys)
+        outside = Outside(reader=self.cluster, writer=self.cluster, history=self.history, keys=self.keys)
+        self.app = Application(SETTINGS, outside, _observe_nothing, lambda: self.now)
+
+    @property
+    def term(self) -> Term:
+        """What decides and writes: without a Lease, always the same."""
+        return term_of(self.app)
 
     async def create_task(self, **spec: Any) -> None:
         body = {"metadata": {"name": KEY[1]}, "spec": {"task": {"counter": {}}, **spec}}
@@ -49,24 +56,24 @@ class Operator:
         """Set the clock, see the cluster as it is, reconcile, and let every write be made, and what follows of it."""
         self.now = at(when) if isinstance(when, str) else when
         await self.see()
-        await self.app.reconciler.reconcile(KEY)
+        await self.term.reconciler.reconcile(KEY)
         await self.settle()
 
     async def settle(self) -> None:
         """Let every write be made: the status, the record of what it settles, and the status without it."""
         for _ in range(3):
             await self.write()
-            await self.app.reconciler.reconcile(KEY)
+            await self.term.reconciler.reconcile(KEY)
         await self.write()
 
     async def see(self) -> None:
         """Take in the tasks, Jobs and pods as a fresh list shows them."""
         for raw in await self.cluster.tasks.list(None):
-            self.app.store.put_task(raw)
+            self.app.store.tasks.put(raw)
         for raw in list(self.cluster.objects["HTTPTarget"].values()):
-            self.app.store.put_target(raw)
+            self.app.store.targets.put(raw)
         for raw in list(self.cluster.objects["RunRequest"].values()):
-            self.app.store.put_request(raw)
+            self.app.store.requests.put(raw)
         self._take(JobEvent("LISTING", "Job", {}))
         for job in list(self.cluster.jobs.values()):
             self._take(JobEvent("ADDED", "Job", job))
@@ -75,15 +82,15 @@ class Operator:
         self._take(JobEvent("SYNCED", "Job", {}))
 
     def _take(self, event: JobEvent) -> None:
-        for change in self.app.store.changes(event):
-            self.app.closer.job_changed(change)
+        for change in self.app.store.jobs.changes(event):
+            self.term.closer.job_changed(change)
 
     async def write(self) -> None:
         """Have every status written, whatever the second, and run the outbox and the janitor until they are empty."""
-        await self.app.statuses.flush()
-        async with running(self.app.outbox.run()):
-            await asyncio.wait_for(self.app.outbox.drained(), 5)
-        await self.app.janitor.drained()
+        await self.term.statuses.flush()
+        async with running(self.term.outbox.run()):
+            await asyncio.wait_for(self.term.outbox.drained(), 5)
+        await self.term.janitor.drained()
 
     def job_names(self) -> list[str]:
         return [job["metadata"]["name"] for job in self.cluster.created]
@@ -92,6 +99,12 @@ class Operator:
         """Return slot, status and reason of every row, oldest first."""
         rows = sorted(self.history.rows.values(), key=lambda r: r.slot)
         return [(f"{r.slot:%H:%M:%S}", r.status.value, r.reason) for r in rows]
+
+
+def term_of(app: Application) -> Term:
+    """Return what decides and writes now in an application that leads."""
+    assert app.term is not None
+    return app.term
 
 
 @asynccontextmanager

@@ -178,10 +178,6 @@ class ServedObjects:
         check_served(self._scope, namespace)
         await self._store.delete(namespace, name, resource_version)
 
-    async def ping(self) -> None:
-        """Return if the API server answers; otherwise raise ``UnavailableError``."""
-        await self._store.ping()
-
     def _places(self, namespace: str | None) -> tuple[str | None, ...]:
         if namespace is None:
             return self._scope.places

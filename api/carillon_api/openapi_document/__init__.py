@@ -1,1 +1,1 @@
-"""The OpenAPI document and its pages: what FastAPI finds, completed."""
+"""The OpenAPI document and its pages: FastAPI's document, completed."""

@@ -1,7 +1,7 @@
-"""The OpenAPI document: what FastAPI finds, plus what it cannot see. The routes and ``create_app`` use it.
+"""The OpenAPI document: what FastAPI generates, plus what it cannot see. The routes and ``create_app`` use it.
 
-The bodies are read by ``bodies.py``, not by FastAPI, and specs are answered as
-they are stored, valid or not: here both are described by their models.
+``bodies.py`` reads request bodies, not FastAPI, and responses contain specs as
+they are stored, valid or not. This module describes both by their models.
 """
 
 from functools import cached_property
@@ -16,6 +16,7 @@ from carillon_api.http.headers import API_KEY_HEADER, IDEMPOTENCY_KEY, IF_NONE_M
 from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.http.public_paths import is_public
+from carillon_api.openapi_document.finish import finished
 from carillon_api.openapi_document.schema_rules import with_rules
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
@@ -40,7 +41,7 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.PreviewBody,
     schemas.Problem,
 )
-"""Models that no route's signature shows to FastAPI."""
+"""Models that FastAPI does not find in a route's signature."""
 STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("TaskView", "spec", ScheduledTaskSpec),
     ("TaskView", "status", ScheduledTaskStatus),
@@ -48,55 +49,55 @@ STORED: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("RunView", "spec", RunRequestSpec),
     ("PreviewBody", "spec", ScheduledTaskSpec),
 )
-"""What may be invalid, by its model and its field: and what it is if it is valid."""
-_ETAG_HEADER = {"ETag": {"description": "Its version, for If-Match.", "schema": {"type": "string"}}}
-_LOCATION_HEADER = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
+"""Fields that may hold an invalid object, by model and name, with the model of a valid one."""
+_ETAG_HEADER = {"ETag": {"description": "The object's version, for If-Match.", "schema": {"type": "string"}}}
+_LOCATION_HEADER = {"Location": {"description": "The URL of the created object.", "schema": {"type": "string"}}}
 
 LIMIT_HEADERS: JSONObject = {
     "RateLimit-Policy": {
-        "description": 'How often one caller may call: `"default";q=…;w=…`, so many requests in so many seconds.',
+        "description": 'The rate limit of the caller: `"default";q=…;w=…` allows q requests per w seconds.',
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": 'What is left of it: `"default";r=…;t=…`, so many requests; in so many seconds all are back.',
+        "description": 'What is left of the rate limit: `"default";r=…;t=…` means r requests now, all in t seconds.',
         "schema": {"type": "string"},
     },
 }
-"""As the IETF's draft of RateLimit header fields has them."""
+"""As in the IETF's draft of RateLimit header fields."""
 
 SECURITY_SCHEMES: JSONObject = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A token that the cluster knows: `kubectl create token NAME` makes one.",
+        "description": "A bearer token of the cluster; `kubectl create token NAME` creates one.",
     },
     "apiKey": {
         "type": "apiKey",
         "in": "header",
         "name": API_KEY_HEADER,
-        "description": "An API key of Carillon: `carillon api-key create` makes one.",
+        "description": "An API key of Carillon; `carillon api-key create` creates one.",
     },
 }
-"""How a caller may say who it is; every request is then made as that user of the cluster."""
+"""The ways to authenticate. Each request is made as the caller's user in the cluster."""
 
 
 class CarillonAPI(FastAPI):
-    """A FastAPI app with the whole OpenAPI document."""
+    """A FastAPI app with the complete OpenAPI document."""
 
     def openapi(self) -> JSONObject:
-        """Return the document; it is made once."""
+        """Return the document, which is generated once."""
         if not self.openapi_schema:
             self.openapi_schema = completed(super().openapi())
         return self.openapi_schema
 
     @cached_property
     def operations(self) -> Operations:
-        """The operations by their paths; every route is there by the time that somebody asks."""
+        """The operations by path. All routes must be added before the first use."""
         return Operations.of(self.openapi())
 
 
 def completed(document: JSONObject) -> JSONObject:
-    """Return FastAPI's document with the schemas that it cannot see."""
+    """Return FastAPI's document with everything that FastAPI cannot see."""
     _, described = models_json_schema([(model, "validation") for model in DESCRIBED], ref_template=REF)
     known = document.setdefault("components", {}).setdefault("schemas", {})
     known.update(described["$defs"])
@@ -119,23 +120,23 @@ def completed(document: JSONObject) -> JSONObject:
             _document_condition(get)
         if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:
             _document_key(post)
-    return document
+    return finished(document)
 
 
 REPEATABLE = frozenset(
     {
         "previewTask",  # creates nothing
         "previewNamespacedTask",
-        "pauseTask",  # twice is as once
+        "pauseTask",  # idempotent
         "resumeTask",
         "cancelExecution",
     }
 )
-"""The POST operations that need no ``Idempotency-Key``; every other one honours it, for that it is a POST."""
+"""The POST operations that need no ``Idempotency-Key``. All others honour it."""
 
 
 def _document_limits(operation: JSONObject) -> None:
-    """Describe the headers of the rate limit where they are looked for; a known caller finds them on every answer."""
+    """Describe the rate limit's headers on successes and 429. An authenticated caller gets them with every response."""
     for status, answer in operation["responses"].items():
         if status.startswith("2") or status == "429":
             answer.setdefault("headers", {}).update(
@@ -159,19 +160,19 @@ def _document_condition(get: JSONObject) -> None:
 
 
 def _document_key(post: JSONObject) -> None:
-    # one description for all, whatever a route that reads the header itself says of it
+    # the same description everywhere, even if a route declares the header itself
     post["parameters"] = [p for p in post.get("parameters", ()) if p["name"] != IDEMPOTENCY_KEY]
     post["parameters"].append(
         {
             "name": IDEMPOTENCY_KEY,
             "in": "header",
             "required": False,
-            "description": "Makes the request safe to repeat: for a day, the same key with the same request gets the "
-            "first one's answer, with Idempotency-Replayed: true. 1 to 255 visible ASCII characters, such as a UUID.",
+            "description": "Makes the request safe to repeat: for a day, the same key and request get the first "
+            "response again, with Idempotency-Replayed: true. 1 to 255 visible ASCII characters, such as a UUID.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
         }
     )
-    replayed = {"description": "true if this is the answer to an earlier request.", "schema": {"type": "string"}}
+    replayed = {"description": "true if this is the response to an earlier request.", "schema": {"type": "string"}}
     for status, answer in post["responses"].items():
         if status.startswith("2"):
             answer.setdefault("headers", {})[REPLAYED] = replayed
@@ -182,12 +183,12 @@ def _document_key(post: JSONObject) -> None:
 
 
 def body_of(model: type[BaseModel], example: JSONObject, *media_types: str) -> JSONObject:
-    """Return what OpenAPI says of an operation whose JSON body is that model.
+    """Return the OpenAPI description of a JSON body.
 
     Args:
         model: The body's model.
-        example: A sound body; the one that a page would make up from the schema names every schedule and task at once.
-        media_types: What is accepted besides ``application/json``.
+        example: A valid body. One generated from the schema would set every schedule and task type at once.
+        media_types: Media types that are accepted besides ``application/json``.
 
     """
     content = {"schema": {"$ref": REF.format(model=model.__name__)}, "example": example}
@@ -195,28 +196,28 @@ def body_of(model: type[BaseModel], example: JSONObject, *media_types: str) -> J
 
 
 def optional_body_of(model: type[BaseModel], example: JSONObject) -> JSONObject:
-    """Return what OpenAPI says of an operation that may have such a body, or none; see ``body_of``."""
+    """Return the OpenAPI description of an optional JSON body; see ``body_of``."""
     described = body_of(model, example)
     described["requestBody"]["required"] = False
     return described
 
 
 def accepted(description: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of an answer of 202 with a Location."""
-    location = {"description": "Where to see what becomes of it.", "schema": {"type": "string"}}
+    """Return the OpenAPI description of a response 202 with a Location."""
+    location = {"description": "The URL that shows the state of the run.", "schema": {"type": "string"}}
     return {202: {"description": description, "headers": {"Location": location}}}
 
 
 def plain_text(description: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of an answer of 200 that is text."""
+    """Return the OpenAPI description of a text response 200."""
     return {200: {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of an answer of 200 with an ETag."""
+    """Return the OpenAPI description of a response 200 with an ETag."""
     return {200: {"description": description, "headers": _ETAG_HEADER}}
 
 
 def created(description: str) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of an answer of 201."""
+    """Return the OpenAPI description of a response 201."""
     return {201: {"description": description, "headers": _ETAG_HEADER | _LOCATION_HEADER}}

@@ -1,7 +1,7 @@
-"""The documentation pages, with their scripts from this machine: FastAPI's own load them from a CDN.
+"""The documentation pages. Their scripts are served locally; FastAPI's own pages load them from a CDN.
 
-The scripts (Swagger UI 5 and ReDoc) come with the package ``fastapi-offline``. Each page says what it may load and
-run: those scripts, and of scripts in the page itself the very one that stands in it, by its hash.
+The scripts (Swagger UI 5 and ReDoc) come with the package ``fastapi-offline``. Each page has a Content-Security-Policy
+that allows these scripts and the page's inline script, by its hash.
 """
 
 import base64
@@ -48,13 +48,13 @@ def install_docs(app: FastAPI, openapi_url: str) -> None:
 
 
 def _with_policy(page: HTMLResponse) -> HTMLResponse:
-    """Return a page with what it may load and run."""
+    """Return a page with its Content-Security-Policy."""
     html = bytes(page.body)
     return HTMLResponse(html, headers={"Content-Security-Policy": content_policy(html.decode())})
 
 
 def content_policy(html: str) -> str:
-    """Return the ``Content-Security-Policy`` that suits a page: its own scripts and ours, and no other machine."""
+    """Return the ``Content-Security-Policy`` of a page: its inline scripts and ours, and no other host."""
     inline = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline]
     scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
@@ -62,11 +62,11 @@ def content_policy(html: str) -> str:
         (
             "default-src 'none'",
             f"script-src {scripts}",
-            "style-src 'self' 'unsafe-inline'",  # both pages write styles of their own as they run
+            "style-src 'self' 'unsafe-inline'",  # both pages add inline styles
             "img-src 'self' data:",
             "font-src 'self' data:",
             "connect-src 'self'",
-            "worker-src blob:",  # ReDoc searches in one
+            "worker-src blob:",  # ReDoc's search runs in a worker
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",

@@ -1,4 +1,4 @@
-"""What the models check by code and a schema can say too, for the OpenAPI document. ``described`` applies it. Pure."""
+"""Rules that the models check in code and that a JSON schema can express. ``described`` adds them. Pure."""
 
 from collections.abc import Mapping
 
@@ -13,19 +13,24 @@ EXACTLY_ONE: Mapping[str, tuple[str, ...]] = {
     "TargetHeader": ("value", "secretKeyRef"),
     "RunRequestSpec": ("taskRef", "task"),
 }
-"""Of which fields of a model exactly one is set, and not to null."""
+"""The fields of a model of which exactly one must be set, and not to null."""
 
 
 def with_rules(schemas: JSONObject) -> JSONObject:
-    """Return the schemas of a document, by name, with the rules that span fields."""
+    """Return the schemas of a document, by name, with the rules that involve several fields."""
     return {name: _ruled(schema, EXACTLY_ONE.get(name, ())) for name, schema in schemas.items()}
 
 
 def _ruled(schema: JSONObject, fields: tuple[str, ...]) -> JSONObject:
+    """Return a schema of which exactly one field is set.
+
+    The alternatives stand within ``allOf``: generators of clients take a schema with ``oneOf`` beside ``properties``
+    for a union, and lose the properties.
+    """
     if not fields:
         return schema
     alternatives = [
         {"title": f"with {field}", "required": [field], "properties": {field: {"not": {"type": "null"}}}}
         for field in fields
     ]
-    return {**schema, "oneOf": alternatives}
+    return {**schema, "allOf": [{"oneOf": alternatives}]}

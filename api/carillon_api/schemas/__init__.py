@@ -1,4 +1,4 @@
-"""What goes over the wire, as pydantic models: bodies of requests, queries and answers; a module for each subject."""
+"""The pydantic models of request bodies, query parameters and responses; one module for each subject."""
 
 from carillon_api.schemas.answers import Answer, Check, ObjectView, Page, PageQuery, Problem, ProblemField, UserOfTarget
 from carillon_api.schemas.executions import (

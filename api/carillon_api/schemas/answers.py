@@ -1,4 +1,4 @@
-"""What every answer has, how objects and pages of them are asked for and shown, and how an error is said."""
+"""What all responses share: the base models, objects, pages and problems."""
 
 from typing import Literal
 
@@ -8,101 +8,101 @@ from carillon_core.resources.base import Model, Time
 
 
 class Answer(Model, extra="ignore"):
-    """The base of every answer: clients should expect that later releases say more."""
+    """The base of every response. Clients must ignore unknown fields: later releases add some."""
 
 
 class Parameters(Model, validate_by_name=False):
-    """The base of every query: a parameter has one name, the documented one."""
+    """The base of query parameters: each has exactly one name, the documented one."""
 
 
 class ObjectView(Answer):
-    """What REST shows of every object of the cluster."""
+    """The fields that every object of the cluster has in REST."""
 
     name: str
-    """Its name."""
+    """The object's name."""
     namespace: str
-    """Its namespace."""
+    """The object's namespace."""
     uid: str
-    """Its identity; another object of the same name has another."""
+    """The object's UID: a later object with the same name has a different one."""
     resource_version: str
-    """Changes with every write; the ETag without its quotes."""
+    """Changes with every write. The ETag is the same value in quotes."""
     generation: int
-    """Grows with every change of the spec."""
+    """Increases with every change of the spec."""
     created_at: Time | None
-    """When it was created."""
+    """When the object was created."""
     labels: dict[str, str]
-    """Its labels."""
+    """The object's labels."""
 
 
 class Page(Answer):
-    """A page of a list. Filters may leave a page with fewer items than limit, even with none, and more to come."""
+    """One page of a list. With filters, a page can have fewer items than limit, even none, and not be the last."""
 
     next_cursor: str | None
-    """Pass it as cursor, with the same filters, for the next page; null on the last one and only there."""
+    """The cursor of the next page, to be sent with the same filters. Null on the last page only."""
 
 
 class PageQuery(Parameters):
-    """Which objects to list, and how many at a time."""
+    """Which objects to list, and how many per page."""
 
     label_selector: str = Field(default="", max_length=4096)
-    """A label selector, such as app=web,tier in (a, b),!canary."""
+    """A label selector, such as `app=web,tier in (a, b),!canary`."""
     name_prefix: str | None = Field(default=None, min_length=1, max_length=253)
-    """Only those whose names begin so."""
+    """Only objects whose names start with this prefix."""
     limit: int = Field(default=100, ge=1, le=500)
-    """How many at most, 1 to 500."""
+    """The maximum number of items per page, 1 to 500."""
     cursor: str | None = Field(default=None, min_length=1, max_length=2048)
-    """nextCursor of the page before; it leads on for some minutes (410 then), and only with the same filters."""
+    """nextCursor of the previous page. It expires after some minutes (410), and is valid with the same filters only."""
 
 
 class Check(Answer):
-    """Whether one thing that the facade needs is there."""
+    """Whether one dependency of the API is available."""
 
     name: str
-    """What was asked: database, or API server."""
+    """The dependency: database or API server."""
     ok: bool
-    """Whether it answered."""
+    """Whether it responded."""
     why: str | None = None
-    """Why it counts as missing."""
+    """Why it counts as unavailable."""
 
 
 class ProblemField(Answer):
-    """One field at fault."""
+    """One invalid field."""
 
     field: str
     """The field's path, such as spec.schedule, or the parameter's name."""
     message: str
-    """What is wrong, and the mend."""
+    """What is wrong and how to fix it."""
 
 
 class UserOfTarget(Answer):
-    """An object that names a target."""
+    """An object that uses a target."""
 
     kind: Literal["ScheduledTask", "RunRequest"]
-    """What it is."""
+    """The object's kind."""
     name: str
-    """Its name; its namespace is the target's."""
+    """The object's name. Its namespace is the target's."""
 
 
 class Problem(Answer):
     """An error (RFC 9457)."""
 
     type: str
-    """The kind of problem, a URN that never changes."""
+    """The type of problem: a URN that never changes."""
     title: str
-    """The kind of problem in words."""
+    """The type of problem in words."""
     status: int
-    """The HTTP status."""
+    """The HTTP status code."""
     detail: str
-    """What happened, in a sentence."""
+    """What happened, in one sentence."""
     instance: str
-    """The path that was asked for."""
+    """The path of the request."""
     request_id: str
-    """The request's id: X-Request-ID of the answer, request_id in the log."""
+    """The request's ID: X-Request-ID of the response, request_id in the log."""
     errors: list[ProblemField] = Field(default_factory=list)
-    """The fields at fault."""
+    """The invalid fields."""
     checks: list[Check] | None = None
-    """Only of /readyz: what is there and what is missing."""
+    """Only from /readyz: which dependencies are available."""
     users: list[UserOfTarget] | None = None
-    """Only of a target's deletion: what still uses it, the first hundred, as far as the caller may list it."""
+    """Only when a target is in use: the first 100 objects that use it and that the caller may list."""
     deleted: list[UserOfTarget] | None = None
-    """Only of a cascade that stopped half way: what it has deleted."""
+    """Only from a cascading deletion that failed midway: what it has deleted."""

@@ -1,4 +1,4 @@
-"""The audit: queries and answers."""
+"""The audit log: query parameters and responses."""
 
 from typing import Any
 from uuid import UUID
@@ -14,34 +14,34 @@ MOST_CHARACTERS = 512
 
 
 class AuditEventView(Answer):
-    """One change that somebody made through the facade."""
+    """One change made through this API."""
 
     id: UUID
-    """The event's id."""
+    """The event's ID."""
     at: AwareDatetime
-    """When it was made."""
+    """When the change was made."""
     subject: str
-    """Who made it: the caller's name in the cluster."""
+    """Who made the change: the caller's user name in the cluster."""
     credential: str
-    """How the caller showed who it is: token, or api-key: and the key's name."""
+    """How the caller authenticated: `token`, or `api-key:` followed by the key's name."""
     source: str
-    """The address that the request came from."""
+    """The IP address that the request came from."""
     user_agent: str
-    """The program that sent it, as it calls itself."""
+    """The User-Agent header of the request."""
     request_id: str
-    """X-Request-ID of the answer, request_id in the log."""
+    """The request's ID: X-Request-ID of the response, request_id in the log."""
     action: str
     """What was done: create, update, delete, suspend, resume, run, retry or cancel."""
     resource: str
-    """Of which kind: scheduledtasks, httptargets, runrequests or executions."""
+    """The kind of object: scheduledtasks, httptargets, runrequests or executions."""
     namespace: str
     """The object's namespace."""
     name: str
     """The object's name."""
     before: dict[str, Any] | None
-    """Labels and spec before, values that smell of a secret as ***; null if there was nothing."""
+    """Labels and spec before the change, with likely secrets replaced by `***`; null if the object did not exist."""
     after: dict[str, Any] | None
-    """Labels and spec since; null if there is nothing any more."""
+    """Labels and spec after the change; null if the object was deleted."""
 
 
 class AuditList(Answer):
@@ -50,25 +50,25 @@ class AuditList(Answer):
     items: list[AuditEventView]
     """The changes."""
     next_cursor: str | None
-    """Pass it as cursor for the next page; null on the last one."""
+    """The cursor of the next page; null on the last page."""
 
 
 class AuditEventsQuery(Model):
     """Which changes to list."""
 
     namespace: NamespaceName | None = None
-    """Only of objects in this namespace."""
+    """Only changes of objects in this namespace."""
     resource: str | None = Field(default=None, min_length=1, max_length=MOST_CHARACTERS)
-    """Only of this kind, such as scheduledtasks."""
+    """Only changes of this kind of object, such as scheduledtasks."""
     name: str | None = Field(default=None, min_length=1, max_length=MOST_CHARACTERS)
-    """Only of objects of this name."""
+    """Only changes of objects with this name."""
     subject: str | None = Field(default=None, min_length=1, max_length=MOST_CHARACTERS)
-    """Only by this caller, such as system:serviceaccount:team-a:ci."""
+    """Only changes by this caller, such as system:serviceaccount:team-a:ci."""
     since: Instant | None = None
-    """Only at this time or later, such as 2027-01-01T00:00:00Z."""
+    """Only changes at or after this time, such as 2027-01-01T00:00:00Z."""
     until: Instant | None = None
-    """Only before this time."""
+    """Only changes before this time."""
     limit: int = Field(default=50, ge=1, le=500)
-    """How many at most, 1 to 500."""
+    """The maximum number of items per page, 1 to 500."""
     cursor: str | None = Field(default=None, min_length=1, max_length=512)
-    """nextCursor of the page before."""
+    """nextCursor of the previous page."""

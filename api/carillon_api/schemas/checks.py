@@ -1,8 +1,8 @@
-"""What the facade refuses that no schema can see: names, labels, selectors, schedules. Pure.
+"""Checks that a JSON schema cannot express: names, labels, selectors, schedules. Pure.
 
 The rules of names and labels are Kubernetes' own (RFC 1123, and
-"Labels and Selectors" in its documentation); saying them here gives every
-complaint a field and a mend before the API server is asked.
+"Labels and Selectors" in its documentation). Checking them here lets every
+problem name its field and the fix, without a call to the API server.
 """
 
 import re
@@ -31,12 +31,12 @@ _REQUIREMENT = re.compile(
 
 
 def dns_label_problem(name: str) -> str | None:
-    """Return what is wrong with a name as an RFC 1123 label, or None."""
+    """Return the problem of a name that is not an RFC 1123 label, or None."""
     if len(name) > MAX_LABEL:
-        return f"is {len(name)} characters long: shorten it to {MAX_LABEL}"
+        return f"must be at most {MAX_LABEL} characters long (got {len(name)})"
     if not re.fullmatch(DNS_LABEL, name):
         return (
-            "must consist of lower-case letters, digits and hyphens, and begin and end with a letter or a digit, "
+            "must consist of lowercase letters, digits and hyphens, and begin and end with a letter or a digit, "
             "such as nightly-report"
         )
     return None
@@ -48,35 +48,35 @@ def is_dns_subdomain(name: str) -> bool:
 
 
 def namespace_name(name: str) -> str:
-    """Return the name of a namespace, or raise ``ValueError`` if no namespace can have it."""
+    """Return the name of a namespace; raise ``ValueError`` if no namespace can have it."""
     if problem := dns_label_problem(name):
         raise ValueError(problem)
     return name
 
 
 def object_name(name: str) -> str:
-    """Return the name of an object, or raise ``ValueError`` if none can have it: the rule is Kubernetes' own."""
+    """Return the name of an object; raise ``ValueError`` if no object can have it by Kubernetes' rule."""
     if not is_dns_subdomain(name):
         raise ValueError(
-            "is no name that an object can have: use lower-case letters, digits, hyphens and dots, and begin and end "
-            "each part with a letter or a digit, such as nightly-report"
+            "must consist of lowercase letters, digits, hyphens and dots, and every part between dots must begin and "
+            "end with a letter or a digit, such as nightly-report"
         )
     return name
 
 
 task_name = object_name
-"""The same, of a task: a stored one may have a longer name than a new one."""
+"""The same for a task: a stored task may have a longer name than a new one."""
 
 
 def task_name_problems(name: str) -> list[FieldProblem]:
-    """Return what is wrong with the name of a task to be created, under the field ``name``."""
+    """Return the problems of the name of a new task, under the field ``name``."""
     if problems := name_problems(name):
         return [FieldProblem("name", p.message) for p in problems]
     return object_name_problems(name)
 
 
 def object_name_problems(name: str) -> list[FieldProblem]:
-    """Return what is wrong with the name of any object to be created, under the field ``name``."""
+    """Return the problems of the name of any new object, under the field ``name``."""
     try:
         object_name(name)
     except ValueError as error:
@@ -85,16 +85,18 @@ def object_name_problems(name: str) -> list[FieldProblem]:
 
 
 def label_problems(labels: Mapping[str, str]) -> list[FieldProblem]:
-    """Return what is wrong with labels, each under ``labels.KEY``."""
+    """Return the problems of labels, each under ``labels.KEY``."""
     problems = []
     for key, value in labels.items():
         prefix, slash, word = key.rpartition("/")
         if slash and (len(prefix) > MAX_SUBDOMAIN or not re.fullmatch(DNS_SUBDOMAIN, prefix)):
-            problems.append(FieldProblem(f"labels.{key}", "has a prefix that is no DNS name: write example.com/name"))
+            problems.append(
+                FieldProblem(f"labels.{key}", "has an invalid prefix: write a DNS name, such as example.com")
+            )
         elif len(word) > MAX_LABEL or not re.fullmatch(_WORD, word):
-            problems.append(FieldProblem(f"labels.{key}", f"is no label's name: {_WORD_RULE}"))
+            problems.append(FieldProblem(f"labels.{key}", f"is not a valid label name: {_WORD_RULE}"))
         if len(value) > MAX_LABEL or not re.fullmatch(_VALUE, value):
-            problems.append(FieldProblem(f"labels.{key}", f"has a value that no label may have: {_WORD_RULE}"))
+            problems.append(FieldProblem(f"labels.{key}", f"has an invalid value: {_WORD_RULE}"))
     return problems
 
 
@@ -102,15 +104,15 @@ _WORD_RULE = f"use at most {MAX_LABEL} letters, digits, '-', '_' and '.', beginn
 
 
 def selector_problems(selector: str) -> list[FieldProblem]:
-    """Return what is wrong with a label selector, under the field ``labelSelector``."""
+    """Return the problems of a label selector, under the field ``labelSelector``."""
     if not selector.strip() or all(_REQUIREMENT.fullmatch(part) for part in _requirements(selector)):
         return []
-    mend = "write one such as app=web,tier in (a, b),!canary"
-    return [FieldProblem("labelSelector", f"is not a label selector: {mend}")]
+    example = "write one such as app=web,tier in (a, b),!canary"
+    return [FieldProblem("labelSelector", f"is not a label selector: {example}")]
 
 
 def _requirements(selector: str) -> Iterator[str]:
-    """Yield what stands between the commas outside parentheses."""
+    """Yield the parts between the commas that are outside parentheses."""
     start = depth = 0
     for at, char in enumerate(selector):
         depth += (char == "(") - (char == ")")
@@ -121,13 +123,13 @@ def _requirements(selector: str) -> Iterator[str]:
 
 
 def spec_problems(spec: ScheduledTaskSpec, now: datetime, stored: ScheduledTaskSpec | None) -> list[FieldProblem]:
-    """Return what is wrong with a spec beyond its schema.
+    """Return the problems of a spec that its schema cannot express.
 
     Args:
-        spec: The spec that a caller wants stored.
-        now: This instant.
-        stored: The spec that it replaces, if that can be read. A ``runAt`` that has passed may stay as it was, so
-            that a task that has run can still be edited.
+        spec: The spec to store.
+        now: The current time.
+        stored: The spec that it replaces, if that can be read. A past ``runAt`` may stay unchanged, so that a task
+            that has run can still be edited.
 
     """
     problems = list(validity.spec_problems(spec, now, stored))

@@ -1,4 +1,4 @@
-"""Executions: queries and answers."""
+"""Executions: query parameters, bodies and responses."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,9 +16,9 @@ FIRST_YEAR, LAST_YEAR = 1970, 9998
 
 
 def _storable(when: datetime) -> datetime:
-    """Return an instant that stays one in any time zone."""
+    """Return a time that every time zone can express."""
     if not FIRST_YEAR <= when.year <= LAST_YEAR:
-        raise ValueError(f"is out of reach: name a year from {FIRST_YEAR} to {LAST_YEAR}")
+        raise ValueError(f"must be in a year from {FIRST_YEAR} to {LAST_YEAR}")
     return when
 
 
@@ -26,28 +26,28 @@ Instant = Annotated[AwareDatetime, AfterValidator(_storable)]
 
 
 class ExecutionView(Answer):
-    """What became of one slot of a task."""
+    """The record of one slot of a task."""
 
     id: UUID
-    """The execution's id."""
+    """The execution's ID."""
     namespace: str
     """The task's namespace."""
     task: str
     """The task's name."""
     task_uid: str
-    """The task's identity."""
+    """The task's UID."""
     task_type: str
-    """sleep, counter, http, sum, container or plugin."""
+    """The task's type: sleep, counter, http, sum, container or plugin."""
     slot: Time
-    """The nominal time; of an item that stands for a run of slots, the latest one."""
+    """The scheduled time. For an item that covers several slots, the latest of them."""
     first_slot: Time | None
-    """Of an item that stands for a run of slots, the earliest one: each slot from it to slot ended as this item."""
+    """For an item that covers several slots, the earliest of them: every slot from firstSlot to slot ended this way."""
     cause: Cause
-    """Why it exists: schedule, or manual for a run that was requested."""
+    """Why it exists: schedule, or manual for a requested run."""
     status: ExecutionStatus
-    """What became of it."""
+    """How it stands or ended."""
     reason: str | None
-    """One word: the gate that stopped it, or the class of its failure."""
+    """Why, in one word: the gate that stopped it, or the class of its failure."""
     message: str | None
     """The reason as a sentence."""
     job_name: str | None
@@ -55,49 +55,49 @@ class ExecutionView(Answer):
     pod_name: str | None
     """The pod that ran it."""
     created_at: AwareDatetime | None
-    """When it was recorded first."""
+    """When it was first recorded."""
     started_at: AwareDatetime | None
-    """When the runner began."""
+    """When the runner started."""
     finished_at: AwareDatetime | None
     """When it ended."""
     duration_seconds: float | None
-    """From its start to its end, in seconds; null while it runs, and if it never did."""
+    """The time from start to end, in seconds; null while it runs and if it never ran."""
     result: dict[str, Any] | None
-    """What the task returned."""
+    """The task's result."""
     error: str | None
     """What went wrong."""
     retry_of: UUID | None
-    """The execution that this one repeats, at somebody's request."""
+    """The execution that this one retries."""
 
 
 class AttemptView(Answer):
-    """One try within an execution."""
+    """One attempt within an execution."""
 
     number: int
-    """From 1."""
+    """The attempt's number, starting at 1."""
     status: ExecutionStatus
-    """What became of it."""
+    """How it stands or ended."""
     reason: str | None
     """The class of its failure: timeout, dns, http_5xx, PodLost and so on."""
     error: str | None
     """What went wrong."""
     pod_name: str | None
-    """The pod that made it; its logs are found by this name."""
+    """The attempt's pod: pass this name to /logs as pod."""
     started_at: AwareDatetime | None
-    """When it began."""
+    """When it started."""
     finished_at: AwareDatetime | None
     """When it ended."""
     duration_seconds: float | None
-    """From its start to its end, in seconds; null while it runs."""
+    """The time from start to end, in seconds; null while it runs."""
 
 
 class ExecutionDetail(ExecutionView):
-    """An execution with its attempts, and with what repeats it."""
+    """An execution with its attempts and its retries."""
 
     attempts: list[AttemptView]
-    """Its tries, first to last."""
+    """The attempts, in order."""
     retried_by: list[UUID]
-    """The executions that repeat this one, newest first; at most 100."""
+    """The executions that retry this one, newest first; at most 100."""
 
 
 class ExecutionList(Answer):
@@ -106,35 +106,35 @@ class ExecutionList(Answer):
     items: list[ExecutionView]
     """The executions."""
     next_cursor: str | None
-    """Pass it as cursor for the next page; null on the last one."""
+    """The cursor of the next page; null on the last page."""
 
 
 class TaskExecutionsQuery(Model):
     """Which executions of a task to list."""
 
     status: ExecutionStatus | None = None
-    """Only executions of this status."""
+    """Only executions with this status."""
     cause: Cause | None = None
-    """Only those of the schedule, or only those that were requested."""
+    """Only executions from the schedule, or only requested ones."""
     reason: str | None = Field(default=None, min_length=1, max_length=128)
-    """Only those that this gate stopped, or that failed in this way: StillActive, PodLost, http_5xx."""
+    """Only executions with this reason, such as StillActive, PodLost or http_5xx."""
     since: Instant | None = None
-    """Only slots at or after this (RFC 3339)."""
+    """Only slots at or after this time (RFC 3339)."""
     until: Instant | None = None
-    """Only slots before this (RFC 3339)."""
+    """Only slots before this time (RFC 3339)."""
     dead_letters: bool = False
-    """Only those that failed or timed out, and that nobody has repeated."""
+    """Only executions that failed or timed out and were not retried."""
     retry_of: UUID | None = None
-    """Only those that repeat this execution."""
+    """Only retries of this execution."""
     limit: int = Field(default=50, ge=1, le=500)
-    """How many at most, 1 to 500."""
+    """The maximum number of items per page, 1 to 500."""
     cursor: str | None = Field(default=None, min_length=1, max_length=512)
-    """nextCursor of the page before; it goes with the very filters that it came with."""
+    """nextCursor of the previous page; valid with the same filters only."""
 
     @model_validator(mode="after")
     def _window_is_open(self) -> "TaskExecutionsQuery":
         if self.since is not None and self.until is not None and self.since >= self.until:
-            raise ValueError("until is not later than since: no slot lies between them")
+            raise ValueError("until must be later than since")
         return self
 
 
@@ -142,57 +142,57 @@ class NamespaceExecutionsQuery(TaskExecutionsQuery):
     """Which executions of a namespace to list."""
 
     task: TaskName | None = None
-    """Only tasks of this name."""
+    """Only executions of the task with this name."""
 
 
 class ExecutionsQuery(NamespaceExecutionsQuery):
     """Which executions to list."""
 
     namespace: NamespaceName | None = None
-    """Only tasks of this namespace."""
+    """Only executions of tasks in this namespace."""
 
 
 class RetryBody(Model):
-    """How to repeat an execution."""
+    """How to retry an execution."""
 
     parameters: dict[str, Any] | None = None
-    """The parameters of the new run, as in a RunRequest; those of the one that is repeated if left out."""
+    """The parameters of the new run, as in a RunRequest. Default: those of the retried execution."""
 
 
 class RetryAccepted(Answer):
-    """A run was requested that repeats an execution."""
+    """A retry of an execution was requested."""
 
     id: UUID
-    """The id that the new execution will have; it can be read once the run has begun or was refused."""
+    """The ID of the new execution, which can be read once the run has started or was refused."""
     retry_of: UUID
-    """The execution that it repeats."""
+    """The execution that it retries."""
     namespace: str
     """The task's namespace."""
     task: str
     """The task's name."""
     run: str
-    """The RunRequest's name."""
+    """The name of the RunRequest."""
     parameters: dict[str, Any]
-    """The parameters that it runs with."""
+    """The parameters of the new run."""
 
 
 class CancelAccepted(Answer):
-    """An execution is being ended."""
+    """An execution is being cancelled."""
 
     id: UUID
-    """The execution's id."""
+    """The execution's ID."""
     job_name: str | None
-    """The Job that was deleted; null if it was gone already."""
+    """The Job that was deleted; null if there was none left."""
     message: str
-    """What happens now."""
+    """What happens next."""
 
 
 class LogsQuery(Model):
-    """Which part of the logs to read."""
+    """Which logs to read."""
 
     pod: str | None = Field(default=None, min_length=1, max_length=253)
-    """The pod, as an attempt's podName; the newest one if left out."""
+    """The pod, an attempt's podName. Default: the newest pod."""
     tail_lines: int | None = Field(default=None, ge=1, le=100_000)
-    """Only so many lines of the end; all if left out."""
+    """The number of lines to return, counted from the end. Default: all lines."""
     limit_bytes: int = Field(default=MAX_LOG_BYTES, ge=1, le=MAX_LOG_BYTES)
-    """So many bytes at most, 1 to 1048576, counted from the first line that is wanted."""
+    """The maximum number of bytes to return, 1 to 1048576, counted from the first line."""

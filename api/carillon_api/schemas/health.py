@@ -1,4 +1,4 @@
-"""Whether the process lives and has what it needs: answers."""
+"""Health and readiness: responses."""
 
 from typing import Literal
 
@@ -6,16 +6,16 @@ from carillon_api.schemas.answers import Answer, Check
 
 
 class Health(Answer):
-    """The process lives."""
+    """The process is alive."""
 
     status: Literal["ok"] = "ok"
-    """Always ok: a process that does not live does not answer."""
+    """Always ok."""
 
 
 class Readiness(Answer):
-    """Everything needed is there."""
+    """Every dependency is available."""
 
     status: Literal["ready"] = "ready"
-    """Always ready: otherwise the answer is a problem of status 503."""
+    """Always ready: otherwise the response is a problem with status 503."""
     checks: list[Check]
-    """One by one."""
+    """Every dependency."""

@@ -1,4 +1,4 @@
-"""The numbers of the history: query and answer."""
+"""Counts of executions: query parameters and response."""
 
 from pydantic import AwareDatetime
 
@@ -8,37 +8,37 @@ from carillon_core.resources.base import Model
 
 
 class SummaryQuery(Model):
-    """Whose executions to count."""
+    """Which executions to count."""
 
     namespace: NamespaceName | None = None
-    """Only those of this namespace; those of all if left out."""
+    """Only executions in this namespace. Default: all namespaces."""
 
 
 class WindowView(Answer):
-    """What happened within a window of time."""
+    """The counts of one time window."""
 
     since: AwareDatetime
-    """Executions with a slot at or after this are counted."""
+    """The start of the window: executions with slots at or after this time are counted."""
     executions: dict[str, int]
-    """How many there are of each status."""
+    """The number of executions by status."""
     dead_letters: int
-    """How many failed or timed out and were not repeated."""
+    """The number of executions that failed or timed out and were not retried."""
 
 
 class SummaryView(Answer):
-    """What happened lately, counted; and the state of the history itself."""
+    """The counts of recent executions, and the state of the history's maintenance."""
 
     namespace: str | None
-    """Whose executions are counted; null for those of all namespaces."""
+    """The namespace whose executions are counted; null for all namespaces."""
     running: int
-    """How many run now."""
+    """The number of executions that are running."""
     hour: WindowView
     """The last hour."""
     day: WindowView
     """The last 24 hours."""
     partitions: int
-    """How many months the history holds."""
+    """The number of months that the history holds."""
     maintained_at: AwareDatetime | None
-    """When the history's maintenance last succeeded; null if it never did."""
+    """When the history's maintenance last succeeded; null if it never has."""
     maintenance_failing: bool
-    """Whether its last try failed; the log of whoever runs it says why."""
+    """Whether the last maintenance failed. The log of the process that runs it says why."""

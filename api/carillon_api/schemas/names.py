@@ -1,4 +1,4 @@
-"""Names in queries and bodies: those that no object can have are refused before anybody is asked."""
+"""Names in query parameters and bodies: a name that no object can have is refused before any other call is made."""
 
 from typing import Annotated
 

@@ -1,7 +1,7 @@
-"""Fire and forget: a task of one's own, run at once, and its output; bodies, queries and answers.
+"""One-off tasks that run at once, and their output: bodies, query parameters and responses.
 
-The types' own fields are the custom resource's, in its words; ``task_name``
-says which type it is.
+Each type has the same fields as in the custom resource; ``task_name`` selects
+the type.
 """
 
 from collections.abc import Mapping
@@ -26,56 +26,56 @@ from carillon_core.resources.tasks import (
 
 
 class RunOptions(Model):
-    """What every type may have beside its own fields."""
+    """The options that every type has."""
 
     timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
-    """The run is ended after so many seconds, 1 to 604800; 3600 if left out."""
+    """The maximum duration of the run in seconds, 1 to 604800. Default: 3600."""
     retry: RetryPolicy | None = None
-    """What is tried again within the run, and when; nothing if left out."""
+    """How failed attempts are retried. Default: no retries."""
 
 
 class RunSleep(RunOptions, SleepTask):
-    """Sleep, and answer the time slept."""
+    """Sleep, and return the time slept."""
 
     task_name: Literal["sleep"] = Field(alias="task_name")
-    """The type."""
+    """The task's type."""
 
 
 class RunCounter(RunOptions):
-    """Increment a named counter, exactly once, and answer its new value."""
+    """Increment a named counter exactly once, and return its new value."""
 
     task_name: Literal["counter"] = Field(alias="task_name")
-    """The type."""
+    """The task's type."""
     name: str = Field(default="run-task", min_length=1, max_length=253)
-    """The counter's name, shared by all tasks of the namespace."""
+    """The counter's name, shared by all tasks in the namespace."""
 
 
 class RunHTTP(RunOptions, HTTPTask):
-    """Send one HTTP request; answer its status code, response time and body."""
+    """Send one HTTP request, and return its status code, response time and body."""
 
     task_name: Literal["http"] = Field(alias="task_name")
-    """The type."""
+    """The task's type."""
 
 
 class RunSum(RunOptions, SumTask):
-    """Add two numbers, and answer the sum."""
+    """Add two numbers, and return the sum."""
 
     task_name: Literal["sum"] = Field(alias="task_name")
-    """The type."""
+    """The task's type."""
 
 
 class RunContainer(RunOptions, ContainerTask):
-    """Run any image and command; answer exit code and termination message."""
+    """Run any image and command, and return the exit code and the termination message."""
 
     task_name: Literal["container"] = Field(alias="task_name")
-    """The type."""
+    """The task's type."""
 
 
 class RunPlugin(RunOptions, PluginTask):
-    """Run a task type of an installed Python package, and answer what it returns."""
+    """Run a task type from an installed Python package, and return its result."""
 
     task_name: Literal["plugin"] = Field(alias="task_name")
-    """The type."""
+    """The task's type."""
 
 
 AnyRun = RunSleep | RunCounter | RunHTTP | RunSum | RunContainer | RunPlugin
@@ -87,65 +87,65 @@ RUN_TYPES: Mapping[str, type[AnyRun]] = {
     "container": RunContainer,
     "plugin": RunPlugin,
 }
-"""The body of each type, by its ``task_name``."""
+"""The body model of each type, by its ``task_name``."""
 
 
 class RunTask(RootModel[Annotated[AnyRun, Field(discriminator="task_name")]]):
-    """A task to be run at once; task_name says which type it is."""
+    """A task to run at once; task_name selects its type."""
 
 
 class RunTaskQuery(Parameters):
-    """Where to run it."""
+    """Where to run the task."""
 
     namespace: NamespaceName | None = None
-    """The namespace; the facade's default one if left out."""
+    """The namespace. Default: the API's default namespace."""
 
 
 class RunAccepted(Answer):
-    """A run that was asked for."""
+    """A run that was requested."""
 
     id: UUID
-    """The id of its execution: what get-task-output takes."""
+    """The ID of its execution: pass it to get-task-output as id."""
     namespace: str
-    """Where it runs."""
+    """The namespace of the run."""
     run: str
-    """The name of the RunRequest that asks for it."""
+    """The name of its RunRequest."""
     status: Literal["pending"] = "pending"
-    """Nothing is known of it yet."""
+    """Always pending: the run has not started yet."""
 
 
 class TaskOutputQuery(Parameters):
-    """Of which run."""
+    """Which run to read."""
 
     id: UUID
-    """The id that run-task has answered, or that of any other execution."""
+    """The ID that run-task returned, or the ID of any other execution."""
     namespace: NamespaceName | None = None
-    """Where it runs. Only for a run that has not begun: who may not list the runs of all namespaces has it found by
-    this; the Location of run-task's answer has it."""
+    """The namespace of the run. A caller that may not list runs in all namespaces needs it to find a run that has not
+    started; the Location header of run-task's response includes it."""
     run: TaskName | None = None
-    """The name of its RunRequest. Only for a run that has not begun: who may not list runs has it found by this."""
+    """The name of its RunRequest. A caller that may not list runs needs it to find a run that has not started."""
 
 
 class TaskOutput(Answer):
-    """What became of a run."""
+    """The state and the output of a run."""
 
     id: UUID
     """The execution's id."""
     namespace: str
-    """Where it runs."""
+    """The namespace of the run."""
     status: Literal["pending", "running", "completed", "failed"]
-    """How it stands: completed and failed are final."""
+    """The state of the run; completed and failed are final."""
     task_name: str | None = Field(alias="task_name")
-    """Its type: sleep, counter, http, sum, container or plugin; null of a scheduled task's run that has not begun."""
+    """The type: sleep, counter, http, sum, container or plugin. Null if a scheduled task's run has not started."""
     output: dict[str, Any] | None = None
-    """What the task returned, of one that is completed; of one that failed, what it returned all the same."""
+    """The task's result. A failed run can have one too."""
     error: str | None = None
-    """What went wrong, of one that failed."""
+    """What went wrong, if the run failed."""
     reason: str | None = None
-    """One word for it: the gate that stopped it, or the class of its failure."""
+    """Why, in one word: the gate that stopped it, or the class of its failure."""
     execution_status: ExecutionStatus | None = None
-    """The history's own word for it, which tells apart failed, timed_out, cancelled, skipped and missed."""
+    """The execution's status, which distinguishes failed, timed_out, cancelled, skipped and missed."""
     started_at: AwareDatetime | None = None
-    """When the runner began."""
+    """When the runner started."""
     finished_at: AwareDatetime | None = None
     """When it ended."""

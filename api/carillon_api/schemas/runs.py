@@ -1,4 +1,4 @@
-"""Runs, which are RunRequests in the cluster: bodies, queries and answers."""
+"""Runs, which are RunRequests in the cluster: bodies, query parameters and responses."""
 
 from typing import Any
 from uuid import UUID
@@ -13,42 +13,43 @@ from carillon_core.resources.tasks import DAY_SECONDS
 
 
 class TaskRun(Model):
-    """How a task is run out of turn; nothing of it is needed."""
+    """How to run a task outside its schedule. Every field is optional."""
 
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """What this run has otherwise: a and b of sum, durationSeconds of sleep, any parameter of a plugin; environment
-    variables of a container; what the templates of an HTTP task read as parameters. Nothing else can be overridden."""
+    """Overrides for this run: a and b of sum, durationSeconds of sleep, any parameter of a plugin, environment
+    variables of a container, and the parameters that the templates of an HTTP task read. Nothing else can be
+    overridden."""
     run_at: Time | None = None
-    """When to run it, a time to come; at once if left out."""
+    """When to run it, a time in the future. Default: now."""
     concurrency_policy: ConcurrencyPolicy | None = None
-    """What happens if an execution of the task is active: the task's own policy if left out. Forbid refuses the run."""
+    """What happens if an execution of the task is active. Forbid refuses the run. Default: the task's own policy."""
     timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
-    """The run is ended after so many seconds, 1 to 604800; the task's own timeoutSeconds if left out."""
+    """The maximum duration of the run in seconds, 1 to 604800. Default: the task's own timeoutSeconds."""
 
 
 class RunView(ObjectView):
-    """A run that was asked for, as it stands in the cluster; its execution stays in the history when it is gone."""
+    """A requested run, as stored in the cluster. Its execution stays in the history after the run is removed."""
 
     task: str | None
-    """The scheduled task that it runs; null if it has a task of its own."""
+    """The scheduled task that it runs; null if the run defines its own task."""
     spec: dict[str, Any]
-    """What was asked for: the RunRequest's spec."""
+    """The RunRequest's spec."""
     execution_id: UUID
-    """The id of its execution: /executions/{id} knows it from the moment it begins or is refused."""
+    """The ID of its execution, which can be read at /executions/{id} once the run has started or was refused."""
     slot: Time
-    """When it is to run: its runAt, else its creation."""
+    """When it is due: its runAt, else its creation."""
     accepted: bool | None
-    """Whether it was launched (true) or refused (false); null until the operator has decided."""
+    """True if it was launched, false if it was refused, null until the operator has decided."""
     reason: str | None
-    """Why it is accepted, refused or still waits, in one word."""
+    """Why it was accepted, was refused or is waiting, in one word."""
     message: str | None
-    """The reason as a sentence; of one that has finished, why it failed, or the result if that is short."""
+    """The reason as a sentence. For a finished run, why it failed, or its result if that is short."""
     result: RunResult | None
-    """How its execution stands or ended; null until it is launched, and if it was refused."""
+    """How its execution stands or ended; null until it is launched and if it was refused."""
     job_name: str | None
     """The Job that runs it."""
     finished_at: Time | None
-    """When it was refused or its execution ended; some time later, the run is removed."""
+    """When it was refused or its execution ended. The run is removed some time later."""
 
 
 class RunList(Page):
@@ -64,11 +65,11 @@ class RunQuery(PageQuery):
     task: TaskName | None = None
     """Only runs of this scheduled task."""
     finished: bool | None = None
-    """Only runs that were refused or have ended, or only those that wait or run."""
+    """If true, only runs that were refused or have ended; if false, only runs that are waiting or running."""
 
 
 class AllRunsQuery(RunQuery):
     """Which runs of all namespaces to list."""
 
     namespace: NamespaceName | None = None
-    """Only this namespace; all of them if left out."""
+    """Only runs in this namespace. Default: all namespaces."""

@@ -1,4 +1,4 @@
-"""HTTPTargets: bodies, queries and answers."""
+"""HTTPTargets: bodies, query parameters and responses."""
 
 from typing import Any
 
@@ -11,39 +11,39 @@ from carillon_core.resources.http_target import HTTPTargetSpec
 
 
 class TargetCreate(Model):
-    """A target to be created."""
+    """A target to create."""
 
     name: str
-    """The target's name: lower-case letters, digits, hyphens and dots, unique in its namespace."""
+    """The target's name: lowercase letters, digits, hyphens and dots; unique in its namespace."""
     labels: dict[str, str] = Field(default_factory=dict, max_length=64)
-    """Labels of the target, as in Kubernetes."""
+    """The target's labels, as in Kubernetes."""
     spec: HTTPTargetSpec
-    """Where requests go, and with which secrets; the same words as in the custom resource."""
+    """Where requests go, and with which Secrets: the same fields as in the custom resource."""
 
 
 class TargetReplace(Model):
-    """What a target shall be from now on."""
+    """The new labels and spec of a target."""
 
     labels: dict[str, str] | None = Field(default=None, max_length=64)
-    """The labels; if left out, they stay as they are."""
+    """The new labels. Default: the labels stay as they are."""
     spec: HTTPTargetSpec
-    """The whole spec: what is not in it goes back to its default."""
+    """The complete new spec: fields that are left out get their default values."""
 
 
 class TargetPatch(Model):
-    """A JSON merge patch (RFC 7396) of a target: what is null is removed, what is left out stays."""
+    """A JSON merge patch (RFC 7396) of a target: null removes a field, and a field that is left out stays as it is."""
 
     labels: dict[str, str | None] | None = Field(default=None, max_length=64)
-    """Labels to set, or to remove by null."""
+    """Labels to set, or to remove with null."""
     spec: dict[str, Any] | None = None
-    """Fields of the spec to set, or to remove by null; a list takes the place of the whole list."""
+    """Fields of the spec to set, or to remove with null. A list replaces the whole list."""
 
 
 class TargetView(ObjectView):
-    """A target as it stands in the cluster; secrets are named, never shown."""
+    """A target as stored in the cluster. It names Secrets and never shows their values."""
 
     spec: dict[str, Any]
-    """What was asked for."""
+    """The target's spec."""
 
 
 class TargetList(Page):
@@ -61,18 +61,18 @@ class AllTargetsQuery(TargetQuery):
     """Which targets of all namespaces to list."""
 
     namespace: NamespaceName | None = None
-    """Only this namespace; all of them if left out."""
+    """Only targets in this namespace. Default: all namespaces."""
 
 
 class TargetDeletion(Parameters):
-    """What becomes of those that use the target."""
+    """What happens to the objects that use the target."""
 
     cascade: bool = False
-    """Delete first the tasks and the unfinished runs that use it: what runs of them is cancelled."""
+    """First delete the tasks and unfinished runs that use the target; their active executions are cancelled."""
 
 
 class TargetDeleted(Answer):
-    """What a cascade has deleted."""
+    """What a cascading deletion has deleted."""
 
     deleted: list[UserOfTarget]
-    """The tasks and the runs that used the target; the target is gone too."""
+    """The tasks and runs that used the target, which is deleted as well."""

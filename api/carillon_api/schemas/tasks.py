@@ -1,4 +1,4 @@
-"""Tasks: bodies, queries and answers."""
+"""Tasks: bodies, query parameters and responses."""
 
 from typing import Any, Literal
 
@@ -13,41 +13,41 @@ TaskType = Literal["sleep", "counter", "http", "sum", "container", "plugin"]
 
 
 class TaskCreate(Model):
-    """A task to be created."""
+    """A task to create."""
 
     name: str
-    """The task's name: at most 52 lower-case letters, digits, hyphens and dots, unique in its namespace."""
+    """The task's name: at most 52 lowercase letters, digits, hyphens and dots; unique in its namespace."""
     labels: dict[str, str] = Field(default_factory=dict, max_length=64)
-    """Labels of the task, as in Kubernetes."""
+    """The task's labels, as in Kubernetes."""
     spec: ScheduledTaskSpec
-    """When to run which task; the same words as in the custom resource."""
+    """When to run which task: the same fields as in the custom resource."""
 
 
 class TaskReplace(Model):
-    """What a task shall be from now on."""
+    """The new labels and spec of a task."""
 
     labels: dict[str, str] | None = Field(default=None, max_length=64)
-    """The labels; if left out, they stay as they are."""
+    """The new labels. Default: the labels stay as they are."""
     spec: ScheduledTaskSpec
-    """The whole spec: what is not in it goes back to its default."""
+    """The complete new spec: fields that are left out get their default values."""
 
 
 class TaskPatch(Model):
-    """A JSON merge patch (RFC 7396) of a task: what is null is removed, what is left out stays."""
+    """A JSON merge patch (RFC 7396) of a task: null removes a field, and a field that is left out stays as it is."""
 
     labels: dict[str, str | None] | None = Field(default=None, max_length=64)
-    """Labels to set, or to remove by null."""
+    """Labels to set, or to remove with null."""
     spec: dict[str, Any] | None = None
-    """Fields of the spec to set, or to remove by null."""
+    """Fields of the spec to set, or to remove with null."""
 
 
 class TaskView(ObjectView):
-    """A task as it stands in the cluster."""
+    """A task as stored in the cluster."""
 
     spec: dict[str, Any]
-    """What was asked for."""
+    """The task's spec."""
     status: dict[str, Any]
-    """What the operator observed and decided; empty until it has seen the task."""
+    """What the operator has observed and decided; empty until it has seen the task."""
 
 
 class TaskList(Page):
@@ -63,13 +63,13 @@ class TaskQuery(PageQuery):
     type: TaskType | None = None
     """Only tasks of this type."""
     suspended: bool | None = None
-    """Only tasks that are suspended, or only those that are not."""
+    """If true, only suspended tasks; if false, only tasks that are not suspended."""
     last_result: RunResult | None = None
-    """Only tasks whose latest finished execution ended so."""
+    """Only tasks whose last finished execution has this result."""
 
 
 class AllTasksQuery(TaskQuery):
     """Which tasks of all namespaces to list."""
 
     namespace: NamespaceName | None = None
-    """Only this namespace; all of them if left out."""
+    """Only tasks in this namespace. Default: all namespaces."""

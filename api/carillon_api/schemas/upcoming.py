@@ -1,4 +1,4 @@
-"""Times to come, of what is stored and of what is only thought of: bodies, queries and answers."""
+"""Upcoming runs, of stored tasks and of previewed specs: bodies, query parameters and responses."""
 
 import re
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 
 def _written_in_full(text: Any) -> Any:
-    """Refuse what pydantic would read all the same: numbers, dates without a time."""
+    """Refuse other forms that pydantic accepts: numbers, dates without a time."""
     if isinstance(text, str) and not _RFC3339.fullmatch(text):
         hint = " (write + as %2B in a URL)" if " " in text else ""
         msg = f"is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone{hint}"
@@ -22,95 +22,95 @@ def _written_in_full(text: Any) -> Any:
 
 
 QueryTime = Annotated[Time, BeforeValidator(_written_in_full)]
-"""An instant as a parameter of a query: RFC 3339."""
+"""A time in a query parameter: RFC 3339."""
 
 
 class UpcomingQuery(Parameters):
     """How far to look ahead."""
 
     count: int = Field(default=10, ge=1, le=100)
-    """How many times at most, 1 to 100."""
+    """The maximum number of times to return, 1 to 100."""
     from_: QueryTime | None = Field(default=None, alias="from")
-    """Only times at or after this (RFC 3339), at most ten years ahead; what is past is not to come any more."""
+    """Only times at or after this one (RFC 3339), at most ten years ahead. Past times are never returned."""
     to: QueryTime | None = None
-    """Only times before this (RFC 3339), at most ten years ahead; no end if left out."""
+    """Only times before this one (RFC 3339), at most ten years ahead. Default: no end."""
 
 
 class SelectedUpcomingQuery(UpcomingQuery):
-    """Of which tasks of a namespace, and how far to look ahead."""
+    """Which tasks of a namespace, and how far to look ahead."""
 
     label_selector: str = Field(default="", max_length=4096)
-    """Only tasks of this label selector, such as app=web,tier in (a, b),!canary."""
+    """Only tasks that this label selector matches, such as `app=web,tier in (a, b),!canary`."""
 
 
 class AllUpcomingQuery(SelectedUpcomingQuery):
-    """Of which tasks, and how far to look ahead."""
+    """Which tasks, and how far to look ahead."""
 
     namespace: NamespaceName | None = None
-    """Only tasks of this namespace; of all of them if left out."""
+    """Only tasks in this namespace. Default: all namespaces."""
 
 
 class FireTime(Answer):
-    """A time at which a task will run."""
+    """A time at which the task runs."""
 
     time: Time
-    """The instant in UTC."""
+    """The time in UTC."""
     local_time: str
-    """The same instant on the clock of the task's time zone, with its offset."""
+    """The same time in the task's time zone, with its UTC offset."""
 
 
 class Upcoming(Answer):
-    """When a task will run next."""
+    """When a task runs next."""
 
     namespace: str
     """The task's namespace."""
     task: str
     """The task's name."""
     time_zone: str
-    """The zone of the local times: the spec's, or UTC."""
+    """The time zone of the local times: the spec's, or UTC."""
     items: list[FireTime]
-    """The next times, soonest first; fewer than asked for if no more are to come, or lie in the window."""
+    """The next times, earliest first; fewer than count if there are no more, or no more within the window."""
     reason: str | None = None
-    """Why there are no times, in one word: Suspended, Completed, OutsideWindow, InvalidSpec, BeingDeleted, …"""
+    """Why there are no times, in one word, such as Suspended, Completed, OutsideWindow, InvalidSpec or BeingDeleted."""
     message: str | None = None
     """The reason as a sentence."""
 
 
 class TaskFireTime(FireTime):
-    """A time at which some task will run."""
+    """A time at which one of the tasks runs."""
 
     namespace: str
     """The task's namespace."""
     task: str
     """The task's name."""
     time_zone: str
-    """The zone of the local time: the spec's, or UTC."""
+    """The time zone of the local time: the spec's, or UTC."""
 
 
 class UpcomingAll(Answer):
-    """What will run next, of all tasks."""
+    """The next runs of several tasks."""
 
     items: list[TaskFireTime]
-    """The next times, soonest first."""
+    """The next times, earliest first."""
 
 
 class PreviewBody(Model):
-    """A spec to look at; nothing is stored."""
+    """A spec to preview. Nothing is stored."""
 
     spec: dict[str, Any]
-    """The spec of a ScheduledTask, which may be wrong: the answer says how."""
+    """The spec of a ScheduledTask. If it is invalid, the response lists the problems."""
 
 
 class Preview(Answer):
     """What a spec would do if it were stored now."""
 
     valid: bool
-    """Whether it would be accepted."""
+    """Whether the spec would be accepted."""
     problems: list[ProblemField]
-    """Why not: every field at fault, and the mend."""
+    """The invalid fields, and how to fix them."""
     warnings: list[str]
-    """What is allowed but may not be meant, and the next times in words: what kubectl would print."""
+    """What is allowed but may be unintended, and the next times in words: the same warnings that kubectl prints."""
     time_zone: str
-    """The zone of the local times: the spec's, or UTC."""
+    """The time zone of the local times: the spec's, or UTC."""
     items: list[FireTime]
-    """The next times, soonest first; those of an interval count from now. Told of a suspended task too."""
+    """The next times, earliest first, even if the task is suspended. An interval counts from now."""

@@ -48,9 +48,11 @@ class Calendar(Model):
 
     schedule: str | None = Field(default=None, min_length=1, max_length=256)
     """A cron expression of five fields (minute, hour, day of month, month, day of week), or six with seconds first,
-    or a macro such as @hourly. Exactly one of schedule, intervalSeconds and runAt is set."""
+    or a macro such as @hourly, as in a CronJob. L is the last day of the month, LW its last day from Monday to Friday,
+    5L the last Friday, 1#2 the second Monday. Day of month and day of week must both match if one of them is *, ? or
+    */1; otherwise one is enough. Exactly one of schedule, intervalSeconds and runAt is set."""
     time_zone: str | None = Field(default=None, min_length=1, max_length=64)
-    """The IANA time zone in which schedule is read, such as Europe/Berlin; UTC if left out. Only with schedule."""
+    """The IANA time zone in which schedule is read, such as Europe/Berlin. Default: UTC. Only with schedule."""
     interval_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
     """Run every so many seconds, counted from startAt (that instant included), else from the task's creation,
     whatever the executions take; 1 to 31622400."""

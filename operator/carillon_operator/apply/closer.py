@@ -16,20 +16,15 @@ from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import EndExecution, Notice, Reason
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.domain.launch.order import Order
-from carillon_core.domain.observed.jobs import ObservedJob, PodEnd, observed_job
-from carillon_core.errors import NotFoundError
+from carillon_core.domain.observed.jobs import ObservedJob, PodEnd
 from carillon_core.logs import get_logger
-from carillon_core.ports import Cluster, HistoryRecorder
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.outbox import Outbox
-from carillon_operator.state.observed_store import DELETED_WHILE_ACTIVE, JobChange, ObservedStore
-from carillon_operator.state.ownership import Ownership
+from carillon_operator.state.job_shelf import DELETED_WHILE_ACTIVE, JobChange
+from carillon_operator.state.view import View
 
 log = get_logger(__name__)
-
-YOUNG = timedelta(seconds=30)
-"""An open row younger than this may be of a Job whose watch event is still on its way."""
 
 RECORD_FIRST = timedelta(seconds=2)
 """How long the end of an execution that runs waits for the history to say why."""
@@ -49,19 +44,13 @@ class Closer:
     def __init__(
         self,
         *,
-        cluster: Cluster,
-        history: HistoryRecorder,
-        store: ObservedStore,
-        ownership: Ownership,
+        view: View,
         outbox: Outbox,
         announcer: Announcer,
         clock: Callable[[], datetime],
     ) -> None:
-        """Take the history to sweep, and where its closings go."""
-        self._cluster = cluster
-        self._history = history
-        self._store = store
-        self._ownership = ownership
+        """Take the Jobs' owners, and where records and Events go."""
+        self._view = view
         self._outbox = outbox
         self._announcer = announcer
         self._clock = clock
@@ -75,12 +64,12 @@ class Closer:
                 # same when its pod is told to end, and whoever is first writes the row.
                 self._put(change.before, ExecutionStatus.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE, None)
             return
-        job, task = change.after, self._ownership.task(change.key)
+        job, task = change.after, self._view.ownership.task(change.key)
         failed = job.result in _STATUS_OF_RESULT and job.result is not RunResult.SUCCEEDED
         news = failed and change.before is not None and change.before.active
         if news and task is not None and task.meta.uid == job.task_uid:
             text = f"Job {job.name} ended as {job.result}: {_message(job)}"
-            self._announcer.announce(task.meta, Notice("Warning", Reason.FAILED, text), self._clock())
+            self._announcer.announce(task.meta, Notice("Warning", Reason.FAILED, text))
 
     def launched(self, order: Order) -> None:
         """Record that a user's container was launched: no runner will."""
@@ -138,48 +127,11 @@ class Closer:
             return True
         return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[job.uid] >= RECORD_FIRST
 
-    async def sweep(self) -> None:
-        """Close the open executions whose Job is gone: nobody else will.
-
-        Whether it is gone, the API server is asked: a Job that the watch has
-        not shown is not gone. Rows of another shard are left to it: it knows what it
-        has launched a moment ago, and what waits to be recorded.
-        """
-        now = self._clock()
-        self._forget_old(now)
-        for row in await self._history.open_executions():
-            if not self._ownership.owns_row(row):
-                continue
-            if row.started_at is not None and now - row.started_at < YOUNG:
-                continue
-            known = self._store.job(row.namespace, row.job_name or "")
-            if known is not None and known.task_uid == row.task_uid:
-                self.close_ended([known])  # what it says of its end goes before what is said below
-            if known is not None and known.task_uid == row.task_uid and self._may_close(known, now):
-                continue
-            if row.job_name and await self._is_there(row, now):
-                continue
-            closing = Closing(
-                id=row.id,
-                namespace=row.namespace,
-                task=row.task,
-                status=ExecutionStatus.FAILED,
-                reason=Reason.JOB_DELETED,
-                message="its Job is gone and its end was not recorded",
-                finished_at=now,
-            )
-            self._outbox.put([closing])
-
-    async def _is_there(self, row: ExecutionRecord, now: datetime) -> bool:
-        try:
-            job = observed_job(await self._cluster.get_job(row.namespace, row.job_name or ""))
-        except NotFoundError:
-            return False
-        return job is not None and job.task_uid == row.task_uid and self._may_close(job, now)
-
-    def _may_close(self, job: ObservedJob, now: datetime) -> bool:
-        """Return whether a Job's row may still be closed by its runner, or is about to be by what the Job says."""
-        return job.active or (job.finished_at is not None and now - job.finished_at < YOUNG)
+    def forget_closed(self, before: datetime) -> None:
+        """Drop what was closed before that time, unless its Job still exists."""
+        known = self._view.store.jobs.uids()
+        for uid in [u for u, at in self._closed.items() if u not in known and at < before]:
+            del self._closed[uid]
 
     def _needs_record(self, job: ObservedJob) -> bool:
         return job.container or job.result is not RunResult.SUCCEEDED
@@ -229,12 +181,6 @@ class Closer:
             result=result,
         )
         self._outbox.put([row, closing])
-
-    def _forget_old(self, now: datetime) -> None:
-        """Drop what was closed a while ago, unless its Job is still there."""
-        there = self._store.job_uids()
-        for uid in [u for u, at in self._closed.items() if u not in there and now - at > YOUNG]:
-            del self._closed[uid]
 
 
 def _id(job: ObservedJob) -> UUID:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 
 from carillon_core.errors import CarillonError, NotFoundError, UnavailableError
 from carillon_core.logs import get_logger
-from carillon_core.ports import Cluster
+from carillon_core.ports import ClusterWriter
 from carillon_core.resources.meta import ObjectMeta
 from carillon_operator.state.observed_store import ObservedStore
 
@@ -23,7 +23,7 @@ REFUSED_RETRY_SECONDS = 60.0
 class Janitor:
     """The deletions to make, and the process that makes them."""
 
-    def __init__(self, cluster: Cluster, store: ObservedStore) -> None:
+    def __init__(self, cluster: ClusterWriter, store: ObservedStore) -> None:
         """Take the cluster to delete in, and the store that is to forget what is gone."""
         self._cluster = cluster
         self._store = store
@@ -37,7 +37,7 @@ class Janitor:
             try:
                 await self._cluster.delete_job(namespace, name, uid, after_pods=False)
             except NotFoundError:
-                self._store.drop_job((namespace, name), uid)
+                self._store.jobs.drop((namespace, name), uid)
 
         self._put(uid, delete)
 
@@ -48,7 +48,7 @@ class Janitor:
             try:
                 await self._cluster.delete_request(meta)
             except NotFoundError:
-                self._store.drop_request((meta.namespace, meta.name), meta.uid)
+                self._store.requests.drop((meta.namespace, meta.name), meta.uid)
 
         self._put(meta.uid, delete)
 

@@ -3,21 +3,18 @@
 The reconciler calls it, one key at a time.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
-from carillon_core.domain.decision.plan import Notice, Reason
+from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import observed_job
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.logs import get_logger
-from carillon_core.ports import Cluster, JSONObject, ObjectKind
-from carillon_core.resources.base import rfc3339
+from carillon_core.ports import JobReader, JobWriter, JSONObject
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.runner_secret import RunnerSecret
-from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.job_shelf import JobShelf
 from carillon_operator.state.work_queue import Key
 
 log = get_logger(__name__)
@@ -37,20 +34,20 @@ class Launcher:
     def __init__(
         self,
         *,
-        cluster: Cluster,
-        store: ObservedStore,
+        reader: JobReader,
+        writer: JobWriter,
+        jobs: JobShelf,
         secret: RunnerSecret,
-        announcer: Announcer,
         template: RunnerTemplate,
-        clock: Callable[[], datetime],
+        announcer: Announcer,
     ) -> None:
         """Take the cluster to launch in."""
-        self._cluster = cluster
-        self._store = store
+        self._reader = reader
+        self._writer = writer
+        self._jobs = jobs
         self._secret = secret
         self._announcer = announcer
         self._template = template
-        self._clock = clock
         self._in_doubt: dict[Key, tuple[str, str]] = {}
 
     @property
@@ -68,11 +65,11 @@ class Launcher:
         if doubt is None:
             return
         try:
-            job = await self._cluster.get_job(*doubt)
+            job = await self._reader.get_job(*doubt)
         except NotFoundError:
             pass
         else:
-            self._store.put_job(job)
+            self._jobs.put(job)
             log.info("launched, the answer got lost", task="/".join(key), job=doubt[1])
         del self._in_doubt[key]
 
@@ -93,7 +90,7 @@ class Launcher:
         except AlreadyExistsError:
             # An answer that got lost, or an operator before us: carry on. Or somebody else's: refuse.
             try:
-                job = await self._cluster.get_job(namespace, name)
+                job = await self._reader.get_job(namespace, name)
             except NotFoundError as error:  # deleted in between: its slot is tried again
                 raise UnavailableError("API server", f"Job {name} came and went") from error
             found = observed_job(job)
@@ -104,30 +101,15 @@ class Launcher:
         except RefusedError as error:
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server refused Job {name}: {error}"[:1024])
         else:
-            self._tell(order)
-        self._store.put_job(job)
+            self._announcer.launched(order)
+        self._jobs.put(job)
         return None
 
     async def _create(self, key: Key, manifest: JSONObject) -> JSONObject:
         try:
-            return await self._cluster.create_job(manifest)
+            return await self._writer.create_job(manifest)
         except UnavailableError:  # made or not made: the next turn looks
             self._in_doubt[key] = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
             raise
         except ConflictError as error:  # not of the name, which is another error: to be tried again
             raise UnavailableError("API server", str(error)) from error
-
-    def _tell(self, order: Order) -> None:
-        now = self._clock()
-        late = (now - order.slot).total_seconds()
-        log.info(
-            "launched",
-            task=f"{order.owner.namespace}/{order.task_name}",
-            job=order.job_name,
-            late_ms=round(late * 1000),
-        )
-        notice = Notice(
-            "Normal", Reason.LAUNCHED, f"launched Job {order.job_name} for the slot of {rfc3339(order.slot)}"
-        )
-        kind: ObjectKind = "ScheduledTask" if order.request_name is None else "RunRequest"
-        self._announcer.announce(order.owner, notice, now, kind)

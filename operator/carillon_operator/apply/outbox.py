@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from uuid import UUID
 
+from carillon_core.backoff import Backoff, Tries
 from carillon_core.domain.execution import Closing, ExecutionRecord
 from carillon_core.errors import UnavailableError
 from carillon_core.logs import get_logger
@@ -20,8 +21,7 @@ log = get_logger(__name__)
 BATCH = 500
 REMEMBERED = 20_000
 """So many ids of what was written are remembered; one that is forgotten is only written again."""
-FIRST_RETRY_SECONDS = 0.5
-LAST_RETRY_SECONDS = 15.0
+RETRIES = Backoff(first=0.5, longest=15.0)
 
 Entry = ExecutionRecord | Closing
 
@@ -29,11 +29,10 @@ Entry = ExecutionRecord | Closing
 class Outbox:
     """An ordered list of writes to the history and the one process that makes them."""
 
-    def __init__(self, history: HistoryRecorder) -> None:
-        """Take the history to write to."""
+    def __init__(self, history: HistoryRecorder, on_written: Callable[[Entry], None]) -> None:
+        """Take the history to write to, and what is called with each entry that the history has."""
         self._history = history
-        self.on_written: Callable[[Entry], None] = lambda _: None
-        """Called with each entry that the history has."""
+        self._on_written = on_written
         self._entries: deque[Entry] = deque()
         self._waiting: Counter[UUID] = Counter()
         self._written: OrderedDict[UUID, None] = OrderedDict()
@@ -72,25 +71,23 @@ class Outbox:
 
     async def run(self) -> None:
         """Write what is put, for ever."""
-        retry = 0.0
+        tries = Tries(RETRIES)
         while True:
             await self._added.wait()
             try:
                 await self._write_batch()
             except UnavailableError as error:
-                if not retry:
+                if not tries.failures:
                     log.warning("history is unavailable, records wait", why=str(error))
-                retry = min(max(FIRST_RETRY_SECONDS, retry * 2), LAST_RETRY_SECONDS)
-                await asyncio.sleep(retry)
+                await asyncio.sleep(tries.failed())
                 continue
             except Exception:
                 # One entry that the history can never take must not hold up the others.
                 log.exception("the history refuses a batch, its entries are written one by one")
                 if await self._write_one_by_one():
                     continue
-            if retry:
+            if tries.succeeded():
                 log.info("history is back", records_left=len(self._entries))
-                retry = 0.0
             if not self._entries:
                 self._added.clear()
                 self._empty.set()
@@ -141,4 +138,4 @@ class Outbox:
         self._written.move_to_end(entry.id)
         while len(self._written) > REMEMBERED:
             self._written.popitem(last=False)
-        self.on_written(entry)
+        self._on_written(entry)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from carillon_core.domain.launch.manifest import RUNNER_SECRET_KEY
 from carillon_core.errors import CarillonError
 from carillon_core.logs import get_logger
-from carillon_core.ports import Cluster
+from carillon_core.ports import SecretWriter
 
 log = get_logger(__name__)
 
@@ -14,7 +14,7 @@ log = get_logger(__name__)
 class RunnerSecret:
     """Keeps the Secret there: made before a namespace's first launch, looked at again with every sweep."""
 
-    def __init__(self, cluster: Cluster, name: str, database_url: str) -> None:
+    def __init__(self, cluster: SecretWriter, name: str, database_url: str) -> None:
         """Take the Secret's name and what is in it."""
         self._cluster = cluster
         self._name = name
@@ -31,7 +31,7 @@ class RunnerSecret:
                 await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
                 self._ensured.add(namespace)
 
-    async def mend(self, namespaces: set[str]) -> None:
+    async def repair(self, namespaces: set[str]) -> None:
         """Look at the Secrets of those namespaces again, for somebody may have deleted one; forget the others."""
         self._ensured &= namespaces
         for namespace in sorted(self._ensured):

@@ -10,15 +10,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
 
 from carillon_core.domain.observed.jobs import own_key_name
 from carillon_core.errors import CarillonError, ConflictError, NotFoundError, RefusedError
 from carillon_core.logs import get_logger
-from carillon_core.ports import Cluster, JSONObject
+from carillon_core.ports import ObjectSource, StatusPatcher
 from carillon_core.resources.meta import ObjectMeta
-from carillon_core.resources.run_request import RunRequestStatus
-from carillon_core.resources.scheduled_task import ScheduledTaskStatus
+from carillon_operator.state.observed_store import WithStatus
+from carillon_operator.state.shelf import Status
+from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key, WorkQueue
 
 log = get_logger(__name__)
@@ -26,29 +26,6 @@ log = get_logger(__name__)
 SPACING = timedelta(seconds=1)
 RETRY = timedelta(seconds=2)
 REFUSED_RETRY = timedelta(seconds=60)
-
-WithStatus = Literal["ScheduledTask", "RunRequest"]
-Status = ScheduledTaskStatus | RunRequestStatus
-
-
-class Listener(Protocol):
-    """Whom the writer tells what its writes met."""
-
-    def sending(self, kind: WithStatus, key: Key, status: Status) -> None:
-        """A status is about to be written."""
-        ...
-
-    def stored(self, kind: WithStatus, raw: JSONObject) -> None:
-        """A status was written; ``raw`` is the object as stored."""
-        ...
-
-    def conflicting(self, kind: WithStatus, raw: JSONObject) -> None:
-        """Somebody else has changed the object; ``raw`` is what it is now."""
-        ...
-
-    def gone(self, kind: WithStatus, key: Key, uid: str) -> None:
-        """The object is gone."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +38,18 @@ class _Wanted:
 class StatusWriter:
     """The statuses to be written, and the processes that write them."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], datetime], listener: Listener) -> None:
-        """Take the cluster to write to, the clock that spaces the writes, and whom to tell what they met."""
-        self._cluster = cluster
+    def __init__(
+        self,
+        reader: ObjectSource,
+        writer: StatusPatcher,
+        clock: Callable[[], datetime],
+        view: View,
+    ) -> None:
+        """Take the cluster to write to, the clock that spaces the writes, and the view that learns their outcome."""
+        self._reader = reader
+        self._writer = writer
         self._clock = clock
-        self._listener = listener
+        self._view = view
         self._writing: dict[Key, _Wanted] = {}
         self._changed = asyncio.Event()
         self._wanted: dict[Key, _Wanted] = {}
@@ -142,18 +126,19 @@ class StatusWriter:
         name = (meta.namespace, meta.name)
         self._remember(key, self._clock())
         self._writing[key] = wanted
-        self._listener.sending(kind, name, wanted.status)
+        shelf = self._view.store.status_shelf(kind)
+        shelf.sending(name, wanted.status)
         try:
-            raw = await self._cluster.patch_status(meta, status_body(wanted.status), kind)
+            raw = await self._writer.patch_status(meta, status_body(wanted.status), kind)
         except NotFoundError:
             self.forget(kind, *name)
-            self._listener.gone(kind, name, meta.uid)
+            self._view.drop(kind, name, meta.uid)
         except ConflictError:
             await self._read_anew(key, wanted)
         except CarillonError as error:
             self._put_off(key, wanted, error)
         else:
-            self._listener.stored(kind, raw)
+            self._view.enqueue(shelf.sent(raw))
             self._follow(key, wanted, raw["metadata"]["resourceVersion"])
         finally:
             self._writing.pop(key, None)
@@ -170,16 +155,16 @@ class StatusWriter:
         """Take the object as it is now, and drop what was decided about it as it was."""
         kind, name = wanted.kind, (wanted.meta.namespace, wanted.meta.name)
         try:
-            raw = await self._cluster.get_object(kind, *name)
+            raw = await self._reader.get_object(kind, *name)
         except NotFoundError:
             self.forget(kind, *name)
-            self._listener.gone(kind, name, wanted.meta.uid)
+            self._view.drop(kind, name, wanted.meta.uid)
         except CarillonError as error:
             self._put_off(key, wanted, error)
         else:
             log.info("status decided anew, the object was changed", object="/".join(name))
             self._wanted.pop(key, None)
-            self._listener.conflicting(kind, raw)
+            self._view.enqueue(self._view.store.status_shelf(kind).adopt(raw))
 
     def _put_off(self, key: Key, wanted: _Wanted, error: CarillonError) -> None:
         """Have a status written again later; one that the API server refuses as it stands, much later."""

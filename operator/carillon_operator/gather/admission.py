@@ -19,6 +19,7 @@ from typing import Any
 
 import kopf
 
+from carillon_core.backoff import Backoff, Tries
 from carillon_core.domain.egress.rules import CLOSED, AllowList
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.validity.review import review_of
@@ -33,8 +34,7 @@ log = get_logger(__name__)
 CONFIGURATION = "carillon"
 TIMEOUT_SECONDS = 5
 """How long the API server waits for an answer before it goes on without."""
-FIRST_RETRY_SECONDS = 1.0
-LAST_RETRY_SECONDS = 60.0
+RETRIES = Backoff(first=1.0, longest=60.0)
 KINDS = {
     names.KIND: names.PLURAL,
     names.KIND_TARGET: names.PLURAL_TARGETS,
@@ -87,7 +87,7 @@ class Admission:
 
     async def serve(self, answer: Any) -> AsyncIterator[Any]:
         """Serve for life; kopf iterates this once for each certificate. Failures are tried again, never raised."""
-        retry = FIRST_RETRY_SECONDS
+        tries = Tries(RETRIES)
         publishing: asyncio.Future[None] | None = None
         while True:
             server = kopf.WebhookServer(
@@ -101,23 +101,21 @@ class Admission:
             try:
                 async for client_config in server(answer):
                     log.info("the admission webhook serves", port=self.settings.port)
-                    retry = FIRST_RETRY_SECONDS
+                    tries.succeeded()
                     if publishing is not None:
                         publishing.cancel()
                     # kopf comes back for the next one at once: this goes on beside it
                     publishing = asyncio.ensure_future(self._publish(client_config))
                     yield client_config
-            except Exception as error:  # noqa: BLE001  # whatever it is: schedules fire without a webhook
-                log.warning(
-                    "the admission webhook does not serve, will try again",
-                    why=f"{type(error).__name__}: {error}",
-                    retry_in_s=retry,
-                )
+                wait = tries.failed()  # the server ended
+            except Exception as error:  # noqa: BLE001  # schedules fire without a webhook, whatever fails in it
+                wait = tries.failed()
+                why = f"{type(error).__name__}: {error}"
+                log.warning("the admission webhook does not serve, trying again", why=why, retry_in_s=wait)
             finally:
                 if publishing is not None:
                     publishing.cancel()
-            await asyncio.sleep(retry)
-            retry = min(retry * 2, LAST_RETRY_SECONDS)
+            await asyncio.sleep(wait)
 
     async def _publish(self, client_config: Mapping[str, Any]) -> None:
         """Tell the API server where the webhook is, until it has taken it."""
@@ -125,19 +123,17 @@ class Admission:
             log.info("the admission webhook's configuration is left to others: no host and no service is set")
             return
         body = webhook_configuration(self.settings, client_config, self.scope)
-        retry = FIRST_RETRY_SECONDS
+        tries = Tries(RETRIES)
         while True:
             try:
                 await self.apply_configuration(body)
             except CarillonError as error:
-                log.warning(
-                    "the webhook's configuration was not applied, will try again", why=str(error), retry_in_s=retry
-                )
+                wait = tries.failed()
+                log.warning("webhook configuration not applied, trying again", why=str(error), retry_in_s=wait)
             else:
                 log.info("the webhook's configuration is applied", name=CONFIGURATION)
                 return
-            await asyncio.sleep(retry)
-            retry = min(retry * 2, LAST_RETRY_SECONDS)
+            await asyncio.sleep(wait)
 
 
 def webhook_configuration(

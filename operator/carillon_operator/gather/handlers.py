@@ -5,7 +5,7 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
 from carillon_operator.gather.admission import Admission
 from carillon_operator.state.observed_store import ObservedStore
-from carillon_operator.state.work_queue import Key, WorkQueue
+from carillon_operator.state.work_queue import WorkQueue
 
 log = get_logger(__name__)
 
@@ -239,26 +239,10 @@ def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str |
         item: The object as the API server shows it.
 
     """
-    meta = item["metadata"]
-    name = (meta["namespace"], meta["name"])
-    gone = change == "DELETED"
-    keys: Iterable[Key]
-    if kind == "HTTPTarget":
-        keys = store.drop_target(name, meta["uid"]) if gone else store.put_target(item)
-    elif kind == "RunRequest":
-        if gone:
-            key = store.drop_request(name, meta["uid"])
-            keys = () if key is None else (key,)
-        else:
-            keys = (store.put_request(item),)
-    else:
-        if gone:
-            store.drop_task(name, meta["uid"])
-        else:
-            store.put_task(item)
-        keys = (name,)
-    for each in keys:
-        queue.add(each)
+    shelf, meta = store.shelf(kind), item["metadata"]
+    keys = shelf.drop((meta["namespace"], meta["name"]), meta["uid"]) if change == "DELETED" else shelf.put(item)
+    for key in keys:
+        queue.add(key)
 
 
 class _Endless:

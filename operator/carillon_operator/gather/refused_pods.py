@@ -14,9 +14,8 @@ from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.domain.observed.pod_trouble import refused_pod
 from carillon_core.errors import CarillonError, ForbiddenError
 from carillon_core.logs import get_logger
-from carillon_core.ports import Cluster
-from carillon_operator.state.observed_store import ObservedStore
-from carillon_operator.state.ownership import Ownership
+from carillon_core.ports import JobReader
+from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import WorkQueue
 
 log = get_logger(__name__)
@@ -36,17 +35,14 @@ class RefusedPods:
 
     def __init__(
         self,
-        cluster: Cluster,
-        store: ObservedStore,
-        ownership: Ownership,
-        queue: WorkQueue,
+        cluster: JobReader,
+        view: View,
         clock: Callable[[], datetime],
     ) -> None:
-        """Take where to look, the store with the Jobs, whose they are, and the queue of those to decide about anew."""
+        """Take where to look, and the Jobs and the queue of keys to reconcile."""
         self._cluster = cluster
-        self._store = store
-        self._ownership = ownership
-        self._tasks = queue
+        self._view = view
+        self._jobs = view.store.jobs
         self._clock = clock
         self._due = WorkQueue(clock)
         self._looked: dict[str, datetime] = {}
@@ -54,7 +50,7 @@ class RefusedPods:
 
     def expect(self, job: ObservedJob) -> None:
         """Have it looked for a Job's pod in good time, if it has none."""
-        if job.namespace in self._forbidden or not self._store.lacks_pod(job):
+        if job.namespace in self._forbidden or not self._jobs.lacks_pod(job):
             return
         when = self._spaced(job.namespace, first_look(job))
         due = self._due.due_time(_key(job.namespace))
@@ -67,8 +63,8 @@ class RefusedPods:
 
     def processes(self) -> list[Coroutine[None, None, None]]:
         """Return what, run together, looks for ever; it begins with the Jobs that are there."""
-        for namespace in self._store.places_without_pods():
-            for _, job in self._store.jobs_without_pod(namespace):
+        for namespace in self._jobs.namespaces_without_pods():
+            for _, job in self._jobs.without_pod(namespace):
                 self.expect(job)
         return [self._due.run_sleeper(), self._run_worker()]
 
@@ -106,9 +102,9 @@ class RefusedPods:
                 trouble = refused_pod(refusals.get(job.uid, ()), begun_at(job), now, job.trouble)
                 if trouble is None or (hopeless(trouble, now) and not given_up(job) and await self._has_pod(job)):
                     continue
-                change = self._store.refuse_pod(job, trouble)
+                change = self._jobs.refuse_pod(job, trouble)
                 if change is not None:
-                    self._tasks.add(change.key)
+                    self._view.queue.add(change.key)
         lacking = self._lacking(namespace)
         if not lacking:
             self._looked.pop(namespace, None)
@@ -122,18 +118,18 @@ class RefusedPods:
         return when if last is None else max(when, min(last, self._clock()) + LOOK_AGAIN)
 
     def _lacking(self, namespace: str) -> list[ObservedJob]:
-        if namespace in self._ownership.unseen:
+        if namespace in self._view.ownership.unseen:
             return []
-        found = self._store.jobs_without_pod(namespace)
-        return [job for key, job in found if self._ownership.owns_job(key, job)]
+        found = self._jobs.without_pod(namespace)
+        return [job for key, job in found if self._view.ownership.owns_job(key, job)]
 
     async def _has_pod(self, job: ObservedJob) -> bool:
         """Ask for the pods of a Job that is about to be given up: a watch may lag behind them."""
         pods = await self._cluster.pods_of_job(job.namespace, job.uid)
         for pod in pods:
-            change = self._store.put_pod(pod)
+            change = self._jobs.put_pod(pod)
             if change is not None:
-                self._tasks.add(change.key)
+                self._view.queue.add(change.key)
         return bool(pods)
 
     def _say_forbidden(self, namespace: str, error: ForbiddenError) -> None:

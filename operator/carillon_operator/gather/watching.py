@@ -9,28 +9,25 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from carillon_core.backoff import Backoff, Tries
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import CarillonError, ForbiddenError, OwnAccountError
 from carillon_core.logs import get_logger
-from carillon_core.ports import Cluster, JobEvent, ObjectKind
-from carillon_operator.gather.handlers import feed
+from carillon_core.ports import ClusterReader, JobEvent, ObjectKind
 from carillon_operator.leadership.endings import end
-from carillon_operator.state.observed_store import ObservedStore
-from carillon_operator.state.work_queue import Key, WorkQueue
+from carillon_operator.state.view import View
+from carillon_operator.state.work_queue import Key
 
 log = get_logger(__name__)
 
 KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
 JobKind = Literal["Job", "Pod"]
 WATCHED: tuple[JobKind, ...] = ("Job", "Pod")
-FIRST_RETRY_SECONDS = 1.0
-LAST_RETRY_SECONDS = 30.0
+RETRIES = Backoff(first=1.0, longest=30.0)
 MEND = f"give the operator its roles there, or take it off {SETTING} (watch.namespaces of the chart)"
 
 Watched = tuple[JobKind, str | None]
 """What a watch is of: a kind, and a namespace or None for all."""
-Forget = Callable[[ObjectKind, Key, str], None]
-"""Told of an object that is gone: its kind, namespace and name, uid."""
 
 
 class Watching:
@@ -38,33 +35,27 @@ class Watching:
 
     def __init__(
         self,
-        cluster: Cluster,
-        store: ObservedStore,
-        queue: WorkQueue,
+        cluster: ClusterReader,
+        view: View,
         scope: Scope,
-        unseen: set[str],
         take: Callable[[JobEvent], None],
-        forget: Forget,
     ) -> None:
         """Begin with nothing seen.
 
         Args:
             cluster: What is watched.
-            store: Where objects of ours go.
-            queue: Where their keys go.
-            scope: Which namespaces.
-            unseen: Has those namespaces that cannot be read; it is kept by this and read by others.
-            take: Told of each event of a Job or a pod.
-            forget: Told of each object that is gone.
+            view: Where objects and their keys go, and which namespaces cannot be read.
+            scope: The namespaces to watch.
+            take: Called with each event of a Job or a pod.
 
         """
         self._cluster = cluster
-        self._store = store
-        self._queue = queue
+        self._view = view
+        self._store = view.store
+        self._queue = view.queue
         self._places = scope.places
-        self._unseen = unseen
+        self._unseen = view.ownership.unseen
         self._take = take
-        self._forget = forget
         self._synced: dict[Watched, asyncio.Event] = {
             (kind, place): asyncio.Event() for kind in WATCHED for place in self._places
         }
@@ -92,15 +83,14 @@ class Watching:
         has died in silence, and a Forbid task would then run twice at once, or a slot that was settled come again. A
         list without a version is a consistent read, so that one which begins now has all that was ever written.
         """
-        began, wait = asyncio.get_running_loop().time(), FIRST_RETRY_SECONDS
+        began, tries = asyncio.get_running_loop().time(), Tries(RETRIES)
         while True:
             try:
                 await self._see(self._places)
             except Exception as error:  # whatever an answer holds: to end would only move it to the next process
                 defect = None if isinstance(error, CarillonError) else error
                 log.warning("cannot see what is there, will try again", why=str(error), exc_info=defect)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LAST_RETRY_SECONDS)
+                await asyncio.sleep(tries.failed())
             else:
                 took = round((asyncio.get_running_loop().time() - began) * 1000)
                 log.info("caught up", keys=len(self._store.all_keys()), took_ms=took)
@@ -125,20 +115,21 @@ class Watching:
             return set()
         for key, uid in known.items():
             if present.get(key) != uid:
-                self._forget(kind, key, uid)
+                self._view.drop(kind, key, uid)
         return set() if kind == "HTTPTarget" else {namespace for namespace, _ in present}
 
     async def look_again(self) -> None:
         """Look at the unseen namespaces again, for ever: soon at first, since a role may only just have been given."""
-        wait = FIRST_RETRY_SECONDS
+        tries = Tries(RETRIES)
         while True:
-            await asyncio.sleep(wait)
+            await asyncio.sleep(tries.failed())
             try:
                 await self._see_unseen()
             except Exception as error:  # as in ``catch_up``
                 defect = None if isinstance(error, CarillonError) else error
                 log.info("unseen namespaces later", why=str(error), exc_info=defect)
-            wait = min(wait * 2, LAST_RETRY_SECONDS) if self._unseen else FIRST_RETRY_SECONDS
+            if not self._unseen:
+                tries.succeeded()
 
     async def _see_unseen(self) -> None:
         for namespace in sorted(self._unseen):
@@ -177,14 +168,14 @@ class Watching:
     async def _relist(self, kind: ObjectKind, place: str | None) -> None:
         known = self._known(kind, place)
         async for raw in self._cluster.list_objects(kind, place):
-            feed(self._store, self._queue, kind, None, raw)
+            self._view.put(kind, raw)
             await asyncio.sleep(0)  # a page of five hundred must not hold up the renewal of the Lease
             known.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
         for key, uid in known.items():
-            self._forget(kind, key, uid)
+            self._view.drop(kind, key, uid)
 
     def _known(self, kind: ObjectKind, place: str | None) -> dict[Key, str]:
-        return {key: uid for key, uid in self._store.uids(kind).items() if place in {None, key[0]}}
+        return {key: uid for key, uid in self._store.shelf(kind).uids().items() if place in {None, key[0]}}
 
     async def _watch(self, kind: JobKind, place: str | None) -> None:
         each: Watched = (kind, place)
@@ -200,12 +191,12 @@ class Watching:
                     log.exception(
                         "watching failed, will begin again", kind=kind, **{} if place is None else {"namespace": place}
                     )
-                    await asyncio.sleep(FIRST_RETRY_SECONDS)
+                    await asyncio.sleep(RETRIES.first)
                     continue
                 self._refused.add(each)
                 self._lose(place, error)
                 self._synced[each].set()  # the others do not wait for it
-                await asyncio.sleep(LAST_RETRY_SECONDS)
+                await asyncio.sleep(RETRIES.longest)
 
     def _lose(self, place: str | None, error: ForbiddenError) -> None:
         """Take a namespace for one that cannot be read; say so once.

@@ -30,7 +30,7 @@ class Ownership:
 
     def task(self, key: Key) -> ObservedTask | None:
         """Return the task of a key if it is ours."""
-        task = None if key[0] in self.unseen else self._store.task(key)
+        task = None if key[0] in self.unseen else self._store.tasks.get(key)
         return task if task is not None and self._shard.owns(task.meta.uid) else None
 
     def requests_of(self, key: Key) -> Sequence[ObservedRequest]:
@@ -41,7 +41,7 @@ class Ownership:
 
     def jobs_of(self, key: Key) -> Sequence[ObservedJob]:
         """Return those Jobs of a key whose ends are ours to record."""
-        return [job for job in self._store.jobs_of(key) if self.owns_job(key, job)]
+        return [job for job in self._store.jobs.under(key) if self.owns_job(key, job)]
 
     def owns_job(self, key: Key, job: ObservedJob) -> bool:
         """Return whether the end of a Job is ours to record: with its task, or with the request that asked for it."""
@@ -60,5 +60,5 @@ class Ownership:
         """
         if request.stored.task_uid is not None:
             return self._shard.owns(request.stored.task_uid)
-        task = self._store.task(key) if request.task_name is not None else None
+        task = self._store.tasks.get(key) if request.task_name is not None else None
         return self._shard.owns(request.meta.uid if task is None else task.meta.uid)

@@ -40,8 +40,8 @@ async def test_slots_missed_before_a_launch_are_recorded_though_its_answer_was_l
     operator.now = at("00:02:10")
     operator.cluster.lose_next_answer = True
     with pytest.raises(UnavailableError):
-        await operator.app.reconciler.reconcile(KEY)
-    await operator.app.reconciler.reconcile(KEY)
+        await operator.term.reconciler.reconcile(KEY)
+    await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
     assert operator.job_names() == ["backup-1767225720"]
     assert covered(operator) == ["00:00:30", "00:01:00", "00:01:30"]
@@ -52,7 +52,7 @@ async def test_slots_missed_before_a_launch_are_recorded_though_the_operator_was
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.now = at("00:02:10")
-    await operator.app.reconciler.reconcile(KEY)
+    await operator.term.reconciler.reconcile(KEY)
     operator.restart()
     await operator.turn("00:02:11")
     assert operator.job_names() == ["backup-1767225720"]
@@ -97,9 +97,9 @@ async def test_a_pod_that_cannot_start_is_ended_when_its_closing_is_written(oper
     waiting = {"reason": "CreateContainerConfigError", "message": "secret not found"}
     pod["status"] = {"phase": "Pending", "containerStatuses": [{"name": "runner", "state": {"waiting": waiting}}]}
     operator.cluster.pods.clear()
-    operator.app.store.put_pod(pod)
+    operator.app.store.jobs.put_pod(pod)
     operator.now = at("00:02:00")
-    async with running(operator.app.outbox.run()), running(operator.app.reconciler.run_worker()):
+    async with running(operator.term.outbox.run()), running(operator.term.reconciler.run_worker()):
         operator.app.queue.add(KEY)
         await asyncio.wait_for(asyncio.sleep(0.3), 5)
     assert operator.rows() == [("00:00:30", "failed", "CreateContainerConfigError")]
@@ -115,10 +115,10 @@ async def test_a_failed_job_is_deleted_when_its_closing_is_written(operator: Ope
     operator.now = at("00:00:40")
     await operator.see()
     async with (
-        running(operator.app.outbox.run()),
-        running(operator.app.reconciler.run_worker()),
-        running(asyncio.gather(*operator.app.statuses.processes(1))),
-        running(operator.app.janitor.run()),
+        running(operator.term.outbox.run()),
+        running(operator.term.reconciler.run_worker()),
+        running(asyncio.gather(*operator.term.statuses.processes(1))),
+        running(operator.term.janitor.run()),
     ):
         operator.app.queue.add(KEY)
         await asyncio.sleep(0.3)
@@ -184,9 +184,9 @@ async def test_a_job_whose_deletion_is_refused_holds_up_no_other(operator: Opera
         deleted.append(name)
 
     operator.cluster.delete_job = delete_job  # type: ignore[method-assign]
-    async with running(operator.app.janitor.run()):
-        operator.app.janitor.delete_job("policed", "one", "1")
-        operator.app.janitor.delete_job("other", "two", "2")
+    async with running(operator.term.janitor.run()):
+        operator.term.janitor.delete_job("policed", "one", "1")
+        operator.term.janitor.delete_job("other", "two", "2")
         await eventually(lambda: deleted == ["two"], 1)
 
 
@@ -201,8 +201,8 @@ async def test_a_deletion_that_fails_is_tried_again(operator: Operator, monkeypa
             raise UnavailableError("API server", "away")
 
     operator.cluster.delete_job = delete_job  # type: ignore[method-assign, assignment]
-    async with running(operator.app.janitor.run()):
-        operator.app.janitor.delete_job("default", "one", "1")
+    async with running(operator.term.janitor.run()):
+        operator.term.janitor.delete_job("default", "one", "1")
         await eventually(lambda: tries == ["one", "one"], 1)
 
 
@@ -214,7 +214,7 @@ async def test_a_request_that_cannot_be_carried_out_delays_no_slot_and_no_other_
     operator.cluster.put_object("RunRequest", KEY[0], "bad", {"taskRef": {"name": KEY[1]}})
     operator.cluster.put_object("RunRequest", KEY[0], "good", {"taskRef": {"name": KEY[1]}})
     await operator.see()
-    original = operator.app.reconciler._reconcile_request  # noqa: SLF001  # to make one fail
+    original = operator.term.reconciler.requests.reconcile
     seen = []
 
     async def reconcile_request(key: object, request: object) -> object:
@@ -224,10 +224,10 @@ async def test_a_request_that_cannot_be_carried_out_delays_no_slot_and_no_other_
             raise ValueError(name)
         return await original(key, request)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(operator.app.reconciler, "_reconcile_request", reconcile_request)
+    monkeypatch.setattr(operator.term.reconciler.requests, "reconcile", reconcile_request)
     operator.now = at("00:00:10")
     with pytest.raises(ValueError, match="bad"):
-        await operator.app.reconciler.reconcile(KEY)
+        await operator.term.reconciler.reconcile(KEY)
     assert seen == ["bad", "good"]
     due = operator.app.queue.due_time(KEY)
     assert due is not None
@@ -244,8 +244,8 @@ async def test_the_sweep_does_not_call_a_container_failed_that_succeeded(operato
     operator.restart()
     operator.now = at("01:10:00")
     await operator.see()
-    await operator.app.closer.sweep()
-    await operator.app.reconciler.reconcile(KEY)
+    await operator.term.sweeper.sweep()
+    await operator.term.reconciler.reconcile(KEY)
     await operator.write()
     assert [status for _, status, _ in operator.rows()] == ["succeeded"]
 
@@ -256,10 +256,10 @@ async def test_requests_that_are_gone_leave_nothing_behind(operator: Operator) -
         raw = operator.cluster.put_object("RunRequest", KEY[0], f"r{number}", {"taskRef": {"name": "nobody"}})
         feed(operator.app.store, operator.app.queue, "RunRequest", "ADDED", raw)
         operator.now += timedelta(seconds=20)
-        await operator.app.reconciler.reconcile((KEY[0], "nobody"))
-        await operator.app.statuses.flush()
+        await operator.term.reconciler.reconcile((KEY[0], "nobody"))
+        await operator.term.statuses.flush()
         feed(operator.app.store, operator.app.queue, "RunRequest", "DELETED", raw)
-    assert len(operator.app.statuses._last) <= 1  # noqa: SLF001  # what grows is private
+    assert len(operator.term.statuses._last) <= 1  # noqa: SLF001  # what grows is private
 
 
 async def test_a_job_that_went_with_its_task_leaves_nothing_behind(operator: Operator) -> None:
@@ -269,15 +269,15 @@ async def test_a_job_that_went_with_its_task_leaves_nothing_behind(operator: Ope
     job = operator.cluster.jobs[KEY[0], FIRST]
     raw = await operator.cluster.tasks.get(*KEY)
     feed(operator.app.store, operator.app.queue, "ScheduledTask", "DELETED", raw)
-    for change in operator.app.store.changes(JobEvent("DELETED", "Job", job)):
-        operator.app.closer.job_changed(change)
+    for change in operator.app.store.jobs.changes(JobEvent("DELETED", "Job", job)):
+        operator.term.closer.job_changed(change)
     owner = {"kind": "Job", "name": FIRST, "uid": job["metadata"]["uid"]}
     pod = {"metadata": {**POD_OF_FIRST, "ownerReferences": [owner]}, "status": {"phase": "Failed"}}
-    list(operator.app.store.changes(JobEvent("MODIFIED", "Pod", pod)))  # it ends after its Job is gone
-    await operator.app.reconciler.reconcile(KEY)
+    list(operator.app.store.jobs.changes(JobEvent("MODIFIED", "Pod", pod)))  # it ends after its Job is gone
+    await operator.term.reconciler.reconcile(KEY)
     await operator.write()
-    await operator.app.reconciler.reconcile(KEY)
-    assert operator.app.store.jobs_of(KEY) == []
+    await operator.term.reconciler.reconcile(KEY)
+    assert operator.app.store.jobs.under(KEY) == []
     assert [reason for _, _, reason in operator.rows()] == ["JobDeleted"]
 
 
@@ -290,9 +290,9 @@ async def test_what_was_closed_is_remembered_as_long_as_its_job_is_there(operato
         await operator.turn(at(slot) + timedelta(seconds=5))
     operator.now = at("00:10:00")
     await operator.see()
-    await operator.app.closer.sweep()
-    kept = {job.uid for job in operator.app.store.jobs_of(KEY)}
-    assert set(operator.app.closer._closed) == kept  # noqa: SLF001  # what grows is private
+    await operator.term.sweeper.sweep()
+    kept = {job.uid for job in operator.app.store.jobs.under(KEY)}
+    assert set(operator.term.closer._closed) == kept  # noqa: SLF001  # what grows is private
 
 
 async def test_a_pods_event_amid_a_list_does_not_keep_a_job_that_is_gone(operator: Operator) -> None:
@@ -303,8 +303,8 @@ async def test_a_pods_event_amid_a_list_does_not_keep_a_job_that_is_gone(operato
     owner = {"kind": "Job", "name": FIRST, "uid": job["metadata"]["uid"]}
     pod = {"metadata": {**POD_OF_FIRST, "ownerReferences": [owner]}, "status": {"phase": "Failed"}}
     for event in (JobEvent("LISTING", "Job", {}), JobEvent("MODIFIED", "Pod", pod), JobEvent("SYNCED", "Job", {})):
-        list(operator.app.store.changes(event))
-    assert [j.active for j in operator.app.store.jobs_of(KEY)] == [False]
+        list(operator.app.store.jobs.changes(event))
+    assert [j.active for j in operator.app.store.jobs.under(KEY)] == [False]
 
 
 def test_entries_become_one_in_the_order_of_their_slots() -> None:
@@ -387,7 +387,7 @@ async def test_a_late_event_of_a_former_task_does_not_push_out_its_successor(ope
     feed(store, queue, "ScheduledTask", "ADDED", new)
     feed(store, queue, "ScheduledTask", "MODIFIED", former)
     feed(store, queue, "ScheduledTask", "DELETED", former)
-    task = store.task(KEY)
+    task = store.tasks.get(KEY)
     assert task is not None
     assert task.meta.uid == new["metadata"]["uid"]
 
@@ -410,7 +410,7 @@ async def test_an_annotation_finer_than_a_second_does_not_keep_the_status_from_s
     job["metadata"]["annotations"]["carillon.dev/slot"] = "2026-01-01T00:00:30.5Z"
     operator.restart()
     await operator.turn("00:00:31")
-    task = operator.app.store.task(KEY)
+    task = operator.app.store.tasks.get(KEY)
     assert task is not None
     assert task.status == task.stored
 

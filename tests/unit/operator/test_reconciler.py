@@ -77,8 +77,8 @@ async def test_a_lost_answer_does_not_launch_twice(operator: Operator) -> None:
     operator.now = at("00:00:31")
     for raw in await operator.cluster.tasks.list(None):  # the task as before the launch, and no Job in sight
         raw["status"] = {}
-        operator.app.store.put_task(raw)
-    await operator.app.reconciler.reconcile(KEY)
+        operator.app.store.tasks.put(raw)
+    await operator.term.reconciler.reconcile(KEY)
     await operator.write()
     assert operator.job_names() == [FIRST]
     assert operator.rows() == []
@@ -91,8 +91,8 @@ async def test_a_list_of_the_past_does_not_break_forbid(operator: Operator) -> N
     operator.restart()
     operator.now = at("00:01:00")
     for raw in await operator.cluster.tasks.list(None):
-        operator.app.store.put_task(raw)
-    await operator.app.reconciler.reconcile(KEY)
+        operator.app.store.tasks.put(raw)
+    await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
     assert operator.job_names() == [FIRST]
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
@@ -105,12 +105,12 @@ async def test_a_job_that_neither_status_nor_list_tells_of_is_asked_for_before_i
     await operator.create_task(intervalSeconds=30)
     operator.now = at("00:00:30")
     await operator.see()
-    await operator.app.reconciler.reconcile(KEY)
+    await operator.term.reconciler.reconcile(KEY)
     operator.restart()
     operator.now = at("00:01:00")
     for raw in await operator.cluster.tasks.list(None):
-        operator.app.store.put_task(raw)
-    await operator.app.reconciler.reconcile(KEY)
+        operator.app.store.tasks.put(raw)
+    await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
     assert operator.job_names() == [FIRST]
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
@@ -141,7 +141,7 @@ async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(operator: Op
     await operator.create_task(intervalSeconds=30)
     operator.cluster.create_error = RefusedError("quota exceeded")
     await operator.turn("00:00:30")
-    task = operator.app.store.task(KEY)
+    task = operator.app.store.tasks.get(KEY)
     assert task is not None
     assert task.status.last_schedule_time is None
     operator.cluster.create_error = None
@@ -157,7 +157,7 @@ async def test_a_forbidden_launch_keeps_its_slot(operator: Operator) -> None:
     operator.cluster.create_error = ForbiddenError("no")
     operator.now = at("00:00:30")
     with pytest.raises(ForbiddenError):
-        await operator.app.reconciler.reconcile(KEY)
+        await operator.term.reconciler.reconcile(KEY)
     operator.cluster.create_error = None
     await operator.turn("00:05:00")
     assert operator.job_names() == [FIRST]
@@ -170,9 +170,9 @@ async def test_a_launch_whose_answer_was_lost_is_found_before_the_next_is_decide
     operator.now = at("00:00:30")
     operator.cluster.lose_next_answer = True
     with pytest.raises(UnavailableError):
-        await operator.app.reconciler.reconcile(KEY)
+        await operator.term.reconciler.reconcile(KEY)
     operator.now = at("00:01:00")  # the watch has shown nothing yet
-    await operator.app.reconciler.reconcile(KEY)
+    await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
     assert operator.job_names() == [FIRST]
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
@@ -186,7 +186,7 @@ async def test_tries_do_not_multiply_what_is_recorded_as_missed(operator: Operat
         operator.now = at(when)
         await operator.see()
         with pytest.raises(UnavailableError):
-            await operator.app.reconciler.reconcile(KEY)
+            await operator.term.reconciler.reconcile(KEY)
     operator.cluster.create_error = None
     await operator.turn("00:03:20")
     assert [slot for slot, _, _ in operator.rows()] == ["00:00:30", "00:01:00", "00:01:30", "00:02:00", "00:02:30"]
@@ -199,7 +199,7 @@ async def test_what_the_history_refuses_holds_up_nothing_else(operator: Operator
     await operator.turn("00:00:30")
     row = await running_row(operator)
     poison = replace(row, id=uuid4(), task_uid="no uid at all", slot=at("00:05"))
-    operator.app.outbox.put([poison, replace(row, id=uuid4(), slot=at("00:06"))])
+    operator.term.outbox.put([poison, replace(row, id=uuid4(), slot=at("00:06"))])
     await operator.write()
     assert [slot for slot, _, _ in operator.rows()] == ["00:00:30", "00:06:00"]
 
@@ -209,9 +209,9 @@ async def test_an_older_view_does_not_revive_a_job_that_was_deleted(operator: Op
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     (job,) = operator.cluster.created
-    operator.app.store.drop_job((KEY[0], FIRST), job["metadata"]["uid"])
-    operator.app.store.put_job(job)
-    assert [j.active for j in operator.app.store.jobs_of(KEY)] == [False]
+    operator.app.store.jobs.drop((KEY[0], FIRST), job["metadata"]["uid"])
+    operator.app.store.jobs.put(job)
+    assert [j.active for j in operator.app.store.jobs.under(KEY)] == [False]
 
 
 async def test_the_sweep_forgets_a_task_whose_deletion_nobody_told(operator: Operator) -> None:
@@ -219,9 +219,9 @@ async def test_the_sweep_forgets_a_task_whose_deletion_nobody_told(operator: Ope
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     await operator.cluster.tasks.delete(*KEY)
-    await operator.app.sweep()
+    await operator.term.sweep()
     operator.now = at("00:00:30")
-    await operator.app.reconciler.reconcile(KEY)
+    await operator.term.reconciler.reconcile(KEY)
     assert operator.job_names() == []
 
 
@@ -232,7 +232,7 @@ async def test_the_sweep_does_not_close_what_only_the_watch_has_not_shown(operat
     await running_row(operator)
     operator.restart()
     operator.now = at("00:10:00")
-    await operator.app.closer.sweep()
+    await operator.term.sweeper.sweep()
     await operator.write()
     assert operator.rows() == [("00:00:30", "running", None)]
 
@@ -258,7 +258,7 @@ async def test_an_api_server_that_is_away_costs_no_slot(operator: Operator) -> N
     operator.cluster.outage = "connection refused"
     operator.now = at("00:00:30")
     with pytest.raises(UnavailableError):
-        await operator.app.reconciler.reconcile(KEY)
+        await operator.term.reconciler.reconcile(KEY)
     operator.cluster.outage = None
     await operator.turn("00:00:40")
     assert operator.job_names() == [FIRST]
@@ -271,12 +271,12 @@ async def test_a_database_that_is_away_stops_no_launch_and_loses_no_record(opera
     for when in ("00:00:30", "00:01:00"):
         operator.now = at(when)
         await operator.see()
-        await operator.app.reconciler.reconcile(KEY)
-        await operator.app.statuses.flush()
-        await operator.app.reconciler.reconcile(KEY)
-    async with running(operator.app.outbox.run()):
+        await operator.term.reconciler.reconcile(KEY)
+        await operator.term.statuses.flush()
+        await operator.term.reconciler.reconcile(KEY)
+    async with running(operator.term.outbox.run()):
         operator.history.outage = None
-        await asyncio.wait_for(operator.app.outbox.drained(), 5)
+        await asyncio.wait_for(operator.term.outbox.drained(), 5)
     assert operator.job_names() == [FIRST]
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
 
@@ -287,8 +287,8 @@ async def test_a_skip_outlives_an_operator_that_is_killed_while_the_database_is_
     await operator.turn("00:00:30")
     operator.now = at("00:01:00")
     await operator.see()
-    await operator.app.reconciler.reconcile(KEY)
-    await operator.app.statuses.flush()
+    await operator.term.reconciler.reconcile(KEY)
+    await operator.term.statuses.flush()
     operator.restart()
     operator.cluster.finish_pod(KEY[0], FIRST)
     await operator.turn("00:01:10")
@@ -303,11 +303,11 @@ async def test_a_skip_is_told_to_the_history_only_when_the_status_has_it(operato
     await operator.turn("00:00:30")
     operator.now = at("00:01:00")
     await operator.see()
-    await operator.app.reconciler.reconcile(KEY)
-    assert len(operator.app.outbox) == 0
-    await operator.app.statuses.flush()
-    await operator.app.reconciler.reconcile(KEY)
-    assert len(operator.app.outbox) == 1
+    await operator.term.reconciler.reconcile(KEY)
+    assert len(operator.term.outbox) == 0
+    await operator.term.statuses.flush()
+    await operator.term.reconciler.reconcile(KEY)
+    assert len(operator.term.outbox) == 1
 
 
 async def test_a_pod_that_never_recorded_gets_a_row(operator: Operator) -> None:
@@ -356,7 +356,7 @@ async def test_the_sweep_closes_what_no_job_stands_behind(operator: Operator) ->
     await operator.create_task(intervalSeconds=3600)
     await running_row(operator)
     await operator.turn("00:02:00")
-    await operator.app.closer.sweep()
+    await operator.term.sweeper.sweep()
     await operator.write()
     assert operator.rows() == [("00:00:30", "failed", "JobDeleted")]
 
@@ -367,7 +367,7 @@ async def test_the_sweep_leaves_a_row_whose_job_is_there(operator: Operator) -> 
     await operator.turn("00:00:30")
     await running_row(operator)
     operator.now = at("00:10:00")
-    await operator.app.closer.sweep()
+    await operator.term.sweeper.sweep()
     await operator.write()
     assert operator.rows()[0] == ("00:00:30", "running", None)
 
@@ -393,8 +393,8 @@ async def test_the_status_reaches_the_object(operator: Operator) -> None:
     async def has_status() -> bool:
         return bool((await operator.cluster.tasks.get(*KEY)).get("status"))
 
-    async with running(asyncio.gather(*operator.app.statuses.processes(1))):
-        await operator.app.reconciler.reconcile(KEY)
+    async with running(asyncio.gather(*operator.term.statuses.processes(1))):
+        await operator.term.reconciler.reconcile(KEY)
         await eventually(has_status)
     status = (await operator.cluster.tasks.get(*KEY))["status"]
     assert status["schedule"] == "every 30s"

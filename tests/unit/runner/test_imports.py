@@ -29,7 +29,7 @@ HTTP = {
         "carillon_runner.tasks.http_secrets",
     ),
     *("carillon_core.domain", "carillon_core.domain.egress", "carillon_core.domain.egress.rules"),
-    "carillon_core.domain.egress.special_addresses",
+    *("carillon_core.domain.egress.international", "carillon_core.domain.egress.special_addresses"),
     *("carillon_runner.isolated", "carillon_runner.templates", "http", "http.client"),
 }
 UUID = {"_uuid", "platform", "uuid"}

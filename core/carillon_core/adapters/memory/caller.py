@@ -221,7 +221,3 @@ class GuardedStore:
         """Delete an object."""
         self._check("delete", self._plural, namespace, name)
         await self._store.delete(namespace, name, resource_version)
-
-    async def ping(self) -> None:
-        """Return if the store is not set to be down."""
-        await self._store.ping()

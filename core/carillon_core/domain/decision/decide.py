@@ -15,7 +15,7 @@ from typing import Literal
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.circuit import with_results
 from carillon_core.domain.decision.gates import target_problem
-from carillon_core.domain.decision.plan import Notice, Plan, Reason, RecordUnlaunched
+from carillon_core.domain.decision.plan import Notice, Plan, Reason, RecordUnlaunched, earliest
 from carillon_core.domain.decision.retention import superfluous_jobs
 from carillon_core.domain.decision.settle import Settlement, opened, runs_left, settle
 from carillon_core.domain.decision.status import condition_true, with_condition, with_observed_jobs
@@ -73,7 +73,7 @@ def decide(
         status = with_observed_jobs(status, own).model_copy(update={"observed_generation": task.meta.generation})
         plan = _decide_valid(task, task.spec, own, status, now)
     notices += _no_room_news(own, task.status.last_execution, plan.status.last_execution)
-    return Plan(plan.status, (*stuck, *plan.actions), (*notices, *plan.notices), _earliest(plan.requeue_at, look_again))
+    return Plan(plan.status, (*stuck, *plan.actions), (*notices, *plan.notices), earliest(plan.requeue_at, look_again))
 
 
 def _no_room_news(
@@ -93,10 +93,6 @@ def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Rea
     if schedule:
         return Reason.INVALID_SCHEDULE, schedule
     return Reason.INVALID_SPEC, pod_problems(task.spec, pod_defaults)
-
-
-def _earliest(*times: datetime | None) -> datetime | None:
-    return min((t for t in times if t is not None), default=None)
 
 
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:
@@ -129,7 +125,7 @@ def _decide_valid(
         status = with_condition(status, task.meta, "Suspended", "False", Reason.SCHEDULED, "", now)
     settled = settle(task, spec, own, Settlement(status, begun.actions, begun.notices), now)
     plan = _concluded(task, spec, settled, now)
-    return Plan(plan.status, (*plan.actions, *doomed), plan.notices, _earliest(plan.requeue_at, next_doomed))
+    return Plan(plan.status, (*plan.actions, *doomed), plan.notices, earliest(plan.requeue_at, next_doomed))
 
 
 def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement, now: datetime) -> Plan:

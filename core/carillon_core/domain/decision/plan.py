@@ -125,3 +125,8 @@ class RequestPlan:
     requeue_at: datetime | None = None
     delete: bool = False
     """Whether its time to live is over."""
+
+
+def earliest(*times: datetime | None) -> datetime | None:
+    """Return the earliest of the times that are set, or None if none is."""
+    return min((t for t in times if t is not None), default=None)

@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from urllib.parse import urlsplit
 
 from carillon_core.contract import ENV_HTTP_ALLOW
+from carillon_core.domain.egress.international import ascii_name
 from carillon_core.domain.egress.special_addresses import (
     Address,
     ClosedRange,
@@ -226,7 +227,7 @@ def canonical_host(url: str) -> str:
         if address.scope_id is not None:
             raise HostError("names an IPv6 address with a zone: leave it away")
         return str(address)
-    name = (host if host.isascii() else host.encode("idna").decode("ascii")).lower()
+    name = (host if host.isascii() else _ascii(host)).lower()
     if not _HOST.fullmatch(name):
         raise HostError("has a character in its host that no name has: write the name without escapes")
     if not _is_number(name):
@@ -235,6 +236,13 @@ def canonical_host(url: str) -> str:
         return str(IPv4Address(name.removesuffix(".")))
     except ValueError:
         raise HostError("names its host by a number: write an address as four decimal ones, as in 192.0.2.1") from None
+
+
+def _ascii(host: str) -> str:
+    try:
+        return ascii_name(host)
+    except ValueError:
+        raise HostError("has a host name that is not a valid international domain name: correct it") from None
 
 
 def _is_number(host: str) -> bool:

@@ -182,3 +182,16 @@ def searches_back(instant: int) -> Iterator[tuple[int, int]]:
 def zone_clock(zone: ZoneInfo) -> ZoneClock:
     """Return the clock of a zone, one for all its schedules."""
     return ZoneClock(zone)
+
+
+def whole_seconds(when: datetime) -> int:
+    """Return a time as an instant, rounded down to the second: slots lie on whole seconds."""
+    since = when - EPOCH
+    return since.days * DAY + since.seconds
+
+
+def time_of(instant: int | None) -> datetime | None:
+    """Return an instant as a time, or None if there is none within the calendar."""
+    if instant is None or not FIRST_INSTANT <= instant <= LAST_INSTANT:
+        return None
+    return EPOCH + timedelta(seconds=instant)

@@ -18,20 +18,19 @@ how the clock of a zone runs; here the two meet. The rules, by their names:
   the standard time are one thing: the clock is moved.
 - *seconds*: a sixth field changes none of this; ``*`` in it does not count as
   following the clock.
-- *days*: day of month and day of week are alternatives unless one of them
-  begins with ``*``; then both must match. ``*/2`` begins with ``*``, ``1-31``
-  does not.
+- *days*: day of month and day of week are alternatives unless one of them is
+  a plain ``*`` (or ``?``, or ``*/1``); then both must match. ``*/2`` and
+  ``1-31`` are not plain stars.
 
-The source of the rules is crontab(5) and cron(8) of Debian; the proof of
-their keeping is ``make truth``.
+The days are those of Kubernetes' CronJob. The rules about a clock that is
+moved are those of Debian's crontab(5) and cron(8), because CronJob loses a
+time in the gap and runs a repeated one twice. ``make truth`` proves both.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -44,10 +43,12 @@ from carillon_core.domain.timetable.clock import (
     ZoneClock,
     search_end,
     searches_back,
+    time_of,
+    whole_seconds,
     zone_clock,
 )
-from carillon_core.domain.timetable.clock_changes import clock_change_message
-from carillon_core.domain.timetable.cron import Cron, CronError, parse_cron
+from carillon_core.domain.timetable.cron import Cron
+from carillon_core.domain.timetable.cron_text import CronError, parse_cron
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import Calendar
@@ -55,8 +56,9 @@ from carillon_core.resources.scheduled_task import Calendar
 MICROSECOND = timedelta(microseconds=1)
 LAST_DATETIME = datetime.max.replace(tzinfo=UTC)
 FIRST_DATETIME = datetime.min.replace(tzinfo=UTC)
-OUTLOOK = timedelta(days=20 * 366)
-"""Clock changes are told for no more than so long ahead: who asks for more would wait for it."""
+NOT_ZONES = {"localtime", "posixrules", "Factory"}
+NOT_ZONE_FOLDERS = {"posix", "right"}
+"""Found beside the time zones on many systems: the machine's own zone, defaults, and copies of the database."""
 
 
 class Schedule(Protocol):
@@ -72,7 +74,7 @@ class Schedule(Protocol):
 
 
 class InvalidScheduleError(ValueError):
-    """A schedule that cannot be read, or that can never fire; the message tells the mend."""
+    """A schedule that cannot be read or never fires; the message says what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +92,19 @@ class CronSchedule:
 
     def next_fire_time(self, after: datetime) -> datetime | None:
         """Return the first slot later than ``after``, or None up to the end of the year 9999."""
-        passed = max(_instant(after), FIRST_INSTANT)
+        passed = max(whole_seconds(after), FIRST_INSTANT)
         if self.cron.follows_clock:
-            return _datetime(self._first_match(passed + 1))
+            return time_of(self._first_match(passed + 1))
         reading = self.cron.next_reading(self.clock.furthest_reading(passed) + 1)
-        return None if reading is None else _datetime(self.clock.reached(reading))
+        return None if reading is None else time_of(self.clock.reached(reading))
 
     def previous_fire_time(self, until: datetime) -> datetime | None:
         """Return the last slot not later than ``until``, or None down to the year 1."""
-        instant = min(_instant(until), LAST_INSTANT)
+        instant = min(whole_seconds(until), LAST_INSTANT)
         if self.cron.follows_clock:
-            return _datetime(self._last_match(instant))
+            return time_of(self._last_match(instant))
         reading = self.cron.previous_reading(self.clock.furthest_reading(instant))
-        return None if reading is None else _datetime(self.clock.reached(reading))
+        return None if reading is None else time_of(self.clock.reached(reading))
 
     def _first_match(self, instant: int) -> int | None:
         """Return the first instant from this one on at which the clock shows a match."""
@@ -200,29 +202,27 @@ class BoundedSchedule:
         return None if slot is None or (self.first is not None and slot < self.first) else slot
 
 
-@dataclass(frozen=True, slots=True)
-class ClockChange:
-    """What moving the clock does to a schedule."""
-
-    at: datetime
-    """The instant at which the clock is moved."""
-    message: str
-    """One sentence for people."""
-
-
 @lru_cache(maxsize=4096)
 def time_zone(name: str) -> ZoneInfo:
     """Return the IANA time zone of that name.
 
     Raises:
-        InvalidScheduleError: If there is none.
+        InvalidScheduleError: If no such zone exists.
 
     """
+    zone = None if name in NOT_ZONES or name.partition("/")[0] in NOT_ZONE_FOLDERS else _zone_info(name)
+    if zone is None:
+        raise InvalidScheduleError(
+            f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
+        )
+    return zone
+
+
+def _zone_info(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:  # what zoneinfo raises depends on how the name is wrong
-        msg = f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
-        raise InvalidScheduleError(msg) from error
+    except (OSError, ValueError, KeyError):  # what zoneinfo raises depends on how the name is wrong
+        return None
 
 
 @lru_cache(maxsize=4096)
@@ -248,13 +248,13 @@ def schedule_of(calendar: Calendar, created_at: datetime) -> Schedule:
         created_at: The task's creation: intervals and ``durationSeconds`` count from it where there is no ``startAt``.
 
     Raises:
-        InvalidScheduleError: If the cron expression or the time zone is none.
+        InvalidScheduleError: If the cron expression or the time zone is invalid.
 
     """
     if calendar.run_at is not None:
         return OneShotSchedule(calendar.run_at)
     schedule = _unbounded(calendar, created_at)
-    last = _last(calendar, created_at)
+    last = last_time(calendar, created_at)
     return schedule if calendar.start_at is last is None else BoundedSchedule(schedule, calendar.start_at, last)
 
 
@@ -270,7 +270,7 @@ def _unbounded(calendar: Calendar, created_at: datetime) -> Schedule:
     raise InvalidScheduleError(msg)
 
 
-def _last(calendar: Calendar, created_at: datetime) -> datetime | None:
+def last_time(calendar: Calendar, created_at: datetime) -> datetime | None:
     """Return the time after which no slot lies."""
     if calendar.duration_seconds is None:
         return calendar.end_at
@@ -310,7 +310,7 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
     elif created_at is not None:
         before = beginning = created_at
     elif calendar.interval_seconds is not None and calendar.duration_seconds is not None:
-        before = beginning = EPOCH  # whatever the creation is, both count from it
+        before = beginning = EPOCH  # both count from the creation, so any will do
     else:
         return ()
     if schedule_of(calendar, beginning).next_fire_time(before) is not None:
@@ -377,39 +377,6 @@ def jitter_offset(task_uid: str, jitter_seconds: int) -> timedelta:
     return timedelta(seconds=number % (jitter_seconds + 1))
 
 
-def clock_changes(
-    calendar: Calendar, after: datetime, until: datetime, most: int, created_at: datetime | None = None
-) -> list[ClockChange]:
-    """Return what daylight saving does to a calendar in ``(after, until]``.
-
-    Args:
-        calendar: A valid calendar; its spec is one. Only a cron expression in a zone is ever affected.
-        after: Changes later than this.
-        until: And no later than this, nor than twenty years after the former.
-        most: No more than so many.
-        created_at: The task's creation, from which ``durationSeconds`` may count.
-
-    Raises:
-        InvalidScheduleError: If the cron expression or the time zone is none.
-
-    """
-    if calendar.schedule is None:
-        return []
-    schedule = cron_schedule(calendar.schedule, calendar.time_zone or "UTC")
-    first, last = calendar.start_at or created_at or after, _last(calendar, created_at or after)
-    start, end = max(after, just_before(first)), min(until, last or until)
-    end = min(end, later(start, OUTLOOK))
-    return list(islice(_affecting(schedule, start, end), most))
-
-
-def _affecting(schedule: CronSchedule, after: datetime, until: datetime) -> Iterator[ClockChange]:
-    last = min(_instant(until), LAST_INSTANT)
-    for change in schedule.clock.changes(max(_instant(after), FIRST_INSTANT), last):
-        message = clock_change_message(schedule.cron, schedule.zone.key, change)
-        if message is not None and (at := _datetime(change.at)) is not None:
-            yield ClockChange(at, message)
-
-
 def just_before(when: datetime) -> datetime:
     """Return the microsecond before a time, or the time itself at the beginning of the calendar."""
     return when if when <= FIRST_DATETIME else when - MICROSECOND
@@ -423,15 +390,3 @@ def launch_time(slot: datetime, offset: timedelta) -> datetime:
 def later(when: datetime, by: timedelta) -> datetime:
     """Return a time plus a duration, or the end of the calendar if that comes first."""
     return LAST_DATETIME if when > LAST_DATETIME - by else when + by
-
-
-def _instant(when: datetime) -> int:
-    """Return the whole seconds since 1970, rounded down: slots lie on whole seconds."""
-    since = when - EPOCH
-    return since.days * DAY + since.seconds
-
-
-def _datetime(instant: int | None) -> datetime | None:
-    if instant is None or not FIRST_INSTANT <= instant <= LAST_INSTANT:
-        return None
-    return EPOCH + timedelta(seconds=instant)

@@ -10,8 +10,9 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from carillon_core.domain.egress.rules import AllowList, advice_about
-from carillon_core.domain.timetable.cron import MACROS
-from carillon_core.domain.timetable.schedule import clock_changes, fire_times, later, schedule_of
+from carillon_core.domain.timetable.clock_changes import clock_changes
+from carillon_core.domain.timetable.cron_text import MACROS
+from carillon_core.domain.timetable.schedule import cron_schedule, fire_times, later, schedule_of
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
 from carillon_core.resources.tasks import RetryPolicy, Task
@@ -114,7 +115,20 @@ def _calendar_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
     if len(fields) not in {5, 6}:
         return
     day, _, weekday = fields[-3:]
-    if not day.startswith("*") and not weekday.startswith("*"):
+    cron = cron_schedule(spec.schedule, spec.time_zone or "UTC").cron
+    if cron.debian_runs_on_other_days:
+        days = f"day of month {day} {{}} day of week {weekday}"
+        if cron.day_rule.both:
+            yield (
+                f"runs on days on which both match, {days.format('and')}, as a CronJob does: "
+                "Debian's cron runs on days on which either matches"
+            )
+        else:
+            yield (
+                f"runs on days on which either matches, {days.format('or')}, as a CronJob does: "
+                "Debian's cron runs on days on which both match"
+            )
+    elif not cron.day_rule.both:
         yield (
             f"runs on the days of month {day} and also on the days of week {weekday}, as cron does: "
             "either is enough, not both together"

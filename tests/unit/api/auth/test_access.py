@@ -90,6 +90,7 @@ async def test_who_shows_no_credential_or_no_good_one_is_refused(rest: Facade, c
     assert TOKEN not in response.text
 
 
+PROTECTED: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 OPEN = ["/healthz", "/readyz", "/docs", "/redoc", "/docs-assets/favicon.png", "/openapi.json"]
 
 
@@ -133,7 +134,7 @@ async def operations(rest: Facade) -> list[tuple[str, str]]:
         (method.upper(), re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], "team-a"), path))
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
-        if operation.get("security") == [{"bearer": []}, {"apiKey": []}]
+        if operation["security"] == PROTECTED
     ]
 
 
@@ -145,8 +146,8 @@ async def test_every_operation_needs_a_caller_and_says_so(rest: Facade) -> None:
     assert protected
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            assert ("security" in operation) == path.startswith("/api/"), path
-            if "security" in operation:
+            assert (operation["security"] == PROTECTED) == path.startswith("/api/"), path
+            if operation["security"] == PROTECTED:
                 assert {"401", "403", "429"} <= operation["responses"].keys(), path
     del rest.client.headers["Authorization"]
     for method, path in protected:
@@ -162,7 +163,7 @@ async def test_the_rate_limit_is_described_wherever_it_is_told(rest: Facade) -> 
     assert told == {"RateLimit", "RateLimit-Policy"}
     for methods in document["paths"].values():
         for operation in methods.values():
-            protected = "security" in operation
+            protected = operation["security"] == PROTECTED
             for code, answer in operation["responses"].items():
                 described = told & answer.get("headers", {}).keys()
                 assert described == (told if protected and (code[0] == "2" or code == "429") else set())

@@ -94,3 +94,51 @@ def test_every_example_is_a_sound_body(document: dict[str, Any]) -> None:
             parse_body(model, json.dumps(media_type["example"]).encode())
             seen.add(operation["operationId"])
     assert {"createTask", "replaceTask", "patchTask", "createTarget"} <= seen
+
+
+def test_every_operation_says_who_may_call(document: dict[str, Any]) -> None:
+    """Probes need no credentials, /metrics may need them, and everything else does."""
+    open_to_all = {where for where, o in operations(document).items() if o["security"] == []}
+    optional = {where for where, o in operations(document).items() if {} in o["security"]}
+    assert open_to_all == {"GET /healthz", "GET /readyz"}
+    assert optional == {"GET /metrics"}
+    for where, operation in operations(document).items():
+        assert where in open_to_all or {"bearer": []} in operation["security"], where
+        assert any(status.startswith("4") for status in operation["responses"]), where
+
+
+def test_the_document_says_where_and_under_which_licence(document: dict[str, Any]) -> None:
+    """Every tag of an operation has a description, and every described tag is used."""
+    assert document["servers"] == [{"url": "/", "description": "The server that serves this document."}]
+    assert document["info"]["license"]["identifier"] == "Apache-2.0"
+    used = {tag for operation in operations(document).values() for tag in operation["tags"]}
+    assert {tag["name"] for tag in document["tags"]} == used
+    assert all(tag["description"] for tag in document["tags"])
+
+
+def test_no_description_is_fastapis_default(document: dict[str, Any]) -> None:
+    """A response says what it holds."""
+    for where, operation in operations(document).items():
+        for response in operation["responses"].values():
+            assert response["description"] != "Successful Response", where
+
+
+def test_objects_with_properties_are_no_unions(document: dict[str, Any]) -> None:
+    """Generators of clients lose the properties of a schema that has ``oneOf`` or ``anyOf`` beside them."""
+    for name, schema in document["components"]["schemas"].items():
+        if "properties" in schema:
+            assert not {"oneOf", "anyOf"} & schema.keys(), name
+
+
+def test_a_parameter_is_never_null(document: dict[str, Any]) -> None:
+    """A URL cannot hold null."""
+    for where, operation in operations(document).items():
+        for parameter in operation.get("parameters", ()):
+            assert {"type": "null"} not in parameter["schema"].get("anyOf", ()), f"{where} {parameter['name']}"
+
+
+def test_times_of_responses_have_a_format(document: dict[str, Any]) -> None:
+    """A generated client reads them as times, not as text."""
+    view = document["components"]["schemas"]["RunView"]["properties"]
+    assert view["slot"]["format"] == "date-time"
+    assert view["createdAt"]["anyOf"][0]["format"] == "date-time"

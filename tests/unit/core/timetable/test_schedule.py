@@ -1,13 +1,18 @@
 """The calculus: when slots are. Tables of (schedule, after, want), times in UTC."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from zoneinfo import reset_tzpath
 
 import pytest
 
 from carillon_core.domain.timetable.clock import ZoneClock
+from carillon_core.domain.timetable.clock_changes import clock_changes
 from carillon_core.domain.timetable.cron import Cron
 from carillon_core.domain.timetable.schedule import (
     BoundedSchedule,
@@ -15,7 +20,6 @@ from carillon_core.domain.timetable.schedule import (
     InvalidScheduleError,
     OneShotSchedule,
     Schedule,
-    clock_changes,
     cron_schedule,
     fire_times,
     jitter_offset,
@@ -24,6 +28,7 @@ from carillon_core.domain.timetable.schedule import (
     schedule_description,
     schedule_of,
     schedule_problems,
+    time_zone,
 )
 from carillon_core.resources.scheduled_task import Calendar, parse_spec
 from support.builders import at
@@ -49,7 +54,14 @@ NEXT = {
         "2026-01-03 00:00",
         "2026-01-09 00:00",
     ),
-    "day of month and day of week, when one has a star": ("0 0 */2 * 5", "UTC", "2026-01-01 00:00", "2026-01-09 00:00"),
+    "day of month and day of week, when one is a star": ("0 0 */1 * 5", "UTC", "2026-01-01 00:00", "2026-01-02 00:00"),
+    "a question mark is a star": ("0 0 ? * 5", "UTC", "2026-01-01 00:00", "2026-01-02 00:00"),
+    "day of month or day of week, when the star has a step": (
+        "0 0 */2 * 5",
+        "UTC",
+        "2026-01-02 00:00",
+        "2026-01-03 00:00",
+    ),
     "29 February": ("0 0 29 2 *", "UTC", "2026-01-01 00:00", "2028-02-29 00:00"),
     "a zone east of Greenwich": ("0 9 * * *", "Asia/Tokyo", "2026-01-01 00:30", "2026-01-02 00:00"),
     "a time in the gap fires at the first instant after it": (
@@ -167,7 +179,7 @@ NEXT = {
 
 @pytest.mark.parametrize(("expression", "zone", "after", "want"), NEXT.values(), ids=NEXT.keys())
 def test_next_fire_time(expression: str, zone: str, after: str, want: str) -> None:
-    """Cron as Debian's, in its zone."""
+    """Days as CronJob's, changes of the clock as Debian's cron."""
     assert cron_schedule(expression, zone).next_fire_time(utc(after)) == utc(want)
 
 
@@ -189,7 +201,7 @@ REFUSED = {
     "an empty term": ("0,,1 * * * *", "a value is missing"),
     "a value out of its field, with the field": ("0 0 0 * *", "day of month .0 is not from 1 to 31"),
     "Quartz's nearest weekday": ("0 0 15W * *", "correct its day of month"),
-    "30 February, whatever the weekday": ("0 0 30 2 */2", "never fires"),
+    "30 February, on any weekday": ("0 0 30 2 *", "never fires"),
     "seven fields": ("0 0 0 1 1 * 2027", "has 7 fields"),
 }
 
@@ -204,6 +216,30 @@ def test_a_cron_that_cannot_be_meant_is_refused(expression: str, want: str) -> N
 @pytest.mark.parametrize("zone", ["Europe/Nowhere", "../../etc/passwd", "", "/etc/localtime", "Europe", "\0"])
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     """Whatever is wrong with the name, the error is ours."""
+    with pytest.raises(InvalidScheduleError, match="is not an IANA time zone"):
+        cron_schedule("* * * * *", zone)
+
+
+@pytest.fixture
+def zone_folder(tmp_path: Path) -> Iterator[Path]:
+    """A machine's folder of time zones, with the files that Debian puts beside them."""
+    berlin = resources.files("tzdata.zoneinfo").joinpath("Europe", "Berlin").read_bytes()
+    for name in ("Europe/Berlin", "localtime", "posixrules", "posix/Europe/Berlin", "right/Europe/Berlin", "Factory"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(berlin)
+    reset_tzpath([tmp_path])
+    time_zone.cache_clear()
+    yield tmp_path
+    reset_tzpath()
+    time_zone.cache_clear()
+
+
+@pytest.mark.usefixtures("zone_folder")
+@pytest.mark.parametrize("zone", ["localtime", "posixrules", "posix/Europe/Berlin", "right/Europe/Berlin", "Factory"])
+def test_a_file_beside_the_time_zones_is_not_one(zone: str) -> None:
+    """They name the machine's own zone, or mean another clock on another machine."""
+    assert time_zone("Europe/Berlin").key == "Europe/Berlin"
     with pytest.raises(InvalidScheduleError, match="is not an IANA time zone"):
         cron_schedule("* * * * *", zone)
 

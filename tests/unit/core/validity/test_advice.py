@@ -35,6 +35,14 @@ def test_the_next_times_are_shown_in_utc_and_local() -> None:
 
 ADVICE: dict[str, tuple[dict[str, Any], str]] = {
     "both days": ({"schedule": "0 0 13 * 5"}, "either is enough, not both together"),
+    "days that Debian's cron takes otherwise": (
+        {"schedule": "0 0 */10 * Mon"},
+        "runs on days on which either matches, day of month */10 or day of week Mon, as a CronJob does: Debian's",
+    ),
+    "a star that Debian's cron overlooks": (
+        {"schedule": "0 0 1,* * Mon"},
+        "runs on days on which both match, day of month 1,* and day of week Mon, as a CronJob does: Debian's cron runs",
+    ),
     "a day that not every month has": ({"schedule": "0 0 31 * *"}, "does not run in months without a day 31"),
     "a time that is past": ({"runAt": "2026-01-01T00:00:00Z"}, "will never run: runAt 2026-01-01T00:00:00Z is already"),
     "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: nothing is launched"),

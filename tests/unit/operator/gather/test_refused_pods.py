@@ -311,8 +311,8 @@ async def launch(operator: Operator) -> str:
 async def look(operator: Operator, when: str) -> None:
     """Look at the namespace, and let what is found be decided about."""
     operator.now = at(when)
-    await operator.app.refused_pods.look(KEY[0])
-    await operator.app.reconciler.reconcile(KEY)
+    await operator.term.refused_pods.look(KEY[0])
+    await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
 
 
@@ -331,12 +331,12 @@ async def test_a_refused_pod_is_found_shown_and_its_execution_ended(operator: Op
     await look(operator, "00:01:10")
     assert await last_execution(operator) == ("Running", f"its pod cannot start: FailedCreate: {NO_ACCOUNT}")
     assert operator.rows() == []
-    job = operator.app.store.job(KEY[0], name)
+    job = operator.app.store.jobs.get(KEY[0], name)
     assert job is not None
     assert job.admitted_at == at("00:01:00"), "the Job is still known to be as old as it is"
     await look(operator, "00:01:45")
     assert operator.rows() == [("00:01:00", "failed", "FailedCreate")]
-    job = operator.app.store.job(KEY[0], name)
+    job = operator.app.store.jobs.get(KEY[0], name)
     assert job is not None
     assert job.finished_at == at("00:01:45"), "results are counted in the order in which they came"
     await operator.see()
@@ -355,12 +355,12 @@ async def test_an_end_between_two_seconds_is_written_and_counted_once(operator: 
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     await look(operator, "00:01:10")
     operator.now = at("00:01:45") + timedelta(microseconds=500_000)
-    await operator.app.refused_pods.look(KEY[0])
-    await operator.app.reconciler.reconcile(KEY)
+    await operator.term.refused_pods.look(KEY[0])
+    await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
     await operator.see()
     await operator.turn("00:01:47")
-    task = operator.app.store.task(KEY)
+    task = operator.app.store.tasks.get(KEY)
     assert task is not None
     assert task.status == task.stored
     assert (task.status.consecutive_failures, task.status.counted_until) == (1, at("00:01:45"))
@@ -415,7 +415,7 @@ async def test_a_pod_that_came_between_two_looks_clears_what_was_found(operator:
     pod = operator.cluster.start_pod(KEY[0], name)
     await operator.see()
     for change in ("MODIFIED", "DELETED"):
-        list(operator.app.store.changes(JobEvent(change, "Pod", pod)))
+        list(operator.app.store.jobs.changes(JobEvent(change, "Pod", pod)))
     await look(operator, "00:02:30")
     assert operator.rows() == [("00:02:00", "skipped", "StillActive")]
     assert len(operator.cluster.looks) == 1
@@ -437,13 +437,13 @@ async def test_a_job_that_its_queue_has_just_let_go_is_not_looked_into_yet(opera
     await operator.see()
     raw = await operator.cluster.get_job(KEY[0], operator.job_names()[0])
     store = operator.app.store
-    store.put_job({**raw, "spec": {**raw["spec"], "suspend": False}, "status": {"conditions": [HELD]}})
-    assert store.places_without_pods() == set()
-    change = store.put_job({**raw, "status": {"conditions": [{**HELD, "status": "False"}]}})
+    store.jobs.put({**raw, "spec": {**raw["spec"], "suspend": False}, "status": {"conditions": [HELD]}})
+    assert store.jobs.namespaces_without_pods() == set()
+    change = store.jobs.put({**raw, "status": {"conditions": [{**HELD, "status": "False"}]}})
     assert change is not None
     assert change.after is not None
-    store.refuse_pod(change.after, PodTrouble("FailedCreate", NO_ACCOUNT, at("00:01:00")))
-    change = store.put_job({**raw, "spec": {**raw["spec"], "suspend": True}})
+    store.jobs.refuse_pod(change.after, PodTrouble("FailedCreate", NO_ACCOUNT, at("00:01:00")))
+    change = store.jobs.put({**raw, "spec": {**raw["spec"], "suspend": True}})
     assert change is not None
     assert change.after is not None
     assert change.after.trouble is None
@@ -459,7 +459,7 @@ async def test_many_jobs_of_a_namespace_cost_one_look(operator: Operator) -> Non
         operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     await look(operator, "00:00:25")
     assert operator.cluster.looks == [(KEY[0], 10)]
-    shown = [job.trouble is not None for job in operator.app.store.jobs_of(KEY)]
+    shown = [job.trouble is not None for job in operator.app.store.jobs.under(KEY)]
     assert shown.count(True) == 10
 
 
@@ -472,7 +472,7 @@ async def test_looking_begins_with_a_job_and_goes_on_by_itself(
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     operator.now = at("00:01:10")
     operator.cluster.outage = "connection refused"
-    looking = operator.app.refused_pods
+    looking = operator.term.refused_pods
     async with running(_all(looking)):
         await eventually(lambda: looking.due_time(KEY[0]) == at("00:01:25"))
         assert operator.cluster.looks == [], "it could not be asked"
@@ -495,10 +495,10 @@ async def test_events_that_may_not_be_read_stop_nothing(
     await launch(operator)
     operator.now = at("00:01:10")
     operator.cluster.forbidden.add(KEY[0])
-    looking = operator.app.refused_pods
+    looking = operator.term.refused_pods
     async with running(_all(looking)):
         await eventually(lambda: looking.due_time(KEY[0]) == at("00:06:10"))
-        for _, job in operator.app.store.jobs_without_pod(KEY[0]):
+        for _, job in operator.app.store.jobs.without_pod(KEY[0]):
             looking.expect(job)
         assert looking.due_time(KEY[0]) == at("00:06:10"), "another Job does not have it asked sooner"
         operator.now = at("00:06:10")
@@ -516,10 +516,10 @@ async def test_a_look_that_fails_decides_nothing(operator: Operator) -> None:
     operator.cluster.outage = "connection refused"
     operator.now = at("00:01:50")
     with pytest.raises(UnavailableError):
-        await operator.app.refused_pods.look(KEY[0])
-    task = operator.app.store.task(KEY)
+        await operator.term.refused_pods.look(KEY[0])
+    task = operator.app.store.tasks.get(KEY)
     assert task is not None
-    assert decide(task, operator.app.store.jobs_of(KEY), operator.now).actions == ()
+    assert decide(task, operator.app.store.jobs.under(KEY), operator.now).actions == ()
 
 
 async def _all(looking: RefusedPods) -> None:

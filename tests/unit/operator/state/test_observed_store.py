@@ -39,27 +39,27 @@ def target(name: str) -> dict[str, Any]:
 def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> None:
     """Though nobody told of its deletion: it is not run with the task that its namesake named."""
     store = ObservedStore()
-    store.put_request(request("a"))
+    store.requests.put(request("a"))
     again = "44444444-8b86-4011-b42d-00c04fc964ff"
-    assert store.put_request(request("b", again, version="2")) == B
+    assert store.requests.put(request("b", again, version="2")) == [B]
     assert store.requests_of(A) == []
     assert [each.meta.uid for each in store.requests_of(B)] == [again]
-    assert store.drop_request(("default", "run"), again) == B
+    assert store.requests.drop(("default", "run"), again) == [B]
     assert store.all_keys() == set()
 
 
 def test_a_target_concerns_those_that_name_it() -> None:
     """Tasks and requests, whether they came before it or after, and no longer once they name another."""
     store = ObservedStore()
-    store.put_task(task("a", "shop"))
-    store.put_task(task("b", "shop"))
-    store.put_request(request("other"))
-    assert store.put_target(target("shop")) == [A, B]
-    store.put_task(task("b", None, version="2"))
-    assert store.put_target(target("shop")) == [A]
-    store.drop_task(A, f"{TASK_UID[:-1]}a")
-    assert store.put_target(target("shop")) == []
-    assert store.put_target(target("stock")) == []
+    store.tasks.put(task("a", "shop"))
+    store.tasks.put(task("b", "shop"))
+    store.requests.put(request("other"))
+    assert store.targets.put(target("shop")) == [A, B]
+    store.tasks.put(task("b", None, version="2"))
+    assert store.targets.put(target("shop")) == [A]
+    store.tasks.drop(A, f"{TASK_UID[:-1]}a")
+    assert store.targets.put(target("shop")) == []
+    assert store.targets.put(target("stock")) == []
 
 
 def job(namespace: str) -> dict[str, Any]:
@@ -76,20 +76,20 @@ def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
 
     def take(kind: Any, raw: dict[str, Any], namespace: str | None = None) -> list[str]:
         """Return the namespaces of the Jobs that are gone by an event."""
-        changes = store.changes(JobEvent(kind, "Job", raw, namespace))
+        changes = store.jobs.changes(JobEvent(kind, "Job", raw, namespace))
         return [change.before.namespace for change in changes if change.before and change.after is None]
 
     take("LISTING", {}, "a")
     take("LISTING", {}, "b")
     for namespace in ("a", "b", "c"):
         take("ADDED", job(namespace))
-    assert {name for name in "abc" if store.jobs_of((name, "backup"))} == {*"abc"}
+    assert {name for name in "abc" if store.jobs.under((name, "backup"))} == {*"abc"}
     assert take("SYNCED", {}, "a") == []
     take("LISTING", {}, "a")
     assert take("SYNCED", {}, "b") == []
     assert take("SYNCED", {}, "a") == ["a"]
     take("LISTING", {}, "c")
-    store.put_job(job("c"))  # created amid the list
+    store.jobs.put(job("c"))  # created amid the list
     assert take("SYNCED", {}, "c") == []
     take("LISTING", {})
     take("ADDED", job("b"))
@@ -109,14 +109,14 @@ def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
             "status": {"phase": phase, "message": uid},
         }
 
-    store.put_job(held)
-    store.put_pod(pod("first", "Failed"))
+    store.jobs.put(held)
+    store.jobs.put_pod(pod("first", "Failed"))
     begun = held | {"spec": held["spec"] | {"suspend": False}}
     for event in (begun, begun | {"status": {"active": 1}}):
-        store.put_job(event)
-        (known,) = store.jobs_of(("a", "backup"))
+        store.jobs.put(event)
+        (known,) = store.jobs.under(("a", "backup"))
         assert (known.taken_back, known.result, known.active) == (True, "Failed", False)
-    store.put_pod(pod("second", "Succeeded"))
-    (known,) = store.jobs_of(("a", "backup"))
+    store.jobs.put_pod(pod("second", "Succeeded"))
+    (known,) = store.jobs.under(("a", "backup"))
     assert (known.taken_back, known.result) == (True, "Failed")
     assert known.message == "its queue took it back before it was done: first"

@@ -1,13 +1,11 @@
-"""The cluster for one who may have lost the right to write in it: each write asks anew."""
+"""The writing ports of the cluster, which check before each write that this operator still leads."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal
 
 from carillon_core.domain.decision.plan import Notice
-from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import UnavailableError
-from carillon_core.ports import Cluster, JobEvent, JSONObject, ObjectKind
+from carillon_core.ports import ClusterWriter, JSONObject, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 
 Fence = Callable[[], None]
@@ -23,8 +21,8 @@ def fence(leads: Callable[[], bool]) -> Fence:
     return check
 
 
-class FencedCluster:
-    """``Cluster`` that writes only while this operator leads; it reads at any time.
+class FencedWriter:
+    """``ClusterWriter`` that writes only while this operator leads.
 
     A leader whose Lease has run out is told to stop, but a process that was
     held up, or that slept, finds its clock far ahead and may go on with a
@@ -33,38 +31,10 @@ class FencedCluster:
     looks again whenever it sends.
     """
 
-    def __init__(self, cluster: Cluster, leads: Callable[[], bool]) -> None:
+    def __init__(self, cluster: ClusterWriter, leads: Callable[[], bool]) -> None:
         """Take the cluster, and what says whether it may be written to at this moment."""
         self._cluster = cluster
         self._check = fence(leads)
-
-    def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
-        """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever, beginning with a list."""
-        return self._cluster.watch_jobs(kind, namespace)
-
-    async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every object of a kind there is now, in a namespace or in all."""
-        return await self._cluster.uids(kind, namespace)
-
-    def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
-        """Yield every object of a kind there is now, in a namespace or in all."""
-        return self._cluster.list_objects(kind, namespace)
-
-    async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
-        """Return an object of a kind of ours, or raise ``NotFoundError``."""
-        return await self._cluster.get_object(kind, namespace, name)
-
-    async def get_job(self, namespace: str, name: str) -> JSONObject:
-        """Return a Job, or raise ``NotFoundError``."""
-        return await self._cluster.get_job(namespace, name)
-
-    async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
-        """Return why pods of Jobs could not be created, by the Job's uid."""
-        return await self._cluster.pod_refusals(namespace, job_uids)
-
-    async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
-        """Return the pods that a Job has at this moment."""
-        return await self._cluster.pods_of_job(namespace, job_uid)
 
     async def create_job(self, manifest: JSONObject) -> JSONObject:
         """Create a Job and return it as stored."""

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carillon_core.domain.timetable.clock import ZoneClock
+from carillon_core.domain.timetable.clock_changes import clock_changes
 from carillon_core.domain.timetable.schedule import (
     FIRST_DATETIME,
     LAST_DATETIME,
-    clock_changes,
     cron_schedule,
     fire_times,
     last_fire_times,

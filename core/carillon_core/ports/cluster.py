@@ -1,0 +1,172 @@
+"""The cluster as the operator sees it, one port for each use: watching, reading, and each kind of write."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from carillon_core.domain.decision.plan import Notice
+from carillon_core.domain.observed.pod_trouble import PodRefusal
+from carillon_core.ports.objects import JSONObject, ObjectKind
+from carillon_core.resources.meta import ObjectMeta
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A change of a runner Job or of one of its pods; ``object`` is the raw object."""
+
+    type: Literal["LISTING", "ADDED", "MODIFIED", "DELETED", "SYNCED"]
+    """``LISTING`` opens a (re)list and ``SYNCED`` closes it: what was not named in between is gone."""
+    kind: Literal["Job", "Pod"]
+    object: Mapping[str, Any]
+    namespace: str | None = None
+    """Of ``LISTING`` and ``SYNCED``: of which namespace the list is; None means of all."""
+
+
+class JobWatch(Protocol):
+    """Follows runner Jobs and their pods."""
+
+    def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
+        """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever; survives lost connections.
+
+        It begins with a list.
+
+        Raises:
+            ForbiddenError: They may not be read; of one namespace only. Those of all are tried until they may.
+
+        """
+        ...
+
+
+class ObjectSource(Protocol):
+    """Reads the objects of Carillon's kinds."""
+
+    def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
+        """Yield every object of a kind there is now, in a namespace or in all, in any order.
+
+        None of them is as it was before this was called.
+
+        Raises:
+            ExpiredError: It took so long that the API server lost the thread: begin anew.
+            ForbiddenError: They may not be read.
+
+        """
+        ...
+
+    async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
+        """Return the uid of every object of a kind there is now, in a namespace or in all, by namespace and name."""
+        ...
+
+    async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
+        """Return an object of a kind of ours, or raise ``NotFoundError``."""
+        ...
+
+
+class JobReader(Protocol):
+    """Reads Jobs, their pods, and why pods could not be created."""
+
+    async def get_job(self, namespace: str, name: str) -> JSONObject:
+        """Return a Job, or raise ``NotFoundError``."""
+        ...
+
+    async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
+        """Return the pods that a Job has at this moment, as the API server knows them and no watch may yet."""
+        ...
+
+    async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
+        """Return why pods of Jobs could not be created, by the Job's uid: what the Job controller's Events say.
+
+        One look at a namespace's Events, however many Jobs are asked about. Events are forgotten, after an hour as a
+        rule; a Job of which none is left, or that was refused nothing, is not in the answer.
+
+        Raises:
+            ForbiddenError: Events of that namespace may not be listed.
+            ExpiredError: It took so long that the API server lost the thread: begin anew.
+
+        """
+        ...
+
+
+class JobWriter(Protocol):
+    """Creates and deletes Jobs."""
+
+    async def create_job(self, manifest: JSONObject) -> JSONObject:
+        """Create a Job and return it as stored.
+
+        Raises:
+            AlreadyExistsError: A Job of that name exists, ours or not: ``get_job`` tells.
+            RefusedError: The API server, a quota or a webhook refused it.
+            ForbiddenError: The operator lacks the permission.
+            NotFoundError: The namespace is gone.
+
+        """
+        ...
+
+    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
+        """Delete a Job, provided that it is still the same object.
+
+        Args:
+            namespace: The Job's namespace.
+            name: The Job's name.
+            uid: The Job's uid.
+            after_pods: Let the Job stay until its pods have ended and are gone; else it goes at once, they follow.
+
+        Raises:
+            NotFoundError: The Job is gone, or another of its name took its place.
+
+        """
+        ...
+
+
+class StatusPatcher(Protocol):
+    """Writes the status of ScheduledTasks and RunRequests."""
+
+    async def patch_status(
+        self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
+    ) -> JSONObject:
+        """Set an object's status, provided that nobody changed the object since this version, and return the object.
+
+        Raises:
+            NotFoundError: The object is gone, or another of its name took its place.
+            ConflictError: It has another ``resourceVersion`` than ``meta`` says, if that says one.
+
+        """
+        ...
+
+
+class RequestDeleter(Protocol):
+    """Deletes RunRequests."""
+
+    async def delete_request(self, meta: ObjectMeta) -> None:
+        """Delete a RunRequest, and in the background its Job; ``NotFoundError`` if it is gone."""
+        ...
+
+
+class EventPoster(Protocol):
+    """Posts Kubernetes Events."""
+
+    async def post_event(
+        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
+    ) -> None:
+        """Post an Event about an object. Best effort: Events are for people."""
+        ...
+
+
+class SecretWriter(Protocol):
+    """Writes the Secret that runner pods read."""
+
+    async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """Create or update the Secret that runner pods of a namespace read."""
+        ...
+
+
+class ClusterReader(JobWatch, ObjectSource, JobReader, Protocol):
+    """Everything that the operator reads."""
+
+
+class ClusterWriter(JobWriter, StatusPatcher, RequestDeleter, EventPoster, SecretWriter, Protocol):
+    """Everything that the operator writes; only the leader may use it."""
+
+
+class Cluster(ClusterReader, ClusterWriter, Protocol):
+    """Everything that the operator reads and writes."""

@@ -1,0 +1,82 @@
+"""Closes open executions whose Job is gone: neither a runner nor an event will."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from carillon_core.contract import ExecutionStatus
+from carillon_core.domain.decision.plan import Reason
+from carillon_core.domain.execution import Closing, ExecutionRecord
+from carillon_core.domain.observed.jobs import ObservedJob, observed_job
+from carillon_core.errors import NotFoundError
+from carillon_core.ports import HistoryRecorder, JobReader
+from carillon_operator.apply.closer import Closer
+from carillon_operator.apply.outbox import Outbox
+from carillon_operator.state.view import View
+
+YOUNG = timedelta(seconds=30)
+"""The Job of an open row younger than this may not have been seen yet."""
+
+
+class Sweeper:
+    """Compares the open executions of the history with the Jobs that exist."""
+
+    def __init__(
+        self,
+        reader: JobReader,
+        history: HistoryRecorder,
+        view: View,
+        outbox: Outbox,
+        closer: Closer,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Take what is compared, and where closings go."""
+        self._reader = reader
+        self._history = history
+        self._view = view
+        self._outbox = outbox
+        self._closer = closer
+        self._clock = clock
+
+    async def sweep(self) -> None:
+        """Close the open executions whose Job is gone.
+
+        The API server is asked, since a Job that no watch has shown may still
+        exist. Rows of another shard are left to its operator, which knows what
+        it has just launched and what waits to be recorded.
+        """
+        now = self._clock()
+        self._closer.forget_closed(before=now - YOUNG)
+        for row in await self._history.open_executions():
+            if self._view.ownership.owns_row(row) and not await self._may_close_itself(row, now):
+                closing = Closing(
+                    id=row.id,
+                    namespace=row.namespace,
+                    task=row.task,
+                    status=ExecutionStatus.FAILED,
+                    reason=Reason.JOB_DELETED,
+                    message="its Job is gone and its end was not recorded",
+                    finished_at=now,
+                )
+                self._outbox.put([closing])
+
+    async def _may_close_itself(self, row: ExecutionRecord, now: datetime) -> bool:
+        """Return whether an open row is young, or has a Job whose end may still close it."""
+        if row.started_at is not None and now - row.started_at < YOUNG:
+            return True
+        known = self._view.store.jobs.get(row.namespace, row.job_name or "")
+        if known is not None and known.task_uid == row.task_uid:
+            self._closer.close_ended([known])  # the end that the Job states has precedence over ours
+            if _may_end(known, now):
+                return True
+        if not row.job_name:
+            return False
+        try:
+            job = observed_job(await self._reader.get_job(row.namespace, row.job_name))
+        except NotFoundError:
+            return False
+        return job is not None and job.task_uid == row.task_uid and _may_end(job, now)
+
+
+def _may_end(job: ObservedJob, now: datetime) -> bool:
+    """Return whether a Job's runner may still close its row, or the Job's own end is about to."""
+    return job.active or (job.finished_at is not None and now - job.finished_at < YOUNG)

@@ -1,0 +1,48 @@
+"""Asks the API server for objects that a decision depends on and that no event has shown yet.
+
+A watch or a list may lag behind. Where the absence of an object would decide
+about a slot or a request, the reconciler asks here first.
+"""
+
+from carillon_core.domain.observed.jobs import ObservedTarget
+from carillon_core.errors import NotFoundError
+from carillon_core.ports import JobReader, ObjectSource
+from carillon_operator.state.observed_store import ObservedStore
+from carillon_operator.state.work_queue import Key
+
+
+class Lookups:
+    """Reads single objects and keeps them in the store."""
+
+    def __init__(self, objects: ObjectSource, jobs: JobReader, store: ObservedStore) -> None:
+        """Take the API server to ask and the store that keeps the answers."""
+        self._objects = objects
+        self._jobs = jobs
+        self._store = store
+
+    async def has_job(self, namespace: str, name: str) -> bool:
+        """Return whether a Job that is not in the store exists as one of ours; it is in the store then."""
+        try:
+            raw = await self._jobs.get_job(namespace, name)
+        except NotFoundError:
+            return False
+        return self._store.jobs.put(raw) is not None
+
+    async def target(self, namespace: str, name: str) -> ObservedTarget | None:
+        """Return an HTTPTarget, or None if it does not exist."""
+        known = self._store.targets.get(namespace, name)
+        if known is not None:
+            return known
+        try:
+            self._store.targets.put(await self._objects.get_object("HTTPTarget", namespace, name))
+        except NotFoundError:
+            return None
+        return self._store.targets.get(namespace, name)
+
+    async def task(self, key: Key) -> None:
+        """Have a ScheduledTask in the store if it exists."""
+        if self._store.tasks.get(key) is None:
+            try:
+                self._store.tasks.put(await self._objects.get_object("ScheduledTask", *key))
+            except NotFoundError:
+                return

@@ -1,0 +1,169 @@
+"""One task's part of a turn: gather, decide, apply."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.decision.decide import after_refusal, decide
+from carillon_core.domain.decision.plan import Launch, Notice, Plan, RecordUnlaunched, earliest
+from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
+from carillon_core.domain.execution import ExecutionRecord, job_name
+from carillon_core.domain.launch.order import slot_order
+from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.resources.pods import PodSettings
+from carillon_core.resources.scheduled_task import RunResult
+from carillon_operator.apply.effects import Effects
+from carillon_operator.gather.lookups import Lookups
+from carillon_operator.state.view import View
+from carillon_operator.state.work_queue import Key
+
+
+class TaskTurn:
+    """Decides about one task and carries the decision out."""
+
+    def __init__(
+        self,
+        view: View,
+        lookups: Lookups,
+        effects: Effects,
+        clock: Callable[[], datetime],
+        pod_defaults: PodSettings,
+    ) -> None:
+        """Take what is read and where the plan goes."""
+        self._view = view
+        self._store = view.store
+        self._lookups = lookups
+        self._effects = effects
+        self._clock = clock
+        self._pod_defaults = pod_defaults
+        self._announced: dict[Key, frozenset[Notice]] = {}
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """Gather, decide, apply; return when to look again."""
+        foreign = self._store.tasks.foreign_statuses(key)
+        task = await self._gathered(key)
+        jobs = self._store.jobs.under(key)
+        self._close_ended(key)
+        if task is None:
+            self._forget(key)
+            return None
+        self._record_settled(task)
+        plan = decide(task, jobs, self._clock(), self._pod_defaults)
+        if await self._found_overtaken_job(task, plan):
+            jobs = self._store.jobs.under(key)
+            plan = decide(task, jobs, self._clock(), self._pod_defaults)
+        await self._apply(key, task, plan, foreign)
+        return earliest(plan.requeue_at, await self._effects.ender.apply(key, jobs, plan.actions))
+
+    async def _gathered(self, key: Key) -> ObservedTask | None:
+        """Return the task, if it is ours, with its target and without the entries that the history has."""
+        task = self._view.ownership.task(key)
+        if task is None:
+            return None
+        if task.target_name is not None and task.target is None:
+            task = replace(task, target=await self._lookups.target(key[0], task.target_name))
+        await self._look_for_running_job(task)
+        status = without_recorded(task.status, task.meta.uid, self._effects.outbox.written)
+        return task if status is task.status else replace(task, status=status)
+
+    async def _look_for_running_job(self, task: ObservedTask) -> None:
+        """Ask for the Job that the status calls running, if no list has shown it: a list may be old."""
+        last = task.status.last_execution
+        if last is None or last.result is not RunResult.RUNNING:
+            return
+        if self._store.jobs.get(task.meta.namespace, last.job_name) is None:
+            await self._lookups.has_job(task.meta.namespace, last.job_name)
+
+    async def _found_overtaken_job(self, task: ObservedTask, plan: Plan) -> bool:
+        """Ask for the Job of the oldest slot that the plan calls missed; return whether it exists.
+
+        If an operator was killed between creating that Job and writing the status, nothing else shows the Job, and a
+        list may be old. Later slots have no such Job: they are launched only after that status was written.
+        """
+        missed = (a for a in plan.actions if isinstance(a, RecordUnlaunched) and a.status is ExecutionStatus.MISSED)
+        oldest = min((a.first_slot or a.slot for a in missed), default=None)
+        if oldest is None:
+            return False
+        namespace, name = task.meta.namespace, job_name(task.meta.name, oldest)
+        return self._store.jobs.get(namespace, name) is None and await self._lookups.has_job(namespace, name)
+
+    def _close_ended(self, key: Key) -> None:
+        """Record the ends of Jobs, and forget deleted Jobs whose end is recorded."""
+        closer = self._effects.closer
+        closer.close_ended(self._view.ownership.jobs_of(key))
+        for job in self._store.jobs.under(key):
+            if closer.is_recorded(job):
+                self._store.forget_deleted(job)
+
+    def _forget(self, key: Key) -> None:
+        """Drop what is kept of a task that is gone."""
+        self._effects.statuses.forget("ScheduledTask", *key)
+        self._announced.pop(key, None)
+        if not self._store.requests_of(key):
+            self._effects.launcher.forget(key)
+
+    def _record_settled(self, task: ObservedTask) -> None:
+        """Record the slots that the stored status has as settled without a launch."""
+        outbox = self._effects.outbox
+        for entry in task.stored.unrecorded:
+            uid = unrecorded_id(task.meta.uid, entry)
+            if outbox.waits(uid) or outbox.wrote(uid):
+                continue
+            now = self._clock()
+            row = ExecutionRecord(
+                id=uid,
+                task_uid=task.meta.uid,
+                namespace=task.meta.namespace,
+                task=task.meta.name,
+                task_type=task.spec.task.type if task.spec else "unknown",
+                slot=entry.slot,
+                first_slot=entry.first_slot,
+                cause=Cause.SCHEDULE,
+                status=ExecutionStatus(entry.status),
+                reason=entry.reason,
+                message=entry.message,
+                error=entry.message if entry.status == "failed" else None,
+                created_at=now,
+                finished_at=max(now, entry.slot),
+            )
+            outbox.put([row])
+
+    async def _apply(self, key: Key, task: ObservedTask, plan: Plan, foreign: int) -> None:
+        """Launch, then have the status written and the notices announced."""
+        status = plan.status
+        notices = list(plan.notices)
+        launches = [action for action in plan.actions if isinstance(action, Launch)]
+        for launch in launches:
+            order = slot_order(task, launch)
+            refused = await self._effects.launcher.launch(key, order)
+            if refused is None:
+                self._effects.closer.launched(order)
+                continue
+            record = RecordUnlaunched(
+                launch.slot, launch.execution_id, ExecutionStatus.MISSED, refused.reason, refused.message
+            )
+            notices.append(Notice("Warning", refused.reason, refused.message))
+            status = with_unrecorded(after_refusal(status, task.status, record), record)
+        if self._store.tasks.foreign_statuses(key) != foreign:
+            # somebody else wrote a status meanwhile: the Jobs stay, the rest is decided again from that status
+            self._view.queue.add(key)
+            return
+        # the next turn starts from this status, whenever the API server shows it
+        self._store.tasks.set_status(key, task.meta.uid, status)
+        if task.meta.deletion_timestamp is None:
+            self._effects.statuses.put("ScheduledTask", task.meta, status, task.stored)
+        self._announce(key, task, notices)
+        if launches:  # a launched Job changes what is active
+            self._view.queue.add(key)
+
+    def _announce(self, key: Key, task: ObservedTask, notices: Sequence[Notice]) -> None:
+        """Announce what the last turn did not: a turn that waits for a record decides the same again."""
+        announced = self._announced.get(key, frozenset())
+        for notice in notices:
+            if notice not in announced:
+                self._effects.announcer.report(task.meta, notice)
+        if notices:
+            self._announced[key] = frozenset(notices)
+        else:
+            self._announced.pop(key, None)

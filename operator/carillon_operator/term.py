@@ -1,0 +1,190 @@
+"""One term of leadership: everything that decides and writes, made anew each time that the operator begins to lead.
+
+An earlier term may have left anything in memory; a new term starts like a new
+process, from what the cluster and the history hold.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from carillon_core.errors import OwnAccountError, UnavailableError
+from carillon_core.logs import get_logger
+from carillon_core.ports import ClusterReader, ClusterWriter, HistoryRecorder, RunnerKeys
+from carillon_operator.apply.announcer import Announcer
+from carillon_operator.apply.closer import Closer
+from carillon_operator.apply.effects import Effects
+from carillon_operator.apply.janitor import Janitor
+from carillon_operator.apply.job_ender import JobEnder
+from carillon_operator.apply.key_registrar import KeyRegistrar
+from carillon_operator.apply.launcher import Launcher
+from carillon_operator.apply.maintainer import Maintain, Maintainer
+from carillon_operator.apply.outbox import Entry, Outbox
+from carillon_operator.apply.runner_secret import RunnerSecret
+from carillon_operator.apply.status_writer import StatusWriter
+from carillon_operator.apply.sweeper import Sweeper
+from carillon_operator.gather.refused_pods import RefusedPods
+from carillon_operator.gather.watching import Watching
+from carillon_operator.leadership.endings import end
+from carillon_operator.reconciler import Reconciler
+from carillon_operator.settings import Settings
+from carillon_operator.state.job_shelf import JobChange
+from carillon_operator.state.view import View
+
+log = get_logger(__name__)
+
+TURN_SECONDS = 1.0
+"""How long turns in progress may still take at the end: cutting one off may leave a Job whose response is lost."""
+STATUS_WRITERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What the operator reads and writes outside of itself."""
+
+    reader: ClusterReader
+    writer: ClusterWriter
+    history: HistoryRecorder
+    keys: RunnerKeys
+    """Where the key of the execution tokens is registered."""
+    maintain: Maintain | None = None
+    """Maintains the history; without it the history is left as it is."""
+
+
+class Term:
+    """Decides and writes until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outside: Outside,
+        view: View,
+        watching: Watching,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Make everything that decides and writes; nothing runs yet."""
+        reader, writer, runner = outside.reader, outside.writer, settings.runner
+        self._settings = settings
+        self._view = view
+        self._watching = watching
+        self.outbox = Outbox(outside.history, self._written)
+        self.statuses = StatusWriter(reader, writer, clock, view)
+        self.janitor = Janitor(writer, view.store)
+        self.refused_pods = RefusedPods(reader, view, clock)
+        self._announcer = Announcer(writer, clock)
+        self._secret = RunnerSecret(writer, runner.secret_name, settings.runner_database_url)
+        self._launcher = Launcher(
+            reader=reader,
+            writer=writer,
+            jobs=view.store.jobs,
+            secret=self._secret,
+            template=runner,
+            announcer=self._announcer,
+        )
+        self.closer = Closer(view=view, outbox=self.outbox, announcer=self._announcer, clock=clock)
+        self.sweeper = Sweeper(reader, outside.history, view, self.outbox, self.closer, clock)
+        effects = Effects(
+            launcher=self._launcher,
+            outbox=self.outbox,
+            statuses=self.statuses,
+            announcer=self._announcer,
+            closer=self.closer,
+            ender=JobEnder(writer, view, self.closer, self.janitor, clock),
+            janitor=self.janitor,
+        )
+        self.reconciler = Reconciler(reader, view, effects, clock, runner.pod)
+        self._registrar = KeyRegistrar(outside.keys, runner.token_key, settings.sweep_seconds)
+        # the first shard alone does what concerns all of them alike
+        maintain = None if settings.shard.index else outside.maintain
+        self._maintainer = None if maintain is None else Maintainer(maintain)
+
+    def job_changed(self, change: JobChange) -> None:
+        """Take a change of a Job: announce its failure, record its end, expect its pod."""
+        job = change.after or change.before
+        if job is not None and self._view.ownership.owns_job(change.key, job):
+            self.closer.job_changed(change)
+        else:
+            forget_unowned(self._view, change)
+        if change.after is not None:
+            self.refused_pods.expect(change.after)
+
+    async def run(self, stop: asyncio.Event, drain_seconds: float) -> bool:
+        """Decide and write until ``stop`` is set, then write what is left.
+
+        Args:
+            stop: Set when the operator is to stop.
+            drain_seconds: How long, at most, the records and the statuses may each take at the end.
+
+        Returns:
+            Whether every turn that had begun has ended, so that no launch is still on its way.
+
+        """
+        async with asyncio.TaskGroup() as group:
+            writers = (
+                self.outbox.run(),
+                *self.statuses.processes(STATUS_WRITERS),
+                self._announcer.run(),
+                self.janitor.run(),
+                self._registrar.run(),
+                *(() if self._maintainer is None else (self._maintainer.run(),)),
+            )
+            workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
+            others = (self._view.queue.run_sleeper(), self._run_sweeps(), self._watching.look_again())
+            looking = self.refused_pods.processes()
+            deciding = [group.create_task(process) for process in (*others, *looking, *workers)]
+            writing = [group.create_task(process) for process in writers]
+            try:
+                await stop.wait()
+                rested = await self._end_turns()
+                await end(deciding)
+                await self._drain(drain_seconds)
+            finally:
+                await end([*deciding, *writing])
+        return rested and not self._launcher.in_doubt
+
+    async def sweep(self) -> None:
+        """Compare what is remembered with what exists: objects, runner Secrets, open executions."""
+        await self._secret.repair(await self._watching.compare())
+        await self.sweeper.sweep()
+
+    async def _run_sweeps(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except (OwnAccountError, UnavailableError) as error:
+                log.info("sweep postponed", why=str(error))
+            except Exception:  # a defect met by one row must not end the operator
+                log.exception("sweep failed")
+            await asyncio.sleep(self._settings.sweep_seconds)
+
+    async def _end_turns(self) -> bool:
+        """Start no more turns and wait for those in progress; return whether they ended in time."""
+        self._view.queue.close()
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._view.queue.rested()
+        except TimeoutError:
+            log.info("turns cut off", after_s=TURN_SECONDS)
+            return False
+        return True
+
+    async def _drain(self, seconds: float) -> None:
+        """Write what is still to be written: records first, since a status can be derived again."""
+        self.statuses.hurry()
+        for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
+            try:
+                async with asyncio.timeout(seconds):
+                    await waiting
+            except TimeoutError:
+                log.warning("stopped before everything was written", unwritten=what)
+
+    def _written(self, entry: Entry) -> None:
+        """Reconcile what waited for its record."""
+        self._view.enqueue(self._view.store.keys_of_execution(entry))
+
+
+def forget_unowned(view: View, change: JobChange) -> None:
+    """Forget a deleted Job whose end this operator does not record."""
+    if change.after is None and change.before is not None:
+        view.store.jobs.drop((change.before.namespace, change.before.name), change.before.uid)

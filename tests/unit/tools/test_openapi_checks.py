@@ -1,0 +1,68 @@
+"""The checks of api/openapi.json: what they find in reports and in generated clients, and what an installation says."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from carillon_openapi import programs as subject
+from carillon_openapi.client import missing
+from carillon_openapi.lint import findings
+from carillon_openapi.programs import NPM, ProgramError, install
+
+TASK = {"properties": {"intervalSeconds": {"type": "integer"}}}
+MODEL = 'class Task:\n    interval_seconds: int\n\n    def to_dict(self):\n        return {"intervalSeconds": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("schemas", "want"),
+    {
+        "complete": ({"Task": TASK}, []),
+        "a model that is missing": ({"Spec": TASK}, ["Spec: the client has no such model"]),
+        "a field that is missing": (
+            {"Task": {"properties": {"runAt": {}}}},
+            ["Task.runAt: the client's model has no such field"],
+        ),
+        "a union has no model": ({"Either": {"oneOf": [{"$ref": "#/components/schemas/Task"}]}}, []),
+        "an enum that is missing": ({"Cause": {"enum": ["manual"]}}, ["Cause: the client has no such model"]),
+    }.values(),
+)
+def test_missing_models_are_named(schemas: dict[str, Any], want: list[str], tmp_path: Path) -> None:
+    """By the schema's own name and the field's name on the wire."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "task.py").write_text(MODEL)
+    assert list(missing({"components": {"schemas": schemas}}, tmp_path)) == want
+
+
+def test_a_warning_of_redocly_is_a_finding() -> None:
+    """Its exit code is 0 then."""
+    problem = {
+        "ruleId": "info-license",
+        "severity": "warn",
+        "message": "Info object should contain `license` field.",
+        "location": [{"pointer": "#/info"}],
+    }
+    assert findings(json.dumps({"problems": [problem]})) == [
+        "warn: Info object should contain `license` field. (info-license) at #/info"
+    ]
+    assert findings(json.dumps({"problems": []})) == []
+    assert findings("") == []
+
+
+def test_a_failed_installation_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the end of what the program said, and the way out."""
+    monkeypatch.setattr(subject, "STATE", tmp_path)
+    monkeypatch.setattr(subject, "LOG", tmp_path / "logs" / "openapi.log")
+    wanted = r"(?s)could not install it: the first `make lint` needs PyPI and the npm registry.*no index"
+    with pytest.raises(ProgramError, match=wanted):
+        install("install it", sys.executable, "-c", "raise SystemExit('no index')")
+
+
+def test_the_lock_names_no_registry() -> None:
+    """Each package has its hash, and npm asks the registry that is configured."""
+    packages = json.loads((NPM / "package-lock.json").read_text())["packages"]
+    for name, package in packages.items():
+        assert "resolved" not in package, name
+        assert not name or package["integrity"].startswith("sha512-"), name

