@@ -1,14 +1,15 @@
 # The contract for everyone, CI included. `make run` and `make test` do all the set-up on a fresh machine.
 # Nothing is installed outside this folder but the caches of pip and Go: the Python environment is .venv,
-# everything else is under .carillon.
+# everything else is under .carillon. One exception: for root in a folder that others cannot pass, a copy of Postgres'
+# programs is put under /var/lib/carillon (or /var/tmp), where the account that runs them finds it.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
-	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3; do \
+	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
 export KILLS ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
 SETUP := $(or $(PYTHON),python3) tools/setup.py
@@ -57,7 +58,7 @@ cluster-stop: ## Stop the bare local cluster
 	@$(PY) -m carillon_local cluster-stop
 
 .PHONY: test
-test: ## Lint, types and all tests, with coverage
+test: ## Lint, types and all tests, with coverage (CARILLON_TEST_LANES=4 workers)
 	@$(SETUP) all
 	@$(MAKE) lint
 	@$(PY) tools/coverage_gate.py
@@ -66,6 +67,11 @@ test: ## Lint, types and all tests, with coverage
 unit: ## The unit tests: seconds, no cluster, no database
 	@$(SETUP) python
 	@$(PY) -m pytest tests/unit -q -n auto
+
+.PHONY: unit-pythons
+unit-pythons: ## The unit tests on the oldest and the newest Python that are here, each in its own environment
+	@$(SETUP) python
+	@$(PY) tools/unit_pythons.py
 
 .PHONY: truth
 truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) against a cron daemon, croniter, cronsim
@@ -91,13 +97,7 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports
-	@PYTHONPATH=devcluster $(PY) tools/lint_go.py
-	@$(PY) -m carillon_openapi.lint
-	@$(PY) -m carillon_chart.lint
+	@$(PY) tools/lint.py
 
 .PHONY: format
 format: ## Put every file into its one form
@@ -106,13 +106,14 @@ format: ## Put every file into its one form
 	@.venv/bin/ruff format
 
 .PHONY: manifests
-manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, docs/metrics.md and the chart's README
+manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, docs/metrics.md, docs/settings.md and the chart's README
 	@$(SETUP) python
 	@$(PY) -m carillon_core.resources --output crds
 	@$(PY) -m carillon_core.resources --output charts/carillon/files/crds
 	@$(PY) -m carillon_api.openapi --output api/openapi.json
 	@$(PY) -m carillon_cli.reference --output docs/cli.md
 	@$(PY) -m carillon_api.observability.metrics_reference --output docs/metrics.md
+	@$(PY) -m settings_reference --output docs/settings.md
 	@$(PY) -m carillon_chart.reference --output charts/carillon/README.md
 
 .PHONY: requirements

@@ -79,10 +79,10 @@ async def serve(settings: Settings) -> None:
     metrics = Metrics()
     async with (
         KubeConnection(settings.kubeconfig, observe=metrics.call_ended) as connection,
-        aclosing(PostgresHistory.from_url(settings.database_url)) as history,
-        aclosing(PostgresAuditLog.from_url(settings.database_url)) as audit_log,
-        aclosing(PostgresIdempotency.from_url(settings.database_url)) as idempotency,
-        # closed before its log, so that queued events are still written
+        aclosing(PostgresHistory.from_url(settings.database_url.get_secret_value())) as history,
+        aclosing(PostgresAuditLog.from_url(settings.database_url.get_secret_value())) as audit_log,
+        aclosing(PostgresIdempotency.from_url(settings.database_url.get_secret_value())) as idempotency,
+        # closed before its log is, so that what waits is still written
         AuditTrail(ServedAudit(audit_log, settings.scope)) as audit,
     ):
         api_server = ServedAPIServer(KubeAPIServer(connection, settings.token_audiences), settings.scope)
@@ -106,7 +106,7 @@ async def serve(settings: Settings) -> None:
         )
         with listening_socket(settings.host, settings.port) as listener:
             log.info("listening", host=settings.host, port=settings.port, api_server=connection.server)
-            looking = asyncio.create_task(warn_of_privileges(settings.database_url))
+            looking = asyncio.create_task(warn_of_privileges(settings.database_url.get_secret_value()))
             try:
                 await uvicorn.Server(config).serve(sockets=[listener])
             finally:

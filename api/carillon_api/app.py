@@ -38,8 +38,8 @@ from carillon_api.services.context import Backends
 VERSION = "v1"
 """The version of the REST API, as in its paths; not the version of the release."""
 DESCRIPTION = (
-    "Scheduled tasks as custom resources of Kubernetes, and the history of what ran. A task's `spec` is the custom "
-    "resource's `spec`, word for word. Every error is `application/problem+json` (RFC 9457)."
+    "Schedule tasks on Kubernetes, run them on demand, and read their history. A task's `spec` is the same as in the "
+    "ScheduledTask custom resource. Every error is `application/problem+json` (RFC 9457)."
 )
 
 GZIP_FROM_BYTES = 1024

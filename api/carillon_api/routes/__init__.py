@@ -1,1 +1,1 @@
-"""The routes, one file for each resource."""
+"""The routes, one module per resource."""

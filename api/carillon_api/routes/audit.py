@@ -1,4 +1,4 @@
-"""The audit: who changed what through the facade."""
+"""The audit log: who changed what through the API."""
 
 from typing import Annotated
 
@@ -14,5 +14,5 @@ router = APIRouter(tags=["audit"])
 
 @router.get("/audit", operation_id="listAuditEvents", summary="List changes", responses=problem_responses())
 async def list_audit_events(ctx: Ctx, query: Annotated[AuditEventsQuery, Query()]) -> AuditList:
-    """List changes, newest first. Requires permission to list auditevents in the namespace, or in all without one."""
+    """List changes, newest first. Requires the verb list on auditevents in the namespace, or in all namespaces."""
     return await audit_page(ctx, query)

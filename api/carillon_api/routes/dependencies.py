@@ -31,7 +31,7 @@ def _precondition(
         Header(
             alias=IF_MATCH,
             max_length=4096,
-            description="Write only if the object has one of these ETags, or any with `*`; 412 otherwise.",
+            description="Write only if the object's ETag is one of these, or exists if `*`; 412 otherwise.",
         ),
     ] = None,
 ) -> IfMatch | None:
@@ -47,7 +47,7 @@ Ctx = Annotated[Context, Depends(_context)]
 Backend = Annotated[Backends, Depends(backends)]
 """For operations without a caller, such as probes."""
 Precondition = Annotated[IfMatch | None, Depends(_precondition)]
-Namespace = Annotated[str, Path(description="The task's namespace."), AfterValidator(namespace_name)]
+Namespace = Annotated[str, Path(description="The object's namespace."), AfterValidator(namespace_name)]
 TaskName = Annotated[str, Path(description="The task's name."), AfterValidator(task_name)]
 TargetName = Annotated[str, Path(description="The target's name."), AfterValidator(object_name)]
 RunName = Annotated[str, Path(description="The run's name."), AfterValidator(object_name)]

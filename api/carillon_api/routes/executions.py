@@ -1,4 +1,4 @@
-"""Executions: list and read the history, read logs, cancel and retry."""
+"""The history: executions, their logs, retries and cancellation."""
 
 from typing import Annotated
 from uuid import UUID
@@ -30,7 +30,7 @@ LIST = problem_responses(Kind.FORBIDDEN)
 CHANGE = (Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.WRONG_STATE)
 BODY = (Kind.MALFORMED, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED)
 
-ID = "The execution's id."
+ID = "The execution's ID."
 
 router = APIRouter(tags=["executions"])
 
@@ -44,39 +44,39 @@ router = APIRouter(tags=["executions"])
 async def list_task_executions(
     ctx: Ctx, namespace: Namespace, name: TaskName, query: Annotated[TaskExecutionsQuery, Query()]
 ) -> ExecutionList:
-    """List executions, newest slot first, including those of deleted tasks with this name."""
+    """List executions, newest slot first. The executions of a deleted task are included."""
     return await execution_page(ctx, query, namespace, name)
 
 
 @router.get(
     "/namespaces/{namespace}/executions",
     operation_id="listNamespacedExecutions",
-    summary="List executions of a namespace",
+    summary="List executions in a namespace",
     responses=LIST,
 )
 async def list_namespaced_executions(
     ctx: Ctx, namespace: Namespace, query: Annotated[NamespaceExecutionsQuery, Query()]
 ) -> ExecutionList:
-    """List executions of all tasks of a namespace, newest slot first."""
+    """List the executions of all tasks in a namespace, newest slot first."""
     return await execution_page(ctx, query, namespace, query.task)
 
 
-@router.get("/executions", operation_id="listExecutions", summary="List executions of all tasks", responses=LIST)
+@router.get("/executions", operation_id="listExecutions", summary="List executions", responses=LIST)
 async def list_executions(ctx: Ctx, query: Annotated[ExecutionsQuery, Query()]) -> ExecutionList:
-    """List executions, newest slot first. Without a namespace, this requires permission to list in all namespaces."""
+    """List executions, newest slot first. Without a namespace, the caller needs permission in all namespaces."""
     return await execution_page(ctx, query, query.namespace, query.task)
 
 
 @router.get(
     "/executions/{id}",
     operation_id="getExecution",
-    summary="Read an execution",
+    summary="Get an execution",
     responses=problem_responses(Kind.NOT_FOUND),
 )
 async def get_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)]) -> ExecutionDetail:
-    """Return an execution with its attempts, the execution that it retries, and its retries.
+    """Return an execution with its attempts, the execution that it retries, and its own retries.
 
-    The response is 404 if the caller may not read the execution, so that it does not reveal that it exists.
+    If the caller may not read the execution, the response is 404, so that it does not reveal that the execution exists.
     """
     record = await readable(ctx, uid)
     return execution_detail(record, [row.id for row in await retried_by(ctx, record)])
@@ -87,7 +87,7 @@ async def get_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", descript
     operation_id="retryExecution",
     summary="Retry an execution",
     status_code=202,
-    responses=accepted("The retry is requested; Location points to its run") | problem_responses(*CHANGE, *BODY),
+    responses=accepted("A run was requested; Location is its URL") | problem_responses(*CHANGE, *BODY),
     openapi_extra=optional_body_of(RetryBody, {"parameters": {"a": 1}}),
 )
 async def retry_execution(
@@ -98,8 +98,8 @@ async def retry_execution(
 ) -> RetryAccepted:
     """Create a RunRequest that retries an execution which failed, timed out, was cancelled, skipped or missed.
 
-    It runs the current task with the parameters of the execution, unless the body has others. Until the retry ends,
-    the same call returns the same response, and a call with other parameters returns 409.
+    The run uses the task's current spec and the execution's parameters. Until the run has ended, another retry of the
+    same execution gets the same response, or 409.
     """
     view, location = await retry(ctx, await readable(ctx, uid), body.parameters)
     response.headers["Location"] = location
@@ -109,24 +109,24 @@ async def retry_execution(
 @router.post(
     "/executions/{id}/cancel",
     operation_id="cancelExecution",
-    summary="Cancel a running execution",
+    summary="Cancel an execution",
     status_code=202,
     responses=problem_responses(*CHANGE),
 )
 async def cancel_execution(ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)]) -> CancelAccepted:
-    """Delete the execution's Job. Requires permission to delete Jobs; the end is recorded a moment later."""
+    """Delete the execution's Job, which the caller must be allowed to do. The end is recorded shortly after."""
     return await cancel(ctx, await readable(ctx, uid))
 
 
 @router.get(
     "/executions/{id}/logs",
     operation_id="getExecutionLogs",
-    summary="Read an execution's logs",
+    summary="Get an execution's logs",
     response_class=PlainTextResponse,
-    responses=plain_text("The log of the pod") | problem_responses(*CHANGE, Kind.LOGS_GONE),
+    responses=plain_text("The pod's logs") | problem_responses(*CHANGE, Kind.LOGS_GONE),
 )
 async def get_execution_logs(
     ctx: Ctx, uid: Annotated[UUID, Path(alias="id", description=ID)], query: Annotated[LogsQuery, Query()]
 ) -> PlainTextResponse:
-    """Return the logs of the execution's newest pod, or of the given pod, while the pod exists."""
+    """Return the logs of the execution's newest pod, or of the given pod, while the pod exists in the cluster."""
     return PlainTextResponse(await logs(ctx, await readable(ctx, uid), query))

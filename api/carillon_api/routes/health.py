@@ -1,4 +1,4 @@
-"""Probes: liveness and readiness."""
+"""The probes: liveness and readiness."""
 
 from typing import Any
 
@@ -21,22 +21,22 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", operation_id="getHealth", summary="Liveness")
+@router.get("/healthz", operation_id="getHealth", summary="Check that the process is alive")
 async def healthz() -> Health:
-    """Return 200 while the process serves requests, even if its dependencies are unavailable."""
+    """Respond even if a dependency is unavailable: a restart would not help."""
     return Health()
 
 
 @router.get(
     "/readyz",
     operation_id="getReadiness",
-    summary="Readiness",
+    summary="Check that the database and the API server are available",
     response_model=Readiness,
     responses=NOT_READY,
 )
 async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
-    """Check the database and the API server, and return the result of each."""
-    # The path is public and not rate limited: concurrent probes share one check and its connections.
+    """Ping the database and the API server, and return the state of each."""
+    # Anybody may ask, and as often as they like: that must not take the connections of those who work.
     checks = await given.readiness.checks(lambda: readiness_checks(given))
     detail = lacking(checks)
     if not detail:

@@ -1,4 +1,4 @@
-"""Metrics: for Prometheus, and counts of executions as JSON."""
+"""Metrics of the API for Prometheus, and counts of executions as JSON."""
 
 from typing import Annotated
 
@@ -20,15 +20,14 @@ scrape_router = APIRouter(tags=["health"])
 @scrape_router.get(
     "/metrics",
     operation_id="getMetrics",
-    summary="Prometheus metrics",
+    summary="Get metrics for Prometheus",
     response_class=Response,
-    responses=plain_text("Prometheus' text format") | problem_responses(Kind.FORBIDDEN),
+    responses=plain_text("Metrics in Prometheus' text format") | problem_responses(Kind.FORBIDDEN),
 )
 async def get_metrics(given: Backend, request: Request) -> Response:
-    """Return the metrics of the API and of the history.
+    """Return the API's own metrics and those of the history; if the history is unavailable, a metric says so.
 
-    No authentication is required, unless the API is configured to require permission to get the path /metrics
-    (nonResourceURLs in RBAC).
+    By default, they are public. A setting restricts them to callers that may get /metrics (RBAC nonResourceURLs).
     """
     if not given.settings.metrics_public:
         await check_may_scrape(given, request.state.caller)

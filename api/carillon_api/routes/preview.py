@@ -1,4 +1,4 @@
-"""Previews: what a spec would do, without storing it."""
+"""Previews of specs, without storing them."""
 
 import asyncio
 from typing import Annotated
@@ -36,9 +36,9 @@ router = APIRouter(tags=["upcoming"])
 async def preview(
     ctx: Ctx, query: Annotated[UpcomingQuery, Query()], body: Annotated[PreviewBody, Depends(json_body(PreviewBody))]
 ) -> Preview:
-    """Return the next times, problems and warnings of a spec; nothing is stored.
+    """Return the next times of a spec, its problems and its warnings, without storing it.
 
-    An invalid spec is not an error: the response contains its problems. No permission is required.
+    For an invalid spec, the response is 200 and lists the problems. Requires no permission.
     """
     return await asyncio.to_thread(previewed, body, window_of(query, ctx.clock()))
 
@@ -56,6 +56,6 @@ async def preview_namespaced(
     query: Annotated[UpcomingQuery, Query()],
     body: Annotated[PreviewBody, Depends(json_body(PreviewBody))],
 ) -> Preview:
-    """Return the same as ``/preview``: times and problems do not depend on the namespace."""
+    """Return the same as ``/preview``: the result does not depend on the namespace."""
     del namespace
     return await asyncio.to_thread(previewed, body, window_of(query, ctx.clock()))

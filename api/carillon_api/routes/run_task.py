@@ -1,4 +1,4 @@
-"""Fire and forget: run a task without a ScheduledTask at once, and poll its output."""
+"""One-off tasks: run a task at once, and get its output later."""
 
 from typing import Annotated
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ RUN = problem_responses(
     Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA_TYPE, Kind.REFUSED
 )
 POLL_SECONDS = 1
-"""The Retry-After of a run that has not ended."""
+"""The value of Retry-After until a run has ended."""
 
 router = APIRouter(tags=["run-task"])
 
@@ -25,9 +25,9 @@ router = APIRouter(tags=["run-task"])
 @router.post(
     "/run-task",
     operation_id="runOwnTask",
-    summary="Run a task at once",
+    summary="Run a one-off task",
     status_code=202,
-    responses=accepted("The run is requested; pass its id to get-task-output") | RUN,
+    responses=accepted("A run was requested; pass its ID to get-task-output") | RUN,
     openapi_extra=body_of(RunTask, {"task_name": "sum", "a": 1, "b": 2}),
 )
 async def run_own_task(
@@ -37,7 +37,7 @@ async def run_own_task(
     body: Annotated[AnyRun, Depends(chosen_body("task_name", RUN_TYPES))],
     key: IdempotencyKey = None,
 ) -> RunAccepted:
-    """Run a task without a ScheduledTask, and do not wait for it. Poll get-task-output, or follow Location."""
+    """Run a task without a ScheduledTask, and return at once. Poll get-task-output, or the URL in Location."""
     namespace = query.namespace or ctx.settings.default_namespace
     answer = await run_unscheduled_task(ctx, namespace, body, key)
     where = {"id": str(answer.id), "namespace": answer.namespace, "run": answer.run}
@@ -48,14 +48,14 @@ async def run_own_task(
 @router.get(
     "/get-task-output",
     operation_id="getTaskOutput",
-    summary="Read the output of a run",
+    summary="Get the output of a run",
     responses=problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND),
 )
 async def get_task_output(ctx: Ctx, response: Response, query: Annotated[TaskOutputQuery, Query()]) -> TaskOutput:
-    """Return the status of a run, and its output or error when it has ended; until then, Retry-After says when to poll.
+    """Return the state of a run and, once it has ended, its output or its error. Poll once a second until then.
 
-    The status is pending until a pod has started. The id of any execution is accepted, including those of slots. The
-    response is 404 if the run does not exist or the caller may not read it.
+    A run is pending until a pod has started it. The ID of any execution is accepted, including scheduled ones. If the
+    caller may not read the execution, the response is 404, as for an unknown ID.
     """
     output = await task_output(ctx, query)
     if output.status in {"pending", "running"}:

@@ -1,4 +1,4 @@
-"""Runs outside the schedule: request, list, read, delete. In the cluster, a run is a RunRequest."""
+"""Runs outside the schedule: create, list, get, delete. In the cluster, a run is a RunRequest."""
 
 from functools import partial
 from typing import Annotated
@@ -32,9 +32,9 @@ router = APIRouter(tags=["runs"])
 @router.post(
     "/namespaces/{namespace}/tasks/{name}/run",
     operation_id="runTask",
-    summary="Run a task outside its schedule",
+    summary="Run a task now",
     status_code=202,
-    responses=accepted("The run as stored; the operator decides next whether to launch it") | RUN,
+    responses=accepted("The run as stored; the operator decides whether to launch it") | RUN,
     openapi_extra=optional_body_of(TaskRun, {"parameters": {"a": 40}, "concurrencyPolicy": "Allow"}),
 )
 async def run_task(
@@ -45,36 +45,41 @@ async def run_task(
     body: Annotated[TaskRun, Depends(optional_json_body(TaskRun))],
     key: IdempotencyKey = None,
 ) -> RunView:
-    """Request a run of a task, now or at a given time, independent of its schedule. Returns the execution's id.
+    """Request a run of a task, now or at a given time, outside its schedule. Returns the ID of its execution.
 
-    Requires permission to create RunRequests. If the caller may also read the task, a missing task and invalid
-    parameters are reported at once.
+    Requires permission to create RunRequests. If the caller may also read the task, a missing task or an unknown
+    parameter is refused at once.
     """
     view = await run_scheduled_task(ctx, namespace, name, body, key)
     response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/runs/{quote(view.name)}"
     return view
 
 
-@router.get("/runs", operation_id="listRuns", summary="List runs of all namespaces", responses=LIST)
+@router.get("/runs", operation_id="listRuns", summary="List runs", responses=LIST)
 async def list_runs(ctx: Ctx, query: Annotated[AllRunsQuery, Query()]) -> RunList:
-    """List runs, including ended ones until they expire. Follow nextCursor until it is null."""
+    """List requested runs, one page per request. Finished runs are removed after some time."""
     return await _list(ctx, query.namespace, query)
 
 
-@router.get("/namespaces/{namespace}/runs", operation_id="listNamespacedRuns", summary="List runs", responses=LIST)
+@router.get(
+    "/namespaces/{namespace}/runs",
+    operation_id="listNamespacedRuns",
+    summary="List runs in a namespace",
+    responses=LIST,
+)
 async def list_namespaced_runs(ctx: Ctx, namespace: Namespace, query: Annotated[RunQuery, Query()]) -> RunList:
-    """List runs, including ended ones until they expire. Follow nextCursor until it is null."""
+    """List requested runs, one page per request. Finished runs are removed after some time."""
     return await _list(ctx, namespace, query)
 
 
 @router.get(
     "/namespaces/{namespace}/runs/{name}",
     operation_id="getRun",
-    summary="Read a run",
+    summary="Get a run",
     responses=versioned("The run") | READ,
 )
 async def get_run(ctx: Ctx, response: Response, namespace: Namespace, name: RunName) -> RunView:
-    """Return a run: whether it was accepted, the reason if not, and the status of its execution."""
+    """Return a run: whether it was accepted and why, and the state of its execution."""
     view = run_view(await ctx.requests.get(namespace, name))
     response.headers["ETag"] = etag(view.resource_version)
     return view
@@ -89,7 +94,7 @@ async def get_run(ctx: Ctx, response: Response, namespace: Namespace, name: RunN
     responses=DELETE,
 )
 async def remove_run(ctx: Ctx, namespace: Namespace, name: RunName, precondition: Precondition) -> None:
-    """Delete a run; a run that has not ended is cancelled. Its execution stays in the history."""
+    """Delete a run, and cancel it if it has not ended. Its execution stays in the history."""
     before = await delete_object(ctx.requests, namespace, name, precondition)
     await ctx.record_change("delete", PLURAL_REQUESTS, before, None)
 

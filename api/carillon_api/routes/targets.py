@@ -1,4 +1,4 @@
-"""HTTPTargets: create, list, read, replace, patch, delete."""
+"""HTTPTargets: create, list, get, replace, patch, delete."""
 
 from functools import partial
 from typing import Annotated
@@ -61,7 +61,7 @@ router = APIRouter(tags=["targets"])
 async def create_target(
     ctx: Ctx, response: Response, body: Annotated[TargetCreate, Depends(json_body(TargetCreate))]
 ) -> TargetView:
-    """Create an HTTPTarget in the default namespace of this API."""
+    """Create an HTTPTarget in the API's default namespace."""
     return await _create(ctx, response, ctx.settings.default_namespace, body)
 
 
@@ -76,35 +76,35 @@ async def create_target(
 async def create_namespaced_target(
     ctx: Ctx, response: Response, namespace: Namespace, body: Annotated[TargetCreate, Depends(json_body(TargetCreate))]
 ) -> TargetView:
-    """Create an HTTPTarget. Its Secrets need not exist until a task uses them."""
+    """Create an HTTPTarget. Its Secrets are not checked until a task uses them."""
     return await _create(ctx, response, namespace, body)
 
 
-@router.get("/targets", operation_id="listTargets", summary="List targets of all namespaces", responses=LIST)
+@router.get("/targets", operation_id="listTargets", summary="List targets", responses=LIST)
 async def list_targets(ctx: Ctx, query: Annotated[AllTargetsQuery, Query()]) -> TargetList:
-    """List targets in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
+    """List targets, one page per request. Continue with nextCursor until it is null, even if a page is empty."""
     return await _list(ctx, query.namespace, query)
 
 
 @router.get(
     "/namespaces/{namespace}/targets",
     operation_id="listNamespacedTargets",
-    summary="List targets of a namespace",
+    summary="List targets in a namespace",
     responses=LIST,
 )
 async def list_namespaced_targets(ctx: Ctx, namespace: Namespace, query: Annotated[TargetQuery, Query()]) -> TargetList:
-    """List targets in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
+    """List targets, one page per request. Continue with nextCursor until it is null, even if a page is empty."""
     return await _list(ctx, namespace, query)
 
 
 @router.get(
     "/namespaces/{namespace}/targets/{name}",
     operation_id="getTarget",
-    summary="Read a target",
+    summary="Get a target",
     responses=versioned("The target") | READ,
 )
 async def get_target(ctx: Ctx, response: Response, namespace: Namespace, name: TargetName) -> TargetView:
-    """Return a target. It contains references to Secrets, never their values."""
+    """Return a target. It names its Secrets, which are never read."""
     return ANSWERS.of(response, await ctx.targets.get(namespace, name))
 
 
@@ -123,7 +123,7 @@ async def replace_target(
     precondition: Precondition,
     body: Annotated[TargetReplace, Depends(json_body(TargetReplace))],
 ) -> TargetView:
-    """Replace the spec, and the labels if the body has labels. Tasks use the new spec from their next launch on."""
+    """Replace the spec, and the labels if given. Tasks use the new spec from their next launch."""
     change = partial(replaced_target, body=body)
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.targets, namespace, name, precondition, change)
@@ -133,7 +133,7 @@ async def replace_target(
 @router.patch(
     "/namespaces/{namespace}/targets/{name}",
     operation_id="patchTarget",
-    summary="Change a target by a merge patch",
+    summary="Patch a target",
     responses=versioned("The updated target") | EDIT,
     openapi_extra=body_of(TargetPatch, {"spec": {"method": "PUT"}}, "application/merge-patch+json"),
 )
@@ -166,11 +166,10 @@ async def remove_target(
     precondition: Precondition,
     query: Annotated[TargetDeletion, Query()],
 ) -> TargetDeleted | Response:
-    """Delete a target. If it is in use, the response is 409 with its users; cascade=true deletes them first.
+    """Delete a target. If it is in use, the response is 409 and lists its users; cascade=true deletes them first.
 
-    A task that is created during the deletion may be left without a target: it fails with that reason until a target
-    with this name exists again. If a cascade stops, the response is the error that stopped it, with the deleted and
-    the remaining users.
+    A task that is created during the deletion can be left without its target: it fails until a target of that name
+    exists again. If a cascading deletion fails midway, the problem lists what was deleted and what is left.
     """
     deleted = await delete_target(ctx, namespace, name, precondition, cascade=query.cascade)
     return TargetDeleted(deleted=list(deleted)) if query.cascade else Response(status_code=204)

@@ -1,4 +1,4 @@
-"""Tasks: create, list, read, replace, patch, pause, resume, delete."""
+"""Tasks: create, list, get, replace, patch, pause, resume, delete."""
 
 from functools import partial
 from typing import Annotated
@@ -48,7 +48,7 @@ router = APIRouter(tags=["tasks"])
 async def create_task(
     ctx: Ctx, response: Response, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
 ) -> TaskView:
-    """Create a ScheduledTask in the default namespace of this API."""
+    """Create a ScheduledTask in the API's default namespace."""
     return await _create(ctx, response, ctx.settings.default_namespace, body)
 
 
@@ -63,35 +63,35 @@ async def create_task(
 async def create_namespaced_task(
     ctx: Ctx, response: Response, namespace: Namespace, body: Annotated[TaskCreate, Depends(json_body(TaskCreate))]
 ) -> TaskView:
-    """Create a ScheduledTask."""
+    """Create a ScheduledTask in the given namespace."""
     return await _create(ctx, response, namespace, body)
 
 
-@router.get("/tasks", operation_id="listTasks", summary="List tasks of all namespaces", responses=LIST)
+@router.get("/tasks", operation_id="listTasks", summary="List tasks", responses=LIST)
 async def list_tasks(ctx: Ctx, query: Annotated[AllTasksQuery, Query()]) -> TaskList:
-    """List tasks in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
+    """List tasks, one page per request. Continue with nextCursor until it is null, even if a page is empty."""
     return await _list(ctx, query.namespace, query)
 
 
 @router.get(
     "/namespaces/{namespace}/tasks",
     operation_id="listNamespacedTasks",
-    summary="List tasks of a namespace",
+    summary="List tasks in a namespace",
     responses=LIST,
 )
 async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated[TaskQuery, Query()]) -> TaskList:
-    """List tasks in pages. Follow nextCursor until it is null; a page may be empty although more follow."""
+    """List tasks, one page per request. Continue with nextCursor until it is null, even if a page is empty."""
     return await _list(ctx, namespace, query)
 
 
 @router.get(
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="getTask",
-    summary="Read a task",
+    summary="Get a task",
     responses=versioned("The task") | READ,
 )
 async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: TaskName) -> TaskView:
-    """Return a task: its spec, and the status that the operator reports."""
+    """Return a task: its spec, and its status as reported by the operator."""
     return ANSWERS.of(response, await ctx.tasks.get(namespace, name))
 
 
@@ -110,7 +110,7 @@ async def replace_task(
     precondition: Precondition,
     body: Annotated[TaskReplace, Depends(json_body(TaskReplace))],
 ) -> TaskView:
-    """Replace the spec, and the labels if the body has labels. Other metadata is unchanged."""
+    """Replace the spec, and the labels if given. The other metadata stays as it is."""
     change = partial(replaced_object, body=body, now=ctx.clock())
     return await ANSWERS.changed(
         ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
@@ -120,7 +120,7 @@ async def replace_task(
 @router.patch(
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="patchTask",
-    summary="Change a task by a merge patch",
+    summary="Patch a task",
     responses=versioned("The updated task") | EDIT,
     openapi_extra=body_of(TaskPatch, {"spec": {"suspend": True}}, "application/merge-patch+json"),
 )
@@ -142,13 +142,13 @@ async def patch_task(
 @router.post(
     "/namespaces/{namespace}/tasks/{name}/pause",
     operation_id="pauseTask",
-    summary="Suspend a task",
+    summary="Pause a task",
     responses=versioned("The suspended task") | SUSPEND,
 )
 async def pause_task(
     ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
 ) -> TaskView:
-    """Suspend a task: nothing is launched until it is resumed. Running executions continue. Idempotent."""
+    """Launch nothing until the task is resumed. Active executions continue. Pausing a suspended task has no effect."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=True)
     return await ANSWERS.changed(ctx, response, "suspend", change)
 
@@ -162,7 +162,7 @@ async def pause_task(
 async def resume_task(
     ctx: Ctx, response: Response, namespace: Namespace, name: TaskName, precondition: Precondition
 ) -> TaskView:
-    """Resume a task: it is launched again from the next slot on. Slots of the suspension are not run. Idempotent."""
+    """Launch again from the next slot on; slots that passed in the meantime are not run. Idempotent."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=False)
     return await ANSWERS.changed(ctx, response, "resume", change)
 

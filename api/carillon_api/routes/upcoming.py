@@ -1,4 +1,4 @@
-"""Upcoming times of tasks."""
+"""The next runs of one or several tasks."""
 
 from typing import Annotated
 
@@ -17,27 +17,27 @@ router = APIRouter(tags=["upcoming"])
 @router.get(
     "/namespaces/{namespace}/tasks/{name}/upcoming",
     operation_id="listTaskUpcoming",
-    summary="List a task's next times",
+    summary="List a task's next runs",
     responses=problem_responses(Kind.FORBIDDEN, Kind.NOT_FOUND),
 )
 async def list_task_upcoming(
     ctx: Ctx, namespace: Namespace, name: TaskName, query: Annotated[UpcomingQuery, Query()]
 ) -> Upcoming:
-    """Return the next times of a task, in UTC and in the task's time zone, or the reason why there are none."""
+    """Return the next times in UTC and in the task's time zone, or the reason why there are none."""
     return await upcoming_of_task(ctx, namespace, name, query)
 
 
 @router.get(
     "/upcoming",
     operation_id="listUpcoming",
-    summary="List the next times of all tasks",
+    summary="List the next runs",
     responses=LIST,
 )
 async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -> UpcomingAll:
-    """Return the next times among the tasks of all namespaces, or of one, soonest first.
+    """Return the next times of the tasks in all namespaces, or in one, earliest first.
 
-    The tasks are at most two seconds old, and include the caller's own changes through this replica. Without a
-    namespace, this requires permission to list tasks in all namespaces.
+    The tasks may be up to two seconds out of date, except for changes made through this process of the API. Without a
+    namespace, the caller needs permission in all namespaces.
     """
     return await upcoming_of_tasks(ctx, query.namespace, query)
 
@@ -45,11 +45,11 @@ async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -
 @router.get(
     "/namespaces/{namespace}/upcoming",
     operation_id="listNamespacedUpcoming",
-    summary="List the next times of a namespace",
+    summary="List the next runs in a namespace",
     responses=LIST,
 )
 async def list_namespaced_upcoming(
     ctx: Ctx, namespace: Namespace, query: Annotated[SelectedUpcomingQuery, Query()]
 ) -> UpcomingAll:
-    """Return the next times among the tasks of a namespace, soonest first. The tasks are at most two seconds old."""
+    """Return the next times of a namespace's tasks, earliest first. The tasks may be up to two seconds out of date."""
     return await upcoming_of_tasks(ctx, namespace, query)

@@ -206,6 +206,8 @@ async def test_a_key_is_of_one_release(rest: Facade) -> None:
     body, headers = {"name": "mine", "spec": EVERY_MINUTE}, {"Idempotency-Key": "once"}
     backends = rest.app.state.backends
     for where in ("team-a", "team-b"):
-        rest.app.state.backends = replace(backends, settings=replace(backends.settings, default_namespace=where))
+        rest.app.state.backends = replace(
+            backends, settings=backends.settings.model_copy(update={"default_namespace": where})
+        )
         answer = await rest.client.post("/api/v1/tasks", json=body, headers=headers)
         assert (answer.status_code, answer.json()["namespace"]) == (201, where)

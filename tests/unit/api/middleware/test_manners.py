@@ -192,7 +192,7 @@ async def test_a_page_may_run_its_own_scripts_and_no_other(rest: Facade, page: s
 def crossing(rest: Facade, *origins: str) -> httpx.AsyncClient:
     """Return a client of an app that allows these origins."""
     given = rest.app.state.backends
-    app = create_app(replace(given, settings=replace(given.settings, cors_origins=origins)))
+    app = create_app(replace(given, settings=given.settings.model_copy(update={"cors_origins": origins})))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facade", headers=AS_CALLER)
 
 

@@ -1,4 +1,4 @@
-"""The rules between fields in the OpenAPI document, which must agree with the facade."""
+"""Rules that involve several fields: the OpenAPI document and the facade agree."""
 
 import json
 from functools import cache
@@ -43,7 +43,7 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
     ids=lambda value: json.dumps(value)[:60],
 )
 def test_the_document_accepts_what_the_facade_accepts(spec: dict[str, Any], *, want_valid: bool) -> None:
-    """The schema and the facade accept the same bodies."""
+    """The schema and the parser of bodies give the same verdict."""
     body = {"name": "nightly", "spec": spec}
     assert _validator().is_valid(body) is want_valid
     try:
