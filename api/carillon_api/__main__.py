@@ -82,7 +82,7 @@ async def serve(settings: Settings) -> None:
         aclosing(PostgresHistory.from_url(settings.database_url.get_secret_value())) as history,
         aclosing(PostgresAuditLog.from_url(settings.database_url.get_secret_value())) as audit_log,
         aclosing(PostgresIdempotency.from_url(settings.database_url.get_secret_value())) as idempotency,
-        # closed before its log is, so that what waits is still written
+        # closed before its log, so that queued events are still written
         AuditTrail(ServedAudit(audit_log, settings.scope)) as audit,
     ):
         api_server = ServedAPIServer(KubeAPIServer(connection, settings.token_audiences), settings.scope)
