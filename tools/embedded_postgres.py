@@ -74,6 +74,10 @@ def _free_port(wanted: int = 0) -> int | None:
         return int(probe.getsockname()[1])
 
 
+def _text_of(log: Path) -> str:
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
 class EmbeddedPostgres:
     """One Postgres server in one directory, to which it belongs: any number of objects and processes may name it."""
 
@@ -222,8 +226,8 @@ class EmbeddedPostgres:
             if not self._run(account, "pg_ctl", *start).returncode:
                 (self.data_dir / "port").write_text(f"{port}\n")
                 return
-            if "could not bind" not in self._logged():  # which says that somebody took it since the look
-                raise PostgresError(self._sentence("start", self._logged()))
+            if "could not bind" not in _text_of(self._log):  # which says that somebody took it since the look
+                raise PostgresError(self._sentence("start", _text_of(self._log)))
         raise PostgresError(f"port {self._asked_port or port} of {HOST} is in use: free it or choose another")
 
     def _choose_port(self) -> int | None:
@@ -233,9 +237,6 @@ class EmbeddedPostgres:
         with contextlib.suppress(FileNotFoundError, ValueError):
             kept = int((self.data_dir / "port").read_text())
         return _free_port(kept) or _free_port()
-
-    def _logged(self) -> str:
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _write_settings(self, account: Account, port: int) -> None:
         settings = {**_SETTINGS, **(_FAST if self._fast else {}), "port": str(port)}
@@ -256,7 +257,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + WAIT_SECONDS
         while self._pid_file().get("status") != "ready":
             if not self.running() or time.monotonic() > deadline:
-                raise PostgresError(self._sentence("start", self._logged()))
+                raise PostgresError(self._sentence("start", _text_of(self._log)))
             time.sleep(0.02)
 
     def _pid_file(self) -> dict[str, str]:
