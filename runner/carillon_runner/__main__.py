@@ -9,7 +9,7 @@ from carillon_runner.interrupts import Interrupts
 def main() -> int:
     """Run the execution that the environment describes; return one of ``contract.ExitCode``."""
     interrupts = Interrupts()
-    # first of all: as process 1 of a container a signal without a handler is lost for good
+    # first: process 1 of a container loses signals without a handler
     interrupts.install()
     from carillon_core.contract import ExitCode  # noqa: PLC0415  # after the handlers, see above
     from carillon_core.errors import SettingsError  # noqa: PLC0415  # the same
@@ -17,7 +17,7 @@ def main() -> int:
 
     try:
         environment = read_environment(os.environ)
-        from carillon_runner.run import run  # noqa: PLC0415  # takes 0.1 s for psycopg: only if there is a task
+        from carillon_runner.run import run  # noqa: PLC0415  # psycopg takes 0.1 s: only if there is a task
 
         return run(environment, interrupts)
     except SettingsError as error:

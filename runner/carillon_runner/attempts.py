@@ -1,6 +1,6 @@
-"""The attempts of one execution: each within its time, the waits between them, one outcome at the end.
+"""The attempts of one execution: their time limits, the waits between them, and one outcome.
 
-``run`` calls it once the execution is claimed.
+``run`` calls it after the claim.
 """
 
 import json
@@ -25,18 +25,18 @@ ERROR_LIMIT = 1024
 """Characters of an error in the row, and of a termination message (the kubelet keeps 4096 bytes)."""
 REASON_LIMIT = 100
 SAVE_SECONDS = 2.0
-"""How long the execution waits for its attempts to be written, before it goes on and writes them later."""
+"""How long to wait for attempts to be written before they are written later."""
 _USES_DATABASE = frozenset({"counter", "sum"})
-"""The task types that keep the connection: the one works on it, the other is done before it could be made again.
-Any other gives it back, or a hundred sleeping runners would use up the database's connections."""
+"""Task types that keep the connection: ``counter`` uses it, and ``sum`` finishes before it could be reopened. The
+others close it, so that a hundred sleeping runners do not use up the database's connections."""
 
 Teller = Callable[[int, Outcome, float], None]
-"""Told the number of a failed attempt, what became of it, and in how many seconds the next one begins."""
+"""Called with the number of a failed attempt, its outcome, and the seconds until the next one starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """What became of an attempt, and whether another may follow."""
+    """The outcome of an attempt, and whether another may follow."""
 
     outcome: Outcome
     again: bool = False
@@ -44,11 +44,11 @@ class _Ended:
 
 
 def run_attempts(environment: Environment, interrupts: Interrupts, record: Record, tell: Teller) -> Outcome:
-    """Run the task until an attempt succeeds, none is left, or its time is up; return what the last one came to.
+    """Run the task until an attempt succeeds, none is left, or the time is up; return the last outcome.
 
-    The time-out is that of all attempts and of the waits between them. A wait
-    that would outlast it ends the execution at once. What an attempt came to is
-    written before the next one begins, or, if the database is away, later.
+    The timeout covers all attempts and the waits between them. A wait that would
+    exceed it ends the execution immediately. The outcome of an attempt is written
+    before the next one starts, or later if the database is unavailable.
     """
     deadline = time.monotonic() + environment.timeout_seconds
     policy = environment.retry
@@ -60,12 +60,12 @@ def run_attempts(environment: Environment, interrupts: Interrupts, record: Recor
             return ended.outcome
         number = record.attempt
         if not policy.leaves_attempt_after(number):
-            return ended.outcome if number == 1 else _with(ended.outcome, f"attempt {number} was the last")
-        # spread, so that a thousand executions do not come back in the same instant
-        wait = policy.wait_seconds(number, ended.retry_after, random.random())  # noqa: S311  # nothing secret about it
+            return ended.outcome if number == 1 else _with(ended.outcome, f"attempt {number} was the last one allowed")
+        # spread, so that a thousand executions do not retry at the same instant
+        wait = policy.wait_seconds(number, ended.retry_after, random.random())  # noqa: S311  # not used for security
         left = max(deadline - time.monotonic(), 0)
         if wait >= left:
-            why = f"no time was left for another attempt, which would begin in {wait:.3g} s of {left:.3g} s"
+            why = f"no time is left for another attempt: it would start in {wait:.3g} s, and {left:.3g} s remain"
             return _with(ended.outcome, why)
         tell(number, ended.outcome, wait)
         record.end_attempt(ended.outcome)
@@ -80,12 +80,12 @@ def run_attempts(environment: Environment, interrupts: Interrupts, record: Recor
         except Stopped as stopped:
             interrupts.disarm()
             return _with(
-                _stopped_outcome(environment, stopped), f"attempt {number} had failed ({ended.outcome.reason})"
+                _stopped_outcome(environment, stopped), f"attempt {number} had failed with {ended.outcome.reason}"
             )
 
 
 def _attempt(environment: Environment, interrupts: Interrupts, record: Record, deadline: float) -> _Ended:
-    """Run the task once within its time; return what became of it, whatever it raises."""
+    """Run the task once within its time limit and return the outcome, also for unexpected exceptions."""
     now = time.monotonic()
     limit = environment.retry.attempt_timeout_seconds
     is_last = limit is None or now + limit >= deadline
@@ -102,9 +102,9 @@ def _attempt(environment: Environment, interrupts: Interrupts, record: Record, d
         again = is_tried_again(failure.reason) if failure.again is None else failure.again
         outcome = _outcome(ExecutionStatus.FAILED, failure.reason, failure.message, failure.result)
         return _Ended(outcome, again, failure.retry_after)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it ends in the row, not in a pod that died in silence
+    except Exception as error:  # noqa: BLE001  # any failure is recorded, so that no pod dies silently
         place = traceback.extract_tb(error.__traceback__)[-1]
-        # without the error's own words: they may repeat a header or a password of the spec
+        # without the error's message, which may contain a header or a password of the spec
         message = f"the task raised {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
         return _Ended(_outcome(ExecutionStatus.FAILED, type(error).__name__, message), again=True)
 
@@ -114,7 +114,7 @@ def _sleep_until(when: float) -> None:
 
 
 def _save(interrupts: Interrupts, record: Record) -> bool:
-    """Write the attempts; return False if the row is no longer ours."""
+    """Write the attempts. Return False if the row is no longer ours."""
     try:
         return interrupts.call(record.save_attempts, SAVE_SECONDS, is_last=False)
     except Stopped as stopped:

@@ -1,4 +1,4 @@
-"""The environment that the operator gives a runner, read once by ``__main__``."""
+"""The environment variables that the operator sets for a runner, read once by ``__main__``."""
 
 import json
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_TIMEOUT_SECONDS = 366 * 86_400
-MEND = "the operator sets it; to run the runner by hand, see carillon_core.contract"
+MEND = "the operator sets this variable; to start a runner by hand, see carillon_core.contract"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,50 +26,50 @@ class Environment:
     """One execution, as the operator described it."""
 
     database_url: str = field(repr=False)
-    """As libpq takes it; holds a password."""
+    """A libpq URL; contains a password."""
     token: str = field(repr=False)
-    """Allows to record this execution; the database reads it, and nobody here."""
+    """Permits recording this execution. Only the database reads it."""
     execution_id: UUID
     task_uid: UUID
     origin: UUID
-    """The uid of what asked for it: the task's own, or the RunRequest's."""
+    """The uid of the task, or of the RunRequest that asked for the execution."""
     namespace: str
     task: str
     """The task's name."""
     task_type: str
-    """Which task type ``spec.task`` has; it need not be one that this runner knows."""
+    """The task type of ``spec.task``. This runner may not know it."""
     spec: Mapping[str, Any] = field(repr=False)
-    """What stands below the task type; may hold secrets."""
+    """The fields below the task type. May contain secrets."""
     slot: datetime
     cause: str
     timeout_seconds: float
     job_name: str
     pod_name: str
     termination_log: str | None
-    """Where the termination message goes; None: ``contract.TERMINATION_LOG``, if that is there."""
+    """The file for the termination message. None: ``contract.TERMINATION_LOG``, if it exists."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What templates read as ``parameters``."""
+    """Available to templates as ``parameters``."""
     time_zone: str = "UTC"
-    """For templates; need not be one that this machine knows."""
+    """For templates. May be unknown on this machine."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The variables that hold secrets, by their names; the task's spec names them."""
+    """Variables that contain secrets, by name; the task's spec refers to them."""
     http_allow: "AllowList | None" = None
-    """Which addresses that are not public the http task may reach; None: none."""
+    """Addresses that the http task may reach besides public ones. None: no others."""
 
 
 def read_environment(env: Mapping[str, str]) -> Environment:
     """Return the execution that these variables describe.
 
     Raises:
-        SettingsError: One is missing or cannot be read; the message names it, and repeats nothing that may be secret.
+        SettingsError: A variable is missing or invalid; the message names it and contains no secret.
 
     """
     whole = _joined(_joined(env, contract.ENV_TASK), contract.ENV_PARAMETERS)
     task_type, spec = _read(whole, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
     return Environment(
         database_url=_read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True),
-        token=_read(env, contract.ENV_EXECUTION_TOKEN, str, "what the operator made", secret=True),
+        token=_read(env, contract.ENV_EXECUTION_TOKEN, str, "the token that the operator created", secret=True),
         execution_id=_read(env, contract.ENV_EXECUTION_ID, UUID, "a UUID"),
         task_uid=_read(env, contract.ENV_TASK_UID, UUID, "a UUID"),
         origin=_read(
@@ -79,8 +79,8 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         task=_read(env, contract.ENV_TASK_NAME, str, "a name"),
         task_type=task_type,
         spec=spec,
-        slot=_read(env, contract.ENV_SLOT, _instant, "an RFC 3339 time with its zone"),
-        # not held against Cause: an older runner image has to run what a newer operator launches
+        slot=_read(env, contract.ENV_SLOT, _instant, "an RFC 3339 time with a time zone"),
+        # not checked against Cause: an older runner image has to run what a newer operator launches
         cause=_read(env, contract.ENV_CAUSE, str, "a word"),
         timeout_seconds=_read(
             env, contract.ENV_TIMEOUT_SECONDS, _timeout, f"a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}"
@@ -99,13 +99,13 @@ def read_environment(env: Mapping[str, str]) -> Environment:
 def _allow_list(env: Mapping[str, str]) -> "AllowList | None":
     if not env.get(contract.ENV_HTTP_ALLOW, "").strip():
         return None
-    from carillon_core.domain.egress.rules import read_allow_list  # noqa: PLC0415  # only the pods of HTTP tasks have it set
+    from carillon_core.domain.egress.rules import read_allow_list  # noqa: PLC0415  # set only for HTTP tasks
 
     return read_allow_list(env)
 
 
 def _joined(env: Mapping[str, str], name: str) -> Mapping[str, str]:
-    """Return the environment with the parts of a variable put together."""
+    """Return the environment with the parts of a variable joined."""
     parts = [env.get(name, "")]
     while (part := env.get(f"{name}_{len(parts)}")) is not None:
         parts.append(part)
@@ -124,7 +124,7 @@ def _read(env: Mapping[str, str], name: str, parse: Callable[[str], T], what: st
         return parse(text)
     except (ValueError, RecursionError):
         shown = "cannot be read" if secret else f"is {text[:100]!r}"
-        raise SettingsError(f"{name} {shown}: it must be {what}; {MEND}") from None
+        raise SettingsError(f"{name} {shown}: must be {what}; {MEND}") from None
 
 
 def _postgres_url(text: str) -> str:
@@ -161,7 +161,7 @@ def _task(text: str) -> tuple[str, Mapping[str, Any]]:
 def _json_object(text: str) -> Mapping[str, Any]:
     value = json.loads(text, parse_constant=_refuse_constant)
     if not isinstance(value, dict):
-        raise ValueError  # noqa: TRY004  # one kind of mistake for ``_read``: the text is not what it must be
+        raise ValueError  # noqa: TRY004  # one kind of error for ``_read``: the text is invalid
     return value
 
 

@@ -1,8 +1,7 @@
-"""Signals: the time-out and the termination of an execution, raised where that is safe and noted elsewhere.
+"""Signals: the timeout and the termination of an execution, raised where it is safe and noted elsewhere.
 
-An exception out of a signal handler may come up between any two instructions.
-It is let loose only inside ``Interrupts.call``; while the record is written a
-signal is noted and changes nothing.
+A signal handler may raise between any two instructions. It raises only inside
+``Interrupts.call``; while the record is written, a signal is noted only.
 """
 
 import math
@@ -17,10 +16,10 @@ from carillon_core.contract import ExecutionStatus
 T = TypeVar("T")
 
 AGAIN_SECONDS = 1.0
-"""An exception can be lost (Python drops what is raised in a ``__del__``): the time-out's is raised again."""
+"""Python drops exceptions raised in ``__del__``, so the exception of a timeout is raised again after this time."""
 
-_TIMED_OUT = (ExecutionStatus.TIMED_OUT, "ran longer than its time-out")
-_EXPIRED = (ExecutionStatus.FAILED, "ran longer than the time-out of an attempt")
+_TIMED_OUT = (ExecutionStatus.TIMED_OUT, "exceeded its timeout")
+_EXPIRED = (ExecutionStatus.FAILED, "exceeded the timeout of an attempt")
 
 
 class Stopped(BaseException):
@@ -30,19 +29,19 @@ class Stopped(BaseException):
     """
 
     def __init__(self, status: ExecutionStatus, message: str) -> None:
-        """Keep the status that the execution ends with, and the reason as a sentence."""
+        """Keep the execution's final status and the reason as a sentence."""
         super().__init__(message)
         self.status = status
         self.message = message
         self.result: Mapping[str, Any] | None = None
-        """What a task that passes it on wants to be recorded all the same."""
+        """A partial result that the task wants recorded."""
 
 
 class Interrupts:
-    """The signals of this process; one for each process, made by ``__main__``."""
+    """The signal handlers of this process, created once by ``__main__``."""
 
     def __init__(self) -> None:
-        """Change nothing yet: see ``install``."""
+        """Create without installing the handlers: see ``install``."""
         self._armed = False
         self._why: tuple[ExecutionStatus, str] | None = None
         self._raised_at = -math.inf
@@ -54,20 +53,20 @@ class Interrupts:
             signal.signal(number, self._receive)
 
     def ignore(self) -> None:
-        """Ignore them from now on: the end is recorded, and the exit code must be the one that tells it."""
+        """Ignore these signals: the end is recorded, and the exit code must agree with it."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
 
     def call(self, work: Callable[[], T], timeout_seconds: float | None = None, *, is_last: bool = True) -> T:
-        """Call ``work`` and return what it returns; whoever catches ``Stopped`` calls ``disarm``.
+        """Call ``work`` and return its result. A caller that catches ``Stopped`` calls ``disarm``.
 
         Args:
             work: What to call.
-            timeout_seconds: When it is to be stopped; None: never.
-            is_last: Whether the execution is over then (``timed_out``), or ``work`` alone (``failed``).
+            timeout_seconds: Stop ``work`` after this time; None: never.
+            is_last: Whether the timeout ends the execution (``timed_out``) or only ``work`` (``failed``).
 
         Raises:
-            Stopped: It was terminated, now or at any time before, or the time-out has passed.
+            Stopped: The process was told to terminate, now or earlier, or the timeout has passed.
 
         """
         try:
@@ -76,14 +75,14 @@ class Interrupts:
             if self._why is not None:
                 raise Stopped(*self._why)
             if timeout_seconds is not None:
-                # 0 would be no timer at all
+                # 0 would disable the timer
                 signal.setitimer(signal.ITIMER_REAL, max(timeout_seconds, 1e-6), AGAIN_SECONDS)
             return work()
         finally:
             self.disarm()
 
     def disarm(self) -> None:
-        """Raise no more: from here on signals are only noted."""
+        """Stop raising; signals are only noted from here on."""
         self._armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -93,7 +92,7 @@ class Interrupts:
         elif self._expiry is _TIMED_OUT:
             self._why = self._why or _TIMED_OUT
         now = time.monotonic()
-        # a second signal while the first one's exception unwinds must not come up in the handler of that
+        # a second signal must not raise while the exception of the first one unwinds
         if self._armed and now - self._raised_at >= AGAIN_SECONDS / 2:
             self._raised_at = now
             raise Stopped(*(self._why or self._expiry))

@@ -1,7 +1,7 @@
-"""A child process for what may break the one that it runs in: templates and plugins.
+"""A child process for code that may break its process: templates and plugins.
 
-What ends the child, by an exit, a crash, a lack of memory or a signal that it
-ignores, leaves the runner whole, and the runner writes the record. Linux alone.
+If the child exits, crashes, runs out of memory or ignores a signal, the runner is
+unaffected and writes the record. Linux only.
 """
 
 import json
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ChildLostError(Exception):
-    """The child ended without a word; the message says how, to follow "its process "."""
+    """The child ended without a result; the message follows "its process "."""
 
 
 def call_isolated(
@@ -31,23 +31,23 @@ def call_isolated(
 ) -> Any:
     """Call ``work`` in a child process and return the JSON object that it returns.
 
-    An exception that comes up while the child is waited for ends the child
-    first: SIGTERM, then, after the grace, SIGKILL.
+    An exception while waiting ends the child first: SIGTERM, then SIGKILL after the
+    grace period.
 
     Args:
         work: Returns a JSON object and raises nothing.
-        grace_seconds: What the child has after a SIGTERM.
-        memory_bytes: How much address space it may take beyond what it begins with; then it gets ``MemoryError``.
-        cpu_seconds: After so much of the processor's time it is killed.
+        grace_seconds: How long the child has after SIGTERM.
+        memory_bytes: Address space it may use beyond its initial size before it gets ``MemoryError``.
+        cpu_seconds: CPU time after which it is killed.
 
     Raises:
-        ChildLostError: It ended without returning.
+        ChildLostError: It ended without returning a result.
 
     """
     channel = os.memfd_create("result")
     try:
         with warnings.catch_warnings():
-            # the only other thread there may be is a look-up of a name that an earlier attempt gave up
+            # the only other possible thread is a name look-up abandoned by an earlier attempt
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
@@ -62,7 +62,7 @@ def call_isolated(
             file.seek(0)
             said = file.read()
         if code != 0 or not said:
-            raise ChildLostError(f"was ended by {_name(-code)}" if code < 0 else f"ended with exit code {code}")
+            raise ChildLostError(f"was killed by {_name(-code)}" if code < 0 else f"exited with code {code}")
         return json.loads(said)
     finally:
         os.close(channel)
@@ -80,7 +80,7 @@ def _run_child(
             file.write(encoded)
         code = 0
     finally:
-        # not a return: what comes after the fork is the parent's
+        # not a return: the code after the fork belongs to the parent
         os._exit(code)
 
 
@@ -88,7 +88,7 @@ def _limit(memory_bytes: int | None, cpu_seconds: int | None) -> None:
     import resource  # noqa: PLC0415  # in the child alone
 
     if memory_bytes is not None:
-        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # pathlib's way opens it no better
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # pathlib adds nothing here
             taken = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + memory_bytes, taken + memory_bytes))
     if cpu_seconds is not None:
@@ -97,14 +97,14 @@ def _limit(memory_bytes: int | None, cpu_seconds: int | None) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process when the runner is killed: the effects of a lost pod must not go on."""
+    """Let the kernel kill this process when the runner is killed, so that a lost pod has no further effects."""
     import ctypes  # noqa: PLC0415  # in the child alone
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(pid: int, grace_seconds: float) -> None:
-    # held back: a time-out that strikes again must not leave the child behind
+    # blocked: a repeated timeout must not leave the child behind
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         with suppress(ProcessLookupError, ChildProcessError):

@@ -1,4 +1,4 @@
-"""What a task is given, and what became of it; tasks, ``run`` and ``record`` share these."""
+"""The input and the outcome of a task, shared by tasks, ``run`` and ``record``."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from carillon_runner.environment import Environment
 
 
 class TaskFailedError(Exception):
-    """The task came to its end and failed; ``reason`` is the class of the error, the message one sentence."""
+    """The task failed; ``reason`` is the class of the error, and the message is one sentence."""
 
     def __init__(
         self,
@@ -20,14 +20,14 @@ class TaskFailedError(Exception):
         again: bool | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Keep what the row shall say, and the result if there is one all the same.
+        """Keep the fields of the row, and a partial result if there is one.
 
         Args:
             reason: The class.
             message: The sentence.
-            result: What there is of a result.
-            again: Whether another attempt may mend it; None: as ``retry.is_tried_again`` says of the class.
-            retry_after: How many seconds another attempt has to wait at least.
+            result: A partial result.
+            again: Whether another attempt may succeed; None: as ``retry.is_tried_again`` decides for the class.
+            retry_after: Minimum number of seconds before another attempt.
 
         """
         super().__init__(message)
@@ -40,11 +40,11 @@ class TaskFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What a task may use."""
+    """The input of a task."""
 
     environment: Environment
     deadline: float
-    """When the time-out of the attempt strikes, on ``time.monotonic``'s clock."""
+    """When the attempt times out, on ``time.monotonic``'s clock."""
     count: Callable[[str], int]
     """Increment a counter and close the execution's row as succeeded, in one transaction: see ``Record.count``."""
     attempt: int = 1
@@ -52,7 +52,7 @@ class Execution:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """What stands below the task type."""
+        """The fields below the task type."""
         return self.environment.spec
 
 
@@ -62,7 +62,7 @@ TaskFunction = Callable[[Execution], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an execution."""
+    """The outcome of an execution."""
 
     status: ExecutionStatus
     reason: str | None = None
@@ -73,5 +73,5 @@ class Outcome:
 
 
 def storable(text: str) -> str:
-    """Return the text as Postgres can keep it: without NUL, and lone surrogates replaced."""
+    """Return the text as Postgres can store it: without NUL, with lone surrogates replaced."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

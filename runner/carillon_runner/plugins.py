@@ -1,7 +1,7 @@
-"""Task types of other packages: how they are written, and how they are run.
+"""Task types from other packages: how to write them, and how they are run.
 
-A package brings a task type by an entry point of the group ``carillon.tasks``,
-a function of one argument that returns its result, a JSON object::
+A package provides a task type by an entry point in the group ``carillon.tasks``: a
+function of one argument that returns a JSON object as its result::
 
     [project.entry-points."carillon.tasks"]
     thumbnails = "shop_tasks:make_thumbnails"
@@ -10,12 +10,12 @@ a function of one argument that returns its result, a JSON object::
         for name in execution.parameters["names"]: ...
         return {"made": 3}
 
-``Execution`` and ``Failure`` are the whole of what such a package may rely on.
-It need not import either: it is given the one, and any exception is a failure.
+``Execution`` and ``Failure`` are the stable API for such packages. They need not
+import either: the execution is an argument, and any exception is a failure.
 
-It runs in a child process. SIGTERM there raises an exception that is no
-``Exception``, with ``GRACE_SECONDS`` to clean up; after a time-out it is the
-same. What it leaves behind, threads and processes, ends with the pod.
+It runs in a child process. SIGTERM and timeouts raise an exception that is not an
+``Exception``, with ``GRACE_SECONDS`` to clean up. Threads and processes that it
+leaves behind end with the pod.
 """
 
 import json
@@ -41,11 +41,11 @@ _LISTED = 20
 
 
 class Execution(Protocol):
-    """What a plugin is given."""
+    """The argument of a plugin."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """``spec.task.plugin.parameters``, as they stand, with those of the RunRequest."""
+        """``spec.task.plugin.parameters``, merged with those of the RunRequest."""
 
     @property
     def slot(self) -> datetime:
@@ -53,7 +53,7 @@ class Execution(Protocol):
 
     @property
     def execution_id(self) -> UUID:
-        """The same in all attempts: the key by which to do a thing once."""
+        """The same in all attempts, for use as an idempotency key."""
 
     @property
     def attempt(self) -> int:
@@ -69,16 +69,16 @@ class Execution(Protocol):
 
 
 class Failure(Exception):  # noqa: N818  # a plugin raises it: ``raise Failure("QuotaExceeded", …)`` says it
-    """What a plugin raises to name the class of its failure, or to say whether another attempt may mend it."""
+    """Raised by a plugin to name the class of its failure and whether to retry."""
 
     def __init__(self, reason: str, message: str, *, again: bool = True, retry_after: float | None = None) -> None:
-        """Keep what the execution's row shall say.
+        """Keep the fields of the execution's row.
 
         Args:
             reason: The class, one word: ``QuotaExceeded``.
             message: What went wrong, for people, without secrets.
             again: Whether the retry policy applies.
-            retry_after: How many seconds another attempt has to wait at least.
+            retry_after: Minimum number of seconds before another attempt.
 
         """
         super().__init__(message)
@@ -101,9 +101,9 @@ class _Given:
 
 def run_plugin(execution: TaskExecution) -> dict[str, Any]:
     """Run the plugin in this process; return ``{"result": …}`` or ``{"reason", "error", "again", "retryAfter"}``."""
-    from carillon_runner.interrupts import Stopped  # noqa: PLC0415  # loaded before, if anybody can raise it
+    from carillon_runner.interrupts import Stopped  # noqa: PLC0415  # already loaded if it can be raised
 
-    # the plugin has no business with the history: what is not there cannot be logged by mistake
+    # the plugin does not need these, and cannot log them by mistake
     for name in [n for n in os.environ if n in _SECRETS or n.startswith(ENV_SECRET_PREFIX)]:
         del os.environ[name]
     name = str(execution.spec.get("name", ""))
@@ -115,7 +115,7 @@ def run_plugin(execution: TaskExecution) -> dict[str, Any]:
         return _said("Terminated", stopped.message)
     except Failure as failure:
         return _said(str(failure.reason), str(failure), again=bool(failure.again), retry_after=failure.retry_after)
-    except BaseException as error:  # noqa: BLE001  # SystemExit and the like are failures as any other
+    except BaseException as error:  # noqa: BLE001  # SystemExit and the like are failures too
         words = " ".join(str(error).split())
         named = type(error).__name__
         return _said(named, f"the plugin {name} raised {named}" + (f": {words}" if words else ""))
@@ -153,12 +153,12 @@ def _load(name: str) -> Any:
     if not found:
         names = sorted({point.name for point in installed})
         listed = ", ".join(names[:_LISTED]) + (" and more" if len(names) > _LISTED else "")
-        known = f"installed are {listed}" if names else "none is installed"
+        known = f"installed: {listed}" if names else "none are installed"
         raise TaskFailedError(
-            "PluginNotFound", f"no installed package brings the task type {name[:100]!r} (group {GROUP}): {known}"
+            "PluginNotFound", f"no installed package provides the task type {name[:100]!r} (group {GROUP}); {known}"
         )
     if len(found) > 1:
-        raise TaskFailedError("PluginBroken", f"several packages bring the task type {name!r}: {', '.join(found)}")
+        raise TaskFailedError("PluginBroken", f"several packages provide the task type {name!r}: {', '.join(found)}")
     ((value, point),) = found.items()
     try:
         function = point.load()
@@ -170,12 +170,12 @@ def _load(name: str) -> Any:
             "PluginBroken", f"the plugin {name} cannot be imported from {value}: {type(error).__name__}: {words}"
         ) from error
     if not callable(function):
-        raise TaskFailedError("PluginBroken", f"the plugin {name} is no function: {value}")
+        raise TaskFailedError("PluginBroken", f"the plugin {name} is not a function: {value}")
     return function
 
 
 def _checked(name: str, result: Any) -> Mapping[str, Any]:
-    """Return a plugin's result if it is a JSON object that is not too long."""
+    """Return a plugin's result if it is a JSON object within the size limit."""
     if not isinstance(result, Mapping) or not all(isinstance(key, str) for key in result):
         raise TaskFailedError(
             "PluginBroken", f"the plugin {name} returned {type(result).__name__}: it must be a mapping with text keys"
@@ -185,10 +185,12 @@ def _checked(name: str, result: Any) -> Mapping[str, Any]:
         length = len(json.dumps(whole, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise TaskFailedError(
-            "PluginBroken", f"the plugin {name} returned what JSON cannot hold: {type(error).__name__}: {error}"
+            "PluginBroken",
+            f"the plugin {name} returned something that JSON cannot encode: {type(error).__name__}: {error}",
         ) from error
     if length > RESULT_LIMIT:
         raise TaskFailedError(
-            "PluginBroken", f"the plugin {name} returned {length} characters of JSON: at most {RESULT_LIMIT} are kept"
+            "PluginBroken",
+            f"the plugin {name} returned {length} characters of JSON: at most {RESULT_LIMIT} are allowed",
         )
     return whole

@@ -1,4 +1,4 @@
-"""What is tried again within an execution, and when: the maths of ``spec.retry``. Pure; ``attempts`` calls it."""
+"""Which failures are retried within an execution, and when: the rules of ``spec.retry``. Pure."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 NEVER_AGAIN = frozenset(
     {
-        # the same answer would come again
+        # the result would be the same
         "http_4xx",
         "TooManyRedirects",
         "BlockedRedirect",
@@ -22,13 +22,13 @@ NEVER_AGAIN = frozenset(
         "UnknownTaskType",
         "Overflow",
         "CounterRefused",
-        # the row has its end already
+        # the row is already closed
         "RowClosed",
     }
 )
-"""Classes of failure after which no further attempt is made, unless the failure says otherwise of itself."""
+"""Classes of failure that are not retried, unless the failure itself says otherwise."""
 STATUSES_AGAIN = frozenset({408, 425, 429})
-"""The statuses of the class 4xx that may be another a moment later (RFC 9110, 15.5.9; RFC 8470; RFC 6585)."""
+"""4xx statuses that may change on retry (RFC 9110, 15.5.9; RFC 8470; RFC 6585)."""
 
 _INTEGERS = {"limit"}
 _FIELDS = {
@@ -43,7 +43,7 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """``spec.retry`` as the runner uses it; by default nothing is tried again.
+    """``spec.retry`` as the runner uses it. Default: no retries.
 
     The waits after the first, second, … failed attempt, in seconds, without jitter:
 
@@ -70,9 +70,9 @@ class RetryPolicy:
         """Return how long to wait between the failure of an attempt and the next one.
 
         Args:
-            number: The failed attempt's.
-            retry_after: What the server asked for, in seconds; it is waited for if it is longer.
-            share: From 0 to 1, how much of the jitter this wait gets.
+            number: The number of the failed attempt.
+            retry_after: Seconds requested by the server; used if longer.
+            share: From 0 to 1, the share of the jitter for this wait.
 
         """
         grown = self.initial_delay_seconds * float(self.factor) ** (number - 1)
@@ -81,7 +81,7 @@ class RetryPolicy:
 
 
 def parse_policy(text: str) -> RetryPolicy:
-    """Return the policy that ``spec.retry`` as JSON says; what it does not know in it is of a newer operator.
+    """Return the policy from the JSON of ``spec.retry``. Unknown fields come from a newer operator and are ignored.
 
     Raises:
         ValueError: It cannot be read.
@@ -89,7 +89,7 @@ def parse_policy(text: str) -> RetryPolicy:
     """
     given = json.loads(text)
     if not isinstance(given, dict):
-        raise ValueError  # noqa: TRY004  # one kind of mistake for whoever reads the environment
+        raise ValueError  # noqa: TRY004  # one kind of error for the reader of the environment
     policy = RetryPolicy(
         **{
             _FIELDS[name]: _number(name, value)
@@ -111,7 +111,7 @@ def _number(name: str, value: Any) -> Any:
 
 
 def is_tried_again(reason: str) -> bool:
-    """Return whether a failure of this class may be mended by another attempt."""
+    """Return whether a failure of this class is retried."""
     return reason not in NEVER_AGAIN
 
 
@@ -122,11 +122,11 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
         return None
     if text.isascii() and text.isdigit():
         return float(text[:12])
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # http.client has imported it, if anybody asks
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # http.client has already imported it
 
     try:
         when = parsedate_to_datetime(text)
-        # a date without a zone is in UTC, as every date of HTTP
+        # a date without a zone is in UTC, like every date in HTTP
         return max((when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds(), 0.0)
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""One execution from its claim to its exit code; ``__main__`` calls it with the environment and the signals."""
+"""One execution from its claim to its exit code. ``__main__`` calls it with the environment and the signals."""
 
 import logging
 import os
@@ -26,10 +26,10 @@ _EXIT_CODES: Mapping[ExecutionStatus, ExitCode] = {
 
 
 def run(environment: Environment, interrupts: Interrupts) -> ExitCode:
-    """Claim the execution, run its task, record the end; return the exit code, which is what the row says.
+    """Claim the execution, run its task, record the end; return the exit code, which agrees with the row.
 
     Raises:
-        SettingsError: libpq cannot read the database's URL.
+        SettingsError: The database's URL is invalid.
 
     """
     configure_logging()
@@ -47,7 +47,7 @@ def _run(environment: Environment, interrupts: Interrupts, record: Record, telle
         taken = record.claim(until, lambda seconds: interrupts.call(partial(time.sleep, seconds)))
     except Stopped as stopped:
         interrupts.disarm()
-        return teller.not_run(ExitCode.NOT_RECORDED, f"{stopped.message} before the database was reached")
+        return teller.not_run(ExitCode.NOT_RECORDED, f"{stopped.message} before the database could be reached")
     except (UnavailableError, RefusedError) as error:
         return teller.not_run(ExitCode.NOT_RECORDED, str(error))
     if isinstance(taken, Outcome):
@@ -64,7 +64,7 @@ def _run(environment: Environment, interrupts: Interrupts, record: Record, telle
 
 
 class _Teller:
-    """Says how the execution goes: on the log and in the termination message."""
+    """Reports progress in the log and in the termination message."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -77,24 +77,24 @@ class _Teller:
 
     def failed(self, attempt: int, outcome: Outcome, wait: float) -> None:
         fields = {"attempt": attempt, "reason": outcome.reason, "error": outcome.error, "in_seconds": round(wait, 3)}
-        self._tell(logging.WARNING, "attempt failed, another follows", **fields)
+        self._tell(logging.WARNING, "attempt failed, will retry", **fields)
 
     def not_run(self, code: ExitCode, why: str) -> ExitCode:
-        self._tell(logging.WARNING, "nothing was run", why=why, exit=code.name)
-        self._write(f"nothing was run: {why}")
+        self._tell(logging.WARNING, "not run", why=why, exit=code.name)
+        self._write(f"not run: {why}")
         return code
 
     def not_recorded(self, outcome: Outcome, why: str) -> ExitCode:
         fields = {"status": outcome.status.value, "reason": outcome.reason, "error": outcome.error}
-        self._tell(logging.ERROR, "the end could not be recorded", why=why, **fields, result=outcome.result)
-        self._write(f"{outcome.status.value}, but that could not be recorded: {why}")
+        self._tell(logging.ERROR, "could not record the end", why=why, **fields, result=outcome.result)
+        self._write(f"{outcome.status.value}, but this could not be recorded: {why}")
         return ExitCode.NOT_RECORDED
 
     def finished(self, outcome: Outcome, recorded: Outcome) -> ExitCode:
         if (recorded.status, recorded.reason) != (outcome.status, outcome.reason):
             self._tell(
                 logging.WARNING,
-                "the row had been closed before, and stays as it is",
+                "the row was already closed and is unchanged",
                 status=outcome.status.value,
                 reason=outcome.reason,
             )
@@ -126,4 +126,4 @@ class _Teller:
         try:
             Path(given or TERMINATION_LOG).write_text(storable(message)[:ERROR_LIMIT], encoding="utf-8")
         except OSError as error:
-            self._tell(logging.WARNING, "the termination message could not be written", error=error.strerror)
+            self._tell(logging.WARNING, "could not write the termination message", error=error.strerror)

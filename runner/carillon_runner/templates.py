@@ -1,9 +1,8 @@
-"""The Jinja templates of an HTTP task; Jinja is imported only when a text has a template in it.
+"""The Jinja templates of an HTTP task. Jinja is imported only if a text contains a template.
 
-Templates are written by whoever may write a task, and may be hostile. They are
-rendered in a sandbox, which knows neither files nor Python's insides, within a
-child process whose memory and processor time are bounded: some way to fill the
-one or to burn the other is always left.
+The author of a task writes its templates, so they may be hostile. They are rendered
+in a sandbox without access to files or Python internals, in a child process with
+limits on memory and CPU time, because a sandbox limits neither.
 """
 
 import math
@@ -18,7 +17,7 @@ from carillon_runner.isolated import ChildLostError, call_isolated
 from carillon_runner.outcome import Execution, TaskFailedError
 
 OUTPUT_LIMIT = 2**20
-"""Characters of all rendered texts together."""
+"""Maximum number of characters of all rendered texts."""
 RANGE_LIMIT = 10_000
 MEMORY_BYTES = 128 * 2**20
 CPU_SECONDS = 2
@@ -29,7 +28,7 @@ _WIDTH = re.compile(r"%[^%a-zA-Z]*(\d{4}|\*)")
 
 
 class Slot(datetime):
-    """A time that prints as RFC 3339 has it: ``2026-01-02T03:04:05Z``, with an offset if it is not in UTC."""
+    """A time that prints in RFC 3339 format: ``2026-01-02T03:04:05Z``, with an offset if it is not in UTC."""
 
     def __str__(self) -> str:
         """Return the time to the second."""
@@ -37,13 +36,13 @@ class Slot(datetime):
 
     @classmethod
     def of(cls, when: datetime) -> "Slot":
-        """Return the same time as one that prints so."""
+        """Return the same time as a ``Slot``."""
         clock = (when.hour, when.minute, when.second, when.microsecond)
         return cls(when.year, when.month, when.day, *clock, tzinfo=when.tzinfo, fold=when.fold)
 
 
 def has_template(text: str) -> bool:
-    """Return whether there is something to render in a text."""
+    """Return whether a text contains a template."""
     return any(marker in text for marker in _MARKERS)
 
 
@@ -63,7 +62,7 @@ def rendered(texts: Mapping[str, str], execution: Execution) -> dict[str, str]:
             partial(render, templates, context), grace_seconds=0, memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS
         )
     except ChildLostError as error:
-        raise _failed(", ".join(templates), f"its process {error}: it takes too much time or memory") from error
+        raise _failed(", ".join(templates), f"its process {error}: it needs too much time or memory") from error
     if "error" in answer:
         raise _failed(answer["field"], answer["error"])
     return {**texts, **answer["texts"]}
@@ -72,8 +71,7 @@ def rendered(texts: Mapping[str, str], execution: Execution) -> dict[str, str]:
 def render(templates: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``{"texts": {field: text}}``, or ``{"field": …, "error": why}`` of the first that fails.
 
-    Bounded by its limits on output, ranges and powers alone: ``rendered`` sees
-    to the bounds of what these cannot hold.
+    Limits output, ranges and powers only; ``rendered`` limits time and memory.
     """
     from jinja2 import TemplateError, TemplateSyntaxError  # noqa: PLC0415  # 50 ms: only for a template
 
@@ -95,8 +93,8 @@ def render(templates: Mapping[str, str], context: Mapping[str, Any]) -> dict[str
             return {"field": field, "error": error.message or type(error).__name__}
         except MemoryError:
             return {"field": field, "error": "takes too much memory"}
-        except Exception as error:  # noqa: BLE001  # whatever a template can provoke in Python
-            # without its words: they may repeat a parameter
+        except Exception as error:  # noqa: BLE001  # a template can cause any exception
+            # without the message, which may contain a parameter
             return {"field": field, "error": f"raises {type(error).__name__}"}
     return {"texts": texts}
 
@@ -117,12 +115,12 @@ def _context(environment: Environment, attempt: int, templates: Mapping[str, str
     }
     asking = [field for field, text in templates.items() if "local_slot" in text]
     if asking:
-        from zoneinfo import ZoneInfo  # noqa: PLC0415  # only who asks for it pays for it
+        from zoneinfo import ZoneInfo  # noqa: PLC0415  # only if a template needs it
 
         try:
             zone = ZoneInfo(environment.time_zone)
         except (ValueError, OSError, LookupError):
-            raise _failed(", ".join(asking), f"there is no time zone {environment.time_zone[:100]!r} here") from None
+            raise _failed(", ".join(asking), f"time zone {environment.time_zone[:100]!r} is not known here") from None
         context["local_slot"] = Slot.of(environment.slot.astimezone(zone))
     return context
 
@@ -135,12 +133,12 @@ def _sandbox() -> Any:
     def checked_range(*bounds: int) -> range:
         numbers = range(*bounds)
         if len(numbers) > RANGE_LIMIT:
-            raise SecurityError(f"a range has at most {RANGE_LIMIT} numbers")
+            raise SecurityError(f"a range can have at most {RANGE_LIMIT} numbers")
         return numbers
 
     def check_format(text: Any) -> None:
         if isinstance(text, str) and _WIDTH.search(text):
-            raise SecurityError("a width or precision of % has at most three digits, and is no *")
+            raise SecurityError("a width or precision of % can have at most three digits and cannot be *")
 
     def checked_format(value: Any, *args: Any, **kwargs: Any) -> str:
         check_format(str(value))

@@ -117,7 +117,7 @@ def test_a_sleep_beyond_the_time_out_is_timed_out(runners: Runners) -> None:
     row = runners.row()
     assert (row["status"], row["reason"]) == ("timed_out", "timeout")
     assert 0 < row["result"]["sleptSeconds"] < SLEEP["sleep"]["durationSeconds"]
-    assert runner.termination_message() == "ran longer than its time-out of 2 s"
+    assert runner.termination_message() == "exceeded its timeout of 2 s"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -156,7 +156,7 @@ def test_a_counter_grows_by_one_for_each_execution_and_not_for_a_repetition(runn
     for pod in ("report-1-x", "report-1-y"):
         again = runners.start(COUNT, execution=first, pod=pod)
         assert again.wait() == ExitCode.ALREADY_CLAIMED
-        assert again.termination_message() == "nothing was run: it is succeeded already, by pod report-1-x"
+        assert again.termination_message() == "not run: already succeeded, by pod report-1-x"
     assert runners.counter() == 1
     second = uuid4()
     assert runners.start(COUNT, execution=second, slot=SLOT.replace(minute=10)).wait() == ExitCode.SUCCEEDED
@@ -227,7 +227,7 @@ def test_a_database_that_never_comes_ends_the_waiting_at_the_time_out(runners: R
     """Nothing was run, and the log and the termination message say so without the password."""
     runner = runners.start(COUNT, url=forwarder.url, timeout_seconds=0.5)
     assert runner.wait() == ExitCode.NOT_RECORDED
-    assert runner.termination_message().startswith("nothing was run: database is unavailable")
+    assert runner.termination_message().startswith("not run: database is unavailable")
     password = urlsplit(forwarder.url).password
     assert password
     assert password not in runner.log + runner.termination_message()

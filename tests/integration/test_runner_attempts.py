@@ -88,7 +88,7 @@ def test_when_no_attempt_is_left_the_last_one_is_the_executions_end(runners: Run
     assert runner.wait() == ExitCode.FAILED
     row = runners.row()
     assert (row["status"], row["reason"], row["result"]["statusCode"]) == ("failed", "http_5xx", 500)
-    assert row["error"] == "the server answered 500, and expected was 2xx; attempt 3 was the last"
+    assert row["error"] == "the server answered 500, expected 2xx; attempt 3 was the last one allowed"
     assert [attempt[0] for attempt in tried(runners)] == [1, 2, 3]
     assert len(server.seen) == 3
 
@@ -123,7 +123,7 @@ def test_a_wait_that_would_outlast_the_execution_ends_it_at_once(
     assert runner.wait() == ExitCode.FAILED
     row = runners.row()
     assert row["reason"] == "http_5xx"
-    assert "no time was left for another attempt" in row["error"]
+    assert "no time is left for another attempt" in row["error"]
     assert len(server.seen) == 1
 
 
@@ -136,7 +136,7 @@ def test_an_attempt_beyond_its_own_time_out_has_failed_and_another_follows(runne
         assert runner.wait() == ExitCode.FAILED
     assert time.monotonic() - began < 50
     assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "timeout")] * 2
-    assert runners.row()["error"].startswith("ran longer than the time-out of an attempt of 1 s")
+    assert runners.row()["error"].startswith("exceeded the timeout of an attempt of 1 s")
 
 
 def test_the_time_out_is_that_of_all_attempts_together(runners: Runners) -> None:
@@ -157,7 +157,7 @@ def test_a_signal_ends_the_wait_between_two_attempts(runners: Runners, server: C
     runner.process.terminate()
     assert runner.wait() == ExitCode.CANCELLED
     assert tried(runners) == [(1, "failed", "http_5xx", "report-1-x")]
-    assert runners.row()["error"] == "terminated by SIGTERM; attempt 1 had failed (http_5xx)"
+    assert runners.row()["error"] == "terminated by SIGTERM; attempt 1 had failed with http_5xx"
 
 
 def test_an_end_between_two_attempts_is_the_executions_end(runners: Runners, server: CountingServer) -> None:
@@ -209,7 +209,7 @@ def test_a_lost_pods_task_without_effect_is_taken_over(runners: Runners) -> None
     assert tried(runners) == want
     row = runners.row()
     assert (row["pod_name"], row["started_at"]) == ("report-1-x", before)
-    assert runners.attempts()[0]["error"] == "pod report-1-lost was lost, and what became of its attempt is not known"
+    assert runners.attempts()[0]["error"] == "pod report-1-lost was lost; the outcome of its attempt is unknown"
 
 
 @pytest.mark.parametrize(("limit", "want"), [(0, ExitCode.FAILED), (1, ExitCode.SUCCEEDED)])
@@ -228,9 +228,9 @@ def test_a_lost_pods_request_is_sent_again_only_if_the_policy_leaves_an_attempt(
     assert tried(runners) == ([lost, (2, "succeeded", None, "report-1-x")] if limit else [lost])
     row = runners.row()
     if want is ExitCode.FAILED:
-        sentence = "pod report-1-lost was lost, and what became of its attempt is not known"
+        sentence = "pod report-1-lost was lost; the outcome of its attempt is unknown"
         assert (row["status"], row["reason"], row["pod_name"]) == ("failed", "PodLost", "report-1-lost")
-        assert row["error"] == runner.termination_message() == f"{sentence}; the retry policy allows no other"
+        assert row["error"] == runner.termination_message() == f"{sentence}; the retry policy allows no further attempt"
     # a third pod finds the end, whichever it is
     assert runners.start(task, execution=execution, pod="report-1-z").wait() == ExitCode.ALREADY_CLAIMED
 

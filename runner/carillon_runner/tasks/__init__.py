@@ -19,7 +19,7 @@ TASK_MODULES: Mapping[str, str] = MappingProxyType(
 
 
 def task_function(task_type: str) -> TaskFunction:
-    """Return what runs a task of this type.
+    """Return the function that runs tasks of this type.
 
     Raises:
         TaskFailedError: This runner does not know the type (``UnknownTaskType``).
@@ -30,7 +30,7 @@ def task_function(task_type: str) -> TaskFunction:
         known = ", ".join(sorted(TASK_MODULES))
         raise TaskFailedError(
             "UnknownTaskType",
-            f"this runner knows no task type {task_type[:100]!r}, only {known}: is its image too old?",
+            f"this runner does not know the task type {task_type[:100]!r}, only {known}: use a newer runner image",
         )
     run: TaskFunction = import_module(module).run
     return run

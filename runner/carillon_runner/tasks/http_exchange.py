@@ -1,7 +1,7 @@
-"""One exchange of the task type ``http``: a connection, a request, an answer; nothing of it is trusted.
+"""One exchange of the task type ``http``: a connection, a request, a response. The response is not trusted.
 
-What is connected to is what was checked: a name is looked up once, each of its
-addresses is judged (``carillon_core.domain.egress.rules``), and the connection is made
+The connection goes to an address that was checked: a name is resolved once, each
+address is checked (``carillon_core.domain.egress.rules``), and the connection is made
 to one of these addresses, never to the name.
 """
 
@@ -20,13 +20,13 @@ from carillon_core.domain.egress.rules import AllowList, HostError, canonical_ho
 from carillon_runner.outcome import TaskFailedError, storable
 
 WIRE_LIMIT = 8 * 2**20
-"""How many bytes of an answer are taken off the wire for its head, its body and what chunks cost."""
+"""Maximum number of bytes read from the wire for a response, including headers and chunk overhead."""
 _HTTP_PORT, _HTTPS_PORT = 80, 443
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes, taken from its URL and made fit for the wire."""
+    """The destination of a request, parsed from its URL and encoded for the wire."""
 
     https: bool
     host: str
@@ -39,7 +39,7 @@ class Target:
 
     @property
     def origin(self) -> tuple[bool, str, int]:
-        """What two URLs have in common that may share secrets (RFC 6454)."""
+        """The origin (RFC 6454). Only URLs of the same origin share secrets."""
         return self.https, self.host.lower(), self.port
 
 
@@ -55,19 +55,19 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The body as text, as Postgres can keep it, bytes that are none of its charset replaced."""
+        """The body as text that Postgres can store, with invalid bytes replaced."""
         try:
             text = self.raw.decode(self.charset or "utf-8", "replace")
-        except (LookupError, ValueError):  # a charset that Python does not know, or that is none
+        except (LookupError, ValueError):  # an unknown or invalid charset
             text = self.raw.decode("utf-8", "replace")
         return storable(text)
 
 
 def parse_target(url: str) -> Target:
-    """Return where a URL leads: names in IDNA, what is not ASCII percent-encoded, escapes left as they are.
+    """Return the destination of a URL: names in IDNA, other characters percent-encoded, escapes unchanged.
 
     Raises:
-        TaskFailedError: It is no absolute http or https URL (``InvalidRequest``); the message does not repeat it.
+        TaskFailedError: It is not an absolute http or https URL (``InvalidRequest``); the message does not repeat it.
 
     """
     try:
@@ -87,7 +87,7 @@ def parse_target(url: str) -> Target:
 
 
 def _encoded(part: str) -> str:
-    # "%" stays: what the user has encoded is not encoded again
+    # "%" stays, so that escapes are not encoded twice
     return quote(part, safe="/?:@!$&'()*+,;=-._~%[]")
 
 
@@ -98,7 +98,7 @@ def _basic(user: str | None, password: str | None) -> str | None:
     return "Basic " + b64encode(raw).decode("ascii")
 
 
-def exchange(  # a request has as many parts
+def exchange(  # the parts of a request
     target: Target,
     method: str,
     headers: Mapping[str, str],
@@ -111,13 +111,13 @@ def exchange(  # a request has as many parts
     """Send a request and return the answer, with its body up to a limit.
 
     Args:
-        target: Where to.
+        target: The destination.
         method: The method.
         headers: All headers but Host and Content-Length.
         body: The body, or None for none.
         deadline: On ``time.monotonic``'s clock.
         limit: How many bytes of the answer's body are read.
-        allow: Which addresses may be connected to although they are not public.
+        allow: Addresses that may be reached although they are not public.
 
     Raises:
         TaskFailedError: The host has an address that is closed (``BlockedAddress``), and nothing was sent; or no
@@ -132,7 +132,7 @@ def exchange(  # a request has as many parts
             except (ValueError, http.client.InvalidURL) as error:
                 # the library's words repeat the header or the URL that it refused
                 raise TaskFailedError(
-                    "InvalidRequest", "the method, the URL, the body or a header is none that HTTP allows"
+                    "InvalidRequest", "the method, the URL, the body or a header is not valid in HTTP"
                 ) from error
             return _read_answer(connection, limit)
         finally:
@@ -151,7 +151,7 @@ def _read_answer(connection: http.client.HTTPConnection, limit: int) -> Answer:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that ends the reading of what has no end: header lines, chunks, trailers, interim answers."""
+    """A stream with a limit, for endless header lines, chunks, trailers and interim responses."""
 
     def __init__(self, stream: io.RawIOBase) -> None:
         self._stream = stream
@@ -173,7 +173,7 @@ class _Bounded(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """The library's, over a bounded stream."""
+    """The library's response over a bounded stream."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -202,11 +202,11 @@ def _connect(target: Target, deadline: float, allow: AllowList) -> http.client.H
 
 
 def checked_addresses(target: Target, allow: AllowList) -> list[tuple[int, Any]]:
-    """Return the addresses of a target as (family, address), in one look-up, if none of them is closed.
+    """Resolve a target once and return its addresses as (family, address), if none of them is closed.
 
     Args:
-        target: Where to.
-        allow: Which addresses may be connected to although they are not public.
+        target: The destination.
+        allow: Addresses that may be reached although they are not public.
 
     Raises:
         TaskFailedError: One is closed, or the name is one that is never looked up (``BlockedAddress``).
@@ -225,9 +225,9 @@ def checked_addresses(target: Target, allow: AllowList) -> list[tuple[int, Any]]
 def _resolve(target: Target) -> list[tuple[int, Any]]:
     """Return the addresses of a host as (family, address).
 
-    In a thread, because the C library's resolver returns to Python when it has
-    its answer and not before: a signal would have to wait for as long. A thread
-    that is left behind ends with the process.
+    Runs in a thread, because the C library's resolver does not return to Python until
+    it has an answer, and signals would have to wait. An abandoned thread ends with the
+    process.
     """
     found: list[tuple[int, Any]] = []
     errors: list[OSError] = []
@@ -237,7 +237,7 @@ def _resolve(target: Target) -> list[tuple[int, Any]]:
             infos = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
             found.extend((family, address) for family, _, _, _, address in infos)
         except UnicodeError:  # a label that is empty, or longer than 63 characters
-            errors.append(socket.gaierror(socket.EAI_NONAME, "the name is no host name"))
+            errors.append(socket.gaierror(socket.EAI_NONAME, "the name is not a host name"))
         except OSError as error:
             errors.append(error)
 
@@ -257,14 +257,14 @@ def connected_socket(addresses: Sequence[tuple[int, Any]], deadline: float) -> s
         deadline: On ``time.monotonic``'s clock; each address but the last has its share of the time until then.
 
     Raises:
-        OSError: None answers; what the last one said.
+        OSError: None answers; the last error is raised.
 
     """
     last: OSError = ConnectionError("the name has no address")
     for index, (family, address) in enumerate(addresses):
         sock = socket.socket(family, socket.SOCK_STREAM)
         left = len(addresses) - index
-        # a share of the time for each address, and the last one has the rest: the execution's time-out ends that
+        # a share of the time for each address; the last one is limited by the execution's timeout
         sock.settimeout(max(deadline - time.monotonic(), 0.001) / left if left > 1 else None)
         try:
             sock.connect(address)
@@ -288,15 +288,15 @@ def _failure(error: Exception, target: Target) -> TaskFailedError:
         return TaskFailedError("dns", f"{target.host} cannot be resolved: {words}")
     if _is_tls(error):
         detail = getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__
-        return TaskFailedError("tls", f"no TLS with {where}: {detail}")
+        return TaskFailedError("tls", f"TLS with {where} failed: {detail}")
     if isinstance(error, TimeoutError):
         return TaskFailedError("timeout", f"{where} did not answer in time")
     if isinstance(error, OSError):  # RemoteDisconnected, which is also a BadStatusLine, among them
-        return TaskFailedError("connection", f"no connection with {where}, or it broke: {words}")
-    # a ValueError is the library's on numbers that are none
-    return TaskFailedError("protocol", f"{where} did not answer as HTTP wants it: {type(error).__name__}")
+        return TaskFailedError("connection", f"connection with {where} failed: {words}")
+    # the library raises ValueError for invalid numbers
+    return TaskFailedError("protocol", f"{where} did not answer with valid HTTP: {type(error).__name__}")
 
 
 def _is_tls(error: Exception) -> bool:
-    # by name: what http never needed is not imported to ask
+    # by name, to avoid an import
     return any(kind.__module__ == "ssl" and kind.__name__ == "SSLError" for kind in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""The task type ``http``: one request, and the redirects it is sent on, with the standard library's client."""
+"""The task type ``http``: one request and its redirects, with the standard library's client."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,21 +25,21 @@ _FOLLOWED = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER = 303
 _FOUND = frozenset({301, 302})
 _OF_ORIGIN = frozenset({"authorization", "cookie", "proxy-authorization"})
-"""Headers that are for the origin alone that they were written for, beside those of Secrets."""
+"""Headers that are sent only to the original origin, besides those from Secrets."""
 _OF_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-location", "content-length"})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, as it goes to one hop."""
+    """A request to one hop."""
 
     url: str = field(repr=False)
     target: Target
     method: str
     headers: Mapping[str, str] = field(repr=False)
-    """What may go to any origin."""
+    """Headers for any origin."""
     secret_headers: Mapping[str, str] = field(repr=False)
-    """What may go to the first origin alone."""
+    """Headers for the first origin only."""
     body: bytes | None = field(repr=False)
 
 
@@ -77,7 +77,7 @@ def run(execution: Execution) -> Mapping[str, Any]:
             {**request.headers, **request.secret_headers},
             request.body,
             deadline=execution.deadline,
-            # a secret that the end of what is kept would cut in two must be seen whole to be hidden
+            # a secret at the end of the kept part must be read whole to be masked
             limit=BODY_LIMIT + 1 + 4 * secrets.longest,
             allow=execution.environment.http_allow or CLOSED,
         )
@@ -85,9 +85,9 @@ def run(execution: Execution) -> Mapping[str, Any]:
             break
         request = _redirected(request, answer)
         if (request.method, request.url) in seen:
-            raise TaskFailedError("TooManyRedirects", "the redirects lead round in a circle")
+            raise TaskFailedError("TooManyRedirects", "the redirects form a loop")
         if len(seen) > most:
-            raise TaskFailedError("TooManyRedirects", f"after {most} redirects there was another")
+            raise TaskFailedError("TooManyRedirects", f"there were more than {most} redirects")
         seen.add((request.method, request.url))
     result = _result(answer, secrets, (time.perf_counter() - sent) * 1000)
     if len(seen) > 1:
@@ -102,13 +102,13 @@ def _request(execution: Execution, secrets: Secrets) -> Request:
     given = {f"header {name}": value for name, value in (spec.get("headers") or {}).items()}
     body = spec.get("body")
     texts = rendered({"url": spec["url"], **given, **({} if body is None else {"body": body})}, execution)
-    # what surrounds a URL is no part of it, and templates often leave a line break there
+    # templates often leave a line break around a URL
     url = texts["url"].strip()
     target = parse_target(url)
     try:
         raw = None if body is None else texts["body"].encode("utf-8")
     except UnicodeEncodeError:
-        raise TaskFailedError("InvalidRequest", "the body has half a character, which UTF-8 cannot say") from None
+        raise TaskFailedError("InvalidRequest", "the body has a lone surrogate, which UTF-8 cannot encode") from None
     execution_id = execution.environment.execution_id
     own = {
         **({} if target.authorization is None else {"Authorization": target.authorization}),
@@ -149,14 +149,16 @@ def _redirected(request: Request, answer: Answer) -> Request:
         url = urljoin(request.url, location.strip()).partition("#")[0]
         target = parse_target(url)
     except (ValueError, TaskFailedError):
-        raise TaskFailedError("BlockedRedirect", "a redirect leads to what is no http or https URL") from None
+        raise TaskFailedError(
+            "BlockedRedirect", "a redirect leads to something that is not an http or https URL"
+        ) from None
     if request.target.https and not target.https:
         raise TaskFailedError("BlockedRedirect", f"a redirect leads from https to http, on {target.host}")
     changes_method = (answer.status == _SEE_OTHER and request.method != "HEAD") or (
         answer.status in _FOUND and request.method == "POST"
     )
     if changes_method:
-        # what speaks of the body, a signature with it, goes with the body
+        # headers about the body, such as signatures, are dropped with the body
         request = replace(
             request,
             method="GET",
@@ -164,7 +166,7 @@ def _redirected(request: Request, answer: Answer) -> Request:
             headers={n: v for n, v in request.headers.items() if n.lower() not in _OF_BODY},
             secret_headers={n: v for n, v in request.secret_headers.items() if n not in SIGNATURE_HEADERS},
         )
-    # for good: what was at another origin in between is not trusted to have led back
+    # permanently: a redirect back from another origin is not trusted
     same = target.origin == request.target.origin
     return replace(request, url=url, target=target, secret_headers=request.secret_headers if same else {})
 
@@ -190,7 +192,7 @@ def _check_status(answer: Answer, expected: Sequence[int], result: Mapping[str, 
     hint = "; redirects are not followed" if status in _REDIRECTION and not followed else ""
     raise TaskFailedError(
         reason,
-        f"the server answered {status}, and expected was {wanted}{hint}",
+        f"the server answered {status}, expected {wanted}{hint}",
         result,
         again=True if status in STATUSES_AGAIN else None,
         retry_after=retry_after_seconds(answer.headers, datetime.now(UTC)),

@@ -1,4 +1,4 @@
-"""What an HTTP request has of Secrets: header values and signatures; and that no record has any of it."""
+"""Header values and signatures from Secrets, and masking them in everything that is recorded."""
 
 import json
 import re
@@ -17,34 +17,34 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]+")
 _HIDDEN = "***"
 _KEY_PREFIX = "whsec_"
 _SHORTEST_PART = 4
-"""Characters; what is shorter is no secret, and to hide it everywhere would leave nothing to read."""
+"""Shorter strings are not treated as secrets, because masking them would make everything unreadable."""
 SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The secrets of one request, out of the environment."""
+    """The secrets of one request, read from the environment."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     keys: Sequence[bytes] = field(default=(), repr=False)
-    """With each of them the request is signed."""
+    """The request is signed with each of these keys."""
     _forms: Sequence[str] = field(default=(), repr=False)
-    """What must not be recorded: each secret, as servers write it when they repeat it; the longest first."""
+    """Forms that must not be recorded: each secret as a server may echo it, longest first."""
 
     @property
     def longest(self) -> int:
-        """How many characters the longest of what is hidden has."""
+        """The length of the longest masked form."""
         return max(map(len, self._forms), default=0)
 
     def signature_headers(self, execution_id: UUID, body: bytes) -> dict[str, str]:
         """Return the three headers of Standard Webhooks, or none if there is no key to sign with.
 
-        The id is the execution's, in all its attempts: by it the receiver knows a repetition. Each key's signature is
+        The id is the execution's in all attempts, so that the receiver recognises a repetition. Each key's signature is
         ``v1,`` and HMAC-SHA256 over ``id.timestamp.body``, in base64.
         """
         if not self.keys:
             return {}
-        import hashlib  # noqa: PLC0415  # both: only who signs pays for them
+        import hashlib  # noqa: PLC0415  # both only for signed requests
         import hmac  # noqa: PLC0415  # see above
 
         timestamp = str(int(time.time()))
@@ -54,11 +54,11 @@ class Secrets:
         return dict(zip(SIGNATURE_HEADERS, values, strict=True))
 
     def hidden(self, text: str, length: int) -> str:
-        """Return the text's beginning without any secret, also none that is cut in two where it ends.
+        """Return the beginning of a text without secrets, including one that would be cut at its end.
 
         Args:
-            text: The text, by ``longest`` characters longer than what is wanted of it, if there is so much.
-            length: How many of its characters are wanted.
+            text: The text, up to ``longest`` characters longer than the wanted part.
+            length: The number of characters wanted.
 
         """
         if not self._forms:
@@ -79,8 +79,8 @@ def read_secrets(spec: Mapping[str, Any], variables: Mapping[str, str]) -> Secre
     """Return the secrets that a task names.
 
     Args:
-        spec: The task's, of which ``secretHeaders`` and ``signing`` are read.
-        variables: What the environment holds, by the variables' names.
+        spec: The task's spec; ``secretHeaders`` and ``signing`` are read.
+        variables: The environment variables.
 
     Raises:
         TaskFailedError: One is not there (``SecretMissing``), or cannot be a header's value or a key
@@ -93,7 +93,7 @@ def read_secrets(spec: Mapping[str, Any], variables: Mapping[str, str]) -> Secre
     for each in spec.get("secretHeaders") or ():
         value = _value(each, variables)
         if not _HEADER_VALUE.fullmatch(value):
-            raise _unusable(each, "is empty, or has a line break or a character that no header can have")
+            raise _unusable(each, "is empty, or has a line break or a character that a header cannot have")
         headers[each["name"]] = value
         forms |= _written(value) | _parts(value)
     for each in spec.get("signing") or ():
@@ -107,9 +107,9 @@ def _value(each: Mapping[str, Any], variables: Mapping[str, str]) -> str:
     value = variables.get(each["variable"])
     if value is None:
         raise TaskFailedError(
-            "SecretMissing", f"the request needs {each['source']}, and there is no such Secret, or no such key in it"
+            "SecretMissing", f"the request needs {each['source']}, but the Secret or its key does not exist"
         )
-    # many a tool that writes Secrets ends them with a line break
+    # many tools end the values of Secrets with a line break
     return value.rstrip("\r\n")
 
 
@@ -120,9 +120,9 @@ def _key(each: Mapping[str, Any], value: str) -> bytes:
         else:
             key = value.encode("utf-8")
     except ValueError:
-        raise _unusable(each, "is no signing key: what follows whsec_ must be base64") from None
+        raise _unusable(each, "is not a signing key: the part after whsec_ must be base64") from None
     if not key:
-        raise _unusable(each, "is no signing key: it is empty")
+        raise _unusable(each, "is not a signing key: it is empty")
     return key
 
 
@@ -131,7 +131,7 @@ def _unusable(each: Mapping[str, Any], why: str) -> TaskFailedError:
 
 
 def _parts(value: str) -> set[str]:
-    """Return what a server may repeat of credentials without their scheme: "Bearer …", "Basic …"."""
+    """Return the parts of credentials that a server may echo without their scheme ("Bearer …", "Basic …")."""
     scheme, _, rest = value.rpartition(" ")
     if not scheme or len(rest) < _SHORTEST_PART:
         return set()
@@ -144,10 +144,10 @@ def _parts(value: str) -> set[str]:
 
 
 def _written(secret: str) -> set[str]:
-    """Return a secret as a server may repeat it: plain, in JSON, in a URL, in HTML, in base64."""
+    """Return the forms in which a server may echo a secret: plain, JSON, URL, HTML, base64."""
     if not secret:
         return set()
-    from html import escape  # noqa: PLC0415  # only who has secrets pays for it
+    from html import escape  # noqa: PLC0415  # only for requests with secrets
 
     encoded = b64encode(secret.encode("utf-8", "surrogateescape")).decode("ascii")
     return {

@@ -10,7 +10,7 @@ from carillon_runner.plugins import GRACE_SECONDS, run_plugin
 
 
 def run(execution: Execution) -> Mapping[str, Any]:
-    """Call the plugin and return what it returns.
+    """Call the plugin and return its result.
 
     Raises:
         TaskFailedError: No package brings it (``PluginNotFound``); it cannot be imported, or returned no JSON object

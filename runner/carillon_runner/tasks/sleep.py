@@ -9,7 +9,7 @@ from carillon_runner.outcome import Execution
 
 
 def run(execution: Execution) -> Mapping[str, Any]:
-    """Sleep, and return ``{"sleptSeconds": …}`` as measured, in seconds to the millisecond; also when cut short."""
+    """Sleep and return the measured time as ``{"sleptSeconds": …}``, with milliseconds, also if interrupted."""
     began = time.monotonic()
     try:
         time.sleep(execution.spec["durationSeconds"])

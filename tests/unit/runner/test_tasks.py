@@ -64,7 +64,7 @@ def test_every_task_type_of_the_resource_has_its_function() -> None:
 
 def test_an_unknown_task_type_is_refused_by_name() -> None:
     """The reason is a word of its own, so that the row explains itself."""
-    with pytest.raises(TaskFailedError, match="no task type 'container'") as caught:
+    with pytest.raises(TaskFailedError, match="does not know the task type 'container'") as caught:
         task_function("container")
     assert caught.value.reason == "UnknownTaskType"
 
