@@ -130,7 +130,7 @@ class TaskTurn:
             notices.append(Notice("Warning", refused.reason, refused.message))
             status = with_unrecorded(after_refusal(status, task.status, record), record)
         if self._store.tasks.foreign_statuses(key) != foreign:
-            # another operator or a user wrote a status meanwhile: the Jobs stay, the rest is decided again from that status
+            # another writer changed the status meanwhile: the Jobs stay, the rest is decided again from that status
             self._view.queue.add(key)
             return
         # the next turn starts from this status, whenever the API server shows it

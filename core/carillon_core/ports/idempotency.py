@@ -25,7 +25,7 @@ class Reservation:
     """The state of an idempotency key: the first request owns it, repetitions get that request's response."""
 
     mine: bool
-    """This request owns the key, being the first or taking over an abandoned key; it must ``finish`` or ``release`` it."""
+    """This request owns the key, as the first or by taking it over; it must ``finish`` or ``release`` the key."""
     same_request: bool = True
     """Whether the key was first used with the same request."""
     answer: StoredAnswer | None = None
