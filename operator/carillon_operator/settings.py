@@ -1,4 +1,8 @@
-"""The operator's settings, read once from the environment by ``__main__``."""
+"""The operator's settings, read once from the environment by ``__main__``.
+
+``Variables`` and its like are what can be set, one field per variable;
+``Settings`` is what the application is given, made from them.
+"""
 
 import json
 import re
@@ -6,32 +10,34 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import NoDecode
 
 from carillon_core.adapters.postgres.engine import credentials
-from carillon_core.domain.egress.rules import read_allow_list
+from carillon_core.domain.egress.rules import CLOSED, AllowList, parse_allow_list
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RUNNER_SECRET, RunnerTemplate
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_core.domain.validity.pod_validity import default_problems
 from carillon_core.errors import SettingsError
-from carillon_core.logs import LEVELS
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import field_problems
-from carillon_core.resources.tasks import LABEL_NAME, PATTERN_MENDS
+from carillon_core.resources.tasks import LABEL_NAME
 from carillon_core.settings import (
-    DATABASE_URL_MEND,
+    MOST_NUMBER,
+    MOST_PORT,
     RETENTION_DAYS,
-    choice,
-    positive_int,
-    required,
-    retention_days,
-    scope,
-    whole_number,
+    CommonSettings,
+    DatabaseURL,
+    Form,
+    HistorySettings,
+    ProgramSettings,
+    Switch,
+    WholeNumber,
 )
 from carillon_operator.leadership.election import LEASE_SECONDS, LeaseSettings
 
@@ -40,136 +46,312 @@ LEASE_NAME = "carillon-operator"
 MOST_SHARDS = 100
 
 _DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_TOKEN_KEY_FORM = f"at least {MIN_TOKEN_KEY_LENGTH} random characters, such as `openssl rand -hex 32` prints"
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookSettings:
-    """Where the admission webhook serves, and how the API server finds it."""
-
-    port: int
-    """``CARILLON_WEBHOOK_PORT``: where it listens; unset, there is no webhook."""
-    cert_file: Path
-    """``CARILLON_WEBHOOK_CERT_FILE``: its certificate, PEM; read again when it changes."""
-    key_file: Path
-    """``CARILLON_WEBHOOK_KEY_FILE``: the certificate's key, PEM."""
-    ca_file: Path | None = None
-    """``CARILLON_WEBHOOK_CA_FILE``: what the API server trusts, PEM; its own trust store if unset."""
-    address: str | None = None
-    """``CARILLON_WEBHOOK_ADDRESS``: the address to listen on; all of them if unset."""
-    host: str | None = None
-    """``CARILLON_WEBHOOK_HOST``: the name in the URL by which the API server calls, outside a cluster."""
-    service: str | None = None
-    """``CARILLON_WEBHOOK_SERVICE``: ``namespace/name`` of the Service by which the API server calls, port 443. Without
-    a service and a host the configuration is left to others, such as the chart."""
-    failure_policy: str = "Ignore"
-    """``CARILLON_WEBHOOK_FAILURE_POLICY``: ``Ignore`` lets users go on without the webhook; ``Fail`` does not."""
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self | None:
-        """Read the settings; None without a port.
-
-        Raises:
-            SettingsError: Naming the variable and the mend.
-
-        """
-        if not env.get("CARILLON_WEBHOOK_PORT", "").strip():
-            return None
-        service = env.get("CARILLON_WEBHOOK_SERVICE") or None
-        if service is not None and not all(service.partition("/")):
-            raise SettingsError(f"CARILLON_WEBHOOK_SERVICE is {service!r}: set it to namespace/name")
-        mend = "set it to a PEM file, or unset CARILLON_WEBHOOK_PORT to go without the webhook"
-        ca_file = env.get("CARILLON_WEBHOOK_CA_FILE")
-        return cls(
-            port=positive_int(env, "CARILLON_WEBHOOK_PORT", 9443, most=65_535),
-            cert_file=Path(required(env, "CARILLON_WEBHOOK_CERT_FILE", mend)),
-            key_file=Path(required(env, "CARILLON_WEBHOOK_KEY_FILE", mend)),
-            ca_file=Path(ca_file) if ca_file else None,
-            address=env.get("CARILLON_WEBHOOK_ADDRESS") or None,
-            host=env.get("CARILLON_WEBHOOK_HOST") or None,
-            service=service,
-            failure_policy=choice(env, "CARILLON_WEBHOOK_FAILURE_POLICY", ("Ignore", "Fail"), "Ignore"),
+def _name(text: str) -> str:
+    if not _DNS_NAME.fullmatch(text):
+        msg = (
+            "must be a name of at most 63 lower-case letters, digits and hyphens, such as carillon-system"
+            f' (got "{text}")'
         )
+        raise ValueError(msg)
+    return text
+
+
+def _image(image: str) -> str:
+    if any(c.isspace() for c in image):
+        msg = "must be one image reference, without white space"
+        raise ValueError(msg)
+    return image
+
+
+def _service(name: str) -> str:
+    if not all(name.partition("/")):
+        msg = f'must be namespace/name (got "{name}")'
+        raise ValueError(msg)
+    return name
+
+
+def _queue(name: str) -> str:
+    if not re.match(LABEL_NAME, name):
+        msg = f'must be at most 63 lower-case letters, digits and hyphens (got "{name}")'
+        raise ValueError(msg)
+    return name
+
+
+def _allow_list(value: Any) -> Any:
+    return parse_allow_list(value) if isinstance(value, str) else value
+
+
+def _pod_settings(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        defaults = PodSettings.model_validate(json.loads(value))
+    except ValidationError as error:
+        msg = "; ".join(str(problem) for problem in field_problems(error, "CARILLON_POD_DEFAULTS"))
+        raise ValueError(msg) from error
+    except ValueError as error:
+        msg = f'must be a JSON object such as {{"nodeSelector": {{"pool": "batch"}}}} ({error})'
+        raise ValueError(msg) from error
+    if problems := default_problems(defaults):
+        msg = "; ".join(str(problem) for problem in problems)
+        raise ValueError(msg)
+    return defaults
+
+
+def _token_key(secret: SecretStr) -> SecretStr:
+    if (length := len(secret.get_secret_value())) < MIN_TOKEN_KEY_LENGTH:
+        msg = f"must be {_TOKEN_KEY_FORM} (got {length} characters)"
+        raise ValueError(msg)
+    return secret
+
+
+_PEMFile = Annotated[Path, Form("a PEM file", "a PEM file; to run without the webhook, unset CARILLON_WEBHOOK_PORT")]
+_Name = Annotated[str, AfterValidator(_name), Form("a name")]
+
+
+class WebhookSettings(ProgramSettings):
+    """The admission webhook: where it listens, and how the API server reaches it. Read if its port is set."""
+
+    port: WholeNumber = Field(
+        ge=1,
+        le=MOST_PORT,
+        validation_alias="CARILLON_WEBHOOK_PORT",
+        description="The port of the admission webhook. Default: there is no webhook.",
+    )
+    cert_file: _PEMFile = Field(
+        validation_alias="CARILLON_WEBHOOK_CERT_FILE",
+        description="The webhook's certificate. Required with a webhook. It is read again when it changes.",
+    )
+    key_file: _PEMFile = Field(
+        validation_alias="CARILLON_WEBHOOK_KEY_FILE",
+        description="The private key of the certificate. Required with a webhook.",
+    )
+    ca_file: Annotated[Path | None, Form("a PEM file")] = Field(
+        default=None,
+        validation_alias="CARILLON_WEBHOOK_CA_FILE",
+        description="The CA that the API server trusts. Default: the API server's own trust store.",
+    )
+    address: Annotated[str | None, Form("an address")] = Field(
+        default=None,
+        validation_alias="CARILLON_WEBHOOK_ADDRESS",
+        description="The address to listen on. Default: all addresses.",
+    )
+    host: Annotated[str | None, Form("a host name or an address")] = Field(
+        default=None,
+        validation_alias="CARILLON_WEBHOOK_HOST",
+        description="The host that the API server calls, for an operator outside the cluster.",
+    )
+    service: Annotated[str | None, AfterValidator(_service), Form("namespace/name")] = Field(
+        default=None,
+        validation_alias="CARILLON_WEBHOOK_SERVICE",
+        description=(
+            "The Service that the API server calls, on port 443. With neither a Service nor a host, the operator"
+            " leaves the webhook configuration to others, such as the chart."
+        ),
+    )
+    failure_policy: Literal["Ignore", "Fail"] = Field(
+        default="Ignore",
+        validation_alias="CARILLON_WEBHOOK_FAILURE_POLICY",
+        description="Whether requests are let through (`Ignore`) or refused (`Fail`) while the webhook is down.",
+    )
+
+
+class LeaseVariables(ProgramSettings):
+    """The Lease of the leader. Read if its namespace is set."""
+
+    namespace: _Name = Field(
+        validation_alias="CARILLON_LEASE_NAMESPACE",
+        description="The namespace of the Lease. Default: no Lease; run one operator only.",
+    )
+    name: _Name = Field(
+        default=LEASE_NAME,
+        validation_alias="CARILLON_LEASE_NAME",
+        description="The name of the Lease. With several shards, the shard's number is appended.",
+    )
+    identity: str | None = Field(
+        default=None,
+        validation_alias="CARILLON_POD_NAME",
+        description="The name of the Lease's holder. Default: the host name with a random suffix.",
+    )
+    # below three seconds a renewal has no time for a second try
+    seconds: WholeNumber = Field(
+        default=LEASE_SECONDS,
+        ge=3,
+        le=3600,
+        validation_alias="CARILLON_LEASE_SECONDS",
+        description="A leader that fails is replaced after this many seconds.",
+    )
+
+    def of_shard(self, shard: Shard) -> LeaseSettings:
+        """Return the Lease of one shard; each shard has its own leader."""
+        return LeaseSettings(
+            namespace=self.namespace,
+            name=self.name if shard.count == 1 else f"{self.name}-{shard.index}",
+            identity=self.identity or f"{socket.gethostname()}-{uuid4().hex[:8]}",
+            seconds=self.seconds,
+        )
+
+
+class Variables(HistorySettings, CommonSettings):
+    """What can be set about the operator, apart from its Lease and its webhook."""
+
+    database_url: DatabaseURL = Field(
+        validation_alias="DATABASE_URL", description="The database with the history; the operator's login owns it."
+    )
+    runner_database_url: Annotated[SecretStr | None, Form("a URL like DATABASE_URL")] = Field(
+        default=None,
+        validation_alias="CARILLON_RUNNER_DATABASE_URL",
+        description="The database URL of runner pods, with the user that `carillon-migrate runner-role` creates."
+        " Default: `DATABASE_URL`.",
+    )
+    runner_role_required: Switch = Field(
+        default=False,
+        validation_alias="CARILLON_RUNNER_ROLE_REQUIRED",
+        description="Whether the operator refuses to start without `CARILLON_RUNNER_DATABASE_URL`.",
+    )
+    runner_image: Annotated[
+        str,
+        AfterValidator(_image),
+        Form("an image reference", "the runner's image, such as carillon-runner:0.1.0"),
+    ] = Field(validation_alias="CARILLON_RUNNER_IMAGE", description="The image of runner pods.")
+    runner_secret: Annotated[str, Form("the name of a Secret")] = Field(
+        default=RUNNER_SECRET,
+        validation_alias="CARILLON_RUNNER_SECRET",
+        description="The Secret with the runners' database URL, which the operator keeps in each namespace.",
+    )
+    token_key: Annotated[SecretStr | None, AfterValidator(_token_key), Form(_TOKEN_KEY_FORM)] = Field(
+        default=None,
+        validation_alias="CARILLON_TOKEN_KEY",
+        description="The secret from which the key of the execution tokens is derived. Default: the password in"
+        " `DATABASE_URL`.",
+    )
+    http_allow: Annotated[
+        AllowList,
+        NoDecode,
+        BeforeValidator(_allow_list),
+        Form("networks, addresses and names, separated by commas, each with an optional :port"),
+    ] = Field(
+        default=CLOSED,
+        validation_alias="CARILLON_HTTP_ALLOW",
+        description="The destinations, besides public addresses, that HTTP tasks may reach, such as"
+        " `*.svc,10.96.0.0/12`. Default: none.",
+    )
+    pod_defaults: Annotated[
+        PodSettings, NoDecode, BeforeValidator(_pod_settings), Form("JSON, as in a task's spec.pod")
+    ] = Field(
+        default_factory=PodSettings,
+        validation_alias="CARILLON_POD_DEFAULTS",
+        description='Defaults of every pod, such as `{"nodeSelector": {"pool": "batch"}}`; a task\'s `spec.pod` wins.',
+    )
+    queue_name: Annotated[str | None, AfterValidator(_queue), Form("the name of a LocalQueue")] = Field(
+        default=None,
+        validation_alias="CARILLON_QUEUE_NAME",
+        description="The Kueue LocalQueue of tasks that name none. Default: such tasks are not queued.",
+    )
+    workers: WholeNumber = Field(
+        default=32,
+        ge=1,
+        le=MOST_NUMBER,
+        validation_alias="CARILLON_WORKERS",
+        description="The number of tasks that are reconciled at the same time.",
+    )
+    sweep_seconds: WholeNumber = Field(
+        default=60,
+        ge=1,
+        le=MOST_NUMBER,
+        validation_alias="CARILLON_SWEEP_SECONDS",
+        description="The seconds between two comparisons of open executions with existing Jobs.",
+    )
+    liveness_endpoint: Annotated[str | None, Form("a URL to listen on")] = Field(
+        default=None,
+        validation_alias="CARILLON_LIVENESS_ENDPOINT",
+        description="Where the liveness probe is served, such as `http://0.0.0.0:8081/healthz`. Default: nowhere.",
+    )
+    ready_file: Annotated[Path | None, Form("a path")] = Field(
+        default=None,
+        validation_alias="CARILLON_READY_FILE",
+        description="A file that is created when the operator is ready, for a readiness probe.",
+    )
+    shards: WholeNumber = Field(
+        default=1,
+        ge=1,
+        le=MOST_SHARDS,
+        validation_alias="CARILLON_SHARDS",
+        description="The number of operators that divide the tasks between them. Change it only while none runs.",
+    )
+    shard: WholeNumber = Field(
+        default=0,
+        ge=0,
+        le=MOST_SHARDS - 1,
+        validation_alias="CARILLON_SHARD",
+        description="Which shard this operator is, from 0 to `CARILLON_SHARDS` - 1.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the operator can be told from outside; each field names its variable."""
+    """What the application is given."""
 
-    database_url: str
-    """``DATABASE_URL``: where the operator records what was not launched, and closes what vanished."""
-    runner_database_url: str
-    """``CARILLON_RUNNER_DATABASE_URL``: what runner pods record with; ``DATABASE_URL`` if unset, unless
-    ``CARILLON_RUNNER_ROLE_REQUIRED`` is true."""
+    database_url: str = field(repr=False)
+    runner_database_url: str = field(repr=False)
+    """What runner pods record with."""
     runner: RunnerTemplate
-    """``CARILLON_RUNNER_IMAGE`` and ``CARILLON_RUNNER_SECRET``; ``CARILLON_HTTP_ALLOW``: which addresses that are not
-    public HTTP tasks may reach, such as ``*.svc,10.96.0.0/12``, none if unset (see ``egress.AllowList``); and
-    ``CARILLON_TOKEN_KEY``, of at least 32 characters, from which the key of the runners' tokens is made: from the
-    password of ``DATABASE_URL`` if unset. ``CARILLON_POD_DEFAULTS``: where and how pods run whose tasks say no more, as
-    JSON of a task's ``spec.pod``; ``CARILLON_QUEUE_NAME``: Kueue's LocalQueue for tasks that name none."""
+    """What all runner pods have in common."""
     scope: Scope = field(default_factory=Scope)
-    """``CARILLON_NAMESPACES``: the namespaces, by commas, whose tasks it runs; all if unset. Each belongs to one
-    operator, or to several with one Lease."""
+    """The namespaces whose tasks it runs. Each belongs to one operator, or to several that share a Lease."""
     kubeconfig: str | None = None
-    """``KUBECONFIG``; in a pod, the service account is used without it."""
     workers: int = 32
-    """``CARILLON_WORKERS``: how many tasks are reconciled at once."""
     sweep_seconds: int = 60
-    """``CARILLON_SWEEP_SECONDS``: how often open executions are compared with the Jobs that exist."""
     history_retention_days: int = RETENTION_DAYS
-    """``CARILLON_HISTORY_RETENTION_DAYS``: months that ended so many days ago are dropped; 0 keeps them for ever."""
     liveness_endpoint: str | None = None
-    """``CARILLON_LIVENESS_ENDPOINT``: where kopf serves liveness, such as ``http://0.0.0.0:8081/healthz``: 200 while
-    the operator's own loop turns, else 500."""
+    """Where kopf answers 200 while the operator's own loop turns, else 500."""
     ready_file: Path | None = None
-    """``CARILLON_READY_FILE``: written once Jobs are known, whether it leads or stands by; for a probe to look at."""
     lease: LeaseSettings | None = None
-    """``CARILLON_LEASE_NAMESPACE`` and its like; None means that the process decides without asking anybody."""
+    """None: the operator decides without a Lease."""
     shard: Shard = field(default_factory=Shard)
-    """``CARILLON_SHARDS``, how many operators share the tasks, and ``CARILLON_SHARD``, which of them this is, from 0.
-    The number is changed only while no operator runs: two that count differently both decide about some tasks."""
+    """Two operators with different numbers of shards would both decide about some tasks."""
     webhook: WebhookSettings | None = None
-    """``CARILLON_WEBHOOK_PORT`` and its like; None means that there is no webhook."""
+    """None: there is no webhook."""
     log_level: str = "INFO"
-    """``CARILLON_LOG_LEVEL``."""
     log_format: str = "json"
-    """``CARILLON_LOG_FORMAT``: ``json`` or ``text``."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read the settings.
 
         Raises:
-            SettingsError: Naming the variable and the mend.
+            SettingsError: Names each variable that is wrong, and says what its value must be.
 
         """
-        database_url = required(env, "DATABASE_URL", DATABASE_URL_MEND)
-        image = required(env, "CARILLON_RUNNER_IMAGE", "set it to the runner's image, such as carillon-runner:0.1.0")
-        if any(c.isspace() for c in image):
-            raise SettingsError("CARILLON_RUNNER_IMAGE contains white space: write one image reference")
-        shard = _shard(env)
+        given = Variables.from_env(env)
+        shard = _shard(given)
+        database_url = given.database_url.get_secret_value()
         return cls(
             database_url=database_url,
-            runner_database_url=_runner_database_url(env, database_url),
+            runner_database_url=_runner_database_url(given, database_url),
             runner=RunnerTemplate(
-                image=image,
-                token_key=_token_key(env, database_url),
-                secret_name=env.get("CARILLON_RUNNER_SECRET") or RUNNER_SECRET,
-                http_allow=read_allow_list(env),
-                pod=_pod_defaults(env),
-                queue_name=_queue_name(env),
+                image=given.runner_image,
+                token_key=_key(given, database_url),
+                secret_name=given.runner_secret,
+                http_allow=given.http_allow,
+                pod=given.pod_defaults,
+                queue_name=given.queue_name,
             ),
-            scope=scope(env),
-            kubeconfig=env.get("KUBECONFIG") or None,
-            workers=positive_int(env, "CARILLON_WORKERS", 32),
-            sweep_seconds=positive_int(env, "CARILLON_SWEEP_SECONDS", 60),
-            history_retention_days=retention_days(env),
-            liveness_endpoint=env.get("CARILLON_LIVENESS_ENDPOINT") or None,
-            ready_file=Path(env["CARILLON_READY_FILE"]) if env.get("CARILLON_READY_FILE") else None,
-            lease=_lease(env, shard),
+            scope=given.scope,
+            kubeconfig=given.kubeconfig,
+            workers=given.workers,
+            sweep_seconds=given.sweep_seconds,
+            history_retention_days=given.history_retention_days,
+            liveness_endpoint=given.liveness_endpoint,
+            ready_file=given.ready_file,
+            lease=LeaseVariables.from_env(env).of_shard(shard) if _is_set(env, "CARILLON_LEASE_NAMESPACE") else None,
             shard=shard,
-            webhook=WebhookSettings.from_env(env),
-            log_level=choice(env, "CARILLON_LOG_LEVEL", LEVELS, "INFO"),
-            log_format=choice(env, "CARILLON_LOG_FORMAT", ("json", "text"), "json"),
+            webhook=WebhookSettings.from_env(env) if _is_set(env, "CARILLON_WEBHOOK_PORT") else None,
+            log_level=given.log_level,
+            log_format=given.log_format,
         )
 
     @property
@@ -179,79 +361,40 @@ class Settings:
         return runner == credentials(self.database_url)[0]
 
 
-def _shard(env: Mapping[str, str]) -> Shard:
-    count = positive_int(env, "CARILLON_SHARDS", 1, most=MOST_SHARDS)
-    return Shard(whole_number(env, "CARILLON_SHARD", 0, 0, count - 1), count)
+def _is_set(env: Mapping[str, str], name: str) -> bool:
+    return bool(env.get(name, "").strip())
 
 
-def _lease(env: Mapping[str, str], shard: Shard) -> LeaseSettings | None:
-    namespace = env.get("CARILLON_LEASE_NAMESPACE", "").strip()
-    if not namespace:
-        return None
-    name = env.get("CARILLON_LEASE_NAME", "").strip() or LEASE_NAME
-    for variable, value in (("CARILLON_LEASE_NAMESPACE", namespace), ("CARILLON_LEASE_NAME", name)):
-        if not _DNS_NAME.fullmatch(value):
+def _shard(given: Variables) -> Shard:
+    if given.shard >= given.shards:
+        raise SettingsError(
+            f"CARILLON_SHARD: must be a number from 0 to {given.shards - 1}, as CARILLON_SHARDS is {given.shards}"
+            f' (got "{given.shard}")'
+        )
+    return Shard(given.shard, given.shards)
+
+
+def _runner_database_url(given: Variables, database_url: str) -> str:
+    if given.runner_database_url is None:
+        if given.runner_role_required:
             raise SettingsError(
-                f"{variable} is {value!r}: set it to a name of at most 63 lower-case letters, digits and hyphens,"
-                " such as carillon-system"
+                "CARILLON_RUNNER_DATABASE_URL: must be set to the URL of a user for runners, because"
+                " CARILLON_RUNNER_ROLE_REQUIRED is true; without it, runners would own the database. In the chart's"
+                " Secret it is the key runner-database-url"
             )
-    return LeaseSettings(
-        namespace=namespace,
-        name=name if shard.count == 1 else f"{name}-{shard.index}",
-        identity=env.get("CARILLON_POD_NAME", "").strip() or f"{socket.gethostname()}-{uuid4().hex[:8]}",
-        # below three seconds a renewal has no time for a second try
-        seconds=whole_number(env, "CARILLON_LEASE_SECONDS", LEASE_SECONDS, 3, 3600),
-    )
-
-
-def _pod_defaults(env: Mapping[str, str]) -> PodSettings:
-    text = env.get("CARILLON_POD_DEFAULTS", "").strip()
-    if not text:
-        return PodSettings()
-    try:
-        defaults = PodSettings.model_validate(json.loads(text))
-    except ValidationError as error:
-        problems = "; ".join(str(problem) for problem in field_problems(error, "CARILLON_POD_DEFAULTS"))
-        raise SettingsError(problems) from error
-    except ValueError as error:
-        mend = 'write an object such as {"nodeSelector": {"pool": "batch"}}'
-        raise SettingsError(f"CARILLON_POD_DEFAULTS is not JSON ({error}): {mend}") from error
-    unfit = default_problems(defaults)
-    if unfit:
-        raise SettingsError("; ".join(str(problem) for problem in unfit))
-    return defaults
-
-
-def _queue_name(env: Mapping[str, str]) -> str | None:
-    name = env.get("CARILLON_QUEUE_NAME", "").strip()
-    if name and not re.match(LABEL_NAME, name):
-        raise SettingsError(f"CARILLON_QUEUE_NAME is {name!r}, which {PATTERN_MENDS[LABEL_NAME]}")
-    return name or None
-
-
-def _runner_database_url(env: Mapping[str, str], database_url: str) -> str:
-    url = env.get("CARILLON_RUNNER_DATABASE_URL", "").strip()
-    if not url:
-        if choice(env, "CARILLON_RUNNER_ROLE_REQUIRED", ("true", "false"), "false") == "true":
-            mend = "set it to the URL of a user of their own (in the chart's Secret the key runner-database-url)"
-            raise SettingsError(f"CARILLON_RUNNER_DATABASE_URL is not set, and runners would own the database: {mend}")
         return database_url
-    credentials(url, "CARILLON_RUNNER_DATABASE_URL")  # one that is none is refused now, not by each runner
+    url = given.runner_database_url.get_secret_value()
+    credentials(url, "CARILLON_RUNNER_DATABASE_URL")  # a wrong URL is refused now, not by each runner
     return url
 
 
-def _token_key(env: Mapping[str, str], database_url: str) -> TokenKey:
-    """Return the key of the runners' tokens. It cannot be in the database: launching goes on while that is away."""
-    secret = env.get("CARILLON_TOKEN_KEY", "").strip()
-    if secret and len(secret) < MIN_TOKEN_KEY_LENGTH:
-        raise SettingsError(
-            f"CARILLON_TOKEN_KEY has {len(secret)} characters: set it to at least {MIN_TOKEN_KEY_LENGTH} at random,"
-            " such as openssl rand -hex 32 prints"
-        )
-    secret = secret or credentials(database_url)[1]
+def _key(given: Variables, database_url: str) -> TokenKey:
+    """Return the key of the execution tokens. It cannot be in the database: launching goes on while that is down."""
+    _, password = credentials(database_url)
+    secret = password if given.token_key is None else given.token_key.get_secret_value()
     if not secret:
         raise SettingsError(
-            "CARILLON_TOKEN_KEY is not set, and DATABASE_URL has no password to make one from: set it to at least"
-            f" {MIN_TOKEN_KEY_LENGTH} characters at random, such as openssl rand -hex 32 prints"
+            f"CARILLON_TOKEN_KEY: must be set to {_TOKEN_KEY_FORM}, because DATABASE_URL has no password to derive it"
+            " from"
         )
     return TokenKey.derived(secret)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     ("image", "command", "want"),
     [
         pytest.param("runner", [], "CARILLON_TASK is not set", id="the runner"),
-        pytest.param("operator", [], "DATABASE_URL is not set", id="the operator, the image's default"),
-        pytest.param("operator", ["carillon-api"], "DATABASE_URL is not set", id="the API"),
+        pytest.param("operator", [], "DATABASE_URL: must be set to", id="the operator, the image's default"),
+        pytest.param("operator", ["carillon-api"], "DATABASE_URL: must be set to", id="the API"),
         pytest.param("operator", ["carillon-migrate", "current"], "DATABASE_URL", id="the migrations"),
     ],
 )

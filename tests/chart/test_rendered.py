@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from carillon_api.settings import Settings as ApiSettings
 from carillon_chart.programs import CASES, pod_spec, rendered, values_of
 from carillon_core import __version__
 from carillon_core.resources.crd import KINDS
+from carillon_core.settings import ProgramSettings, variable_of
 from carillon_local.layout import CHART, CRDS, RBAC, ROOT
-from carillon_operator.settings import Settings
+from carillon_operator.settings import LeaseVariables, Settings, Variables, WebhookSettings
 from support.restricted import violations
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -75,14 +77,24 @@ def test_the_check_sees_what_is_loose(what: str) -> None:
     assert violations(spec) == [f"api: {what}"]
 
 
-SETTINGS = {
-    "operator": ("operator/carillon_operator/settings.py", "core/carillon_core/settings.py"),
-    "api": ("api/carillon_api/settings.py",),
+MODELS: dict[str, tuple[type[ProgramSettings], ...]] = {
+    "operator": (Variables, LeaseVariables, WebhookSettings),
+    "api": (ApiSettings,),
+}
+READ_BY_HAND = {
     "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/runner_role.py"),
     "runner-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/runner_role.py"),
     "api-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/api_role.py"),
     "test": ("charts/carillon/files/installed.py",),
 }
+
+
+def read_by(program: str) -> set[str]:
+    """Return the variables that a program reads."""
+    if program in MODELS:
+        return {variable_of(*field) for model in MODELS[program] for field in model.model_fields.items()}
+    text = "".join((ROOT / path).read_text() for path in READ_BY_HAND[program])
+    return set(re.findall(r"\b(?:CARILLON_[A-Z_]+|DATABASE_URL|API_URL|NAMESPACE|TOKEN_FILE)\b", text))
 
 
 @every_case
@@ -92,10 +104,8 @@ def test_every_variable_is_one_that_its_program_reads(case: str) -> None:
         program = container["name"]
         if program == "postgres":
             continue
-        text = "".join((ROOT / path).read_text() for path in SETTINGS[program])
-        known = set(re.findall(r"\b(?:CARILLON_[A-Z_]+|DATABASE_URL|API_URL|NAMESPACE|TOKEN_FILE)\b", text))
         given = {variable["name"] for variable in container["env"]}
-        assert given - known == set(), name
+        assert given - read_by(program) == set(), name
 
 
 def test_the_defaults_of_pods_are_what_the_operator_reads() -> None:
@@ -115,18 +125,16 @@ def test_the_defaults_of_pods_are_what_the_operator_reads() -> None:
 
 def test_every_setting_of_the_operator_and_the_api_can_be_made() -> None:
     """But for those that a pod has no use for."""
-    needless = {"CARILLON_RUNNER_SECRET", "CARILLON_WEBHOOK_CA_FILE", "CARILLON_WEBHOOK_ADDRESS"}
+    needless = {"KUBECONFIG", "CARILLON_RUNNER_SECRET", "CARILLON_WEBHOOK_CA_FILE", "CARILLON_WEBHOOK_ADDRESS"}
     needless |= {"CARILLON_WEBHOOK_HOST", "CARILLON_WEBHOOK_SERVICE", "CARILLON_WEBHOOK_FAILURE_POLICY"}
     for program in ("operator", "api"):
-        text = "".join((ROOT / path).read_text() for path in SETTINGS[program])
-        known = set(re.findall(r"\"(CARILLON_[A-Z_]+|DATABASE_URL)\"", text))
         given = {
             variable["name"]
             for name, container in containers("life").items()
             if name.startswith("Deployment ") and container["name"] == program
             for variable in container["env"]
         }
-        assert known - given - needless == set()
+        assert read_by(program) - given - needless == set()
 
 
 @every_case

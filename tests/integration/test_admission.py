@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -59,7 +59,7 @@ class Webhook:
     async def running(self, **changes: Any) -> AsyncIterator[ObservedStore]:
         """Run kopf with the webhook for as long as the block lasts."""
         apply = changes.pop("apply_configuration", partial(apply_webhook_configuration, self.connection))
-        admission = Admission(replace(self.settings, **changes), apply, lambda: datetime.now(UTC))
+        admission = Admission(self.settings.model_copy(update=changes), apply, lambda: datetime.now(UTC))
         store, stop = ObservedStore(), asyncio.Event()
         queue = WorkQueue(lambda: datetime.now(UTC))
         kopf = asyncio.ensure_future(run_kopf(store, queue, stop, admission=admission))
@@ -96,7 +96,14 @@ async def webhook(
     # kopf's login asks the client library, which reads KUBECONFIG once, when it is imported
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig)
     made = make_certificates(tmp_path)
-    settings = WebhookSettings(free_port(0), made.cert, made.key, made.ca, LOOPBACK, LOOPBACK)
+    settings = WebhookSettings(
+        port=free_port(0),
+        cert_file=made.cert,
+        key_file=made.key,
+        ca_file=made.ca,
+        address=LOOPBACK,
+        host=LOOPBACK,
+    )
     yield Webhook(connection, cluster, namespace, settings)
     if (await connection.request("GET", CONFIGURATIONS))["items"]:
         await connection.request("DELETE", f"{CONFIGURATIONS}/carillon")
@@ -182,7 +189,7 @@ async def test_a_webhook_that_cannot_serve_does_not_stop_the_operator(
     await webhook.apply("ScheduledTask", "backup", {"intervalSeconds": 60, "task": SUM})
     async with webhook.running(cert_file=tmp_path / "absent.pem") as store:
         await eventually(lambda: (webhook.namespace, "backup") in store.tasks.uids(), 60)
-        await eventually(lambda: "the admission webhook does not serve, will try again" in caplog.messages, 60)
+        await eventually(lambda: "admission webhook not serving, trying again" in caplog.messages, 60)
 
 
 async def test_a_configuration_that_may_not_be_applied_does_not_stop_the_operator(
@@ -196,4 +203,4 @@ async def test_a_configuration_that_may_not_be_applied_does_not_stop_the_operato
     await webhook.apply("ScheduledTask", "backup", {"intervalSeconds": 60, "task": SUM})
     async with webhook.running(apply_configuration=refuse) as store:
         await eventually(lambda: (webhook.namespace, "backup") in store.tasks.uids(), 60)
-        await eventually(lambda: "the webhook's configuration was not applied, will try again" in caplog.messages, 60)
+        await eventually(lambda: "webhook configuration not applied, trying again" in caplog.messages, 60)

@@ -27,7 +27,7 @@ from support.postgres import drop_role, execute, user, with_user
 from support.waiting import eventually
 
 PASSWORD = "hunter2"  # noqa: S105  # of roles that go with their test
-WARNING = "the API could alter the whole history"
+WARNING = "the API's database user may change the whole history"
 TASK = "11111111-1111-4111-8111-111111111111"
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -284,7 +284,7 @@ def test_the_command_without_a_url_names_the_variable_and_the_charts_key() -> No
     """With exit code 2, by which the chart's Job does not try again."""
     done = command(DATABASE_URL="postgresql://u:p@h/d")
     assert done.returncode == 2
-    assert "CARILLON_API_DATABASE_URL is not set" in done.stderr
+    assert "CARILLON_API_DATABASE_URL: must be set to" in done.stderr
     assert "the key api-database-url" in done.stderr
 
 

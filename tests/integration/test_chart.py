@@ -405,7 +405,7 @@ async def test_a_missing_login_of_the_api_is_said_and_nothing_has_changed(
     done = await release.install("database.existingSecret=db", "database.apiRole=true")
     assert done.returncode != 0
     said = done.stdout + done.stderr
-    assert "CARILLON_API_DATABASE_URL is not set" in said
+    assert "CARILLON_API_DATABASE_URL: must be set to" in said
     assert "the key api-database-url of the database's Secret while database.apiRole is true" in said
     assert (await connection.request("GET", path))["spec"]["template"] == before
     drop_role(empty_database_url, role)
@@ -424,5 +424,5 @@ async def test_a_secret_that_is_missing_is_said_by_helm_and_in_the_log(
     (container,) = pod["status"]["initContainerStatuses"]
     ended = container["state"]["terminated"]
     assert ended["exitCode"] == 2
-    assert "DATABASE_URL is not set" in ended["message"]
+    assert "DATABASE_URL: must be set to" in ended["message"]
     assert "database-url" in ended["message"]

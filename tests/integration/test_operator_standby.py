@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from carillon_core.adapters.memory.cluster import Kind, MemoryCluster
+from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.leases import MemoryLeases
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
+from carillon_core.adapters.memory.world import Kind
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.shard import Shard
@@ -295,6 +296,6 @@ async def test_who_has_lost_writes_nothing(write: Callable[[FencedWriter], objec
     """It looks at its clock before each write."""
     cluster = MemoryCluster()
     fenced = FencedWriter(cluster, lambda: False)
-    with pytest.raises(UnavailableError, match="another operator may decide"):
+    with pytest.raises(UnavailableError, match="another operator may be leading"):
         await write(fenced)  # type: ignore[misc]  # each of them is awaitable, of different results
     assert (cluster.jobs, cluster.secrets) == ({}, {})

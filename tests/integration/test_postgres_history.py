@@ -374,7 +374,7 @@ def test_the_command(empty_database_url: str) -> None:
 @pytest.mark.parametrize(
     ("args", "url", "want_code", "want"),
     [
-        pytest.param(["upgrade"], None, 2, "DATABASE_URL is not set", id="no URL"),
+        pytest.param(["upgrade"], None, 2, "DATABASE_URL: must be set to", id="no URL"),
         pytest.param(["upgrade"], "mysql://u:hush@h/d", 2, "must begin with postgresql://", id="another database"),
         pytest.param(["current"], "postgresql://u:hush@127.0.0.1:1/d", 1, "database is unavailable", id="out of reach"),
     ],

@@ -185,9 +185,9 @@ def test_a_url_that_names_no_role_for_runners_is_refused(url: str, message: str)
 
 def test_the_command_without_a_url_names_the_variable() -> None:
     """Each of the two."""
-    assert "DATABASE_URL is not set" in command().stderr
+    assert "DATABASE_URL: must be set to" in command().stderr
     done = command(DATABASE_URL="postgresql://u:p@h/d")
-    assert (done.returncode, "CARILLON_RUNNER_DATABASE_URL is not set" in done.stderr) == (2, True)
+    assert (done.returncode, "CARILLON_RUNNER_DATABASE_URL: must be set to" in done.stderr) == (2, True)
 
 
 def test_a_database_without_the_functions_is_to_be_migrated_first(empty_database_url: str) -> None:

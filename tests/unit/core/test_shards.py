@@ -72,19 +72,22 @@ def test_the_lease_is_as_the_settings_say(env: dict[str, str], want: tuple[str, 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
     "a namespace that none can be": (
         {"CARILLON_LEASE_NAMESPACE": "My Space"},
-        "CARILLON_LEASE_NAMESPACE is 'My Space': set it to a name of at most 63 lower-case letters",
+        "CARILLON_LEASE_NAMESPACE: must be a name of at most 63 lower-case letters",
     ),
-    "a name that none can be": (LEASE | {"CARILLON_LEASE_NAME": "a/b"}, "CARILLON_LEASE_NAME is 'a/b': set it to"),
+    "a name that none can be": (LEASE | {"CARILLON_LEASE_NAME": "a/b"}, "CARILLON_LEASE_NAME: must be a name"),
     "a Lease too short for a second try": (
         LEASE | {"CARILLON_LEASE_SECONDS": "2"},
-        "CARILLON_LEASE_SECONDS is '2': set it to a whole number from 3 to 3600",
+        'CARILLON_LEASE_SECONDS: must be a number from 3 to 3600 (got "2")',
     ),
-    "no shards": ({"CARILLON_SHARDS": "0"}, "CARILLON_SHARDS is '0': set it to a whole number from 1 to 100"),
+    "no shards": ({"CARILLON_SHARDS": "0"}, 'CARILLON_SHARDS: must be a number from 1 to 100 (got "0")'),
     "a shard beyond the last": (
         {"CARILLON_SHARDS": "2", "CARILLON_SHARD": "2"},
-        "CARILLON_SHARD is '2': set it to a whole number from 0 to 1",
+        'CARILLON_SHARD: must be a number from 0 to 1, as CARILLON_SHARDS is 2 (got "2")',
     ),
-    "a shard of one": ({"CARILLON_SHARD": "1"}, "CARILLON_SHARD is '1': set it to a whole number from 0 to 0"),
+    "a shard of one": (
+        {"CARILLON_SHARD": "1"},
+        'CARILLON_SHARD: must be a number from 0 to 0, as CARILLON_SHARDS is 1 (got "1")',
+    ),
 }
 
 

@@ -133,7 +133,7 @@ class KubeCluster:
                 message = f"{meta.namespace}/{meta.name} is another object than {meta.uid}"
                 raise NotFoundError(message) from None
             if meta.resource_version and found["resourceVersion"] != meta.resource_version:
-                raise ConflictError(f"{meta.namespace}/{meta.name} was changed meanwhile") from None
+                raise ConflictError(f"{meta.namespace}/{meta.name} has been changed in the meantime") from None
             raise
 
     async def delete_request(self, meta: ObjectMeta) -> None:
@@ -142,7 +142,7 @@ class KubeCluster:
         await self._delete(object_path("RunRequest", meta.namespace, meta.name), options)
 
     async def _write(self, method: str, path: str, **more: Any) -> JSONObject:
-        return await self._connection.request(method, path, fence=self._fence, **more)
+        return await self._connection.write(self._fence, method, path, **more)
 
     async def _delete(self, path: str, options: JSONObject) -> None:
         try:

@@ -6,14 +6,23 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field, SecretStr
 
 from carillon_core.adapters.postgres import migrate
 from carillon_core.adapters.postgres.maintenance import Changes, maintain
 from carillon_core.adapters.postgres.roles import api_role, runner_role
-from carillon_core.contract import ENV_DATABASE_URL
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import LEVELS, configure_logging, get_logger
-from carillon_core.settings import DATABASE_URL_MEND, MOST_RETENTION_DAYS, retention_days
+from carillon_core.settings import (
+    DATABASE_URL_FORM,
+    MOST_RETENTION_DAYS,
+    DatabaseURL,
+    Form,
+    HistorySettings,
+    ProgramSettings,
+)
 
 WAIT_SECONDS = 60.0
 BEHIND = 1
@@ -30,22 +39,45 @@ _CHARTS_KEYS = {
 log = get_logger("carillon_migrate")
 
 
+class Variables(ProgramSettings):
+    """The databases that ``carillon-migrate`` works on; ``maintain`` also reads ``HistorySettings``."""
+
+    database_url: DatabaseURL = Field(
+        validation_alias="DATABASE_URL", description="The database, with the login that owns the schema."
+    )
+    runner_database_url: Annotated[SecretStr | None, Form("a URL like DATABASE_URL")] = Field(
+        default=None,
+        validation_alias="CARILLON_RUNNER_DATABASE_URL",
+        description="The same database with the user and the password for runners, which `runner-role` creates.",
+    )
+    api_database_url: Annotated[SecretStr | None, Form("a URL like DATABASE_URL")] = Field(
+        default=None,
+        validation_alias="CARILLON_API_DATABASE_URL",
+        description="The same database with the user and the password for the API, which `api-role` creates.",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 (out of reach, or not at the newest revision) or 2 (misconfigured)."""
     options = _parser().parse_args(argv)
     configure_logging(options.log_level, options.log_format)
     try:
-        url = _database_url()
+        given = Variables.from_env(os.environ)
+        url = given.database_url.get_secret_value()
         if options.command == "maintain":
-            days = retention_days(os.environ) if options.retention_days is None else options.retention_days
+            days: int | None = options.retention_days
+            if days is None:
+                days = HistorySettings.from_env(os.environ).history_retention_days
             changes = asyncio.run(maintain(url, _now, days))
             print(_told(changes))
             return 0
         if options.command == "runner-role":
-            print(*runner_role.prepare(url, _role_url(runner_role.RUNNER, "runners")), sep="\n")
+            print(
+                *runner_role.prepare(url, _role_url(runner_role.RUNNER, "runners", given.runner_database_url)), sep="\n"
+            )
             return 0
         if options.command == "api-role":
-            print(*api_role.prepare(url, _role_url(api_role.API, "the API")), sep="\n")
+            print(*api_role.prepare(url, _role_url(api_role.API, "the API", given.api_database_url)), sep="\n")
             return 0
         if options.command == "upgrade":
             revision = migrate.upgrade(url, wait_seconds=options.wait)
@@ -93,21 +125,13 @@ def _whole_days(text: str) -> int:
     return int(text)
 
 
-def _database_url() -> str:
-    url = os.environ.get(ENV_DATABASE_URL, "")
-    if not url:
-        raise SettingsError(f"{ENV_DATABASE_URL} is not set: {DATABASE_URL_MEND}")
-    return url
-
-
-def _role_url(name: str, whose: str) -> str:
-    url = os.environ.get(name, "")
-    if not url:
+def _role_url(name: str, whose: str, url: SecretStr | None) -> str:
+    if url is None:
         raise SettingsError(
-            f"{name} is not set: give it as postgresql://user:password@host:5432/name, with the user and the password"
-            f" that {whose} shall have; {_CHARTS_KEYS[name]}"
+            f"{name}: must be set to {DATABASE_URL_FORM}, with the user and the password for {whose};"
+            f" {_CHARTS_KEYS[name]}"
         )
-    return url
+    return url.get_secret_value()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -166,10 +166,10 @@ def test_the_operator_is_told_by_its_environment() -> None:
 @pytest.mark.parametrize(
     ("change", "want"),
     [
-        ({"CARILLON_POD_DEFAULTS": "pool=batch"}, "CARILLON_POD_DEFAULTS is not JSON"),
+        ({"CARILLON_POD_DEFAULTS": "pool=batch"}, "CARILLON_POD_DEFAULTS: must be a JSON object"),
         ({"CARILLON_POD_DEFAULTS": '{"hostNetwork": true}'}, "CARILLON_POD_DEFAULTS.hostNetwork"),
         ({"CARILLON_POD_DEFAULTS": "[]"}, "CARILLON_POD_DEFAULTS"),
-        ({"CARILLON_QUEUE_NAME": "a/b"}, "CARILLON_QUEUE_NAME is 'a/b'"),
+        ({"CARILLON_QUEUE_NAME": "a/b"}, "CARILLON_QUEUE_NAME: must be at most 63"),
     ],
 )
 def test_a_wrong_default_is_named(change: dict[str, str], want: str) -> None:

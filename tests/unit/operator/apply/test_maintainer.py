@@ -7,13 +7,13 @@ import pytest
 
 from carillon_core.adapters.postgres.maintenance import Month
 from carillon_core.errors import SettingsError, UnavailableError
-from carillon_core.settings import retention_days
+from carillon_core.settings import HistorySettings
 from carillon_operator.apply.maintainer import Maintainer
 from support.waiting import eventually
 
 OUTCOMES: dict[str, tuple[Exception | None, str | None]] = {
     "all is well": (None, None),
-    "the database is away": (UnavailableError("database", "connection refused"), "maintenance put off"),
+    "the database is away": (UnavailableError("database", "connection refused"), "maintenance postponed"),
     "the maintenance has a defect": (ValueError("no such month"), "maintenance failed"),
 }
 
@@ -68,14 +68,15 @@ DAYS: dict[str, tuple[str, int]] = {
 @pytest.mark.parametrize(("text", "want"), DAYS.values(), ids=DAYS.keys())
 def test_the_retention_is_read(text: str, want: int) -> None:
     """In days; unset it is a little more than a year."""
-    assert retention_days({"CARILLON_HISTORY_RETENTION_DAYS": text}) == want
+    given = HistorySettings.from_env({"CARILLON_HISTORY_RETENTION_DAYS": text})
+    assert given.history_retention_days == want
 
 
 @pytest.mark.parametrize("text", ["-1", "a year", "1.5", "36501"])
 def test_a_retention_that_is_none_is_a_setting_to_mend(text: str) -> None:
     """The sentence names the variable, and the bounds."""
-    with pytest.raises(SettingsError, match=r"CARILLON_HISTORY_RETENTION_DAYS is .*: set it to a whole number from 0"):
-        retention_days({"CARILLON_HISTORY_RETENTION_DAYS": text})
+    with pytest.raises(SettingsError, match=r"^CARILLON_HISTORY_RETENTION_DAYS: must be a number from 0 to 36500 "):
+        HistorySettings.from_env({"CARILLON_HISTORY_RETENTION_DAYS": text})
 
 
 MONTHS: dict[str, tuple[Month, int, Month]] = {

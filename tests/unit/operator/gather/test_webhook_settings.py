@@ -27,7 +27,7 @@ def test_without_a_port_there_is_no_webhook() -> None:
 def test_with_a_port_each_kind_has_its_handler() -> None:
     """Their ids are the paths by which the API server calls; kopf manages no configuration."""
     settings = Settings.from_env(NEEDED | FILES | PORT).webhook
-    assert settings == WebhookSettings(9443, Path("/tls/tls.crt"), Path("/tls/tls.key"))
+    assert settings == WebhookSettings(port=9443, cert_file=Path("/tls/tls.crt"), key_file=Path("/tls/tls.key"))
 
     async def apply(_: object) -> None:
         await asyncio.sleep(0)
@@ -42,12 +42,18 @@ def test_with_a_port_each_kind_has_its_handler() -> None:
 @pytest.mark.parametrize(
     ("change", "want"),
     [
-        ({"CARILLON_RUNNER_ROLE_REQUIRED": "true"}, "CARILLON_RUNNER_DATABASE_URL is not set, and runners would own"),
-        ({"CARILLON_WEBHOOK_PORT": "https"}, "CARILLON_WEBHOOK_PORT is 'https': set it to a whole number"),
-        ({"CARILLON_WEBHOOK_CERT_FILE": ""}, "CARILLON_WEBHOOK_CERT_FILE is not set: set it to a PEM file, or unset"),
-        ({"CARILLON_WEBHOOK_SERVICE": "carillon"}, "CARILLON_WEBHOOK_SERVICE is 'carillon': set it to namespace/name"),
-        ({"CARILLON_WEBHOOK_FAILURE_POLICY": "Warn"}, "set it to one of Ignore, Fail"),
-        ({"CARILLON_HTTP_ALLOW": "*.svc,10.0.0.1/8"}, "CARILLON_HTTP_ALLOW has '10.0.0.1/8': the address has bits"),
+        (
+            {"CARILLON_RUNNER_ROLE_REQUIRED": "true"},
+            "CARILLON_RUNNER_DATABASE_URL: must be set to the URL of a user for runners",
+        ),
+        ({"CARILLON_WEBHOOK_PORT": "https"}, 'CARILLON_WEBHOOK_PORT: must be a number from 1 to 65535 (got "https")'),
+        ({"CARILLON_WEBHOOK_CERT_FILE": ""}, "CARILLON_WEBHOOK_CERT_FILE: must be set to a PEM file"),
+        ({"CARILLON_WEBHOOK_SERVICE": "carillon"}, 'CARILLON_WEBHOOK_SERVICE: must be namespace/name (got "carillon")'),
+        (
+            {"CARILLON_WEBHOOK_FAILURE_POLICY": "Warn"},
+            'CARILLON_WEBHOOK_FAILURE_POLICY: must be Ignore or Fail (got "Warn")',
+        ),
+        ({"CARILLON_HTTP_ALLOW": "*.svc,10.0.0.1/8"}, "CARILLON_HTTP_ALLOW: '10.0.0.1/8': the address has bits"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(change: dict[str, str], want: str) -> None:
@@ -60,8 +66,8 @@ def test_a_wrong_setting_is_named_with_its_mend(change: dict[str, str], want: st
 def test_a_service_is_called_by_its_name_and_a_host_by_its_url() -> None:
     """Kopf's own URL is for a webhook outside the cluster."""
     given = {"url": "https://127.0.0.1:9443", "caBundle": "Q0E="}
-    inside = WebhookSettings(9443, Path("c"), Path("k"), service="carillon/operator")
-    outside = WebhookSettings(9443, Path("c"), Path("k"), host="127.0.0.1")
+    inside = WebhookSettings(port=9443, cert_file=Path("c"), key_file=Path("k"), service="carillon/operator")
+    outside = WebhookSettings(port=9443, cert_file=Path("c"), key_file=Path("k"), host="127.0.0.1")
     first = webhook_configuration(inside, given)["webhooks"][0]["clientConfig"]
     assert first == {
         "service": {"namespace": "carillon", "name": "operator", "path": "/scheduledtasks", "port": 443},
