@@ -446,7 +446,7 @@ async def test_a_patch_to_a_bad_spec_is_refused(given: Given) -> None:
 @pytest.mark.parametrize(
     ("name", "want"),
     {
-        "a" * 53: "shorten it to 52, so that a Job's name",
+        "a" * 53: "must be at most 52 characters long",
         "Upper_Case": "lowercase RFC 1123 subdomain",
     }.items(),
 )
