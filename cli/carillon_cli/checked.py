@@ -12,10 +12,11 @@ from carillon_core.domain.validity.problems import request_problems, spec_proble
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources import ObjectMeta
 from carillon_core.resources.base import rfc3339
+from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.http_target import parse_target_spec
 from carillon_core.resources.names import KIND, KIND_REQUEST
 from carillon_core.resources.run_request import RunRequestSpec, parse_request_spec
-from carillon_core.resources.scheduled_task import ScheduledTaskSpec, field_problems, name_problems, parse_spec
+from carillon_core.resources.scheduled_task import ScheduledTaskSpec, name_problems, parse_spec
 
 
 def task_of(document: Document, now: datetime) -> ObservedTask:

@@ -24,8 +24,8 @@ from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_core.domain.validity.pod_validity import default_problems
 from carillon_core.errors import SettingsError
+from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.scheduled_task import field_problems
 from carillon_core.resources.tasks import LABEL_NAME
 from carillon_core.settings import (
     MOST_NUMBER,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_core.errors import FieldProblem, InvalidResourceError
-from carillon_core.resources.scheduled_task import field_problems
+from carillon_core.resources.field_problems import field_problems
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 32

@@ -6,6 +6,9 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+MAX_MESSAGE = 1024
+"""The maximum length of a message in a status, an Event or a row of the history."""
+
 
 class Model(BaseModel):
     """A part of a resource.

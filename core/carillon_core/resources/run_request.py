@@ -7,12 +7,13 @@ from uuid import UUID
 from pydantic import Field, ValidationError, model_validator
 
 from carillon_core.errors import InvalidResourceError
-from carillon_core.resources.base import Model, Time
+from carillon_core.resources.base import MAX_MESSAGE, Model, Time
+from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_REQUEST
 from carillon_core.resources.nesting import FreeObject
 from carillon_core.resources.pods import PodSettings, QueueName
-from carillon_core.resources.scheduled_task import YEAR_SECONDS, ConcurrencyPolicy, RunResult, field_problems
+from carillon_core.resources.scheduled_task import YEAR_SECONDS, ConcurrencyPolicy, RunResult
 from carillon_core.resources.tasks import DAY_SECONDS, ObjectName, RetryPolicy, Task
 
 
@@ -83,7 +84,7 @@ class RunRequestStatus(Model):
     """The name of the Job."""
     result: RunResult | None = None
     """The current or final state of the execution."""
-    message: str = Field(default="", max_length=1024)
+    message: str = Field(default="", max_length=MAX_MESSAGE)
     """Why the request was refused or the execution failed; of a successful execution, its result if that is short."""
     finished_at: Time | None = None
     """When the request was refused or the execution ended."""

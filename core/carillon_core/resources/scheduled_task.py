@@ -4,7 +4,7 @@ Everything that users write is in ``ScheduledTaskSpec``; everything that the
 operator says is in ``ScheduledTaskStatus``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -13,14 +13,15 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from carillon_core.errors import FieldProblem, InvalidResourceError
-from carillon_core.resources.base import Model, Time
+from carillon_core.resources.base import MAX_MESSAGE, Model, Time
+from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from carillon_core.resources.pods import PodSettings, QueueName
-from carillon_core.resources.tasks import DAY_SECONDS, PATTERN_MENDS, RetryPolicy, Task
+from carillon_core.resources.tasks import DAY_SECONDS, RetryPolicy, Task
 
 MAX_STRETCHES = 10
-"""What is owed of so many outages is made up for at the most."""
+"""The maximum number of outages whose missed slots missedRunPolicy All launches."""
 
 SCHEDULE_FIELDS = ("schedule", "intervalSeconds", "runAt")
 BOUND_FIELDS = ("startAt", "endAt", "durationSeconds", "maxRuns")
@@ -202,7 +203,7 @@ class LastExecution(Model):
     """The name of its Job."""
     result: RunResult
     """Its current or final state."""
-    message: str = Field(default="", max_length=1024)
+    message: str = Field(default="", max_length=MAX_MESSAGE)
     """Why it failed, or why it has not started."""
 
 
@@ -213,7 +214,7 @@ class LastSkip(Model):
     """The nominal time of the slot."""
     reason: str
     """Why it was not launched, in one CamelCase word."""
-    message: str = Field(default="", max_length=1024)
+    message: str = Field(default="", max_length=MAX_MESSAGE)
     """Why it was not launched, as a sentence."""
 
 
@@ -228,7 +229,7 @@ class UnrecordedSlot(Model):
     """The status to record."""
     reason: str
     """Why it was not launched, in one CamelCase word."""
-    message: str = Field(default="", max_length=1024)
+    message: str = Field(default="", max_length=MAX_MESSAGE)
     """Why it was not launched, as a sentence."""
 
 
@@ -239,6 +240,11 @@ class Stretch(Model):
     """The start of the interval (exclusive)."""
     until: Time
     """The end of the interval (inclusive)."""
+
+    def without(self, settled: Iterable[datetime]) -> "Stretch | None":
+        """Return the interval after the last of these slots that is in it, or None if nothing is left."""
+        last = max((slot for slot in settled if self.after < slot <= self.until), default=self.after)
+        return None if last >= self.until else Stretch(after=last, until=self.until)
 
 
 class Backlog(Stretch):
@@ -319,56 +325,6 @@ class ScheduledTask(Model):
     metadata: ObjectMeta
     spec: ScheduledTaskSpec
     status: ScheduledTaskStatus = Field(default_factory=ScheduledTaskStatus)
-
-
-def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
-    """Return pydantic's complaints as problems with the paths that users write.
-
-    Args:
-        error: What pydantic raised.
-        prefix: Where the validated value stands, such as ``spec``.
-
-    """
-    problems: list[FieldProblem] = []
-    for detail in error.errors(include_url=False):
-        path = prefix
-        for part in detail["loc"]:
-            if isinstance(part, int):
-                path += f"[{part}]"
-            elif part not in {"int", "float", "[key]"}:  # the arms of a union are no fields, nor is a map's key
-                path += f".{part}" if path else part
-        if detail["type"] == "field":  # a rule about several fields says which one to mend
-            path += f".{detail['ctx']['field']}"
-        pattern = detail.get("ctx", {}).get("pattern", "")
-        message = (
-            _MENDS.get(detail["type"]) or PATTERN_MENDS.get(pattern) or detail["msg"].removeprefix("Value error, ")
-        )
-        if detail["type"].startswith(("datetime_", "timezone_")):
-            message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
-        elif {"int", "float"} <= _arms(error, path, prefix):
-            message = "is not a number: write one, without quotes"
-        problem = FieldProblem(path or "(body)", message)
-        if problem not in problems:
-            problems.append(problem)
-    return tuple(problems)
-
-
-_MENDS = {
-    "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
-    "missing": "is required: add it",
-    "dict_type": "must be an object: write 'name: value' lines under it, or {}",
-    "list_type": "must be a list: write '- value' lines under it, or []",
-}
-
-
-def _arms(error: ValidationError, path: str, prefix: str) -> set[str]:
-    """Return which arms of a union complained about a path."""
-    start = f"{prefix}." if prefix else ""
-    return {
-        str(detail["loc"][-1])
-        for detail in error.errors(include_url=False)
-        if detail["loc"] and start + ".".join(str(part) for part in detail["loc"][:-1]) == path
-    }
 
 
 def parse_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> ScheduledTaskSpec:

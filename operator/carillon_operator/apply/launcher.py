@@ -12,6 +12,7 @@ from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader, JobWriter, JSONObject
+from carillon_core.resources.base import MAX_MESSAGE
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.runner_secret import RunnerSecret
 from carillon_operator.state.job_shelf import JobShelf
@@ -99,7 +100,7 @@ class Launcher:
         except NotFoundError:  # the namespace is being deleted, and the task with it
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
         except RefusedError as error:
-            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server refused Job {name}: {error}"[:1024])
+            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server refused Job {name}: {error}"[:MAX_MESSAGE])
         else:
             self._announcer.launched(order)
         self._jobs.put(job)

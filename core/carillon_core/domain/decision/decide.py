@@ -31,10 +31,11 @@ from carillon_core.domain.timetable.schedule import (
 from carillon_core.domain.validity.pod_validity import pod_problems
 from carillon_core.domain.validity.run_at import passed_over
 from carillon_core.errors import FieldProblem
+from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import LastExecution, LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
 
-MAX_MESSAGE = 32_000
+MAX_CONDITION_MESSAGE = 32_000
 """The CRD refuses a condition with a longer message, and so the whole status, for ever."""
 REFUSALS = frozenset({Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN})
 """Why a launch was refused after every gate had let it pass: the task is not ready until one succeeds."""
@@ -97,7 +98,7 @@ def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Rea
 
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:
     """Return the plan of a task that cannot run: say so, once."""
-    message = message[:MAX_MESSAGE]
+    message = message[:MAX_CONDITION_MESSAGE]
     changed = with_condition(status, task.meta, Statement("Ready", "False", reason, message), now)
     old = next((c for c in status.conditions if c.type == "Ready"), None)
     news = old is None or (old.reason, old.message) != (reason, message)
@@ -160,7 +161,7 @@ def after_refusal(
         refused: What is recorded instead of the launch.
 
     """
-    skip = LastSkip(slot=refused.slot, reason=refused.reason, message=refused.message[:1024])
+    skip = LastSkip(slot=refused.slot, reason=refused.reason, message=refused.message[:MAX_MESSAGE])
     update = {
         "last_schedule_time": before.last_schedule_time,
         "last_skip": skip,

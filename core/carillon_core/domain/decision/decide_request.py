@@ -13,12 +13,12 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.gates import REQUEST_GATES, DueRequest, UnlaunchedStatus, Verdict, first_verdict
 from carillon_core.domain.decision.plan import DeleteJob, Launch, Notice, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.decision.settle import Settlement, replaced
-from carillon_core.domain.decision.status import JOB_GONE, MAX_MESSAGE, Statement, condition_true, with_condition
+from carillon_core.domain.decision.status import JOB_GONE, Statement, condition_true, with_condition
 from carillon_core.domain.decision.stuck import no_room_notices, stuck_executions
 from carillon_core.domain.execution import execution_id, request_job_name
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.validity.parameters import requested_task
-from carillon_core.resources.base import rfc3339
+from carillon_core.resources.base import MAX_MESSAGE, rfc3339
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import RunRequestSpec, RunRequestStatus
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, RunResult, ScheduledTaskStatus

@@ -138,6 +138,15 @@ def missed_and_not_made_up_for(due: DueSlot) -> Verdict | None:
     return Verdict(ExecutionStatus.MISSED, Reason.MISSED_RUN_POLICY, message)
 
 
+def superseded(spec: ScheduledTaskSpec, slot: datetime) -> Verdict:
+    """Return why a missed slot that a later one follows is not launched."""
+    if spec.missed_run_policy is MissedRunPolicy.SKIP:
+        why = f"the slot of {rfc3339(slot)} was missed: no operator was running, missedRunPolicy is Skip"
+        return Verdict(ExecutionStatus.MISSED, Reason.MISSED_RUN_POLICY, why)
+    why = f"the slot of {rfc3339(slot)} was missed: a later slot was due before it could be launched"
+    return Verdict(ExecutionStatus.MISSED, Reason.SUPERSEDED, why)
+
+
 def circuit_open(due: DueSlot) -> Verdict | None:
     """Stop a slot while the circuit is open, except for one trial run after the cooldown."""
     opened = due.status.circuit_opened_at

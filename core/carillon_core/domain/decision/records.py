@@ -17,13 +17,13 @@ from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
+from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import RunResult, UnrecordedSlot
 
 DELETED_WHILE_ACTIVE = "its Job was deleted while it was active"
 END_UNRECORDED = "its Job is gone and its end was not recorded"
 UNKNOWN_TYPE = "unknown"
 """The task type in a row of a task whose spec is invalid."""
-_MAX_MESSAGE = 1024
 _STATUS_OF_RESULT = {
     RunResult.SUCCEEDED: ExecutionStatus.SUCCEEDED,
     RunResult.FAILED: ExecutionStatus.FAILED,
@@ -90,7 +90,7 @@ def failed(job: ObservedJob) -> bool:
 
 def failure_message(job: ObservedJob) -> str:
     """Return why a Job failed, as a sentence."""
-    return (job.message or job.reason or "the pod failed")[:_MAX_MESSAGE]
+    return (job.message or job.reason or "the pod failed")[:MAX_MESSAGE]
 
 
 def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:
@@ -214,7 +214,7 @@ def _attempt(number: int, pod: PodEnd) -> Attempt:
         number=number,
         status=status,
         reason=None if pod.succeeded else (pod.reason or Reason.FAILED),
-        error=None if pod.succeeded else pod.message[:_MAX_MESSAGE],
+        error=None if pod.succeeded else pod.message[:MAX_MESSAGE],
         pod_name=pod.pod_name,
         started_at=pod.started_at,
         finished_at=pod.finished_at,

@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.gates import SLOT_GATES, DueSlot, Verdict, first_verdict
+from carillon_core.domain.decision.gates import SLOT_GATES, DueSlot, Verdict, first_verdict, superseded
 from carillon_core.domain.decision.plan import Action, EndExecution, Launch, Notice, Reason, RecordUnlaunched
 from carillon_core.domain.decision.status import condition_true
 from carillon_core.domain.decision.unrecorded import with_unrecorded
@@ -26,7 +26,7 @@ from carillon_core.domain.timetable.schedule import (
     latest_fire_time,
     schedule_of,
 )
-from carillon_core.resources.base import rfc3339
+from carillon_core.resources.base import MAX_MESSAGE, rfc3339
 from carillon_core.resources.scheduled_task import (
     MAX_STRETCHES,
     Backlog,
@@ -40,11 +40,11 @@ from carillon_core.resources.scheduled_task import (
 )
 
 MAX_SEPARATE = 20
-"""So many missed slots get a row each; older ones share a row."""
+"""The number of missed slots that get a row each; older ones share a row."""
 MAX_BACKLOG = 100
-"""So many missed slots of one outage are made up for at the most."""
+"""The maximum number of missed slots of one outage that are launched later."""
 MAX_COUNTED = 100
-"""How far the slots of a run are counted one by one; beyond, the record says 'more than'."""
+"""The slots of a series are counted up to this number; beyond, the record says 'more than'."""
 TOLERANCE = timedelta(hours=2)
 """By so much a clock may be set back and no slot runs again that ran ahead of its time; an hour is what clocks are set
 by when their zone is wrong. What is settled further ahead was settled by a clock gone mad, or by hand: it settles
@@ -99,7 +99,7 @@ def opened(
     launched = [j.slot for j in scheduled if j.slot <= now + TOLERANCE]
     uncounted = [s for s in launched if s > base or any(each.after < s <= each.until for each in owed)]
     settled = max([base, *launched])
-    stretches = [left for each in owed if (left := _left(each, uncounted))]
+    stretches = [left for each in owed if (left := each.without(uncounted))]
     backlog = Backlog.of(stretches)
     begun = Settlement(status).saying(runs=old.runs + len(uncounted), settled_until=settled, backlog=backlog)
     begun = _with_overtaken(task, spec, begun, (base, owed), uncounted)
@@ -115,7 +115,7 @@ def opened(
     elif mended:
         verdict = Verdict(ExecutionStatus.SKIPPED, Reason.INVALID_SPEC, "the spec was invalid")
     else:
-        why = "the schedule was changed before they could be launched"
+        why = "the schedule was changed before the launch"
         verdict = Verdict(ExecutionStatus.MISSED, Reason.SCHEDULE_CHANGED, why)
     passed = _former_schedule(old.calendar, task.created_at)
     completed = old.calendar is not None and runs_left(old.calendar, begun.status) == 0  # then there were no slots
@@ -154,7 +154,7 @@ def _with_overtaken(
         return begun
     base, stretches = before
     verdict = Verdict(
-        ExecutionStatus.MISSED, Reason.SUPERSEDED, "a later one was launched, and what was decided before it was lost"
+        ExecutionStatus.MISSED, Reason.SUPERSEDED, "a later slot was launched, and the record of the decision was lost"
     )
     recent = [base, *sorted(s for s in launched if s > base)]
     paid = [[each.after, *sorted(s for s in launched if each.after < s <= each.until)] for each in stretches]
@@ -229,7 +229,7 @@ def _settle_due(
         last = latest_fire_time(schedule, due.settled, due.slots[0] - MICROSECOND)
         if last is not None:
             reason = Reason.TOO_MANY_MISSED if making_up else Reason.SUPERSEDED
-            why = f"at most {MAX_BACKLOG} are made up for" if making_up else "a later one came due before they could be"
+            why = f"at most {MAX_BACKLOG} missed slots are launched" if making_up else "a later slot was due first"
             done = _run_of_slots(task, done, schedule, due.settled, last, Verdict(ExecutionStatus.MISSED, reason, why))
     owed = done.status.backlog
     # on time, and nothing runs just now: it waits its turn behind what is owed, or it would overtake that
@@ -242,27 +242,19 @@ def _settle_due(
             # one outage, as far as that goes: beyond, each counts for itself, or what is owed would have no bound
             new = Stretch(after=stretches.pop().after, until=slot)
         kept = MAX_STRETCHES - 1
-        why = "more were missed before they could be made up for"
+        why = "too many later slots were missed"
         verdict = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
         for each in stretches[: max(0, len(stretches) - kept)]:
             done = _run_of_slots(task, done, schedule, each.after, each.until, verdict)
         stretches = [*stretches[max(0, len(stretches) - kept) :], new]
         return done.saying(backlog=Backlog.of(stretches), settled_until=slot)
     for missed in earlier:
-        done = _unlaunched(task, done, missed, _superseded(spec, missed), quiet=True)
+        done = _unlaunched(task, done, missed, superseded(spec, missed), quiet=True)
     if earlier:
         done = done.saying(settled_until=earlier[-1])
         notice = f"{len(earlier)} slots up to {rfc3339(earlier[-1])} were missed"
         done = replace(done, notices=(*done.notices, Notice("Warning", Reason.SUPERSEDED, notice)))
     return _settle_one(task, spec, slot, due.active, done, due.now)
-
-
-def _superseded(spec: ScheduledTaskSpec, slot: datetime) -> Verdict:
-    if spec.missed_run_policy is MissedRunPolicy.SKIP:
-        why = f"the slot of {rfc3339(slot)} passed while no operator watched, and missedRunPolicy is Skip"
-        return Verdict(ExecutionStatus.MISSED, Reason.MISSED_RUN_POLICY, why)
-    why = f"the slot of {rfc3339(slot)} was missed: a later one came due before it could be launched"
-    return Verdict(ExecutionStatus.MISSED, Reason.SUPERSEDED, why)
 
 
 def _settle_one(
@@ -344,22 +336,16 @@ def _pay_backlog(
             continue
         paid += 1
         if paid > MAX_BACKLOG * MAX_STRETCHES:  # we never owe so much: somebody else has written this
-            why = f"at most {MAX_BACKLOG} of an outage are made up for"
+            why = f"at most {MAX_BACKLOG} missed slots of an outage are launched"
             given_up = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
             done = _run_of_slots(task, done, schedule, backlog.after, backlog.until, given_up)
             done = done.saying(backlog=Backlog.of(backlog.then))
             continue
-        left = _left(backlog.stretches[0], [slot])
+        left = backlog.stretches[0].without([slot])
         done = done.saying(backlog=Backlog.of([left, *backlog.then] if left else backlog.then))
         verdict = first_verdict(_due_slot(task, spec, slot, (), done, now), SLOT_GATES)
         done = _launched(task, slot, done) if verdict is None else _unlaunched(task, done, slot, verdict, quiet=True)
     return done
-
-
-def _left(owed: Stretch, paid: Sequence[datetime]) -> Stretch | None:
-    """Return what is owed of a stretch once those of its slots are settled, and with them those before; or None."""
-    last = max((slot for slot in paid if owed.after < slot <= owed.until), default=owed.after)
-    return None if last >= owed.until else Stretch(after=last, until=owed.until)
 
 
 def _unlaunched(
@@ -372,7 +358,7 @@ def _unlaunched(
 
 
 def _recorded(done: Settlement, record: RecordUnlaunched, *, quiet: bool) -> Settlement:
-    skip = LastSkip(slot=record.slot, reason=record.reason, message=record.message[:1024])
+    skip = LastSkip(slot=record.slot, reason=record.reason, message=record.message[:MAX_MESSAGE])
     notices = () if quiet else (Notice("Warning", record.reason, record.message),)
     done = replace(done.acting(record, *notices), status=with_unrecorded(done.status, record))
     return done.saying(last_skip=skip)

@@ -7,12 +7,11 @@ from typing import Literal, TypeVar
 
 from carillon_core.contract import Cause
 from carillon_core.domain.observed.jobs import ObservedJob
+from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import LastExecution, RunResult, ScheduledTaskStatus
 
-MAX_MESSAGE = 1024
-"""The most characters of a message that a status, an Event or a row keeps."""
 JOB_GONE = "its Job is gone; see the execution history for its result"
 
 

@@ -8,12 +8,13 @@ from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import EndExecution, Notice, Reason
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.domain.observed.pod_trouble import PodTrouble
+from carillon_core.resources.base import MAX_MESSAGE
 
 PATIENCE = timedelta(seconds=45)
-"""How long an image may be missing, or a Secret, counted from the pod's creation: others may be about to bring it. As
-long a pod may be refused, counted from the first try."""
+"""How long an image or a Secret may be missing after the pod's creation, as someone may be about to create it; also how
+long a pod may be refused after the first attempt to create it."""
 YOUNG = timedelta(seconds=10)
-"""A Job that has no pod is not looked into before: its controller may be busy."""
+"""A Job without a pod is not checked before this age: its controller may be busy."""
 LOOK_AGAIN = timedelta(seconds=15)
 LOOK_AGAIN_AT_LAST = timedelta(seconds=60)
 """The Job controller tries ever more rarely, and so it is looked at; it does not wait longer than this."""
@@ -37,7 +38,7 @@ def stuck_executions(own: Sequence[ObservedJob], now: datetime) -> tuple[list[En
             continue
         if job.trouble.seen_at is not None and job.trouble.seen_at < give_up_at:
             continue  # the next look has its task decided anew
-        message = f"the pod of {job.name} cannot start: {job.trouble.reason}: {job.trouble.message}"[:1024]
+        message = f"the pod of {job.name} cannot start: {job.trouble.reason}: {job.trouble.message}"[:MAX_MESSAGE]
         ends.append(
             EndExecution(job.name, job.uid, UUID(job.execution_id), ExecutionStatus.FAILED, job.trouble.reason, message)
         )
@@ -52,7 +53,7 @@ def no_room_notices(job: ObservedJob, said: str | None) -> tuple[Notice, ...]:
     """
     if said or job.trouble is None or not job.trouble.waits or not job.active:
         return ()
-    return (Notice("Warning", Reason.STUCK, f"{job.name} waits: {job.trouble.sentence}"[:1024]),)
+    return (Notice("Warning", Reason.STUCK, f"{job.name} waits: {job.trouble.sentence}"[:MAX_MESSAGE]),)
 
 
 def hopeless(trouble: PodTrouble, now: datetime) -> bool:

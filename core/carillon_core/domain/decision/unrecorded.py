@@ -12,11 +12,11 @@ from uuid import UUID
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.plan import RecordUnlaunched
 from carillon_core.domain.execution import execution_id
+from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus, UnrecordedSlot
 
 MAX_ENTRIES = 50
 """Beyond, the two oldest become one that stands for every slot from the one to the other."""
-MAX_MESSAGE = 1024
 
 
 def with_unrecorded(status: ScheduledTaskStatus, record: RecordUnlaunched) -> ScheduledTaskStatus:

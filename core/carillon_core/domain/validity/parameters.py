@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.errors import FieldProblem
+from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.run_request import RunRequestSpec
-from carillon_core.resources.scheduled_task import field_problems
 from carillon_core.resources.tasks import Task
 
 OVERRIDABLE: Mapping[str, frozenset[str]] = {

@@ -1,0 +1,56 @@
+"""What pydantic complains about, as problems of the fields that users write."""
+
+from pydantic import ValidationError
+
+from carillon_core.errors import FieldProblem
+from carillon_core.resources.tasks import PATTERN_MENDS
+
+
+def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
+    """Return pydantic's complaints as problems with the paths that users write.
+
+    Args:
+        error: What pydantic raised.
+        prefix: Where the validated value stands, such as ``spec``.
+
+    """
+    problems: list[FieldProblem] = []
+    for detail in error.errors(include_url=False):
+        path = prefix
+        for part in detail["loc"]:
+            if isinstance(part, int):
+                path += f"[{part}]"
+            elif part not in {"int", "float", "[key]"}:  # the arms of a union are no fields, nor is a map's key
+                path += f".{part}" if path else part
+        if detail["type"] == "field":  # a rule about several fields says which one to mend
+            path += f".{detail['ctx']['field']}"
+        pattern = detail.get("ctx", {}).get("pattern", "")
+        message = (
+            _MENDS.get(detail["type"]) or PATTERN_MENDS.get(pattern) or detail["msg"].removeprefix("Value error, ")
+        )
+        if detail["type"].startswith(("datetime_", "timezone_")):
+            message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
+        elif {"int", "float"} <= _arms(error, path, prefix):
+            message = "is not a number: write one, without quotes"
+        problem = FieldProblem(path or "(body)", message)
+        if problem not in problems:
+            problems.append(problem)
+    return tuple(problems)
+
+
+_MENDS = {
+    "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
+    "missing": "is required: add it",
+    "dict_type": "must be an object: write 'name: value' lines under it, or {}",
+    "list_type": "must be a list: write '- value' lines under it, or []",
+}
+
+
+def _arms(error: ValidationError, path: str, prefix: str) -> set[str]:
+    """Return which arms of a union complained about a path."""
+    start = f"{prefix}." if prefix else ""
+    return {
+        str(detail["loc"][-1])
+        for detail in error.errors(include_url=False)
+        if detail["loc"] and start + ".".join(str(part) for part in detail["loc"][:-1]) == path
+    }
