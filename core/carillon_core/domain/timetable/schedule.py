@@ -32,7 +32,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from math import ceil
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -317,15 +316,15 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
         return ()
     if schedule_of(calendar, beginning).next_fire_time(before) is not None:
         return ()
-    first = _unbounded(calendar, beginning).next_fire_time(before)
     field = "spec.durationSeconds" if calendar.end_at is None else "spec.endAt"
+    first = _unbounded(calendar, beginning).next_fire_time(before)
     if first is None:
-        fix = f"the schedule never fires after {rfc3339(beginning)}"
-    elif calendar.end_at is not None:
-        fix = f"set {rfc3339(first)} or later"
-    else:
-        fix = f"set at least {ceil((first - beginning).total_seconds())}"
-    return (FieldProblem(field, f"leaves no slot: {fix}"),)
+        return (FieldProblem(field, f"leaves no slot: the schedule has none after {rfc3339(beginning)}"),)
+    if calendar.end_at is not None:
+        why = f"must not be before the first slot, {rfc3339(first)} (got {rfc3339(calendar.end_at)})"
+        return (FieldProblem(field, why),)
+    least = -((beginning - first) // timedelta(seconds=1))
+    return (FieldProblem(field, f"must be at least {least} to reach the first slot (got {calendar.duration_seconds})"),)
 
 
 def schedule_description(calendar: Calendar) -> str:
