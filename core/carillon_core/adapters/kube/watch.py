@@ -12,6 +12,7 @@ from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
+from carillon_core.backoff import Backoff, Tries
 from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, OwnAccountError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JobEvent
@@ -19,6 +20,7 @@ from carillon_core.ports import JobEvent
 log = get_logger(__name__)
 
 _HTTP_ERROR = 400
+RETRIES = Backoff(first=0.5, longest=10.0)
 _CHANGES = ("ADDED", "MODIFIED", "DELETED")
 
 
@@ -30,9 +32,8 @@ class Pace:
     """When the server ends a watch by itself; it is then continued from there."""
     idle: float = 75.0
     """When a silent connection counts as dead; longer than ``server``, since a watch may be quiet."""
-    first_wait: float = 0.5
-    longest_wait: float = 10.0
-    """After a failure, the wait before the next try; it doubles from the first to the longest."""
+    retries: Backoff = RETRIES
+    """The waits after failures."""
 
 
 @dataclass(slots=True)
@@ -48,8 +49,11 @@ class Watch:
     """The namespace of the path; None means all."""
     version: str | None = None
     """The resource version to continue from; None means to list first."""
-    _wait: float = 0.0
-    """The wait after the last failure; 0 while all is well."""
+    _tries: Tries = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start without failures."""
+        self._tries = Tries(self.pace.retries)
 
     async def events(self) -> AsyncGenerator[JobEvent]:
         """Yield events for ever, starting with a list; retry after failures, and log each outage once.
@@ -110,7 +114,7 @@ class Watch:
                 if event is not None:
                     yield event
         log.debug("watch ended by the server, continuing", **self._fields())
-        if not heard and asyncio.get_running_loop().time() - begun < self.pace.first_wait:
+        if not heard and asyncio.get_running_loop().time() - begun < self.pace.retries.first:
             # otherwise a server or proxy that does this would be asked in a tight loop
             raise UnavailableError(API_SERVER, f"{self.path}: the watch ended immediately")
 
@@ -127,15 +131,13 @@ class Watch:
         return JobEvent(change, self.kind, item) if change in _CHANGES else None
 
     async def _back_off(self, error: CarillonError) -> None:
-        if not self._wait:
+        if not self._tries.failures:
             log.warning("watch interrupted, trying again", **self._fields(why=str(error)))
-        self._wait = min(self._wait * 2 or self.pace.first_wait, self.pace.longest_wait)
-        await asyncio.sleep(self._wait)
+        await asyncio.sleep(self._tries.failed())
 
     def _works_again(self) -> None:
-        if self._wait:
+        if self._tries.succeeded():
             log.info("watch works again", **self._fields())
-        self._wait = 0.0
 
     def _fields(self, **more: str) -> dict[str, str]:
         """Return the log fields of this watch."""
