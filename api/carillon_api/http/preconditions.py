@@ -12,6 +12,9 @@ ANY_VERSION = "*"
 _SPACE = " \t"
 # an opaque tag may hold commas, but no quotes and no spaces; HTTP headers are bytes, read as Latin-1
 _ELEMENT = re.compile(r'[ \t]*(?:(?P<tag>(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)')
+_TAG = r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+IF_MATCH_PATTERN = rf"^[ \t]*(\*|([ \t]*,)*[ \t]*{_TAG}([ \t]*,([ \t]*{_TAG})?)*)[ \t]*$"
+"""What ``if_match`` accepts, for the OpenAPI document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def entity_tags(header: str) -> AbstractSet[str] | None:
 
 
 def stale(version: str | None = None) -> RequestRefusedError:
-    """Return the error of a write whose If-Match names an older version."""
-    now = f", its version is {version} now" if version else ""
-    detail = f"it was changed since the version that If-Match names{now}: read it again and repeat the change"
+    """Return the error for a write whose If-Match names an older version."""
+    now = f" to version {version}" if version else ""
+    detail = f"the object has changed{now} since the version in If-Match: read it again and repeat the change"
     return RequestRefusedError(Kind.PRECONDITION_FAILED, detail)
