@@ -13,5 +13,5 @@ class LeaseSettings:
     name: str
     identity: str
     seconds: int = LEASE_SECONDS
-    """A leader that fails is replaced after this time. It renews the Lease after a third of it, and stops leading if two
-    thirds have passed without a renewal."""
+    """A leader that fails is replaced after this time. It renews the Lease after a third of it, and stops leading if it
+    could not renew for two thirds."""
