@@ -83,7 +83,7 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
     "half a device": (
         {"limits": {GPU: "500m"}},
         NONE,
-        f"spec.pod.resources.limits.{GPU}: is 500m, which nobody can have in part: write a whole number",
+        f"spec.pod.resources.limits.{GPU}: is 500m, which cannot be divided: write a whole number",
     ),
     "a device by its limit alone": ({"limits": {GPU: "1"}}, NONE, None),
 }

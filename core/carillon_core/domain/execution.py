@@ -22,7 +22,7 @@ def earliest_repeat(slot: datetime) -> datetime:
 
 
 def execution_id(task_uid: str, slot: datetime, cause: Cause) -> UUID:
-    """Return the id that this slot's execution has, whoever computes it: ``uuid5(task uid, slot, cause)``."""
+    """Return the id of this slot's execution, the same wherever it is computed: ``uuid5(task uid, slot, cause)``."""
     return uuid5(UUID(task_uid), f"{rfc3339(slot)}/{cause}")
 
 
@@ -86,7 +86,7 @@ class ExecutionRecord:
     first_slot: datetime | None = None
     """Of a row that stands for a run of slots, the earliest one: each slot from it to ``slot`` ended as this row."""
     retry_of: UUID | None = None
-    """The execution that this one repeats, at somebody's request."""
+    """The execution that this one repeats, on request."""
     attempts: tuple[Attempt, ...] = ()
     """Its tries, first to last; listings leave them out."""
 
@@ -99,11 +99,11 @@ class Closing:
     namespace: str
     """The task's: an execution of another namespace is never closed by this."""
     task: str = ""
-    """The task's name, by which whoever waits for the closing is found; no row is chosen by it."""
+    """The task's name, which finds the task that waits for the closing; no row is selected by it."""
     status: ExecutionStatus
     reason: str | None
     message: str | None
     """Also the row's error, unless it succeeded."""
     finished_at: datetime
     result: dict[str, Any] | None = None
-    """What it returned, of a container that nobody else records."""
+    """The result of a user's container, which has no runner to record it."""

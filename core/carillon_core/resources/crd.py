@@ -3,7 +3,7 @@
 ``python -m carillon_core.resources`` writes them to ``crds/``; a test holds the
 checked-in files to them byte for byte. What a structural schema can refuse, the
 models' own constraints refuse; what spans fields, or what a pattern would say
-in signs only, is a CEL rule in ``crd_rules``, whose message tells the mend.
+only as a regular expression, is a CEL rule in ``crd_rules``, whose message says what to write.
 """
 
 from collections.abc import Mapping
@@ -131,7 +131,7 @@ def schema_of(kind: Kind) -> JSONSchema:
         "spec": _structural(model["properties"]["spec"], definitions, defaults=True),
     }
     if kind.has_status:
-        # a default in the status would claim to have observed what nobody has
+        # a default in the status would claim an observation that was never made
         status = _structural(model["properties"]["status"], definitions, defaults=False)
         status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         properties["status"] = status

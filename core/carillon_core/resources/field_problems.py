@@ -22,7 +22,7 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
                 path += f"[{part}]"
             elif part not in {"int", "float", "[key]"}:  # the arms of a union are no fields, nor is a map's key
                 path += f".{part}" if path else part
-        if detail["type"] == "field":  # a rule about several fields says which one to mend
+        if detail["type"] == "field":  # a rule about several fields says which one to correct
             path += f".{detail['ctx']['field']}"
         pattern = detail.get("ctx", {}).get("pattern", "")
         message = (

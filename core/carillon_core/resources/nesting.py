@@ -1,4 +1,4 @@
-"""Free fields, which keep whatever they are given, and how deep that may nest."""
+"""Fields of any content, and how deep it may nest."""
 
 from typing import Annotated, Any
 

@@ -91,7 +91,7 @@ def hash_of(key: str) -> str:
 def verified(key: str, entries: Mapping[str, APIKeyEntry], now: datetime) -> APIKeyEntry | None:
     """Return the entry of a key, or None if there is none or it has expired.
 
-    As many hashes are compared for a name that nobody knows as for one that is known, each in constant time.
+    An unknown name takes as many hash comparisons as a known one, each in constant time.
     """
     entry = entries.get(name_of(key) or "")
     hashes = (*(entry.hashes if entry else ()), _NO_HASH, _NO_HASH)[:MOST_HASHES]
@@ -106,7 +106,7 @@ def parse_entry(value: bytes) -> APIKeyEntry:
     """Return an entry of the Secret.
 
     Raises:
-        InvalidEntryError: With the mend.
+        InvalidEntryError: The message says what to write instead.
 
     """
     try:
@@ -122,7 +122,7 @@ def entry(hashes: Sequence[str], user: str, groups: Sequence[str], expires_at: d
     """Return an entry.
 
     Raises:
-        InvalidEntryError: It has a hash that is none, or would make somebody of its bearer whom no key may make.
+        InvalidEntryError: Its hash is not valid, or it names a user or a group that a key must not grant.
 
     """
     if not all(_HASH.fullmatch(each) for each in hashes):

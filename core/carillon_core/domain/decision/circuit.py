@@ -39,7 +39,7 @@ def with_results(
         trial = None  # its Job is gone, and how it ended with it: the next slot is on trial
     for at, _, job in ended:
         on_trial = trial is not None and job.slot == trial and job.cause is Cause.SCHEDULE
-        # a trial is counted whatever ended since: it is waited for
+        # a trial is always counted: slots wait for it
         if status.counted_until is not None and at <= status.counted_until and not on_trial:
             continue
         until = at if until is None else max(until, at)

@@ -2,7 +2,7 @@
 
 ``status.settledUntil`` is the instant up to which every slot is settled. With
 ``missedRunPolicy`` All, ``status.backlog`` holds the missed ones that are
-still owed. A Job that exists settles its slot, whatever the status says.
+still owed. A Job that exists settles its slot, even if the status does not say so.
 """
 
 from collections.abc import Sequence
@@ -335,7 +335,7 @@ def _pay_backlog(
             done = done.saying(backlog=Backlog.of(backlog.then))
             continue
         paid += 1
-        if paid > MAX_BACKLOG * MAX_STRETCHES:  # we never owe so much: somebody else has written this
+        if paid > MAX_BACKLOG * MAX_STRETCHES:  # the operator never writes such a backlog
             why = f"at most {MAX_BACKLOG} missed slots of an outage are launched"
             given_up = Verdict(ExecutionStatus.MISSED, Reason.TOO_MANY_MISSED, why)
             done = _run_of_slots(task, done, schedule, backlog.after, backlog.until, given_up)

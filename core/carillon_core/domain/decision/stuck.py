@@ -25,7 +25,7 @@ def stuck_executions(own: Sequence[ObservedJob], now: datetime) -> tuple[list[En
 
     One that waits for room in a quota is left to its deadline. One whose pod
     was refused is given up only if there was no pod even after the patience
-    with it was over: whoever looks says so by ``PodTrouble.seen_at``.
+    was over, which ``PodTrouble.seen_at`` says.
     """
     ends: list[EndExecution] = []
     later: datetime | None = None
@@ -57,7 +57,7 @@ def no_room_notices(job: ObservedJob, said: str | None) -> tuple[Notice, ...]:
 
 
 def hopeless(trouble: PodTrouble, now: datetime) -> bool:
-    """Return whether a trouble has lasted so long that its execution is given up."""
+    """Return whether a trouble has lasted long enough to give up its execution."""
     return not trouble.waits and trouble.since + PATIENCE <= now
 
 

@@ -114,7 +114,7 @@ def _tries(order: Order) -> dict[str, Any]:
         }
     return {
         # A pod that is lost is followed by another, which finds out from the row whether it may run the task. A node
-        # that is drained, or a pod that makes room for another, is nobody's failure and does not count.
+        # that is drained, or a pod that is preempted, does not count as a failure.
         "backoffLimit": LOST_PODS,
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {

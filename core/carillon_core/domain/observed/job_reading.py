@@ -123,7 +123,7 @@ def _ends_job(job: Mapping[str, Any], pod: PodEnd) -> bool:
 
 
 def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
-    """Return whose Job it is, as active, or None if it is nobody's or pretends to be somebody's."""
+    """Return the Job as active, or None if it does not belong to a task or a request, or only pretends to."""
     labels = meta.get("labels") or {}
     slot = utc_second((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
     owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)

@@ -39,7 +39,7 @@ class ObservedTarget:
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> Self:
-        """Parse an object from the API server; whatever its spec says, this does not fail."""
+        """Parse an object from the API server; an invalid spec becomes problems."""
         name = raw["metadata"]["name"]
         try:
             return cls(name, parse_target_spec(raw.get("spec"), strict=False))
@@ -63,7 +63,7 @@ class ObservedTask:
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> Self:
-        """Parse an object from the API server; whatever its spec says, this does not fail."""
+        """Parse an object from the API server; an invalid spec becomes problems."""
         meta = parse_meta(raw["metadata"])
         status = parse_status(raw.get("status"))
         try:
@@ -99,7 +99,7 @@ class ObservedRequest:
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> Self:
-        """Parse an object from the API server; whatever its spec says, this does not fail."""
+        """Parse an object from the API server; an invalid spec becomes problems."""
         meta = parse_meta(raw["metadata"])
         status = parse_request_status(raw.get("status"))
         try:

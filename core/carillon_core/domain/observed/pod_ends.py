@@ -34,7 +34,7 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
         return None
     succeeded = status["phase"] == "Succeeded"
     name = pod["metadata"].get("name", "")
-    # sidecars that somebody injects do not speak for it
+    # injected sidecars do not count
     containers = sorted(
         status.get("containerStatuses") or (), key=lambda c: c.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
     )

@@ -34,7 +34,7 @@ class PodTrouble:
 
     @property
     def sentence(self) -> str:
-        """The trouble in words, for whoever asks why an execution does not begin."""
+        """The trouble as a sentence: why the execution does not start."""
         return f"its pod {'waits for room' if self.waits else 'cannot start'}: {self.reason}: {self.message}"
 
 

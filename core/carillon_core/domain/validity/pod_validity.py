@@ -86,7 +86,7 @@ def runner_problems(pod: PodSettings, defaults: PodSettings | None = None) -> tu
 
 
 def default_problems(defaults: PodSettings) -> tuple[FieldProblem, ...]:
-    """Return why no runner could start with these defaults, whatever its task says."""
+    """Return why no runner can start with these defaults."""
     return _problems([_layer(defaults.resources, f"{POD_DEFAULTS}.resources"), _RUNNER])
 
 
@@ -109,7 +109,7 @@ def _problems_of(name: str, layers: Sequence[_Layer], *, all_known: bool) -> Ite
     if name not in OVERCOMMITTED:
         for path, said in ((requested, request), (limited, limit)):
             if said is not None and said[1] is own and name.find("/") > 0 and amount(said[0]).denominator != 1:
-                yield FieldProblem(path, f"is {said[0]}, which nobody can have in part: write a whole number")
+                yield FieldProblem(path, f"is {said[0]}, which cannot be divided: write a whole number")
         if request is not None and limit is None and all_known:
             yield FieldProblem(requested, f"has no limit, and must have the same: set {limited} to {request[0]}")
     if request is None or limit is None:

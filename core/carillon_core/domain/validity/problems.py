@@ -28,7 +28,7 @@ def spec_problems(
         spec: The spec that is to be stored, which its schema allows.
         now: This instant, from which the slots of a new calendar count.
         stored: The spec that it replaces, if that can be read: a calendar that has ended may stay as it was, and so
-            may pods that the operator's default does not suit any more, or nobody could suspend their task.
+            may pods that no longer fit the operator's defaults, so that their task can still be suspended.
         pod_defaults: The operator's, if they are known here.
 
     """

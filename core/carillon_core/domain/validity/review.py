@@ -18,7 +18,7 @@ from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Problems refuse the object; warnings are shown to whoever writes it."""
+    """Problems refuse the object; warnings are shown to the user who writes it."""
 
     problems: tuple[FieldProblem, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ def review_of(
 ) -> Review:
     """Return what is to be said about an object that is being created or changed.
 
-    A change that leaves the spec as it is is nobody's business here: an object
+    A change that leaves the spec as it is is not reviewed: an object
     older than a rule can still be labelled, and its finalizers removed.
 
     Args:
