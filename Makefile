@@ -1,14 +1,15 @@
 # The contract for everyone, CI included. `make run` and `make test` do all the set-up on a fresh machine.
 # Nothing is installed outside this folder but the caches of pip and Go: the Python environment is .venv,
-# everything else is under .carillon.
+# everything else is under .carillon. One exception: for root in a folder that others cannot pass, a copy of Postgres'
+# programs is put under /var/lib/carillon (or /var/tmp), where the account that runs them finds it.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
-	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3; do \
+	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
 export KILLS ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
 SETUP := $(or $(PYTHON),python3) tools/setup.py
@@ -66,6 +67,11 @@ test: ## Lint, types and all tests, with coverage (CARILLON_TEST_LANES=4 workers
 unit: ## The unit tests: seconds, no cluster, no database
 	@$(SETUP) python
 	@$(PY) -m pytest tests/unit -q -n auto
+
+.PHONY: unit-pythons
+unit-pythons: ## The unit tests on the oldest and the newest Python that are here, each in its own environment
+	@$(SETUP) python
+	@$(PY) tools/unit_pythons.py
 
 .PHONY: truth
 truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) against a cron daemon, croniter, cronsim

@@ -63,8 +63,8 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if settings.runners_own_all:
-        mend = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
-        log.warning("runners may read and alter the whole history", mend=mend)
+        hint = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
+        log.warning("runners can read and change the whole history", hint=hint)
     history, keys = PostgresHistory.from_url(settings.database_url), PostgresRunnerKeys.from_url(settings.database_url)
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from carillon_core.backoff import Backoff
 from carillon_core.domain.decision.plan import Notice, Reason, earliest
-from carillon_core.domain.decision.status import with_condition
+from carillon_core.domain.decision.status import Statement, with_condition
 from carillon_core.errors import ForbiddenError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import ClusterReader
@@ -99,8 +99,9 @@ class Reconciler:
         task = self._view.ownership.task(key)
         if task is None:
             return
-        message = f"the operator may not launch it: {error}"
-        status = with_condition(task.status, task.meta, "Ready", "False", Reason.LAUNCH_REFUSED, message, self._clock())
+        message = f"the operator lacks the permission to launch it: {error}"
+        said = Statement("Ready", "False", Reason.LAUNCH_REFUSED, message)
+        status = with_condition(task.status, task.meta, said, self._clock())
         if status != task.status:
             self._effects.announcer.announce(task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message))
         self._view.store.tasks.set_status(key, task.meta.uid, status)

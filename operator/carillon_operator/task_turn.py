@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.decide import after_refusal, decide
 from carillon_core.domain.decision.plan import Launch, Notice, Plan, RecordUnlaunched, earliest
+from carillon_core.domain.decision.records import settled_row
 from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
-from carillon_core.domain.execution import ExecutionRecord, job_name
+from carillon_core.domain.execution import job_name
 from carillon_core.domain.launch.order import slot_order
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.resources.pods import PodSettings
@@ -110,24 +111,7 @@ class TaskTurn:
             uid = unrecorded_id(task.meta.uid, entry)
             if outbox.waits(uid) or outbox.wrote(uid):
                 continue
-            now = self._clock()
-            row = ExecutionRecord(
-                id=uid,
-                task_uid=task.meta.uid,
-                namespace=task.meta.namespace,
-                task=task.meta.name,
-                task_type=task.spec.task.type if task.spec else "unknown",
-                slot=entry.slot,
-                first_slot=entry.first_slot,
-                cause=Cause.SCHEDULE,
-                status=ExecutionStatus(entry.status),
-                reason=entry.reason,
-                message=entry.message,
-                error=entry.message if entry.status == "failed" else None,
-                created_at=now,
-                finished_at=max(now, entry.slot),
-            )
-            outbox.put([row])
+            outbox.put([settled_row(task, entry, self._clock())])
 
     async def _apply(self, key: Key, task: ObservedTask, plan: Plan, foreign: int) -> None:
         """Launch, then have the status written and the notices announced."""

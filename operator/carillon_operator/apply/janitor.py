@@ -77,7 +77,7 @@ class Janitor:
                 self._known.discard(uid)
 
     def _tell(self, uid: str, error: CarillonError) -> None:
-        log.info("not deleted, will be tried again", uid=uid, why=str(error))
+        log.info("not deleted, trying again", uid=uid, why=str(error))
 
     async def drained(self) -> None:
         """Make what deletions wait; for tests, which have no process."""

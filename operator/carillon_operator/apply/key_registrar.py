@@ -38,7 +38,7 @@ class KeyRegistrar:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 if failures:
-                    log.info("the key of the runners' tokens is registered", key=self._key.id)
+                    log.info("token signing key registered", key=self._key.id)
                 failures = 0
                 await asyncio.sleep(self._every_seconds)
 
@@ -46,4 +46,4 @@ class KeyRegistrar:
         fields = {"key": self._key.id, "why": str(error)}
         # what is not the database's absence is a defect: with its place
         defect = None if isinstance(error, UnavailableError) else error
-        log.warning("the key of the runners' tokens is registered later", **fields, exc_info=defect)
+        log.warning("token signing key not registered, trying again", **fields, exc_info=defect)

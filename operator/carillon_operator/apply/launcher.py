@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
-from carillon_core.domain.observed.jobs import observed_job
+from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader, JobWriter, JSONObject
@@ -70,7 +70,7 @@ class Launcher:
             pass
         else:
             self._jobs.put(job)
-            log.info("launched, the answer got lost", task="/".join(key), job=doubt[1])
+            log.info("launched, although the response was lost", task="/".join(key), job=doubt[1])
         del self._in_doubt[key]
 
     async def launch(self, key: Key, order: Order) -> LaunchRefusal | None:
@@ -95,7 +95,7 @@ class Launcher:
                 raise UnavailableError("API server", f"Job {name} came and went") from error
             found = observed_job(job)
             if found is None or found.execution_id != str(order.execution_id):
-                return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's exists already")
+                return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's already exists")
         except NotFoundError:  # the namespace is going, and the task with it
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
         except RefusedError as error:

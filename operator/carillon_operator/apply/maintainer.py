@@ -35,7 +35,7 @@ class Maintainer:
                 await self._maintain()
                 wait = self._interval_seconds
             except UnavailableError as error:
-                log.info("maintenance put off", why=str(error))
+                log.info("maintenance postponed", why=str(error))
             except Exception:  # a defect of the maintenance must not end the operator
                 log.exception("maintenance failed")
             await asyncio.sleep(wait)

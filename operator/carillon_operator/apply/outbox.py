@@ -78,12 +78,12 @@ class Outbox:
                 await self._write_batch()
             except UnavailableError as error:
                 if not tries.failures:
-                    log.warning("history is unavailable, records wait", why=str(error))
+                    log.warning("history unavailable, records are kept until it is back", why=str(error))
                 await asyncio.sleep(tries.failed())
                 continue
             except Exception:
                 # One entry that the history can never take must not hold up the others.
-                log.exception("the history refuses a batch, its entries are written one by one")
+                log.exception("the history rejects a batch, writing its entries one by one")
                 if await self._write_one_by_one():
                     continue
             if tries.succeeded():
@@ -100,7 +100,7 @@ class Outbox:
             except UnavailableError:
                 return True  # the next round waits for it
             except Exception:
-                log.exception("the history refuses an entry, it is dropped", id=str(self._entries[0].id))
+                log.exception("the history rejects an entry, dropping it", id=str(self._entries[0].id))
                 self._done(self._entries.popleft())
         return bool(self._entries)
 
@@ -125,7 +125,7 @@ class Outbox:
             for entry in closings:
                 if entry.id in closed:
                     log.warning(
-                        "closed an execution whose runner did not", execution=str(entry.id), reason=entry.reason
+                        "closed an execution that its runner left open", execution=str(entry.id), reason=entry.reason
                     )
         for _ in batch:
             self._done(self._entries.popleft())

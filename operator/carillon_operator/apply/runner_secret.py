@@ -39,6 +39,4 @@ class RunnerSecret:
                 await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
             except CarillonError as error:
                 self._ensured.discard(namespace)
-                log.warning(
-                    "the runners' Secret could not be looked at", namespace=namespace, secret=self._name, why=str(error)
-                )
+                log.warning("runner Secret not checked", namespace=namespace, secret=self._name, why=str(error))

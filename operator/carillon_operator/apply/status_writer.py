@@ -162,14 +162,14 @@ class StatusWriter:
         except CarillonError as error:
             self._put_off(key, wanted, error)
         else:
-            log.info("status decided anew, the object was changed", object="/".join(name))
+            log.info("object changed meanwhile, deciding its status again", object="/".join(name))
             self._wanted.pop(key, None)
             self._view.enqueue(self._view.store.status_shelf(kind).adopt(raw))
 
     def _put_off(self, key: Key, wanted: _Wanted, error: CarillonError) -> None:
         """Have a status written again later; one that the API server refuses as it stands, much later."""
         wait = REFUSED_RETRY if isinstance(error, RefusedError) else RETRY
-        log.warning("status not written, will try again", object="/".join(key), why=str(error))
+        log.warning("status not written, trying again", object="/".join(key), why=str(error))
         self._wanted.setdefault(key, wanted)
         self._queue.add_at(key, self._clock() + wait)
 

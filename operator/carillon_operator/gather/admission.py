@@ -100,7 +100,7 @@ class Admission:
             )
             try:
                 async for client_config in server(answer):
-                    log.info("the admission webhook serves", port=self.settings.port)
+                    log.info("admission webhook serving", port=self.settings.port)
                     tries.succeeded()
                     if publishing is not None:
                         publishing.cancel()
@@ -111,7 +111,7 @@ class Admission:
             except Exception as error:  # noqa: BLE001  # schedules fire without a webhook, whatever fails in it
                 wait = tries.failed()
                 why = f"{type(error).__name__}: {error}"
-                log.warning("the admission webhook does not serve, trying again", why=why, retry_in_s=wait)
+                log.warning("admission webhook not serving, trying again", why=why, retry_in_s=wait)
             finally:
                 if publishing is not None:
                     publishing.cancel()
@@ -120,7 +120,9 @@ class Admission:
     async def _publish(self, client_config: Mapping[str, Any]) -> None:
         """Tell the API server where the webhook is, until it has taken it."""
         if self.settings.host is None and self.settings.service is None:
-            log.info("the admission webhook's configuration is left to others: no host and no service is set")
+            log.info(
+                "webhook configuration not applied: neither CARILLON_WEBHOOK_HOST nor CARILLON_WEBHOOK_SERVICE is set"
+            )
             return
         body = webhook_configuration(self.settings, client_config, self.scope)
         tries = Tries(RETRIES)
@@ -131,7 +133,7 @@ class Admission:
                 wait = tries.failed()
                 log.warning("webhook configuration not applied, trying again", why=str(error), retry_in_s=wait)
             else:
-                log.info("the webhook's configuration is applied", name=CONFIGURATION)
+                log.info("webhook configuration applied", name=CONFIGURATION)
                 return
             await asyncio.sleep(wait)
 

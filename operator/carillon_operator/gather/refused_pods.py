@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 RETRY_SECONDS = 15.0
 FORBIDDEN_RETRY_SECONDS = 300.0
-MEND = "let the operator's role list events, as charts/carillon/files/rbac/operator.yaml does"
+HINT = "allow the operator's role to list events, see charts/carillon/files/rbac/operator.yaml"
 
 
 class RefusedPods:
@@ -78,10 +78,10 @@ class RefusedPods:
                 self._say_forbidden(key[0], error)
                 self._due.add_after(key, FORBIDDEN_RETRY_SECONDS)
             except CarillonError as error:
-                log.info("refused pods are looked for later", **_fields(key[0], error))
+                log.info("refused pods not read, trying again", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
             except Exception as error:  # a defect met by one namespace must not end the looking
-                log.exception("looking for refused pods failed", **_fields(key[0], error))
+                log.exception("reading refused pods failed", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
             finally:
                 self._due.done(key)
@@ -135,9 +135,9 @@ class RefusedPods:
     def _say_forbidden(self, namespace: str, error: ForbiddenError) -> None:
         if namespace not in self._forbidden:
             log.warning(
-                "why pods are refused cannot be told, Jobs end by their deadline",
+                "cannot read why pods are refused, their Jobs end at their deadline",
                 **_fields(namespace, error),
-                mend=MEND,
+                hint=HINT,
             )
         self._forbidden.add(namespace)
 

@@ -24,7 +24,7 @@ KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
 JobKind = Literal["Job", "Pod"]
 WATCHED: tuple[JobKind, ...] = ("Job", "Pod")
 RETRIES = Backoff(first=1.0, longest=30.0)
-MEND = f"give the operator its roles there, or take it off {SETTING} (watch.namespaces of the chart)"
+HINT = f"grant the operator its roles in the namespace, or remove it from {SETTING} (watch.namespaces of the chart)"
 
 Watched = tuple[JobKind, str | None]
 """What a watch is of: a kind, and a namespace or None for all."""
@@ -89,7 +89,7 @@ class Watching:
                 await self._see(self._places)
             except Exception as error:  # whatever an answer holds: to end would only move it to the next process
                 defect = None if isinstance(error, CarillonError) else error
-                log.warning("cannot see what is there, will try again", why=str(error), exc_info=defect)
+                log.warning("cannot read the current state, trying again", why=str(error), exc_info=defect)
                 await asyncio.sleep(tries.failed())
             else:
                 took = round((asyncio.get_running_loop().time() - began) * 1000)
@@ -127,7 +127,7 @@ class Watching:
                 await self._see_unseen()
             except Exception as error:  # as in ``catch_up``
                 defect = None if isinstance(error, CarillonError) else error
-                log.info("unseen namespaces later", why=str(error), exc_info=defect)
+                log.info("unreadable namespaces not read, trying again", why=str(error), exc_info=defect)
             if not self._unseen:
                 tries.succeeded()
 
@@ -136,7 +136,7 @@ class Watching:
             await self._see([namespace])
             if namespace in self._unseen:
                 continue
-            log.info("the namespace can be read again", namespace=namespace)
+            log.info("namespace readable again", namespace=namespace)
             for key in self._store.all_keys():
                 if key[0] == namespace:
                     self._queue.add(key)
@@ -189,7 +189,7 @@ class Watching:
             except Exception as error:  # a defect met by one object, or a permission that is missing
                 if place is None or not isinstance(error, ForbiddenError) or isinstance(error, OwnAccountError):
                     log.exception(
-                        "watching failed, will begin again", kind=kind, **{} if place is None else {"namespace": place}
+                        "watch failed, starting again", kind=kind, **{} if place is None else {"namespace": place}
                     )
                     await asyncio.sleep(RETRIES.first)
                     continue
@@ -209,9 +209,9 @@ class Watching:
             raise error
         if place not in self._unseen:
             log.warning(
-                "the namespace cannot be read, nothing of it is decided until it can",
+                "namespace unreadable, nothing in it is scheduled until it can be read",
                 namespace=place,
                 why=str(error),
-                mend=MEND,
+                hint=HINT,
             )
         self._unseen.add(place)

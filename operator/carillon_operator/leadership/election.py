@@ -175,7 +175,7 @@ class Elector:
         if self._is_mine(spec):
             released = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()}
             await self._leases.update(found | {"spec": spec | released})
-            log.info("gave the lease back", **self.fields)
+            log.info("released the Lease", **self.fields)
 
     async def _acquire(self, stop: asyncio.Event) -> bool:
         """Stand by until the Lease is held; return whether that came before ``stop``."""
@@ -198,7 +198,7 @@ class Elector:
             renewed = self.leads() and await self._try()
             # a try that failed is repeated soon: until it is too late there is little time
             wait = self.renewal_in() if renewed else self._settings.seconds / 24
-        log.warning("lost the lease, standing by", **self.fields)
+        log.warning("lost the Lease, standing by", **self.fields)
 
     async def _try(self) -> bool:
         """Acquire or renew, within a time that leaves room for another try; say once what is in the way."""
@@ -213,14 +213,14 @@ class Elector:
             if not leads:
                 # who is this slow waits like anybody else for the end of what it may have got, and lets them go first
                 self._acquired, self._was_cut_off = None, True
-            return self._say("no answer in time")
+            return self._say("no response in time")
         except ConflictError:
             return False
         except CarillonError as error:
             return self._say(str(error))
         except Exception as error:  # such as a token that is just being written
             if str(error) != self._said:
-                log.exception("the lease cannot be asked for", **self.fields)
+                log.exception("cannot request the Lease", **self.fields)
             self._said = str(error)
             return False
         if held:
@@ -234,7 +234,7 @@ class Elector:
 
     def _say(self, why: str) -> bool:
         if why != self._said:
-            log.warning("the lease is out of reach, trying again", **(self.fields | {"why": why}))
+            log.warning("Lease unavailable, trying again", **(self.fields | {"why": why}))
         self._said = why
         return False
 
@@ -243,8 +243,8 @@ class Elector:
             async with asyncio.timeout(self._settings.seconds / 4):
                 await self.release()
         except (CarillonError, TimeoutError) as error:
-            fields = self.fields | {"why": str(error) or "no answer in time"}
-            log.warning("the lease was not given back, it ends by itself", **fields)
+            fields = self.fields | {"why": str(error) or "no response in time"}
+            log.warning("Lease not released, it expires by itself", **fields)
 
     def _left(self) -> float:
         return max(0.0, (self._until or 0.0) - self._elapsed())

@@ -16,7 +16,7 @@ def fence(leads: Callable[[], bool]) -> Fence:
 
     def check() -> None:
         if not leads():
-            raise UnavailableError("the lease", "it has ended, another operator may decide by now")
+            raise UnavailableError("the lease", "it has expired, another operator may be leading")
 
     return check
 

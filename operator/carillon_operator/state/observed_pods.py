@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from carillon_core.domain.observed.jobs import PodEnd, pod_end
+from carillon_core.domain.observed.pod_ends import PodEnd, pod_end
 from carillon_core.domain.observed.pod_trouble import PodTrouble, pod_trouble
 
 
