@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 def _everything() -> tuple[str, ...]:
     """Return pytest's arguments for the whole suite: see ``tests/support/lanes.py``."""
-    # tests install releases, which are one to a cluster: with a cluster of somebody else's there is one lane
+    # tests install releases, one per cluster: with a given cluster there is one lane
     lanes = "1" if os.environ.get("CARILLON_TEST_KUBECONFIG") else os.environ.get("CARILLON_TEST_LANES") or LANES
     return ("--quiet", "--numprocesses", lanes, "--dist", "loadfile", *SLOWEST)
 

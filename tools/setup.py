@@ -160,7 +160,7 @@ def check_postgres() -> None:
 
 
 def _other_cluster() -> bool:
-    """Return whether ``make run`` uses a cluster of somebody else's: see ``carillon_local.target``."""
+    """Return whether ``make run`` uses an existing cluster: see ``carillon_local.target``."""
     if os.environ.get("KUBECONFIG_EXISTING"):
         return True
     return shutil.which("kind") is not None and answers("docker")

@@ -153,7 +153,7 @@ class LocalCluster:
                     last = attempt + 1 == ATTEMPTS
                     if last or not any(text in str(error) for text in BUSY):
                         raise
-                    # Somebody was faster at one of the ports. Those that are busy are chosen anew.
+                    # Another process took one of the ports: choose new ones.
                     self._supervisor.stop()
                 else:
                     return

@@ -42,7 +42,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         pod_defaults: PodSettings,
     ) -> None:
-        """Take everything that is read and written, and the pod settings of tasks that set none."""
+        """Take the cluster, the view, the effects, and the pod settings of tasks that set none."""
         self._view = view
         self._effects = effects
         self._clock = clock
@@ -80,7 +80,7 @@ class Reconciler:
         if any(request.task_name is not None for request in ownership.requests_of(key)):
             await self._lookups.task(key)
         times = [await self.tasks.reconcile(key)]
-        # set now: whatever happens to the requests, the next slot is on time
+        # set now, so that the next slot is on time even if a request fails
         queue.add_at(key, times[0])
         failures: list[Exception] = []
         for request in ownership.requests_of(key):

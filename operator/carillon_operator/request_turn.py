@@ -29,7 +29,7 @@ class RequestTurn:
         clock: Callable[[], datetime],
         pod_defaults: PodSettings,
     ) -> None:
-        """Take what is read and where the plan goes."""
+        """Take the view and the effects that carry plans out."""
         self._view = view
         self._store = view.store
         self._lookups = lookups
@@ -53,7 +53,7 @@ class RequestTurn:
     async def _apply(
         self, key: Key, request: ObservedRequest, task: ObservedTask | None, plan: RequestPlan
     ) -> datetime | None:
-        """Launch, have the status written and the notices announced, end what is to end."""
+        """Launch, then write the status, announce the notices and end Jobs."""
         for launch in (action for action in plan.actions if isinstance(action, Launch)):
             order = request_order(request, task, launch)
             refused = await self._effects.launcher.launch(key, order)

@@ -31,7 +31,7 @@ class TaskTurn:
         clock: Callable[[], datetime],
         pod_defaults: PodSettings,
     ) -> None:
-        """Take what is read and where the plan goes."""
+        """Take the view and the effects that carry plans out."""
         self._view = view
         self._store = view.store
         self._lookups = lookups
@@ -98,7 +98,7 @@ class TaskTurn:
                 self._store.forget_deleted(job)
 
     def _forget(self, key: Key) -> None:
-        """Drop what is kept of a task that is gone."""
+        """Forget a task that is gone."""
         self._effects.statuses.forget("ScheduledTask", *key)
         self._announced.pop(key, None)
         if not self._store.requests_of(key):
@@ -114,7 +114,7 @@ class TaskTurn:
             outbox.put([settled_row(task, entry, self._clock())])
 
     async def _apply(self, key: Key, task: ObservedTask, plan: Plan, foreign: int) -> None:
-        """Launch, then have the status written and the notices announced."""
+        """Launch, then write the status and announce the notices."""
         status = plan.status
         notices = list(plan.notices)
         launches = [action for action in plan.actions if isinstance(action, Launch)]
@@ -130,7 +130,7 @@ class TaskTurn:
             notices.append(Notice("Warning", refused.reason, refused.message))
             status = with_unrecorded(after_refusal(status, task.status, record), record)
         if self._store.tasks.foreign_statuses(key) != foreign:
-            # somebody else wrote a status meanwhile: the Jobs stay, the rest is decided again from that status
+            # another writer changed the status meanwhile: the Jobs stay, the rest is decided again from that status
             self._view.queue.add(key)
             return
         # the next turn starts from this status, whenever the API server shows it

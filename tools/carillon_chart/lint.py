@@ -31,7 +31,7 @@ KUBERNETES = "v1.36"
 UNPROTECTED = {"bare": "what protects, replicas and NetworkPolicies, is off there on purpose"}
 """Sets of values that are not asked how well they protect."""
 NO_SCHEMA = {
-    "ServiceMonitor": "its schema is the Prometheus Operator's, and no part of Kubernetes",
+    "ServiceMonitor": "its schema belongs to the Prometheus Operator, not to Kubernetes",
     "PrometheusRule": "the same",
 }
 SCORE_EXCEPTIONS = {

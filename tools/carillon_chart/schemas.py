@@ -99,7 +99,7 @@ def strict(part: Any) -> Any:
     # a format is OpenAPI's, or is read more narrowly than the API server does
     kept = {key: value for key, value in part.items() if key not in {"default", "format"}}
     made: dict[str, Any] = {
-        # what is named there are properties, whatever their names
+        # the keys are names of properties
         key: {name: strict(each) for name, each in value.items()} if key == "properties" else strict(value)
         for key, value in kept.items()
     }

@@ -1,10 +1,10 @@
-"""Ends what its runner could not end, and records what has no runner.
+"""Records the ends of executions that their runners could not record.
 
-A runner records its own end before it exits. Where a Job is seen to have
-failed, or to be gone, its row may still be open, or there may be none: the
-pod was evicted, killed for memory, or its image was missing. Then the row is
-closed, or written, with what the cluster says. A row that is closed already
-stays as it is. A user's container has no runner: its whole record is made here.
+A runner records its own end before it exits. When a Job has failed or is gone,
+its row may still be open or may be missing: the pod was evicted, ran out of
+memory, or had no image. The closer then closes or writes the row with what the
+cluster shows. It never changes a closed row. A container task has no runner of
+ours, so its whole record is made here.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,11 +26,11 @@ from carillon_operator.state.view import View
 log = get_logger(__name__)
 
 RECORD_FIRST = timedelta(seconds=2)
-"""How long the end of an execution that runs waits for the history to say why."""
+"""How long ending a running execution waits until the history has the reason."""
 
 
 class Closer:
-    """Sees to it that every execution reaches a terminal state."""
+    """Brings the row of every execution to a terminal state."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Closer:
         announcer: Announcer,
         clock: Callable[[], datetime],
     ) -> None:
-        """Take the Jobs' owners, and where records and Events go."""
+        """Take the observed Jobs, and where records and Events go."""
         self._view = view
         self._outbox = outbox
         self._announcer = announcer
@@ -48,7 +48,7 @@ class Closer:
         self._closed: dict[str, datetime] = {}
 
     def job_changed(self, change: JobChange) -> None:
-        """Announce a failure as it happens, and close what was deleted while it was active."""
+        """Announce a failure, and close the execution of a Job that was deleted while it was active."""
         if change.after is None:
             if change.before is not None and change.before.active:
                 self._put(change.before, DELETED)
@@ -60,13 +60,13 @@ class Closer:
             self._announcer.announce(task.meta, Notice("Warning", Reason.FAILED, text))
 
     def launched(self, order: Order) -> None:
-        """Record that a user's container was launched: no runner will."""
+        """Record the launch of a container task, which has no runner to record it."""
         if not order.container:
             return
         self._outbox.put([order.running_row(self._clock())])
 
     def close_ended(self, jobs: Sequence[ObservedJob]) -> None:
-        """Close, or write, what the runners of these Jobs could not: each once, however often it is called."""
+        """Close or write the rows that the runners of these Jobs could not; each Job is handled once."""
         for job in jobs:
             end = end_of(job)
             if end is None or job.uid in self._closed or not self._needs_record(job):
@@ -75,7 +75,7 @@ class Closer:
             self._put(job, end)
 
     def is_recorded(self, job: ObservedJob) -> bool:
-        """Return whether the history has the end of a Job, so that the Job may go."""
+        """Return whether the history has the end of a Job, so that the Job may be deleted."""
         if job.active:
             return False
         return not self._needs_record(job) or (job.uid in self._closed and not self._outbox.waits(_id(job)))
@@ -83,10 +83,10 @@ class Closer:
     def end(self, job: ObservedJob, end: EndExecution) -> bool:
         """Record the end that the operator decided on; return whether the Job may be ended now.
 
-        The row comes first: it is to say why the execution was ended, where its
-        runner would only say that it was. For one that runs a history that is
-        away is not waited for: its runner, or the sweep, closes the row then. One
-        that cannot start has no runner that would record anything.
+        The record comes first because it has the reason; the runner would only
+        record that it was terminated. A running execution does not wait long for
+        an unavailable history: its runner, or the sweep, closes the row then. A
+        Job that cannot start has no runner to record anything, so it waits.
         """
         if job.uid not in self._closed:
             self._closed[job.uid] = self._clock()
@@ -96,7 +96,7 @@ class Closer:
         return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[job.uid] >= RECORD_FIRST
 
     def forget_closed(self, before: datetime) -> None:
-        """Drop what was closed before that time, unless its Job still exists."""
+        """Forget what was closed before that time, unless its Job still exists."""
         known = self._view.store.jobs.uids()
         for uid in [u for u, at in self._closed.items() if u not in known and at < before]:
             del self._closed[uid]
@@ -105,7 +105,7 @@ class Closer:
         return job.container or job.result is not RunResult.SUCCEEDED
 
     def _put(self, job: ObservedJob, end: End) -> None:
-        """Have an execution recorded as ended: its row closed if it is open, written if there is none."""
+        """Record that an execution ended: close its row if it is open, write it if it is missing."""
         self._outbox.put(ended_rows(job, end, self._clock()))
 
 

@@ -29,7 +29,7 @@ class Sweeper:
         closer: Closer,
         clock: Callable[[], datetime],
     ) -> None:
-        """Take what is compared, and where closings go."""
+        """Take the history, the observed Jobs, and where closings go."""
         self._reader = reader
         self._history = history
         self._view = view
