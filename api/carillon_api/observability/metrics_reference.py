@@ -4,32 +4,33 @@ import argparse
 import sys
 from pathlib import Path
 
-from carillon_api.observability.metrics import OF_THE_HISTORY, OURS, Described
+from carillon_api.observability.metrics import HISTORY_METRICS, OWN_METRICS, MetricDefinition
 
-INTRODUCTION = """<!-- Generated from carillon_api by `make manifests`: change that, not this. -->
+INTRODUCTION = """<!-- Generated from carillon_api by `make manifests`; do not edit. -->
 # Metrics
 
-`GET /metrics` of the REST facade answers in Prometheus' text format. (`GET /api/v1/metrics` tells what the history says
-as JSON, of one namespace or of all.)
+`GET /metrics` of the REST facade returns the metrics in Prometheus' text format. (`GET /api/v1/metrics` returns counts
+of executions as JSON, for one namespace or for all.)
 
-The history is read when the metrics are, at most every ten seconds and for at most two: while it is away,
-`carillon_history_up` is 0 and the other numbers of the history are missing. They are counted over all namespaces, and
-every replica tells the same: take the maximum, not the sum. `process_…` are those of every Prometheus client.
+Metrics of the history are read from the database on each scrape, at most every ten seconds, with a timeout of two
+seconds. While the database is unavailable, `carillon_history_up` is 0 and the other metrics of the history are missing.
+They count all namespaces, and every replica reports the same values: aggregate them with `max`, not `sum`. `process_…`
+are the standard metrics of every Prometheus client.
 
-| Metric | Type | Labels | What it says |
+| Metric | Type | Labels | Meaning |
 | --- | --- | --- | --- |
 """
 
 
 def reference_text() -> str:
     """Return the page as it is checked in."""
-    return INTRODUCTION + "".join(_row(metric) for metric in (*OURS, *OF_THE_HISTORY))
+    return INTRODUCTION + "".join(_row(metric) for metric in (*OWN_METRICS, *HISTORY_METRICS))
 
 
-def _row(metric: Described) -> str:
+def _row(metric: MetricDefinition) -> str:
     suffix = "_total" if metric.kind == "counter" else ""
     labels = ", ".join(f"`{label}`" for label in metric.labels)
-    return f"| `{metric.name}{suffix}` | {metric.kind} | {labels} | {metric.says} |\n"
+    return f"| `{metric.name}{suffix}` | {metric.kind} | {labels} | {metric.description} |\n"
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
-"""What the facade needs and whether it is there: asked for probes, and said in the log when it changes.
+"""Readiness: whether the database and the API server are available; changes are logged.
 
-The route ``/readyz`` calls it. Whoever sees a pod that is not ready looks at its log first.
+The route ``/readyz`` calls it. The log explains why a pod is not ready.
 """
 
 import time
@@ -14,34 +14,34 @@ log = get_logger(__name__)
 
 
 class Probes:
-    """The latest answer to probes."""
+    """The latest result of the readiness checks."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start without a result."""
         self._cache: Cache[str, Sequence[Check]] = Cache(lambda _: Lifetime(0.0), time.monotonic, most=1)
-        self._said: str | None = None
+        self._logged: str | None = None
 
     async def checks(self, ask: Callable[[], Awaitable[Sequence[Check]]]) -> Sequence[Check]:
-        """Return what there is and what is missing: asked for once for all who ask at the same time, and not kept."""
+        """Return the results of the checks; concurrent probes share one run, and results are not cached."""
 
-        async def told() -> Sequence[Check]:
+        async def checked() -> Sequence[Check]:
             found = await ask()
-            self._tell(lacking(found))
+            self._log_changes(failures_of(found))
             return found
 
-        return await self._cache.get("checks", told)
+        return await self._cache.get("checks", checked)
 
-    def _tell(self, missing: str) -> None:
-        """Say it when it is another than before: probes come every few seconds."""
-        if missing == self._said:
+    def _log_changes(self, missing: str) -> None:
+        """Log the result if it has changed: probes come every few seconds."""
+        if missing == self._logged:
             return
-        self._said = missing
+        self._logged = missing
         if missing:
             log.warning("not ready", why=missing)
         else:
             log.info("ready")
 
 
-def lacking(checks: Sequence[Check]) -> str:
-    """Return what is missing, in one sentence for each; empty if nothing is."""
+def failures_of(checks: Sequence[Check]) -> str:
+    """Return one sentence for each failed check; empty if all succeeded."""
     return "; ".join(f"{check.name}: {check.why}" for check in checks if not check.ok)
