@@ -1,4 +1,4 @@
-"""The one tree of errors of Carillon's own.
+"""Carillon's own errors, one tree.
 
 Adapters translate what their libraries raise into these; each edge (REST
 problem, condition, exit code) maps them once.
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing wrong with one field, and the mend.
+    """One problem of one field, and how to fix it.
 
     Attributes:
         path: The field's path as a user writes it, ``spec.schedule``.
-        message: A sentence that says what is wrong and how to mend it.
+        message: A sentence that says what is wrong and how to fix it.
 
     """
 
@@ -40,23 +40,23 @@ class InvalidResourceError(CarillonError):
 
 
 class NotFoundError(CarillonError):
-    """The named thing does not exist."""
+    """The named object does not exist."""
 
 
 class AlreadyExistsError(CarillonError):
-    """A thing of that name exists already."""
+    """An object of that name already exists."""
 
 
 class ConflictError(CarillonError):
-    """The thing was changed by somebody else since it was read."""
+    """The object has changed since it was read."""
 
 
 class ForbiddenError(CarillonError):
-    """The cluster refused the call for want of permission."""
+    """The cluster refused the request because a permission is missing."""
 
 
 class OwnAccountError(ForbiddenError):
-    """It is our own account that lacks the permission, or is not known, and not whoever we act for."""
+    """Our own account lacks the permission or is rejected, not the account that we act for."""
 
 
 class RefusedError(CarillonError):
@@ -69,22 +69,22 @@ class RefusedError(CarillonError):
 
 
 class UnavailableError(CarillonError):
-    """Something that Carillon needs is out of reach just now; trying again may help."""
+    """Something that Carillon needs is unavailable now; trying again may help."""
 
     def __init__(self, what: str, why: str) -> None:
-        """Name what is out of reach (``database``, ``API server``) and why."""
+        """Name what is unavailable (``database``, ``API server``) and why."""
         super().__init__(f"{what} is unavailable: {why}")
         self.what = what
         self.why = why
 
 
 class ExpiredError(UnavailableError):
-    """What was asked for is no longer kept (410): the list must be read anew."""
+    """The requested version has expired (410): list again."""
 
 
 class UnauthenticatedError(CarillonError):
-    """Nobody knows who calls: there is no credential, or none that is valid."""
+    """The request has no valid credential."""
 
 
 class SettingsError(CarillonError):
-    """A setting is missing or makes no sense; the message names it and the mend."""
+    """A setting is missing or invalid; the message names it and how to fix it."""
