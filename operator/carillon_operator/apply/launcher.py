@@ -6,7 +6,6 @@ The reconciler calls it, one key at a time.
 from dataclasses import dataclass
 
 from carillon_core.domain.decision.plan import Reason
-from carillon_core.domain.decision.status import MAX_MESSAGE
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.job_reading import observed_job
