@@ -1,7 +1,7 @@
-"""The one tree of errors of Carillon's own.
+"""Carillon's own exceptions.
 
-Adapters translate what their libraries raise into these; each edge (REST
-problem, condition, exit code) maps them once.
+Adapters translate the exceptions of their libraries into these, and each edge
+(problem, condition, exit code) maps them once.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One thing wrong with one field, and the mend.
+    """One problem with one field.
 
     Attributes:
-        path: The field's path as a user writes it, ``spec.schedule``.
-        message: A sentence that says what is wrong and how to mend it.
+        path: The path of the field as a user writes it, ``spec.schedule``.
+        message: What is wrong and what to write instead.
 
     """
 
@@ -27,64 +27,64 @@ class FieldProblem:
 
 
 class CarillonError(Exception):
-    """The root of every error that Carillon raises on purpose."""
+    """The base of every exception that Carillon raises."""
 
 
 class InvalidResourceError(CarillonError):
-    """An object or a request body breaks the rules of its kind."""
+    """An object or a request body is invalid."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
-        """Keep the problems, in the order in which they were found."""
+        """Keep the problems in the order in which they were found."""
         super().__init__("; ".join(str(p) for p in problems))
         self.problems = tuple(problems)
 
 
 class NotFoundError(CarillonError):
-    """The named thing does not exist."""
+    """The object does not exist."""
 
 
 class AlreadyExistsError(CarillonError):
-    """A thing of that name exists already."""
+    """An object of that name exists."""
 
 
 class ConflictError(CarillonError):
-    """The thing was changed by somebody else since it was read."""
+    """The object has changed since it was read."""
 
 
 class ForbiddenError(CarillonError):
-    """The cluster refused the call for want of permission."""
+    """The cluster's RBAC forbids the call."""
 
 
 class OwnAccountError(ForbiddenError):
-    """It is our own account that lacks the permission, or is not known, and not whoever we act for."""
+    """Our own service account lacks the permission or is unknown, rather than the user that it acts for."""
 
 
 class RefusedError(CarillonError):
-    """The API server refused the object (422): the message is the server's own."""
+    """The API server rejected the object (422); the message is the server's."""
 
     def __init__(self, message: str, problems: Sequence[FieldProblem] = ()) -> None:
-        """Keep the server's message and the fields it named."""
+        """Keep the server's message and the fields that it names."""
         super().__init__(message)
         self.problems = tuple(problems)
 
 
 class UnavailableError(CarillonError):
-    """Something that Carillon needs is out of reach just now; trying again may help."""
+    """Something that Carillon needs is temporarily unavailable; another attempt may succeed."""
 
     def __init__(self, what: str, why: str) -> None:
-        """Name what is out of reach (``database``, ``API server``) and why."""
+        """Name what is unavailable (``database``, ``API server``) and why."""
         super().__init__(f"{what} is unavailable: {why}")
         self.what = what
         self.why = why
 
 
 class ExpiredError(UnavailableError):
-    """What was asked for is no longer kept (410): the list must be read anew."""
+    """The requested version is no longer available (410): list again."""
 
 
 class UnauthenticatedError(CarillonError):
-    """Nobody knows who calls: there is no credential, or none that is valid."""
+    """Authentication is required: there is no credential, or it is invalid."""
 
 
 class SettingsError(CarillonError):
-    """A setting is missing or makes no sense; the message names it and the mend."""
+    """A setting is missing or wrong; the message names it and says what it must be."""
