@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from carillon_core.adapters.memory.cluster import Kind, MemoryCluster
+from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.leases import MemoryLeases
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
+from carillon_core.adapters.memory.world import Kind
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.shard import Shard

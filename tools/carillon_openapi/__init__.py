@@ -1,1 +1,1 @@
-"""Checks api/openapi.json with Redocly CLI, Spectral and openapi-python-client; ``make lint`` calls ``lint``."""
+"""Check api/openapi.json with Redocly CLI, Spectral and openapi-python-client; ``make lint`` calls ``lint``."""

@@ -1,4 +1,4 @@
-"""A Python client that openapi-python-client generates from the document, and whether it has every model."""
+"""Generate a Python client with openapi-python-client, and check that it has every model."""
 
 import ast
 import subprocess
@@ -17,7 +17,7 @@ def generate(programs: Programs, document: Path, package: Path) -> None:
     """Write a client into the folder ``package``, whose name is the package's; a warning is an error.
 
     Raises:
-        GenerationError: The generator found something in the document that it cannot express.
+        GenerationError: The generator warns or fails.
 
     """
     where = ("--path", document, "--output-path", package, "--overwrite", "--meta", "none")

@@ -1,7 +1,7 @@
 """Check api/openapi.json: ``python -m carillon_openapi.lint``, which ``make lint`` calls.
 
-Redocly's and Spectral's recommended rules must find nothing, not even a warning, and openapi-python-client must make
-every model from it. What was clean is not checked again until the document, a rule or a program changes.
+Redocly's and Spectral's recommended rules must report no errors and no warnings, and openapi-python-client must
+generate every model. A clean document is not checked again until it, a rule or a program changes.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class FindingError(Exception):
 
 
 def main() -> int:
-    """Return 0 if nothing is found."""
+    """Return 0 if the checks find nothing."""
     today = _digest()
     if CLEAN.exists() and CLEAN.read_text() == today:
         return 0
@@ -50,7 +50,7 @@ def _digest() -> str:
 
 def _redocly(programs: Programs) -> None:
     flags = ("lint", "--config", HERE / "redocly.yaml", "--format", "json")
-    # its exit code tells errors alone, so the report is read
+    # the exit code ignores warnings
     done = _run(programs, *programs.redocly, *flags, DOCUMENT)
     if lines := findings(done.stdout) or (done.returncode and [done.stderr]):
         raise FindingError("Redocly found something:\n" + "\n".join(lines))

@@ -1,7 +1,8 @@
-"""Installs Node.js, Redocly CLI, Spectral and openapi-python-client under ``.carillon`` on first use.
+"""Install Node.js, Redocly CLI, Spectral and openapi-python-client under ``.carillon`` on first use.
 
 ``requirements/openapi.txt`` pins the generator and Node.js, which PyPI has as a wheel: every machine runs the same
 one, whether or not it has its own. ``npm/package-lock.json`` pins the linters by their hashes and names no registry.
+To update them, edit ``npm/package.json`` and run ``npm install --package-lock-only`` in that folder.
 """
 
 import hashlib
@@ -70,7 +71,7 @@ class Programs:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment that the programs run in: they find each other, and report to nobody."""
+        """The environment variables of the programs, which let them find each other and turn telemetry off."""
         folders = (self.python.parent, self.node[0].parent, os.environ.get("PATH", os.defpath))
         quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "SCARF_ANALYTICS": "false"}
         return {**os.environ, **quiet, "PATH": os.pathsep.join(map(str, folders))}

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about the API as a whole: licence, contact, servers and tags. ``finish`` adds it."""
+"""General information in the OpenAPI document: licence, contact, servers and tags. ``finish`` adds it."""
 
 from carillon_core.ports import JSONObject
 
@@ -21,4 +21,4 @@ TAGS: tuple[JSONObject, ...] = (
     {"name": "audit", "description": "See who changed what through this API."},
     {"name": "health", "description": "Probes for Kubernetes and metrics for Prometheus."},
 )
-"""Every tag that a route has, in the order in which the documentation pages show them."""
+"""Every tag of the routes, in the order of the documentation pages."""

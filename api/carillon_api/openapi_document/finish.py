@@ -1,6 +1,6 @@
-"""The last step of the OpenAPI document: what linters and generators of clients ask for. ``described`` calls it. Pure.
+"""The last step of the OpenAPI document: adds what linters and client generators need. ``described`` calls it.
 
-It adds no rule and removes none; it says the same in a form that more programs read.
+It changes the form of the document, not which requests and responses are valid.
 """
 
 from carillon_api.http.problems import Kind, problem_responses
@@ -9,7 +9,7 @@ from carillon_api.openapi_document.plain_schemas import plain, unwrapped, withou
 from carillon_core.ports import JSONObject
 
 FASTAPI_DEFAULT = "Successful Response"
-"""FastAPI's description of a response that a route does not describe."""
+"""FastAPI's description of a response for which a route has none."""
 
 
 def finished(document: JSONObject) -> JSONObject:
@@ -33,18 +33,18 @@ def finished(document: JSONObject) -> JSONObject:
 
 
 def _secure(operation: JSONObject, schemes: JSONObject) -> None:
-    """Say of an operation without security whether credentials are optional (it can answer 401) or unused."""
+    """State that an operation needs no credentials, or that they are optional if it can respond with 401."""
     if "security" in operation:
         return
     responses = operation["responses"]
     operation["security"] = [*({name: []} for name in schemes), {}] if "401" in responses else []
-    # the length of the address is limited for every caller, known or not
+    # the length of the URL is limited for anonymous callers too
     status = Kind.URI_TOO_LONG.status
     responses.setdefault(str(status), problem_responses(Kind.URI_TOO_LONG)[status])
 
 
 def _describe_responses(operation: JSONObject, schemas: JSONObject) -> None:
-    """Sort responses by status, and describe each by its model unless the route does."""
+    """Sort responses by status. Where a route has no description of one, use its model's."""
     operation["responses"] = dict(sorted(operation["responses"].items()))
     for response in operation["responses"].values():
         if response["description"] == FASTAPI_DEFAULT:
@@ -60,7 +60,7 @@ def _model_description(response: JSONObject, schemas: JSONObject) -> str:
 
 
 def _plain_parameters(operation: JSONObject) -> None:
-    """Keep a parameter's description in one place, and its schema to what a URL or a header can hold: never null."""
+    """Remove repeated descriptions, and null from schemas: neither a URL nor a header can hold it."""
     for parameter in operation.get("parameters", ()):
         schema = without_null(plain(parameter["schema"]))
         repeated = {"title"} if schema.get("description") != parameter.get("description") else {"title", "description"}

@@ -1,4 +1,4 @@
-"""pydantic's JSON schemas without what says nothing: for ``finish``. Pure."""
+"""Simplifies pydantic's JSON schemas, for ``finish``. Pure."""
 
 import re
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from carillon_core.ports import JSONObject
 
 NUMBER = ({"type": "integer"}, {"type": "number"})
-"""The alternatives of ``int | float``: every integer is a number."""
+"""The alternatives of ``int | float``. Every integer is a number."""
 NO_KEYWORDS = frozenset({"ge", "le"})
-"""What pydantic leaves of a bound on such a union; ``minimum`` and ``maximum`` stand beside them."""
+"""Keywords that pydantic leaves for bounds of such a union, beside ``minimum`` and ``maximum``."""
 
 
 def plain(schema: JSONObject) -> JSONObject:
-    """Return a schema without invented titles, without keywords that JSON Schema lacks, in unwrapped sentences."""
+    """Return an equivalent schema without generated titles, unknown keywords and line breaks within paragraphs."""
     found: JSONObject = {key: _plain_value(key, value) for key, value in schema.items() if key not in NO_KEYWORDS}
     if found.get("type") == "number" and tuple(found.get("anyOf", ())) == NUMBER:
         del found["anyOf"]
@@ -32,13 +32,13 @@ def _plain_value(key: str, value: Any) -> Any:
 
 
 def _untitled(name: str, schema: JSONObject) -> JSONObject:
-    """Drop a title that is the property's name in another case, such as ``Timezone`` of ``timeZone``."""
+    """Remove a title that pydantic generated from the name, such as ``Timezone`` for ``timeZone``."""
     invented = schema.get("title", "").replace(" ", "").lower() == name.replace("_", "").lower()
     return {key: value for key, value in schema.items() if key != "title" or not invented}
 
 
 def unwrapped(text: str) -> str:
-    """Return a docstring as Markdown: one line a paragraph, code between single backticks."""
+    """Return a docstring as Markdown: one line per paragraph, code in single backticks."""
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text).replace("``", "`")
 
 

@@ -4,7 +4,6 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 """
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +19,7 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
 from carillon_operator.gather.admission import Admission
+from carillon_operator.gather.kopf_thread import KopfThread
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 
@@ -30,12 +30,6 @@ ERROR_BACKOFFS = (0.5, 1.0, 2.0, 4.0, 8.0)
 LONGEST_BACKOFF = 8.0
 SAME_AGAIN_SECONDS = 2.0
 """How long a login waits that finds the credentials that it found before."""
-CLOSING_SECONDS = 0.25
-"""As aiohttp's documentation has it, under "Graceful shutdown"."""
-
-ENDING_SECONDS = 8.0
-"""How long kopf may take to end once one of its tasks has; what its handlers do has 5 s of that."""
-
 LOOP_SECONDS = 3.0
 """How long the operator's loop may take to come to a new turn while it is asked whether it is alive: less than what a
 probe waits for an answer."""
@@ -55,12 +49,8 @@ async def run_kopf(
 ) -> None:
     """Observe the objects of some namespaces, or of all, until ``stop`` is set.
 
-    kopf has a thread and a loop of its own: when it fails, as it does when its
-    watch is answered with 410, it cancels every task of its loop that is younger
-    than itself, whoever's it is.
-
     Raises:
-        Exception: Whatever kopf failed with.
+        Exception: The error that kopf failed with.
 
     """
     loop = asyncio.get_running_loop()
@@ -75,75 +65,28 @@ async def run_kopf(
     if admission is not None:
         there = partial(_on_loop, loop, admission.apply_configuration)
         replace(admission, apply_configuration=there).add_to(registry, settings)
-    halting: asyncio.Future[Callable[[], object]] = loop.create_future()
 
-    async def operate() -> None:
-        # An event of this loop: for one of threading, kopf would wait in a thread that outlives its failure.
-        own, halted = asyncio.get_running_loop(), asyncio.Event()
-        loop.call_soon_threadsafe(halting.set_result, partial(own.call_soon_threadsafe, halted.set))
-        try:
-            ignored = asyncio.all_tasks()
-            tasks = await kopf.spawn_tasks(
-                registry=registry,
-                settings=settings,
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                standalone=True,
-                stop_flag=halted,
-                liveness_endpoint=liveness_endpoint,
-            )
-            await until_ended(tasks, ignored)
-        finally:
-            # TLS connections are closed in the background, which needs a loop that lives a moment longer
-            await asyncio.sleep(CLOSING_SECONDS)
+    async def spawn(halted: asyncio.Event) -> Collection[asyncio.Task[Any]]:
+        return await kopf.spawn_tasks(
+            registry=registry,
+            settings=settings,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            stop_flag=halted,
+            liveness_endpoint=liveness_endpoint,
+        )
 
-    operating: asyncio.Future[None] = loop.create_future()
-
-    async def operate_and_tell() -> None:
-        try:
-            await operate()
-        except BaseException as error:  # noqa: BLE001  # it is raised where it is awaited
-            tell = partial(_fail, operating, error)
-        else:
-            tell = partial(_succeed, operating)
-        with suppress(RuntimeError):  # the loop has ended, and the process with it
-            loop.call_soon_threadsafe(tell)
-
-    # A daemon: one that does not end when it is told to must not hold the process.
-    threading.Thread(target=asyncio.run, args=(operate_and_tell(),), name="kopf", daemon=True).start()
+    thread = KopfThread(spawn)
+    thread.start()
     stopping = asyncio.ensure_future(stop.wait())
-    either: set[asyncio.Future[Any]] = {operating, stopping}
+    either: set[asyncio.Future[Any]] = {thread.ended, stopping}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        if not operating.done():
-            with suppress(RuntimeError):  # it has ended already
-                (await halting)()
-    await operating
-
-
-async def until_ended(tasks: Collection[asyncio.Task[Any]], ignored: Collection[asyncio.Task[Any]] = ()) -> None:
-    """Have kopf's root tasks run until one of them ends; then they all do, but are not waited for without a bound.
-
-    A watch that kopf cancels at a bad moment goes on, for what waits within it swallows that: kopf would wait for it
-    for ever, and the operator, of which nothing watches any more, would look as if it were alive.
-
-    Args:
-        tasks: As ``kopf.spawn_tasks`` has made them.
-        ignored: The loop's tasks that are none of kopf's.
-
-    Raises:
-        Exception: What the task that ended first has raised.
-
-    """
-    running = asyncio.ensure_future(kopf.run_tasks(tasks, ignored=[*ignored]))
-    first, _ = await asyncio.wait([*tasks, running], return_when=asyncio.FIRST_COMPLETED)
-    done, _ = await asyncio.wait([running], timeout=ENDING_SECONDS)
-    if not done:
-        log.error("kopf does not end, going on without it", waited_seconds=ENDING_SECONDS)
-    for task in [*done, *first]:
-        task.result()
+        await thread.halt()
+    await thread.ended
 
 
 def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop) -> None:
@@ -159,16 +102,6 @@ def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop)
             # anything else would be tried again by kopf, and whoever asks would wait for that
             raise kopf.PermanentError(f"the operator's loop has not turned for {LOOP_SECONDS} s") from error
         return True
-
-
-def _succeed(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _fail(future: asyncio.Future[None], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 async def _on_loop(

@@ -142,7 +142,7 @@ class KubeCluster:
         await self._delete(object_path("RunRequest", meta.namespace, meta.name), options)
 
     async def _write(self, method: str, path: str, **more: Any) -> JSONObject:
-        return await self._connection.request(method, path, fence=self._fence, **more)
+        return await self._connection.write(self._fence, method, path, **more)
 
     async def _delete(self, path: str, options: JSONObject) -> None:
         try:

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,6 +39,24 @@ _TOO_MANY = 429
 _POLITE_TRIES = 4
 _LONGEST_RETRY_AFTER = 10.0
 _KEEPALIVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request to the API server, without the credentials."""
+
+    method: str
+    path: str
+    params: Params | None = None
+    data: bytes | None = None
+    headers: Mapping[str, str | list[str]] = field(default_factory=dict)
+    fence: Fence | None = None
+
+
+def _call(method: str, path: str, body: Any, content_type: str) -> _Call:
+    if body is None:
+        return _Call(method, path)
+    return _Call(method, path, data=orjson.dumps(body), headers={"Content-Type": content_type})
 
 
 def _unobserved(_method: str, _status: int | None, _seconds: float) -> None:
@@ -113,7 +132,6 @@ class KubeConnection:
         body: Any = None,
         content_type: str = "application/json",
         subject: Subject | None = None,
-        fence: Fence | None = None,
     ) -> JSONObject:
         """Send one request and return the response's object.
 
@@ -126,39 +144,39 @@ class KubeConnection:
             body: Anything that JSON can say.
             content_type: The body's; one of the patch types for a PATCH.
             subject: As whom the request is made (impersonation); as ourselves if it is None.
-            fence: Asked each time that it is about to be sent, after whatever it has waited for: its turn, a
-                ``Retry-After``, new credentials.
 
         Raises:
-            CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no answer came; what the fence says.
+            CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no answer came.
 
         """
-        headers = {} if body is None else {"Content-Type": content_type}
-        data = None if body is None else orjson.dumps(body)
-        return _answered(await self._answer(method, path, params, data, headers | impersonation(subject), fence))
+        call = _call(method, path, body, content_type)
+        call = replace(call, params=params, headers={**call.headers, **impersonation(subject)})
+        return _answered(await self._answer(call))
+
+    async def write(
+        self, fence: Fence | None, method: str, path: str, *, body: Any, content_type: str = "application/json"
+    ) -> JSONObject:
+        """Send one request that changes something, if the fence permits; otherwise as ``request``.
+
+        The fence is called just before the request is sent, after each wait: for its turn, for a ``Retry-After``, for
+        new credentials. It raises if the request must not be sent any more.
+        """
+        return _answered(await self._answer(replace(_call(method, path, body, content_type), fence=fence)))
 
     async def read(self, path: str, *, params: Params | None = None, subject: Subject | None = None) -> bytes:
-        """Return what is at a path, whatever it is; as ``request`` otherwise."""
-        return await self._answer("GET", path, params, None, {"Accept": "*/*", **impersonation(subject)})
+        """Return what is at a path, as bytes; otherwise as ``request``."""
+        return await self._answer(_Call("GET", path, params, headers={"Accept": "*/*", **impersonation(subject)}))
 
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        data: bytes | None,
-        sent: Mapping[str, str | list[str]],
-        fence: Fence | None = None,
-    ) -> bytes:
+    async def _answer(self, call: _Call) -> bytes:
         for tries_left in reversed(range(_POLITE_TRIES)):
             async with self._turns:
-                status, headers, answer = await self._send(method, path, params, data, sent, fence)
+                status, headers, answer = await self._send(call)
             wait = _retry_after(headers) if status == _TOO_MANY else None
             if wait is None or not tries_left:
                 break
             await asyncio.sleep(wait)
         if status >= _ERROR:
-            raise failure(status, answer, f"{method} {path}")
+            raise failure(status, answer, f"{call.method} {call.path}")
         return answer
 
     @asynccontextmanager
@@ -176,7 +194,7 @@ class KubeConnection:
         """
         timeout = aiohttp.ClientTimeout(sock_connect=self._timeout.total, sock_read=idle_seconds)
         with _translated(path):
-            response = await self._authorized("GET", path, params=params, timeout=timeout)
+            response = await self._authorized(_Call("GET", path, params), timeout)
         try:
             if response.status >= _ERROR:
                 with _translated(path):
@@ -186,71 +204,48 @@ class KubeConnection:
         finally:
             response.close()
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        data: bytes | None,
-        headers: Mapping[str, str | list[str]],
-        fence: Fence | None,
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    async def _send(self, call: _Call) -> tuple[int, Mapping[str, str], bytes]:
         started, status = time.perf_counter(), None
         try:
-            with _translated(path):
-                response = await self._authorized(
-                    method, path, params=params, data=data, headers=headers, fence=fence, timeout=self._timeout
-                )
+            with _translated(call.path):
+                response = await self._authorized(call, self._timeout)
                 async with response:
                     answer = await response.read()
                     status = response.status
                     return status, response.headers, answer
         finally:
-            self._observe(method, status, time.perf_counter() - started)
+            self._observe(call.method, status, time.perf_counter() - started)
 
-    async def _authorized(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str | list[str]] | None = None,
-        fence: Fence | None = None,
-        **options: Any,
-    ) -> aiohttp.ClientResponse:
+    async def _authorized(self, call: _Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:  # noqa: ASYNC109  # aiohttp keeps it
         """Send a request with the credentials, and once more with new ones if they are refused."""
         seen = self._credentials.generation
-        response = await self._sent_as_we_are(method, path, headers or {}, options, fence)
+        response = await self._sent_as_we_are(call, timeout)
         if response.status != _UNAUTHORIZED or not await self._credentials.renew(seen):
             return response
         response.close()
-        return await self._sent_as_we_are(method, path, headers or {}, options, fence)
+        return await self._sent_as_we_are(call, timeout)
 
-    async def _sent_as_we_are(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str | list[str]],
-        options: Mapping[str, Any],
-        fence: Fence | None,
-    ) -> aiohttp.ClientResponse:
+    async def _sent_as_we_are(self, call: _Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:  # noqa: ASYNC109  # aiohttp keeps it
         credentials = self._credentials
         authorization = await credentials.authorization()
         sent = CIMultiDict(
-            (k, v) for k, given in headers.items() for v in ([given] if isinstance(given, str) else given)
+            (k, v) for k, given in call.headers.items() for v in ([given] if isinstance(given, str) else given)
         )
         if authorization:
             sent["Authorization"] = authorization
-        if fence is not None:
-            fence()
+        if call.fence is not None:
+            call.fence()
         return await self._session.request(
-            method,
-            credentials.server + path,
+            call.method,
+            credentials.server + call.path,
+            params=call.params,
+            data=call.data,
             headers=sent,
             ssl=credentials.ssl_context,
             proxy=credentials.proxy,
             server_hostname=credentials.server_name,
             allow_redirects=False,  # the credentials are for this server alone
-            **options,
+            timeout=timeout,
         )
 
     @property

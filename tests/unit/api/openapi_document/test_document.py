@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, and checked in as it is generated."""
+"""The OpenAPI document is complete, and the checked-in file is up to date."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from carillon_api.http.bodies import parse_body
 from carillon_api.openapi import document_text
 
 TEXTS = {"getExecutionLogs", "getMetrics"}
-"""Operations that answer with text."""
+"""Operations that respond with text."""
 CHECKED_IN = Path(__file__).parents[4] / "api" / "openapi.json"
 
 
@@ -28,12 +28,12 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_the_checked_in_document_is_the_generated_one() -> None:
-    """Byte for byte; ``python -m carillon_api.openapi --output api/openapi.json`` mends it."""
+    """Byte for byte; ``make manifests`` regenerates it."""
     assert CHECKED_IN.read_text(encoding="utf-8") == document_text()
 
 
 def test_every_operation_is_described(document: dict[str, Any]) -> None:
-    """A summary, a name of its own, and a model for its answer."""
+    """It has a summary, a unique ID and a model of its response."""
     names = set()
     for where, operation in operations(document).items():
         assert operation["summary"], where
@@ -51,7 +51,7 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
 
 
 def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
-    """Whatever the status, it is the one model, in the one media type."""
+    """Every status has the same model and media type."""
     for where, operation in operations(document).items():
         errors = {s: r for s, r in operation["responses"].items() if s.startswith(("4", "5"))}
         for status, response in errors.items():
@@ -78,15 +78,15 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_the_spec_in_rest_is_the_custom_resources(document: dict[str, Any]) -> None:
-    """One vocabulary: bodies and answers refer to the kind's own spec."""
+    """Bodies and responses refer to the kind's own spec."""
     schemas = document["components"]["schemas"]
     for model in ("TaskCreate", "TaskReplace", "TaskView"):
         assert schemas[model]["properties"]["spec"]["$ref"] == "#/components/schemas/ScheduledTaskSpec"
     assert "intervalSeconds" in schemas["ScheduledTaskSpec"]["properties"]
 
 
-def test_every_example_is_a_sound_body(document: dict[str, Any]) -> None:
-    """What the documentation page offers to send is accepted."""
+def test_every_example_is_a_valid_body(document: dict[str, Any]) -> None:
+    """The facade accepts what the documentation page offers to send."""
     seen = set()
     for operation in operations(document).values():
         for media_type in operation.get("requestBody", {}).get("content", {}).values():

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of rules that span fields, and that it says what the facade does."""
+"""Rules that involve several fields: the OpenAPI document and the facade agree."""
 
 import json
 from functools import cache
@@ -43,7 +43,7 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
     ids=lambda value: json.dumps(value)[:60],
 )
 def test_the_document_accepts_what_the_facade_accepts(spec: dict[str, Any], *, want_valid: bool) -> None:
-    """By the schema and by the reading of bodies alike."""
+    """The schema and the parser of bodies give the same verdict."""
     body = {"name": "nightly", "spec": spec}
     assert _validator().is_valid(body) is want_valid
     try:

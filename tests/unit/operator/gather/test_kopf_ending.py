@@ -5,8 +5,9 @@ from contextlib import suppress
 
 import pytest
 
-from carillon_operator.gather import handlers
-from carillon_operator.gather.handlers import kopf_settings, until_ended
+from carillon_operator.gather import kopf_thread
+from carillon_operator.gather.handlers import kopf_settings
+from carillon_operator.gather.kopf_thread import until_ended
 
 
 async def _fails() -> None:
@@ -40,7 +41,7 @@ async def test_a_task_that_swallows_its_cancellation_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As a watch of kopf does now and then; the failure of the first is raised all the same, and the log says so."""
-    monkeypatch.setattr(handlers, "ENDING_SECONDS", 0.05)
+    monkeypatch.setattr(kopf_thread, "ENDING_SECONDS", 0.05)
     released = asyncio.Event()
     unmoved = asyncio.ensure_future(_unmoved(released))
     ours = asyncio.all_tasks()
