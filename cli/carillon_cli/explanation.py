@@ -14,7 +14,8 @@ from carillon_cli.next_times import Answer
 from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Plan, RecordUnlaunched
 from carillon_core.domain.execution import job_name
-from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask, observed_job
+from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.domain.timetable.schedule import schedule_description
 from carillon_core.domain.validity.advice import advice_of, shown_time, task_advice, url_advice
 from carillon_core.errors import InvalidResourceError

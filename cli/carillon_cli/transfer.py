@@ -106,26 +106,27 @@ class Imported:
     """If not empty, nothing was written."""
 
 
-def imported(
-    source: str,
-    cluster: Cluster,
-    now: datetime,
-    *,
-    namespace: str | None = None,
-    existing: Existing = Existing.FAIL,
-    suspended: bool = False,
-    dry_run: bool = False,
-) -> Imported:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """How objects are imported."""
+
+    namespace: str | None = None
+    """Create everything in this namespace; None keeps those of the file."""
+    existing: Existing = Existing.FAIL
+    suspended: bool = False
+    """Suspend the tasks, because the cluster they come from still runs them."""
+    dry_run: bool = False
+    """Validate on the server without writing."""
+
+
+def imported(source: str, cluster: Cluster, now: datetime, options: ImportOptions) -> Imported:
     """Create the tasks and targets of a file, targets first, or nothing if one of them is invalid.
 
     Args:
         source: The file, or ``-``.
-        cluster: Where to.
+        cluster: The destination.
         now: The current time.
-        namespace: Create everything in this namespace; None keeps those of the file.
-        existing: What to do with objects that already exist.
-        suspended: Suspend the tasks, because the cluster they come from still runs them.
-        dry_run: Validate on the server without writing.
+        options: How.
 
     Raises:
         InputError: The file cannot be used, or kubectl fails.
@@ -136,7 +137,7 @@ def imported(
     problems = [line for document in documents for line in _problems(document, now)]
     if problems:
         return Imported(problems=problems)
-    objects = [_incoming(document, namespace, suspended=suspended) for document in documents]
+    objects = [_incoming(document, options) for document in documents]
     objects.sort(key=lambda raw: list(KINDS).index(raw["kind"]))
     names = [_name(raw) for raw in objects]
     problems = [
@@ -145,19 +146,28 @@ def imported(
     if problems:
         return Imported(problems=problems)
     there = _those_there(cluster, objects)
-    if there and existing is Existing.FAIL:
+    if there and options.existing is Existing.FAIL:
         mend = "choose --existing skip or --existing replace"
         return Imported(problems=[f"{name} already exists: {mend}" for name in names if name in there])
-    new = [raw for raw in objects if _name(raw) not in there]
-    old = [raw for raw in objects if _name(raw) in there] if existing is Existing.REPLACE else []
-    mode = ["--dry-run=server"] if dry_run else []
     said = [f"{each.kind} {each.name} ({each.place}) ignored" for each in read if each not in documents]
+    said += _written(cluster, objects, there, options)
+    if options.existing is Existing.SKIP:
+        said += [f"{name} skipped: it already exists" for name in names if name in there]
+    return Imported(lines=said)
+
+
+def _written(
+    cluster: Cluster, objects: Sequence[Mapping[str, Any]], there: set[str], options: ImportOptions
+) -> list[str]:
+    """Create the objects that do not exist and, if asked to, replace the others; return what kubectl said."""
+    new = [raw for raw in objects if _name(raw) not in there]
+    old = [raw for raw in objects if _name(raw) in there] if options.existing is Existing.REPLACE else []
+    mode = ["--dry-run=server"] if options.dry_run else []
+    said: list[str] = []
     for verb, some in (("create", new), ("replace", old)):
         if some:
             said += cluster.kubectl(verb, "--filename=-", "--validate=strict", *mode, stdin=_text(some)).splitlines()
-    if existing is Existing.SKIP:
-        said += [f"{name} skipped: it already exists" for name in names if name in there]
-    return Imported(lines=said)
+    return said
 
 
 def _problems(document: Document, now: datetime) -> list[str]:
@@ -169,10 +179,11 @@ def _problems(document: Document, now: datetime) -> list[str]:
     return [] if document.raw["metadata"].get("name") else [f"{shown}: metadata.name is required: add it"]
 
 
-def _incoming(document: Document, namespace: str | None, *, suspended: bool) -> dict[str, Any]:
+def _incoming(document: Document, options: ImportOptions) -> dict[str, Any]:
     metadata = {"namespace": "default", **document.raw["metadata"]}
-    raw = _portable({**document.raw, "metadata": metadata | ({"namespace": namespace} if namespace else {})})
-    if suspended and document.kind == KIND:
+    moved = {"namespace": options.namespace} if options.namespace else {}
+    raw = _portable({**document.raw, "metadata": metadata | moved})
+    if options.suspended and document.kind == KIND:
         raw["spec"] = {**raw["spec"], "suspend": True}
     return raw
 

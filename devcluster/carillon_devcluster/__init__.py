@@ -4,7 +4,7 @@
 standard library is needed, so that it works before anything is installed.
 """
 
-from carillon_devcluster.cluster import LocalCluster, PartStatus, Status
+from carillon_devcluster.cluster import LocalCluster, Status
 from carillon_devcluster.errors import (
     BuildError,
     ClusterError,
@@ -13,6 +13,7 @@ from carillon_devcluster.errors import (
     StartTimeoutError,
     ToolchainError,
 )
+from carillon_devcluster.supervisor import PartStatus
 
 __all__ = [
     "BuildError",

@@ -76,7 +76,7 @@ def build(root: Root, out: TextIO | None = None) -> Path:
     A second caller waits for the first and uses what that one built.
 
     Raises:
-        BuildError: It could not be built; the message says why and how to mend it.
+        BuildError: It could not be built; the message says why and what to do.
         ToolchainError: There is no Go and none could be installed.
 
     """

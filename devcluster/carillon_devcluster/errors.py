@@ -1,4 +1,4 @@
-"""What can go wrong with the local cluster. Each message is one sentence that also says how to mend it."""
+"""Errors of the local cluster. Each message is one sentence and says what to do."""
 
 
 class ClusterError(Exception):

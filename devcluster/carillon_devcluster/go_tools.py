@@ -37,7 +37,7 @@ class GoTool:
 def built(tool: GoTool, root: Root, say: Callable[[str], None]) -> Path:
     """Return the tool's program; build it first if it is not there, or its module has changed.
 
-    A build that is under way, in whatever process, is waited for. It takes
+    Waits for a build that is already running in any process. It takes
     some minutes on a machine that has built nothing yet.
 
     Raises:
@@ -79,4 +79,4 @@ def _build(tool: GoTool, go: Path, program: Path) -> None:
         tail = "\n".join(done.stderr.splitlines()[-10:])
         message = f"{tool.name} cannot be built from {tool.module.name}/go.mod; the end of what Go says:\n{tail}"
         raise BuildError(message)
-    os.replace(aside, program)  # noqa: PTH105  # at once, so that nobody starts half a program
+    os.replace(aside, program)  # noqa: PTH105  # atomic, so that a partial program is never started

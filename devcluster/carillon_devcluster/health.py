@@ -21,7 +21,7 @@ class ApiServer:
         self._url = url
         context = ssl.create_default_context(cafile=str(files.certificate("ca")))
         context.load_cert_chain(files.certificate("admin"), files.key("admin"))
-        # No proxy, whatever the environment says: this is loopback.
+        # No proxy, even if the environment names one: this is loopback.
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )

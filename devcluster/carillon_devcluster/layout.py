@@ -61,7 +61,7 @@ class ClusterFiles:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever starts or stops the cluster. It lies beside the folder, which may be deleted."""
+        """Locked while the cluster is started or stopped. It is beside the folder, which may be deleted."""
         return self.path.parent / f".{self.path.name}.lock"
 
     @property

@@ -1,4 +1,4 @@
-"""The parts of a cluster and the flags of each. Whatever is not named here is upstream's default."""
+"""The parts of a cluster and their flags. Everything else is upstream's default."""
 
 from __future__ import annotations
 

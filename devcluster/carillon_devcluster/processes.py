@@ -148,7 +148,7 @@ def kill_pods(pods: Path) -> int:
 
 
 def of_folder(program: str, folder: Path) -> list[Process]:
-    """Return the processes of a program that were told of a folder, whatever the records say; none without /proc."""
+    """Return the processes of a program with a folder in their arguments, ignoring records; none without /proc."""
     found = []
     for place in PROC.iterdir() if ON_LINUX else ():
         if not place.name.isdigit():

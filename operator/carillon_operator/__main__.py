@@ -31,20 +31,20 @@ log = get_logger("carillon_operator")
 
 
 def main() -> int:
-    """Run the operator; return its exit code: 0 when told to stop, 1 for a failure, 2 for a wrong setting."""
+    """Run the operator; return its exit code: 0 when told to stop, 1 for a failure, 2 for an invalid setting."""
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as error:
         print(f"carillon-operator: {error}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level, settings.log_format)
-    # kopf says of each event that its handler succeeded: one line a change, and no news
+    # kopf logs a line for each event whose handler succeeded
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the same of each call of the admission webhook
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the same for each admission request
     if settings.ready_file is not None:
-        settings.ready_file.unlink(missing_ok=True)  # a container that is started again finds its folder as it was
-    # What is there by now, the classes of kopf and of the client most of all, stays: the collector, looking at it
-    # again and again, would hold all tasks up each time.
+        settings.ready_file.unlink(missing_ok=True)  # a restarted container finds the file of its predecessor
+    # Everything allocated so far stays, most of it classes of kopf and the client. Without this, the garbage collector
+    # would scan it again and again and delay all tasks each time.
     gc.collect()
     gc.freeze()
     try:
@@ -63,8 +63,8 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if settings.runners_own_all:
-        mend = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
-        log.warning("runners may read and alter the whole history", mend=mend)
+        hint = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
+        log.warning("runners can read and change the whole history", hint=hint)
     history, keys = PostgresHistory.from_url(settings.database_url), PostgresRunnerKeys.from_url(settings.database_url)
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
@@ -94,7 +94,7 @@ async def _serve(settings: Settings) -> int:
 
 @asynccontextmanager
 async def _elector(settings: Settings) -> AsyncGenerator[Elector | None]:
-    """Give the candidate for the Lease, with a connection of its own: a renewal waits behind no launch."""
+    """Give the candidate for the Lease, with its own connection, so that no renewal waits for a launch."""
     if settings.lease is None:
         yield None
         return

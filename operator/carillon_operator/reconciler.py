@@ -14,7 +14,7 @@ from datetime import datetime
 
 from carillon_core.backoff import Backoff
 from carillon_core.domain.decision.plan import Notice, Reason, earliest
-from carillon_core.domain.decision.status import with_condition
+from carillon_core.domain.decision.status import Statement, with_condition
 from carillon_core.errors import ForbiddenError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import ClusterReader
@@ -42,7 +42,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         pod_defaults: PodSettings,
     ) -> None:
-        """Take everything that is read and written, and the pod settings of tasks that set none."""
+        """Take the cluster, the view, the effects, and the pod settings of tasks that set none."""
         self._view = view
         self._effects = effects
         self._clock = clock
@@ -80,7 +80,7 @@ class Reconciler:
         if any(request.task_name is not None for request in ownership.requests_of(key)):
             await self._lookups.task(key)
         times = [await self.tasks.reconcile(key)]
-        # set now: whatever happens to the requests, the next slot is on time
+        # set now, so that the next slot is on time even if a request fails
         queue.add_at(key, times[0])
         failures: list[Exception] = []
         for request in ownership.requests_of(key):
@@ -99,8 +99,9 @@ class Reconciler:
         task = self._view.ownership.task(key)
         if task is None:
             return
-        message = f"the operator may not launch it: {error}"
-        status = with_condition(task.status, task.meta, "Ready", "False", Reason.LAUNCH_REFUSED, message, self._clock())
+        message = f"the operator lacks the permission to launch it: {error}"
+        said = Statement("Ready", "False", Reason.LAUNCH_REFUSED, message)
+        status = with_condition(task.status, task.meta, said, self._clock())
         if status != task.status:
             self._effects.announcer.announce(task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message))
         self._view.store.tasks.set_status(key, task.meta.uid, status)

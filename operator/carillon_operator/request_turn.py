@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refusal_status, refused_launch
+from carillon_core.contract import Cause
+from carillon_core.domain.decision.decide_request import decide_request, refused_launch
 from carillon_core.domain.decision.plan import Launch, RequestPlan, earliest
-from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.decision.records import refused_row
 from carillon_core.domain.launch.order import request_order
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.resources.pods import PodSettings
@@ -29,7 +29,7 @@ class RequestTurn:
         clock: Callable[[], datetime],
         pod_defaults: PodSettings,
     ) -> None:
-        """Take what is read and where the plan goes."""
+        """Take the view and the effects that carry plans out."""
         self._view = view
         self._store = view.store
         self._lookups = lookups
@@ -53,7 +53,7 @@ class RequestTurn:
     async def _apply(
         self, key: Key, request: ObservedRequest, task: ObservedTask | None, plan: RequestPlan
     ) -> datetime | None:
-        """Launch, have the status written and the notices announced, end what is to end."""
+        """Launch, then write the status, announce the notices and end Jobs."""
         for launch in (action for action in plan.actions if isinstance(action, Launch)):
             order = request_order(request, task, launch)
             refused = await self._effects.launcher.launch(key, order)
@@ -74,32 +74,9 @@ class RequestTurn:
     def _record_refused(self, request: ObservedRequest, task: ObservedTask | None) -> None:
         """Record a request that the stored status has as refused."""
         outbox = self._effects.outbox
-        refusal, uid = refusal_of(request), request.stored.execution_id
-        if refusal is None or uid is None or outbox.waits(UUID(uid)) or outbox.wrote(UUID(uid)):
-            return
-        reason, message = refusal
-        now = self._clock()
-        own = request.spec.task if request.spec else None
-        kind = own.type if own else (task.spec.task.type if task and task.spec else "unknown")
-        status = refusal_status(reason)
-        row = ExecutionRecord(
-            id=UUID(uid),
-            task_uid=request.stored.task_uid or request.meta.uid,
-            origin=request.meta.uid,
-            namespace=request.meta.namespace,
-            task=request.task_name or request.meta.name,
-            task_type=kind,
-            slot=request.slot,
-            cause=Cause.MANUAL,
-            status=status,
-            reason=reason,
-            message=message,
-            error=message if status is ExecutionStatus.FAILED else None,
-            created_at=now,
-            finished_at=max(now, request.slot),
-            retry_of=request.spec.retry_of if request.spec else None,
-        )
-        outbox.put([row])
+        row = refused_row(request, task, self._clock())
+        if row is not None and not outbox.waits(row.id) and not outbox.wrote(row.id):
+            outbox.put([row])
 
     def _delete(self, request: ObservedRequest, jobs: Sequence[ObservedJob]) -> None:
         """Have a request and its Job deleted, unless something of them is still to be recorded."""

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.decide import after_refusal, decide
 from carillon_core.domain.decision.plan import Launch, Notice, Plan, RecordUnlaunched, earliest
+from carillon_core.domain.decision.records import settled_row
 from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
-from carillon_core.domain.execution import ExecutionRecord, job_name
+from carillon_core.domain.execution import job_name
 from carillon_core.domain.launch.order import slot_order
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.resources.pods import PodSettings
@@ -30,7 +31,7 @@ class TaskTurn:
         clock: Callable[[], datetime],
         pod_defaults: PodSettings,
     ) -> None:
-        """Take what is read and where the plan goes."""
+        """Take the view and the effects that carry plans out."""
         self._view = view
         self._store = view.store
         self._lookups = lookups
@@ -97,7 +98,7 @@ class TaskTurn:
                 self._store.forget_deleted(job)
 
     def _forget(self, key: Key) -> None:
-        """Drop what is kept of a task that is gone."""
+        """Forget a task that is gone."""
         self._effects.statuses.forget("ScheduledTask", *key)
         self._announced.pop(key, None)
         if not self._store.requests_of(key):
@@ -110,27 +111,10 @@ class TaskTurn:
             uid = unrecorded_id(task.meta.uid, entry)
             if outbox.waits(uid) or outbox.wrote(uid):
                 continue
-            now = self._clock()
-            row = ExecutionRecord(
-                id=uid,
-                task_uid=task.meta.uid,
-                namespace=task.meta.namespace,
-                task=task.meta.name,
-                task_type=task.spec.task.type if task.spec else "unknown",
-                slot=entry.slot,
-                first_slot=entry.first_slot,
-                cause=Cause.SCHEDULE,
-                status=ExecutionStatus(entry.status),
-                reason=entry.reason,
-                message=entry.message,
-                error=entry.message if entry.status == "failed" else None,
-                created_at=now,
-                finished_at=max(now, entry.slot),
-            )
-            outbox.put([row])
+            outbox.put([settled_row(task, entry, self._clock())])
 
     async def _apply(self, key: Key, task: ObservedTask, plan: Plan, foreign: int) -> None:
-        """Launch, then have the status written and the notices announced."""
+        """Launch, then write the status and announce the notices."""
         status = plan.status
         notices = list(plan.notices)
         launches = [action for action in plan.actions if isinstance(action, Launch)]
@@ -146,7 +130,7 @@ class TaskTurn:
             notices.append(Notice("Warning", refused.reason, refused.message))
             status = with_unrecorded(after_refusal(status, task.status, record), record)
         if self._store.tasks.foreign_statuses(key) != foreign:
-            # somebody else wrote a status meanwhile: the Jobs stay, the rest is decided again from that status
+            # another writer changed the status meanwhile: the Jobs stay, the rest is decided again from that status
             self._view.queue.add(key)
             return
         # the next turn starts from this status, whenever the API server shows it

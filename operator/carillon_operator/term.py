@@ -144,7 +144,7 @@ class Term:
         return rested and not self._launcher.in_doubt
 
     async def sweep(self) -> None:
-        """Compare what is remembered with what exists: objects, runner Secrets, open executions."""
+        """Compare the store and the history with the cluster: objects, runner Secrets, open executions."""
         await self._secret.repair(await self._watching.compare())
         await self.sweeper.sweep()
 
@@ -170,7 +170,7 @@ class Term:
         return True
 
     async def _drain(self, seconds: float) -> None:
-        """Write what is still to be written: records first, since a status can be derived again."""
+        """Write what is left: records first, since a status can be derived again."""
         self.statuses.hurry()
         for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
             try:

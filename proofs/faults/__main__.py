@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from carillon_local.layout import STATE, shown
-from faults import plans
-from faults.faults import Fault, Plan, Step
+from faults.plans import choice
+from faults.plans.plan import Fault, Plan, Step
+from faults.plans.scenarios import SCENARIOS
 from faults.run import Result
-from faults.scenarios import SCENARIOS
 from faults.world import World
 
 FOLDER = STATE / "faults"
@@ -151,7 +151,7 @@ async def _main(given: argparse.Namespace) -> int:
             steps = _remembered() if given.plan else []
             steps = steps or await _clean_trace(world, tally)
             numbers = [int(given.plan)] if given.plan else range(given.plans)
-            wanted = [plans.plan(number, steps, given.seed) for number in numbers]
+            wanted = [choice.plan(number, steps, given.seed) for number in numbers]
         if given.plan:
             wanted = list(_announced(wanted))
         else:
@@ -198,7 +198,7 @@ async def _clean_trace(world: World, tally: Tally) -> list[Step]:
 
     def tell(result: Result) -> None:
         tally.add(result)
-        found.append(set(plans.trace_of(result.steps)))
+        found.append(set(choice.trace_of(result.steps)))
 
     await world.run([Plan(-1 - number, scenario) for number in range(CLEAN_RUNS)], tell)
     steps = sorted(set.intersection(*found))

@@ -12,13 +12,14 @@ from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import DEFAULT_ROOT
 from carillon_local.layout import CRDS
 from carillon_local.target import local_image_table
-from faults.database import FIRST_PORT, Database, prepared
-from faults.faults import Plan
-from faults.operators import Operators
-from faults.run import PlanRun, Result, Surroundings
-from faults.threads import in_thread
-from faults.upstream import Upstream
-from faults.witness import CountingTarget, Witness
+from faults.controls import Surroundings
+from faults.injection.upstream import Upstream
+from faults.plans.plan import Plan
+from faults.processes.database import FIRST_PORT, Database, prepared
+from faults.processes.operators import Operators
+from faults.processes.threads import in_thread
+from faults.run import PlanRun, Result
+from faults.verdict.witness import CountingTarget, Witness
 
 CONTROLLER_QPS = "500"
 """The controller manager's own limit of 20 requests a second would be shared by all plans."""

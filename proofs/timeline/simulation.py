@@ -19,7 +19,7 @@ from carillon_core.domain.decision.decide import after_refusal, decide
 from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Plan, Reason, RecordUnlaunched
 from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
 from carillon_core.domain.execution import execution_id, job_name
-from carillon_core.domain.observed.jobs import JobPhase, ObservedJob, ObservedTask
+from carillon_core.domain.observed.jobs import ActiveJob, JobResult, ObservedJob, ObservedTask
 from carillon_core.resources import RunResult, ScheduledTaskStatus
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import Backlog, Calendar, UnrecordedSlot, parse_status
@@ -381,18 +381,19 @@ class Simulation:
         """Return the Jobs as the watch shows them: an end is seen a little later than it is."""
         for name, job in list(self._jobs.items()):
             if job.view is None:
-                job.view = ObservedJob(
+                job.view = ActiveJob(
                     name=name,
                     uid=job.uid,
                     task_uid=self._script.uid,
                     slot=job.slot,
                     execution_id=str(execution_id(self._script.uid, job.slot, Cause.SCHEDULE)),
-                    phase=JobPhase.ACTIVE,
                 )
             if job.view.active and job.seen_at <= now:
-                result = RunResult.FAILED if job.result is RunResult.UNKNOWN else job.result
                 end = job.ends_at.replace(microsecond=0)
-                job.view = replace(job.view, phase=JobPhase.FINISHED, result=result, finished_at=end)
+                result: JobResult = RunResult.FAILED
+                if job.result is not RunResult.RUNNING and job.result is not RunResult.UNKNOWN:
+                    result = job.result
+                job.view = job.view.ended(result, end)
             if job.ending and not job.view.ending:
                 job.view = replace(job.view, ending=True)
         return [job.view for job in self._jobs.values() if job.view is not None]

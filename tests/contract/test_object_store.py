@@ -244,7 +244,7 @@ async def test_a_deleted_task_is_gone(given: Given) -> None:
 
 
 async def test_a_deletion_of_an_old_version_is_a_conflict(given: Given) -> None:
-    """What was changed meanwhile is not deleted."""
+    """What has been changed in the meantime is not deleted."""
     old = await given.create("backup")
     new = await given.store.patch(given.namespace, "backup", {"spec": {"suspend": True}})
     with pytest.raises(ConflictError):

@@ -92,7 +92,7 @@ def test_a_dead_part_is_named_with_the_end_of_its_log_and_mended_by_start(own: L
     kill(own, "kube-scheduler")
     with pytest.raises(PartDiedError, match=r"kube-scheduler is not running") as caught:
         own.check()
-    assert str(own.log("kube-scheduler")) in str(caught.value)
+    assert str(own.files.log("kube-scheduler")) in str(caught.value)
     own.start()
     after = {part.name: part.pid for part in own.status().parts}
     assert {name for name in before if before[name] != after[name]} == {"kube-scheduler"}
@@ -123,7 +123,7 @@ def test_the_kubeconfig_is_for_its_owner_alone(cluster: LocalCluster) -> None:
 
 def test_the_command_line_tells_the_status(cluster: LocalCluster, build_root: Path) -> None:
     """As text, as JSON, and by the exit code."""
-    root = cluster.log("x").parents[3]
+    root = cluster.files.log("x").parents[3]
     place = ("--name", cluster.name, "--root", str(root), "--build-root", str(build_root))
     told = command("status", *place, "--json")
     assert (told.returncode, json.loads(told.stdout)["state"]) == (0, "running")

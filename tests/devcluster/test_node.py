@@ -241,4 +241,4 @@ def logged_number(cluster: LocalCluster, name: str) -> int:
 def home_of(cluster: LocalCluster, name: str) -> Path:
     """Return the folder that a pod's container runs in."""
     uid: str = get(cluster, "pod", name)["metadata"]["uid"]
-    return cluster.log("node").parents[1] / "node" / "pods" / uid / "main" / "home"
+    return cluster.files.log("node").parents[1] / "node" / "pods" / uid / "main" / "home"

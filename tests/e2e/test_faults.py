@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from faults.faults import Plan
+from faults.plans.plan import Plan
 from faults.run import Result
 from faults.world import World
 

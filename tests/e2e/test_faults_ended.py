@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from carillon_local.layout import ROOT
@@ -25,13 +26,10 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def test_sigterm_leaves_no_process(tmp_path: Path) -> None:
+def test_sigterm_leaves_no_process(tmp_path: Path, passable_dir: Callable[[], Path]) -> None:
     """Sent to the whole group, as ``timeout`` and CI do: the cluster, Postgres and the operators end, files go."""
     log = tmp_path / "log"
-    temporary = tmp_path / "tmp"
-    temporary.mkdir(mode=0o711)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o011)  # Postgres' account has to pass
+    temporary = passable_dir()
     with log.open("wb") as out:
         running = subprocess.Popen(
             COMMAND,

@@ -110,7 +110,7 @@ def test_the_next_operator_goes_on_where_the_leader_ended(
         for task in ("steady", "slow"):
             stack.await_slot_after(namespace, task, ended + 2 * STEP)
         assert says(stack, second, "launched")
-        assert says(stack, first, "gave the lease back") == (number is signal.SIGTERM)
+        assert says(stack, first, "released the Lease") == (number is signal.SIGTERM)
         stack.kubectl("delete", "scheduledtask", "slow", "--namespace", namespace, "--wait=false")
         stack.apply(namespace, "steady", intervalSeconds=1, suspend=True, task={"counter": {}})
         until(lambda: not any(map(is_active, stack.jobs(namespace))), 60, "nothing runs any more")

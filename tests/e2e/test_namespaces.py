@@ -135,10 +135,10 @@ def test_a_release_runs_the_tasks_of_its_own_namespaces_alone(
         # neither has closed what it took for the other's
         assert "failed" not in {row["status"] for row in stack.rows(name)}
     assert "orbidden" not in one.log
-    assert "cannot be read" not in one.log
+    assert "namespace unreadable" not in one.log
     # of the namespace that is not there, where it has no role, it says so and goes on
     assert two.log.count('"namespace": "never-there"') == 1
-    assert "take it off CARILLON_NAMESPACES" in two.log
+    assert "remove it from CARILLON_NAMESPACES" in two.log
 
 
 def has_no_jobs(stack: Stack, namespace: str) -> bool:

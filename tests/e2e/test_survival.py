@@ -96,7 +96,7 @@ def test_an_operator_started_before_its_database_waits_for_it(stack: Stack, name
     )
     stack.apply(namespace, "bold", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
     stack.await_executions(namespace, "bold", 1, "succeeded")
-    until(lambda: "history is unavailable" in stack.log("operator"), 30, "the log says what is missing")
+    until(lambda: "history unavailable" in stack.log("operator"), 30, "the log says what is missing")
     assert "hunter2" not in stack.log("operator")
     stack.end("operator")
     stack.start_operator()

@@ -42,7 +42,7 @@ def pid_of(stack: Stack, pod: dict[str, Any]) -> int:
     """Return the process of a pod's container."""
     uid = pod["metadata"]["uid"]
     container = pod["spec"]["containers"][0]["name"]
-    record = stack.cluster.pod_files(uid) / container / "process.json"
+    record = stack.cluster.files.pods / uid / container / "process.json"
     return int(json.loads(record.read_text())["pid"])
 
 

@@ -1,9 +1,12 @@
 """The embedded Postgres, driven as people drive it: by its command, from one process after another."""
 
+import importlib.util
 import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,15 +16,20 @@ import psutil
 import psycopg
 import pytest
 
+import postgres_programs
 from embedded_postgres import ROLE, EmbeddedPostgres
-from support.programs import run_embedded_postgres
+from postgres_programs import MAJOR, PACKAGE, SHARED_FOLDERS, Account, PostgresError, programs
+from support.programs import EMBEDDED_POSTGRES, run_embedded_postgres
 
 
 @pytest.fixture
-def data_dir(passable_dir: Callable[[], Path]) -> Iterator[Path]:
-    """Give a directory for a server, and stop what was started there."""
-    path = passable_dir() / "postgres"
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """Give a directory for a server where no other account passes, as in root's home; stop what was started there."""
+    above = tmp_path / "closed"
+    above.mkdir(mode=0o700)
+    path = above / "postgres"
     yield path
+    assert stat.S_IMODE(above.stat().st_mode) == 0o700
     run_embedded_postgres("stop", path)
     assert servers(path) == []
 
@@ -255,7 +263,7 @@ def test_a_server_of_an_earlier_version_learns_to_create_roles(data_dir: Path) -
     run_embedded_postgres("stop", data_dir)
     server = EmbeddedPostgres(data_dir, fast=True)
     was = f"ALTER ROLE {ROLE} NOCREATEROLE;\n"
-    server._execute_alone(server._account(), data_dir / "pgdata", was)  # noqa: SLF001  # nothing else makes an old one
+    server._execute_alone(Account.of(data_dir / "pgdata"), data_dir / "pgdata", was)  # noqa: SLF001  # nothing else makes an old one
     (data_dir / "roles").unlink()
     url = start(data_dir)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -264,3 +272,77 @@ def test_a_server_of_an_earlier_version_learns_to_create_roles(data_dir: Path) -
     psycopg.connect(parts._replace(netloc=f"runner:x@127.0.0.1:{parts.port}").geturl()).close()
     with pytest.raises(psycopg.OperationalError, match="rejects connection"):
         psycopg.connect(parts._replace(netloc=f"postgres:x@127.0.0.1:{parts.port}").geturl())
+
+
+def run_elsewhere(site: Path, command: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command with Postgres' package installed in another folder."""
+    program = [sys.executable, str(EMBEDDED_POSTGRES), command, "--data", str(data_dir), "--fast"]
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    return subprocess.run(program, check=False, capture_output=True, text=True, env=environment)
+
+
+def test_programs_and_data_in_a_closed_folder(data_dir: Path) -> None:
+    """A checkout in root's home: Postgres finds its programs, starts, and is found again; no mode is changed."""
+    site = data_dir.parent / "site-packages"
+    site.mkdir()
+    found = importlib.util.find_spec(PACKAGE)
+    assert found is not None
+    assert found.origin is not None
+    for path in Path(found.origin).parents[1].glob(f"{PACKAGE}*"):
+        (site / path.name).symlink_to(path)
+    checked = run_elsewhere(site, "check", data_dir)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    started = run_elsewhere(site, "start", data_dir)
+    assert started.returncode == 0, started.stderr
+    assert note(started.stdout.strip(), "hello") == ["hello"]
+    program = Path(psutil.Process(postmaster(data_dir)).exe())
+    if os.geteuid() == 0:
+        assert any(program.is_relative_to(shared) for shared in SHARED_FOLDERS)
+        assert program.stat().st_uid == 0
+    assert run_elsewhere(site, "status", data_dir).stdout.strip() == "running"
+    assert run_elsewhere(site, "stop", data_dir).returncode == 0
+
+
+def test_a_server_stays_ours_when_its_folder_closes_or_moves(passable_dir: Callable[[], Path]) -> None:
+    """It was started where its account passes; afterwards it is found, stopped and started all the same."""
+    above = passable_dir()
+    try:
+        url = start(above / "postgres")
+        note(url, "before")
+        above.chmod(0o700)
+        assert status(above / "postgres") == ("running", 0)
+        above = above.rename(above.with_name(f"{above.name}-moved"))
+        assert status(above / "postgres") == ("running", 0)
+        assert run_embedded_postgres("stop", above / "postgres").returncode == 0
+        assert note(start(above / "postgres"), "later") == ["before", "later"]
+    finally:
+        run_embedded_postgres("stop", above / "postgres")
+
+
+@pytest.mark.parametrize("planted", ["a folder that everyone may write to", "a link"])
+def test_programs_are_not_taken_from_where_others_may_plant_them(
+    planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder for copies must be root's own and nobody else's to write to."""
+    shared = tmp_path / "shared"
+    if planted == "a link":
+        (tmp_path / "target").mkdir()
+        shared.symlink_to(tmp_path / "target")
+    else:
+        shared.mkdir()
+        shared.chmod(0o777)
+    monkeypatch.setattr(postgres_programs, "SHARED_FOLDERS", (shared,))
+    # what is installed lies beyond a closed folder
+    monkeypatch.setattr(postgres_programs, "_package", lambda: closed(tmp_path) / PACKAGE)
+    with pytest.raises(PostgresError, match="cannot pass"):
+        programs(Account(65_534, 65_534))
+    assert list(shared.iterdir()) == []
+
+
+def closed(folder: Path) -> Path:
+    """Make a folder that others cannot pass."""
+    made = folder / "closed"
+    made.mkdir(mode=0o700, exist_ok=True)
+    bin_folder = made / PACKAGE / f"pginstall{MAJOR}" / "bin"
+    bin_folder.mkdir(parents=True, exist_ok=True)
+    return made

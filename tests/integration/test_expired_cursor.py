@@ -12,6 +12,7 @@ from carillon_api.schemas import TaskQuery
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.objects import KubeObjectStore
 from carillon_core.resources.names import KIND
+from carillon_devcluster.etcd import compact
 from support.cluster import RunningCluster
 
 
@@ -37,7 +38,7 @@ async def test_a_cursor_of_a_version_that_is_no_longer_kept_is_gone(
     cursor = (await page_of(store, KIND, namespace, query)).next_cursor
     assert cursor is not None
     if cluster.local is not None:  # others have been compacted by themselves since they began
-        cluster.local.compact()
+        compact(cluster.local.files)
     on = await page_of(store, KIND, namespace, TaskQuery(limit=1, cursor=cursor))
     assert [raw["metadata"]["name"] for raw in on.items] == ["b"]
     with pytest.raises(RequestRefusedError) as refused:

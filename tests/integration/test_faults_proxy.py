@@ -14,11 +14,11 @@ import pytest
 from aiohttp import web
 
 from carillon_core.resources import names
-from faults.director import Director
-from faults.faults import Fault, Injection, Step
-from faults.proxy import Proxy
-from faults.timeline import Timeline
-from faults.upstream import Upstream
+from faults.injection.director import Director
+from faults.injection.proxy import Proxy
+from faults.injection.timeline import Timeline
+from faults.injection.upstream import Upstream
+from faults.plans.plan import Fault, Injection, Step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -126,7 +126,7 @@ async def test_a_watch_whose_connection_is_cut_loses_nothing(
         await eventually(lambda: said(events, "ADDED", "after"))
     assert [e.type for e in events].count("LISTING") == 1
     assert [r.message for r in caplog.records] == [
-        "watch interrupted, trying again until it works",
+        "watch interrupted, trying again",
         "watch works again",
     ]
 
@@ -155,7 +155,7 @@ async def test_a_watch_that_the_server_ends_goes_on(
         await eventually(lambda: said(events, "ADDED", "late"))
     assert [e.type for e in events].count("LISTING") == 1
     assert {(r.levelno, r.message) for r in caplog.records} == {
-        (logging.DEBUG, "watch ended by the server, going on"),
+        (logging.DEBUG, "watch ended by the server, continuing"),
     }
 
 
@@ -199,7 +199,7 @@ async def test_a_server_that_does_not_answer_is_unavailable(
     async with KubeConnection(config, timeout_seconds=0.5) as connection:
         await KubeObjectStore(connection).ping()
         proxy.freeze()
-        with pytest.raises(UnavailableError, match="no answer in time"):
+        with pytest.raises(UnavailableError, match="no response in time"):
             await KubeObjectStore(connection).ping()
 
 

@@ -151,9 +151,9 @@ async def test_a_namespace_that_may_not_be_read_holds_up_no_other(
             await term_of(app).sweep()
         assert world.launched() == {"team-a"}
         assert world.history.rows[row.id].status is ExecutionStatus.RUNNING
-        said = [r for r in caplog.records if "cannot be read" in r.message]
+        said = [r for r in caplog.records if "namespace unreadable" in r.message]
         assert [r.__dict__["fields"]["namespace"] for r in said] == ["team-b"]
-        assert "watch.namespaces" in said[0].__dict__["fields"]["mend"]
+        assert "watch.namespaces" in said[0].__dict__["fields"]["hint"]
         world.cluster.forbidden.clear()
         await eventually(lambda: world.launched() == {*OURS}, 40)
         await eventually(lambda: world.history.rows[row.id].status is ExecutionStatus.FAILED)

@@ -296,6 +296,6 @@ async def test_who_has_lost_writes_nothing(write: Callable[[FencedWriter], objec
     """It looks at its clock before each write."""
     cluster = MemoryCluster()
     fenced = FencedWriter(cluster, lambda: False)
-    with pytest.raises(UnavailableError, match="another operator may decide"):
+    with pytest.raises(UnavailableError, match="another operator may be leading"):
         await write(fenced)  # type: ignore[misc]  # each of them is awaitable, of different results
     assert (cluster.jobs, cluster.secrets) == ({}, {})

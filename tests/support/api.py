@@ -129,6 +129,7 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
     access = AccessControl(served, made, clock, clock.seconds)
     async with AuditTrail(ServedAudit(audit_log, made.scope)) as audit:
         app = _app()
+        app.state.metrics.history.forget()  # what another test's history has told
         read = ServedHistory(history, made.scope)
         app.state.backends = Backends(served, read, clock, made, access, audit, idempotency)
         transport = httpx.ASGITransport(app)

@@ -11,7 +11,14 @@ from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.decide_request import decide_request
 from carillon_core.domain.decision.plan import Action, DeleteJob, EndExecution, Launch, Plan, RequestPlan
 from carillon_core.domain.execution import execution_id, job_name, request_job_name
-from carillon_core.domain.observed.jobs import JobPhase, ObservedJob, ObservedRequest, ObservedTarget, ObservedTask
+from carillon_core.domain.observed.jobs import (
+    ActiveJob,
+    FinishedJob,
+    ObservedJob,
+    ObservedRequest,
+    ObservedTarget,
+    ObservedTask,
+)
 from carillon_core.resources import RunResult, ScheduledTaskStatus
 from carillon_core.resources.run_request import RunRequestStatus
 
@@ -112,21 +119,32 @@ def make_job(
 ) -> ObservedJob:
     """Return the Job of a slot: active, unless it has another result."""
     when = at(slot) if isinstance(slot, str) else slot
-    done = result is not RunResult.RUNNING
-    job = ObservedJob(
+    job: ObservedJob = ActiveJob(
         name=job_name(task, when),
         uid=f"job-{when.isoformat()}",
         task_uid=uid,
         slot=when,
         execution_id=str(execution_id(uid, when, Cause.SCHEDULE)),
-        phase=JobPhase.FINISHED if done else JobPhase.ACTIVE,
-        result=result,
-        finished_at=when + timedelta(seconds=5) if done else None,
         origin=uid,
         namespace="default",
         task_name=task,
     )
+    if result is not RunResult.RUNNING:
+        job = ended(job, result, when + timedelta(seconds=5))
     return replace(job, **more)
+
+
+def ended(job: ObservedJob, result: RunResult, when: datetime) -> FinishedJob:
+    """Return a Job with its end."""
+    assert result is not RunResult.RUNNING
+    assert result is not RunResult.UNKNOWN
+    return job.ended(result, when)
+
+
+def taken_back(job: ObservedJob) -> FinishedJob:
+    """Return a Job that has ended as its queue took it back."""
+    assert isinstance(job, FinishedJob)
+    return replace(job, taken_back=True)
 
 
 def make_manual_job(slot: str, *, result: RunResult = RunResult.RUNNING, **more: Any) -> ObservedJob:
@@ -223,10 +241,7 @@ class Story:
 
     def ends(self, slot: str, result: RunResult, when: str) -> None:
         """Let the Job of a slot end."""
-        self.jobs = [
-            replace(job, phase=JobPhase.FINISHED, result=result, finished_at=at(when)) if job.slot == at(slot) else job
-            for job in self.jobs
-        ]
+        self.jobs = [ended(job, result, at(when)) if job.slot == at(slot) else job for job in self.jobs]
 
     def gone(self, slot: str) -> None:
         """Let the Job of a slot be gone."""

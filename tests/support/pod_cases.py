@@ -17,7 +17,7 @@ HUGE = "hugepages-2Mi"
 CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
     "nothing said is nothing wrong": ({}, NONE, None),
     "a request up to the limit": ({"requests": {"memory": "1024Ki"}, "limits": {"memory": "1Mi"}}, NONE, None),
-    "a request over one's own limit": (
+    "a request over its own limit": (
         {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}},
         None,
         (

@@ -22,7 +22,7 @@ EXCEPTIONS: dict[str, str] = {}
 
 
 class AuditError(Exception):
-    """A package that is pinned has a known vulnerability; the message names each with the mend."""
+    """A pinned package has a known vulnerability; the message names each and the fixed version."""
 
 
 class UnreachableError(Exception):
@@ -40,8 +40,8 @@ class Finding:
     fixed_in: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return a line that names it and the mend."""
-        mend = f"raise it to {' or '.join(self.fixed_in)}" if self.fixed_in else "no version mends it yet"
+        """Return a line with the vulnerability and the fixed version."""
+        mend = f"raise it to {' or '.join(self.fixed_in)}" if self.fixed_in else "no fixed version yet"
         return f"{self.package} {self.version}: {', '.join(self.ids)}: {mend}"
 
 

@@ -7,10 +7,12 @@ reason, bandit's in pyproject.toml, pip-audit's in ``audit``.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from carillon_chart.audit import AuditError, audit
@@ -29,7 +31,7 @@ KUBERNETES = "v1.36"
 UNPROTECTED = {"bare": "what protects, replicas and NetworkPolicies, is off there on purpose"}
 """Sets of values that are not asked how well they protect."""
 NO_SCHEMA = {
-    "ServiceMonitor": "its schema is the Prometheus Operator's, and no part of Kubernetes",
+    "ServiceMonitor": "its schema belongs to the Prometheus Operator, not to Kubernetes",
     "PrometheusRule": "the same",
 }
 SCORE_EXCEPTIONS = {
@@ -59,14 +61,25 @@ class LintError(Exception):
 def main() -> int:
     """Return 0 if nothing is found."""
     try:
-        with tempfile.TemporaryDirectory(prefix="carillon-lint-") as name:
+        with (
+            tempfile.TemporaryDirectory(prefix="carillon-lint-") as name,
+            ThreadPoolExecutor(os.cpu_count()) as threads,
+        ):
+            scanners = _scanners()
             files = {case: _rendered(case, Path(name)) for case in CASES}
-            _helm()
-            _kubeconform([*files.values(), *sorted(EXAMPLES.glob("*.yaml"))])
             protected = [file for case, file in files.items() if case not in UNPROTECTED]
-            _kube_score(protected)
-            _scan(protected)
-        print(audit(_scanners() / "pip-audit", PINNED, STATE / "audit"))
+            # the longest first
+            checks = [
+                threads.submit(_checkov, "kubernetes", protected, CHECKOV_EXCEPTIONS),
+                threads.submit(_bandit),
+                threads.submit(_checkov, "dockerfile", DOCKERFILES, DOCKERFILE_EXCEPTIONS),
+                threads.submit(_kubeconform, [*files.values(), *sorted(EXAMPLES.glob("*.yaml"))]),
+                threads.submit(_kube_score, protected),
+                threads.submit(_helm),
+            ]
+            print(audit(scanners / "pip-audit", PINNED, STATE / "audit"))
+            for check in checks:
+                check.result()
     except (LintError, AuditError, ClusterError, subprocess.CalledProcessError) as error:
         print(f"lint: {error}", file=sys.stderr)
         return 1
@@ -98,11 +111,9 @@ def _kube_score(files: list[Path]) -> None:
         _run("kube-score", program(KUBE_SCORE), "score", *flags, *ignored, file, without=("[OK]", "[SKIPPED]"))
 
 
-def _scan(files: list[Path]) -> None:
-    tools = _scanners()
-    _run("bandit", tools / "bandit", "--quiet", "--recursive", "--configfile", ROOT / "pyproject.toml", *SOURCES)
-    _checkov("kubernetes", files, CHECKOV_EXCEPTIONS)
-    _checkov("dockerfile", DOCKERFILES, DOCKERFILE_EXCEPTIONS)
+def _bandit() -> None:
+    flags = ("--quiet", "--recursive", "--configfile", ROOT / "pyproject.toml")
+    _run("bandit", _scanners() / "bandit", *flags, *SOURCES)
 
 
 def _checkov(framework: str, files: Sequence[Path], exceptions: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from carillon_devcluster.files import locked
 from carillon_devcluster.layout import SOURCES, Root
 from carillon_devcluster.toolchain import environment, find_or_install
 from carillon_local.layout import CRDS, STATE
@@ -35,13 +36,14 @@ def schemas() -> Path:
     done = subprocess.run(command, cwd=SOURCES, env=environment(go), check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
     folder = STATE / "schemas" / str(found["Version"])
-    if not folder.exists():
-        shutil.rmtree(folder.parent, ignore_errors=True)
-        aside = folder.parent / "new"
-        aside.mkdir(parents=True)
-        for document in sorted((Path(found["Dir"]) / "api" / "openapi-spec" / "v3").glob("*_openapi.json")):
-            _write_kinds(json.loads(document.read_text()), aside)
-        aside.rename(folder)
+    with locked(folder.parent.with_suffix(".lock")):  # two at once would remove each other's
+        if not folder.exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            aside = folder.parent / "new"
+            aside.mkdir(parents=True)
+            for document in sorted((Path(found["Dir"]) / "api" / "openapi-spec" / "v3").glob("*_openapi.json")):
+                _write_kinds(json.loads(document.read_text()), aside)
+            aside.rename(folder)
     for path in CRDS.glob("*.yaml"):  # ours may have changed since
         _write_crd(yaml.safe_load(path.read_text()), folder)
     return folder
@@ -97,7 +99,7 @@ def strict(part: Any) -> Any:
     # a format is OpenAPI's, or is read more narrowly than the API server does
     kept = {key: value for key, value in part.items() if key not in {"default", "format"}}
     made: dict[str, Any] = {
-        # what is named there are properties, whatever their names
+        # the keys are names of properties
         key: {name: strict(each) for name, each in value.items()} if key == "properties" else strict(value)
         for key, value in kept.items()
     }

@@ -1,1 +1,1 @@
-"""The chart in a cluster at hand: kind, minikube, or whatever the current kubeconfig names."""
+"""The chart in a trial cluster: kind, minikube, or the cluster of the current kubeconfig."""

@@ -1,4 +1,4 @@
-"""Programs of others that a deployment needs: found on the path, or refused with the mend. Called by this package."""
+"""External programs that a deployment needs, found on the path. Called by this package."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ OTHERWISE = "or use a cluster that you have: make deploy goes where KUBECONFIG a
 
 
 class DeployError(Exception):
-    """Something stands in the way of a deployment; the message says what, and the mend."""
+    """A deployment cannot continue; the message says why and what to do."""
 
 
 def needed(name: str) -> str:

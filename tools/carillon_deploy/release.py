@@ -52,7 +52,7 @@ class Settings:
         """Read the settings; the kubeconfig says which context is current.
 
         Raises:
-            DeployError: Naming the variable and the mend.
+            DeployError: A variable is invalid; the message names it and says what to do.
 
         """
         namespace = env.get("NAMESPACE", "").strip() or NAMESPACE
@@ -119,9 +119,9 @@ def _contexts(kubeconfig: str) -> tuple[list[str], str]:
             names |= {str(each["name"]) for each in config.get("contexts") or []}
             current = current or str(config.get("current-context") or "")
     except (OSError, RuntimeError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise DeployError(f"there is no kubeconfig that can be used ({file}: {error}): {mend}") from error
+        raise DeployError(f"no usable kubeconfig ({file}: {error}): {mend}") from error
     if not names:
-        raise DeployError(f"there is no kubeconfig that can be used ({kubeconfig} has no context): {mend}")
+        raise DeployError(f"no usable kubeconfig ({kubeconfig} has no context): {mend}")
     return sorted(names), current
 
 
@@ -134,13 +134,13 @@ class Deployment:
     """Values of the kind of cluster, by their part of the chart; the user's win over them."""
 
     loaded: bool = False
-    """Whether the cluster has been given the images, whatever its context is called."""
+    """Whether the images have been loaded into the cluster."""
 
     def run(self, *, wait: bool = True) -> None:
         """Install the release, or upgrade it; Helm prints how to reach it.
 
         Raises:
-            DeployError: The images cannot be had by the cluster, or Helm failed; the message tells the mend.
+            DeployError: The cluster cannot get the images, or Helm failed; the message says what to do.
             ClusterError: Helm is not there and cannot be built.
 
         """
@@ -163,7 +163,7 @@ class Deployment:
             "operator": {"image": _image("operator"), "runnerImage": _image("runner")},
         }
         if not self.settings.values:
-            # a cluster for a trial has nobody who serves the metrics that an autoscaler wants
+            # a trial cluster has no metrics server for an autoscaler
             values |= {"postgres": {"enabled": True}, "api": {"autoscaling": {"enabled": False}}}
         for part, more in self.more.items():
             values[part] = values.get(part, {}) | more

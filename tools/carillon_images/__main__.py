@@ -48,7 +48,7 @@ def build(engine: Engine) -> None:
     """Build both images and say how large they are.
 
     Raises:
-        ImageError: A build failed; the message tells the mend if it was for want of a base image.
+        ImageError: A build failed; if the base image is missing, the message says what to do.
 
     """
     arguments = {"VERSION": __version__, **base_arguments()}

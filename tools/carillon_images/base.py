@@ -18,7 +18,7 @@ NOT_NEEDED = (
     "usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/lintian",
     "var/cache/apt", "var/lib/apt/lists", "var/log",
 )  # fmt: skip
-"""What nobody reads in a container. The licences stand in the packages, and dpkg's records stay for the SBOM."""
+"""Files that a container does not need. Licences are in the packages; dpkg's records stay for the SBOM."""
 
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -29,7 +29,7 @@ def make_base(engine: Engine) -> tuple[str, str]:
     """Make the images to run in and to build in, and return their names.
 
     Raises:
-        ImageError: This is no machine for it, or debootstrap failed; the message tells the mend.
+        ImageError: This machine cannot build it, or debootstrap failed; the message says what to do.
 
     """
     program = shutil.which("debootstrap")
@@ -55,7 +55,7 @@ def signature_options(keyring: Path) -> list[str]:
     if keyring.is_file() and shutil.which("gpgv"):
         return [f"--keyring={keyring}", "--force-check-gpg"]
     mend = "apt-get install debian-archive-keyring gpgv"
-    print(f"images: Debian's signature is not checked, for want of its keys or of gpgv: {mend}", file=sys.stderr)
+    print(f"images: Debian's signature is not checked, because its keys or gpgv are missing: {mend}", file=sys.stderr)
     return []
 
 

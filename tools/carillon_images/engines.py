@@ -19,7 +19,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
 
 
 class ImageError(Exception):
-    """An image cannot be made or asked; the message tells the mend."""
+    """An image cannot be built or inspected; the message says what to do."""
 
 
 class Engine:

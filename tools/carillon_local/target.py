@@ -12,7 +12,8 @@ from typing import Protocol
 from carillon_devcluster import ClusterError, LocalCluster
 from carillon_local.layout import KUBECONFIG, POSTGRES, ROOT, RUNNER_IMAGE, SHELL_IMAGE, STATE, LocalError
 from container_engine import answers
-from embedded_postgres import EmbeddedPostgres, PostgresError
+from embedded_postgres import EmbeddedPostgres
+from postgres_programs import PostgresError
 
 KIND_NAME = "carillon"
 KIND_NETWORK_DATABASE = "carillon-postgres"

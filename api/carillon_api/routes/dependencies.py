@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 from carillon_api.auth.authentication import Caller
 from carillon_api.http.headers import IDEMPOTENCY_KEY, IF_MATCH
-from carillon_api.http.preconditions import IfMatch, if_match
+from carillon_api.http.preconditions import IF_MATCH_PATTERN, IfMatch, if_match
 from carillon_api.middleware.idempotency import key_of
 from carillon_api.schemas.checks import namespace_name, object_name, task_name
 from carillon_api.services.context import Backends, Context
@@ -31,6 +31,7 @@ def _precondition(
         Header(
             alias=IF_MATCH,
             max_length=4096,
+            json_schema_extra={"pattern": IF_MATCH_PATTERN},  # documented, not checked twice
             description="Write only if the object's ETag is one of these, or exists if `*`; 412 otherwise.",
         ),
     ] = None,

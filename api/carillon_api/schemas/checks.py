@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from carillon_core.domain.validity import problems as validity
+from carillon_core.domain.validity.run_at import run_at_problem
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, name_problems
 
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -133,8 +133,7 @@ def spec_problems(spec: ScheduledTaskSpec, now: datetime, stored: ScheduledTaskS
 
     """
     problems = list(validity.spec_problems(spec, now, stored))
-    unchanged = stored is not None and stored.run_at == spec.run_at
-    if spec.run_at is not None and spec.run_at <= now and not unchanged:
-        message = f"is already past, it is {rfc3339(now)} now: set a time to come"
-        problems.append(FieldProblem("spec.runAt", message))
+    past = run_at_problem(spec.run_at, now)
+    if past is not None and (stored is None or stored.run_at != spec.run_at):
+        problems.append(past)
     return problems

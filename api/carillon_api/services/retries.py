@@ -14,9 +14,9 @@ from carillon_api.services.context import Context
 from carillon_api.services.run_requests import label
 from carillon_api.views.runs import run_execution_id
 from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
-from carillon_core.domain.decision.decide_request import requested_task
 from carillon_core.domain.execution import ExecutionRecord, earliest_repeat, request_job_name
 from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.errors import AlreadyExistsError, FieldProblem, InvalidResourceError, NotFoundError
 from carillon_core.ports import ExecutionQuery, JSONObject
 from carillon_core.resources import API_VERSION

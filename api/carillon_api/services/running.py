@@ -13,7 +13,7 @@ from carillon_api.services.context import Context
 from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.domain.observed.jobs import RUNNER_CONTAINER, USER_CONTAINER
+from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID

@@ -9,13 +9,13 @@ from carillon_api.schemas import RunQuery, RunView, TaskOutput, TaskRun
 from carillon_api.schemas.run_task import AnyRun, RunCounter, RunOptions
 from carillon_api.views.objects import as_object, spec_object, view_fields
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.decide_request import requested_task
 from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTask
+from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.domain.validity.problems import request_problems
+from carillon_core.domain.validity.run_at import run_at_problem
 from carillon_core.errors import FieldProblem
 from carillon_core.ports import JSONObject
-from carillon_core.resources.base import rfc3339
 from carillon_core.resources.run_request import RunRequestSpec, parse_request_spec
 from carillon_core.resources.tasks import Task
 
@@ -69,10 +69,8 @@ def task_run_problems(spec: JSONObject, task: JSONObject | None, now: datetime) 
 
     """
     wanted = parse_request_spec(spec, strict=True)
-    problems = []
-    if wanted.run_at is not None and wanted.run_at <= now:
-        message = f"is already past, it is {rfc3339(now)} now: set a time to come, or leave it out to run at once"
-        problems.append(FieldProblem("runAt", message))
+    past = run_at_problem(wanted.run_at, now, "runAt")
+    problems = [] if past is None else [past]
     if task is not None and (observed := ObservedTask.from_object(task)).spec is not None:
         found = requested_task(wanted, observed)
         if not isinstance(found, Task):

@@ -11,28 +11,28 @@ from carillon_core.ports.objects import JSONObject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """One change that somebody made through the facade."""
+    """One change made through the API."""
 
     id: UUID
     at: datetime
     subject: str
-    """Who: the name of the caller as the cluster knows it."""
+    """The caller's name in the cluster."""
     credential: str
-    """How the caller showed who it is: ``token``, or ``api-key:`` and the key's name."""
+    """How the caller authenticated: ``token``, or ``api-key:`` and the key's name."""
     source: str
-    """From where: the peer's address."""
+    """The peer's address."""
     user_agent: str
     request_id: str
     action: str
-    """What: ``create``, ``update``, ``delete``, ``suspend``, ``resume``, ``run``, ``retry``, ``cancel``."""
+    """``create``, ``update``, ``delete``, ``suspend``, ``resume``, ``run``, ``retry``, ``cancel``."""
     resource: str
-    """Of which kind: ``scheduledtasks``, ``httptargets``, ``runrequests``, ``executions``."""
+    """``scheduledtasks``, ``httptargets``, ``runrequests``, ``executions``."""
     namespace: str
     name: str
     before: JSONObject | None
-    """The spec and labels before; None if there was nothing."""
+    """The spec and labels before the change; None if the object did not exist."""
     after: JSONObject | None
-    """The spec and labels since; None if there is nothing any more."""
+    """The spec and labels after the change; None if the object was deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class AuditQuery:
 
     namespace: str | None = None
     namespaces: tuple[str, ...] = ()
-    """Only of objects in these namespaces; empty means in any."""
+    """Only events about objects in these namespaces; empty means any."""
     resource: str | None = None
     name: str | None = None
     subject: str | None = None
@@ -50,7 +50,7 @@ class AuditQuery:
     limit: int = 50
     """1 to 500."""
     cursor: str | None = None
-    """``next_cursor`` of the page before."""
+    """``next_cursor`` of the previous page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ class AuditPage:
 
 
 class AuditLog(Protocol):
-    """What was changed through the facade, and by whom."""
+    """The changes made through the API, and by whom."""
 
     async def write(self, events: Sequence[AuditEvent]) -> None:
-        """Insert events; one that is there already is left as it is."""
+        """Insert events; existing ones stay unchanged."""
         ...
 
     async def list(self, query: AuditQuery) -> AuditPage:

@@ -1,4 +1,4 @@
-"""The cluster as the API sees it: whose token it is, and every call made as the caller."""
+"""The cluster as the API uses it: token reviews, and every request made as the caller."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from carillon_core.ports.objects import JSONObject, ObjectKind, ObjectStore
 
 
 class CallerCluster(Protocol):
-    """The cluster as one caller sees it: every call is made as that subject, so that RBAC alone decides.
+    """The cluster as one caller sees it: every request is made as that subject, so that RBAC decides.
 
     Every method may raise ``ForbiddenError``, with the API server's reason.
     """
@@ -18,7 +18,7 @@ class CallerCluster(Protocol):
         ...
 
     async def review(self, access: Access) -> Decision:
-        """Return whether the caller may do that, by the cluster's own authorisation (SubjectAccessReview)."""
+        """Return whether the caller may do that (SubjectAccessReview)."""
         ...
 
     async def get_job(self, namespace: str, name: str) -> JSONObject:
@@ -26,10 +26,10 @@ class CallerCluster(Protocol):
         ...
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a Job and in the background its pods, provided that it is still the same object.
+        """Delete a Job, and its pods in the background, if it is still the same object.
 
         Raises:
-            NotFoundError: The Job is gone, or another of its name took its place.
+            NotFoundError: The Job is gone or has been replaced by another of its name.
 
         """
         ...
@@ -41,28 +41,28 @@ class CallerCluster(Protocol):
     async def pod_log(
         self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
     ) -> bytes:
-        """Return what a pod's container has said, at most ``limit_bytes`` of it.
+        """Return the log of a pod's container, at most ``limit_bytes`` of it.
 
         Raises:
-            NotFoundError: There is no such pod.
-            RefusedError: The container has not begun, or the node does not know it.
+            NotFoundError: The pod does not exist.
+            RefusedError: The container has not started, or the node does not know it.
 
         """
         ...
 
 
 class APIServer(Protocol):
-    """The cluster as the facade itself sees it: whom it lets in, and as whom it calls.
+    """The cluster as the API itself sees it: it authenticates callers and makes requests as them.
 
-    Where the cluster refuses the facade's own account, here or in acting as somebody, ``OwnAccountError`` is raised.
+    If the cluster refuses the API's own account, every method raises ``OwnAccountError``.
     """
 
     def acting_as(self, subject: Subject | None) -> CallerCluster:
-        """Return the cluster as a subject sees it; as the facade's own account if it is None."""
+        """Return the cluster as a subject sees it; None means the API's own account."""
         ...
 
     async def review_token(self, token: str) -> Subject | None:
-        """Return whose bearer token it is, or None if it is nobody's (TokenReview)."""
+        """Return the subject of a bearer token, or None if the token is invalid (TokenReview)."""
         ...
 
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:

@@ -16,23 +16,23 @@ class JobEvent:
     """A change of a runner Job or of one of its pods; ``object`` is the raw object."""
 
     type: Literal["LISTING", "ADDED", "MODIFIED", "DELETED", "SYNCED"]
-    """``LISTING`` opens a (re)list and ``SYNCED`` closes it: what was not named in between is gone."""
+    """``LISTING`` starts a list and ``SYNCED`` ends it: objects not in between are gone."""
     kind: Literal["Job", "Pod"]
     object: Mapping[str, Any]
     namespace: str | None = None
-    """Of ``LISTING`` and ``SYNCED``: of which namespace the list is; None means of all."""
+    """The namespace of the list, for ``LISTING`` and ``SYNCED``; None means all."""
 
 
 class JobWatch(Protocol):
     """Follows runner Jobs and their pods."""
 
     def watch_jobs(self, kind: Literal["Job", "Pod"], namespace: str | None = None) -> AsyncIterator[JobEvent]:
-        """Yield Carillon's Jobs (or pods) of a namespace, or of all, for ever; survives lost connections.
+        """Yield events of Carillon's Jobs (or pods) in a namespace, or in all, for ever, across lost connections.
 
-        It begins with a list.
+        Starts with a list.
 
         Raises:
-            ForbiddenError: They may not be read; of one namespace only. Those of all are tried until they may.
+            ForbiddenError: They may not be read in this one namespace. For all namespaces it retries instead.
 
         """
         ...
@@ -42,19 +42,19 @@ class ObjectSource(Protocol):
     """Reads the objects of Carillon's kinds."""
 
     def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
-        """Yield every object of a kind there is now, in a namespace or in all, in any order.
+        """Yield every existing object of a kind, in a namespace or in all, in any order.
 
-        None of them is as it was before this was called.
+        The read is consistent: it reflects every write made before the call.
 
         Raises:
-            ExpiredError: It took so long that the API server lost the thread: begin anew.
+            ExpiredError: The list took too long: start again.
             ForbiddenError: They may not be read.
 
         """
         ...
 
     async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every object of a kind there is now, in a namespace or in all, by namespace and name."""
+        """Return the uid of every existing object of a kind, in a namespace or in all, by namespace and name."""
         ...
 
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
@@ -70,18 +70,18 @@ class JobReader(Protocol):
         ...
 
     async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
-        """Return the pods that a Job has at this moment, as the API server knows them and no watch may yet."""
+        """Return the pods that a Job has now, from a consistent read."""
         ...
 
     async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
-        """Return why pods of Jobs could not be created, by the Job's uid: what the Job controller's Events say.
+        """Return why pods of Jobs could not be created, from the Job controller's Events, by the Job's uid.
 
-        One look at a namespace's Events, however many Jobs are asked about. Events are forgotten, after an hour as a
-        rule; a Job of which none is left, or that was refused nothing, is not in the answer.
+        Reads the namespace's Events once for all Jobs. Events expire, after an hour by default; a Job without such an
+        Event is not in the result.
 
         Raises:
             ForbiddenError: Events of that namespace may not be listed.
-            ExpiredError: It took so long that the API server lost the thread: begin anew.
+            ExpiredError: The list took too long: start again.
 
         """
         ...
@@ -94,8 +94,8 @@ class JobWriter(Protocol):
         """Create a Job and return it as stored.
 
         Raises:
-            AlreadyExistsError: A Job of that name exists, ours or not: ``get_job`` tells.
-            RefusedError: The API server, a quota or a webhook refused it.
+            AlreadyExistsError: A Job of that name exists, ours or not.
+            RefusedError: The API server, a quota or a webhook rejected it.
             ForbiddenError: The operator lacks the permission.
             NotFoundError: The namespace is gone.
 
@@ -103,13 +103,13 @@ class JobWriter(Protocol):
         ...
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
-        """Delete a Job, provided that it is still the same object.
+        """Delete a Job, if it is still the same object.
 
         Args:
             namespace: The Job's namespace.
             name: The Job's name.
             uid: The Job's uid.
-            after_pods: Let the Job stay until its pods have ended and are gone; else it goes at once, they follow.
+            after_pods: Keep the Job until its pods are gone; otherwise it is deleted first.
 
         Raises:
             NotFoundError: The Job is gone, or another of its name took its place.
@@ -124,11 +124,11 @@ class StatusPatcher(Protocol):
     async def patch_status(
         self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
     ) -> JSONObject:
-        """Set an object's status, provided that nobody changed the object since this version, and return the object.
+        """Set an object's status, if the object still has this version, and return the object.
 
         Raises:
-            NotFoundError: The object is gone, or another of its name took its place.
-            ConflictError: It has another ``resourceVersion`` than ``meta`` says, if that says one.
+            NotFoundError: The object is gone or has been replaced by another of its name.
+            ConflictError: Its ``resourceVersion`` is not the one in ``meta``, if that has one.
 
         """
         ...
@@ -148,7 +148,7 @@ class EventPoster(Protocol):
     async def post_event(
         self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
     ) -> None:
-        """Post an Event about an object. Best effort: Events are for people."""
+        """Post an Event about an object, best effort."""
         ...
 
 

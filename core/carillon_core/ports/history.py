@@ -14,22 +14,22 @@ class HistoryRecorder(Protocol):
     """The operator's side of the history."""
 
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
-        """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
+        """Insert rows with their attempts; existing rows (by id, or by origin, slot and cause) stay unchanged.
 
-        An id has one slot, being made of it (``execution_id``): no row of another slot is compared. An attempt of a row
-        that was there is added if the row is open and has none of that number.
+        An id is derived from its slot (``execution_id``), so rows of other slots are not compared. An attempt of an
+        existing row is added if the row is open and has no attempt of that number.
 
         Raises:
-            ValueError: A row makes no sense; nothing was recorded.
+            ValueError: A row is invalid; nothing was recorded.
 
         """
         ...
 
     async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
-        """End executions that are still open; return the ids of those that were.
+        """Close executions that are still open; return the ids of those that were.
 
-        An attempt that still runs ends as its execution does: same status, reason, message and time. A closing whose
-        row does not exist changes nothing.
+        A running attempt ends with its execution: same status, reason, message and time. A closing without a row has
+        no effect.
         """
         ...
 
@@ -44,25 +44,25 @@ class ExecutionQuery:
 
     namespace: str | None = None
     namespaces: tuple[str, ...] = ()
-    """Only those of these namespaces; empty means of any."""
+    """Only executions in these namespaces; empty means any."""
     task: str | None = None
     status: ExecutionStatus | None = None
     cause: Cause | None = None
     reason: str | None = None
-    """The gate that stopped it, or the class of its failure: ``http_5xx``, ``PodLost``."""
+    """The gate that stopped it, or the class of its failure, such as ``http_5xx`` or ``PodLost``."""
     since: datetime | None = None
     """Only slots at or after this."""
     until: datetime | None = None
     """Only slots before this."""
     retry_of: UUID | None = None
-    """Only those that repeat this execution."""
+    """Only retries of this execution."""
     dead_letters: bool = False
-    """Only those that failed or timed out, and that nobody has repeated: a repetition that was skipped or missed is
-    none, nor is what another namespace says of itself."""
+    """Only executions that failed or timed out and have not been retried. A retry that was skipped or missed does not
+    count, nor does one in another namespace."""
     limit: int = 50
     """1 to 500."""
     cursor: str | None = None
-    """``next_cursor`` of the page before."""
+    """``next_cursor`` of the previous page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,13 @@ class ExecutionPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistorySummary:
-    """What happened lately, counted; and the state of the history itself."""
+    """Counts of recent executions, and the state of the history itself."""
 
     since: datetime
     """Executions with a slot at or after this are counted."""
     by_status: Mapping[ExecutionStatus, int]
     running: int
-    """All that run, whenever their slot was."""
+    """All running executions, regardless of their slot."""
     dead_letters: int
     """Dead letters with a slot at or after ``since``."""
     maintained_at: datetime | None
@@ -89,7 +89,7 @@ class HistorySummary:
     maintenance_error: str | None
     """Why the last try failed, if it did."""
     partitions: int
-    """How many months the history holds."""
+    """The number of months in the history."""
 
 
 class HistoryReader(Protocol):
@@ -103,13 +103,13 @@ class HistoryReader(Protocol):
         """Return a page of executions by keyset on (slot, id), newest first, without their attempts.
 
         Raises:
-            InvalidResourceError: If the cursor is none of ours.
+            InvalidResourceError: The cursor is invalid.
 
         """
         ...
 
     async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
-        """Count executions, of some namespaces or, if there are none, of all."""
+        """Count executions in these namespaces; empty means all."""
         ...
 
     async def ping(self) -> None:

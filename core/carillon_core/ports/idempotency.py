@@ -13,7 +13,7 @@ KEY_ABANDONED = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer that was given once and is given again to whoever repeats the request."""
+    """A response that is sent again when the request is repeated."""
 
     status: int
     headers: Mapping[str, str]
@@ -22,31 +22,31 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What is known of an idempotency key: who asks first has it, everybody else finds what the first one left."""
+    """The state of an idempotency key: the first request owns it, repetitions get that request's response."""
 
     mine: bool
-    """The caller is the first, or whoever was first has given up: it shall go on, and ``finish`` or ``release``."""
+    """This request owns the key, as the first or by taking it over; it must ``finish`` or ``release`` the key."""
     same_request: bool = True
-    """Whether the key was first used with this very request."""
+    """Whether the key was first used with the same request."""
     answer: StoredAnswer | None = None
-    """What the first request was answered; None while it is under way."""
+    """The response to the first request; None while that is in progress."""
 
 
 class IdempotencyStore(Protocol):
-    """The keys by which callers make a POST safe to repeat."""
+    """The idempotency keys of callers."""
 
     async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
-        """Take a key for a request, or say what is known of it.
+        """Reserve a key for a request, or return the key's state.
 
-        Of any number of simultaneous callers one alone is told ``mine``. A key is forgotten after ``KEY_KEPT``, and
-        taken over by the same request if it had no answer for ``KEY_ABANDONED``.
+        Of simultaneous requests, only one gets ``mine``. A key expires after ``KEY_KEPT``. The same request may take
+        over a key that has had no response for ``KEY_ABANDONED``.
         """
         ...
 
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
-        """Keep the answer for whoever repeats the request; a key that has its answer, or is unknown, stays as it is."""
+        """Store the response for repetitions; a key that has one, or is unknown, stays unchanged."""
         ...
 
     async def release(self, caller: str, key: str) -> None:
-        """Give a key back: nothing was done with it. One that has its answer keeps it."""
+        """Release a key with which nothing was done; a key that has a response keeps it."""
         ...

@@ -6,7 +6,7 @@ from carillon_core.ports.objects import JSONObject
 
 
 class Leases(Protocol):
-    """Kubernetes' Leases (``coordination.k8s.io/v1``), raw: by them processes agree on who of them leads."""
+    """Kubernetes Leases (``coordination.k8s.io/v1``) as raw JSON; processes elect a leader by them."""
 
     async def get(self, namespace: str, name: str) -> JSONObject:
         """Return a Lease, or raise ``NotFoundError``."""
@@ -17,8 +17,8 @@ class Leases(Protocol):
 
         Raises:
             AlreadyExistsError: The name is taken.
-            RefusedError: The API server refused it.
-            NotFoundError: There is no such namespace.
+            RefusedError: The API server rejected it.
+            NotFoundError: The namespace does not exist.
 
         """
         ...
@@ -27,9 +27,9 @@ class Leases(Protocol):
         """Replace a Lease as it was read, and return it as stored.
 
         Raises:
-            ConflictError: It is not as it was read any more, or is another of its name.
-            RefusedError: The API server refused it.
-            NotFoundError: It is gone.
+            ConflictError: It has changed since it was read, or was replaced.
+            RefusedError: The API server rejected it.
+            NotFoundError: It no longer exists.
 
         """
         ...

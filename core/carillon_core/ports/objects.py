@@ -10,7 +10,7 @@ ObjectKind = Literal["ScheduledTask", "RunRequest", "HTTPTarget"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectPage:
-    """A part of a list of objects, and the API server's own token of the next part if there is one."""
+    """A part of a list of objects, and the API server's token for the next part if there is one."""
 
     items: Sequence[JSONObject]
     continue_token: str | None
@@ -30,11 +30,11 @@ class ObjectReader(Protocol):
     async def page(
         self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
     ) -> ObjectPage:
-        """Return at most ``limit`` objects, in the API server's order, from where the page before ended.
+        """Return at most ``limit`` objects, in the API server's order, after the previous page.
 
         Raises:
-            ExpiredError: The token is too old: begin anew.
-            RefusedError: The token or the selector cannot be read.
+            ExpiredError: The token has expired: start again.
+            RefusedError: The token or the selector is invalid.
 
         """
         ...
@@ -48,8 +48,8 @@ class ObjectWriter(Protocol):
 
         Raises:
             AlreadyExistsError: The name is taken.
-            RefusedError: The API server refused it.
-            NotFoundError: There is no such namespace.
+            RefusedError: The API server rejected it.
+            NotFoundError: The namespace does not exist.
 
         """
         ...

@@ -6,13 +6,13 @@ from carillon_core.domain.launch.execution_token import TokenKey
 
 
 class RunnerKeys(Protocol):
-    """Where the keys are known that sign the tokens of executions."""
+    """The registry of the keys that sign execution tokens."""
 
     async def register(self, key: TokenKey) -> None:
-        """Have a key known, so that runners with its tokens may record; one that is used no more is forgotten in time.
+        """Register a key, so that runners with its tokens may record; unused keys are removed later.
 
         Raises:
-            UnavailableError: It is out of reach: runners wait.
+            UnavailableError: The registry is unavailable: runners wait.
 
         """
         ...

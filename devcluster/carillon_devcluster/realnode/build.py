@@ -73,7 +73,7 @@ def build(root: Root) -> Programs:
     """Build what is not there or not current, and return where it is. The first time takes some five minutes.
 
     Raises:
-        BuildError: A program could not be built; the message says why and how to mend it.
+        BuildError: A program could not be built; the message says why and what to do.
         ToolchainError: There is no Go and none could be installed.
 
     """

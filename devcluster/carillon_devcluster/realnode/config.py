@@ -1,4 +1,4 @@
-"""The configuration of each of the node's programs. Whatever is not named here is upstream's default."""
+"""The configuration of each of the node's programs. Everything else is upstream's default."""
 
 from __future__ import annotations
 

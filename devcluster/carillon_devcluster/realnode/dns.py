@@ -99,7 +99,7 @@ def check_port(address: str = ADDRESS, port: int = PORT) -> None:
     """Do nothing if a DNS server can listen at the address, which is the machine's own.
 
     Raises:
-        ClusterError: Somebody listens there; the message tells how to find out who.
+        ClusterError: The port is in use; the message says how to find the process.
 
     """
     for name, kind in (("UDP", socket.SOCK_DGRAM), ("TCP", socket.SOCK_STREAM)):

@@ -1,4 +1,4 @@
-"""What pods leave on a machine when nobody ends them in order: processes, mounts, cgroups. Each is removed here."""
+"""Remove what pods leave on a machine after a crash: processes, mounts, cgroups."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def remove_links(folder: Path) -> None:
             link.unlink()
     DEVICE_SOCKET.unlink(missing_ok=True)
     for left in (LOG_LINKS, DEVICE_SOCKET.parent, DEVICE_SOCKET.parent.parent):
-        with contextlib.suppress(OSError):  # in use by somebody else, or never made
+        with contextlib.suppress(OSError):  # in use by another program, or never created
             left.rmdir()
 
 

@@ -34,7 +34,7 @@ def up(places: Places) -> None:
     """Make the bridge with its address, forward packets, and let the pods' out. Harmless if that is done.
 
     Raises:
-        ClusterError: Somebody else has this network, or the kernel refused.
+        ClusterError: The network is in use, or the kernel refused.
 
     """
     if not places.kernel_settings.exists():
@@ -75,7 +75,7 @@ def down(places: Places) -> None:
     for left in CNI_RESULTS.glob(f"{places.network}-*"):
         left.unlink(missing_ok=True)
     for folder in (CNI_RESULTS, CNI_RESULTS.parent):
-        with contextlib.suppress(OSError):  # in use by somebody else, or never made
+        with contextlib.suppress(OSError):  # in use by another program, or never created
             folder.rmdir()
     places.kernel_settings.unlink()
 

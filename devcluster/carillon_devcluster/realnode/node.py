@@ -172,7 +172,7 @@ class RealNode:
             log.replace(log.with_suffix(".old.log"))
         process = processes.spawn(program, config.arguments(daemon, self._places, state.ports), log, environment)
         started = State(ports=state.ports, processes={**state.processes, daemon: process})
-        started.write(self._places.state)  # at once: nobody else could end it otherwise
+        started.write(self._places.state)  # immediately: otherwise it could not be found and stopped
         return started
 
     def _stop_daemons(self) -> None:
@@ -209,9 +209,7 @@ class RealNode:
             for name, process in State.read(self._places.state).processes.items():
                 if not process.alive():
                     log = self._places.files.log(name)
-                    message = (
-                        f"{name} is not running; start the node again to mend it. The end of {log}:\n{end_of(log)}"
-                    )
+                    message = f"{name} is not running; start the node again. The end of {log}:\n{end_of(log)}"
                     raise PartDiedError(message)
             return condition()
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 CLASS = "local"
 COUNT = 8
-"""A claim that goes leaves its volume as it was, which nobody else then gets: so many claims, all told."""
+"""The number of claims in all: a deleted claim does not release its volume."""
 
 CAPACITY = "16Gi"
-"""What a claim may ask for; nobody holds it to that."""
+"""The size a claim may request. It is not enforced."""
 
 
 def make(places: Places) -> str:

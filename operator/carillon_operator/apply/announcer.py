@@ -1,4 +1,4 @@
-"""Posts Events in the background: they are for people, and nothing waits for them or rests on them."""
+"""Posts Kubernetes Events in the background. Nothing waits for them or depends on them."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from carillon_core.resources.meta import ObjectMeta
 log = get_logger(__name__)
 
 MOST_WAITING = 1000
-"""Beyond, Events are dropped: a storm of them must not hold up what matters."""
+"""More Events than this are dropped, so that a storm of them does not delay launches."""
 
 
 class Announcer:
-    """The Events to post, and the process that posts them."""
+    """The queue of Events and the process that posts them."""
 
     def __init__(self, cluster: EventPoster, clock: Callable[[], datetime]) -> None:
         """Take the cluster to post to and the clock that dates the Events."""
@@ -35,7 +35,7 @@ class Announcer:
         self.announce(meta, notice, kind)
 
     def announce(self, meta: ObjectMeta, notice: Notice, kind: ObjectKind = "ScheduledTask") -> None:
-        """Have an Event posted about an object, if there is room."""
+        """Post an Event about an object later, if the queue has room."""
         try:
             self._waiting.put_nowait((meta, notice, self._clock(), kind))
         except asyncio.QueueFull:
@@ -51,12 +51,12 @@ class Announcer:
         self.announce(order.owner, Notice("Normal", Reason.LAUNCHED, text), kind)
 
     async def run(self) -> None:
-        """Post what is announced, for ever."""
+        """Post announced Events, for ever."""
         while True:
             meta, notice, now, kind = await self._waiting.get()
             try:
                 await self._cluster.post_event(meta, notice, now, kind)
             except CarillonError as error:
                 log.info("event not posted", task=f"{meta.namespace}/{meta.name}", reason=notice.reason, why=str(error))
-            except Exception:  # Events are for people: none of them is worth an end
+            except Exception:  # no Event is worth stopping the operator
                 log.exception("event not posted", task=f"{meta.namespace}/{meta.name}")

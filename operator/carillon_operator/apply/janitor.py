@@ -1,7 +1,8 @@
-"""Deletes what is to go, in the background: Jobs beyond their limits, requests whose time to live is over.
+"""Deletes in the background: Jobs beyond their limits, and RunRequests whose time to live has passed.
 
-Launches do not wait for it. What is lost here, by a restart, is decided again;
-what fails is tried again here, for nothing else may ever wake its task.
+Launches do not wait for it. A deletion that a restart loses is decided again.
+A deletion that fails is tried again here, since nothing else may ever
+reconcile its task.
 """
 
 import asyncio
@@ -17,21 +18,21 @@ log = get_logger(__name__)
 
 RETRY_SECONDS = 5.0
 REFUSED_RETRY_SECONDS = 60.0
-"""What a policy or a missing permission refuses is asked for again no more often."""
+"""The wait after a deletion that a policy or a missing permission refuses."""
 
 
 class Janitor:
-    """The deletions to make, and the process that makes them."""
+    """The queue of deletions and the process that makes them."""
 
     def __init__(self, cluster: ClusterWriter, store: ObservedStore) -> None:
-        """Take the cluster to delete in, and the store that is to forget what is gone."""
+        """Take the cluster to delete in, and the store that forgets what is gone."""
         self._cluster = cluster
         self._store = store
         self._waiting: asyncio.Queue[tuple[str, Callable[[], Coroutine[None, None, None]]]] = asyncio.Queue()
         self._known: set[str] = set()
 
     def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Have a finished Job deleted."""
+        """Delete a finished Job later."""
 
         async def delete() -> None:
             try:
@@ -42,7 +43,7 @@ class Janitor:
         self._put(uid, delete)
 
     def delete_request(self, meta: ObjectMeta) -> None:
-        """Have a RunRequest deleted."""
+        """Delete a RunRequest later."""
 
         async def delete() -> None:
             try:
@@ -58,16 +59,16 @@ class Janitor:
             self._waiting.put_nowait((uid, work))
 
     async def run(self) -> None:
-        """Delete what is put, for ever."""
+        """Make the deletions of the queue, for ever."""
         while True:
             uid, work = await self._waiting.get()
             try:
                 await work()
-            except UnavailableError as error:  # for all of them
+            except UnavailableError as error:  # no deletion can succeed now
                 self._tell(uid, error)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._waiting.put_nowait((uid, work))
-            except CarillonError as error:  # for this one: the others do not wait for it
+            except CarillonError as error:  # this one alone: the others do not wait
                 self._tell(uid, error)
                 asyncio.get_running_loop().call_later(REFUSED_RETRY_SECONDS, self._waiting.put_nowait, (uid, work))
             except Exception:
@@ -77,10 +78,10 @@ class Janitor:
                 self._known.discard(uid)
 
     def _tell(self, uid: str, error: CarillonError) -> None:
-        log.info("not deleted, will be tried again", uid=uid, why=str(error))
+        log.info("not deleted, trying again", uid=uid, why=str(error))
 
     async def drained(self) -> None:
-        """Make what deletions wait; for tests, which have no process."""
+        """Make all waiting deletions; for tests, which run no process."""
         while not self._waiting.empty():
             uid, work = self._waiting.get_nowait()
             self._known.discard(uid)

@@ -1,7 +1,7 @@
-"""Keeps the key of the runners' tokens known to the database: at the start, when it comes back, and from time to time.
+"""Registers the key that signs execution tokens in the database: at the start, after an outage, and regularly.
 
-The application runs it beside the sweeps. Launching does not wait for it: a
-runner whose key is not known yet waits, as for a database that is away.
+Launches do not wait for it. A runner whose key is not registered yet waits, as
+it does when the database is unavailable.
 """
 
 import asyncio
@@ -17,33 +17,33 @@ RETRY_SECONDS = 2.0
 
 
 class KeyRegistrar:
-    """Registers one key, again and again."""
+    """Registers one key repeatedly."""
 
     def __init__(self, keys: RunnerKeys, key: TokenKey, every_seconds: float) -> None:
-        """Take where the key is to be known, and how often it is to count as used."""
+        """Take where to register the key, and how often."""
         self._keys = keys
         self._key = key
         self._every_seconds = every_seconds
 
     async def run(self) -> None:
-        """Register it for ever; a database that is away is tried every other second, and said once."""
+        """Register the key, for ever; retry every two seconds while the database is unavailable, and log that once."""
         failures = 0
         while True:
             try:
                 await self._keys.register(self._key)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the operator goes on, and so does this
+            except Exception as error:  # noqa: BLE001  # no failure here may stop the operator
                 failures += 1
                 if failures == 1:
                     self._tell(error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 if failures:
-                    log.info("the key of the runners' tokens is registered", key=self._key.id)
+                    log.info("token signing key registered", key=self._key.id)
                 failures = 0
                 await asyncio.sleep(self._every_seconds)
 
     def _tell(self, error: Exception) -> None:
         fields = {"key": self._key.id, "why": str(error)}
-        # what is not the database's absence is a defect: with its place
+        # anything but an outage is a defect: log its traceback
         defect = None if isinstance(error, UnavailableError) else error
-        log.warning("the key of the runners' tokens is registered later", **fields, exc_info=defect)
+        log.warning("token signing key not registered, trying again", **fields, exc_info=defect)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
-from carillon_core.domain.observed.jobs import observed_job
+from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader, JobWriter, JSONObject
@@ -22,14 +22,14 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LaunchRefusal:
-    """Why a launch was refused for good."""
+    """Why a launch was refused permanently."""
 
     reason: Reason
     message: str
 
 
 class Launcher:
-    """Launches orders, and finds out what became of a launch whose answer got lost."""
+    """Launches orders, and finds out whether a launch whose response was lost succeeded."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Launcher:
         template: RunnerTemplate,
         announcer: Announcer,
     ) -> None:
-        """Take the cluster to launch in."""
+        """Take where to read and create Jobs."""
         self._reader = reader
         self._writer = writer
         self._jobs = jobs
@@ -52,15 +52,15 @@ class Launcher:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the answer to a launch got lost, so that it may still be carried out."""
+        """Whether the response to a launch was lost, so that the Job may still be created."""
         return bool(self._in_doubt)
 
     def forget(self, key: Key) -> None:
-        """Drop a doubt about a task that is gone."""
+        """Forget an unconfirmed launch of a task that is gone."""
         self._in_doubt.pop(key, None)
 
     async def resolve_doubt(self, key: Key) -> None:
-        """Look for the Job of a launch whose answer got lost, before anything else is decided under its key."""
+        """Look for the Job of a launch whose response was lost, before anything else is decided under its key."""
         doubt = self._in_doubt.get(key)
         if doubt is None:
             return
@@ -70,11 +70,11 @@ class Launcher:
             pass
         else:
             self._jobs.put(job)
-            log.info("launched, the answer got lost", task="/".join(key), job=doubt[1])
+            log.info("launched, although the response was lost", task="/".join(key), job=doubt[1])
         del self._in_doubt[key]
 
     async def launch(self, key: Key, order: Order) -> LaunchRefusal | None:
-        """Create the Job of an order; return why not, if it is refused for good.
+        """Create the Job of an order; return the reason if the launch is refused permanently.
 
         Raises:
             UnavailableError: It may or may not exist: ``resolve_doubt`` tells, at the next turn.
@@ -88,15 +88,15 @@ class Launcher:
                 await self._secret.ensure(namespace)
             job = await self._create(key, manifest)
         except AlreadyExistsError:
-            # An answer that got lost, or an operator before us: carry on. Or somebody else's: refuse.
+            # Ours, created by a request whose response was lost or by an earlier operator: continue. Foreign: refuse.
             try:
                 job = await self._reader.get_job(namespace, name)
-            except NotFoundError as error:  # deleted in between: its slot is tried again
+            except NotFoundError as error:  # deleted in between: the slot is tried again
                 raise UnavailableError("API server", f"Job {name} came and went") from error
             found = observed_job(job)
             if found is None or found.execution_id != str(order.execution_id):
-                return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's exists already")
-        except NotFoundError:  # the namespace is going, and the task with it
+                return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's already exists")
+        except NotFoundError:  # the namespace is being deleted, and the task with it
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
         except RefusedError as error:
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server refused Job {name}: {error}"[:1024])
@@ -108,8 +108,8 @@ class Launcher:
     async def _create(self, key: Key, manifest: JSONObject) -> JSONObject:
         try:
             return await self._writer.create_job(manifest)
-        except UnavailableError:  # made or not made: the next turn looks
+        except UnavailableError:  # it may exist: the next turn checks
             self._in_doubt[key] = (manifest["metadata"]["namespace"], manifest["metadata"]["name"])
             raise
-        except ConflictError as error:  # not of the name, which is another error: to be tried again
+        except ConflictError as error:  # not a name collision, which is another error: try again
             raise UnavailableError("API server", str(error)) from error

@@ -1,4 +1,4 @@
-"""Has the history maintained every hour; ``Application`` runs it. What fails is logged and tried again."""
+"""Maintains the history every hour; ``Term`` runs it. Failures are logged and tried again."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,19 +10,19 @@ log = get_logger(__name__)
 
 INTERVAL_SECONDS = 3600.0
 RETRY_SECONDS = 300.0
-"""How long after a failure the next try comes: a maintenance that found a table locked need not wait an hour."""
+"""The wait after a failure: maintenance that found a table locked need not wait an hour."""
 
 Maintain = Callable[[], Coroutine[None, None, object]]
-"""Do once what is due; what it returns is its own affair."""
+"""Does the maintenance that is due; its result is ignored."""
 
 
 class Maintainer:
-    """A process that never ends of its own accord, whatever becomes of the maintenance."""
+    """Runs the maintenance again and again, whether it succeeds or fails."""
 
     def __init__(
         self, maintain: Maintain, interval_seconds: float = INTERVAL_SECONDS, retry_seconds: float = RETRY_SECONDS
     ) -> None:
-        """Take what is to be done; nothing is done yet."""
+        """Take the maintenance to run; nothing runs yet."""
         self._maintain = maintain
         self._interval_seconds = interval_seconds
         self._retry_seconds = retry_seconds
@@ -35,7 +35,7 @@ class Maintainer:
                 await self._maintain()
                 wait = self._interval_seconds
             except UnavailableError as error:
-                log.info("maintenance put off", why=str(error))
+                log.info("maintenance postponed", why=str(error))
             except Exception:  # a defect of the maintenance must not end the operator
                 log.exception("maintenance failed")
             await asyncio.sleep(wait)

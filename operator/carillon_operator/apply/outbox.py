@@ -1,8 +1,8 @@
-"""What is still to be written to the history: kept while the database is away, written when it is back.
+"""The writes to the history: kept while the database is unavailable, written when it is back.
 
-Each entry is idempotent, so that one written twice does no harm. What is kept
-here is also durable elsewhere, in a status or as a Job, until it is written:
-an operator that is killed finds it there again.
+Each entry is idempotent, so writing it twice is harmless. Until it is written,
+its content is also durable elsewhere, in a status or as a Job: an operator that
+is killed finds it there again.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 BATCH = 500
 REMEMBERED = 20_000
-"""So many ids of what was written are remembered; one that is forgotten is only written again."""
+"""How many written ids are remembered; an entry whose id was forgotten is only written again."""
 RETRIES = Backoff(first=0.5, longest=15.0)
 
 Entry = ExecutionRecord | Closing
@@ -30,7 +30,7 @@ class Outbox:
     """An ordered list of writes to the history and the one process that makes them."""
 
     def __init__(self, history: HistoryRecorder, on_written: Callable[[Entry], None]) -> None:
-        """Take the history to write to, and what is called with each entry that the history has."""
+        """Take the history to write to, and a function to call with each written entry."""
         self._history = history
         self._on_written = on_written
         self._entries: deque[Entry] = deque()
@@ -41,7 +41,7 @@ class Outbox:
         self._empty.set()
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """Have entries written, in their order."""
+        """Add entries to be written in this order."""
         if entries:
             self._entries.extend(entries)
             self._waiting.update(entry.id for entry in entries)
@@ -49,16 +49,16 @@ class Outbox:
             self._added.set()
 
     def waits(self, uid: UUID) -> bool:
-        """Return whether something about an execution waits to be written."""
+        """Return whether an entry of an execution waits to be written."""
         return uid in self._waiting
 
     def wrote(self, uid: UUID) -> bool:
-        """Return whether all that was put about an execution is written, and something was."""
+        """Return whether at least one entry of an execution was put, and all of them are written."""
         return uid in self._written and uid not in self._waiting
 
     @property
     def written(self) -> Collection[UUID]:
-        """The executions about which something was written."""
+        """The executions of which an entry was written."""
         return self._written.keys()
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ class Outbox:
         await self._empty.wait()
 
     async def run(self) -> None:
-        """Write what is put, for ever."""
+        """Write the entries, for ever."""
         tries = Tries(RETRIES)
         while True:
             await self._added.wait()
@@ -78,12 +78,12 @@ class Outbox:
                 await self._write_batch()
             except UnavailableError as error:
                 if not tries.failures:
-                    log.warning("history is unavailable, records wait", why=str(error))
+                    log.warning("history unavailable, records are kept until it is back", why=str(error))
                 await asyncio.sleep(tries.failed())
                 continue
             except Exception:
-                # One entry that the history can never take must not hold up the others.
-                log.exception("the history refuses a batch, its entries are written one by one")
+                # An entry that the history never accepts must not block the others.
+                log.exception("the history rejects a batch, writing its entries one by one")
                 if await self._write_one_by_one():
                     continue
             if tries.succeeded():
@@ -93,19 +93,19 @@ class Outbox:
                 self._empty.set()
 
     async def _write_one_by_one(self) -> bool:
-        """Write the batch at the head entry by entry and drop what is refused; return whether some are left."""
+        """Write the first batch entry by entry and drop rejected entries; return whether entries are left."""
         for _ in self._batch(BATCH):
             try:
                 await self._write_batch(1)
             except UnavailableError:
-                return True  # the next round waits for it
+                return True  # the next round waits for the database
             except Exception:
-                log.exception("the history refuses an entry, it is dropped", id=str(self._entries[0].id))
+                log.exception("the history rejects an entry, dropping it", id=str(self._entries[0].id))
                 self._done(self._entries.popleft())
         return bool(self._entries)
 
     def _batch(self, most: int) -> list[Entry]:
-        """Return the longest run of entries of one kind at the head."""
+        """Return the first entries, as long as they are of one kind."""
         batch: list[Entry] = []
         for entry in self._entries:
             if type(entry) is not type(self._entries[0]) or len(batch) == most:
@@ -114,7 +114,7 @@ class Outbox:
         return batch
 
     async def _write_batch(self, most: int = BATCH) -> None:
-        """Write the entries at the head, and only then forget them."""
+        """Write the first entries, then remove them."""
         batch = self._batch(most)
         records = [e for e in batch if isinstance(e, ExecutionRecord)]
         closings = [e for e in batch if isinstance(e, Closing)]
@@ -125,7 +125,7 @@ class Outbox:
             for entry in closings:
                 if entry.id in closed:
                     log.warning(
-                        "closed an execution whose runner did not", execution=str(entry.id), reason=entry.reason
+                        "closed an execution that its runner left open", execution=str(entry.id), reason=entry.reason
                     )
         for _ in batch:
             self._done(self._entries.popleft())

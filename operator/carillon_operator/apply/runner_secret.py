@@ -1,4 +1,4 @@
-"""The Secret that runner pods read their database from: one in each namespace that has tasks."""
+"""The Secret with the database URL of runner pods: one in each namespace that has tasks."""
 
 import asyncio
 from collections import defaultdict
@@ -12,10 +12,10 @@ log = get_logger(__name__)
 
 
 class RunnerSecret:
-    """Keeps the Secret there: made before a namespace's first launch, looked at again with every sweep."""
+    """Creates the Secret before a namespace's first launch, and checks it in each sweep."""
 
     def __init__(self, cluster: SecretWriter, name: str, database_url: str) -> None:
-        """Take the Secret's name and what is in it."""
+        """Take the Secret's name and content."""
         self._cluster = cluster
         self._name = name
         self._data = {RUNNER_SECRET_KEY: database_url}
@@ -23,7 +23,7 @@ class RunnerSecret:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ensure(self, namespace: str) -> None:
-        """Create or mend the Secret of a namespace unless that was done already; namespaces do not wait for others."""
+        """Create or update the Secret of a namespace, once; namespaces do not wait for each other."""
         if namespace in self._ensured:
             return
         async with self._locks[namespace]:
@@ -32,13 +32,11 @@ class RunnerSecret:
                 self._ensured.add(namespace)
 
     async def repair(self, namespaces: set[str]) -> None:
-        """Look at the Secrets of those namespaces again, for somebody may have deleted one; forget the others."""
+        """Check the Secrets of these namespaces, since one may have been deleted; forget the other namespaces."""
         self._ensured &= namespaces
         for namespace in sorted(self._ensured):
             try:
                 await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
             except CarillonError as error:
                 self._ensured.discard(namespace)
-                log.warning(
-                    "the runners' Secret could not be looked at", namespace=namespace, secret=self._name, why=str(error)
-                )
+                log.warning("runner Secret not checked", namespace=namespace, secret=self._name, why=str(error))

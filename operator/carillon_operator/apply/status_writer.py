@@ -1,8 +1,8 @@
-"""Writes statuses: the latest one of each object, at most once a second for an object, and only when it differs.
+"""Writes statuses: the latest one of each object, at most once a second per object, and only if it differs.
 
-Each write is for the version that the status was decided on. If somebody else
-has changed the object, a user its spec or another operator its status, the
-object is read anew and decided about anew.
+Each write is for the version of the object that the status was decided on. If
+the object has changed since, because a user edited its spec or another operator
+wrote its status, it is read and decided again.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class _Wanted:
 
 
 class StatusWriter:
-    """The statuses to be written, and the processes that write them."""
+    """The queue of statuses and the processes that write them."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class StatusWriter:
         clock: Callable[[], datetime],
         view: View,
     ) -> None:
-        """Take the cluster to write to, the clock that spaces the writes, and the view that learns their outcome."""
+        """Take where to read and write, the clock that spaces the writes, and the view that learns the results."""
         self._reader = reader
         self._writer = writer
         self._clock = clock
@@ -57,7 +57,7 @@ class StatusWriter:
         self._queue = WorkQueue(clock)
 
     def put(self, kind: WithStatus, meta: ObjectMeta, status: Status, stored: Status) -> None:
-        """Have a status written, unless the object says it already.
+        """Write a status later, unless the object already has it.
 
         Args:
             kind: The object's kind.
@@ -77,11 +77,11 @@ class StatusWriter:
         self._wanted[key] = wanted
         last = self._last.get(key)
         now = self._clock()
-        # no later than a second from now, whatever a clock that was stepped back makes of the last time
+        # no later than a second from now, even if the clock was set back
         self._queue.add_at(key, now if last is None else min(max(now, last + SPACING), now + SPACING))
 
     def forget(self, kind: WithStatus, namespace: str, name: str) -> None:
-        """Drop what is kept of an object that is gone."""
+        """Forget an object that is gone."""
         key = (namespace, own_key_name(name) if kind == "RunRequest" else name)
         self._wanted.pop(key, None)
         self._last.pop(key, None)
@@ -89,13 +89,13 @@ class StatusWriter:
         self._wake_waiters()
 
     async def flush(self) -> None:
-        """Write what waits, without its spacing: once for each object."""
+        """Write all waiting statuses now."""
         for key in list(self._wanted):
             self._queue.add_at(key, None)
             await self._write(key)
 
     def hurry(self) -> None:
-        """Have what waits for its second written now: there may be no time for that."""
+        """Make all waiting statuses due now: the operator is about to stop."""
         for key in self._wanted:
             self._queue.add_at(key, self._clock())
 
@@ -105,7 +105,7 @@ class StatusWriter:
             await self._changed.wait()
 
     def processes(self, workers: int) -> list[Coroutine[None, None, None]]:
-        """Return what, run together, writes what is put, for ever."""
+        """Return the coroutines that write the statuses, for ever; run them together."""
         return [self._queue.run_sleeper(), *(self._run_worker() for _ in range(workers))]
 
     async def _run_worker(self) -> None:
@@ -113,7 +113,7 @@ class StatusWriter:
             key = await self._queue.take()
             try:
                 await self._write(key)
-            except Exception:  # a defect met by one status must not end the others' writing
+            except Exception:  # a defect met by one status must not stop the others
                 log.exception("status not written", object="/".join(key))
             finally:
                 self._queue.done(key)
@@ -134,7 +134,7 @@ class StatusWriter:
             self.forget(kind, *name)
             self._view.drop(kind, name, meta.uid)
         except ConflictError:
-            await self._read_anew(key, wanted)
+            await self._read_again(key, wanted)
         except CarillonError as error:
             self._put_off(key, wanted, error)
         else:
@@ -145,14 +145,14 @@ class StatusWriter:
             self._wake_waiters()
 
     def _remember(self, key: Key, now: datetime) -> None:
-        """Remember when a status is written, and forget the times that keep no write waiting any more."""
+        """Remember when a status was written, and forget times that are too old to delay a write."""
         self._last[key] = now
         self._last.move_to_end(key)
         while not now - SPACING < next(iter(self._last.values())) <= now:
             self._last.popitem(last=False)
 
-    async def _read_anew(self, key: Key, wanted: _Wanted) -> None:
-        """Take the object as it is now, and drop what was decided about it as it was."""
+    async def _read_again(self, key: Key, wanted: _Wanted) -> None:
+        """Read the object again and drop the status that was decided on its old version."""
         kind, name = wanted.kind, (wanted.meta.namespace, wanted.meta.name)
         try:
             raw = await self._reader.get_object(kind, *name)
@@ -162,19 +162,19 @@ class StatusWriter:
         except CarillonError as error:
             self._put_off(key, wanted, error)
         else:
-            log.info("status decided anew, the object was changed", object="/".join(name))
+            log.info("object changed meanwhile, deciding its status again", object="/".join(name))
             self._wanted.pop(key, None)
             self._view.enqueue(self._view.store.status_shelf(kind).adopt(raw))
 
     def _put_off(self, key: Key, wanted: _Wanted, error: CarillonError) -> None:
-        """Have a status written again later; one that the API server refuses as it stands, much later."""
+        """Try a status again later; much later if the API server rejects it."""
         wait = REFUSED_RETRY if isinstance(error, RefusedError) else RETRY
-        log.warning("status not written, will try again", object="/".join(key), why=str(error))
+        log.warning("status not written, trying again", object="/".join(key), why=str(error))
         self._wanted.setdefault(key, wanted)
         self._queue.add_at(key, self._clock() + wait)
 
     def _follow(self, key: Key, written: _Wanted, version: str) -> None:
-        """Let a status that was put meanwhile be for the version that this write has made."""
+        """Make a status that was put meanwhile apply to the version that this write created."""
         waiting = self._wanted.get(key)
         if waiting is not None and waiting.meta.resource_version == written.meta.resource_version:
             meta = waiting.meta.model_copy(update={"resource_version": version})
@@ -190,5 +190,5 @@ def _writers_key(kind: WithStatus, meta: ObjectMeta) -> Key:
 
 
 def status_body(status: Status) -> dict[str, object]:
-    """Return a status as JSON; what is unset is null, and so is not stored."""
+    """Return a status as JSON; unset fields are null and are not stored."""
     return status.model_dump(mode="json")

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.decision.plan import Reason
-from carillon_core.domain.execution import Closing, ExecutionRecord
-from carillon_core.domain.observed.jobs import ObservedJob, observed_job
+from carillon_core.domain.decision.records import lost_closing
+from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.errors import NotFoundError
 from carillon_core.ports import HistoryRecorder, JobReader
 from carillon_operator.apply.closer import Closer
@@ -29,7 +29,7 @@ class Sweeper:
         closer: Closer,
         clock: Callable[[], datetime],
     ) -> None:
-        """Take what is compared, and where closings go."""
+        """Take the history, the observed Jobs, and where closings go."""
         self._reader = reader
         self._history = history
         self._view = view
@@ -48,16 +48,7 @@ class Sweeper:
         self._closer.forget_closed(before=now - YOUNG)
         for row in await self._history.open_executions():
             if self._view.ownership.owns_row(row) and not await self._may_close_itself(row, now):
-                closing = Closing(
-                    id=row.id,
-                    namespace=row.namespace,
-                    task=row.task,
-                    status=ExecutionStatus.FAILED,
-                    reason=Reason.JOB_DELETED,
-                    message="its Job is gone and its end was not recorded",
-                    finished_at=now,
-                )
-                self._outbox.put([closing])
+                self._outbox.put([lost_closing(row, now)])
 
     async def _may_close_itself(self, row: ExecutionRecord, now: datetime) -> bool:
         """Return whether an open row is young, or has a Job whose end may still close it."""

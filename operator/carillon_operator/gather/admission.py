@@ -1,14 +1,14 @@
-"""The optional admission webhook: refuses what no schema can see, and warns of what may surprise.
+"""The optional admission webhook: rejects what no schema can, and warns about surprises.
 
-kopf serves it within the operator. Nothing of it may stop the operator: a port
-that is taken, a certificate that is missing or a permission that lacks is said
-in the log, and tried again. Nor may it stop users: the configuration says
-``Ignore`` and a short time-out, so that a webhook that is down is passed over.
+kopf serves it within the operator. Nothing in it may stop the operator: a port
+in use, a missing certificate or a missing permission is logged and tried again.
+Nor may it block users: the configuration has ``failurePolicy: Ignore`` and a
+short timeout, so that the API server skips a webhook that is down.
 
-kopf could manage the configuration (``settings.admission.managed``), but its
-time-out is fixed at 30 seconds, it makes a mutating configuration as well, a
-missing permission ends the operator, and the end of one replica takes the
-webhook from the others. So the configuration is applied here.
+kopf could manage the configuration itself (``settings.admission.managed``), but
+then the timeout is fixed at 30 seconds, a mutating configuration is created as
+well, a missing permission ends the operator, and one replica that ends takes
+the webhook from the others. So this module applies the configuration.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ log = get_logger(__name__)
 
 CONFIGURATION = "carillon"
 TIMEOUT_SECONDS = 5
-"""How long the API server waits for an answer before it goes on without."""
+"""How long the API server waits for a response before it goes on without one."""
 RETRIES = Backoff(first=1.0, longest=60.0)
 KINDS = {
     names.KIND: names.PLURAL,
@@ -41,7 +41,7 @@ KINDS = {
     names.KIND_REQUEST: names.PLURAL_REQUESTS,
 }
 LABEL_NAME = "kubernetes.io/metadata.name"
-"""Which each namespace has from the API server."""
+"""A label that the API server sets on each namespace."""
 UNPROCESSABLE = 422
 
 ApplyConfiguration = Callable[[dict[str, Any]], Awaitable[None]]
@@ -50,17 +50,17 @@ ApplyConfiguration = Callable[[dict[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The webhook, composed of its settings, a way to say where it is, and a clock."""
+    """The webhook: its settings, how its configuration is applied, and a clock."""
 
     settings: WebhookSettings
     apply_configuration: ApplyConfiguration
     clock: Callable[[], datetime]
     http_allow: AllowList = CLOSED
-    """What HTTP tasks may reach beside public addresses."""
+    """The addresses that HTTP tasks may reach besides public ones."""
     pod_defaults: PodSettings = field(default_factory=PodSettings)
-    """What pods have whose tasks say no more."""
+    """The pod settings of tasks that set none."""
     scope: Scope = field(default_factory=Scope)
-    """In which namespaces the API server is to ask it."""
+    """The namespaces whose objects the API server sends to it."""
 
     def add_to(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Register a handler for each kind, and the server."""
@@ -86,7 +86,7 @@ class Admission:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)
 
     async def serve(self, answer: Any) -> AsyncIterator[Any]:
-        """Serve for life; kopf iterates this once for each certificate. Failures are tried again, never raised."""
+        """Serve for ever; kopf iterates over one configuration per certificate. Failures are retried, never raised."""
         tries = Tries(RETRIES)
         publishing: asyncio.Future[None] | None = None
         while True:
@@ -100,27 +100,29 @@ class Admission:
             )
             try:
                 async for client_config in server(answer):
-                    log.info("the admission webhook serves", port=self.settings.port)
+                    log.info("admission webhook serving", port=self.settings.port)
                     tries.succeeded()
                     if publishing is not None:
                         publishing.cancel()
-                    # kopf comes back for the next one at once: this goes on beside it
+                    # in the background, since kopf asks for the next one immediately
                     publishing = asyncio.ensure_future(self._publish(client_config))
                     yield client_config
                 wait = tries.failed()  # the server ended
-            except Exception as error:  # noqa: BLE001  # schedules fire without a webhook, whatever fails in it
+            except Exception as error:  # noqa: BLE001  # no failure of the webhook may stop schedules
                 wait = tries.failed()
                 why = f"{type(error).__name__}: {error}"
-                log.warning("the admission webhook does not serve, trying again", why=why, retry_in_s=wait)
+                log.warning("admission webhook not serving, trying again", why=why, retry_in_s=wait)
             finally:
                 if publishing is not None:
                     publishing.cancel()
             await asyncio.sleep(wait)
 
     async def _publish(self, client_config: Mapping[str, Any]) -> None:
-        """Tell the API server where the webhook is, until it has taken it."""
+        """Apply the configuration that tells the API server where the webhook is; retry until it is accepted."""
         if self.settings.host is None and self.settings.service is None:
-            log.info("the admission webhook's configuration is left to others: no host and no service is set")
+            log.info(
+                "webhook configuration not applied: neither CARILLON_WEBHOOK_HOST nor CARILLON_WEBHOOK_SERVICE is set"
+            )
             return
         body = webhook_configuration(self.settings, client_config, self.scope)
         tries = Tries(RETRIES)
@@ -131,7 +133,7 @@ class Admission:
                 wait = tries.failed()
                 log.warning("webhook configuration not applied, trying again", why=str(error), retry_in_s=wait)
             else:
-                log.info("the webhook's configuration is applied", name=CONFIGURATION)
+                log.info("webhook configuration applied", name=CONFIGURATION)
                 return
             await asyncio.sleep(wait)
 

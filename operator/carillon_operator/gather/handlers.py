@@ -1,4 +1,4 @@
-"""The kopf wiring: what is observed goes to the store, its key to the queue, and no more.
+"""The kopf handlers: each puts an object into the store and its key into the queue, and does nothing else.
 
 The handlers keep no state on the objects: no annotations, no finalizers.
 """
@@ -26,16 +26,15 @@ from carillon_operator.state.work_queue import WorkQueue
 log = get_logger(__name__)
 
 ERROR_BACKOFFS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""How long kopf waits after each failure of a call, in seconds."""
+"""The waits of kopf after failed requests, in seconds."""
 LONGEST_BACKOFF = 8.0
 SAME_AGAIN_SECONDS = 2.0
-"""How long a login waits that finds the credentials that it found before."""
+"""The wait of a login that finds the same credentials as before."""
 LOOP_SECONDS = 3.0
-"""How long the operator's loop may take to come to a new turn while it is asked whether it is alive: less than what a
-probe waits for an answer."""
+"""How long the operator's loop may take to respond to a liveness probe; shorter than the timeout of the probe."""
 
 Feed = Callable[[ObjectKind, str | None, Mapping[str, Any]], None]
-"""Takes one event: the kind, the change and the object."""
+"""Takes one event: the kind, the type of the change, and the object."""
 
 
 async def run_kopf(
@@ -90,7 +89,7 @@ async def run_kopf(
 
 
 def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop) -> None:
-    """Have liveness say whether the loop turns that decides and writes, and not kopf's alone, which serves it."""
+    """Make liveness also check the operator's own loop, which decides and writes, not only kopf's."""
 
     @kopf.on.probe(registry=registry, id="loop")
     async def turns(**_: Any) -> bool:
@@ -99,7 +98,7 @@ def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop)
             async with asyncio.timeout(LOOP_SECONDS):
                 await asyncio.wrap_future(turned)
         except TimeoutError as error:
-            # anything else would be tried again by kopf, and whoever asks would wait for that
+            # kopf would retry any other error, and the probe would wait for that
             raise kopf.PermanentError(f"the operator's loop has not turned for {LOOP_SECONDS} s") from error
         return True
 
@@ -109,7 +108,7 @@ async def _on_loop(
     work: Callable[[dict[str, Any]], Awaitable[None]],
     body: dict[str, Any],
 ) -> None:
-    """Have work done on the loop that its connection belongs to, and wait for it on this one."""
+    """Run work in the loop that its connection belongs to, and wait for it in this one."""
 
     async def done() -> None:
         await work(body)
@@ -118,7 +117,7 @@ async def _on_loop(
 
 
 def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
-    """Return a registry of the handlers, which hand each event on."""
+    """Return a registry of the handlers, which deliver each event."""
     registry = kopf.OperatorRegistry()
     latest: list[kopf.ConnectionInfo | None] = [None]
 
@@ -126,12 +125,12 @@ def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
         info = await asyncio.to_thread(kopf.login_via_client, **kwargs)
         if info is not None and info == latest[0]:
-            # refused a moment ago, which kopf cannot see, for each session is another: not at once again, and for ever
+            # rejected a moment ago; kopf sees a new session each time and would retry immediately, for ever
             await asyncio.sleep(SAME_AGAIN_SECONDS)
         latest[0] = info
         return None if info is None else _session_of(info)
 
-    # Coroutines: kopf would run plain functions in further threads.
+    # Coroutines, since kopf would run plain functions in more threads.
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry, id="observe-task")
     async def observe_task(event: kopf.RawEvent, **_: Any) -> None:
         deliver("ScheduledTask", event["type"], event["object"])
@@ -148,7 +147,7 @@ def registry_of(deliver: Feed) -> kopf.OperatorRegistry:
 
 
 def _session_of(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
-    """Return a session for these credentials, as kopf would make one, that reads whatever depth; kopf closes it."""
+    """Return a session for these credentials that can read JSON of any depth; kopf closes it."""
     session = shallow_session(
         info.as_ssl_context(), info.as_http_headers(), info.proxy_url, trust_env=bool(info.trust_env)
     )
@@ -162,14 +161,14 @@ def _session_of(info: kopf.ConnectionInfo) -> kopf.AiohttpSession:
 
 
 def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str | None, item: Mapping[str, Any]) -> None:
-    """Take one event.
+    """Put the object of one event into the store, and its keys into the queue.
 
     Args:
         store: Where the object goes.
-        queue: Where the keys that it concerns go.
+        queue: Where the affected keys go.
         kind: The object's kind.
-        change: ``ADDED``, ``MODIFIED``, ``DELETED``, or None for one of the first list.
-        item: The object as the API server shows it.
+        change: ``ADDED``, ``MODIFIED``, ``DELETED``, or None for an object of a list.
+        item: The object from the API server.
 
     """
     shelf, meta = store.shelf(kind), item["metadata"]
@@ -179,18 +178,18 @@ def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str |
 
 
 class _Endless:
-    """The waits between the tries of a call, without an end."""
+    """Waits between tries, without an end."""
 
     def __iter__(self) -> Iterator[float]:
         return chain(ERROR_BACKOFFS, repeat(LONGEST_BACKOFF))
 
 
 def kopf_settings(*, endless: bool = False) -> kopf.OperatorSettings:
-    """Return kopf's settings: it posts no Events of its own and notices a watch that has died.
+    """Return kopf's settings: no Events of its own, and timeouts that end dead watches.
 
     Args:
-        endless: Whether a call is tried for ever. Of one namespace that may not be read, because it is gone, kopf would
-            otherwise end, and with it what it observes of the others.
+        endless: Whether requests are retried for ever. Otherwise one namespace that cannot be read ends kopf, and with
+            it the observation of the others.
 
     """
     settings = kopf.OperatorSettings()
@@ -202,6 +201,6 @@ def kopf_settings(*, endless: bool = False) -> kopf.OperatorSettings:
     settings.networking.error_backoffs = _Endless() if endless else ERROR_BACKOFFS
     settings.scanning.disabled = True
     settings.process.ultimate_exiting_timeout = (
-        None  # it would kill the process, which goes on without a kopf that hangs
+        None  # it would kill the process, which continues without a kopf that hangs
     )
     return settings

@@ -1,8 +1,8 @@
-"""Finds out why Jobs have no pod: the API server refuses it, and only Events about the Job tell why.
+"""Finds out why Jobs have no pod. When the API server refuses a pod, only Events about the Job tell why.
 
-``Application`` tells it of each Job that it sees. Where every Job soon has its
-pod, as they should, it asks nothing. What it finds is a ``PodTrouble`` of the
-Job in the store; ``decide`` does the rest.
+``Application`` reports each Job that it sees. As long as every Job soon has its
+pod, nothing is read. A reason that is found becomes a ``PodTrouble`` of the Job
+in the store; ``decide`` does the rest.
 """
 
 from collections.abc import Callable, Coroutine
@@ -22,15 +22,15 @@ log = get_logger(__name__)
 
 RETRY_SECONDS = 15.0
 FORBIDDEN_RETRY_SECONDS = 300.0
-MEND = "let the operator's role list events, as charts/carillon/files/rbac/operator.yaml does"
+HINT = "allow the operator's role to list events, see charts/carillon/files/rbac/operator.yaml"
 
 
 class RefusedPods:
-    """Looks at the Events of namespaces where a Job has had no pod for too long.
+    """Reads the Events of namespaces where a Job has had no pod for too long.
 
-    It is one look at a namespace at a time, of all such Jobs in it, and none
-    sooner than ``LOOK_AGAIN`` after the one before: so a thousand Jobs that are
-    refused cost hardly more than one.
+    One read covers all such Jobs of a namespace, and reads of a namespace are at
+    least ``LOOK_AGAIN`` apart, so a thousand refused Jobs cost little more than
+    one.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class RefusedPods:
         view: View,
         clock: Callable[[], datetime],
     ) -> None:
-        """Take where to look, and the Jobs and the queue of keys to reconcile."""
+        """Take where to read, and the Jobs and the queue of keys to reconcile."""
         self._cluster = cluster
         self._view = view
         self._jobs = view.store.jobs
@@ -49,7 +49,7 @@ class RefusedPods:
         self._forbidden: set[str] = set()
 
     def expect(self, job: ObservedJob) -> None:
-        """Have it looked for a Job's pod in good time, if it has none."""
+        """Schedule a read of the Events if a Job has no pod."""
         if job.namespace in self._forbidden or not self._jobs.lacks_pod(job):
             return
         when = self._spaced(job.namespace, first_look(job))
@@ -58,11 +58,11 @@ class RefusedPods:
             self._due.add_at(_key(job.namespace), when)
 
     def due_time(self, namespace: str) -> datetime | None:
-        """Return when it is looked at a namespace next, or None if nothing asks for it."""
+        """Return when the Events of a namespace are read next, or None if no read is scheduled."""
         return self._due.due_time(_key(namespace))
 
     def processes(self) -> list[Coroutine[None, None, None]]:
-        """Return what, run together, looks for ever; it begins with the Jobs that are there."""
+        """Return the coroutines that read, for ever; run them together. They start with the known Jobs."""
         for namespace in self._jobs.namespaces_without_pods():
             for _, job in self._jobs.without_pod(namespace):
                 self.expect(job)
@@ -78,19 +78,19 @@ class RefusedPods:
                 self._say_forbidden(key[0], error)
                 self._due.add_after(key, FORBIDDEN_RETRY_SECONDS)
             except CarillonError as error:
-                log.info("refused pods are looked for later", **_fields(key[0], error))
+                log.info("refused pods not read, trying again", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
-            except Exception as error:  # a defect met by one namespace must not end the looking
-                log.exception("looking for refused pods failed", **_fields(key[0], error))
+            except Exception as error:  # a defect met in one namespace must not stop the others
+                log.exception("reading refused pods failed", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
             finally:
                 self._due.done(key)
 
     async def look(self, namespace: str) -> None:
-        """Find out why the Jobs of a namespace have no pod, those that are ours and old enough; and when to look again.
+        """Find out why our Jobs of a namespace have no pod, if they are old enough; schedule the next read.
 
         Raises:
-            CarillonError: It could not be found out.
+            CarillonError: The Events could not be read.
 
         """
         now = self._clock()
@@ -113,7 +113,7 @@ class RefusedPods:
             self._due.add_at(_key(namespace), self._spaced(namespace, when))
 
     def _spaced(self, namespace: str, when: datetime) -> datetime:
-        """Return when a look that is wanted then may be: not too soon after the last, however the clock was set."""
+        """Return the earliest time for a read: not too soon after the last one, even if the clock was set back."""
         last = self._looked.get(namespace)
         return when if last is None else max(when, min(last, self._clock()) + LOOK_AGAIN)
 
@@ -124,7 +124,7 @@ class RefusedPods:
         return [job for key, job in found if self._view.ownership.owns_job(key, job)]
 
     async def _has_pod(self, job: ObservedJob) -> bool:
-        """Ask for the pods of a Job that is about to be given up: a watch may lag behind them."""
+        """Ask for the pods of a Job that is about to be given up, since the watch may lag."""
         pods = await self._cluster.pods_of_job(job.namespace, job.uid)
         for pod in pods:
             change = self._jobs.put_pod(pod)
@@ -135,9 +135,9 @@ class RefusedPods:
     def _say_forbidden(self, namespace: str, error: ForbiddenError) -> None:
         if namespace not in self._forbidden:
             log.warning(
-                "why pods are refused cannot be told, Jobs end by their deadline",
+                "cannot read why pods are refused, their Jobs end at their deadline",
                 **_fields(namespace, error),
-                mend=MEND,
+                hint=HINT,
             )
         self._forbidden.add(namespace)
 

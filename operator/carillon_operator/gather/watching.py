@@ -1,8 +1,8 @@
-"""Keeps the store as the cluster is: watches of Jobs and pods, and lists of all there is. ``Application`` runs it.
+"""Keeps the store up to date: watches of Jobs and pods, and lists of all objects. ``Application`` runs it.
 
-With a list of namespaces each of them is watched and listed by itself. One that
-may not be read, because it is gone or its roles are, holds up none of the
-others: it is unseen, nothing of it is decided about, and it is tried again.
+With a list of namespaces, each is watched and listed separately. A namespace
+that cannot be read, because it or the operator's role in it is gone, does not
+block the others: nothing in it is decided until it can be read again.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ KINDS: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
 JobKind = Literal["Job", "Pod"]
 WATCHED: tuple[JobKind, ...] = ("Job", "Pod")
 RETRIES = Backoff(first=1.0, longest=30.0)
-MEND = f"give the operator its roles there, or take it off {SETTING} (watch.namespaces of the chart)"
+HINT = f"grant the operator its roles in the namespace, or remove it from {SETTING} (watch.namespaces of the chart)"
 
 Watched = tuple[JobKind, str | None]
-"""What a watch is of: a kind, and a namespace or None for all."""
+"""The subject of a watch: a kind, and a namespace or None for all."""
 
 
 class Watching:
-    """The watches of Jobs and pods, and the comparisons with what is there."""
+    """The watches of Jobs and pods, and the comparisons of the store with the cluster."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Watching:
         scope: Scope,
         take: Callable[[JobEvent], None],
     ) -> None:
-        """Begin with nothing seen.
+        """Take what is watched; nothing runs yet.
 
         Args:
             cluster: What is watched.
@@ -63,33 +63,33 @@ class Watching:
         self._watches: dict[Watched, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start to watch."""
         self._watches = {each: asyncio.ensure_future(self._watch(*each)) for each in self._synced}
 
     async def stop(self, *others: asyncio.Task[None]) -> None:
-        """End other tasks, which may be having a list read anew, and then the watches."""
+        """End the other tasks, which may be waiting for a new list, and then the watches."""
         await end(others)
         await end(self._watches.values())
 
     async def synced(self) -> None:
-        """Return once each first list was read, or refused."""
+        """Return once each first list has been read or refused."""
         for event in self._synced.values():
             await event.wait()
 
     async def catch_up(self) -> None:
-        """See everything as it is by now; what cannot be read is tried again until it can.
+        """Read the current state of everything; retry until that succeeds.
 
-        Whoever led before launches no more. A watch may lag behind what it has launched, by much if its connection
-        has died in silence, and a Forbid task would then run twice at once, or a slot that was settled come again. A
-        list without a version is a consistent read, so that one which begins now has all that was ever written.
+        The previous leader launches nothing any more, but a watch may lag behind its launches, by a lot if the
+        connection has died silently. Then a Forbid task would run twice at once, or a settled slot would run again.
+        A list without a version is a consistent read: one that starts now contains everything ever written.
         """
         began, tries = asyncio.get_running_loop().time(), Tries(RETRIES)
         while True:
             try:
                 await self._see(self._places)
-            except Exception as error:  # whatever an answer holds: to end would only move it to the next process
+            except Exception as error:  # ending would only move the problem to the next process
                 defect = None if isinstance(error, CarillonError) else error
-                log.warning("cannot see what is there, will try again", why=str(error), exc_info=defect)
+                log.warning("cannot read the current state, trying again", why=str(error), exc_info=defect)
                 await asyncio.sleep(tries.failed())
             else:
                 took = round((asyncio.get_running_loop().time() - began) * 1000)
@@ -106,7 +106,7 @@ class Watching:
         return found
 
     async def _compared(self, kind: ObjectKind, place: str | None) -> set[str]:
-        # Read before the list: an object that comes after the list is none that is gone.
+        # Read before the list, so that an object created after the list does not count as gone.
         known = self._known(kind, place)
         try:
             present = await self._cluster.uids(kind, place)
@@ -119,7 +119,7 @@ class Watching:
         return set() if kind == "HTTPTarget" else {namespace for namespace, _ in present}
 
     async def look_again(self) -> None:
-        """Look at the unseen namespaces again, for ever: soon at first, since a role may only just have been given."""
+        """Try the unreadable namespaces again, for ever; soon at first, since a role may just have been granted."""
         tries = Tries(RETRIES)
         while True:
             await asyncio.sleep(tries.failed())
@@ -127,7 +127,7 @@ class Watching:
                 await self._see_unseen()
             except Exception as error:  # as in ``catch_up``
                 defect = None if isinstance(error, CarillonError) else error
-                log.info("unseen namespaces later", why=str(error), exc_info=defect)
+                log.info("unreadable namespaces not read, trying again", why=str(error), exc_info=defect)
             if not self._unseen:
                 tries.succeeded()
 
@@ -136,13 +136,13 @@ class Watching:
             await self._see([namespace])
             if namespace in self._unseen:
                 continue
-            log.info("the namespace can be read again", namespace=namespace)
+            log.info("namespace readable again", namespace=namespace)
             for key in self._store.all_keys():
                 if key[0] == namespace:
                     self._queue.add(key)
 
     async def _see(self, places: Sequence[str | None]) -> None:
-        """List all that there is in some places anew."""
+        """List everything in some namespaces again."""
         again: list[Watched] = [("Job", place) for place in places]
         again += [each for each in self._refused if each[0] == "Pod" and each[1] in places]
         await asyncio.gather(*map(self._begin_again, again))
@@ -157,7 +157,7 @@ class Watching:
                     self._unseen.discard(place)
 
     async def _begin_again(self, each: Watched) -> None:
-        """Begin a watch anew, and wait for its list."""
+        """Start a watch again, and wait for its list."""
         try:
             await end([self._watches[each]])
         finally:
@@ -169,7 +169,7 @@ class Watching:
         known = self._known(kind, place)
         async for raw in self._cluster.list_objects(kind, place):
             self._view.put(kind, raw)
-            await asyncio.sleep(0)  # a page of five hundred must not hold up the renewal of the Lease
+            await asyncio.sleep(0)  # a page of 500 objects must not delay the renewal of the Lease
             known.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
         for key, uid in known.items():
             self._view.drop(kind, key, uid)
@@ -189,29 +189,29 @@ class Watching:
             except Exception as error:  # a defect met by one object, or a permission that is missing
                 if place is None or not isinstance(error, ForbiddenError) or isinstance(error, OwnAccountError):
                     log.exception(
-                        "watching failed, will begin again", kind=kind, **{} if place is None else {"namespace": place}
+                        "watch failed, starting again", kind=kind, **{} if place is None else {"namespace": place}
                     )
                     await asyncio.sleep(RETRIES.first)
                     continue
                 self._refused.add(each)
                 self._lose(place, error)
-                self._synced[each].set()  # the others do not wait for it
+                self._synced[each].set()  # the other namespaces do not wait for it
                 await asyncio.sleep(RETRIES.longest)
 
     def _lose(self, place: str | None, error: ForbiddenError) -> None:
-        """Take a namespace for one that cannot be read; say so once.
+        """Mark a namespace as unreadable, and log that once.
 
         Raises:
-            ForbiddenError: It is all of them that cannot be read, since we are not known at all for example.
+            ForbiddenError: No namespace can be read, for example because the credentials are rejected.
 
         """
         if place is None or isinstance(error, OwnAccountError):
             raise error
         if place not in self._unseen:
             log.warning(
-                "the namespace cannot be read, nothing of it is decided until it can",
+                "namespace unreadable, nothing in it is scheduled until it can be read",
                 namespace=place,
                 why=str(error),
-                mend=MEND,
+                hint=HINT,
             )
         self._unseen.add(place)

@@ -1,17 +1,17 @@
-"""Which of several operators decides and writes: the one that holds the Lease. ``Application`` asks to lead by it.
+"""Leader election: of several operators, the one that holds the Lease decides and writes. ``Application`` uses it.
 
-The rules are those of Kubernetes' own controllers (client-go, ``leaderelection``).
-Nobody compares the clock of another: whoever waits measures, by a clock of its
-own that is never set and goes on while the machine sleeps, how long the record
-of the Lease has stayed the same. A leader counts from the moment in which it
-sent its last successful renewal, and for a third of the Lease less than the
-others: it has stopped before another begins.
+The rules are those of Kubernetes' own controllers (client-go,
+``leaderelection``). No process compares its clock with another's. A standby
+measures how long the Lease's record has stayed the same, by a monotonic clock
+that also runs while the machine sleeps. A leader counts from the moment it sent
+its last successful renewal, and only two thirds of the time that the others
+wait: it has stopped before another one starts.
 
-A Lease does not fence. A request that is on its way when its sender loses may
-still be carried out, and nothing here can call it back. That no slot runs
-twice rests on the names of Jobs, the unique keys of the history and the
-versions of statuses; the Lease is there so that two operators do not work
-against each other, and so that a Forbid task sees all that is active.
+A Lease does not fence. A request that is in flight when its sender loses the
+Lease may still be carried out. That no slot runs twice depends on the names of
+Jobs, the unique keys of the history and the versions of statuses. The Lease
+keeps two operators from working against each other, and lets a Forbid task see
+every active execution.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ log = get_logger(__name__)
 
 LEASE_SECONDS = 6
 LONGEST_POLL_SECONDS = 1.0
-"""Whoever stands by looks at the Lease at least this often: one that is given back is taken within this time."""
+"""A standby checks the Lease at least this often, so a released Lease is taken within this time."""
 
 Lead = Callable[[asyncio.Event], Coroutine[None, None, bool]]
-"""Decides and writes until the event is set, then ends and returns whether nothing of it is still on its way; when it
-is cancelled, it ends at once."""
+"""Decides and writes until the event is set, then returns whether no write is still in flight. Ends immediately when
+it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseSettings:
-    """The Lease, and by which name it is held."""
+    """The Lease, and the identity that holds it."""
 
     namespace: str
     """``CARILLON_LEASE_NAMESPACE``: where the Lease is; unset, the operator decides without one."""
@@ -52,12 +52,12 @@ class LeaseSettings:
 
 
 def elapsed_seconds() -> float:
-    """Return the seconds since some moment, those included in which the machine slept, where the system counts them."""
+    """Return the seconds of a monotonic clock that includes the machine's sleep where the system supports that."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Elector:
-    """One candidate for the Lease, for the life of the process."""
+    """One candidate for the Lease, as long as the process runs."""
 
     def __init__(
         self,
@@ -66,13 +66,13 @@ class Elector:
         now: Callable[[], datetime],
         elapsed: Callable[[], float] = elapsed_seconds,
     ) -> None:
-        """Say which Lease is to be held; nothing is asked for yet.
+        """Take the Lease to hold; nothing is requested yet.
 
         Args:
-            leases: Where the Lease is. Its calls must not wait behind others': a renewal that comes late is a loss.
-            settings: Which Lease, by whom, for how long.
-            now: The time of day; it is written for people to read, and never compared.
-            elapsed: A clock of seconds that is never set.
+            leases: Where the Lease is. Its requests must not wait behind others: a late renewal loses the Lease.
+            settings: The Lease, the identity and the duration.
+            now: The time of day; it is written for people, and never compared.
+            elapsed: A monotonic clock, in seconds.
 
         """
         self._leases = leases
@@ -80,10 +80,10 @@ class Elector:
         self._now = now
         self._elapsed = elapsed
         self._acquired: str | None = None
-        """When this process acquired the Lease, as it wrote it: a former process may have had the same identity."""
+        """When this process acquired the Lease, as written: an earlier process may have had the same identity."""
         self._until: float | None = None
         self._sent = 0.0
-        """When the last successful attempt was sent, from which both renewal and end are counted."""
+        """When the last successful attempt was sent; renewal and expiry are counted from it."""
         self._seen: JSONObject | None = None
         self._seen_at = 0.0
         self._said: str | None = None
@@ -91,31 +91,31 @@ class Elector:
 
     @property
     def fields(self) -> dict[str, str]:
-        """What the log says of the Lease."""
+        """The log fields that describe the Lease."""
         return {"lease": f"{self._settings.namespace}/{self._settings.name}", "identity": self._settings.identity}
 
     def leads(self) -> bool:
-        """Return whether this process may decide and write at this moment."""
+        """Return whether this process may decide and write now."""
         return self._until is not None and self._elapsed() < self._until
 
     def renewal_in(self) -> float:
-        """Return in how many seconds the Lease is to be renewed: a third of it after its last renewal was sent.
+        """Return in how many seconds to renew the Lease: a third of its duration after the last renewal was sent.
 
-        Not after that was answered: a slow answer would leave no time for the next one.
+        The time of its response does not count: after a slow one, no time would be left for the next renewal.
         """
         return max(0.0, self._sent + self._settings.seconds / 3 - self._elapsed())
 
     async def run(self, lead: Lead, stop: asyncio.Event) -> None:
-        """Stand by, lead, and stand by again, until ``stop`` is set; then the Lease is given back.
+        """Stand by, lead, and stand by again, until ``stop`` is set; then release the Lease.
 
-        It is not if something may still be on its way to the API server: until the Lease ends by itself, that arrives.
+        It is not released if a write may still be in flight: that arrives before the Lease expires by itself.
 
         Args:
-            lead: Called each time that the Lease is acquired, cancelled when it is lost.
+            lead: Called each time that the Lease is acquired, and cancelled when it is lost.
             stop: Set when the operator is told to stop.
 
         Raises:
-            Exception: Whatever ``lead`` failed with.
+            Exception: The error that ``lead`` failed with.
 
         """
         while await self._acquire(stop):
@@ -132,11 +132,11 @@ class Elector:
             self._until = None
 
     async def attempt(self) -> bool:
-        """Acquire or renew the Lease, if that is possible now; return whether it is held.
+        """Acquire or renew the Lease if possible; return whether it is held.
 
         Raises:
-            ConflictError: Somebody else was faster.
-            CarillonError: The Lease cannot be read or written; whoever led leads until its time is over.
+            ConflictError: Another candidate was faster.
+            CarillonError: The Lease cannot be read or written; the leader leads until its time expires.
 
         """
         sent = self._elapsed()
@@ -146,7 +146,7 @@ class Elector:
         except NotFoundError:
             if self._seen is not None and not self._is_mine(self._seen) and not self._is_free(self._seen):
                 self._until = None
-                return False  # it was deleted, and whoever held it does not know that yet
+                return False  # it was deleted, and its holder does not know that yet
             try:
                 stored = await self._leases.create(*where, self._spec({}))
             except AlreadyExistsError as error:
@@ -163,10 +163,10 @@ class Elector:
         return True
 
     async def release(self) -> None:
-        """Give the Lease back, so that the next need not wait for its end; nothing if another holds it.
+        """Release the Lease, so that the next leader need not wait for its expiry; do nothing if another holds it.
 
         Raises:
-            CarillonError: It could not be given back: it ends by itself.
+            CarillonError: It could not be released; it expires by itself.
 
         """
         self._until = None
@@ -175,10 +175,10 @@ class Elector:
         if self._is_mine(spec):
             released = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()}
             await self._leases.update(found | {"spec": spec | released})
-            log.info("gave the lease back", **self.fields)
+            log.info("released the Lease", **self.fields)
 
     async def _acquire(self, stop: asyncio.Event) -> bool:
-        """Stand by until the Lease is held; return whether that came before ``stop``."""
+        """Stand by until the Lease is held; return False if ``stop`` is set first."""
         self._said = None
         while not stop.is_set():
             if await self._try():
@@ -196,31 +196,31 @@ class Elector:
         while self.leads():
             await asyncio.sleep(min(wait, self._left()))
             renewed = self.leads() and await self._try()
-            # a try that failed is repeated soon: until it is too late there is little time
+            # a failed try is repeated soon, since little time is left
             wait = self.renewal_in() if renewed else self._settings.seconds / 24
-        log.warning("lost the lease, standing by", **self.fields)
+        log.warning("lost the Lease, standing by", **self.fields)
 
     async def _try(self) -> bool:
-        """Acquire or renew, within a time that leaves room for another try; say once what is in the way."""
+        """Acquire or renew, in a time that leaves room for another try; log each cause of failure once."""
         leads = self.leads()
-        # while it leads, not beyond its own end: it must be known by then. Else as long as there is something to gain:
-        # what was cut off may be carried out all the same, and would keep the Lease from everybody
+        # A leader must know the result before its own time expires. A standby waits as long as the result is useful: a
+        # request that was cut off may still be carried out, and would then keep the Lease from every candidate.
         seconds = min(self._settings.seconds / 4, self._left()) if leads else self._settings.seconds * 2 / 3
         try:
             async with asyncio.timeout(seconds):
                 held = await self.attempt()
         except TimeoutError:
             if not leads:
-                # who is this slow waits like anybody else for the end of what it may have got, and lets them go first
+                # it may hold the Lease without knowing: wait for its expiry, and let the others go first
                 self._acquired, self._was_cut_off = None, True
-            return self._say("no answer in time")
+            return self._say("no response in time")
         except ConflictError:
             return False
         except CarillonError as error:
             return self._say(str(error))
-        except Exception as error:  # such as a token that is just being written
+        except Exception as error:  # such as a token file that is being written
             if str(error) != self._said:
-                log.exception("the lease cannot be asked for", **self.fields)
+                log.exception("cannot request the Lease", **self.fields)
             self._said = str(error)
             return False
         if held:
@@ -234,7 +234,7 @@ class Elector:
 
     def _say(self, why: str) -> bool:
         if why != self._said:
-            log.warning("the lease is out of reach, trying again", **(self.fields | {"why": why}))
+            log.warning("Lease unavailable, trying again", **(self.fields | {"why": why}))
         self._said = why
         return False
 
@@ -243,8 +243,8 @@ class Elector:
             async with asyncio.timeout(self._settings.seconds / 4):
                 await self.release()
         except (CarillonError, TimeoutError) as error:
-            fields = self.fields | {"why": str(error) or "no answer in time"}
-            log.warning("the lease was not given back, it ends by itself", **fields)
+            fields = self.fields | {"why": str(error) or "no response in time"}
+            log.warning("Lease not released, it expires by itself", **fields)
 
     def _left(self) -> float:
         return max(0.0, (self._until or 0.0) - self._elapsed())
@@ -255,14 +255,14 @@ class Elector:
             self._seen, self._seen_at = spec, self._elapsed()
 
     def _is_mine(self, spec: JSONObject) -> bool:
-        """Return whether this very process has written it, also if the answer to that got lost."""
+        """Return whether this process wrote it, even if the response was lost."""
         return self._acquired is not None and (spec.get("holderIdentity"), spec.get("acquireTime")) == (
             self._settings.identity,
             self._acquired,
         )
 
     def _is_free(self, spec: JSONObject) -> bool:
-        """Return whether nobody holds it, or whoever did has not renewed it for as long as it lasts by its own word."""
+        """Return whether it has no holder, or its holder has not renewed it for its stated duration."""
         lasts = spec.get("leaseDurationSeconds") or self._settings.seconds
         return not spec.get("holderIdentity") or self._elapsed() - self._seen_at >= lasts
 

@@ -1,4 +1,4 @@
-"""How what runs in the background ends: by a cancellation that holds, or because the operator is told to stop."""
+"""How background tasks end: by a reliable cancellation, or because the operator is told to stop."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -10,8 +10,8 @@ CANCEL_AGAIN_SECONDS = 0.5
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended.
 
-    Once may not be enough: up to Python 3.11 ``asyncio.wait_for``, by which psycopg waits too,
-    swallows a cancellation that comes together with what it waits for.
+    Once may not be enough: up to Python 3.11, ``asyncio.wait_for``, which psycopg uses too, swallows a cancellation
+    that arrives together with the awaited result.
     """
     pending = set(tasks)
     while pending:
@@ -21,10 +21,10 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 async def unless_stopped(stop: asyncio.Event, waiting: Coroutine[Any, Any, object]) -> bool:
-    """Wait for something, but not longer than until ``stop`` is set; return whether it came.
+    """Wait for a coroutine until ``stop`` is set; return whether it finished.
 
     Raises:
-        Exception: Whatever it failed with.
+        Exception: The error that it failed with.
 
     """
     coming, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
@@ -39,7 +39,7 @@ async def unless_stopped(stop: asyncio.Event, waiting: Coroutine[Any, Any, objec
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait so long, or until ``stop`` is set."""
+    """Wait this many seconds, or until ``stop`` is set."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

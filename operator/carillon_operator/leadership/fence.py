@@ -12,11 +12,11 @@ Fence = Callable[[], None]
 
 
 def fence(leads: Callable[[], bool]) -> Fence:
-    """Return what raises ``UnavailableError`` unless this operator leads at that moment."""
+    """Return a check that raises ``UnavailableError`` unless this operator leads now."""
 
     def check() -> None:
         if not leads():
-            raise UnavailableError("the lease", "it has ended, another operator may decide by now")
+            raise UnavailableError("the lease", "it has expired, another operator may be leading")
 
     return check
 
@@ -24,15 +24,14 @@ def fence(leads: Callable[[], bool]) -> Fence:
 class FencedWriter:
     """``ClusterWriter`` that writes only while this operator leads.
 
-    A leader whose Lease has run out is told to stop, but a process that was
-    held up, or that slept, finds its clock far ahead and may go on with a
-    write before it hears of that. Hence the look at the clock before each. An
-    adapter that lets writes wait, or repeats them, takes the same fence and
-    looks again whenever it sends.
+    A leader whose Lease has expired is told to stop. But a process that was
+    suspended, or that slept, may continue with a write before it learns that.
+    So each write first compares the clock with the Lease. An adapter that queues
+    or repeats writes takes the same fence and checks again before it sends.
     """
 
     def __init__(self, cluster: ClusterWriter, leads: Callable[[], bool]) -> None:
-        """Take the cluster, and what says whether it may be written to at this moment."""
+        """Take the cluster, and what tells whether this operator leads now."""
         self._cluster = cluster
         self._check = fence(leads)
 
@@ -42,14 +41,14 @@ class FencedWriter:
         return await self._cluster.create_job(manifest)
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
-        """Delete a Job, provided that it is still the same object."""
+        """Delete a Job, if it is still the same object."""
         self._check()
         await self._cluster.delete_job(namespace, name, uid, after_pods=after_pods)
 
     async def patch_status(
         self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
     ) -> JSONObject:
-        """Set an object's status, provided that nobody changed the object since this version, and return the object."""
+        """Set an object's status, if the object still has this version, and return the object."""
         self._check()
         return await self._cluster.patch_status(meta, status, kind)
 

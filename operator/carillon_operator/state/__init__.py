@@ -1,1 +1,1 @@
-"""What the operator has seen, and what is to be looked at next."""
+"""What the operator has observed, and its work queue."""

@@ -1,23 +1,22 @@
 """The runner Jobs and what their pods tell of them."""
 
 from collections.abc import Iterator, KeysView, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.decision.plan import EndExecution, Reason
-from carillon_core.domain.observed.jobs import JobPhase, ObservedJob, job_key, observed_job, still_taken_back
+from carillon_core.domain.decision.plan import EndExecution
+from carillon_core.domain.decision.records import result_of_deleted
+from carillon_core.domain.observed.job_reading import observed_job, still_taken_back
+from carillon_core.domain.observed.jobs import ObservedJob, job_key
 from carillon_core.domain.observed.pod_trouble import PodTrouble, has_had_pod, is_held
 from carillon_core.ports import JobEvent
-from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.state.observed_pods import ObservedPods
 from carillon_operator.state.podless_jobs import PodlessJobs
 from carillon_operator.state.work_queue import Key
 
 JobName = tuple[str, str]
 """A Job's namespace and name."""
-DELETED_WHILE_ACTIVE = "its Job was deleted while it was active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +165,9 @@ class JobShelf:
 
     def _ended(self, job: ObservedJob) -> ObservedJob:
         """Return how the execution of a Job that was deleted while it was active ended."""
-        result, reason, message, at = RunResult.CANCELLED, str(Reason.JOB_DELETED), DELETED_WHILE_ACTIVE, None
-        if job.uid in self._ends:
-            end, at = self._ends[job.uid]
-            reason, message = end.reason, end.message
-            if end.status is ExecutionStatus.FAILED:
-                result = RunResult.FAILED
-        ended = replace(job, phase=JobPhase.FINISHED, result=result, reason=reason, message=message)
-        return replace(ended, finished_at=at, trouble=None)
+        end, at = self._ends.get(job.uid, (None, None))
+        result, reason, message = result_of_deleted(end)
+        return job.ended(result, at, reason, message)
 
     def put_pod(self, raw: Mapping[str, Any]) -> JobChange | None:
         """Take a pod from the API server: how it ended, or why it cannot start, changes its Job."""

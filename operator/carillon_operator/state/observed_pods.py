@@ -1,23 +1,23 @@
-"""What the pods of Jobs tell, Job by Job. ``ObservedStore`` keeps it: plain memory, one event loop."""
+"""What the pods of each Job show. The Job shelf keeps it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from carillon_core.domain.observed.jobs import PodEnd, pod_end
+from carillon_core.domain.observed.pod_ends import PodEnd, pod_end
 from carillon_core.domain.observed.pod_trouble import PodTrouble, pod_trouble
 
 
 @dataclass(slots=True)
 class _Pods:
-    """What the pods of one Job tell."""
+    """What the pods of one Job show."""
 
     seen: bool = False
-    """Whether there ever was one."""
+    """Whether the Job ever had a pod."""
     refused: PodTrouble | None = None
-    """Why there is none."""
+    """Why the Job has no pod."""
     ends: dict[str, PodEnd] = field(default_factory=dict)
-    """By the pod's uid."""
+    """How pods ended, by the pod's uid."""
     troubles: dict[str, PodTrouble] = field(default_factory=dict)
 
 
@@ -25,11 +25,11 @@ class ObservedPods:
     """How pods ended, why they cannot start, and which Jobs have none; all by the Job's uid."""
 
     def __init__(self) -> None:
-        """Begin with no pods."""
+        """Start empty."""
         self._of: dict[str, _Pods] = {}
 
     def take(self, job_uid: str, raw: Mapping[str, Any]) -> bool:
-        """Take a pod as the API server shows it; return whether more is known of its Job's execution now, or less."""
+        """Take a pod from the API server; return whether it changes what is known of its Job's execution."""
         uid = raw["metadata"].get("uid", raw["metadata"]["name"])
         end, trouble = pod_end(raw), pod_trouble(raw)
         pods = self._of.setdefault(job_uid, _Pods())
@@ -44,11 +44,11 @@ class ObservedPods:
         return news
 
     def refuse(self, job_uid: str, trouble: PodTrouble) -> None:
-        """Take why a Job has no pod."""
+        """Remember why a Job has no pod."""
         self._of.setdefault(job_uid, _Pods()).refused = trouble
 
     def hold(self, job_uid: str) -> None:
-        """Forget why a Job has no pod: its queue holds it back, and lets it begin anew."""
+        """Forget why a Job has no pod: its queue suspends it and will start it again."""
         if pods := self._of.get(job_uid):
             pods.refused = None
 
@@ -62,16 +62,16 @@ class ObservedPods:
         self._of.pop(job_uid, None)
 
     def seen(self, job_uid: str) -> bool:
-        """Return whether a Job ever had a pod, as far as was watched."""
+        """Return whether the watch ever showed a pod of a Job."""
         pods = self._of.get(job_uid)
         return pods is not None and pods.seen
 
     def ends(self, job_uid: str) -> Sequence[PodEnd]:
-        """Return how a Job's pods ended, those that have."""
+        """Return how the pods of a Job that have ended did so."""
         pods = self._of.get(job_uid)
         return list(pods.ends.values()) if pods else ()
 
     def trouble(self, job_uid: str) -> PodTrouble | None:
-        """Return the trouble of a Job's newest pod that has any, or why it has none."""
+        """Return the trouble of the newest pod that has any, else the reason why the Job has no pod."""
         pods = self._of.get(job_uid)
         return None if pods is None else max(pods.troubles.values(), key=lambda t: t.since, default=pods.refused)

@@ -4,13 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from carillon_core.domain.execution import Closing, ExecutionRecord
-from carillon_core.domain.observed.jobs import (
-    ObservedJob,
-    ObservedRequest,
-    ObservedTask,
-    own_key_name,
-    request_key,
-)
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask, own_key_name, request_key
 from carillon_core.ports import ObjectKind
 from carillon_operator.state.job_shelf import JobShelf
 from carillon_operator.state.shelf import Shelf, Status

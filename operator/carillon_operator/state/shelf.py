@@ -73,8 +73,8 @@ class Shelf(Generic[ItemT]):
     def put(self, raw: Mapping[str, Any]) -> Sequence[Key]:
         """Take an object from the API server, unless a newer version is known; return the key to reconcile.
 
-        The status decided last is kept, unless somebody else has written
-        another status since: then that status is taken.
+        The status decided last is kept, unless another writer has changed
+        the status since: then the written one is taken.
         """
         item = self._parse(raw)
         name = _name(item.meta)
@@ -115,7 +115,7 @@ class Shelf(Generic[ItemT]):
         return [self._key_of(written)]
 
     def foreign_statuses(self, name: Key) -> int:
-        """Return how often somebody else has written an object's status; when it grows, a decision is outdated."""
+        """Return how often others have written an object's status; if it grew since, a decision is outdated."""
         return self._foreign[name]
 
     def set_status(self, name: Key, uid: str, status: Status) -> None:

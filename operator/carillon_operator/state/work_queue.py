@@ -1,8 +1,8 @@
-"""The work queue: which task is to be reconciled next, now or at a time to come.
+"""The work queue: which task is reconciled next, now or at a later time.
 
-A key is reconciled by one worker at a time, and however often it is added
-meanwhile it is reconciled once more. One heap of due times and one sleeper
-serve all tasks.
+One worker at a time reconciles a key. A key that is added meanwhile, however
+often, is reconciled once more. One heap of due times and one sleeper serve all
+tasks.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ Key = tuple[str, str]
 """A task's namespace and name."""
 
 MAX_SLEEP_SECONDS = 5.0
-"""The sleeper looks at the clock again at least this often: clocks are stepped, machines are suspended."""
+"""The sleeper checks the clock at least this often, since clocks are set and machines are suspended."""
 
 
 class WorkQueue:
     """Keys to reconcile; used from one event loop."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
-        """Take the clock that due times are compared with."""
+        """Take the clock for due times."""
         self._clock = clock
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._waiting: set[Key] = set()
@@ -34,7 +34,7 @@ class WorkQueue:
         self._rested = asyncio.Event()
 
     def close(self) -> None:
-        """Forget what waits, and take nothing more until ``open``: turns that have begun end, no other begins."""
+        """Forget all waiting keys and accept none until ``open``; turns in progress continue."""
         self._open = False
         while not self._ready.empty():
             self._ready.get_nowait()
@@ -44,7 +44,7 @@ class WorkQueue:
         self._heap.clear()
 
     def open(self) -> None:
-        """Take keys again."""
+        """Accept keys again."""
         self._open = True
 
     async def rested(self) -> None:
@@ -54,7 +54,7 @@ class WorkQueue:
             await self._rested.wait()
 
     def add(self, key: Key) -> None:
-        """Have a key reconciled as soon as a worker is free."""
+        """Add a key to be reconciled as soon as a worker is free."""
         if not self._open:
             return
         if key in self._working:
@@ -64,7 +64,7 @@ class WorkQueue:
             self._ready.put_nowait(key)
 
     def add_at(self, key: Key, when: datetime | None) -> None:
-        """Have a key reconciled at a time; replaces the time that was set before, None drops it."""
+        """Set the time at which a key is reconciled, instead of the time set before; None clears it."""
         if when is None or not self._open:
             self._due.pop(key, None)
         elif self._due.get(key) != when:
@@ -78,7 +78,7 @@ class WorkQueue:
         return self._due.get(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Have a key reconciled after a delay, or at its time if that is earlier."""
+        """Set a key to be reconciled after a delay, unless it is due earlier."""
         when = self._clock() + timedelta(seconds=seconds)
         due = self._due.get(key)
         self.add_at(key, when if due is None else min(when, due))
@@ -91,7 +91,7 @@ class WorkQueue:
         return key
 
     def done(self, key: Key) -> None:
-        """Say that a key taken was reconciled; if it was added meanwhile it comes again."""
+        """Mark a key as reconciled; if it was added meanwhile, it is queued again."""
         self._working.discard(key)
         if not self._working:
             self._rested.set()

@@ -44,6 +44,16 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent to a target."""
+
+    method: str
+    headers: Mapping[str, str] = field(repr=False)
+    """All headers but Host and Content-Length."""
+    body: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a server answered."""
 
@@ -98,23 +108,12 @@ def _basic(user: str | None, password: str | None) -> str | None:
     return "Basic " + b64encode(raw).decode("ascii")
 
 
-def exchange(  # the parts of a request
-    target: Target,
-    method: str,
-    headers: Mapping[str, str],
-    body: bytes | None,
-    *,
-    deadline: float,
-    limit: int,
-    allow: AllowList,
-) -> Answer:
+def exchange(target: Target, message: Message, *, deadline: float, limit: int, allow: AllowList) -> Answer:
     """Send a request and return the answer, with its body up to a limit.
 
     Args:
         target: The destination.
-        method: The method.
-        headers: All headers but Host and Content-Length.
-        body: The body, or None for none.
+        message: What is sent.
         deadline: On ``time.monotonic``'s clock.
         limit: How many bytes of the answer's body are read.
         allow: Addresses that may be reached although they are not public.
@@ -128,7 +127,7 @@ def exchange(  # the parts of a request
         connection = _connect(target, deadline, allow)
         try:
             try:
-                connection.request(method, target.path, body=body, headers=dict(headers))
+                connection.request(message.method, target.path, body=message.body, headers=dict(message.headers))
             except (ValueError, http.client.InvalidURL) as error:
                 # the library's words repeat the header or the URL that it refused
                 raise TaskFailedError(

@@ -11,7 +11,7 @@ from carillon_core import __version__
 from carillon_core.domain.egress.rules import CLOSED
 from carillon_runner.outcome import Execution, TaskFailedError
 from carillon_runner.retry import STATUSES_AGAIN, retry_after_seconds
-from carillon_runner.tasks.http_exchange import Answer, Target, exchange, parse_target
+from carillon_runner.tasks.http_exchange import Answer, Message, Target, exchange, parse_target
 from carillon_runner.tasks.http_secrets import SIGNATURE_HEADERS, Secrets, read_secrets
 from carillon_runner.templates import rendered
 
@@ -46,54 +46,56 @@ class Request:
 def run(execution: Execution) -> Mapping[str, Any]:
     """Send the request and return ``{"statusCode", "responseTimeMs", "body", "bodyTruncated"}``.
 
-    ``responseTimeMs`` is from the sending of the request to the end of its
-    body, or to where that is cut: after 100 KiB. Redirects are followed as often
-    as ``maxRedirects`` says, and if there was one, ``redirects`` says how many;
-    without, a 3xx is an unexpected status like any other unless
-    ``expectedStatuses`` lists it. What comes of a Secret is ``***`` in the
-    result. Proxies that the environment names are not used. A user and a
-    password in the URL become a Basic ``Authorization``, unless the headers have
+    ``responseTimeMs`` is measured from sending the request to the end of its
+    body, or to where it is cut: after 100 KiB. At most ``maxRedirects``
+    redirects are followed, and ``redirects`` is their number; without it a 3xx is
+    an unexpected status unless ``expectedStatuses`` lists it. Values from Secrets
+    are ``***`` in the result. Proxies in the environment are not used. A user and
+    a password in the URL become Basic ``Authorization``, unless the headers have
     one.
 
     Raises:
-        TaskFailedError: The status is not an expected one (``http_4xx``, ``http_5xx``, ``http_status``), with the
-            result; no answer came (``timeout``, ``dns``, ``connection``, ``tls``, ``protocol``); it leads nowhere
-            (``TooManyRedirects``, ``BlockedRedirect``) or where nothing is sent to (``BlockedAddress``, of the URL and
-            of each redirect); the request is none that HTTP allows (``InvalidRequest``), or cannot be made
-            (``TemplateFailed``, ``SecretMissing``). No message repeats the URL or a header.
+        TaskFailedError: The status is unexpected (``http_4xx``, ``http_5xx``, ``http_status``), with the result; there
+            was no response (``timeout``, ``dns``, ``connection``, ``tls``, ``protocol``); a redirect is refused
+            (``TooManyRedirects``, ``BlockedRedirect``); the address of the URL or of a redirect is closed
+            (``BlockedAddress``); the request is invalid (``InvalidRequest``) or cannot be built (``TemplateFailed``,
+            ``SecretMissing``). No message repeats the URL or a header.
 
     """
-    spec = execution.spec
-    secrets = read_secrets(spec, execution.environment.secrets)
+    secrets = read_secrets(execution.spec, execution.environment.secrets)
     request = _request(execution, secrets)
-    expected = spec.get("expectedStatuses") or ()
-    most = spec.get("maxRedirects") or 0
-    seen = {(request.method, request.url)}
     sent = time.perf_counter()
+    answer, redirects = _followed(execution, request, secrets)
+    result = _result(answer, secrets, (time.perf_counter() - sent) * 1000)
+    if redirects:
+        result["redirects"] = redirects
+    spec = execution.spec
+    _check_status(answer, spec.get("expectedStatuses") or (), result, followed=bool(spec.get("maxRedirects")))
+    return result
+
+
+def _followed(execution: Execution, request: Request, secrets: Secrets) -> tuple[Answer, int]:
+    """Return the last answer and the number of redirects that led to it."""
+    expected = execution.spec.get("expectedStatuses") or ()
+    most = execution.spec.get("maxRedirects") or 0
+    seen = {(request.method, request.url)}
     while True:
         answer = exchange(
             request.target,
-            request.method,
-            {**request.headers, **request.secret_headers},
-            request.body,
+            Message(request.method, {**request.headers, **request.secret_headers}, request.body),
             deadline=execution.deadline,
             # a secret at the end of the kept part must be read whole to be masked
             limit=BODY_LIMIT + 1 + 4 * secrets.longest,
             allow=execution.environment.http_allow or CLOSED,
         )
         if not most or answer.status in expected or answer.status not in _FOLLOWED or "Location" not in answer.headers:
-            break
+            return answer, len(seen) - 1
         request = _redirected(request, answer)
         if (request.method, request.url) in seen:
             raise TaskFailedError("TooManyRedirects", "the redirects form a loop")
         if len(seen) > most:
             raise TaskFailedError("TooManyRedirects", f"there were more than {most} redirects")
         seen.add((request.method, request.url))
-    result = _result(answer, secrets, (time.perf_counter() - sent) * 1000)
-    if len(seen) > 1:
-        result["redirects"] = len(seen) - 1
-    _check_status(answer, expected, result, followed=bool(most))
-    return result
 
 
 def _request(execution: Execution, secrets: Secrets) -> Request:

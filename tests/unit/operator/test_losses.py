@@ -13,7 +13,8 @@ from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.plan import Launch, Reason, RecordUnlaunched
 from carillon_core.domain.decision.unrecorded import MAX_ENTRIES, with_unrecorded
 from carillon_core.domain.execution import Closing, execution_id
-from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, pod_end
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget
+from carillon_core.domain.observed.pod_ends import pod_end
 from carillon_core.domain.observed.pod_trouble import pod_trouble
 from carillon_core.errors import FieldProblem, RefusedError, UnavailableError
 from carillon_core.ports import JobEvent, JSONObject

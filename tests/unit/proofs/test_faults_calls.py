@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from carillon_core.resources import names
-from faults import calls
+from faults.injection import calls
 
 TASKS = f"/apis/{names.API_VERSION}"
 LABELS = {names.LABEL_TASK: "api"}

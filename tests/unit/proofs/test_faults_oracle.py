@@ -11,8 +11,8 @@ import pytest
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.resources.scheduled_task import parse_spec
-from faults.director import Blur, Outage
-from faults.oracle import SECOND, JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
+from faults.injection.director import Blur, Outage
+from faults.verdict.oracle import SECOND, JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
 
 UID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from faults import plans
 from faults.__main__ import main
-from faults.faults import EVENT_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans import choice
+from faults.plans.plan import EVENT_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
 
 STEPS = (
     Step("create-jobs", "api", 1),
@@ -21,14 +21,14 @@ STEPS = (
 
 def test_every_fault_is_among_the_first_plans() -> None:
     """One of each: a small slice shows all of them."""
-    first = [plans.plan(number, STEPS, seed=7) for number in range(len(Fault))]
+    first = [choice.plan(number, STEPS, seed=7) for number in range(len(Fault))]
     assert {plan.injections[0].fault for plan in first} == set(Fault)
     assert all(len(plan.injections) == 1 for plan in first)
 
 
 def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
     """Writes have theirs, events theirs; no position is left out."""
-    singles = plans.ordered(STEPS, seed=7)
+    singles = choice.ordered(STEPS, seed=7)
     writes = {step for step in STEPS if not step.is_event}
     events = set(STEPS) - writes
     for fault in WRITE_FAULTS:
@@ -39,30 +39,30 @@ def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
 
 def test_an_objects_only_event_is_not_dropped() -> None:
     """No API server does that, and no client could notice."""
-    dropped = {i.at for i in plans.ordered(STEPS, seed=7) if i.fault is Fault.DROP}
+    dropped = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.DROP}
     assert Step("event-tasks-added", "api", 1) not in dropped
 
 
 def test_a_pod_is_killed_before_it_has_ended() -> None:
     """Or before it does; once it has ended there is nothing to kill."""
-    killed = {i.at for i in plans.ordered(STEPS, seed=7) if i.fault is Fault.POD_KILLED}
+    killed = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.POD_KILLED}
     assert killed == {Step("event-pods-running", "api", 1)}
 
 
 def test_a_number_means_the_same_plan_again() -> None:
     """For the same seed and trace; another seed has others."""
     numbers = range(200)
-    first = [plans.plan(number, STEPS, seed=7) for number in numbers]
-    assert [plans.plan(number, STEPS, seed=7) for number in numbers] == first
-    assert [plans.plan(number, STEPS, seed=8) for number in numbers] != first
+    first = [choice.plan(number, STEPS, seed=7) for number in numbers]
+    assert [choice.plan(number, STEPS, seed=7) for number in numbers] == first
+    assert [choice.plan(number, STEPS, seed=8) for number in numbers] != first
 
 
 def test_no_single_plan_comes_twice_before_all_have_come() -> None:
     """Then pairs go on for ever."""
-    count = len(plans.ordered(STEPS, seed=7))
-    singles = [plan for n in range(count) if len((plan := plans.plan(n, STEPS, seed=7)).injections) == 1]
+    count = len(choice.ordered(STEPS, seed=7))
+    singles = [plan for n in range(count) if len((plan := choice.plan(n, STEPS, seed=7)).injections) == 1]
     assert len({str(plan) for plan in singles}) == len(singles)
-    later = [plans.plan(number, STEPS, seed=7) for number in range(count, count + 100)]
+    later = [choice.plan(number, STEPS, seed=7) for number in range(count, count + 100)]
     assert all(len(set(plan.injections)) == 2 for plan in later)
 
 
@@ -84,7 +84,7 @@ def test_a_plans_text_is_enough_to_replay_it(text: str) -> None:
 
 def test_every_plan_survives_its_text() -> None:
     """Whatever the generator makes."""
-    made = [plans.plan(number, STEPS, seed=7) for number in range(300)]
+    made = [choice.plan(number, STEPS, seed=7) for number in range(300)]
     assert [Plan.parse(str(plan), plan.number) for plan in made] == made
 
 
@@ -116,4 +116,4 @@ def test_a_wrong_option_is_told_before_anything_is_started(
 def test_a_trace_keeps_the_first_few_of_each_kind() -> None:
     """What comes later differs from run to run."""
     seen = [Step("patch-status", "api", nth) for nth in range(1, 9)]
-    assert plans.trace_of(seen[::-1]) == seen[:2]
+    assert choice.trace_of(seen[::-1]) == seen[:2]

@@ -133,7 +133,7 @@ class KubeCluster:
                 message = f"{meta.namespace}/{meta.name} is another object than {meta.uid}"
                 raise NotFoundError(message) from None
             if meta.resource_version and found["resourceVersion"] != meta.resource_version:
-                raise ConflictError(f"{meta.namespace}/{meta.name} was changed meanwhile") from None
+                raise ConflictError(f"{meta.namespace}/{meta.name} has been changed in the meantime") from None
             raise
 
     async def delete_request(self, meta: ObjectMeta) -> None:

@@ -269,9 +269,7 @@ def impersonation(subject: Subject | None) -> dict[str, str | list[str]]:
         return {}
     for word in (subject.name, *subject.groups):
         if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", word):
-            raise ForbiddenError(
-                f"the user or group {word!r} cannot be impersonated: its name has more than plain ASCII"
-            )
+            raise ForbiddenError(f"the user or group {word!r} cannot be impersonated: its name must be printable ASCII")
     return {"Impersonate-User": subject.name, "Impersonate-Group": list(subject.groups)}
 
 
@@ -283,7 +281,7 @@ def segment(name: str) -> str:
 
     """
     if not _NAME.fullmatch(name):
-        raise NotFoundError(f"{name!r} not found: no object can have that name")
+        raise NotFoundError(f"{name!r} not found: not a valid object name")
     return name
 
 
@@ -309,7 +307,7 @@ def _translated(path: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise UnavailableError(API_SERVER, f"{path}: no answer in time") from error
+        raise UnavailableError(API_SERVER, f"{path}: no response in time") from error
     except (aiohttp.ClientError, OSError) as error:
         raise UnavailableError(API_SERVER, f"{path}: {error or type(error).__name__}") from error
 
@@ -324,5 +322,5 @@ def _answered(answer: bytes) -> JSONObject:
     try:
         answered: JSONObject = decoded(answer)
     except orjson.JSONDecodeError as error:
-        raise UnavailableError(API_SERVER, "it answered with something that is not JSON") from error
+        raise UnavailableError(API_SERVER, "the response is not JSON") from error
     return answered

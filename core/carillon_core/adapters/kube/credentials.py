@@ -69,9 +69,9 @@ class Credentials:
                 )
         except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
             where = self._kubeconfig or "no KUBECONFIG, no pod's service account, and ~/.kube/config"
-            mend = "set KUBECONFIG to a file that kubectl works with"
+            hint = "set KUBECONFIG to a file that kubectl works with"
             raise SettingsError(
-                f"no credentials for the API server ({where}: {type(error).__name__}): {mend}"
+                f"no credentials for the API server ({where}: {type(error).__name__}): {hint}"
             ) from error
         self._configuration = configuration
         self.ssl_context = _ssl_context(configuration)

@@ -48,15 +48,15 @@ def failure(status: int, body: bytes, asked: str) -> CarillonError:
     message = str(said.get("message") or "") or f"{asked} was answered with {status}"
     match status:
         case 401:
-            mend = "renew the token or the certificate"
+            hint = "renew the token or the certificate"
             # whoever we act for has been let in already: what is not known here is our own account
-            error: CarillonError = OwnAccountError(f"the API server does not know who calls (401): {mend}")
+            error: CarillonError = OwnAccountError(f"the API server rejects our credentials (401): {hint}")
         case 403:
             error = _forbidden(message, said)
         case 404 if not said:
             # it is the path that is unknown, not an object: say so, lest the object be thought gone
-            mend = "is the CRD installed? (kubectl apply -f crds/)"
-            error = UnavailableError(API_SERVER, f"{asked}: it does not serve this path; {mend}")
+            hint = "is the CRD installed? (kubectl apply -f crds/)"
+            error = UnavailableError(API_SERVER, f"{asked}: it does not serve this path; {hint}")
         case 404:
             error = NotFoundError(message)
         case 409:
@@ -97,8 +97,8 @@ def _forbidden(message: str, said: Mapping[str, Any]) -> CarillonError:
 def _problems(message: str, causes: Iterable[Mapping[str, Any]]) -> tuple[FieldProblem, ...]:
     unknown = _UNKNOWN_FIELD.findall(message)
     if unknown:
-        mend = "is not a field of this kind: remove it or correct its spelling"
-        return tuple(FieldProblem(path, mend) for path in unknown)
+        hint = "is not a field of this kind: remove it or correct its spelling"
+        return tuple(FieldProblem(path, hint) for path in unknown)
     causes = [c for c in causes if "some validation rules were not checked" not in c.get("message", "")]
     # a CEL rule says in words what a pattern says in signs
     in_words = {c["field"] for c in causes if c.get("field") and not _is_pattern(c)}

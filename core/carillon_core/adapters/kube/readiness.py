@@ -32,7 +32,7 @@ async def wait_until_ready(connection: KubeConnection, poll_seconds: float = 2.0
             said = missing
         await asyncio.sleep(poll_seconds)
     if said is not None:
-        log.info("the cluster is ready", server=connection.server)
+        log.info("cluster ready", server=connection.server)
 
 
 async def _missing(connection: KubeConnection) -> str | None:

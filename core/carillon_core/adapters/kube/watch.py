@@ -69,7 +69,7 @@ class Watch:
                         yield event
             except ExpiredError as error:
                 self.version = None
-                log.info("watch is too far behind, listing anew", **self._fields(why=str(error)))
+                log.info("watch too far behind, listing again", **self._fields(why=str(error)))
             except CarillonError as error:
                 if (
                     self.namespace is not None
@@ -109,17 +109,17 @@ class Watch:
                 self._mended()
                 if event is not None:
                     yield event
-        log.debug("watch ended by the server, going on", **self._fields())
+        log.debug("watch ended by the server, continuing", **self._fields())
         if not heard and asyncio.get_running_loop().time() - begun < self.pace.first_wait:
             # nothing keeps such a server, or a proxy before it, from being asked in a tight loop
-            raise UnavailableError(API_SERVER, f"{self.path}: it ended the watch at once")
+            raise UnavailableError(API_SERVER, f"{self.path}: the watch ended immediately")
 
     def _event(self, line: bytes) -> JobEvent | None:
         """Return what a line says, or None for a bookmark; go on after it."""
         try:
             said: Mapping[str, Any] = decoded(line)
         except orjson.JSONDecodeError as error:
-            raise UnavailableError(API_SERVER, f"{self.path}: the watch broke off amid a line") from error
+            raise UnavailableError(API_SERVER, f"{self.path}: the watch ended in the middle of a line") from error
         change, item = said["type"], said["object"]
         if change == "ERROR":
             raise _watch_error(item, self.path)
@@ -128,7 +128,7 @@ class Watch:
 
     async def _back_off(self, error: CarillonError) -> None:
         if not self._wait:
-            log.warning("watch interrupted, trying again until it works", **self._fields(why=str(error)))
+            log.warning("watch interrupted, trying again", **self._fields(why=str(error)))
         self._wait = min(self._wait * 2 or self.pace.first_wait, self.pace.longest_wait)
         await asyncio.sleep(self._wait)
 

@@ -95,7 +95,7 @@ class MemoryCluster(MemoryWorld):
         created = self._put("Job", stored)
         if self.lose_next_answer:
             self.lose_next_answer = False
-            raise UnavailableError("API server", "no answer in time")
+            raise UnavailableError("API server", "no response in time")
         return created
 
     async def get_job(self, namespace: str, name: str) -> JSONObject:
@@ -138,7 +138,7 @@ class MemoryCluster(MemoryWorld):
         if stored["metadata"]["uid"] != meta.uid:
             raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}")
         if meta.resource_version and meta.resource_version != stored["metadata"]["resourceVersion"]:
-            raise ConflictError(f"{meta.namespace}/{meta.name} was changed meanwhile")
+            raise ConflictError(f"{meta.namespace}/{meta.name} has been changed in the meantime")
         if kind == "ScheduledTask":
             return self.tasks.set_status(meta.namespace, meta.name, status)
         self._version += 1

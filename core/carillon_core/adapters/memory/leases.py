@@ -45,11 +45,11 @@ class MemoryLeases:
         meta = lease["metadata"]
         found = (await self.get(meta["namespace"], meta["name"]))["metadata"]
         if (meta["uid"], meta["resourceVersion"]) != (found["uid"], found["resourceVersion"]):
-            raise ConflictError(f'leases "{meta["name"]}" was changed meanwhile')
+            raise ConflictError(f'leases "{meta["name"]}" has been changed in the meantime')
         stored = self._put(lease)
         if self.lose_next_answer:
             self.lose_next_answer = False
-            raise UnavailableError("API server", "no answer in time")
+            raise UnavailableError("API server", "no response in time")
         return stored
 
     def _check(self) -> None:

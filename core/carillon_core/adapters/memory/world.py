@@ -160,7 +160,7 @@ class MemoryWorld:
 
     def _check_readable(self, namespace: str | None) -> None:
         if namespace in self.forbidden:
-            raise ForbiddenError(f"nothing of the namespace {namespace} may be read")
+            raise ForbiddenError(f"reading the namespace {namespace} is forbidden")
 
     def _check(self) -> None:
         if self.outage is not None:

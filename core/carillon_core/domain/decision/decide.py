@@ -18,7 +18,7 @@ from carillon_core.domain.decision.gates import target_problem
 from carillon_core.domain.decision.plan import Notice, Plan, Reason, RecordUnlaunched, earliest
 from carillon_core.domain.decision.retention import superfluous_jobs
 from carillon_core.domain.decision.settle import Settlement, opened, runs_left, settle
-from carillon_core.domain.decision.status import condition_true, with_condition, with_observed_jobs
+from carillon_core.domain.decision.status import Statement, condition_true, with_condition, with_observed_jobs
 from carillon_core.domain.decision.stuck import no_room_notices, stuck_executions
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTask
 from carillon_core.domain.timetable.schedule import (
@@ -29,8 +29,8 @@ from carillon_core.domain.timetable.schedule import (
     schedule_problems,
 )
 from carillon_core.domain.validity.pod_validity import pod_problems
+from carillon_core.domain.validity.run_at import passed_over
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.base import rfc3339
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import LastExecution, LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
 
@@ -98,7 +98,7 @@ def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Rea
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:
     """Return the plan of a task that cannot run: say so, once."""
     message = message[:MAX_MESSAGE]
-    changed = with_condition(status, task.meta, "Ready", "False", reason, message, now)
+    changed = with_condition(status, task.meta, Statement("Ready", "False", reason, message), now)
     old = next((c for c in status.conditions if c.type == "Ready"), None)
     news = old is None or (old.reason, old.message) != (reason, message)
     return Plan(changed, notices=(Notice("Warning", reason, message),) if news else ())
@@ -117,12 +117,12 @@ def _decide_valid(
     doomed, next_doomed = superfluous_jobs(spec, task.stored, scheduled, now)
     if spec.suspend:
         message = "nothing is launched until spec.suspend is false"
-        status = with_condition(status, task.meta, "Suspended", "True", Reason.SUSPENDED, message, now)
-        status = with_condition(status, task.meta, "Ready", "True", Reason.SUSPENDED, message, now)
+        status = with_condition(status, task.meta, Statement("Suspended", "True", Reason.SUSPENDED, message), now)
+        status = with_condition(status, task.meta, Statement("Ready", "True", Reason.SUSPENDED, message), now)
         status = status.model_copy(update={"next_schedule_time": None})
         return Plan(status, (*begun.actions, *doomed), begun.notices, next_doomed)
     if condition_true(status, "Suspended"):
-        status = with_condition(status, task.meta, "Suspended", "False", Reason.SCHEDULED, "", now)
+        status = with_condition(status, task.meta, Statement("Suspended", "False", Reason.SCHEDULED), now)
     settled = settle(task, spec, own, Settlement(status, begun.actions, begun.notices), now)
     plan = _concluded(task, spec, settled, now)
     return Plan(plan.status, (*plan.actions, *doomed), plan.notices, earliest(plan.requeue_at, next_doomed))
@@ -136,11 +136,7 @@ def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement,
     status = status.model_copy(update={"next_schedule_time": upcoming})
     requeue_at = None if upcoming is None else launch_time(upcoming, settled.offset)
     if upcoming is None and isinstance(schedule, OneShotSchedule) and not _was_settled(schedule.at, settled):
-        message = (
-            f"spec.runAt {rfc3339(schedule.at)} was already past when the task was created, edited or resumed: "
-            "set a time to come"
-        )
-        unready = _unready(task, status, Reason.RUN_AT_IN_THE_PAST, message, now)
+        unready = _unready(task, status, Reason.RUN_AT_IN_THE_PAST, passed_over(schedule.at), now)
         return Plan(unready.status, actions, (*notices, *unready.notices))
     status, news = _with_readiness(task, spec, status, now, waits=upcoming is not None or settled.pending)
     return Plan(status, actions, (*notices, *news), requeue_at)
@@ -183,24 +179,26 @@ def _with_readiness(
         message = f"{status.consecutive_failures} executions failed in a row" if circuit else ""
         value: Literal["True", "False"] = "True" if circuit else "False"
         reason = Reason.CIRCUIT_OPEN if circuit else Reason.SCHEDULED
-        status = with_condition(status, task.meta, "CircuitOpen", value, reason, message, now)
+        status = with_condition(status, task.meta, Statement("CircuitOpen", value, reason, message), now)
     if not waits:
         message = "maxRuns is reached" if runs_left(spec, status) == 0 else "no slot is left"
-        status = with_condition(status, task.meta, "Completed", "True", Reason.COMPLETED, message, now)
+        status = with_condition(status, task.meta, Statement("Completed", "True", Reason.COMPLETED, message), now)
     elif condition_true(status, "Completed"):  # an edit gave it new slots
-        status = with_condition(status, task.meta, "Completed", "False", Reason.SCHEDULED, "", now)
+        status = with_condition(status, task.meta, Statement("Completed", "False", Reason.SCHEDULED), now)
     skip = status.last_skip
     refused = skip is not None and skip.reason in REFUSALS
     if skip is not None and refused and (status.last_schedule_time is None or status.last_schedule_time < skip.slot):
-        return with_condition(status, task.meta, "Ready", "False", skip.reason, skip.message, now), ()
+        return with_condition(status, task.meta, Statement("Ready", "False", skip.reason, skip.message), now), ()
     if not waits:
-        return with_condition(status, task.meta, "Ready", "True", Reason.COMPLETED, message, now), ()
+        return with_condition(status, task.meta, Statement("Ready", "True", Reason.COMPLETED, message), now), ()
     if circuit:
         return _unready_status(task, status, Reason.CIRCUIT_OPEN, message, now)
     problem = target_problem(task.target_name, task.target)
     if problem is not None:
         return _unready_status(task, status, *problem, now)
-    ready = with_condition(status, task.meta, "Ready", "True", Reason.SCHEDULED, "waiting for the next slot", now)
+    ready = with_condition(
+        status, task.meta, Statement("Ready", "True", Reason.SCHEDULED, "waiting for the next slot"), now
+    )
     return ready, ()
 
 

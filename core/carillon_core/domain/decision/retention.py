@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from carillon_core.domain.decision.plan import DeleteJob
-from carillon_core.domain.observed.jobs import ObservedJob
+from carillon_core.domain.observed.jobs import FinishedJob, ObservedJob
 from carillon_core.resources.scheduled_task import RunResult, ScheduledTaskSpec, ScheduledTaskStatus
 
 
@@ -53,5 +53,5 @@ def superfluous_jobs(
     return [DeleteJob(job.name, job.uid) for job in sorted(ready, key=lambda job: job.slot)], later
 
 
-def _all_but_last(jobs: list[ObservedJob], count: int) -> list[ObservedJob]:
+def _all_but_last(jobs: list[FinishedJob], count: int) -> list[FinishedJob]:
     return jobs[: max(0, len(jobs) - count)]

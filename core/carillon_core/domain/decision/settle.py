@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.gates import DueSlot, Verdict, verdict_of
+from carillon_core.domain.decision.gates import SLOT_GATES, DueSlot, Verdict, first_verdict
 from carillon_core.domain.decision.plan import Action, EndExecution, Launch, Notice, Reason, RecordUnlaunched
 from carillon_core.domain.decision.status import condition_true
 from carillon_core.domain.decision.unrecorded import with_unrecorded
@@ -274,13 +274,35 @@ def _settle_one(
     now: datetime,
 ) -> Settlement:
     """Launch a slot, or say why not; or, to replace what is active, end that first."""
-    due = DueSlot(slot, slot + done.offset, spec, done.status, active, task.target_name, task.target, now)
-    verdict = verdict_of(due)
+    verdict = first_verdict(_due_slot(task, spec, slot, active, done, now), SLOT_GATES)
     if verdict is not None:
         return _unlaunched(task, done, slot, verdict).saying(settled_until=slot)
     if active and spec.concurrency_policy is ConcurrencyPolicy.REPLACE:
         return replace(replaced(done, active, f"by the slot of {rfc3339(slot)}"), pending=True)
     return _launched(task, slot, done).saying(settled_until=slot)
+
+
+def _due_slot(
+    task: ObservedTask,
+    spec: ScheduledTaskSpec,
+    slot: datetime,
+    active: tuple[ObservedJob, ...],
+    done: Settlement,
+    now: datetime,
+) -> DueSlot:
+    """Return a slot as its gates see it."""
+    return DueSlot(
+        subject=f"the slot of {rfc3339(slot)}",
+        due_at=slot + done.offset,
+        now=now,
+        deadline_seconds=spec.starting_deadline_seconds,
+        policy=spec.concurrency_policy,
+        active=active,
+        target_name=task.target_name,
+        target=task.target,
+        spec=spec,
+        status=done.status,
+    )
 
 
 def replaced(done: Settlement, active: Sequence[ObservedJob], by: str) -> Settlement:
@@ -329,8 +351,7 @@ def _pay_backlog(
             continue
         left = _left(backlog.stretches[0], [slot])
         done = done.saying(backlog=Backlog.of([left, *backlog.then] if left else backlog.then))
-        due = DueSlot(slot, slot + done.offset, spec, done.status, (), task.target_name, task.target, now)
-        verdict = verdict_of(due)
+        verdict = first_verdict(_due_slot(task, spec, slot, (), done, now), SLOT_GATES)
         done = _launched(task, slot, done) if verdict is None else _unlaunched(task, done, slot, verdict, quiet=True)
     return done
 

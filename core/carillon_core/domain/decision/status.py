@@ -1,60 +1,60 @@
 """How a status is derived: from the Jobs observed and the conditions that hold. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from carillon_core.contract import Cause
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.resources.meta import Condition, ObjectMeta
+from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import LastExecution, RunResult, ScheduledTaskStatus
 
 MAX_MESSAGE = 1024
+"""The most characters of a message that a status, an Event or a row keeps."""
+JOB_GONE = "its Job is gone; see the execution history for its result"
 
 
-def condition_true(status: ScheduledTaskStatus, kind: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a condition says; when it began to say so is kept by ``with_condition``."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+
+
+_Status = TypeVar("_Status", ScheduledTaskStatus, RunRequestStatus)
+
+
+def condition_true(status: ScheduledTaskStatus | RunRequestStatus, kind: str) -> bool:
     """Return whether the condition of that type is there and True."""
     return any(c.type == kind and c.status == "True" for c in status.conditions)
 
 
-def with_condition(
-    status: ScheduledTaskStatus,
-    meta: ObjectMeta,
-    kind: str,
-    value: Literal["True", "False", "Unknown"],
-    reason: str,
-    message: str,
-    now: datetime,
-) -> ScheduledTaskStatus:
-    """Return the status with that condition set; its transition time moves only when its value changes."""
-    changed = changed_conditions(status.conditions, meta, kind, value, reason, message, now)
-    return status if changed is None else status.model_copy(update={"conditions": changed})
+def with_condition(status: _Status, meta: ObjectMeta, said: Statement, now: datetime) -> _Status:
+    """Return the status with that condition set, the summary first.
 
-
-def changed_conditions(
-    conditions: Sequence[Condition],
-    meta: ObjectMeta,
-    kind: str,
-    value: Literal["True", "False", "Unknown"],
-    reason: str,
-    message: str,
-    now: datetime,
-) -> list[Condition] | None:
-    """Return the conditions with that one set, the summary first, or None if that changes nothing."""
-    old = next((c for c in conditions if c.type == kind), None)
-    since = old.last_transition_time if old is not None and old.status == value else now.replace(microsecond=0)
+    The transition time moves only when the condition's value changes.
+    """
+    old = next((c for c in status.conditions if c.type == said.type), None)
     new = Condition(
-        type=kind,
-        status=value,
-        reason=reason,
-        message=message,
-        last_transition_time=since,
+        type=said.type,
+        status=said.status,
+        reason=said.reason,
+        message=said.message,
+        last_transition_time=(
+            old.last_transition_time if old is not None and old.status == said.status else now.replace(microsecond=0)
+        ),
         observed_generation=meta.generation,
     )
     if new == old:
-        return None
-    others = [c for c in conditions if c.type != kind]
-    return sorted([*others, new], key=lambda c: (c.type != "Ready", c.type))
+        return status
+    others: list[Condition] = [c for c in status.conditions if c.type != said.type]
+    ordered = sorted([*others, new], key=lambda c: (c.type != "Ready", c.type))
+    return status.model_copy(update={"conditions": ordered})
 
 
 def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) -> ScheduledTaskStatus:
@@ -73,8 +73,7 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
     if own and (last is None or own[-1].slot >= last.slot):
         last = _brief(own[-1])
     elif last is not None and last.result is RunResult.RUNNING and not any(j.name == last.job_name for j in own):
-        message = "its Job is gone; the history has how it ended"
-        last = last.model_copy(update={"result": RunResult.UNKNOWN, "message": message})
+        last = last.model_copy(update={"result": RunResult.UNKNOWN, "message": JOB_GONE})
     update["last_execution"] = last
     finished = [j for j in own if not j.active]
     if finished:

@@ -9,7 +9,7 @@ from carillon_core.contract import ExitCode
 from carillon_core.domain.egress.rules import CLOSED, AllowList
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.order import Order
-from carillon_core.domain.observed.jobs import RUNNER_CONTAINER, USER_CONTAINER
+from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.domain.pod_settings import RUNNER_RESOURCES, joined, merged, pod_fields, resources_field
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from carillon_core.contract import Cause
-from carillon_core.domain.decision.decide_request import requested_task
+from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.plan import Launch
-from carillon_core.domain.execution import job_name, request_job_name
+from carillon_core.domain.execution import ExecutionRecord, job_name, request_job_name
 from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTarget, ObservedTask
+from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
@@ -68,6 +68,24 @@ class Order:
             # without it, the runner is refused no more than this counter
             "counter": None if counter is None else (counter.name or self.task_name).replace("\0", ""),
         }
+
+    def running_row(self, now: datetime) -> ExecutionRecord:
+        """Return the row of an execution that was launched now."""
+        return ExecutionRecord(
+            id=self.execution_id,
+            task_uid=self.task_uid,
+            origin=self.owner.uid,
+            namespace=self.owner.namespace,
+            task=self.task_name,
+            task_type=self.task.type,
+            slot=self.slot,
+            cause=self.cause,
+            status=ExecutionStatus.RUNNING,
+            job_name=self.job_name,
+            created_at=now,
+            started_at=now,
+            retry_of=self.retry_of,
+        )
 
 
 def slot_order(task: ObservedTask, launch: Launch) -> Order:

@@ -1,15 +1,14 @@
 """What ``decide`` is given: tasks, requests, targets and Jobs as the cluster shows them, parsed once at the edge."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from enum import Enum
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
-from carillon_core.contract import Cause, ExitCode
-from carillon_core.domain.execution import execution_id, job_name, request_job_name
-from carillon_core.domain.observed.pod_trouble import PodTrouble, utc_second
+from carillon_core.contract import Cause
+from carillon_core.domain.observed.pod_ends import PodEnd
+from carillon_core.domain.observed.pod_trouble import PodTrouble
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources import names
 from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec
@@ -132,31 +131,15 @@ def _created_at(meta: ObjectMeta) -> datetime:
     return meta.creation_timestamp
 
 
-class JobPhase(Enum):
-    """Where a Job stands."""
-
-    ACTIVE = "active"
-    FINISHED = "finished"
-
-
-@dataclass(frozen=True, slots=True)
-class PodEnd:
-    """How a pod of a Job ended, the first sure sign of an attempt's end."""
-
-    succeeded: bool
-    finished_at: datetime | None
-    exit_code: int | None = None
-    reason: str = ""
-    """Kubernetes' word, such as OOMKilled, Evicted, DeadlineExceeded, Error."""
-    message: str = ""
-    """The container's termination message, else Kubernetes' own."""
-    pod_name: str = ""
-    started_at: datetime | None = None
+WAITS = "it waits in its queue until it is admitted"
+"""What is said of an execution whose Job is suspended."""
+JobResult = Literal[RunResult.SUCCEEDED, RunResult.FAILED, RunResult.TIMED_OUT, RunResult.CANCELLED]
+"""How a Job can end."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedJob:
-    """A runner Job: of a task's slot, or of a RunRequest."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What active and finished Jobs have in common."""
 
     name: str
     uid: str
@@ -164,258 +147,128 @@ class ObservedJob:
     """The uid of the task whose execution it is; of a request with a task of its own, the request's."""
     slot: datetime
     execution_id: str
-    phase: JobPhase
-    result: RunResult = RunResult.RUNNING
-    finished_at: datetime | None = None
-    reason: str = ""
-    message: str = ""
     cause: Cause = Cause.SCHEDULE
     origin: str = ""
-    """The RunRequest's uid, of a Job that one asked for; else the task's."""
+    """The uid of the RunRequest that asked for it, else the task's."""
     container: bool = False
-    """Whether its container is the user's, so that nobody but the operator records its execution."""
+    """Whether it runs the user's container and no runner, so that the operator records its execution."""
     ending: bool = False
-    """Whether it is being deleted and its pods are not gone yet."""
-    waiting: bool = False
-    """Whether it waits in a queue, and has no pod."""
-    taken_back: bool = False
-    """Whether its queue suspended it before it was done, and its execution is over: it would be begun once more."""
-    trouble: PodTrouble | None = None
-    """Why its pod cannot start, or is not created."""
+    """Whether it is being deleted and its pods still exist."""
     admitted_at: datetime | None = None
-    """Since when it may have pods: its creation, or when its queue let it begin."""
+    """Since when it may have pods: its creation, or when its queue admitted it."""
     attempts: tuple[PodEnd, ...] = ()
     """Its pods that have ended, first to last."""
     namespace: str = ""
     task_name: str = ""
-    """Of the task, or of the request that has a task of its own."""
+    """The name of the task, or of the request that has a task of its own."""
     task_type: str = ""
     retry_of: UUID | None = None
-    """The execution that its own repeats."""
+    """The execution that this one repeats."""
+
+    def ended(
+        self,
+        result: JobResult,
+        at: datetime | None,
+        reason: str = "",
+        message: str = "",
+        *,
+        taken_back: bool = False,
+    ) -> "FinishedJob":
+        """Return this Job as finished.
+
+        Args:
+            result: How it ended.
+            at: When, if that is known.
+            reason: One word of Kubernetes', such as ``OOMKilled``.
+            message: The reason as a sentence.
+            taken_back: See ``FinishedJob``.
+
+        """
+        common: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(_Job)}
+        return FinishedJob(
+            **common, result=result, finished_at=at, reason=reason, message=message, taken_back=taken_back
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveJob(_Job):
+    """A runner Job whose execution has not ended."""
+
+    waiting: bool = False
+    """Whether it is suspended in a queue and has no pod."""
+    trouble: PodTrouble | None = None
+    """Why its pod cannot start, or is not created."""
 
     @property
-    def active(self) -> bool:
+    def active(self) -> Literal[True]:
         """Whether the execution goes on."""
-        return self.phase is JobPhase.ACTIVE
+        return True
+
+    @property
+    def result(self) -> Literal[RunResult.RUNNING]:
+        """Running."""
+        return RunResult.RUNNING
+
+    @property
+    def finished_at(self) -> None:
+        """Not yet."""
+        return
+
+    @property
+    def reason(self) -> str:
+        """Nothing."""
+        return ""
+
+    @property
+    def message(self) -> str:
+        """Nothing."""
+        return ""
+
+    @property
+    def taken_back(self) -> Literal[False]:
+        """Whether its queue ended it; see ``FinishedJob``."""
+        return False
 
     @property
     def hindrance(self) -> str:
-        """What keeps an execution that is active from beginning, as a sentence; empty if nothing is known to."""
-        if not self.active:
-            return ""
+        """What keeps the execution from starting, as a sentence; empty if nothing is known."""
         return WAITS if self.waiting else self.trouble.sentence if self.trouble is not None else ""
 
 
-_RESULT_OF_EXIT: dict[int | None, RunResult] = {
-    ExitCode.TIMED_OUT: RunResult.TIMED_OUT,
-    ExitCode.CANCELLED: RunResult.CANCELLED,
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedJob(_Job):
+    """A runner Job whose execution has ended."""
+
+    result: JobResult
+    finished_at: datetime | None = None
+    reason: str = ""
+    message: str = ""
+    taken_back: bool = False
+    """Whether its queue suspended it after it had started: the execution is over, but Kubernetes would restart it."""
+
+    @property
+    def active(self) -> Literal[False]:
+        """Whether the execution goes on."""
+        return False
+
+    @property
+    def waiting(self) -> Literal[False]:
+        """Whether it waits in a queue."""
+        return False
+
+    @property
+    def trouble(self) -> None:
+        """Why its pod cannot start."""
+        return
+
+    @property
+    def hindrance(self) -> str:
+        """What keeps it from starting: nothing."""
+        return ""
 
 
-def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
-    """Return how a pod ended, or None while it has not."""
-    status = pod.get("status") or {}
-    if status.get("phase") not in {"Succeeded", "Failed"}:
-        return None
-    succeeded = status["phase"] == "Succeeded"
-    name = pod["metadata"].get("name", "")
-    # sidecars that somebody injects do not speak for it
-    containers = sorted(
-        status.get("containerStatuses") or (), key=lambda c: c.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
-    )
-    for container in containers:
-        ended = (container.get("state") or {}).get("terminated")
-        if ended:
-            return PodEnd(
-                succeeded=succeeded,
-                finished_at=utc_second(ended.get("finishedAt")) or _last_change(status),
-                exit_code=ended.get("exitCode"),
-                reason=status.get("reason") or ended.get("reason") or "",
-                message=ended.get("message") or status.get("message") or "",
-                pod_name=name,
-                started_at=utc_second(ended.get("startedAt")),
-            )
-    return PodEnd(
-        succeeded=succeeded,
-        finished_at=_last_change(status),
-        reason=status.get("reason") or "",
-        message=status.get("message") or "",
-        pod_name=name,
-        started_at=utc_second(status.get("startTime")),
-    )
-
-
-def _last_change(status: Mapping[str, Any]) -> datetime | None:
-    times = [utc_second(c.get("lastTransitionTime")) for c in status.get("conditions") or ()]
-    return max((t for t in times if t is not None), default=None)
-
-
-def observed_job(
-    job: Mapping[str, Any], pods: Sequence[PodEnd] = (), trouble: PodTrouble | None = None
-) -> ObservedJob | None:
-    """Return a Job as observed, or None if it is none of Carillon's.
-
-    What a Job says of itself is believed only as far as it is consistent: a
-    controlling ScheduledTask or RunRequest with the uid of the label, and the
-    one name that its Job can have. The execution's id is computed, not read.
-
-    A Job counts as finished at the first sure sign: a pod has ended that ends
-    it, or its conditions say ``SuccessCriteriaMet``, ``FailureTarget``,
-    ``Complete`` or ``Failed``. The Job's own status lags its pod by a second or
-    more. A pod that was lost does not end a Job that may try another.
-
-    Args:
-        job: The raw object.
-        pods: How its pods ended, those that have.
-        trouble: Why its newest pod cannot start, or none is created.
-
-    """
-    seen = _identity(job["metadata"])
-    if seen is None:
-        return None
-    containers = ((job.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers") or ()
-    seen = replace(
-        seen,
-        container=any(c.get("name") == USER_CONTAINER for c in containers),
-        ending=bool(job["metadata"].get("deletionTimestamp")),
-        waiting=bool((job.get("spec") or {}).get("suspend")),
-        admitted_at=_admitted_at(job),
-        trouble=trouble,
-        attempts=tuple(sorted(pods, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
-    )
-    conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
-    last = next((p for p in seen.attempts if p.succeeded), seen.attempts[-1] if seen.attempts else None)
-    if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (last and last.succeeded):
-        done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
-        ended = (last and last.finished_at) or utc_second(done.get("lastTransitionTime"))
-        return _finished(seen, RunResult.SUCCEEDED, ended, message=last.message if last else "")
-    failure = conditions.get("Failed") or conditions.get("FailureTarget")
-    if failure is None and (last is None or not _ends_job(job, last)):
-        return seen
-    failure = failure or {}
-    deadline = "DeadlineExceeded"
-    if last is not None:
-        result = RunResult.FAILED if seen.container else _RESULT_OF_EXIT.get(last.exit_code, RunResult.FAILED)
-        if deadline in {failure.get("reason"), last.reason}:
-            result = RunResult.TIMED_OUT
-        ended = last.finished_at or utc_second(failure.get("lastTransitionTime"))
-        if seen.waiting and not conditions.keys() & _TERMINAL:
-            message = f"{TAKEN_BACK}: {last.message or last.reason}"
-            return replace(_finished(seen, result, ended, last.reason, message), taken_back=True)
-        return _finished(seen, result, ended, last.reason, last.message)
-    result = RunResult.TIMED_OUT if failure.get("reason") == deadline else RunResult.FAILED
-    ended = utc_second(failure.get("lastTransitionTime"))
-    # of one that never began, that it was late is not yet why
-    words = [failure.get("message") or "", seen.hindrance]
-    return _finished(seen, result, ended, failure.get("reason") or "", ": ".join(w for w in words if w))
-
-
-def still_taken_back(before: ObservedJob, after: ObservedJob) -> ObservedJob:
-    """Return a Job as it is seen now, or, if its queue took it back, as over as it was: whatever it does since.
-
-    Its queue may admit it again before it is deleted; then it is to be deleted all the same.
-    """
-    if not before.taken_back:
-        return after
-    return replace(
-        after,
-        phase=before.phase,
-        waiting=False,
-        taken_back=True,
-        trouble=None,
-        result=before.result,
-        finished_at=before.finished_at,
-        reason=before.reason,
-        message=before.message,
-    )
-
-
-def _admitted_at(job: Mapping[str, Any]) -> datetime | None:
-    """Return since when a Job may have pods; the Job controller sets ``startTime`` anew when a queue lets it begin."""
-    times = (job["metadata"].get("creationTimestamp"), (job.get("status") or {}).get("startTime"))
-    return max((t for t in map(utc_second, times) if t is not None), default=None)
-
-
-_TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
-WAITS = "it waits in its queue until it is admitted"
-"""What is said of an execution whose Job is suspended."""
-TAKEN_BACK = "its queue took it back before it was done"
-"""What is said of one whose Job is suspended after it was begun, before the pod's own words."""
-RUNNER_CONTAINER = "runner"
-USER_CONTAINER = "task"
-"""The name of a user's container, of a ``container`` task."""
-
-
-def _ends_job(job: Mapping[str, Any], pod: PodEnd) -> bool:
-    """Return whether a failed pod is the last of its Job: by its exit code, or because no other may follow."""
-    spec = job.get("spec") or {}
-    if not spec.get("backoffLimit"):
-        return True
-    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
-        if rule.get("action") == "FailJob" and pod.exit_code in (rule.get("onExitCodes") or {}).get("values", ()):
-            return True
-    return False
-
-
-def _finished(
-    seen: ObservedJob, result: RunResult, at: datetime | None, reason: str = "", message: str = ""
-) -> ObservedJob:
-    return replace(
-        seen,
-        phase=JobPhase.FINISHED,
-        waiting=False,
-        result=result,
-        finished_at=at,
-        reason=reason,
-        message=message,
-        trouble=None,
-    )
-
-
-def _identity(meta: Mapping[str, Any]) -> ObservedJob | None:
-    """Return whose Job it is, as active, or None if it is nobody's or pretends to be somebody's."""
-    labels = meta.get("labels") or {}
-    slot = utc_second((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
-    owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
-    task_uid = str(labels.get(names.LABEL_TASK_UID))
-    if owner is None or slot is None:
-        return None
-    try:
-        if owner.get("kind") == names.KIND:
-            cause, origin = Cause.SCHEDULE, task_uid
-            wanted = (labels.get(names.LABEL_TASK), task_uid, job_name(str(owner.get("name")), slot))
-        elif owner.get("kind") == names.KIND_REQUEST:
-            cause, origin = Cause.MANUAL, str(labels.get(names.LABEL_REQUEST_UID))
-            wanted = (labels.get(names.LABEL_REQUEST), origin, request_job_name(str(owner.get("name")), origin))
-        else:
-            return None
-        if (owner.get("name"), owner.get("uid"), meta["name"]) != wanted:
-            return None
-        uid = execution_id(origin, slot, cause)
-    except ValueError:  # a uid that is none
-        return None
-    return ObservedJob(
-        name=meta["name"],
-        uid=meta["uid"],
-        task_uid=task_uid,
-        slot=slot,
-        execution_id=str(uid),
-        phase=JobPhase.ACTIVE,
-        cause=cause,
-        origin=origin,
-        namespace=meta.get("namespace", ""),
-        task_name=str(labels.get(names.LABEL_TASK, "")),
-        task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
-        retry_of=_uuid((meta.get("annotations") or {}).get(names.ANNOTATION_RETRY_OF)),
-    )
-
-
-def _uuid(text: str | None) -> UUID | None:
-    """Return an id, or None for what is none: it is only a link."""
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None
+ObservedJob = ActiveJob | FinishedJob
+"""A runner Job of a task's slot or of a RunRequest, as the cluster shows it."""
 
 
 def job_key(meta: Mapping[str, Any]) -> tuple[str, str]:

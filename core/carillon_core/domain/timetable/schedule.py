@@ -315,12 +315,15 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
         return ()
     if schedule_of(calendar, beginning).next_fire_time(before) is not None:
         return ()
+    field = "spec.durationSeconds" if calendar.end_at is None else "spec.endAt"
     first = _unbounded(calendar, beginning).next_fire_time(before)
+    if first is None:
+        return (FieldProblem(field, f"leaves no slot: the schedule has none after {rfc3339(beginning)}"),)
     if calendar.end_at is not None:
-        when = "follows" if first is None else f"comes before {rfc3339(first)}"
-        return (FieldProblem("spec.endAt", f"leaves no slot: none {when}, set a later time"),)
-    when = "follows" if first is None else f"comes in the first {int((first - beginning).total_seconds()) - 1} s"
-    return (FieldProblem("spec.durationSeconds", f"leaves no slot: none {when}, make it longer"),)
+        why = f"must not be before the first slot, {rfc3339(first)} (got {rfc3339(calendar.end_at)})"
+        return (FieldProblem(field, why),)
+    least = -((beginning - first) // timedelta(seconds=1))
+    return (FieldProblem(field, f"must be at least {least} to reach the first slot (got {calendar.duration_seconds})"),)
 
 
 def schedule_description(calendar: Calendar) -> str:

@@ -3,13 +3,12 @@
 The REST facade, the admission webhook and the CLI refuse by these functions.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from carillon_core.domain.timetable.schedule import just_before, later, schedule_of, schedule_problems
+from carillon_core.domain.timetable.schedule import schedule_problems
 from carillon_core.domain.validity.pod_validity import pod_problems, runner_problems, task_pod_problems
 from carillon_core.domain.validity.template_syntax import template_problems
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.base import rfc3339
 from carillon_core.resources.http_target import HTTPTargetSpec
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import RunRequestSpec
@@ -33,30 +32,11 @@ def spec_problems(
         pod_defaults: The operator's, if they are known here.
 
     """
-    problems = schedule_problems(spec)
-    if not problems and (stored is None or stored.calendar != spec.calendar):
-        problems = bound_problems(spec, now)
+    new = stored is None or stored.calendar != spec.calendar
+    problems = schedule_problems(spec, now if new else None)
     unchanged = stored is not None and (stored.pod, stored.task) == (spec.pod, spec.task)
     pods = () if unchanged else pod_problems(spec, pod_defaults)
     return (*problems, *task_problems(spec.task, "spec.task"), *pods)
-
-
-def bound_problems(spec: ScheduledTaskSpec, created_at: datetime) -> tuple[FieldProblem, ...]:
-    """Return whether the calendar ends before its first slot; its schedule is one that can be read."""
-    start = spec.start_at or created_at
-    if spec.end_at is not None:
-        field, end = "spec.endAt", spec.end_at
-    elif spec.duration_seconds is not None:
-        field, end = "spec.durationSeconds", later(start, timedelta(seconds=spec.duration_seconds))
-    else:
-        return ()
-    endless = spec.model_copy(update={"end_at": None, "duration_seconds": None, "max_runs": None})
-    # startAt itself may be a slot; the creation is none
-    first = schedule_of(endless, created_at).next_fire_time(just_before(start) if spec.start_at else start)
-    if first is not None and first <= end:
-        return ()
-    when = f"the first would be at {rfc3339(first)}" if first else "there is none at all"
-    return (FieldProblem(field, f"leaves no slot before {rfc3339(end)}, {when}: set a later end"),)
 
 
 def task_problems(task: Task, path: str) -> tuple[FieldProblem, ...]:

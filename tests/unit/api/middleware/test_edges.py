@@ -11,6 +11,7 @@ import pytest
 from carillon_api.views.tasks import task_view
 from carillon_core.errors import FieldProblem, ForbiddenError, RefusedError, UnavailableError
 from support.api import EVERY_MINUTE, SECRET, TASKS, Facade, facade, fields_of
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -80,14 +81,18 @@ async def test_what_is_missing_is_said_in_the_log_once(rest: Facade, caplog: pyt
 async def test_probes_at_once_ask_once(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may ask: a thousand must not take all connections of the database. The next one asks anew."""
     asked: list[int] = []
+    answered = asyncio.Event()
+    registry = rest.app.state.metrics.registry
 
     async def slowly() -> None:
         asked.append(1)
-        await asyncio.sleep(0)
+        await answered.wait()
 
     monkeypatch.setattr(rest.history, "ping", slowly)
-    answers = await asyncio.gather(*(rest.client.get("/readyz") for _ in range(50)))
-    assert {answer.status_code for answer in answers} == {200}
+    probes = asyncio.gather(*(rest.client.get("/readyz") for _ in range(50)))
+    await eventually(lambda: registry.get_sample_value("carillon_api_requests_in_flight") == 50)
+    answered.set()
+    assert {answer.status_code for answer in await probes} == {200}
     assert len(asked) < 10
     before = len(asked)
     assert (await rest.client.get("/readyz")).status_code == 200

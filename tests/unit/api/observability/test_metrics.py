@@ -25,9 +25,8 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture
 async def rest() -> AsyncIterator[Facade]:
-    """A facade over empty stores, that counts from zero."""
+    """A facade over empty stores."""
     async with facade() as made:
-        made.app.state.metrics.history.forget()
         yield made
 
 

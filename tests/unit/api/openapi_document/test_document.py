@@ -1,6 +1,7 @@
 """The OpenAPI document is complete, and the checked-in file is up to date."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from carillon_api import schemas
 from carillon_api.app import describing_app
 from carillon_api.http.bodies import parse_body
+from carillon_api.http.preconditions import if_match
+from carillon_api.http.problems import RequestRefusedError
 from carillon_api.openapi import document_text
 
 TEXTS = {"getExecutionLogs", "getMetrics"}
@@ -135,6 +138,36 @@ def test_a_parameter_is_never_null(document: dict[str, Any]) -> None:
     for where, operation in operations(document).items():
         for parameter in operation.get("parameters", ()):
             assert {"type": "null"} not in parameter["schema"].get("anyOf", ()), f"{where} {parameter['name']}"
+
+
+@pytest.mark.parametrize(
+    ("header", "want_valid"),
+    {
+        "any version": ("*", True),
+        "a tag": ('"4711"', True),
+        "two tags": ('"4711", W/"b,c"', True),
+        "empty elements": (', "a",, ,"b",', True),
+        "a tag without quotes": ("4711", False),
+        "nothing": ("", False),
+        "commas alone": (",,", False),
+        "an asterisk in a list": ('*, "a"', False),
+        "no comma": ('"a" "b"', False),
+        "a space in a tag": ('"a b"', False),
+    }.values(),
+)
+def test_the_document_accepts_the_if_match_that_the_facade_accepts(
+    document: dict[str, Any], header: str, *, want_valid: bool
+) -> None:
+    """Its pattern is the parser's grammar."""
+    parameters = document["paths"]["/api/v1/namespaces/{namespace}/tasks/{name}"]["put"]["parameters"]
+    pattern = next(p["schema"]["pattern"] for p in parameters if p["name"] == "If-Match")
+    assert (re.search(pattern, header) is not None) is want_valid
+    try:
+        if_match(header)
+    except RequestRefusedError:
+        assert not want_valid
+    else:
+        assert want_valid
 
 
 def test_times_of_responses_have_a_format(document: dict[str, Any]) -> None:

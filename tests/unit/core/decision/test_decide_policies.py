@@ -1,6 +1,5 @@
 """``decide`` over time: bounds, jitter, overlap, missed runs, the circuit, retention; each turn to its fixed point."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from support.builders import (
     make_job,
     make_manual_job,
     make_task,
+    taken_back,
 )
 
 SUCCEEDED, FAILED, CANCELLED = RunResult.SUCCEEDED, RunResult.FAILED, RunResult.CANCELLED
@@ -812,10 +812,10 @@ def test_a_job_is_deleted_when_its_time_to_live_is_over() -> None:
 def test_a_job_that_its_queue_took_back_is_deleted() -> None:
     """Within the limits, for it would be begun again; once the stored status has its slot and its result."""
     story = settled(make_task().every(3600), "00:10")
-    story.jobs = [replace(make_job("00:01", result=FAILED), taken_back=True), make_job("00:02", result=FAILED)]
+    story.jobs = [taken_back(make_job("00:01", result=FAILED)), make_job("00:02", result=FAILED)]
     assert did(story.turn("00:02:10")) == [f"delete {name('00:01')}"]
     story = settled(make_task().every(3600), "00:00")
-    story.jobs = [replace(make_job("00:01", result=FAILED), taken_back=True)]
+    story.jobs = [taken_back(make_job("00:01", result=FAILED))]
     assert "delete" not in " ".join(did(story.turn("00:02:10")))
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refused_launch, requested_task
+from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refused_launch
 from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.observed.pod_trouble import PodTrouble
+from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.resources import RunResult
 from carillon_core.resources.run_request import RunRequestStatus, parse_request_spec
 from carillon_core.resources.tasks import Task
@@ -24,6 +25,7 @@ from support.builders import (
     make_target,
     make_task,
     request_to_fixed_point,
+    taken_back,
 )
 
 SUCCEEDED, FAILED = RunResult.SUCCEEDED, RunResult.FAILED
@@ -255,7 +257,7 @@ def test_a_time_to_live_of_nothing_waits_until_the_end_is_told() -> None:
 def test_a_job_that_its_queue_took_back_is_deleted_once_its_end_is_told() -> None:
     """It would be begun again; while nobody is told how it ended, it is what tells that."""
     request, task = make_request(), make_task().every(60)
-    taken = replace(make_manual_job("00:10:00", result=FAILED), taken_back=True)
+    taken = taken_back(make_manual_job("00:10:00", result=FAILED))
     told = decide_request(request.observed(), task.observed(), [taken], at("00:10:06"))
     assert (did(told), told.status.result) == ([], FAILED)
     stored = replace(request.observed(), status=told.status, stored=told.status)

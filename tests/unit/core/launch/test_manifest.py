@@ -14,7 +14,7 @@ from carillon_core.domain.execution import execution_id
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order, request_order, slot_order
-from carillon_core.domain.observed.jobs import observed_job
+from carillon_core.domain.observed.job_reading import observed_job
 from support.builders import (
     REQUEST_UID,
     TASK_UID,

@@ -11,7 +11,7 @@ from carillon_core.domain.execution import execution_id
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import request_order, slot_order
-from carillon_core.domain.observed.jobs import observed_job
+from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.errors import InvalidResourceError, SettingsError
 from carillon_core.resources.names import LABEL_QUEUE
 from carillon_core.resources.pods import PodSettings

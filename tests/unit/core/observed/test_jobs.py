@@ -6,7 +6,9 @@ import pytest
 
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id
-from carillon_core.domain.observed.jobs import ObservedTask, observed_job, pod_end
+from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.domain.observed.pod_ends import pod_end
 from carillon_core.resources import RunResult
 from support.builders import TASK_UID, at, make_task
 

@@ -463,17 +463,17 @@ EMPTY: dict[str, tuple[dict[str, Any], bool, str | None]] = {
     "endAt before the first slot": (
         {"schedule": "@yearly", "startAt": "2026-02-01T00:00:00Z", "endAt": "2026-03-01T00:00:00Z"},
         False,
-        "spec.endAt: leaves no slot: none comes before 2027-01-01T00:00:00Z, set a later time",
+        "spec.endAt: must not be before the first slot, 2027-01-01T00:00:00Z (got 2026-03-01T00:00:00Z)",
     ),
     "a duration that ends before the first slot": (
         {"schedule": "0 9 * * *", "startAt": "2026-02-01T00:00:00Z", "durationSeconds": 60},
         False,
-        "spec.durationSeconds: leaves no slot: none comes in the first 32399 s, make it longer",
+        "spec.durationSeconds: must be at least 32400 to reach the first slot (got 60)",
     ),
     "an interval longer than the duration, whatever the creation": (
         {"intervalSeconds": 60, "durationSeconds": 59},
         False,
-        "spec.durationSeconds: leaves no slot: none comes in the first 59 s, make it longer",
+        "spec.durationSeconds: must be at least 60 to reach the first slot (got 59)",
     ),
     "an interval as long as the duration": ({"intervalSeconds": 60, "durationSeconds": 60}, False, None),
     "from startAt an interval always has a slot": (
@@ -484,19 +484,19 @@ EMPTY: dict[str, tuple[dict[str, Any], bool, str | None]] = {
     "endAt before the creation": (
         {"intervalSeconds": 60, "endAt": "2025-01-01T00:00:00Z"},
         True,
-        "spec.endAt: leaves no slot: none comes before 2026-01-01T00:01:00Z, set a later time",
+        "spec.endAt: must not be before the first slot, 2026-01-01T00:01:00Z (got 2025-01-01T00:00:00Z)",
     ),
     "without the creation it cannot be said": ({"intervalSeconds": 60, "endAt": "2025-01-01T00:00:00Z"}, False, None),
     "nor of a duration that counts from it": ({"schedule": "@yearly", "durationSeconds": 60}, False, None),
     "with it, it can": (
         {"schedule": "@yearly", "durationSeconds": 60},
         True,
-        "spec.durationSeconds: leaves no slot: none comes in the first 31535999 s, make it longer",
+        "spec.durationSeconds: must be at least 31536000 to reach the first slot (got 60)",
     ),
     "no slot at all": (
         {"schedule": "@yearly", "startAt": "9999-12-01T00:00:00Z", "endAt": "9999-12-30T00:00:00Z"},
         False,
-        "spec.endAt: leaves no slot: none follows, set a later time",
+        "spec.endAt: leaves no slot: the schedule has none after 9999-12-01T00:00:00Z",
     ),
     "a bad expression is the only problem": (
         {"schedule": "61 * * * *", "endAt": "2025-01-01T00:00:00Z"},

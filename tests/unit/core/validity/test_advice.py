@@ -44,7 +44,10 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
         "runs on days on which both match, day of month 1,* and day of week Mon, as a CronJob does: Debian's cron runs",
     ),
     "a day that not every month has": ({"schedule": "0 0 31 * *"}, "does not run in months without a day 31"),
-    "a time that is past": ({"runAt": "2026-01-01T00:00:00Z"}, "will never run: runAt 2026-01-01T00:00:00Z is already"),
+    "a time that is past": (
+        {"runAt": "2026-01-01T00:00:00Z"},
+        "will never run: spec.runAt: must be in the future (got",
+    ),
     "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: nothing is launched"),
     "a sleep longer than the way to the next slot": (
         {"intervalSeconds": 5, "task": {"sleep": {"durationSeconds": 7}}},
@@ -98,8 +101,11 @@ def test_what_is_usual_is_not_warned_of(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "want"),
     [
-        ({"endAt": "2026-06-01T00:00:00Z"}, "spec.endAt: leaves no slot before 2026-06-01T00:00:00Z, the first would"),
-        ({"durationSeconds": 60}, "spec.durationSeconds: leaves no slot before 2026-01-01T12:01:00Z"),
+        (
+            {"endAt": "2026-06-01T00:00:00Z"},
+            "spec.endAt: must not be before the first slot, 2027-01-01",
+        ),
+        ({"durationSeconds": 60}, "spec.durationSeconds: must be at least 31492800 to reach the first slot (got 60)"),
         ({"endAt": "2027-01-01T00:00:00Z"}, None),
         ({"startAt": "2027-01-01T00:00:00Z", "durationSeconds": 1}, None),
     ],

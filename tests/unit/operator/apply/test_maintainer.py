@@ -13,7 +13,7 @@ from support.waiting import eventually
 
 OUTCOMES: dict[str, tuple[Exception | None, str | None]] = {
     "all is well": (None, None),
-    "the database is away": (UnavailableError("database", "connection refused"), "maintenance put off"),
+    "the database is away": (UnavailableError("database", "connection refused"), "maintenance postponed"),
     "the maintenance has a defect": (ValueError("no such month"), "maintenance failed"),
 }
 

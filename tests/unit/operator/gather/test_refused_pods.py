@@ -10,7 +10,7 @@ from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.decide_request import decide_request
 from carillon_core.domain.decision.plan import EndExecution
 from carillon_core.domain.decision.stuck import next_look
-from carillon_core.domain.observed.jobs import observed_job
+from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.domain.observed.pod_trouble import PodRefusal, PodTrouble, has_had_pod, pod_refusal, refused_pod
 from carillon_core.errors import ForbiddenError, UnavailableError
 from carillon_core.ports import JobEvent

@@ -348,8 +348,8 @@ async def test_one_that_cannot_renew_ends_its_term_and_leads_again_when_it_can(
     leases.outage = None
     await eventually(lambda: one.term.begun == 2)
     await one.end()
-    assert "lost the lease, standing by" in caplog.text
-    assert "the lease is out of reach" in caplog.text
+    assert "lost the Lease, standing by" in caplog.text
+    assert "Lease unavailable" in caplog.text
 
 
 async def test_what_keeps_it_from_the_lease_is_said_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -365,7 +365,7 @@ async def test_what_keeps_it_from_the_lease_is_said_and_tried_again(caplog: pyte
 
     leases = Closed()
     one = Running(leases, "one")
-    await eventually(lambda: "the lease is out of reach" in caplog.text)
+    await eventually(lambda: "Lease unavailable" in caplog.text)
     leases.closed = False
     await eventually(lambda: one.term.begun == 1)
     await one.end()
@@ -444,7 +444,7 @@ async def test_a_defect_of_an_answer_does_not_end_the_process(caplog: pytest.Log
     one = Running(Odd(), "one")
     await eventually(lambda: one.term.begun == 1)
     await one.end()
-    assert "the lease cannot be asked for" in caplog.text
+    assert "cannot request the Lease" in caplog.text
 
 
 async def test_a_call_that_hangs_is_given_up_in_time() -> None:

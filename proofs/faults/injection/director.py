@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from faults.faults import Injection, Step
-from faults.timeline import Timeline, now
+from faults.injection.timeline import Timeline, now
+from faults.plans.plan import Injection, Step
 
 
 class Controls(Protocol):

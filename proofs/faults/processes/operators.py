@@ -57,7 +57,7 @@ class Operators:
         """Have the zygote run; every operator ends with it."""
         environment = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG", "HOME"}}
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "faults.zygote"),
+            *(sys.executable, "-m", "faults.processes.zygote"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment | {"KUBECONFIG": KUBECONFIG},

@@ -16,11 +16,11 @@ import orjson
 from aiohttp import web
 
 from carillon_core.resources import names
-from faults import calls
-from faults.director import Blur, Controls, Director, Outage
-from faults.faults import Fault, Injection
-from faults.timeline import now
-from faults.upstream import Answer, Upstream
+from faults.injection import calls
+from faults.injection.director import Blur, Controls, Director, Outage
+from faults.injection.timeline import now
+from faults.injection.upstream import Answer, Upstream
+from faults.plans.plan import Fault, Injection
 
 HOLD_SECONDS = 2.6
 """How long a late event or answer takes: longer than the interval of the fastest task."""

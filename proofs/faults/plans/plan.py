@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from faults.scenarios import SCENARIOS
+from faults.plans.scenarios import SCENARIOS
 
 
 class Fault(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, zip_longest
 
-from faults.faults import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.plan import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
 
 DOWN = (0, 1, 3)
 """How long a killed operator stays away: not at all, into the time between two slots, or until one has passed."""

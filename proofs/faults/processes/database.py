@@ -15,8 +15,8 @@ from carillon_core.adapters.postgres import migrate
 from carillon_local import roles
 from carillon_local.layout import free_port
 from embedded_postgres import EmbeddedPostgres
-from faults.oracle import RowSeen
-from faults.threads import in_thread
+from faults.processes.threads import in_thread
+from faults.verdict.oracle import RowSeen
 
 FIRST_PORT = 21_000
 """Below the ports that the system gives away: a stopped server must find its own free when it starts again."""

@@ -24,7 +24,7 @@ from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.domain.timetable.schedule import schedule_of
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
-from faults.director import Blur, Outage
+from faults.injection.director import Blur, Outage
 
 TOLERANCE = timedelta(milliseconds=500)
 """By how much two observers of one event may differ on a busy machine."""

@@ -12,10 +12,10 @@ import orjson
 from aiohttp import web
 
 from carillon_core.resources import names
-from faults import calls
-from faults.oracle import JobSeen
-from faults.timeline import now
-from faults.upstream import Upstream, UpstreamError
+from faults.injection import calls
+from faults.injection.timeline import now
+from faults.injection.upstream import Upstream, UpstreamError
+from faults.verdict.oracle import JobSeen
 
 _OURS = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
 _PATHS = {"jobs": "/apis/batch/v1/jobs", "pods": "/api/v1/pods"}

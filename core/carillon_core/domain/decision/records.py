@@ -1,0 +1,221 @@
+"""The rows of the history that the operator writes: what each one says, and when its execution ended. Pure.
+
+A runner writes its own row. The operator writes the rest: slots and requests
+that were not launched, executions of user containers, and executions whose
+runner could not record its end.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.decision.decide_request import refusal_of, refusal_status
+from carillon_core.domain.decision.plan import EndExecution, Reason
+from carillon_core.domain.decision.unrecorded import unrecorded_id
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
+from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
+from carillon_core.domain.observed.pod_ends import PodEnd
+from carillon_core.resources.scheduled_task import RunResult, UnrecordedSlot
+
+DELETED_WHILE_ACTIVE = "its Job was deleted while it was active"
+END_UNRECORDED = "its Job is gone and its end was not recorded"
+UNKNOWN_TYPE = "unknown"
+"""The task type in a row of a task whose spec is invalid."""
+_MAX_MESSAGE = 1024
+_STATUS_OF_RESULT = {
+    RunResult.SUCCEEDED: ExecutionStatus.SUCCEEDED,
+    RunResult.FAILED: ExecutionStatus.FAILED,
+    RunResult.TIMED_OUT: ExecutionStatus.TIMED_OUT,
+    RunResult.CANCELLED: ExecutionStatus.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an execution ended."""
+
+    status: ExecutionStatus
+    reason: str | None = None
+    message: str | None = None
+    result: dict[str, Any] | None = None
+    """What a user's container left: its exit code and its termination message."""
+
+    @property
+    def error(self) -> str | None:
+        """The message, unless the execution succeeded."""
+        return None if self.status is ExecutionStatus.SUCCEEDED else self.message
+
+
+DELETED = End(ExecutionStatus.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE)
+"""The end of an execution whose Job somebody deleted: a runner that is told to end records the same."""
+
+
+def end_of(job: ObservedJob) -> End | None:
+    """Return how the execution of a Job ended, or None while it is active or if that is unknown."""
+    status = _STATUS_OF_RESULT.get(job.result)
+    if status is None:
+        return None
+    result = None
+    if job.container and job.attempts:
+        result = {"exitCode": job.attempts[-1].exit_code, "message": job.attempts[-1].message}
+    if status is ExecutionStatus.SUCCEEDED:
+        return End(status, result=result)
+    return End(status, job.reason or Reason.FAILED, failure_message(job), result)
+
+
+def decided_end(end: EndExecution) -> End:
+    """Return the end that the operator decided on."""
+    return End(end.status, end.reason, end.message)
+
+
+def result_of_deleted(end: EndExecution | None) -> tuple[JobResult, str, str]:
+    """Return the result, the reason and the message of a Job that was deleted while it was active.
+
+    Args:
+        end: The end that the operator decided on, or None if somebody else deleted the Job.
+
+    """
+    if end is None:
+        return RunResult.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE
+    failed = end.status is ExecutionStatus.FAILED
+    return RunResult.FAILED if failed else RunResult.CANCELLED, end.reason, end.message
+
+
+def failed(job: ObservedJob) -> bool:
+    """Return whether a Job ended without success."""
+    return job.result in _STATUS_OF_RESULT and job.result is not RunResult.SUCCEEDED
+
+
+def failure_message(job: ObservedJob) -> str:
+    """Return why a Job failed, as a sentence."""
+    return (job.message or job.reason or "the pod failed")[:_MAX_MESSAGE]
+
+
+def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:
+    """Return the row of an execution that ended, in case there is none, and the closing of the row that may be open."""
+    at = max(job.finished_at or now, job.slot)
+    begun = min((pod.started_at for pod in job.attempts if pod.started_at), default=None)
+    row = ExecutionRecord(
+        id=UUID(job.execution_id),
+        task_uid=job.task_uid,
+        origin=job.origin or job.task_uid,
+        namespace=job.namespace,
+        task=job.task_name,
+        task_type=job.task_type,
+        slot=job.slot,
+        cause=job.cause,
+        status=end.status,
+        reason=end.reason,
+        message=end.message,
+        error=end.error,
+        job_name=job.name,
+        pod_name=job.attempts[-1].pod_name if job.attempts else None,
+        created_at=now,
+        started_at=begun if job.container else None,
+        finished_at=at,
+        result=end.result,
+        retry_of=job.retry_of,
+        attempts=tuple(_attempt(k, pod) for k, pod in enumerate(job.attempts, 1)) if job.container else (),
+    )
+    return row, closing(row, end, at)
+
+
+def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
+    """Return what closes an open row."""
+    return Closing(
+        id=row.id,
+        namespace=row.namespace,
+        task=row.task,
+        status=end.status,
+        reason=end.reason,
+        message=end.message,
+        finished_at=at,
+        result=end.result,
+    )
+
+
+def lost_closing(row: ExecutionRecord, now: datetime) -> Closing:
+    """Return what closes an open row whose Job is gone and said nothing of its end."""
+    return closing(row, End(ExecutionStatus.FAILED, Reason.JOB_DELETED, END_UNRECORDED), now)
+
+
+def settled_row(task: ObservedTask, entry: UnrecordedSlot, now: datetime) -> ExecutionRecord:
+    """Return the row of a slot, or of a run of slots, that was settled without a launch."""
+    status = ExecutionStatus(entry.status)
+    return ExecutionRecord(
+        id=unrecorded_id(task.meta.uid, entry),
+        task_uid=task.meta.uid,
+        namespace=task.meta.namespace,
+        task=task.meta.name,
+        task_type=task.spec.task.type if task.spec else UNKNOWN_TYPE,
+        slot=entry.slot,
+        first_slot=entry.first_slot,
+        cause=Cause.SCHEDULE,
+        status=status,
+        reason=entry.reason,
+        message=entry.message,
+        error=_error(status, entry.message),
+        created_at=now,
+        finished_at=max(now, entry.slot),
+    )
+
+
+def refused_row(request: ObservedRequest, task: ObservedTask | None, now: datetime) -> ExecutionRecord | None:
+    """Return the row of a request that the API server has as refused, or None if it is not refused.
+
+    Args:
+        request: The request; its stored status says why it was refused.
+        task: The task that it names, if there is one.
+        now: This instant.
+
+    """
+    refusal, uid = refusal_of(request), request.stored.execution_id
+    if refusal is None or uid is None:
+        return None
+    reason, message = refusal
+    status = refusal_status(reason)
+    return ExecutionRecord(
+        id=UUID(uid),
+        task_uid=request.stored.task_uid or request.meta.uid,
+        origin=request.meta.uid,
+        namespace=request.meta.namespace,
+        task=request.task_name or request.meta.name,
+        task_type=_requested_type(request, task),
+        slot=request.slot,
+        cause=Cause.MANUAL,
+        status=status,
+        reason=reason,
+        message=message,
+        error=_error(status, message),
+        created_at=now,
+        finished_at=max(now, request.slot),
+        retry_of=request.spec.retry_of if request.spec else None,
+    )
+
+
+def _requested_type(request: ObservedRequest, task: ObservedTask | None) -> str:
+    if request.spec is not None and request.spec.task is not None:
+        return request.spec.task.type
+    return task.spec.task.type if task and task.spec else UNKNOWN_TYPE
+
+
+def _error(status: ExecutionStatus, message: str) -> str | None:
+    """Return the message if it tells of an error: a skip or a miss is none."""
+    return message if status is ExecutionStatus.FAILED else None
+
+
+def _attempt(number: int, pod: PodEnd) -> Attempt:
+    status = ExecutionStatus.SUCCEEDED if pod.succeeded else ExecutionStatus.FAILED
+    if pod.reason == "DeadlineExceeded":
+        status = ExecutionStatus.TIMED_OUT
+    return Attempt(
+        number=number,
+        status=status,
+        reason=None if pod.succeeded else (pod.reason or Reason.FAILED),
+        error=None if pod.succeeded else pod.message[:_MAX_MESSAGE],
+        pod_name=pod.pod_name,
+        started_at=pod.started_at,
+        finished_at=pod.finished_at,
+    )

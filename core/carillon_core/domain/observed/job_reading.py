@@ -1,0 +1,167 @@
+"""Reads a Job from the API server, with what its pods say, as active or finished. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from carillon_core.contract import Cause, ExitCode
+from carillon_core.domain.execution import execution_id, job_name, request_job_name
+from carillon_core.domain.observed.jobs import ActiveJob, FinishedJob, JobResult, ObservedJob
+from carillon_core.domain.observed.pod_ends import USER_CONTAINER, PodEnd
+from carillon_core.domain.observed.pod_trouble import PodTrouble, utc_second
+from carillon_core.resources import names
+from carillon_core.resources.scheduled_task import RunResult
+
+_TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+"""The reason of Kubernetes for a Job or a pod that ran too long."""
+TAKEN_BACK = "its queue took it back before it was done"
+"""What is said of one whose Job is suspended after it was begun, before the pod's own words."""
+_RESULT_OF_EXIT: dict[int | None, JobResult] = {
+    ExitCode.TIMED_OUT: RunResult.TIMED_OUT,
+    ExitCode.CANCELLED: RunResult.CANCELLED,
+}
+
+
+def observed_job(
+    job: Mapping[str, Any], pods: Sequence[PodEnd] = (), trouble: PodTrouble | None = None
+) -> ObservedJob | None:
+    """Return a Job as observed, or None if it is not one of Carillon's.
+
+    A Job is believed only if its labels are consistent with its controlling
+    ScheduledTask or RunRequest and with the one name that this Job can have.
+    The execution's id is computed, not read.
+
+    A Job counts as finished at the first sure sign: a pod has ended that ends
+    it, or its conditions say ``SuccessCriteriaMet``, ``FailureTarget``,
+    ``Complete`` or ``Failed``. The Job's own status lags its pod by a second or
+    more. A pod that was lost does not end a Job that may try another.
+
+    Args:
+        job: The raw object.
+        pods: How its pods ended, those that have.
+        trouble: Why its newest pod cannot start, or none is created.
+
+    """
+    seen = _identity(job["metadata"])
+    if seen is None:
+        return None
+    containers = ((job.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers") or ()
+    seen = replace(
+        seen,
+        container=any(c.get("name") == USER_CONTAINER for c in containers),
+        ending=bool(job["metadata"].get("deletionTimestamp")),
+        waiting=bool((job.get("spec") or {}).get("suspend")),
+        admitted_at=_admitted_at(job),
+        trouble=trouble,
+        attempts=tuple(sorted(pods, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
+    )
+    conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
+    last = next((p for p in seen.attempts if p.succeeded), seen.attempts[-1] if seen.attempts else None)
+    if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (last and last.succeeded):
+        done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
+        ended = (last and last.finished_at) or utc_second(done.get("lastTransitionTime"))
+        return seen.ended(RunResult.SUCCEEDED, ended, message=last.message if last else "")
+    failure = conditions.get("Failed") or conditions.get("FailureTarget")
+    if last is not None and (failure is not None or _ends_job(job, last)):
+        return _failed_by_pod(seen, last, failure or {}, taken_back=seen.waiting and not conditions.keys() & _TERMINAL)
+    return seen if failure is None else _failed_without_pod(seen, failure)
+
+
+def _failed_by_pod(seen: ActiveJob, pod: PodEnd, failure: Mapping[str, Any], *, taken_back: bool) -> FinishedJob:
+    """Return a Job that a pod's failure ended."""
+    result: JobResult = RunResult.FAILED
+    if DEADLINE_EXCEEDED in {failure.get("reason"), pod.reason}:
+        result = RunResult.TIMED_OUT
+    elif not seen.container:
+        result = _RESULT_OF_EXIT.get(pod.exit_code, RunResult.FAILED)
+    at = pod.finished_at or utc_second(failure.get("lastTransitionTime"))
+    message = f"{TAKEN_BACK}: {pod.message or pod.reason}" if taken_back else pod.message
+    return seen.ended(result, at, pod.reason, message, taken_back=taken_back)
+
+
+def _failed_without_pod(seen: ActiveJob, failure: Mapping[str, Any]) -> FinishedJob:
+    """Return a Job that failed before any of its pods ended."""
+    reason = failure.get("reason") or ""
+    # a Job that never started was late for a reason
+    words = [failure.get("message") or "", seen.hindrance]
+    return seen.ended(
+        RunResult.TIMED_OUT if reason == DEADLINE_EXCEEDED else RunResult.FAILED,
+        utc_second(failure.get("lastTransitionTime")),
+        reason,
+        ": ".join(word for word in words if word),
+    )
+
+
+def still_taken_back(before: ObservedJob, after: ObservedJob) -> ObservedJob:
+    """Return a Job as it is seen now, but still finished if its queue had taken it back.
+
+    The queue may admit it again before it is deleted; it is deleted all the same.
+    """
+    if not isinstance(before, FinishedJob) or not before.taken_back:
+        return after
+    return after.ended(before.result, before.finished_at, before.reason, before.message, taken_back=True)
+
+
+def _admitted_at(job: Mapping[str, Any]) -> datetime | None:
+    """Return since when a Job may have pods; the Job controller sets ``startTime`` anew when a queue lets it begin."""
+    times = (job["metadata"].get("creationTimestamp"), (job.get("status") or {}).get("startTime"))
+    return max((t for t in map(utc_second, times) if t is not None), default=None)
+
+
+def _ends_job(job: Mapping[str, Any], pod: PodEnd) -> bool:
+    """Return whether a failed pod is the last of its Job: by its exit code, or because no other may follow."""
+    spec = job.get("spec") or {}
+    if not spec.get("backoffLimit"):
+        return True
+    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
+        if rule.get("action") == "FailJob" and pod.exit_code in (rule.get("onExitCodes") or {}).get("values", ()):
+            return True
+    return False
+
+
+def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
+    """Return whose Job it is, as active, or None if it is nobody's or pretends to be somebody's."""
+    labels = meta.get("labels") or {}
+    slot = utc_second((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
+    owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
+    task_uid = str(labels.get(names.LABEL_TASK_UID))
+    if owner is None or slot is None:
+        return None
+    try:
+        if owner.get("kind") == names.KIND:
+            cause, origin = Cause.SCHEDULE, task_uid
+            wanted = (labels.get(names.LABEL_TASK), task_uid, job_name(str(owner.get("name")), slot))
+        elif owner.get("kind") == names.KIND_REQUEST:
+            cause, origin = Cause.MANUAL, str(labels.get(names.LABEL_REQUEST_UID))
+            wanted = (labels.get(names.LABEL_REQUEST), origin, request_job_name(str(owner.get("name")), origin))
+        else:
+            return None
+        if (owner.get("name"), owner.get("uid"), meta["name"]) != wanted:
+            return None
+        uid = execution_id(origin, slot, cause)
+    except ValueError:  # a uid that is none
+        return None
+    return ActiveJob(
+        name=meta["name"],
+        uid=meta["uid"],
+        task_uid=task_uid,
+        slot=slot,
+        execution_id=str(uid),
+        cause=cause,
+        origin=origin,
+        namespace=meta.get("namespace", ""),
+        task_name=str(labels.get(names.LABEL_TASK, "")),
+        task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
+        retry_of=_uuid((meta.get("annotations") or {}).get(names.ANNOTATION_RETRY_OF)),
+    )
+
+
+def _uuid(text: str | None) -> UUID | None:
+    """Return an id, or None for what is none: it is only a link."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

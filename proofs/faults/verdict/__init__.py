@@ -1,0 +1,1 @@
+"""What the harness observed, and the oracle that judges it."""
