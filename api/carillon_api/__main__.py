@@ -1,4 +1,4 @@
-"""``python -m carillon_api``: the facade's process, composed of the real adapters."""
+"""``python -m carillon_api``: compose the facade from the real adapters and run it."""
 
 import asyncio
 import errno
@@ -33,22 +33,22 @@ from carillon_core.logs import configure_logging, get_logger
 
 STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
 GRACE_SECONDS = 20
-"""How long requests under way may take once the process is told to stop; a kubelet waits 30."""
+"""How long requests in progress may take after the signal to stop; a kubelet waits 30 seconds."""
 BACKLOG = 2048
 LOOK_SECONDS = 30.0
-"""How often a database that is away is asked what the API may do there."""
+"""How long to wait before an unavailable database is asked again for the API's privileges."""
 
 log = get_logger(__name__)
 
 
 class CannotListenError(Exception):
-    """The address cannot be listened on; the message tells the mend."""
+    """The address cannot be listened on; the message says how to fix it."""
 
 
 def main() -> int:
-    """Serve until told to stop; return 0, 1 (cannot listen) or 2 (misconfigured)."""
-    # uvicorn drains on these signals and then raises them again, for whoever handled them before: the process
-    # has done as it was told by then, and ends with 0.
+    """Serve until a signal stops it; return 0, 1 (cannot listen) or 2 (misconfigured)."""
+    # uvicorn drains on these signals and then raises them again for the previous handlers: the shutdown is complete
+    # by then, and the exit code is 0.
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -69,10 +69,10 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 async def serve(settings: Settings) -> None:
-    """Compose the app and serve it until a signal ends it; neither adapter connects before it is asked something.
+    """Compose the app and serve it until a signal stops it; the adapters connect on first use.
 
     Raises:
-        SettingsError: If the database's URL or the cluster's credentials cannot be read.
+        SettingsError: If the database's URL or the cluster's credentials are invalid.
         CannotListenError: If the address cannot be listened on.
 
     """
@@ -82,22 +82,22 @@ async def serve(settings: Settings) -> None:
         aclosing(PostgresHistory.from_url(settings.database_url.get_secret_value())) as history,
         aclosing(PostgresAuditLog.from_url(settings.database_url.get_secret_value())) as audit_log,
         aclosing(PostgresIdempotency.from_url(settings.database_url.get_secret_value())) as idempotency,
-        # closed before its log is, so that what waits is still written
+        # closed before its log, so that queued events are still written
         AuditTrail(ServedAudit(audit_log, settings.scope)) as audit,
     ):
         api_server = ServedAPIServer(KubeAPIServer(connection, settings.token_audiences), settings.scope)
         served = ServedHistory(history, settings.scope)
         access = AccessControl(api_server, settings, _now)
         app = create_app(Backends(api_server, served, _now, settings, access, audit, idempotency), metrics)
-        app.openapi()  # made now, and not by the first request
-        # What is there by now stays. Left to the collector it would look at all of it again and again, and that takes
-        # a tenth of a second, in which nobody is answered.
+        app.openapi()  # created now, not by the first request
+        # The objects created so far live as long as the process. Without freezing them, the garbage collector would
+        # scan them repeatedly, which blocks the event loop for a tenth of a second.
         gc.collect()
         gc.freeze()
         config = uvicorn.Config(
             app,
-            log_config=None,  # the root logger's form is for uvicorn's lines too
-            access_log=False,  # RequestLog writes it, with the request's id
+            log_config=None,  # uvicorn's lines use the root logger's format, too
+            access_log=False,  # RequestLog writes it, with the request id
             server_header=False,
             http=PunctualH11Protocol,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
@@ -114,25 +114,25 @@ async def serve(settings: Settings) -> None:
 
 
 async def warn_of_privileges(database_url: str, seconds: float = LOOK_SECONDS) -> None:
-    """Say it once, when the database is there, if its user could write what the API only reads.
+    """Log a warning if the API's database user may write tables that the API only reads.
 
     Args:
-        database_url: The API's own.
-        seconds: How long to wait before a database that is away is asked again.
+        database_url: The API's.
+        seconds: How long to wait before an unavailable database is asked again.
 
     """
     while True:
         try:
             forges = await may_forge(database_url)
             break
-        except UnavailableError:  # as readiness says
+        except UnavailableError:  # readiness reports it
             await asyncio.sleep(seconds)
     if forges:
-        mend = (
-            "set DATABASE_URL to a user of the API's own, made by carillon-migrate api-role; with the Helm chart, add"
-            " the key api-database-url to the Secret and set database.apiRole=true"
+        remedy = (
+            "set DATABASE_URL to the user that carillon-migrate api-role creates; with the Helm chart, add the key"
+            " api-database-url to the Secret and set database.apiRole=true"
         )
-        log.warning("the API could alter the whole history", mend=mend)
+        log.warning("the API's database user may change the whole history", remedy=remedy)
 
 
 def _now() -> datetime:
@@ -140,10 +140,10 @@ def _now() -> datetime:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises:
-        CannotListenError: If it cannot; the message names the variable to change.
+        CannotListenError: If the address cannot be used; the message names the variable to change.
 
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -154,12 +154,12 @@ def listening_socket(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            mend = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
-            raise CannotListenError(f"{where} is in use: {mend}") from error
-        mend = "set CARILLON_API_HOST and CARILLON_API_PORT to an address of this machine that is open to you"
-        raise CannotListenError(f"cannot listen on {where} ({error.strerror}): {mend}") from error
-    # Connections inherit it. asyncio sets it itself, but only where it has opened the listener: without it the second
-    # half of each answer waits for the other side's delayed acknowledgement, some 40 ms.
+            remedy = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
+            raise CannotListenError(f"{where} is in use: {remedy}") from error
+        remedy = "set CARILLON_API_HOST and CARILLON_API_PORT to an address of this machine that you may use"
+        raise CannotListenError(f"cannot listen on {where} ({error.strerror}): {remedy}") from error
+    # Connections inherit it. asyncio sets it only on listeners that it opens itself; without it, the second half of
+    # each response waits for the delayed acknowledgement of the other side, about 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

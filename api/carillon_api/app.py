@@ -1,4 +1,4 @@
-"""The factory of the app: what is composed here is all that the routes know."""
+"""The app factory: it composes middleware, error handlers and routes."""
 
 from collections.abc import Sequence
 
@@ -36,14 +36,14 @@ from carillon_api.routes import upcoming as upcoming_routes
 from carillon_api.services.context import Backends
 
 VERSION = "v1"
-"""The version of the REST API, not of the release: it stands in the path."""
+"""The version of the REST API, as in its paths; not the version of the release."""
 DESCRIPTION = (
     "Schedule tasks on Kubernetes, run them on demand, and read their history. A task's `spec` is the same as in the "
     "ScheduledTask custom resource. Every error is `application/problem+json` (RFC 9457)."
 )
 
 GZIP_FROM_BYTES = 1024
-"""What is smaller fits into one packet anyway."""
+"""Smaller responses fit into one packet anyway."""
 GZIP_LEVEL = 5
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CORS_REQUEST_HEADERS = (
@@ -68,11 +68,11 @@ CORS_SECONDS = 600
 
 
 def create_app(backends: Backends | None, metrics: Metrics | None = None) -> FastAPI:
-    """Return the app over what it works with, which the caller opens and closes.
+    """Return the app; the caller opens and closes its backends.
 
     Args:
-        backends: What it works with; without it, the app can describe itself and nothing else.
-        metrics: What counts its requests; one of its own if left out.
+        backends: The ports and settings; None makes an app that can only describe itself.
+        metrics: Counts the requests; default: a new instance.
 
     """
     app = CarillonAPI(
@@ -107,12 +107,12 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
 
 
 def describing_app() -> FastAPI:
-    """Return an app that can describe itself and nothing else: its routes have nothing to work with."""
+    """Return an app without backends, which can only describe itself."""
     return create_app(None)
 
 
 def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
-    """Lay the middlewares around the app, from the innermost to the outermost."""
+    """Add the middlewares, from the innermost to the outermost."""
     app.add_middleware(ConditionalGet)
     app.add_middleware(Idempotency)
     app.add_middleware(Gate)
@@ -120,7 +120,7 @@ def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
     app.add_middleware(Methods)
     app.add_middleware(LastResort)
     if cors_origins:
-        # around all that answers, so that a page of another origin can read the errors too
+        # around everything that responds, so that pages of other origins can read errors, too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=cors_origins,

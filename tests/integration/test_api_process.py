@@ -157,9 +157,9 @@ async def is_refused(port: int) -> bool:
 async def test_a_login_that_may_write_the_history_is_warned_of(environment: dict[str, str], database_url: str) -> None:
     """By the process, with the mend; it serves all the same, and ends when it is told to."""
     async with started({**environment, "DATABASE_URL": database_url}) as process:
-        warned = await line_with(process, "the API could alter the whole history")
+        warned = await line_with(process, "the API's database user may change the whole history")
         assert warned["level"] == "WARNING"
-        assert "carillon-migrate api-role" in warned["mend"]
+        assert "carillon-migrate api-role" in warned["remedy"]
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
 

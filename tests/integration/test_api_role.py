@@ -27,7 +27,7 @@ from support.postgres import drop_role, execute, user, with_user
 from support.waiting import eventually
 
 PASSWORD = "hunter2"  # noqa: S105  # of roles that go with their test
-WARNING = "the API could alter the whole history"
+WARNING = "the API's database user may change the whole history"
 TASK = "11111111-1111-4111-8111-111111111111"
 NOW = datetime.now(UTC).replace(microsecond=0)
 

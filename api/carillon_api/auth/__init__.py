@@ -1,1 +1,1 @@
-"""Who calls, what the caller may do, how often, and what is kept of it."""
+"""Authentication, authorization, rate limits and the audit."""

@@ -1,7 +1,7 @@
-"""Who is let in, how often, and what each may do: all that the facade knows of its callers. ``gate`` and routes ask it.
+"""Access control: who the caller is, how often it may call, and what it may do. The gate and the services use it.
 
-One for each process. Nothing in it outlives the process, and all of it is
-bounded: whoever sends nonsense cannot fill the memory.
+There is one instance per process. Its state is lost with the process, and is
+limited in size, so that invalid requests cannot fill the memory.
 """
 
 import time
@@ -24,15 +24,15 @@ from carillon_core.errors import UnauthenticatedError, UnavailableError
 from carillon_core.ports import APIServer
 
 ALLOWED_SECONDS = 10.0
-"""So long somebody who has lost a permission still has it, for what is no object of the cluster."""
+"""How long an allowed decision is cached, for resources that are not objects of the cluster."""
 DENIED_SECONDS = 3.0
 FAILURES_PER_SECOND = 1.0
-"""How often an address may show credentials that are nobody's, in the long run."""
+"""How many failed authentications per second an address may make on average."""
 CHECKS_AT_ONCE = 8
-"""How many credentials that were not seen lately are checked at a time for one address: of a thousand guesses made at
-once, all would be checked before the first has failed."""
+"""How many unknown credentials of one address are checked concurrently: without this limit, a thousand simultaneous
+guesses would all be checked before the first one fails."""
 CHECK_SECONDS = 10.0
-"""So long a credential waits to be checked."""
+"""How long a credential waits to be checked."""
 MOST_DECISIONS = 10_000
 MOST_CALLERS = 10_000
 MOST_USER_AGENT = 256
@@ -43,7 +43,7 @@ class Origin:
     """Where a request comes from."""
 
     source: str
-    """The peer's address, or the one that a trusted proxy names."""
+    """The peer's address, or the address that a trusted proxy reports."""
     user_agent: str
     """At most ``MOST_USER_AGENT`` characters."""
     request_id: str
@@ -51,15 +51,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request that is let in."""
+    """A request that has been admitted."""
 
     caller: Caller
     headers: Mapping[str, str]
-    """What its answer says of the caller's limit."""
+    """The response headers with the caller's rate limit."""
 
 
 class AccessControl:
-    """Authentication, decisions and limits over one API server."""
+    """Authentication, authorization and rate limits, based on one API server."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class AccessControl:
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Know nobody yet.
+        """Start with empty caches.
 
         Args:
-            api_server: Knows tokens, keeps keys, decides.
-            settings: Where the keys are, whom to trust, how often one may call.
-            now: The time by which keys expire.
-            clock: Seconds that never go back.
+            api_server: Reviews tokens and permissions, and stores the API keys.
+            settings: The Secret with the API keys, the trusted proxies, the rate limits.
+            now: The current time, for the expiry of API keys.
+            clock: A monotonic clock in seconds.
 
         """
         self._api_server = api_server
@@ -97,13 +97,14 @@ class AccessControl:
         )
 
     async def admit(self, headers: Headers, origin: Origin) -> Admission:
-        """Let a request in.
+        """Authenticate a request and apply the rate limits.
 
         Raises:
-            UnauthenticatedError: Nobody knows who calls.
-            RequestRefusedError: As 429: this caller calls too often, or this address has guessed too often.
-            UnavailableError: The API server is out of reach and this caller was not seen lately.
-            OwnAccountError: The API server does not answer the facade.
+            UnauthenticatedError: The request has no valid credential.
+            RequestRefusedError: As 429, if the caller sends too many requests, or the address too many invalid
+                credentials.
+            UnavailableError: The API server is unavailable and the credential is not cached.
+            OwnAccountError: The API server rejects the facade's own account.
 
         """
         place = site(origin.source)
@@ -113,7 +114,7 @@ class AccessControl:
         except UnauthenticatedError:
             verdict = self._failures.take(place)
             if not verdict.allowed:
-                raise _too_many(self._failures, verdict, "credentials that are nobody's") from None
+                raise _too_many(self._failures, verdict, "invalid credentials") from None
             raise
         self._known[credential.fingerprint] = None
         verdict = self._limiter.take(caller.subject.name)
@@ -122,25 +123,25 @@ class AccessControl:
         return Admission(caller, self._limiter.headers(verdict))
 
     async def _caller(self, credential: Credential, place: str) -> Caller:
-        # Whoever guesses is stopped before the guess is checked; whoever was here before is not, though others guess
-        # from the same address.
+        # Guesses are rejected before they are checked. A known caller is not, even if others guess from the same
+        # address.
         if credential.fingerprint in self._known:
             return await self._authenticator.caller(credential)
         try:
             async with self._checks.of(place):
                 if self._failures.is_empty(place):
-                    raise _too_many(self._failures, self._failures.take(place), "credentials that are nobody's")
+                    raise _too_many(self._failures, self._failures.take(place), "invalid credentials")
                 return await self._authenticator.caller(credential)
         except TimeoutError as error:
-            why = "too many credentials of your address are being checked just now"
+            why = "too many credentials from your address are being checked: try again in a moment"
             raise UnavailableError("API server", why) from error
 
     async def review(self, subject: Subject, access: Access) -> Decision:
-        """Return whether somebody may do that, as the cluster has said within the last seconds.
+        """Return whether a subject has a permission; the decision is cached for some seconds.
 
         Raises:
-            UnavailableError: The API server is out of reach and has not said lately.
-            OwnAccountError: The facade may not ask.
+            UnavailableError: The API server is unavailable and the decision is not cached.
+            OwnAccountError: The facade may not create reviews.
 
         """
         cluster = self._api_server.acting_as(subject)
@@ -152,5 +153,5 @@ def _lifetime(decision: Decision) -> Lifetime:
 
 
 def _too_many(limiter: RateLimiter, verdict: Verdict, what: str) -> RequestRefusedError:
-    mend = f"come back in {verdict.retry_after} s"
-    return RequestRefusedError(Kind.RATE_LIMITED, f"too many {what}: {mend}", headers=limiter.headers(verdict))
+    detail = f"too many {what}: try again in {verdict.retry_after} s"
+    return RequestRefusedError(Kind.RATE_LIMITED, detail, headers=limiter.headers(verdict))

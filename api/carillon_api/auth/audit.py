@@ -1,8 +1,9 @@
-"""The audit: what callers have changed, in the log at once and in Postgres soon. ``Context.record_change`` writes it.
+"""The audit: the changes that callers make, logged at once and written to Postgres. ``Context.record_change`` adds one.
 
-A change that the cluster has made is made: the audit can neither refuse it
-nor hold up its answer. So an event is a line of the log first, and waits in
-a bounded list for Postgres; what the bound pushes out is in the log alone.
+When an event is recorded, the cluster has already made the change; the audit
+must neither fail nor delay the response. So each event is logged first, and
+then waits in a bounded queue for Postgres. If the queue is full, its oldest
+event is dropped and remains in the log only.
 """
 
 import asyncio
@@ -25,12 +26,12 @@ from carillon_core.ports import AuditEvent, AuditLog, JSONObject
 
 MOST_WAITING = 10_000
 MOST_CHARACTERS = 64 * 1024 * 1024
-"""Of the specs that wait, as JSON: an object may have a megabyte, and an event has it twice."""
+"""Of the specs in the queue, as JSON: an object may be as large as a megabyte, and an event contains it twice."""
 BATCH = 200
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0
 FLUSH_SECONDS = 5.0
-"""How long the end of the process waits for Postgres; a kubelet waits 30, of which requests under way take 20."""
+"""How long shutdown waits for Postgres; a kubelet waits 30 seconds, of which requests in progress take up to 20."""
 
 log = get_logger(__name__)
 audit_log = get_logger("carillon_api.audit")
@@ -44,15 +45,15 @@ def audit_event(
     resource: str,
     change: tuple[JSONObject | None, JSONObject | None],
 ) -> AuditEvent:
-    """Return the event of a change; pure but for its id.
+    """Return the event of a change; pure except for its random id.
 
     Args:
-        caller: Who.
-        origin: From where.
-        at: When.
-        action: What: ``create``, ``update``, …
+        caller: Who made the change.
+        origin: Where the request came from.
+        at: When the change was made.
+        action: ``create``, ``update``, …
         resource: The plural of the kind.
-        change: The raw object before and after; either may be None, not both.
+        change: The raw object before and after; one of them may be None.
 
     """
     before, after = change
@@ -75,7 +76,7 @@ def audit_event(
 
 
 def _recorded(raw: JSONObject | None) -> JSONObject | None:
-    """Return what the audit keeps of an object: spec and labels, masked."""
+    """Return what the audit stores of an object: labels and the masked spec."""
     if raw is None:
         return None
     return {
@@ -89,21 +90,21 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 class AuditTrail:
-    """Takes events and has them written; an async context manager that writes while it is open.
+    """A queue of events; an async context manager that writes them while it is open.
 
     Attributes:
-        log: Where the events go, and where they are read.
+        log: Where events are written and read.
 
     """
 
     def __init__(
         self, log: AuditLog, *, most_waiting: int = MOST_WAITING, first_retry_seconds: float = FIRST_RETRY_SECONDS
     ) -> None:
-        """Begin with nothing to write.
+        """Create an empty queue.
 
         Args:
-            log: Where the events go.
-            most_waiting: How many wait for it at most.
+            log: Where events are written.
+            most_waiting: The maximum length of the queue.
             first_retry_seconds: How long to wait after the first failure; each further wait is twice as long.
 
         """
@@ -111,9 +112,9 @@ class AuditTrail:
         self._first_retry = first_retry_seconds
         self._waiting: deque[AuditEvent] = deque()
         self._sizes: deque[int] = deque()
-        """How large each of those is, in characters."""
+        """The size of each event in the queue, in characters."""
         self._under_way: list[AuditEvent] = []
-        """Taken out of ``_waiting``, so that the bound cannot push out what may have been written."""
+        """Taken out of the queue, so that an event that may have been written is not dropped."""
         self._most_waiting = most_waiting
         self._pushed_out = 0
         self._added = asyncio.Event()
@@ -122,43 +123,43 @@ class AuditTrail:
         self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to write."""
+        """Start to write."""
         self._writer = asyncio.create_task(self._write())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what waits, as long as that takes no longer than ``FLUSH_SECONDS``."""
+        """Write the remaining events, for at most ``FLUSH_SECONDS``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.drained()
         if not self._empty.is_set():
-            log.error("ended before the audit was in the database, this log has it all", events=len(self))
+            log.error(
+                "audit events not written to the database at shutdown, they are in this log only", events=len(self)
+            )
         if self._writer is not None:
             self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
 
     def __len__(self) -> int:
-        """Return how many events wait."""
+        """Return the number of events that are not written."""
         return len(self._waiting) + len(self._under_way)
 
     @property
     def pushed_out(self) -> int:
-        """How many events the bound has pushed out since the start: the log alone has them."""
+        """How many events have been dropped since the start; they are in the log only."""
         return self._pushed_out
 
     def record(self, event: AuditEvent) -> None:
-        """Log an event and have it written; return at once."""
+        """Log an event and put it into the queue; return at once."""
         audit_log.info("change", **_fields(event))
         size = len(json.dumps([event.before, event.after], default=str))
         while self._waiting and not self._has_room(size):
             self._taken()
             self._pushed_out += 1
-            log.error(
-                "the audit's waiting list is full, its oldest event is in this log alone", pushed_out=self._pushed_out
-            )
+            log.error("audit queue full, its oldest event is in this log only", pushed_out=self._pushed_out)
         self._waiting.append(event)
         self._sizes.append(size)
         self._empty.clear()
@@ -172,7 +173,7 @@ class AuditTrail:
         return self._waiting.popleft()
 
     async def drained(self) -> None:
-        """Wait until nothing waits to be written."""
+        """Wait until all events are written."""
         await self._empty.wait()
 
     async def _write(self) -> None:
@@ -185,12 +186,12 @@ class AuditTrail:
                 await self._write_under_way()
             except UnavailableError as error:
                 if not retry:
-                    log.warning("the audit's events wait for the database", why=str(error))
+                    log.warning("database unavailable, audit events are queued", why=str(error))
                 retry = min(max(self._first_retry, retry * 2), LAST_RETRY_SECONDS)
                 await asyncio.sleep(retry)
                 continue
             if retry:
-                log.info("the audit is written again", events_left=len(self._waiting))
+                log.info("database available, audit events are written again", events_left=len(self._waiting))
                 retry = 0.0
             if not self._waiting:
                 self._added.clear()
@@ -203,8 +204,8 @@ class AuditTrail:
         except UnavailableError:
             raise
         except Exception:
-            # one event that the database can never take must not hold up the others
-            log.exception("the database refuses a batch of the audit, its events are written one by one")
+            # one event that the database can never store must not block the others
+            log.exception("batch of audit events rejected by the database, they are written one by one")
             while self._under_way:
                 await self._write_first()
 
@@ -214,7 +215,7 @@ class AuditTrail:
         except UnavailableError:
             raise
         except Exception:
-            log.exception("the database refuses an audit event, it is in this log alone", id=str(self._under_way[0].id))
+            log.exception("audit event rejected by the database, it is in this log only", id=str(self._under_way[0].id))
         del self._under_way[0]
 
 

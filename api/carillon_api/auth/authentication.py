@@ -1,7 +1,7 @@
-"""Who calls: a bearer token that the cluster knows, or an API key of ours. ``access`` asks for each request.
+"""Authentication: a bearer token of the cluster, or an API key of Carillon. ``access`` calls it for each request.
 
-What is kept of a credential in memory is its SHA-256; the credential itself
-is in no log, no message and no cache.
+Only the SHA-256 of a credential is kept in memory; the credential itself is
+in no log, no message and no cache.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import APIServer
 
 FRESH_SECONDS = 10.0
-"""So long a token that was revoked, or a key that was taken away, still works."""
+"""How long a revoked token or a deleted API key still works."""
 FAILURE_SECONDS = 5.0
 STALE_SECONDS = 600.0
-"""So long what the API server said serves while it is out of reach, so that the history can still be read."""
+"""How long a cached response is served while the API server is unavailable, so that the history can still be read."""
 MOST_TOKENS = 10_000
 
-# RFC 6750, section 2.1; anything else is no token that an API server could have made
+# RFC 6750, section 2.1; an API server issues no other tokens
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 log = get_logger(__name__)
@@ -35,23 +35,23 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, and how that is known."""
+    """Who calls, and by which credential."""
 
     subject: Subject
     credential: str
-    """``token``, or ``api-key:`` and the key's name."""
+    """``token``, or ``api-key:`` followed by the key's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a request shows of its sender."""
+    """The credential of a request."""
 
     is_api_key: bool
     secret: str = field(repr=False)
 
     @property
     def fingerprint(self) -> bytes:
-        """What may be kept of it."""
+        """Its SHA-256, which may be kept in memory."""
         return hashlib.sha256(self.secret.encode()).digest()
 
 
@@ -59,32 +59,32 @@ def presented(headers: Headers) -> Credential:
     """Return the one credential of a request.
 
     Raises:
-        UnauthenticatedError: There is none, or more than one, or it has no form of any.
+        UnauthenticatedError: There is no credential, more than one, or a malformed one.
 
     """
     authorizations = headers.getlist("authorization")
     keys = headers.getlist(API_KEY_HEADER)
     if len(authorizations) + len(keys) > 1:
-        # which of them counts would depend on who reads them; a proxy in between may see another caller than we do
+        # Programs disagree on which one counts: a proxy in between could see another caller than we do.
         raise UnauthenticatedError(
-            f"the request has more than one credential: send one Authorization header or one {API_KEY_HEADER}, not both"
+            f"the request has more than one credential: send either one Authorization or one {API_KEY_HEADER} header"
         )
     if keys:
         if name_of(keys[0]) is None:
-            raise UnauthenticatedError(f"{API_KEY_HEADER} is no API key: one looks like crl_<name>_<32 characters>")
+            raise UnauthenticatedError(f"{API_KEY_HEADER} must be an API key in the form crl_<name>_<32 characters>")
         return Credential(is_api_key=True, secret=keys[0])
     if not authorizations:
         raise UnauthenticatedError(
-            f"send Authorization: Bearer with a token that the cluster knows, or {API_KEY_HEADER} with an API key"
+            f"send the header Authorization: Bearer with a token of the cluster, or {API_KEY_HEADER} with an API key"
         )
     scheme, _, token = authorizations[0].partition(" ")
     if scheme.lower() != "bearer" or not _TOKEN.fullmatch(token.strip()):
-        raise UnauthenticatedError("the Authorization header is not Bearer and a token: send one of the cluster's")
+        raise UnauthenticatedError("the Authorization header must be Bearer followed by a token of the cluster")
     return Credential(is_api_key=False, secret=token.strip())
 
 
 class Authenticator:
-    """Asks the API server whose a credential is, and not too often."""
+    """Asks the API server whose credential it is, and caches the response."""
 
     def __init__(
         self,
@@ -93,13 +93,13 @@ class Authenticator:
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
-        """Know nobody yet.
+        """Start with empty caches.
 
         Args:
-            api_server: Knows the tokens and keeps the keys.
-            api_keys_secret: Namespace and name of the Secret with the API keys; None if there are no API keys.
-            clock: Seconds that never go back.
-            now: The time by which keys expire.
+            api_server: Reviews tokens, and stores the API keys.
+            api_keys_secret: Namespace and name of the Secret with the API keys; None if API keys are disabled.
+            clock: A monotonic clock in seconds.
+            now: The current time, for the expiry of API keys.
 
         """
         self._api_server = api_server
@@ -112,12 +112,12 @@ class Authenticator:
         self._complained: frozenset[str] = frozenset()
 
     async def caller(self, credential: Credential) -> Caller:
-        """Return whose a credential is.
+        """Return whose credential it is.
 
         Raises:
-            UnauthenticatedError: Nobody's.
-            UnavailableError: The API server is out of reach, and has not said lately.
-            OwnAccountError: The API server does not answer the facade.
+            UnauthenticatedError: The credential is not valid.
+            UnavailableError: The API server is unavailable, and the credential is not cached.
+            OwnAccountError: The API server rejects the facade's own account.
 
         """
         if credential.is_api_key:
@@ -125,16 +125,18 @@ class Authenticator:
         token = credential.secret
         subject = await self._tokens.get(credential.fingerprint, lambda: self._api_server.review_token(token))
         if subject is None:
-            raise UnauthenticatedError("the cluster does not know this bearer token: it may have expired")
+            raise UnauthenticatedError("the cluster rejects this bearer token: it may have expired")
         return Caller(subject, "token")
 
     async def _of_key(self, key: str) -> Caller:
         if self._secret is None:
-            raise UnauthenticatedError("there are no API keys here: send Authorization: Bearer with a token instead")
+            raise UnauthenticatedError(
+                "API keys are disabled here: send Authorization: Bearer with a token of the cluster"
+            )
         entries = await self._keys.get("keys", self._read_keys)
         entry = verified(key, entries, self._now())
         if entry is None:
-            raise UnauthenticatedError("this API key is not known: it may have expired, or been replaced")
+            raise UnauthenticatedError("unknown API key: it may have expired or been replaced")
         return Caller(entry.subject, f"api-key:{name_of(key)}")
 
     async def _read_keys(self) -> Mapping[str, APIKeyEntry]:
@@ -144,7 +146,7 @@ class Authenticator:
         try:
             data = await self._api_server.read_secret(namespace, name)
         except NotFoundError:
-            self._complain({f"there is no Secret {namespace}/{name}"})
+            self._complain({f"the Secret {namespace}/{name} does not exist"})
             return {}
         entries, complaints = {}, set()
         for key_name, value in data.items():
@@ -156,12 +158,12 @@ class Authenticator:
         return entries
 
     def _complain(self, complaints: set[str]) -> None:
-        """Say what is wrong with the Secret, once, however often it is read."""
+        """Log each problem of the Secret once, not each time that the Secret is read."""
         for complaint in sorted(complaints - self._complained):
-            log.error("API keys are not usable", why=complaint)
+            log.error("API keys not usable", why=complaint)
         self._complained = frozenset(complaints)
 
 
 def _token_lifetime(subject: Subject | None) -> Lifetime:
-    # that a token was nobody's is no knowledge to fall back on: it may have been made since
+    # an invalid token is not served stale: it may have been created since
     return Lifetime(FAILURE_SECONDS) if subject is None else Lifetime(FRESH_SECONDS, STALE_SECONDS)

@@ -1,7 +1,7 @@
-"""What of a spec may stand in the audit: all but what smells of a secret, which becomes ``***``. Pure.
+"""Mask values in specs for the audit: a value whose name suggests a secret becomes ``***``. Pure.
 
-Best effort by names, since a spec's fields hold whatever their author put
-there; a secret belongs into a Secret, by reference, and then no spec has it.
+This is best effort, by name, because a spec's author may put a secret into
+any field. A secret belongs into a Secret that the spec references.
 """
 
 import json
@@ -18,16 +18,16 @@ _SMELLS = re.compile(
     r"(?:^|[-_.])(?:auth|dsn|jwt|pass|pwd|sid)(?:$|[-_.])|connection[-_]?string)"
 )
 MOST_LEVELS = 64
-"""Of lists and objects within each other; REST takes half as many, but kubectl takes more."""
+"""The nesting limit of lists and objects; REST accepts half as many levels, but kubectl accepts more."""
 _NAMED_VALUES = frozenset({"headers", "env", "parameters"})
-"""Fields whose keys, or whose items' ``name``, are names that a user chose."""
+"""Fields whose keys, or whose items' ``name``, a user chooses."""
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
-# a name without a value is matched too, so that what was read is not read again from each mark in it
+# a name without a value matches, too, so that the search takes linear time
 _QUERY = re.compile(r"(?P<name>[?&;][^=&;#\s]+)(?:=(?P<value>[^&;#\s]*))?")
 
 
 def masked_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a spec without what smells of a secret; of one that is nested too deep to be looked through, nothing."""
+    """Return a spec with its secrets masked; a spec that is nested too deep is masked as a whole."""
     if _is_too_deep(spec):
         return {MASK: f"nested deeper than {MOST_LEVELS} levels"}
     shown: dict[str, Any] = masked(dict(spec))
@@ -50,12 +50,12 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def smells_of_secret(name: str) -> bool:
-    """Return whether a header, a variable or a parameter of that name is likely to hold a secret."""
+    """Return whether a header, a variable or a parameter with this name is likely to hold a secret."""
     return _SMELLS.search(name) is not None
 
 
 def masked(value: Any) -> Any:
-    """Return a spec, or a part of it, without what smells of a secret; what was there is left as it is."""
+    """Return a masked copy of a spec or a part of it."""
     if isinstance(value, str):
         return masked_text(value)
     if isinstance(value, list):
@@ -74,7 +74,7 @@ def masked(value: Any) -> Any:
 
 
 def masked_text(text: str) -> str:
-    """Return text without the userinfo of URLs, and without the values of their parameters that smell of a secret."""
+    """Return text in which the userinfo of URLs, and values of their parameters that suggest a secret, are masked."""
     return _QUERY.sub(_masked_parameter, _USERINFO.sub(f"{MASK}@", text))
 
 
@@ -84,7 +84,7 @@ def _masked_parameter(found: re.Match[str]) -> str:
 
 
 def _named(value: Any) -> Any:
-    """Return what stands under ``headers``, ``env`` or ``parameters``: an object, or a list of name and value."""
+    """Return the masked value of ``headers``, ``env`` or ``parameters``: an object, or a list of names and values."""
     if isinstance(value, dict):
         return {
             key: MASK if smells_of_secret(key) and item is not None else _named(item) for key, item in value.items()
@@ -97,13 +97,13 @@ def _named(value: Any) -> Any:
 def _named_item(item: Any) -> Any:
     if isinstance(item, dict) and isinstance(item.get("name"), str):
         hidden = smells_of_secret(item["name"]) and item.get("value") is not None
-        # a reference to a Secret's key is no secret
+        # a reference to a Secret's key is not a secret
         return {key: MASK if hidden and key == "value" else masked(part) for key, part in item.items()}
     return _named(item)
 
 
 def _body(text: str) -> str:
-    """Return an HTTP body: of JSON, and of a form, the values whose names smell of a secret are masked."""
+    """Return an HTTP body, JSON or a form, in which values whose names suggest a secret are masked."""
     try:
         parsed = json.loads(text)
         shown = _named(parsed)
@@ -111,5 +111,5 @@ def _body(text: str) -> str:
     except json.JSONDecodeError:
         return masked_text(f"?{text}")[1:]
     except (ValueError, RecursionError):
-        # JSON, but with numbers too long or nested too deep to be looked through
+        # JSON with numbers that are too long, or nested too deep to be searched
         return MASK

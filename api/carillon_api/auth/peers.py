@@ -1,4 +1,4 @@
-"""From where a request comes: the peer, or whom a trusted proxy names. Pure; ``access`` calls it."""
+"""The source of a request: the peer, or the address that a trusted proxy reports. Pure; ``access`` calls it."""
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -12,11 +12,11 @@ _IPV6_SITE_BITS = 64
 def source_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
     """Return the address that a request comes from.
 
-    ``X-Forwarded-For`` is read from its end, where the nearest proxy wrote, and only as far as each hop is a proxy
-    that is trusted: what stands before the first other address is what anybody may have written.
+    ``X-Forwarded-For`` is read from its end, where the nearest proxy appends, and only as long as each hop is a
+    trusted proxy: the client may have forged anything before the first other address.
 
     Args:
-        peer: The address of the connection's other end; None where there is none, as on a Unix socket.
+        peer: The remote address of the connection; None if it has none, as on a Unix socket.
         forwarded_for: The header's values, in order.
         trusted: The networks of the proxies.
 
@@ -32,7 +32,7 @@ def source_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequ
 
 
 def site(address: str) -> str:
-    """Return what one party holds at least: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return the smallest network that belongs to one party: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -43,9 +43,9 @@ def site(address: str) -> str:
 
 
 def _canonical(text: str) -> str | None:
-    """Return an address in its one form, without the port and the brackets that some proxies add; None if it is none.
+    """Return an address in canonical form, without the port and brackets that some proxies add; None if invalid.
 
-    An IPv4 address that a dual-stack socket shows as IPv6 is the IPv4 address.
+    An IPv4-mapped IPv6 address, as a dual-stack socket reports it, becomes the IPv4 address.
     """
     host = text.removeprefix("[").partition("]")[0] if text.startswith("[") else text
     if host.count(":") == 1:

@@ -1,8 +1,7 @@
-"""How many requests a caller may make: token buckets in this process, one for each caller. ``access`` asks them.
+"""Rate limits: token buckets in this process, one for each caller. ``access`` uses them.
 
-A caller with several replicas in front has as many buckets; that is the
-price of a limit that needs no store. The arithmetic is pure: the clock is an
-argument.
+Each replica has its own buckets: the limit needs no shared store, but grows
+with the number of replicas. The arithmetic is pure; the clock is an argument.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ POLICY = "default"
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How fast a bucket fills, and how much it holds."""
+    """How fast a bucket fills, and its capacity."""
 
     per_second: float
     burst: int
@@ -31,7 +30,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What was in a bucket at an instant."""
+    """The content of a bucket at an instant."""
 
     tokens: float
     at: float
@@ -39,30 +38,30 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a request may be made, and what is left."""
+    """Whether a request is allowed, and what is left."""
 
     allowed: bool
     remaining: int
-    """How many more may be made at once."""
+    """How many more requests are allowed now."""
     full_after: int
-    """In so many seconds the bucket is full again, rounded up."""
+    """Seconds until the bucket is full again, rounded up."""
     retry_after: int
-    """In so many seconds the next request may be made, rounded up; 0 if now."""
+    """Seconds until the next request is allowed, rounded up; 0 if it is allowed now."""
 
 
 def filled(bucket: Bucket, rate: Rate, now: float) -> Bucket:
-    """Return a bucket as it is now; a clock that went back fills nothing."""
+    """Return a bucket as it is now; a clock that is set back adds nothing."""
     elapsed = max(0.0, now - bucket.at)
     return Bucket(min(float(rate.burst), bucket.tokens + elapsed * rate.per_second), now)
 
 
 def take(bucket: Bucket | None, rate: Rate, now: float) -> tuple[Bucket, Verdict]:
-    """Return a bucket after one request, and whether that may be made; one that is refused costs nothing.
+    """Return a bucket after one request, and whether the request is allowed; a rejected request takes no token.
 
     Args:
-        bucket: As it was left; None is a full one.
-        rate: How it fills.
-        now: Seconds, of any beginning.
+        bucket: The bucket after the previous request; None is a full bucket.
+        rate: How fast it fills, and its capacity.
+        now: Seconds of a monotonic clock.
 
     """
     there = filled(bucket, rate, now) if bucket is not None else Bucket(float(rate.burst), now)
@@ -79,38 +78,38 @@ def take(bucket: Bucket | None, rate: Rate, now: float) -> tuple[Bucket, Verdict
 
 
 class RateLimiter:
-    """A bucket for each key; those that were used longest ago are forgotten first, which fills them."""
+    """A bucket for each key; the least recently used are dropped first, which makes them full."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float], most: int) -> None:
-        """Begin with all buckets full.
+        """Start with all buckets full.
 
         Args:
-            rate: Of each bucket.
-            clock: Seconds that never go back.
-            most: How many buckets are kept.
+            rate: The rate of each bucket.
+            clock: A monotonic clock in seconds.
+            most: The maximum number of buckets.
 
         """
         self._rate = rate
         self._clock = clock
-        # a bucket that nobody has used for a whole window is full, as one that is forgotten
+        # a bucket that has not been used for a whole window is full, so it need not be kept
         self._buckets: TTLCache[str, Bucket] = TTLCache(most, rate.window_seconds, clock)
 
     def __len__(self) -> int:
-        """Return how many buckets are kept."""
+        """Return the number of buckets that are kept."""
         return len(self._buckets)
 
     def take(self, key: str) -> Verdict:
-        """Make a request of this key's, if it may be made."""
+        """Count a request of a key if it is allowed."""
         self._buckets[key], verdict = take(self._buckets.get(key), self._rate, self._clock())
         return verdict
 
     def is_empty(self, key: str) -> bool:
-        """Return whether a request of this key's would be refused; it costs nothing to ask."""
+        """Return whether a request of a key would be rejected; this takes no token."""
         bucket = self._buckets.get(key)
         return bucket is not None and filled(bucket, self._rate, self._clock()).tokens < 1
 
     def headers(self, verdict: Verdict) -> Mapping[str, str]:
-        """Return what the caller is told: the fields of draft-ietf-httpapi-ratelimit-headers, structured (RFC 9651)."""
+        """Return the response headers: draft-ietf-httpapi-ratelimit-headers, as structured fields (RFC 9651)."""
         told = {
             "RateLimit-Policy": f'"{POLICY}";q={self._rate.burst};w={self._rate.window_seconds}',
             "RateLimit": f'"{POLICY}";r={verdict.remaining};t={verdict.full_after}',
@@ -120,21 +119,21 @@ class RateLimiter:
 
 @dataclass(slots=True)
 class _Line:
-    """Those of one key who have a turn, and those who wait for one."""
+    """The turns of one key, and how many hold one or wait for one."""
 
     turns: asyncio.Semaphore
     length: int = 0
 
 
 class Turns:
-    """For each key so many at a time; the others wait. What nobody uses is forgotten."""
+    """Limits concurrency for each key; others wait. Unused keys are dropped."""
 
     def __init__(self, most: int, seconds: float) -> None:
-        """Begin with nobody.
+        """Start without keys.
 
         Args:
-            most: How many of a key have a turn at a time.
-            seconds: How long one waits for it at most.
+            most: The maximum number of concurrent turns of a key.
+            seconds: The maximum time to wait for a turn.
 
         """
         self._most = most
@@ -142,15 +141,15 @@ class Turns:
         self._lines: dict[str, _Line] = {}
 
     def __len__(self) -> int:
-        """Return how many keys have somebody."""
+        """Return the number of keys in use."""
         return len(self._lines)
 
     @asynccontextmanager
     async def of(self, key: str) -> AsyncIterator[None]:
-        """Have a turn as long as the block lasts.
+        """Hold a turn until the block ends.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: No turn was free in time.
 
         """
         line = self._lines.setdefault(key, _Line(asyncio.Semaphore(self._most)))

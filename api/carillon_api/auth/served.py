@@ -1,8 +1,9 @@
-"""The facade limited to some namespaces: what it works with, each wrapped so that it leaves others alone.
+"""Wrappers that limit the ports of the facade to the namespaces that it serves.
 
-``__main__`` composes them around the adapters. So no route can forget the
-limit: lists of all namespaces are of those that are served, and what names
-another one is refused. Where all are served, they pass everything on.
+``__main__`` puts them around the adapters, so that no route can forget the
+limit: lists of all namespaces contain the served ones only, and a request for
+another namespace is rejected. If all namespaces are served, they pass every
+call on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,16 +35,16 @@ from carillon_core.ports import (
 
 
 def check_served(scope: Scope, namespace: str) -> None:
-    """Return if a namespace is served; raise ``NotServedError``, which names the setting, if not."""
+    """Return if a namespace is served; otherwise raise ``NotServedError``, which names the setting."""
     if not scope.holds(namespace):
         raise NotServedError(
-            f"the namespace {namespace} is not served here, only {scope}: name one of these, or have whoever runs the"
-            f" API add it to {SETTING} (watch.namespaces of the Helm chart)"
+            f"this API does not serve the namespace {namespace}, only {scope}: use one of these, or ask your"
+            f" administrator to add it to {SETTING} (watch.namespaces in the Helm chart)"
         )
 
 
 class ServedAPIServer:
-    """``APIServer`` as which callers reach the namespaces that are served."""
+    """``APIServer`` limited to the served namespaces."""
 
     def __init__(self, server: APIServer, scope: Scope) -> None:
         """Take the API server and the namespaces."""
@@ -51,24 +52,24 @@ class ServedAPIServer:
         self._scope = scope
 
     def acting_as(self, subject: Subject | None) -> "ServedCluster":
-        """Return the cluster as a subject sees it; as the facade's own account if it is None."""
+        """Return the cluster as a subject sees it; None is the facade's own account."""
         return ServedCluster(self._server.acting_as(subject), self._scope)
 
     async def review_token(self, token: str) -> Subject | None:
-        """Return whose bearer token it is, or None if it is nobody's (TokenReview)."""
+        """Return whose bearer token it is, or None if it is not valid (TokenReview)."""
         return await self._server.review_token(token)
 
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
-        """Return a Secret's data, or raise ``NotFoundError``; the facade's own Secret is in a namespace of its own."""
+        """Return a Secret's data, or raise ``NotFoundError``; not limited, as it may be in another namespace."""
         return await self._server.read_secret(namespace, name)
 
     async def ping(self) -> None:
-        """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""
+        """Return if the API server answers and serves our kinds; otherwise raise ``UnavailableError``."""
         await self._server.ping()
 
 
 class ServedCluster:
-    """``CallerCluster`` of the namespaces that are served; every call raises ``NotServedError`` for another."""
+    """``CallerCluster`` limited to the served namespaces; calls raise ``NotServedError`` for others."""
 
     def __init__(self, cluster: CallerCluster, scope: Scope) -> None:
         """Take the cluster as a caller sees it."""
@@ -76,11 +77,11 @@ class ServedCluster:
         self._scope = scope
 
     def objects(self, kind: ObjectKind) -> "ServedObjects":
-        """Return the objects of a kind of ours."""
+        """Return the objects of one of our kinds."""
         return ServedObjects(self._cluster.objects(kind), self._scope)
 
     async def review(self, access: Access) -> Decision:
-        """Return whether the caller may do that: a question about RBAC, which knows nothing of what is served."""
+        """Return whether the caller has a permission; not limited, because RBAC does not know the served namespaces."""
         return await self._cluster.review(access)
 
     async def get_job(self, namespace: str, name: str) -> JSONObject:
@@ -89,19 +90,19 @@ class ServedCluster:
         return await self._cluster.get_job(namespace, name)
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a Job and in the background its pods, provided that it is still the same object."""
+        """Delete a Job and, in the background, its pods, if its uid is still the same."""
         check_served(self._scope, namespace)
         await self._cluster.delete_job(namespace, name, uid)
 
     async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
-        """Return the pods that a selector selects."""
+        """Return the pods that match a label selector."""
         check_served(self._scope, namespace)
         return await self._cluster.list_pods(namespace, label_selector)
 
     async def pod_log(
         self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
     ) -> bytes:
-        """Return what a pod's container has said, at most ``limit_bytes`` of it."""
+        """Return the log of a pod's container, at most ``limit_bytes`` of it."""
         check_served(self._scope, namespace)
         return await self._cluster.pod_log(
             namespace, pod, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes
@@ -109,9 +110,9 @@ class ServedCluster:
 
 
 class ServedObjects:
-    """``ObjectStore`` of the namespaces that are served: a list of all is a list of each, one after the other.
+    """``ObjectStore`` limited to the served namespaces: a list of all is the lists of each, one after the other.
 
-    So the caller needs the permission to list in each of them, and not in the cluster.
+    So the caller needs permission to list in each of them, and not in the whole cluster.
     """
 
     def __init__(self, store: ObjectStore, scope: Scope) -> None:
@@ -130,7 +131,7 @@ class ServedObjects:
         return await self._store.get(namespace, name)
 
     async def list(self, namespace: str | None, label_selector: str = "") -> Sequence[JSONObject]:
-        """Return the objects of a namespace, or of all that are served, ordered by namespace and name."""
+        """Return the objects of a namespace, or of all served namespaces, ordered by namespace and name."""
         found: list[JSONObject] = []
         for place in self._places(namespace):
             found += await self._store.list(place, label_selector)
@@ -139,7 +140,7 @@ class ServedObjects:
     async def page(
         self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
     ) -> ObjectPage:
-        """Return at most ``limit`` objects from where the page before ended; the token names the namespace as well."""
+        """Return at most ``limit`` objects of the next page; the token contains the namespace, too."""
         places = self._places(namespace)
         if len(places) == 1:
             return await self._store.page(
@@ -147,7 +148,7 @@ class ServedObjects:
             )
         first, _, token = (continue_token or f"{places[0]}/").partition("/")
         if first not in places:
-            raise RefusedError(f"the list does not go on in the namespace {first}: begin again without a cursor")
+            raise RefusedError(f"the list does not continue in the namespace {first}: start again without a cursor")
         left = places[places.index(first) :]
         found: list[JSONObject] = []
         for at, place in enumerate(left, 1):
@@ -173,7 +174,7 @@ class ServedObjects:
         return await self._store.patch(namespace, name, patch)
 
     async def delete(self, namespace: str, name: str, resource_version: str | None = None) -> None:
-        """Delete an object, and in the background its Jobs; with a version only if it has not changed."""
+        """Delete an object and, in the background, its Jobs; with a version only if it has not changed."""
         check_served(self._scope, namespace)
         await self._store.delete(namespace, name, resource_version)
 
@@ -185,9 +186,9 @@ class ServedObjects:
 
 
 class ServedHistory:
-    """``HistoryReader`` of the namespaces that are served: what others have recorded in the same database is not there.
+    """``HistoryReader`` limited to the served namespaces; other releases may share the database.
 
-    It raises ``NotServedError`` for a query that names another namespace.
+    A query for another namespace raises ``NotServedError``.
     """
 
     def __init__(self, history: HistoryReader, scope: Scope) -> None:
@@ -199,7 +200,7 @@ class ServedHistory:
         """Return an execution with its attempts, or raise ``NotFoundError``."""
         record = await self._history.get(uid)
         if not self._scope.holds(record.namespace):
-            raise NotFoundError(f"there is no execution {uid}")
+            raise NotFoundError(f"execution {uid} not found")
         return record
 
     async def list(self, query: ExecutionQuery) -> ExecutionPage:
@@ -210,18 +211,18 @@ class ServedHistory:
         return await self._history.list(replace(query, namespaces=self._scope.namespaces))
 
     async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
-        """Count executions, of some namespaces or of all that are served."""
+        """Count the executions of some namespaces, or of all served namespaces."""
         for namespace in namespaces:
             check_served(self._scope, namespace)
         return await self._history.summary(since, namespaces or self._scope.namespaces)
 
     async def ping(self) -> None:
-        """Return if the database answers and its schema is current; raise ``UnavailableError`` if not."""
+        """Return if the database answers and its schema is current; otherwise raise ``UnavailableError``."""
         await self._history.ping()
 
 
 class ServedAudit:
-    """``AuditLog`` of the namespaces that are served."""
+    """``AuditLog`` limited to the served namespaces."""
 
     def __init__(self, log: AuditLog, scope: Scope) -> None:
         """Take the log and the namespaces."""
@@ -229,11 +230,11 @@ class ServedAudit:
         self._scope = scope
 
     async def write(self, events: Sequence[AuditEvent]) -> None:
-        """Insert events; one that is there already is left as it is."""
+        """Insert events; an event that exists is left unchanged."""
         await self._log.write(events)
 
     async def list(self, query: AuditQuery) -> AuditPage:
-        """Return a page of events, newest first; ``NotServedError`` for those of another namespace."""
+        """Return a page of events, newest first; a query for another namespace raises ``NotServedError``."""
         if query.namespace is not None:
             check_served(self._scope, query.namespace)
             return await self._log.list(query)

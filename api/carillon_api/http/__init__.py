@@ -1,1 +1,1 @@
-"""What HTTP asks for: problems, bodies, preconditions, pages, cursors, and the server itself."""
+"""HTTP: problems, bodies, preconditions, pages, cursors, caches, and the server's protocol."""

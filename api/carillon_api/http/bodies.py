@@ -1,7 +1,7 @@
-"""How a request's body is read: within a limit, as the strictest JSON, into a model. The routes depend on it.
+"""Read a request body: limited in size, as strict JSON, into a model. The routes depend on it.
 
-FastAPI's own reading takes NaN, lone surrogates, duplicate keys, ``"5"`` for
-5 and any size; the API server takes none of them, so neither does the facade.
+FastAPI's own parser accepts NaN, lone surrogates, duplicate keys, ``"5"`` for
+5 and bodies of any size; the API server rejects them, and so does the facade.
 """
 
 import json
@@ -35,7 +35,7 @@ def json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 
 
 def optional_json_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
-    """Return a FastAPI dependency that reads the body as that model; no body at all is an empty object."""
+    """Return a FastAPI dependency that reads the body as that model; a missing body counts as an empty object."""
 
     async def dependency(request: Request) -> M:
         body = await _read(request)
@@ -50,7 +50,7 @@ def parse_body(model: type[M], data: bytes) -> M:
     """Return a body as a model.
 
     Raises:
-        RequestRefusedError: If it is no JSON.
+        RequestRefusedError: If it is not JSON.
         InvalidResourceError: With every problem found.
 
     """
@@ -77,15 +77,15 @@ def chosen_body(field: str, models: Mapping[str, type[M]]) -> Callable[[Request]
         check_values(decoded)
         chosen = decoded.get(field) if isinstance(decoded, dict) else None
         if isinstance(decoded, dict) and (not isinstance(chosen, str) or chosen not in models):
-            message = "is required: add it" if field not in decoded else "is none of them: correct it"
-            raise InvalidResourceError([FieldProblem(field, f"{message}; there are {', '.join(models)}")])
+            message = "must be one of" if field in decoded else "is required: set it to one of"
+            raise InvalidResourceError([FieldProblem(field, f"{message} {', '.join(models)}")])
         return parse_body(models[chosen] if isinstance(chosen, str) else next(iter(models.values())), body)
 
     return dependency
 
 
 def _check_media_type(request: Request) -> None:
-    """Refuse what is not declared as JSON: a browser's form from another site never is."""
+    """Reject a body that is not declared as JSON: a form that a browser posts from another site never is."""
     accepted = ["application/json"]
     if request.method == "PATCH":
         accepted.append("application/merge-patch+json")
@@ -94,13 +94,13 @@ def _check_media_type(request: Request) -> None:
         header = "Accept-Patch" if request.method == "PATCH" else "Accept"
         raise RequestRefusedError(
             Kind.UNSUPPORTED_MEDIA_TYPE,
-            f"send JSON, with the header Content-Type: {listed}",
+            f"the body must be JSON: set the header Content-Type to {listed}",
             headers={header: ", ".join(accepted)},
         )
 
 
 async def _read(request: Request) -> bytes:
-    """Return the body; one that says it is, or turns out, too large is not read to its end."""
+    """Return the body; stop reading when it is too large, by its Content-Length or by what has arrived."""
     declared = request.headers.get("content-length", "")
     if len(declared) > MAX_INTEGER_DIGITS or (declared.isdecimal() and int(declared) > MAX_BODY_BYTES):
         _refuse_size()
@@ -113,29 +113,31 @@ async def _read(request: Request) -> bytes:
 
 
 def _refuse_size() -> NoReturn:
-    raise RequestRefusedError(Kind.TOO_LARGE, f"the body may have at most {MAX_BODY_BYTES} bytes")
+    raise RequestRefusedError(Kind.TOO_LARGE, f"the body must not be larger than {MAX_BODY_BYTES} bytes")
 
 
 def decode_json(data: bytes) -> Any:
-    """Return JSON as Python values; numbers beyond 64 bits as infinity, for ``check_values`` to find.
+    """Return JSON as Python values; a number beyond 64 bits becomes infinity, which ``check_values`` reports.
 
     Raises:
-        RequestRefusedError: If it is no JSON by RFC 8259, or has a key twice in one object.
+        RequestRefusedError: If it is not JSON (RFC 8259), or an object has a duplicate key.
 
     """
     try:
         return json.loads(data.decode(), parse_int=_integer, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise RequestRefusedError(Kind.MALFORMED, "the body is not UTF-8") from error
+        raise RequestRefusedError(Kind.MALFORMED, "the body must be encoded in UTF-8") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise RequestRefusedError(Kind.MALFORMED, f"the body is not JSON: {error.msg} at {where}") from error
+        raise RequestRefusedError(Kind.MALFORMED, f"the body is not valid JSON: {error.msg} at {where}") from error
     except RecursionError as error:
-        raise RequestRefusedError(Kind.MALFORMED, f"the body is nested deeper than {MAX_DEPTH} levels") from error
+        raise RequestRefusedError(
+            Kind.MALFORMED, f"the body must not be nested deeper than {MAX_DEPTH} levels"
+        ) from error
 
 
 def _integer(text: str) -> float:
-    # Python needs quadratic time to read a long number, and refuses beyond 4300 digits.
+    # Python needs quadratic time to parse a long number, and raises an error beyond 4300 digits.
     value = int(text) if len(text) <= MAX_INTEGER_DIGITS + 1 else math.inf
     return value if abs(value) <= MAX_INTEGER else math.inf
 
@@ -143,17 +145,17 @@ def _integer(text: str) -> float:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        # Which of the two counts depends on who reads it; RFC 8259, section 4.
-        raise RequestRefusedError(Kind.MALFORMED, "the body has an object that names a key twice: keep one of them")
+        # Parsers disagree on which value counts; RFC 8259, section 4.
+        raise RequestRefusedError(Kind.MALFORMED, "an object in the body has a duplicate key: remove one of the two")
     return found
 
 
 def check_values(value: Any) -> None:
-    """Refuse what JSON may write but Kubernetes, Postgres or UTF-8 cannot keep.
+    """Reject values that JSON can express but Kubernetes, Postgres or UTF-8 cannot store.
 
     Raises:
         RequestRefusedError: If it is nested too deep.
-        InvalidResourceError: With the paths of the values at fault.
+        InvalidResourceError: With the paths of the invalid values.
 
     """
     problems = []
@@ -161,7 +163,7 @@ def check_values(value: Any) -> None:
     while left:
         path, item, depth = left.pop()
         if depth > MAX_DEPTH:
-            raise RequestRefusedError(Kind.MALFORMED, f"the body is nested deeper than {MAX_DEPTH} levels")
+            raise RequestRefusedError(Kind.MALFORMED, f"the body must not be nested deeper than {MAX_DEPTH} levels")
         message = None
         if isinstance(item, dict):
             left.extend((f"{path}.{k}".lstrip("."), v, depth + 1) for k, v in item.items())
@@ -171,7 +173,7 @@ def check_values(value: Any) -> None:
         elif isinstance(item, str):
             message = _text_problem(item)
         elif isinstance(item, float) and not math.isfinite(item):
-            message = "is not a number that JSON and 64 bits can hold: write a smaller one"
+            message = "must be a finite number that fits into 64 bits: use a smaller number"
         if message:
             problems.append(FieldProblem(path or "(body)", message))
     if problems:
@@ -180,7 +182,7 @@ def check_values(value: Any) -> None:
 
 def _text_problem(text: str) -> str | None:
     if "\0" in text:
-        return "contains a NUL character: remove it"
+        return "must not contain a NUL character: remove it"
     if any("\ud800" <= c <= "\udfff" for c in text):
-        return "contains half of a surrogate pair: write the whole character"
+        return "must not contain half of a surrogate pair: use the whole character"
     return None

@@ -1,8 +1,8 @@
-"""Answers of the API server, kept for a while: who a token is, what somebody may do, which API keys there are.
+"""Cached responses of the API server: whose token it is, what a user may do, which API keys exist.
 
-``access`` makes one cache for each question. A key is asked about once at a
-time, however many wait for the answer; and when the API server is out of
-reach, an answer that is not too old is given again.
+``access`` has one cache per question. Concurrent requests for a key share one
+call; while the API server is unavailable, a cached response is served until
+it is too old.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from carillon_core.errors import UnavailableError
 from carillon_core.logs import get_logger
 
 PATIENCE_SECONDS = 3.0
-"""How long a new answer is waited for where an old one would do."""
+"""How long to wait for a new response while a cached one can be served."""
 RESPITE_SECONDS = 5.0
-"""So long an old answer is given again before the API server is asked anew: its time-outs are not everybody's."""
+"""How long a cached response is served after a failed call, so that not every request waits for a timeout."""
 
 log = get_logger(__name__)
 
@@ -28,12 +28,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """How long an answer is good, in seconds."""
+    """How long a response is valid, in seconds."""
 
     fresh: float
-    """So long nobody is asked again."""
+    """How long the response is served without a new call."""
     stale: float = 0.0
-    """So long, from its coming, it still serves when nobody can be asked."""
+    """How long the response is served while the API server is unavailable, counted from the call."""
 
 
 @dataclass(slots=True)
@@ -44,15 +44,15 @@ class _Entry(Generic[V]):
 
 
 class Cache(Generic[K, V]):
-    """Answers by key, the least used of which go first."""
+    """Responses by key; the least recently used are dropped first."""
 
     def __init__(self, lifetime: Callable[[V], Lifetime], clock: Callable[[], float], most: int) -> None:
-        """Begin empty.
+        """Create an empty cache.
 
         Args:
-            lifetime: How long an answer is good.
-            clock: Seconds that never go back.
-            most: How many answers are kept.
+            lifetime: How long a response is valid.
+            clock: A monotonic clock in seconds.
+            most: The maximum number of responses.
 
         """
         self._lifetime = lifetime
@@ -61,18 +61,18 @@ class Cache(Generic[K, V]):
         self._asked: dict[K, asyncio.Task[V]] = {}
 
     def __len__(self) -> int:
-        """Return how many answers are kept."""
+        """Return the number of cached responses."""
         return len(self._entries)
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
-        """Return the answer that is kept, or ask for it.
+        """Return the cached response, or call the API server.
 
         Args:
-            key: What is asked about; it must tell apart all that ``ask`` may answer differently.
-            ask: Asks the API server. It is called once for all who wait, and goes on when one of them goes away.
+            key: Identifies the question; two calls with different answers need different keys.
+            ask: Calls the API server. Concurrent callers share one call, which goes on if one of them is cancelled.
 
         Raises:
-            CarillonError: What ``ask`` raises; ``UnavailableError`` only if no answer is kept that still serves.
+            CarillonError: The error of ``ask``; ``UnavailableError`` only if no cached response can be served.
 
         """
         entry = self._entries.get(key)
@@ -86,7 +86,7 @@ class Cache(Generic[K, V]):
         except (UnavailableError, TimeoutError) as error:
             if entry is None or not serves:
                 raise
-            log.warning("the API server is away, an older answer of its serves", why=str(error))
+            log.warning("API server unavailable, serving a cached response", why=str(error))
             entry.fresh_until = min(self._clock() + RESPITE_SECONDS, entry.stale_until)
             return entry.value
 
@@ -98,7 +98,7 @@ class Cache(Generic[K, V]):
         return task
 
     async def _kept(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
-        # as of the question: what happens while it is under way may not be in the answer
+        # The lifetime starts before the call: changes during the call may be missing in the response.
         now = self._clock()
         value = await ask()
         lifetime = self._lifetime(value)
@@ -108,4 +108,4 @@ class Cache(Generic[K, V]):
     def _ended(self, key: K, task: "asyncio.Task[V]") -> None:
         del self._asked[key]
         if not task.cancelled():
-            task.exception()  # whoever waited has raised it; if nobody waits any more, it is no news
+            task.exception()  # callers raise it; if all were cancelled, asyncio must not warn about it

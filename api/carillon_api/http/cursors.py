@@ -1,7 +1,7 @@
-"""Cursors, bound to the filters that they came with: those of the history's lists; ``paging`` has the objects'.
+"""Cursors of the history's lists, each bound to its filters; ``paging`` has the cursors of lists of objects.
 
-The history's own cursor says where a page ended, not of which list; sent with
-other filters it would skip or repeat rows without a word.
+The history's own cursor encodes where a page ended, but not of which list;
+with other filters it would silently skip or repeat rows.
 """
 
 import hashlib
@@ -14,26 +14,26 @@ from pydantic import BaseModel
 from carillon_core.errors import FieldProblem, InvalidResourceError
 
 DIGEST_BYTES = 9
-OTHER_LIST = "belongs to another list: send it with the very filters that it came with, or begin again without it"
+OTHER_LIST = "belongs to a list with other filters: send it with the same filters, or start again without a cursor"
 
 
 def bound(cursor: str | None, filters: BaseModel, **more: Any) -> str | None:
-    """Return the history's cursor as a caller gets it.
+    """Return the cursor that a caller gets for a cursor of the history.
 
     Args:
         cursor: The history's; None if there is no further page.
-        filters: The query; its limit and its cursor are no part of what the cursor is bound to.
-        more: What else selects, such as the namespace of the path.
+        filters: The query; the cursor is bound to all of it except limit and cursor.
+        more: Additional filters, such as the namespace in the path.
 
     """
     return None if cursor is None else digest(filters, more).hex() + cursor
 
 
 def unbound(filters: BaseModel, cursor: str | None, **more: Any) -> str | None:
-    """Return the history's cursor out of a caller's; None if there is none.
+    """Return the history's cursor for a caller's cursor; None if there is none.
 
     Raises:
-        InvalidResourceError: If it came with other filters, or is none of ours.
+        InvalidResourceError: If it belongs to other filters, or is not one of our cursors.
 
     """
     if cursor is None:
@@ -45,9 +45,9 @@ def unbound(filters: BaseModel, cursor: str | None, **more: Any) -> str | None:
 
 
 def digest(filters: BaseModel, more: Mapping[str, Any]) -> bytes:
-    """Return what a cursor is bound to: everything that selects; not how many there are on a page.
+    """Return a digest of all filters, without the size of a page.
 
-    The namespace is among ``more``: it is one list, whether the path names it or the query.
+    The namespace is part of ``more``: it is the same list whether the path or the query names it.
     """
     selecting = filters.model_dump(mode="json", exclude={"limit", "cursor", "namespace"})
     text = json.dumps([selecting, more], sort_keys=True)

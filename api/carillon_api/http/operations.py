@@ -1,7 +1,7 @@
-"""Which operation a path leads to, by the OpenAPI document: what is documented is what holds.
+"""Find the operation of a path in the OpenAPI document, so that the document and the behaviour agree.
 
-The middlewares ask, which run before the router: for the name of the route in
-logs and metrics, for ``Allow``, and for whether a POST honours an
+The middlewares use it before the router runs: for the route in logs and
+metrics, for ``Allow``, and to find out whether a POST honours an
 ``Idempotency-Key``.
 """
 
@@ -20,7 +20,7 @@ class PathOperations:
     """The operations of one path template."""
 
     template: str
-    """Such as ``/api/v1/executions/{id}``."""
+    """For example ``/api/v1/executions/{id}``."""
     pattern: re.Pattern[str]
     methods: frozenset[str]
     keyed: frozenset[str]
@@ -39,12 +39,12 @@ class Operations:
         return cls(tuple(_path_operations(template, item) for template, item in document["paths"].items()))
 
     def template(self, method: str, path: str) -> str | None:
-        """Return the template that a request leads to, or that its path has with another method; None if none fits."""
+        """Return the template that matches a request, or its path with another method; None if none matches."""
         found = self._at(path)
         return next((p.template for p in found if method in p.methods), found[0].template if found else None)
 
     def methods(self, path: str) -> Collection[str]:
-        """Return the methods that a path has, HEAD wherever there is GET; none if nothing documented is there."""
+        """Return the methods of a path, with HEAD wherever there is GET; empty if the path is not documented."""
         methods = {method for p in self._at(path) for method in p.methods}
         if "GET" in methods:
             methods.add("HEAD")

@@ -1,8 +1,8 @@
-"""Pages of a list of objects: the API server's own pages, filtered further, behind a cursor of ours.
+"""Pages of a list of objects: the API server's pages, filtered further, with our own cursor.
 
 The list routes call ``page_of``. The API server filters by namespace and label
-alone, so a page may take several calls; each asks for no more than is still
-missing, because a page that was cut could not be gone on from.
+only, so a page may take several calls. Each call requests no more than is
+still missing, because the API server cannot continue in the middle of a page.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -17,7 +17,7 @@ from carillon_core.errors import ExpiredError, FieldProblem, InvalidResourceErro
 from carillon_core.ports import JSONObject, ObjectStore
 
 MAX_CALLS = 10
-"""So many calls to the API server one request may cause."""
+"""The maximum number of calls to the API server for one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,17 @@ async def page_of(
     query: PageQuery,
     keep: Callable[[JSONObject], bool] = lambda _: True,
 ) -> Part:
-    """Return a page of objects; with fewer than its limit, even none, if the filters leave few and more are to come.
+    """Return a page of objects; it may have fewer items than its limit, or none, even if there are further pages.
 
     Args:
-        store: Where they are.
-        kind: Their kind: a cursor of another one is refused.
-        namespace: Only of this namespace; None means of all.
-        query: Selector, prefix of the name, limit, cursor; its other fields are part of what a cursor is bound to.
-        keep: Whether an object is wanted, as far as the API server cannot tell; the prefix is seen to here.
+        store: Where the objects are.
+        kind: Their kind; a cursor of another kind is rejected.
+        namespace: Only of this namespace; None means all namespaces.
+        query: Selector, name prefix, limit and cursor; a cursor is bound to the other fields, too.
+        keep: Whether an object matches the filters that the API server does not know; the name prefix is checked here.
 
     Raises:
-        InvalidResourceError: If the selector cannot be read, or the cursor is none of ours or of another query.
+        InvalidResourceError: If the selector is invalid, or the cursor is not ours or belongs to another query.
         RequestRefusedError: As 410, if the cursor is too old.
 
     """
@@ -61,7 +61,7 @@ async def page_of(
                 namespace, limit=query.limit - len(found), label_selector=query.label_selector, continue_token=token
             )
         except ExpiredError as error:
-            detail = "the list as it was when this cursor was made is no longer kept: begin again without a cursor"
+            detail = "the cursor is too old: start again without a cursor"
             raise RequestRefusedError(Kind.EXPIRED, detail) from error
         except RefusedError as error:
             if token is None:
@@ -93,4 +93,4 @@ def _token(cursor: str, scope: bytes) -> str:
 
 
 def _no_cursor() -> InvalidResourceError:
-    return InvalidResourceError([FieldProblem("cursor", "is no nextCursor of this list: send it as it came")])
+    return InvalidResourceError([FieldProblem("cursor", "must be a nextCursor of this list: copy it unchanged")])

@@ -90,7 +90,7 @@ def entity_tags(header: str) -> AbstractSet[str] | None:
 
 
 def stale(version: str | None = None) -> RequestRefusedError:
-    """Return the error of a write whose If-Match names an older version."""
-    now = f", its version is {version} now" if version else ""
-    detail = f"it was changed since the version that If-Match names{now}: read it again and repeat the change"
+    """Return the error for a write whose If-Match names an older version."""
+    now = f" to version {version}" if version else ""
+    detail = f"the object has changed{now} since the version in If-Match: read it again and repeat the change"
     return RequestRefusedError(Kind.PRECONDITION_FAILED, detail)

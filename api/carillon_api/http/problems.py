@@ -1,4 +1,4 @@
-"""Every error as ``application/problem+json`` (RFC 9457), mapped once; ``create_app`` installs the handlers."""
+"""Every error as ``application/problem+json`` (RFC 9457), mapped in one place; ``create_app`` installs the handlers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,45 +21,45 @@ from carillon_core.logs import get_logger
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 MAX_FIELDS = 50
-"""How many fields an answer names at most."""
+"""The maximum number of fields that a response names."""
 
 Responses = dict[int | str, dict[str, Any]]
-"""What OpenAPI says of an operation's answers, by their status."""
+"""The OpenAPI responses of an operation by status."""
 
 log = get_logger(__name__)
 
 
 class Kind(Enum):
-    """The kinds of problems; each is a ``type`` of its own, so that a client need not read the prose."""
+    """The kinds of problems; each has its own ``type``, so that a client does not have to parse the text."""
 
-    MALFORMED = (400, "malformed-request", "The request cannot be read")
-    UNAUTHENTICATED = (401, "unauthenticated", "Nobody knows who calls")
-    FORBIDDEN = (403, "forbidden", "The cluster does not permit this")
-    NOT_SERVED = (403, "namespace-not-served", "This API is not for that namespace")
-    NOT_FOUND = (404, "not-found", "There is no such thing")
-    LOGS_GONE = (404, "logs-gone", "There are no logs any more")
-    METHOD_NOT_ALLOWED = (405, "method-not-allowed", "This method does not exist here")
-    REQUEST_TIMEOUT = (408, "request-timeout", "The request took too long to arrive")
-    ALREADY_EXISTS = (409, "already-exists", "The name is taken")
-    CONFLICT = (409, "conflict", "Somebody else changed it at the same time")
-    WRONG_STATE = (409, "wrong-state", "It is in no state for this")
-    REQUEST_UNDER_WAY = (409, "request-under-way", "The first request of this key is not answered yet")
-    IN_USE = (409, "in-use", "Something still uses it")
-    EXPIRED = (410, "expired", "What the cursor leads to is no longer kept")
-    PRECONDITION_FAILED = (412, "precondition-failed", "It was changed since it was read")
-    TOO_LARGE = (413, "body-too-large", "The body is too large")
-    URI_TOO_LONG = (414, "uri-too-long", "The address is too long")
-    UNSUPPORTED_MEDIA_TYPE = (415, "unsupported-media-type", "The body is not JSON")
-    INVALID = (422, "invalid", "The request breaks the rules of its kind")
-    REFUSED = (422, "refused", "The cluster refused the object")
-    KEY_REUSED = (422, "idempotency-key-reused", "The key belongs to another request")
+    MALFORMED = (400, "malformed-request", "Malformed request")
+    UNAUTHENTICATED = (401, "unauthenticated", "Authentication required")
+    FORBIDDEN = (403, "forbidden", "Forbidden by the cluster's RBAC")
+    NOT_SERVED = (403, "namespace-not-served", "Namespace not served by this API")
+    NOT_FOUND = (404, "not-found", "Not found")
+    LOGS_GONE = (404, "logs-gone", "Logs no longer available")
+    METHOD_NOT_ALLOWED = (405, "method-not-allowed", "Method not allowed")
+    REQUEST_TIMEOUT = (408, "request-timeout", "Request timeout")
+    ALREADY_EXISTS = (409, "already-exists", "Already exists")
+    CONFLICT = (409, "conflict", "Conflict with a concurrent change")
+    WRONG_STATE = (409, "wrong-state", "Not allowed in the execution's current state")
+    REQUEST_UNDER_WAY = (409, "request-under-way", "A request with this idempotency key is in progress")
+    IN_USE = (409, "in-use", "Still in use")
+    EXPIRED = (410, "expired", "Cursor expired")
+    PRECONDITION_FAILED = (412, "precondition-failed", "Precondition failed")
+    TOO_LARGE = (413, "body-too-large", "Request body too large")
+    URI_TOO_LONG = (414, "uri-too-long", "URI too long")
+    UNSUPPORTED_MEDIA_TYPE = (415, "unsupported-media-type", "Unsupported media type")
+    INVALID = (422, "invalid", "Invalid request")
+    REFUSED = (422, "refused", "Rejected by the cluster")
+    KEY_REUSED = (422, "idempotency-key-reused", "Idempotency key used for another request")
     RATE_LIMITED = (429, "rate-limited", "Too many requests")
-    HEAD_TOO_LARGE = (431, "headers-too-large", "The headers are too large")
-    INTERNAL = (500, "internal-error", "Something went wrong here")
-    UNAVAILABLE = (503, "unavailable", "Something needed is out of reach")
+    HEAD_TOO_LARGE = (431, "headers-too-large", "Request headers too large")
+    INTERNAL = (500, "internal-error", "Internal error")
+    UNAVAILABLE = (503, "unavailable", "Service unavailable")
 
     def __init__(self, status: int, slug: str, title: str) -> None:
-        """Keep the HTTP status, the name within ``type``, and the title."""
+        """Set the HTTP status, the last part of ``type``, and the title."""
         self.status = status
         self.slug = slug
         self.title = title
@@ -71,10 +71,10 @@ class Kind(Enum):
 
 
 class RequestRefusedError(errors.CarillonError):
-    """A request that the facade itself refuses before it asks anybody."""
+    """A request that the facade itself rejects."""
 
     def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
-        """Keep the kind of problem, a sentence with the mend, headers of the answer, and further members of it."""
+        """Set the kind of problem, a sentence that says how to fix it, response headers, and more problem members."""
         super().__init__(detail)
         self.kind = kind
         self.headers = headers
@@ -82,11 +82,11 @@ class RequestRefusedError(errors.CarillonError):
 
 
 class NotServedError(errors.ForbiddenError):
-    """A namespace that this facade is not for, whatever the caller may do there."""
+    """A namespace that this facade does not serve, even if the caller has permissions there."""
 
 
 def malformed(field: str, message: str) -> RequestRefusedError:
-    """Return the error of a header that cannot be parsed: 400, with the header as the field."""
+    """Return the error for a header that cannot be parsed: 400, with the header as the field."""
     problem = FieldProblem(field, message)
     return RequestRefusedError(Kind.MALFORMED, str(problem), fields=[problem])
 
@@ -107,7 +107,7 @@ _KINDS: tuple[tuple[type[errors.CarillonError], Kind], ...] = (
 
 
 def without_secrets(text: str) -> str:
-    """Return text with the user and password of any URL in it left out."""
+    """Return text without the user and password of any URL in it."""
     return re.sub(r"://[^/@\s]*@", "://…@", text)
 
 
@@ -125,10 +125,10 @@ def problem_response(
     Args:
         scope: The ASGI scope, for the path and the correlation id.
         kind: The kind of problem.
-        detail: A sentence for people.
-        fields: The fields at fault; only the first ``MAX_FIELDS`` are named.
-        headers: More headers of the response.
-        more: Further members of the ``Problem``.
+        detail: A sentence for humans.
+        fields: The invalid fields; only the first ``MAX_FIELDS`` are named.
+        headers: Additional response headers.
+        more: Additional members of the ``Problem``.
 
     """
     problem = Problem(
@@ -147,19 +147,19 @@ def problem_response(
 
 
 def _printable(text: str) -> str:
-    """Return text that can be sent as UTF-8, whatever a caller put into it."""
+    """Return text that can be encoded as UTF-8, even if a caller's text cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
 def kind_of(error: errors.CarillonError) -> Kind | None:
-    """Return the kind of problem that an error of ours is, or None if nobody expected it."""
+    """Return the kind of problem of one of our errors, or None if the error is unexpected."""
     if isinstance(error, RequestRefusedError):
         return error.kind
     return next((k for cls, k in _KINDS if isinstance(error, cls)), None)
 
 
 def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
-    """Return an error of ours as a response."""
+    """Return one of our errors as a response."""
     if isinstance(error, RequestRefusedError):
         return problem_response(scope, error.kind, str(error), headers=error.headers, **error.more)
     kind = kind_of(error)
@@ -167,13 +167,13 @@ def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
         return internal_error(scope, error)
     detail = str(error)
     if isinstance(error, errors.OwnAccountError):
-        # not the caller's fault, and not the caller's business: whoever runs the facade reads it in the log
+        # Not the caller's fault: the details are in the log, for the administrator of the API.
         log.error(
-            "the facade's own account lacks a right: see the chart's files/rbac",
+            "the API's service account lacks a permission, see the chart's files/rbac",
             missing=detail,
             request_id=scope.get("state", {}).get("request_id", ""),
         )
-        detail = "the facade's own account may not do what this needs: its log names the right that is missing"
+        detail = "the API's service account lacks a permission for this request: see the API's log"
     fields: Sequence[FieldProblem] = ()
     if isinstance(error, errors.InvalidResourceError | errors.RefusedError):
         # In a body of REST, name and labels stand at the top.
@@ -191,16 +191,18 @@ def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def internal_error(scope: Scope, error: Exception) -> JSONResponse:
-    """Log an error nobody expected, and return a problem that tells only where to look for it."""
+    """Log an unexpected error, and return a problem that only tells where to find it in the log."""
     request_id = scope.get("state", {}).get("request_id", "")
     log.error("request failed", exc_info=error, request_id=request_id)
-    return problem_response(scope, Kind.INTERNAL, f"the log has the details under the request's id {request_id}")
+    return problem_response(
+        scope, Kind.INTERNAL, f"the request failed: the API's log has the details under the request id {request_id}"
+    )
 
 
 _KIND_OF_STATUS = {k.status: k for k in (Kind.NOT_FOUND, Kind.METHOD_NOT_ALLOWED, Kind.MALFORMED)}
 _DETAILS = {
-    Kind.NOT_FOUND: "nothing is served at this path: /docs lists what is",
-    Kind.METHOD_NOT_ALLOWED: "the Allow header lists the methods that exist here",
+    Kind.NOT_FOUND: "no operation at this path: see /docs for the available operations",
+    Kind.METHOD_NOT_ALLOWED: "the Allow header lists the methods of this path",
 }
 
 
@@ -215,30 +217,30 @@ def _from_http_exception(request: Request, error: Exception) -> JSONResponse:
     detail = _DETAILS.get(kind, error.detail)
     path: str = request.scope["path"]
     if kind is Kind.NOT_FOUND and path.endswith("/") and request.app.operations.methods(path.rstrip("/")):
-        detail = "nothing is served at this path: leave the slash at its end out"
+        detail = "no operation at this path: remove the trailing slash"
     return problem_response(request.scope, kind, detail, headers=headers)
 
 
 def _methods_at(request: Request) -> str:
-    """Return the methods that the request's path has; starlette names those of one of its routes alone."""
+    """Return all methods of the request's path; starlette names only those of one route."""
     return ", ".join(sorted(request.app.operations.methods(request.scope["path"])))
 
 
 def _from_validation_error(request: Request, error: Exception) -> JSONResponse:
-    """Name the parameters at fault; where FastAPI found them (query, path) is no part of their names."""
+    """Name the invalid parameters, without the place (query, path) that FastAPI puts before their names."""
     fields = []
     for detail in cast("RequestValidationError", error).errors():
         place, *names = [str(part) for part in detail["loc"]]
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
-            message = "is not a parameter of this call: remove it or correct its spelling"
+            message = "is not a parameter of this operation: remove it or correct its spelling"
         fields.append(FieldProblem(".".join(names) or place, message))
     detail_text = "; ".join(str(f) for f in fields[:MAX_FIELDS])
     return problem_response(request.scope, Kind.INVALID, detail_text, fields=fields)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Make every error of the app a problem; what is raised beyond these is the middleware's."""
+    """Turn every error of the app into a problem; the middleware handles unexpected exceptions."""
     app.add_exception_handler(errors.CarillonError, _from_carillon_error)
     app.add_exception_handler(HTTPException, _from_http_exception)
     app.add_exception_handler(RequestValidationError, _from_validation_error)
@@ -256,7 +258,7 @@ _OF_ANY_OPERATION = (
 
 
 def problem_responses(*kinds: Kind) -> Responses:
-    """Return what OpenAPI says of an operation's errors; those that any operation may meet are added."""
+    """Return the OpenAPI responses for an operation's errors, including those that any operation may return."""
     documented: Responses = {}
     for kind in sorted({*kinds, *_OF_ANY_OPERATION}, key=lambda k: (k.status, k.slug)):
         known = documented.get(kind.status)

@@ -1,4 +1,4 @@
-"""The paths that need no credential: probes, documentation, and the metrics if the settings say so. Pure."""
+"""The paths that need no credential: probes, documentation and, depending on the settings, metrics. Pure."""
 
 METRICS = "/metrics"
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/redoc", "/openapi.json"})

@@ -1,8 +1,8 @@
-"""How the facade listens: uvicorn's HTTP/1.1 with a bound on how slowly a request may come. ``__main__`` uses it.
+"""The server's protocol: uvicorn's HTTP/1.1 with a time limit for each request to arrive. ``__main__`` uses it.
 
-uvicorn bounds the time between two requests of a connection, but not the time
-that one takes to arrive: a few thousand connections that send a byte a minute
-would hold the process for good.
+uvicorn limits the time between two requests of a connection, but not the time
+that a request takes to arrive: a few thousand connections that send a byte a
+minute would block the process.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ from carillon_api.http.problems import MEDIA_TYPE, Kind
 from carillon_api.schemas import Problem
 
 ARRIVAL_SECONDS = 30.0
-"""So long a request may take to arrive, head and body; a body has at most 1 MiB."""
+"""How long a request may take to arrive, headers and body; a body has at most 1 MiB."""
 KEEP_ALIVE_SECONDS = 15
-"""So long a connection may be idle between two requests."""
+"""How long a connection may be idle between two requests."""
 MAX_HEAD_BYTES = 32 * 1024
-"""Of a request's line and headers that are not whole yet; more is refused with 400 before the app sees it."""
+"""The size limit of an incomplete request line with headers; beyond it the answer is 400, before the app is called."""
 
 
 def problem_of(kind: Kind, detail: str) -> bytes:
-    """Return the body of a problem of a request that never came to the app: nobody knows its path, and it has no id."""
+    """Return the body of a problem for a request that did not reach the app, so that it has no path and no id."""
     problem = Problem(
         type=kind.type, title=kind.title, status=kind.status, detail=detail, instance="", request_id="", errors=[]
     )
@@ -31,9 +31,7 @@ def problem_of(kind: Kind, detail: str) -> bytes:
 
 
 def _timed_out() -> bytes:
-    body = problem_of(
-        Kind.REQUEST_TIMEOUT, f"a request has {ARRIVAL_SECONDS:g} s to arrive, head and body: send it again"
-    )
+    body = problem_of(Kind.REQUEST_TIMEOUT, f"the request did not arrive within {ARRIVAL_SECONDS:g} s: send it again")
     lines = ("HTTP/1.1 408 Request Timeout", f"content-type: {MEDIA_TYPE}", "connection: close")
     return "\r\n".join((*lines, f"content-length: {len(body)}", "", "")).encode() + body
 
@@ -42,27 +40,27 @@ TIMED_OUT = _timed_out()
 
 
 class PunctualH11Protocol(H11Protocol):
-    """One connection, whose requests must have arrived ``ARRIVAL_SECONDS`` after they began."""
+    """A connection whose requests must arrive completely within ``ARRIVAL_SECONDS``."""
 
     arrival_seconds = ARRIVAL_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take what uvicorn gives a protocol."""
+        """Take uvicorn's arguments."""
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Expect a request from the first moment: one that never begins holds a connection too."""
+        """Start the timer at once: a client that sends nothing occupies a connection, too."""
         super().connection_made(transport)
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing any more."""
+        """Stop the timer."""
         self._expect_nothing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a request that has begun must have arrived in time, one that has arrived may take its own."""
+        """Process bytes; the timer runs while a request is incomplete, and stops when it has arrived."""
         super().data_received(data)
         if self._is_arriving():
             self._expect()
@@ -70,13 +68,13 @@ class PunctualH11Protocol(H11Protocol):
             self._expect_nothing()
 
     def on_response_complete(self) -> None:
-        """Begin the next cycle; a request whose beginning had come already must come to its end in time too."""
+        """Start the next cycle; if the next request has already begun to arrive, start its timer."""
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
             self._expect()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, as every other error is answered; uvicorn's own would be plain text."""
+        """Answer invalid HTTP with a problem, as every other error; uvicorn's own answer is plain text."""
         body = problem_of(Kind.MALFORMED, msg)
         headers = [
             (b"content-type", MEDIA_TYPE.encode()),
@@ -89,7 +87,7 @@ class PunctualH11Protocol(H11Protocol):
         self.transport.close()
 
     def _is_arriving(self) -> bool:
-        """Return whether a part of a request is there and the rest is not."""
+        """Return whether a request is incomplete."""
         return self.conn.their_state in {h11.IDLE, h11.SEND_BODY} and not self.transport.is_closing()
 
     def _expect(self) -> None:

@@ -1,1 +1,1 @@
-"""What every request passes through before it reaches its route."""
+"""The middleware that every request passes through before it reaches its route."""

@@ -23,7 +23,7 @@ class ConditionalGet:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; one without the header is passed on."""
+        """Serve one request; a request without the header is passed on."""
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
@@ -32,7 +32,7 @@ class ConditionalGet:
 
 
 def _conditional(header: str, send: Send) -> Send:
-    """Return what sends 304 in place of the version that the caller has."""
+    """Return a ``send`` that replaces the version that the caller has by 304."""
     is_left_out = False
 
     async def send_unless_known(message: Message) -> None:

@@ -1,8 +1,8 @@
-"""The gate before every route: nothing but probes and documents is served to somebody whom nobody knows.
+"""The gate before every route: only probes and documents are served without authentication.
 
-ASGI middleware rather than a dependency of each route, so that no route can
-be without it. It leaves the caller and the origin in the scope's state,
-where ``dependencies`` find them.
+ASGI middleware rather than a dependency of each route, so that no route
+bypasses it. It puts the caller and the origin into the scope's state, where
+``dependencies`` reads them.
 """
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,7 +22,7 @@ class Gate:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request if its sender is known or it needs nobody; anything else, as the lifespan, is passed on."""
+        """Serve one request if it is authenticated or its path is public; other scopes are passed on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,12 +1,12 @@
-"""``Idempotency-Key``: a POST that creates something can be repeated without creating it twice.
+"""``Idempotency-Key``: a POST that creates an object can be repeated without creating it twice.
 
-After draft-ietf-httpapi-idempotency-key-header. ASGI middleware inside the
+Follows draft-ietf-httpapi-idempotency-key-header. ASGI middleware inside the
 gate, so that it knows the caller, and around the router, so that no route
-can be without it: the OpenAPI document says which operations honour the
-header, and this asks the document.
+bypasses it: the OpenAPI document says which operations honour the header.
 
-An answer is kept before it is sent: who has it can rely on it. One that says
-nothing about the request itself (5xx, 401, 403, 429) is not kept.
+A response is stored before it is sent, so that a caller who has it can rely
+on it. Responses that do not depend on the request itself (5xx, 401, 403, 429)
+are not stored.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from carillon_core.ports import IdempotencyStore, Reservation, StoredAnswer
 
 RETRY_AFTER_SECONDS = 1
 WORK_SECONDS = 50.0
-"""So long a request with a key may take: less than ``KEY_ABANDONED``, when another may take the key over."""
+"""How long a request with a key may take: less than ``KEY_ABANDONED``, after which another may take over the key."""
 KEPT_HEADERS = ("content-type", "etag", "location")
-"""What belongs to the answer; the others belong to its transport, or to the moment."""
+"""The headers that are stored; others depend on the connection or the time."""
 NOT_KEPT = frozenset({401, 403, 429})
 SERVER_ERRORS = 500
 
@@ -50,7 +50,7 @@ class Idempotency:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; one without the header, or that needs none, is passed on."""
+        """Serve one request; a request without the header, or whose operation ignores it, is passed on."""
         if scope["type"] != "http" or not _honours(scope):
             await self._app(scope, receive, send)
             return
@@ -61,7 +61,7 @@ class Idempotency:
             key = key_of(Headers(scope=scope))
             body = await _Body.read(receive)
             if not body.is_whole:
-                # too large, or broken off: the route says so, and does nothing
+                # too large or incomplete: the route answers with the error
                 await self._app(scope, body.replay(receive), send)
                 return
             fingerprint = fingerprint_of(scope, bytes(body.data))
@@ -82,9 +82,9 @@ class Idempotency:
         except TimeoutError:
             if kept.is_sent:
                 raise
-            # whether it was done nobody knows: the key stays taken until the same request takes it over, and by then
-            # nobody is at work on it any more
-            error = UnavailableError("API server", f"no answer within {WORK_SECONDS:g} s: repeat the request as it is")
+            # The request may have been executed: the key stays reserved until the same request takes it over, and by
+            # then this one has ended.
+            error = UnavailableError("API server", f"no answer within {WORK_SECONDS:g} s: repeat the request unchanged")
             await error_response(scope, error)(scope, receive, kept.send_on)
         except Exception:
             await kept.release()
@@ -99,27 +99,27 @@ def _honours(scope: Scope) -> bool:
 
 
 def key_of(headers: Headers) -> str:
-    """Return the key of a request; in quotes, as the draft writes it, or without.
+    """Return the key of a request, with or without the quotes that the draft requires.
 
     Raises:
-        RequestRefusedError: As 400, if it is empty.
-        InvalidResourceError: If there are several, or the key has other characters or too many.
+        RequestRefusedError: As 400, if the key is empty.
+        InvalidResourceError: If there are several keys, or the key is too long or has invalid characters.
 
     """
     given = headers.getlist(IDEMPOTENCY_KEY)
     if not given[0].strip(' \t"'):
-        message = "must not be empty: send 1 to 255 visible ASCII characters, such as a UUID, or leave the header out"
+        message = "must not be empty: send 1 to 255 visible ASCII characters, such as a UUID, or omit the header"
         raise malformed(IDEMPOTENCY_KEY, message)
     quoted = _QUOTED.fullmatch(given[0])
     key = quoted[1] if quoted else given[0]
     if len(given) > 1 or not _KEY.fullmatch(key):
-        mend = "send one of 1 to 255 visible ASCII characters, such as a UUID"
-        raise InvalidResourceError([FieldProblem(IDEMPOTENCY_KEY, f"is no idempotency key: {mend}")])
+        message = "must be one key of 1 to 255 visible ASCII characters, such as a UUID"
+        raise InvalidResourceError([FieldProblem(IDEMPOTENCY_KEY, message)])
     return key
 
 
 def fingerprint_of(scope: Scope, body: bytes) -> bytes:
-    """Return what tells one request from another: the SHA-256 of method, path, query and body."""
+    """Return the SHA-256 of a request's method, path, query and body."""
     parts = (scope["method"].encode(), scope["path"].encode("utf-8", "surrogateescape"), scope["query_string"], body)
     digest = hashlib.sha256()
     for part in parts:
@@ -128,28 +128,29 @@ def fingerprint_of(scope: Scope, body: bytes) -> bytes:
 
 
 def _of_whom(scope: Scope, settings: Settings) -> str:
-    """Return whose key it is: the caller's, and of this release alone if others may share the database.
+    """Return the owner of a key: the caller, and the release if several releases may share the database.
 
-    What names no namespace creates in the release's own, and the same request to two of them is two requests.
+    A request without a namespace uses the release's default namespace, so the same request to two releases is two
+    requests.
     """
     name: str = scope["state"]["caller"].subject.name
     return f"{name} in {settings.default_namespace}" if settings.scope.namespaces else name
 
 
 def _known_answer(found: Reservation, key: str) -> Response | None:
-    """Return what is known of a request already, or None if it is to be carried out.
+    """Return the stored response to a request, or None if the request has to be executed.
 
     Raises:
-        RequestRefusedError: The key belongs to another request, or the first one is not answered yet.
+        RequestRefusedError: The key belongs to another request, or the first request is still in progress.
 
     """
     if found.mine:
         return None
     if not found.same_request:
-        detail = f"the key {key} was first used with another path or body: send every new request with a new key"
+        detail = f"the key {key} was used with another path, query or body: use a new key for each new request"
         raise RequestRefusedError(Kind.KEY_REUSED, detail)
     if found.answer is None:
-        detail = "the first request of this key is still being carried out: ask again in a moment"
+        detail = "the first request with this key is still in progress: repeat the request in a moment"
         raise RequestRefusedError(Kind.REQUEST_UNDER_WAY, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     headers = {**found.answer.headers, REPLAYED: "true"}
     return Response(found.answer.body, found.answer.status, headers)
@@ -157,7 +158,7 @@ def _known_answer(found: Reservation, key: str) -> Response | None:
 
 @dataclass(slots=True)
 class _Body:
-    """A request's body, read as far as it may go."""
+    """A request's body, up to the size limit."""
 
     messages: list[Message] = field(default_factory=list)
     data: bytearray = field(default_factory=bytearray)
@@ -165,7 +166,7 @@ class _Body:
 
     @classmethod
     async def read(cls, receive: Receive) -> "_Body":
-        """Read to the end, or until it is too large, or its sender is gone."""
+        """Read until the end, the size limit, or a disconnect."""
         body = cls()
         while len(body.data) <= MAX_BODY_BYTES:
             message = await receive()
@@ -179,7 +180,7 @@ class _Body:
         return body
 
     def replay(self, receive: Receive) -> Receive:
-        """Return what gives the messages once more, and then goes on."""
+        """Return a ``receive`` that repeats the messages and then continues."""
         left = iter(self.messages)
 
         async def again() -> Message:
@@ -191,7 +192,7 @@ class _Body:
 
 
 class _Kept:
-    """An answer on its way out: held until it is complete, kept, and then sent."""
+    """Holds a response until it is complete, stores it, and then sends it."""
 
     def __init__(self, store: IdempotencyStore, caller: str, key: str, send: Send) -> None:
         self._store = store
@@ -211,11 +212,11 @@ class _Kept:
             self._held.clear()
 
     async def release(self) -> None:
-        """Give the key back; where that fails it is taken over in a minute."""
+        """Release the key; if that fails, the key can be taken over after a minute."""
         try:
             await self._store.release(self._caller, self._key)
         except UnavailableError as error:
-            log.warning("an idempotency key was not released", why=error.why)
+            log.warning("idempotency key not released", why=error.why)
 
     async def _keep(self) -> None:
         start, *parts = self._held
@@ -229,5 +230,5 @@ class _Kept:
         try:
             await self._store.finish(self._caller, self._key, StoredAnswer(status, headers, body))
         except UnavailableError as error:
-            # it is done, and its caller shall know; who repeats it within a minute is told to wait
-            log.warning("an answer could not be kept for its key", why=error.why)
+            # The request has been executed, so its caller gets the answer; a repetition within a minute has to wait.
+            log.warning("response not stored for its idempotency key", why=error.why)

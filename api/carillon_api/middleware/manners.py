@@ -1,6 +1,6 @@
-"""What HTTP expects of any server: HEAD and OPTIONS, bounded addresses, headers that keep browsers careful.
+"""Requirements of HTTP for every server: HEAD and OPTIONS, size limits, security headers.
 
-ASGI middleware of ``create_app``, each for itself.
+Independent ASGI middlewares that ``create_app`` installs.
 """
 
 from starlette.datastructures import MutableHeaders
@@ -10,16 +10,16 @@ from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_response
 
 MAX_TARGET_BYTES = 24 * 1024
-"""Of path and query: room for every parameter at its longest, percent-encoded; RFC 9110 (4.1) asks for 8000."""
+"""Of path and query: enough for the longest value of every parameter, percent-encoded; RFC 9110 (4.1) requires 8000."""
 MAX_HEADER_BYTES = 32 * 1024
-"""Of all headers together; what comes in pieces is refused by the server when it has as much, see ``server``."""
+"""Of all headers together; ``server`` limits headers that arrive in pieces."""
 NO_CONTENT = 204
 DENY_ALL = "default-src 'none'; frame-ancestors 'none'"
-"""The policy of an answer that is no page."""
+"""The policy of responses that are not HTML pages."""
 
 
 class SecurityHeaders:
-    """ASGI middleware: no sniffing, no framing, no cache of what the API says; a page may say otherwise of itself."""
+    """ASGI middleware: no sniffing, no framing, no caching of API responses; HTML pages may set their own policy."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an app."""
@@ -37,7 +37,7 @@ class SecurityHeaders:
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Referrer-Policy", "no-referrer")
                 headers.setdefault("Content-Security-Policy", DENY_ALL)
-                # what stands on the disk of this machine says itself how long it holds
+                # static files set their own caching headers
                 if "etag" not in headers or scope["path"].startswith("/api/"):
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -46,7 +46,7 @@ class SecurityHeaders:
 
 
 class Methods:
-    """ASGI middleware: HEAD as GET without its body, OPTIONS with what there is, 414 and 431."""
+    """ASGI middleware: HEAD as GET without a body, OPTIONS with the methods of the path, 414 and 431."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an app."""
@@ -57,13 +57,15 @@ class Methods:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET_BYTES:
-            detail = f"path and query may have at most {MAX_TARGET_BYTES} bytes: send less in the query"
+            detail = f"path and query must not be longer than {MAX_TARGET_BYTES} bytes: shorten the query"
             await problem_response(scope, Kind.URI_TOO_LONG, detail)(scope, receive, send)
         elif sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-            detail = f"the headers may have at most {MAX_HEADER_BYTES} bytes together: send fewer or shorter ones"
+            detail = (
+                f"all headers together must not be larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter headers"
+            )
             await problem_response(scope, Kind.HEAD_TOO_LARGE, detail)(scope, receive, send)
         elif scope["method"] == "HEAD":
-            # the answer's headers are those of GET, its Content-Length too: RFC 9110, section 9.3.2
+            # the response headers are those of GET, including Content-Length: RFC 9110, section 9.3.2
             await self._app({**scope, "method": "GET"}, receive, _without_body(send))
         elif scope["method"] == "OPTIONS" and (methods := _operations(scope).methods(scope["path"])):
             await _send_allow(send, ", ".join(sorted(methods)))

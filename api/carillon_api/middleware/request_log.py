@@ -1,7 +1,7 @@
-"""The outermost layers: a correlation id for each request, a line in the access log, and no error left unanswered.
+"""The outermost layers: a correlation id and an access log line for each request, and a response to every error.
 
-Pure ASGI: starlette's ``BaseHTTPMiddleware`` would put a task and a queue
-between the server and each answer.
+Pure ASGI: starlette's ``BaseHTTPMiddleware`` would add a task and a queue for
+each response.
 """
 
 import logging
@@ -21,12 +21,12 @@ from carillon_api.observability.metrics import Metrics
 from carillon_core.logs import get_logger, log_context
 
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's word in the log for a caller that went away; it is never sent."""
+"""nginx's status in the log for a client that disconnected; it is never sent."""
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked every few seconds by the kubelet and by Prometheus: their lines are DEBUG."""
+"""Requested every few seconds by the kubelet and by Prometheus: their lines have level DEBUG."""
 MAX_USER_AGENT = 120
 MAX_PATH = 1024
-"""Characters of each that the log keeps."""
+"""The maximum number of characters in the log."""
 NOBODY = "-"
 
 log = get_logger("carillon_api.access")
@@ -34,22 +34,28 @@ log = get_logger("carillon_api.access")
 
 @dataclass(slots=True)
 class _Answer:
-    """What is known of an answer so far."""
+    """What has been sent of a response."""
 
     status: int | None = None
     size: int = 0
 
 
 class RequestLog:
-    """ASGI middleware: ``X-Request-ID`` in and out and in every line of the log, the access log, and the metrics."""
+    """ASGI middleware: access log, metrics, and ``X-Request-ID`` in the response and in every log line."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Wrap an app, and take what counts its requests."""
+        """Wrap an app.
+
+        Args:
+            app: The app.
+            metrics: Counts the requests.
+
+        """
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything else, such as the lifespan, is passed on."""
+        """Serve one request; other scopes, such as the lifespan, are passed on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -80,14 +86,14 @@ class RequestLog:
 
 
 class LastResort:
-    """ASGI middleware: 500 for what nobody expected."""
+    """ASGI middleware: 500 for unexpected exceptions."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an app."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; anything else, such as the lifespan, is passed on."""
+        """Serve one request; other scopes, such as the lifespan, are passed on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -104,12 +110,12 @@ class LastResort:
             raise
         except Exception as error:
             if begun:
-                raise  # half an answer is out already: the server must break the connection
+                raise  # part of the response has been sent: the server has to close the connection
             await internal_error(scope, error)(scope, receive, send)
 
 
 def correlation_id(given: str | None) -> str:
-    """Return the caller's id of a request if it is harmless in a log, or a new one."""
+    """Return the caller's request id if it is safe to log, or a new one."""
     if given is not None and re.fullmatch(r"[A-Za-z0-9._-]{1,128}", given):
         return given
     return uuid4().hex
@@ -121,7 +127,7 @@ def _log_request(scope: Scope, route: str | None, answer: _Answer, seconds: floa
     caller = state.get("caller")
     fields = {
         "method": scope["method"],
-        # As sent: percent-encoded, so that nobody can write lines of their own into the log.
+        # As sent: percent-encoded, so that a caller cannot inject lines into the log.
         "path": _printable(scope.get("raw_path") or b"", MAX_PATH),
         "route": route,
         "status": answer.status,

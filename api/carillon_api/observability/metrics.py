@@ -1,8 +1,8 @@
-"""What the facade counts, in Prometheus' terms; ``create_app`` makes one ``Metrics`` for each app.
+"""The facade's Prometheus metrics; ``create_app`` creates one ``Metrics`` for each app.
 
-What the history says is read when somebody asks for the metrics, and kept for
-some seconds. A database that is away or hangs costs a scrape
-``HISTORY_SECONDS`` at most, and then ``carillon_history_up`` is 0.
+Metrics of the history are read from the database on a scrape and cached for
+some seconds. If the database is unavailable, a scrape takes at most
+``HISTORY_SECONDS`` longer, and ``carillon_history_up`` is 0.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from carillon_core.ports import HistoryReader, HistorySummary
 WINDOWS: Mapping[str, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 """How far back executions are counted."""
 KEPT_SECONDS = 10.0
-"""So long what the history said serves every scrape."""
+"""How long the metrics of the history are cached."""
 HISTORY_SECONDS = 2.0
-"""So long a scrape waits for the history; Prometheus itself waits ten."""
+"""How long a scrape waits for the database; Prometheus' own timeout is ten seconds."""
 NO_ROUTE = "none"
-"""The route of a request that leads nowhere: what people try is no label."""
+"""The route label of a request to an unknown path, which must not become a label itself."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric as it is told and documented."""
+    """The definition of a metric."""
 
     name: str
     kind: str
@@ -45,58 +45,58 @@ class Described:
     labels: tuple[str, ...] = ()
 
     def gauge(self) -> GaugeMetricFamily:
-        """Return it without a sample, for a collector."""
+        """Return the metric family without samples, for a collector."""
         return GaugeMetricFamily(self.name, self.says, labels=self.labels)
 
 
 REQUESTS = Described(
-    "carillon_api_requests", "counter", "Requests answered, by the route's template.", ("method", "route", "status")
+    "carillon_api_requests", "counter", "Requests, by method, route template and status.", ("method", "route", "status")
 )
 REQUEST_SECONDS = Described(
     "carillon_api_request_duration_seconds",
     "histogram",
-    "How long requests took, from their head to the answer's last byte.",
+    "Duration of requests, from the headers to the last byte of the response.",
     ("method", "route"),
 )
-IN_FLIGHT = Described("carillon_api_requests_in_flight", "gauge", "Requests that are being served.")
+IN_FLIGHT = Described("carillon_api_requests_in_flight", "gauge", "Requests in progress.")
 CALL_SECONDS = Described(
     "carillon_api_server_call_duration_seconds",
     "histogram",
-    "How long calls to the API server took; status is none where no answer came.",
+    "Duration of calls to the API server; status is none if there was no response.",
     ("method", "status"),
 )
-HISTORY_UP = Described("carillon_history_up", "gauge", "Whether the history answered when it was asked last.")
+HISTORY_UP = Described("carillon_history_up", "gauge", "1 if the last query of the history succeeded, otherwise 0.")
 EXECUTIONS = Described(
     "carillon_executions",
     "gauge",
-    "Executions whose slot lies within the last hour or day, by what became of them.",
+    "Executions with a slot in the last hour or day, by status.",
     ("window", "status"),
 )
 DEAD_LETTERS = Described(
     "carillon_dead_letters",
     "gauge",
-    "Executions with a slot within the last hour or day that failed or timed out, and that nobody repeated.",
+    "Executions with a slot in the last hour or day that failed or timed out and were not retried.",
     ("window",),
 )
-RUNNING = Described("carillon_executions_running", "gauge", "Executions that run, whenever their slot was.")
-PARTITIONS = Described("carillon_history_partitions", "gauge", "How many months the history holds.")
+RUNNING = Described("carillon_executions_running", "gauge", "Running executions, regardless of their slot.")
+PARTITIONS = Described("carillon_history_partitions", "gauge", "Monthly partitions of the history.")
 MAINTAINED = Described(
     "carillon_history_maintained_timestamp_seconds",
     "gauge",
-    "When the history's maintenance last succeeded, in seconds since 1970; missing if it never did.",
+    "Unix time of the last successful maintenance of the history; missing if there was none.",
 )
 MAINTENANCE_FAILING = Described(
-    "carillon_history_maintenance_failing", "gauge", "Whether the last try of the history's maintenance failed."
+    "carillon_history_maintenance_failing", "gauge", "1 if the last maintenance of the history failed, otherwise 0."
 )
 OURS = (REQUESTS, REQUEST_SECONDS, IN_FLIGHT, CALL_SECONDS)
 OF_THE_HISTORY = (HISTORY_UP, EXECUTIONS, DEAD_LETTERS, RUNNING, PARTITIONS, MAINTAINED, MAINTENANCE_FAILING)
 
 
 class Metrics:
-    """The facade's numbers, in a registry of their own."""
+    """The facade's metrics, in their own registry."""
 
     def __init__(self) -> None:
-        """Begin at zero, and know nothing of the history."""
+        """Start at zero, without metrics of the history."""
         self.registry = CollectorRegistry()
         self._requests = Counter(REQUESTS.name, REQUESTS.says, REQUESTS.labels, registry=self.registry)
         self._seconds = self._histogram(REQUEST_SECONDS)
@@ -111,54 +111,54 @@ class Metrics:
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Count a request as long as the block lasts."""
+        """Count a request as in progress until the block ends."""
         with self._in_flight.track_inprogress():
             yield
 
     def request_ended(self, method: str, route: str | None, status: int | None, seconds: float) -> None:
-        """Count a request; a status of None is one whose answer broke off."""
+        """Count a request; status is None if there was no response."""
         shown, where = method if method in METHODS else "other", route or NO_ROUTE
         self._requests.labels(shown, where, str(status or "none")).inc()
         self._seconds.labels(shown, where).observe(seconds)
 
     def call_ended(self, method: str, status: int | None, seconds: float) -> None:
-        """Count a call to the API server; a status of None means that no answer came."""
+        """Count a call to the API server; status is None if there was no response."""
         self._calls.labels(method, str(status or "none")).observe(seconds)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What the history says of each window."""
+    """A summary of the history for each window."""
 
     windows: Mapping[str, HistorySummary]
 
     @property
     def latest(self) -> HistorySummary:
-        """Any of the summaries: what they say of the history itself is the same."""
+        """Any of the summaries, for the values that do not depend on the window."""
         return self.windows["hour"]
 
 
 async def numbers_of(reader: HistoryReader, now: datetime, namespace: str | None = None) -> Numbers:
-    """Return what the history says of each window, of a namespace or of all; errors as ``HistoryReader.summary``'s."""
+    """Return a summary for each window, of one namespace or of all; raises the errors of ``HistoryReader.summary``."""
     namespaces = () if namespace is None else (namespace,)
     return Numbers({name: await reader.summary(now - length, namespaces) for name, length in WINDOWS.items()})
 
 
 class HistoryNumbers:
-    """The history's numbers as a collector: it tells what ``refresh`` has read last."""
+    """A collector of the history's metrics, as ``refresh`` has read them last."""
 
     def __init__(self) -> None:
-        """Know nothing."""
+        """Start without values."""
         self._numbers: Numbers | None = None
         self._read_at: float | None = None
         self._turn = asyncio.Lock()
 
     async def refresh(self, reader: HistoryReader, now: datetime) -> None:
-        """Read what is older than ``KEPT_SECONDS`` anew, once for all who ask; this neither fails nor hangs."""
+        """Read values older than ``KEPT_SECONDS`` again, once for concurrent scrapes; this neither fails nor hangs."""
         async with self._turn:
             if self._read_at is not None and time.monotonic() - self._read_at < KEPT_SECONDS:
                 return
@@ -167,17 +167,17 @@ class HistoryNumbers:
                     self._numbers = await numbers_of(reader, now)
             except (TimeoutError, CarillonError) as error:
                 why = str(error) or f"no answer within {HISTORY_SECONDS:g} s"
-                log.warning("the history's metrics are missing", why=why)
+                log.warning("database unavailable, metrics of the history are missing", why=why)
                 self._numbers = None
-            # a failure is kept as long: a database that is away is not asked by every scrape
+            # a failure is cached for as long, so that not every scrape queries an unavailable database
             self._read_at = time.monotonic()
 
     def forget(self) -> None:
-        """Have the next ``refresh`` read anew."""
+        """Make the next ``refresh`` read the values again."""
         self._read_at = None
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics; of a history that is away only that it is."""
+        """Yield the metrics; if the history is unavailable, only ``carillon_history_up`` has a value."""
         up, executions, dead = HISTORY_UP.gauge(), EXECUTIONS.gauge(), DEAD_LETTERS.gauge()
         up.add_metric([], float(self._numbers is not None))
         for window, summary in (self._numbers.windows if self._numbers else {}).items():

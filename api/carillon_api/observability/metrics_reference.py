@@ -6,17 +6,18 @@ from pathlib import Path
 
 from carillon_api.observability.metrics import OF_THE_HISTORY, OURS, Described
 
-INTRODUCTION = """<!-- Generated from carillon_api by `make manifests`: change that, not this. -->
+INTRODUCTION = """<!-- Generated from carillon_api by `make manifests`; do not edit. -->
 # Metrics
 
-`GET /metrics` of the REST facade answers in Prometheus' text format. (`GET /api/v1/metrics` tells what the history says
-as JSON, of one namespace or of all.)
+`GET /metrics` of the REST facade returns the metrics in Prometheus' text format. (`GET /api/v1/metrics` returns counts
+of executions as JSON, for one namespace or for all.)
 
-The history is read when the metrics are, at most every ten seconds and for at most two: while it is away,
-`carillon_history_up` is 0 and the other numbers of the history are missing. They are counted over all namespaces, and
-every replica tells the same: take the maximum, not the sum. `process_…` are those of every Prometheus client.
+Metrics of the history are read from the database on each scrape, at most every ten seconds, with a timeout of two
+seconds. While the database is unavailable, `carillon_history_up` is 0 and the other metrics of the history are missing.
+They count all namespaces, and every replica reports the same values: aggregate them with `max`, not `sum`. `process_…`
+are the standard metrics of every Prometheus client.
 
-| Metric | Type | Labels | What it says |
+| Metric | Type | Labels | Meaning |
 | --- | --- | --- | --- |
 """
 

@@ -1,6 +1,6 @@
-"""What the facade needs and whether it is there: asked for probes, and said in the log when it changes.
+"""Readiness: whether the database and the API server are available; changes are logged.
 
-The route ``/readyz`` calls it. Whoever sees a pod that is not ready looks at its log first.
+The route ``/readyz`` calls it. The log explains why a pod is not ready.
 """
 
 import time
@@ -14,15 +14,15 @@ log = get_logger(__name__)
 
 
 class Probes:
-    """The latest answer to probes."""
+    """The latest result of the readiness checks."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start without a result."""
         self._cache: Cache[str, Sequence[Check]] = Cache(lambda _: Lifetime(0.0), time.monotonic, most=1)
         self._said: str | None = None
 
     async def checks(self, ask: Callable[[], Awaitable[Sequence[Check]]]) -> Sequence[Check]:
-        """Return what there is and what is missing: asked for once for all who ask at the same time, and not kept."""
+        """Return the results of the checks; concurrent probes share one run, and results are not cached."""
 
         async def told() -> Sequence[Check]:
             found = await ask()
@@ -32,7 +32,7 @@ class Probes:
         return await self._cache.get("checks", told)
 
     def _tell(self, missing: str) -> None:
-        """Say it when it is another than before: probes come every few seconds."""
+        """Log the result if it has changed: probes come every few seconds."""
         if missing == self._said:
             return
         self._said = missing
@@ -43,5 +43,5 @@ class Probes:
 
 
 def lacking(checks: Sequence[Check]) -> str:
-    """Return what is missing, in one sentence for each; empty if nothing is."""
+    """Return one sentence for each failed check; empty if all succeeded."""
     return "; ".join(f"{check.name}: {check.why}" for check in checks if not check.ok)

@@ -14,13 +14,13 @@ from carillon_api.services.context import Backends, Context
 
 
 def backends(request: Request) -> Backends:
-    """Return what the app works with."""
+    """Return the app's backends."""
     return cast("Backends", request.app.state.backends)
 
 
 def _context(request: Request) -> Context:
     given = backends(request)
-    caller: Caller = request.state.caller  # the gate has let it in, or there would be no request here
+    caller: Caller = request.state.caller  # set by the gate for every request that reaches a route
     return Context(given, caller, given.api_server.acting_as(caller.subject), request.state.origin)
 
 
@@ -36,7 +36,7 @@ def _precondition(
         ),
     ] = None,
 ) -> IfMatch | None:
-    # FastAPI gives the first line alone; several are one list
+    # several header lines are one list, but FastAPI passes only one of them
     return None if header is None else if_match(", ".join(request.headers.getlist(IF_MATCH)))
 
 
@@ -46,11 +46,11 @@ def _idempotency_key(request: Request) -> str | None:
 
 Ctx = Annotated[Context, Depends(_context)]
 Backend = Annotated[Backends, Depends(backends)]
-"""For what needs no caller: the probes."""
+"""For operations without a caller, such as probes."""
 Precondition = Annotated[IfMatch | None, Depends(_precondition)]
 Namespace = Annotated[str, Path(description="The object's namespace."), AfterValidator(namespace_name)]
 TaskName = Annotated[str, Path(description="The task's name."), AfterValidator(task_name)]
 TargetName = Annotated[str, Path(description="The target's name."), AfterValidator(object_name)]
 RunName = Annotated[str, Path(description="The run's name."), AfterValidator(object_name)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
-"""The caller's Idempotency-Key, if there is one: what it promises holds here even if its store forgets."""
+"""The caller's Idempotency-Key, if there is one; runs derive their name from it, in case its store loses the key."""

@@ -13,7 +13,7 @@ from carillon_api.services.probes import readiness_checks
 
 NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {
-        "description": "Something needed is out of reach: checks says what",
+        "description": "The database or the API server is unavailable; see checks",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
@@ -36,7 +36,7 @@ async def healthz() -> Health:
 )
 async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
     """Ping the database and the API server, and return the state of each."""
-    # Anybody may ask, and as often as they like: that must not take the connections of those who work.
+    # The path is public and not rate limited: concurrent probes share one check and its connections.
     checks = await given.readiness.checks(lambda: readiness_checks(given))
     detail = lacking(checks)
     if not detail:

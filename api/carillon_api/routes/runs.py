@@ -90,7 +90,7 @@ async def get_run(ctx: Ctx, response: Response, namespace: Namespace, name: RunN
     operation_id="deleteRun",
     summary="Delete a run",
     status_code=204,
-    response_class=Response,  # nothing, and so of no media type
+    response_class=Response,  # no body, so no media type
     responses=DELETE,
 )
 async def remove_run(ctx: Ctx, namespace: Namespace, name: RunName, precondition: Precondition) -> None:

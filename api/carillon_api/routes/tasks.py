@@ -172,7 +172,7 @@ async def resume_task(
     operation_id="deleteTask",
     summary="Delete a task",
     status_code=204,
-    response_class=Response,  # nothing, and so of no media type
+    response_class=Response,  # no body, so no media type
     responses=DELETE,
 )
 async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:

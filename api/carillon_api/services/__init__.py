@@ -1,1 +1,1 @@
-"""What an operation does that is more than one call of a port."""
+"""The operations that take more than one call of a port."""

@@ -19,35 +19,35 @@ from carillon_core.ports import APIServer, CallerCluster, HistoryReader, Idempot
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """What the facade works with; one for each app."""
+    """The app's ports and shared state; one for each app."""
 
     api_server: APIServer
     executions: HistoryReader
     clock: Callable[[], datetime]
     settings: Settings
     access: AccessControl
-    """Who calls, how often, and what each may do."""
+    """Authentication, authorization and rate limits."""
     audit: AuditTrail
-    """What was changed, and by whom."""
+    """Who changed what."""
     idempotency: IdempotencyStore
-    """The keys by which a POST is safe to repeat."""
+    """The idempotency keys of POST requests and their responses."""
     timetables: Timetables = field(default_factory=Timetables)
-    """What was read out of specs before."""
+    """The cached timetables of specs."""
     listings: Listings = field(default_factory=Listings)
-    """The tasks of all, as of a moment ago."""
+    """The cached lists of tasks."""
     readiness: Probes = field(default_factory=Probes)
-    """What probes find."""
+    """The latest result of the readiness probe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a route works with: the cluster as its caller sees it; one for each request."""
+    """The cluster as the caller of a request sees it; one for each request."""
 
     backends: Backends
     caller: Caller
     cluster: CallerCluster
     origin: Origin
-    """From where the caller calls."""
+    """Where the request comes from."""
 
     @property
     def tasks(self) -> ObjectStore:
@@ -66,27 +66,28 @@ class Context:
 
     @property
     def executions(self) -> HistoryReader:
-        """The history, which knows nothing of who may read it: ``authorize`` first."""
+        """The history; it does not check permissions, so call ``authorize`` first."""
         return self.backends.executions
 
     @property
     def settings(self) -> Settings:
-        """What the facade was told from outside."""
+        """The settings of the facade."""
         return self.backends.settings
 
     def clock(self) -> datetime:
-        """Return this instant."""
+        """Return the current time."""
         return self.backends.clock()
 
     async def authorize(
         self, verb: str, resource: str = RESOURCE_EXECUTIONS, namespace: str | None = None, name: str | None = None
     ) -> None:
-        """Return if the caller may do that, by the cluster's RBAC; for what is no object of the cluster.
+        """Return if RBAC grants the caller a permission; for resources that are not objects of the cluster.
 
-        Without a namespace, in all that are served: each of them, if they are listed.
+        Without a namespace, the caller needs the permission in all served namespaces: in each one if the settings
+        list them, otherwise in the cluster.
 
         Raises:
-            ForbiddenError: With the reason.
+            ForbiddenError: If not, with the reason.
 
         """
         if namespace is None and self.settings.scope.namespaces:
@@ -98,7 +99,7 @@ class Context:
         access = Access(verb=verb, resource=resource, namespace=namespace, name=name)
         decision = await self.backends.access.review(self.caller.subject, access)
         if not decision.allowed:
-            where = f"in the namespace {namespace}" if namespace else "in all namespaces: name one"
+            where = f"in the namespace {namespace}" if namespace else "in all namespaces: specify a namespace"
             why = f" ({decision.reason})" if decision.reason else ""
             raise ForbiddenError(
                 f'{resource}.carillon.dev is forbidden: User "{self.caller.subject.name}" cannot {verb} resource '
@@ -108,13 +109,13 @@ class Context:
     async def record_change(
         self, action: str, resource: str, before: JSONObject | None, after: JSONObject | None
     ) -> None:
-        """Keep on record that the caller has changed something; this neither fails nor waits for the database.
+        """Record a change by the caller in the audit; this neither fails nor waits for the database.
 
         Args:
             action: ``create``, ``update``, ``delete``, ``suspend``, ``resume``, ``run``, ``retry``, ``cancel``.
             resource: ``scheduledtasks``, ``httptargets``, ``runrequests``, ``executions``.
-            before: The raw object before, with namespace and name in its ``metadata``; None if there was none.
-            after: The raw object since; None if there is none any more. Of both, only spec and labels are kept.
+            before: The raw object before, with namespace and name in its ``metadata``; None if it was created.
+            after: The raw object after; None if it was deleted. Only spec and labels of both are recorded.
 
         """
         event = audit_event(self.caller, self.origin, self.clock(), action, resource, (before, after))

@@ -1,4 +1,4 @@
-"""How an object of ours is changed: read, change, write if nobody else did meanwhile; for the routes of each kind."""
+"""Change an object: read it, apply the change, and write it if its version is unchanged; for all kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from carillon_core.errors import ConflictError, ForbiddenError
 from carillon_core.ports import JSONObject, ObjectStore
 
 ATTEMPTS = 5
-"""How often an edit is tried; the operator's status writes are what it meets."""
+"""How often an edit is tried; it conflicts with the operator's status writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,21 @@ async def edit_object(
     precondition: IfMatch | None,
     change: Callable[[JSONObject], JSONObject],
 ) -> Change:
-    """Change an object and return it as it was and as it is stored now.
+    """Change an object and return it before and after.
 
-    What is written carries the version that was read, so that it is ``change``'s result for what is stored, and not
-    for what was stored before somebody else's write.
+    The write carries the version that was read, so that it never overwrites a concurrent change.
 
     Args:
         store: Where objects of its kind are.
         namespace: The object's namespace.
         name: The object's name.
-        precondition: What the caller's If-Match admits; with it a conflict is the caller's to solve, without it the
-            edit is made again.
-        change: Pure: the object as read to the object wanted.
+        precondition: The caller's If-Match; with it, a conflict is reported to the caller, without it, the edit is
+            tried again.
+        change: A pure function from the object as read to the object to write.
 
     Raises:
         RequestRefusedError: As 412, if the precondition fails.
-        ConflictError: If others were faster each time.
+        ConflictError: If every try met a concurrent change.
 
     """
     for attempt in range(1, ATTEMPTS + 1):
@@ -66,7 +65,7 @@ async def edit_object(
 async def set_suspended(
     store: ObjectStore, namespace: str, name: str, precondition: IfMatch | None, *, suspended: bool
 ) -> Change:
-    """Suspend or resume a task, by a patch of that one field: nobody else's edit is overwritten.
+    """Suspend or resume a task by a patch of that one field, which overwrites no concurrent change.
 
     Raises:
         RequestRefusedError: As 412, if the precondition fails.
@@ -91,11 +90,11 @@ async def set_suspended(
 
 
 async def delete_object(store: ObjectStore, namespace: str, name: str, precondition: IfMatch | None) -> JSONObject:
-    """Delete an object, if the precondition holds; return it as it was, or only its name to who may not read it.
+    """Delete an object if the precondition holds; return it, or only its name if the caller may not read it.
 
     Raises:
-        RequestRefusedError: As 412, if it does not.
-        ConflictError: If others changed it each time between its reading and its deletion.
+        RequestRefusedError: As 412, if the precondition fails.
+        ConflictError: If every try met a concurrent change between read and deletion.
 
     """
     for attempt in range(1, ATTEMPTS + 1):
@@ -104,13 +103,13 @@ async def delete_object(store: ObjectStore, namespace: str, name: str, precondit
         except ForbiddenError:
             if precondition is not None:
                 raise
-            # whoever may delete and not read has deleted something that we must not tell
+            # the caller may delete the object but not read it, so its content must not be returned
             await store.delete(namespace, name)
             return {"metadata": {"namespace": namespace, "name": name}}
         if precondition is not None:
             precondition.check(_version(current))
         try:
-            # by version even where nobody asks for that: what is returned as deleted is what was deleted
+            # by version even without a precondition, so that the object returned is the object deleted
             await store.delete(namespace, name, _version(current))
         except ConflictError as error:
             if precondition is not None and precondition.tags is not None:

@@ -1,4 +1,4 @@
-"""What callers read in the database, as far as they may: executions, the audit, and counts. The routes call it."""
+"""Read the database with the caller's permissions: executions, the audit, and counts. The routes call it."""
 
 from dataclasses import asdict
 from datetime import UTC
@@ -21,15 +21,15 @@ async def readable(ctx: Context, uid: UUID) -> ExecutionRecord:
     """Return an execution that the caller may read.
 
     Raises:
-        NotFoundError: There is none; or the caller may not read it, which is said in the same words: the id alone
-            names no namespace, and so 403 would tell that it exists.
+        NotFoundError: It does not exist, or the caller may not read it. The message is the same, because 403 would
+            tell the caller that it exists.
 
     """
     try:
         record = await ctx.executions.get(uid)
         await ctx.authorize("get", namespace=record.namespace)
     except (NotFoundError, ForbiddenError) as error:
-        raise NotFoundError(f"there is no execution {uid} that you may read") from error
+        raise NotFoundError(f"execution {uid} not found, or you may not read it") from error
     return record
 
 
@@ -41,8 +41,8 @@ async def execution_page(
     Args:
         ctx: The caller's.
         query: Filters, limit and cursor.
-        namespace: Only of this namespace; None means of all.
-        task: Only of this task; None means of all.
+        namespace: Only of this namespace; None means all.
+        task: Only of this task; None means all.
 
     Raises:
         ForbiddenError: The caller may not list executions there.

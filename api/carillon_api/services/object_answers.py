@@ -1,4 +1,4 @@
-"""What the routes of tasks and targets have in common: how an object is answered, which problems are described."""
+"""What the routes of tasks and targets have in common: responses with objects, and the documented problems."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ EDIT = problem_responses(*BODY, Kind.CONFLICT, Kind.PRECONDITION_FAILED)
 
 
 class View(Protocol):
-    """What every view of an object has."""
+    """The common fields of views."""
 
     @property
     def namespace(self) -> str:
-        """Where it is."""
+        """The object's namespace."""
         ...
 
     @property
     def name(self) -> str:
-        """Its name there."""
+        """The object's name."""
         ...
 
     @property
     def resource_version(self) -> str:
-        """Its version."""
+        """The object's version."""
         ...
 
 
@@ -44,30 +44,30 @@ V = TypeVar("V", bound=View)
 
 @dataclass(frozen=True, slots=True)
 class Answers(Generic[V]):
-    """How objects of one kind are answered."""
+    """Builds the responses with objects of one kind."""
 
     plural: str
-    """What the audit and RBAC call them, such as ``scheduledtasks``."""
+    """The resource in RBAC and the audit, such as ``scheduledtasks``."""
     folder: str
-    """What paths call them, such as ``tasks``."""
+    """The collection in paths, such as ``tasks``."""
     view: Callable[[JSONObject], V]
-    """Makes of a raw object what is answered."""
+    """Converts a raw object to its view."""
 
     def of(self, response: Response, stored: JSONObject) -> V:
-        """Return an object as it is answered, its version in the ETag."""
+        """Return the view of an object, and set the ETag."""
         view = self.view(stored)
         response.headers["ETag"] = etag(view.resource_version)
         return view
 
     async def created(self, ctx: Context, response: Response, stored: JSONObject) -> V:
-        """Return an object that was just created; where it is stands in the Location."""
+        """Record the creation of an object, return its view, and set ETag and Location."""
         await ctx.record_change("create", self.plural, None, stored)
         view = self.of(response, stored)
         response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/{self.folder}/{quote(view.name)}"
         return view
 
     async def changed(self, ctx: Context, response: Response, action: str, change: Change) -> V:
-        """Return an object after an edit, which is on record if it has changed anything."""
+        """Record an edit if it changed the object, return the view, and set the ETag."""
         if change.changed:
             await ctx.record_change(action, self.plural, change.before, change.after)
         return self.of(response, change.after)

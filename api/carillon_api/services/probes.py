@@ -1,4 +1,4 @@
-"""What the kubelet and Prometheus ask: whether the facade is ready, and who may read its metrics."""
+"""Readiness checks for the kubelet, and the permission to read the metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,11 +12,11 @@ from carillon_core.domain.access.subjects import Access
 from carillon_core.errors import CarillonError, ForbiddenError, UnavailableError
 
 PING_SECONDS = 3.0
-"""How long an answer is waited for: less than a kubelet's usual patience."""
+"""How long to wait for a response: less than the kubelet's usual timeout."""
 
 
 async def readiness_checks(given: Backends) -> Sequence[Check]:
-    """Ask the database and the API server, both at once."""
+    """Check the database and the API server concurrently."""
     return await asyncio.gather(
         _check("database", given.executions.ping),
         _check("API server", given.api_server.ping),
@@ -45,5 +45,5 @@ async def check_may_scrape(given: Backends, caller: Caller) -> None:
     """
     decision = await given.access.review(caller.subject, Access(verb="get", resource="", path=METRICS))
     if not decision.allowed:
-        mend = f'a ClusterRole with nonResourceURLs: ["{METRICS}"] and verbs: ["get"] allows it'
-        raise ForbiddenError(f'User "{caller.subject.name}" cannot get path "{METRICS}": {mend}')
+        remedy = f'grant it by a ClusterRole with nonResourceURLs: ["{METRICS}"] and verbs: ["get"]'
+        raise ForbiddenError(f'User "{caller.subject.name}" cannot get path "{METRICS}": {remedy}')

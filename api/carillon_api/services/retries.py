@@ -1,9 +1,8 @@
-"""How an execution is repeated: which may be, with what, and by which RunRequest. The routes of executions call it.
+"""Retry an execution: which executions may be retried, with which parameters, and by which RunRequest.
 
-The RunRequest's name is made of the execution's id and of the number of its
-repetitions so far. So a call that is repeated, by a double click or by a
-client that had no answer, finds the request that is there and makes no
-second one.
+The RunRequest's name consists of the execution's id and the number of its
+retries so far. So a call that is repeated, by a double click or by a client
+that got no response, finds the existing request and creates no second one.
 """
 
 from typing import Any
@@ -25,33 +24,33 @@ from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.tasks import Task
 
 MAX_RETRIES = 100
-"""So many repetitions of one execution are told, and may be made."""
+"""The maximum number of retries of one execution."""
 
 
 def wrong_state(detail: str) -> RequestRefusedError:
-    """Return the error for what an execution is in no state for."""
+    """Return the error for an operation that the execution's state does not allow."""
     return RequestRefusedError(Kind.WRONG_STATE, detail)
 
 
 async def retried_by(ctx: Context, record: ExecutionRecord) -> list[ExecutionRecord]:
-    """Return the executions that repeat one, newest first, without their attempts."""
+    """Return the retries of an execution, newest first, without their attempts."""
     since = earliest_repeat(record.slot)
     query = ExecutionQuery(namespace=record.namespace, retry_of=record.id, since=since, limit=MAX_RETRIES)
     return list((await ctx.executions.list(query)).items)
 
 
 async def retry(ctx: Context, record: ExecutionRecord, parameters: JSONObject | None) -> tuple[RetryAccepted, str]:
-    """Request a run that repeats an execution, as the caller; return what was accepted and the request's path.
+    """Create a RunRequest that retries an execution, as the caller; return the response and the request's path.
 
     Args:
         ctx: The caller's.
         record: The execution; the caller may read it.
-        parameters: The new run's; those of the execution if None.
+        parameters: The parameters of the new run; None means those of the execution.
 
     Raises:
-        RequestRefusedError: As 409: it has not ended, or well; it is being repeated; its task is gone; or its
-            parameters are not known any more.
-        InvalidResourceError: The task has no such parameters.
+        RequestRefusedError: As 409, if the execution has not ended or has succeeded, if a retry is running, if the
+            task is gone, or if the parameters are no longer known.
+        InvalidResourceError: The parameters do not match the task.
         ForbiddenError: The caller may not read the task, or may not create RunRequests.
 
     """
@@ -80,35 +79,37 @@ async def retry(ctx: Context, record: ExecutionRecord, parameters: JSONObject | 
 
 def _check_ended_badly(record: ExecutionRecord) -> None:
     if record.status in OPEN_STATUSES:
-        raise wrong_state("it still runs: wait for its end, or cancel it first")
+        raise wrong_state("the execution is still running: wait until it ends, or cancel it first")
     if record.status is ExecutionStatus.SUCCEEDED:
-        raise wrong_state("it succeeded, so there is nothing to repeat: request a run of the task for another one")
+        raise wrong_state("the execution succeeded: to run the task again, request a new run")
 
 
 def _check_not_under_way(earlier: list[ExecutionRecord]) -> None:
     running = next((row for row in earlier if row.status in OPEN_STATUSES), None)
     if running is not None:
-        raise wrong_state(f"the execution {running.id} repeats it just now: wait for its end")
+        raise wrong_state(f"a retry is already running: wait until the execution {running.id} ends")
     if len(earlier) >= MAX_RETRIES:
-        raise wrong_state(f"it was repeated {MAX_RETRIES} times: retry one of those, or mend the task")
+        raise wrong_state(f"the execution has been retried {MAX_RETRIES} times: retry one of those, or fix the task")
 
 
 async def _task_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
-    """Return the ScheduledTask that the execution was of."""
+    """Return the execution's ScheduledTask."""
     if record.cause is Cause.MANUAL and record.origin in {None, record.task_uid}:
-        raise wrong_state("it was a run of a task of its own, which nothing but its request knew: request it anew")
+        raise wrong_state("the execution belongs to a run with its own task, which is not stored: request a new run")
     try:
         task = await ctx.tasks.get(record.namespace, record.task)
     except NotFoundError:
-        raise wrong_state(f"its ScheduledTask {record.namespace}/{record.task} is gone: create it anew") from None
+        raise wrong_state(
+            f"the ScheduledTask {record.namespace}/{record.task} has been deleted: create it again"
+        ) from None
     if task["metadata"]["uid"] != record.task_uid:
-        detail = "is another one than it was of: request a run of that one if it is meant"
+        detail = "has been deleted and created again since: to run the new one, request a run"
         raise wrong_state(f"the ScheduledTask {record.namespace}/{record.task} {detail}")
     return task
 
 
 async def _parameters_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
-    """Return the parameters that an execution had: a slot's none, a request's as long as the request is there."""
+    """Return the parameters of an execution: none for a slot, and for a request those of its RunRequest."""
     if record.cause is not Cause.MANUAL:
         return {}
     origin = record.origin or ""
@@ -120,23 +121,23 @@ async def _parameters_of(ctx: Context, record: ExecutionRecord) -> JSONObject:
             request = None
         if request is not None and request["metadata"]["uid"] == origin:
             return dict((request.get("spec") or {}).get("parameters") or {})
-    mend = 'send the body {"parameters": {…}} with those that it shall have, {} for none'
-    raise wrong_state(f"its RunRequest is gone, and with it the parameters that it ran with: {mend}")
+    remedy = 'send the parameters in the body, as {"parameters": {…}}, or {"parameters": {}} for none'
+    raise wrong_state(f"the execution's parameters are unknown, because its RunRequest has been deleted: {remedy}")
 
 
 def _check_parameters(spec: JSONObject, task: JSONObject) -> None:
-    """Refuse here what the operator would refuse a moment later."""
+    """Reject a request that the operator would reject a moment later."""
     checked = parse_request_spec(spec, strict=False)
     observed = ObservedTask.from_object(task)
     if observed.spec is None:
-        raise wrong_state(f"its ScheduledTask is invalid: {'; '.join(str(p) for p in observed.problems)}")
+        raise wrong_state(f"the ScheduledTask is invalid: {'; '.join(str(p) for p in observed.problems)}")
     wanted = requested_task(checked, observed)
     if not isinstance(wanted, Task):
         raise InvalidResourceError([FieldProblem(p.path.removeprefix("spec."), p.message) for p in wanted])
 
 
 async def _created(ctx: Context, namespace: str, name: str, spec: JSONObject) -> JSONObject:
-    """Return the RunRequest of that name: a new one, or the one that is there if it says the same."""
+    """Return the RunRequest with this name: a new one, or the existing one if it requests the same."""
     metadata = {"name": name, "namespace": namespace}
     body: JSONObject = {"apiVersion": API_VERSION, "kind": KIND_REQUEST, "metadata": metadata, "spec": spec}
     try:
@@ -144,7 +145,9 @@ async def _created(ctx: Context, namespace: str, name: str, spec: JSONObject) ->
     except AlreadyExistsError:
         there = await ctx.requests.get(namespace, name)
         if _asked(there.get("spec") or {}) != _asked(spec):
-            raise wrong_state(f"the RunRequest {name} repeats it with other parameters just now") from None
+            raise wrong_state(
+                f"the RunRequest {name} already retries the execution with other parameters: wait until it ends"
+            ) from None
         return there
     await ctx.record_change("retry", "runrequests", None, stored)
     await label(ctx, stored)
@@ -152,5 +155,5 @@ async def _created(ctx: Context, namespace: str, name: str, spec: JSONObject) ->
 
 
 def _asked(spec: JSONObject) -> tuple[Any, ...]:
-    """Return what a caller has a say in."""
+    """Return the parts of a spec that a caller determines."""
     return spec.get("taskRef"), spec.get("retryOf"), spec.get("parameters") or {}

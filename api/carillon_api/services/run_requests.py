@@ -1,14 +1,14 @@
-"""How a run is asked for, and found again by its execution's id. The routes of runs and of run-task call it.
+"""Request a run, and find it again by its execution's id. The routes of runs and of run-task call it.
 
 An execution's id is computed from the uid that the API server gives to the
-RunRequest, so nobody can know it before the request is there. It is put on
-the request as a label right after, before anybody is told of it: then a run
-that the history does not know yet is found by one question, which the API
-server answers by itself. A crash between the two leaves a request that runs
-and a caller who was told nothing; with an Idempotency-Key the caller's next
-try finds that request by its name, which is made of the key, and puts the
-label on it. Without the permission to patch RunRequests there is no label,
-and the run is found by its name, which the answer's Location carries.
+RunRequest, so it is known only after the request has been created. It is then
+written to a label of the request before the caller gets it, so that a run that
+is not in the history yet is found by one call with a label selector. After a
+crash between the two steps, the run exists and the caller got no response; if
+the caller repeats the call with the same Idempotency-Key, the request is found
+by its name, which is derived from the key, and gets its label. A caller
+without permission to patch RunRequests gets no label; the run is then found by
+its name, which is in the Location of the response.
 """
 
 import hashlib
@@ -42,9 +42,9 @@ from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_REQUEST, LABEL_EXECUTION_ID, MAX_NAME_LENGTH, PLURAL_REQUESTS
 
 SUFFIX_DIGITS = 20
-"""Hexadecimal digits that make a request's name unique: of random, or of the caller and the key."""
+"""The number of hexadecimal digits that make a request's name unique: random, or a hash of caller and key."""
 LOOKED_AT = 20
-"""So many requests with the label of an id are looked at: one is the true one, others may pretend to be."""
+"""How many requests with an id's label are read: one has that id, others may carry the label wrongly."""
 
 log = get_logger(__name__)
 
@@ -56,12 +56,12 @@ async def run_scheduled_task(ctx: Context, namespace: str, name: str, body: Task
         ctx: The caller's.
         namespace: The task's.
         name: The task's.
-        body: When and with which parameters it shall run.
+        body: When to run it, and with which parameters.
         key: The caller's Idempotency-Key; see ``request_run``.
 
     Raises:
-        InvalidResourceError: If the operator would refuse the run, as far as the caller may read the task.
-        NotFoundError: There is no such task.
+        InvalidResourceError: If the operator would reject the run; checked only if the caller may read the task.
+        NotFoundError: The task does not exist.
 
     """
     spec = task_run_spec(name, body)
@@ -74,10 +74,10 @@ async def run_scheduled_task(ctx: Context, namespace: str, name: str, body: Task
 
 
 async def run_unscheduled_task(ctx: Context, namespace: str, body: AnyRun, key: str | None) -> RunAccepted:
-    """Request a run of a task that no schedule has, as the caller.
+    """Request a run with its own task, as the caller.
 
     Raises:
-        InvalidResourceError: If its templates are wrong.
+        InvalidResourceError: If its templates are invalid.
 
     """
     spec = own_run_spec(body)
@@ -91,10 +91,10 @@ async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObjec
 
     Args:
         ctx: The caller's.
-        namespace: Where.
-        prefix: What its name begins with: a name that an object can have.
+        namespace: The request's namespace.
+        prefix: The beginning of its name; a valid object name.
         spec: The request's spec.
-        key: The caller's Idempotency-Key: the same one makes no second request for as long as the first is there.
+        key: The caller's Idempotency-Key; while the first request exists, the same key creates no second one.
 
     Raises:
         RequestRefusedError: As 422, if the key was used for another run.
@@ -108,7 +108,7 @@ async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObjec
             raise
         stored = await ctx.requests.get(namespace, name)
         if not same_request(stored, spec):
-            detail = f"the key {key} was used for another run: send every new request with a new key"
+            detail = f"the key {key} was used for another run: use a new key for each new request"
             raise RequestRefusedError(Kind.KEY_REUSED, detail) from None
     if not is_labelled(stored):
         await ctx.record_change("run", PLURAL_REQUESTS, None, stored)
@@ -117,34 +117,34 @@ async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObjec
 
 
 def request_name(prefix: str, caller: str, key: str | None) -> str:
-    """Return the name of a RunRequest: random, or made of the caller and the key if there is one."""
+    """Return the name of a RunRequest: random, or derived from the caller and the key if there is a key."""
     suffix = hashlib.sha256(json.dumps([caller, key]).encode()).hexdigest() if key is not None else uuid4().hex
     kept = prefix[: MAX_NAME_LENGTH - SUFFIX_DIGITS - 1].rstrip("-.")
     return f"{kept}-{suffix[:SUFFIX_DIGITS]}"
 
 
 def is_labelled(stored: JSONObject) -> bool:
-    """Return whether a RunRequest can be found by its execution's id."""
+    """Return whether a RunRequest has the label with its execution's id."""
     return (stored["metadata"].get("labels") or {}).get(LABEL_EXECUTION_ID) == str(run_execution_id(stored))
 
 
 async def label(ctx: Context, stored: JSONObject) -> None:
-    """Have a RunRequest found by its execution's id; without the permission it is found by its name alone."""
+    """Label a RunRequest with its execution's id, if the caller has the permission."""
     namespace, name = stored["metadata"]["namespace"], stored["metadata"]["name"]
     uid = str(run_execution_id(stored))
     try:
         await ctx.requests.patch(namespace, name, {"metadata": {"labels": {LABEL_EXECUTION_ID: uid}}})
     except CarillonError as error:
-        # the run goes on, and it is found by its name
-        log.info("a run has no label with its execution's id", namespace=namespace, run=name, error=str(error))
+        # the run is not affected; it can still be found by its name
+        log.info("run not labelled with its execution's id", namespace=namespace, run=name, error=str(error))
 
 
 async def task_output(ctx: Context, query: TaskOutputQuery) -> TaskOutput:
-    """Return what became of a run.
+    """Return the status and the output of a run.
 
     Raises:
-        NotFoundError: Nobody knows that id, or the caller may not: the answer is the same.
-        ForbiddenError: The caller names a namespace and may not read runs there.
+        NotFoundError: The run does not exist, or the caller may not read it; the message is the same.
+        ForbiddenError: The query has a namespace, and the caller may not read runs there.
 
     """
     try:
@@ -164,7 +164,7 @@ async def task_output(ctx: Context, query: TaskOutputQuery) -> TaskOutput:
 
 
 async def _request_of(ctx: Context, query: TaskOutputQuery) -> JSONObject | None:
-    """Return the RunRequest whose execution has that id, as far as the caller may see it."""
+    """Return the RunRequest whose execution has this id, if the caller may read it."""
     if query.run is not None:
         found = [await ctx.requests.get(query.namespace or ctx.settings.default_namespace, query.run)]
     elif query.namespace is not None:
@@ -177,7 +177,7 @@ async def _request_of(ctx: Context, query: TaskOutputQuery) -> JSONObject | None
                 found = await _labelled(ctx, ctx.settings.default_namespace, query.id)
             except ForbiddenError:
                 found = []
-    # whoever may patch requests may label them: the id is computed, not read
+    # a label is no proof, because callers may patch it: compute the id
     return next((raw for raw in found if run_execution_id(raw) == query.id), None)
 
 
@@ -188,6 +188,6 @@ async def _labelled(ctx: Context, namespace: str | None, uid: UUID) -> list[JSON
 
 def _unknown(uid: UUID) -> NotFoundError:
     return NotFoundError(
-        f"no run {uid} is known here: if it was just asked for, follow the Location of that answer, which names its "
-        "namespace"
+        f"run {uid} not found, or you may not read it: if you have just requested it, follow the Location header of"
+        " that response"
     )

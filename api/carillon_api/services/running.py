@@ -1,7 +1,7 @@
-"""What can be done with an execution's Job and its pods: end it, and read what they say; always as the caller.
+"""Cancel an execution, and read the logs of its pods; always as the caller.
 
-The routes of executions call it. A Job or a pod counts as an execution's only
-by the execution's id on it: names come round again.
+The routes of executions call it. A Job or a pod belongs to an execution only
+if its annotation has the execution's id, because names are reused.
 """
 
 from contextlib import suppress
@@ -18,14 +18,14 @@ from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
 
-ENDING = "its Job is deleted: its pods are told to end, and then the execution is recorded as cancelled"
+ENDING = "the Job has been deleted: when its pods have ended, the execution is recorded as cancelled"
 NOBODY = str(UUID(int=0))
-"""The uid of no object: to delete it deletes nothing, and is refused to those who may not delete."""
-GONE = "its Job was gone already: the execution is closed within about a minute, if its end is not recorded before"
+"""A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
+GONE = "the Job no longer exists: the execution is closed within about a minute"
 
 
 async def cancel(ctx: Context, record: ExecutionRecord) -> CancelAccepted:
-    """End an execution that runs, by deleting its Job.
+    """Cancel a running execution by deleting its Job.
 
     Raises:
         RequestRefusedError: As 409, if it has ended.
@@ -33,16 +33,16 @@ async def cancel(ctx: Context, record: ExecutionRecord) -> CancelAccepted:
 
     """
     if record.status not in OPEN_STATUSES:
-        raise wrong_state(f"it has ended: {record.status}")
+        raise wrong_state(f"the execution has already ended: {record.status}")
     deleted = await _deleted_job(ctx, record)
     if deleted:
-        # what was gone already nobody has cancelled, least of all somebody who may only look
+        # if the Job was gone before, the caller has cancelled nothing, and may lack the permission to
         await ctx.record_change("cancel", "executions", _as_object(record), None)
     return CancelAccepted(id=record.id, job_name=deleted, message=ENDING if deleted else GONE)
 
 
 async def _deleted_job(ctx: Context, record: ExecutionRecord) -> str | None:
-    """Delete the execution's Job and return its name; None if it is gone, or its name is another's by now."""
+    """Delete the execution's Job and return its name; None if it is gone, or its name belongs to another Job now."""
     if record.job_name is None:
         return None
     try:
@@ -50,23 +50,23 @@ async def _deleted_job(ctx: Context, record: ExecutionRecord) -> str | None:
         uid = job["metadata"]["uid"] if _is_of(job, record.id) else NOBODY
         await ctx.cluster.delete_job(record.namespace, record.job_name, uid)
     except NotFoundError:
-        with suppress(NotFoundError):  # nothing is left to delete, and it is asked for who may
+        with suppress(NotFoundError):  # deletes nothing, but fails without the permission
             await ctx.cluster.delete_job(record.namespace, record.job_name, NOBODY)
         return None
     return record.job_name
 
 
 def _as_object(record: ExecutionRecord) -> JSONObject:
-    """Return what the audit keeps of an execution, in the form of an object."""
+    """Return what the audit records of an execution, in the form of an object."""
     spec = {"task": record.task, "slot": record.slot.isoformat(), "jobName": record.job_name}
     return {"metadata": {"namespace": record.namespace, "name": str(record.id)}, "spec": spec}
 
 
 async def logs(ctx: Context, record: ExecutionRecord, query: LogsQuery) -> str:
-    """Return what a pod of an execution has said, as text; what is no UTF-8 in it is replaced.
+    """Return the log of one of an execution's pods as text; bytes that are not UTF-8 are replaced.
 
     Raises:
-        RequestRefusedError: As 404, if there is no such pod any more; as 409, if it has not begun.
+        RequestRefusedError: As 404, if the pod no longer exists; as 409, if it has not started.
         ForbiddenError: The caller may not list pods or read their logs there.
 
     """
@@ -81,28 +81,30 @@ async def logs(ctx: Context, record: ExecutionRecord, query: LogsQuery) -> str:
             limit_bytes=query.limit_bytes,
         )
     except NotFoundError:
-        raise _logs_gone(f"the pod {pod} is gone, and its logs with it") from None
+        raise _logs_gone(f"the pod {pod} and its logs no longer exist") from None
     except RefusedError as error:
-        raise wrong_state(f"the pod {pod} has not said anything yet: {error}") from error
+        raise wrong_state(f"the pod {pod} has no logs yet: {error}") from error
     return said.decode("utf-8", "replace")
 
 
 async def _pod_of(ctx: Context, record: ExecutionRecord, wanted: str | None) -> JSONObject:
     if record.job_name is None:
-        raise _logs_gone(f"it never had a pod: it is {record.status}")
+        raise _logs_gone(f"the execution never had a pod: it is {record.status}")
     found = await ctx.cluster.list_pods(record.namespace, f"{LABEL_TASK_UID}={record.task_uid}")
     own: dict[str, JSONObject] = {pod["metadata"]["name"]: pod for pod in found if _is_of(pod, record.id)}
     if not own:
-        raise _logs_gone("its pods are gone, and their logs with them: they go with the Job, by the history limits")
+        raise _logs_gone(
+            "the pods and their logs no longer exist: they are deleted with the Job, by the history limits"
+        )
     if wanted is None:
         return own[max(own, key=lambda name: (str(own[name]["metadata"].get("creationTimestamp")), name))]
     if wanted not in own:
-        raise _logs_gone(f"it has no pod {wanted} (any more): there is {', '.join(sorted(own))}")
+        raise _logs_gone(f"the execution has no pod {wanted}: its pods are {', '.join(sorted(own))}")
     return own[wanted]
 
 
 def _container_of(pod: JSONObject) -> str | None:
-    """Return the container that runs the task; others may have been put beside it by the cluster, a mesh's proxy."""
+    """Return the container that runs the task; the cluster may have added others, such as a service mesh's proxy."""
     names = {container["name"] for container in pod.get("spec", {}).get("containers", ())}
     return next((name for name in (RUNNER_CONTAINER, USER_CONTAINER) if name in names), None)
 

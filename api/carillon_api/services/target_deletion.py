@@ -1,9 +1,9 @@
-"""The deletion of a target that may be in use: who uses it, and a cascade over them. The targets' route calls it.
+"""Delete a target that may be in use: find its users, and delete them, too, in a cascade. The targets' route calls it.
 
-Between the look at its users and the deletion somebody may create another
-task that names the target. Nothing but a lock that kubectl does not know could
-prevent that, and nothing breaks: a task whose target is not there fails with
-that reason, as it does when a target is deleted by kubectl.
+Between the search for users and the deletion, another task that uses the
+target may be created. Only a lock that kubectl does not have could prevent
+this, and it does no harm: a task whose target does not exist fails with that
+reason, as after a deletion by kubectl.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -22,13 +22,13 @@ from carillon_core.ports import JSONObject, ObjectStore
 from carillon_core.resources.names import PLURAL, PLURAL_REQUESTS, PLURAL_TARGETS
 
 MAX_NAMED = 100
-"""So many users an answer names."""
+"""The maximum number of users that a response names."""
 PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class _User:
-    """An object that names the target, and where objects of its kind are."""
+    """An object that uses the target, and the store of its kind."""
 
     shown: UserOfTarget
     store: ObjectStore
@@ -38,14 +38,14 @@ class _User:
 async def delete_target(
     ctx: Context, namespace: str, name: str, precondition: IfMatch | None, *, cascade: bool
 ) -> Sequence[UserOfTarget]:
-    """Delete a target that nobody uses, or with a cascade its users first; return the users deleted.
+    """Delete a target that is not in use, or with a cascade its users first; return the deleted users.
 
-    Users are its tasks, and the runs with a task of their own that have not finished, as far as the caller may list
-    them: what somebody may not see does not keep the target, as it would not keep it from kubectl.
+    Users are the tasks, and the unfinished runs with their own task, that the caller may list. Other objects do not
+    prevent the deletion, just as they do not with kubectl.
 
     Raises:
-        RequestRefusedError: As 409, if it is in use and ``cascade`` is not set; as 412, if the precondition fails; as
-            what stopped a cascade half way, with what it has deleted and what is left.
+        RequestRefusedError: As 409, if the target is in use and ``cascade`` is not set; as 412, if the precondition
+            fails; with the kind of the error that stopped a cascade, what it has deleted and what is left.
 
     """
     target = await ctx.targets.get(namespace, name)
@@ -74,7 +74,7 @@ async def delete_target(
 
 
 async def _delete_user(user: _User, namespace: str, target: str) -> JSONObject | None:
-    """Delete an object that uses the target, and return it as it was; None if it is gone or uses another by now."""
+    """Delete an object that uses the target, and return it; None if it is gone or no longer uses the target."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             current = await user.store.get(namespace, user.shown.name)
@@ -83,7 +83,7 @@ async def _delete_user(user: _User, namespace: str, target: str) -> JSONObject |
             await user.store.delete(namespace, user.shown.name, current["metadata"]["resourceVersion"])
         except NotFoundError:
             return None
-        except ConflictError:  # the operator writes statuses all the time
+        except ConflictError:  # the operator writes statuses frequently
             if attempt == ATTEMPTS:
                 raise
         else:
@@ -106,7 +106,7 @@ async def _users(ctx: Context, namespace: str, name: str) -> AsyncIterator[_User
 
 
 async def _all(store: ObjectStore, namespace: str) -> AsyncIterator[JSONObject]:
-    """Yield the objects of a namespace; only a page of them is held at a time."""
+    """Yield the objects of a namespace; only one page is in memory at a time."""
     token = None
     while True:
         page = await store.page(namespace, limit=PAGE, continue_token=token)
@@ -125,17 +125,17 @@ def _in_use(users: Sequence[_User]) -> str:
     first = users[0].shown
     others = f" and {len(users) - 1} more" if len(users) > 1 else ""
     return (
-        f"{first.kind} {first.name}{others} would have no target: change or delete what uses it, or add ?cascade=true, "
-        "which deletes it all"
+        f"the target is used by {first.kind} {first.name}{others}: change or delete its users, or add ?cascade=true to"
+        " delete them, too"
     )
 
 
 def _stopped(
     error: CarillonError, at: _User | None, deleted: Sequence[_User], users: Sequence[_User]
 ) -> RequestRefusedError:
-    """Return the error of a cascade that has stopped: it says what is gone and what is left."""
+    """Return the error of a cascade that has stopped, with what is deleted and what is left."""
     where = f"{at.shown.kind} {at.shown.name}" if at else "the target itself"
     done = {user.shown for user in deleted}
     left = [user for user in users if user.shown not in done]
-    detail = f"stopped at {where}, after {len(deleted)} deletions; the target is still there: {error}"
+    detail = f"the cascade stopped at {where} after {len(deleted)} deletions, and the target still exists: {error}"
     return RequestRefusedError(kind_of(error) or Kind.INTERNAL, detail, users=_named(left), deleted=_named(deleted))

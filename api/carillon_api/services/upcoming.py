@@ -1,4 +1,4 @@
-"""What will run next: the tasks as the caller sees them, and the calculus over them in a thread of its own."""
+"""The next times of the tasks that the caller may list, computed in a separate thread."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ async def upcoming_of_task(ctx: Context, namespace: str, name: str, query: Upcom
     """Return the next times of a task, or the reason why there are none.
 
     Raises:
-        InvalidResourceError: If the window is wrong.
-        NotFoundError: There is no such task.
-        ForbiddenError: The caller may not read it.
+        InvalidResourceError: If the window is invalid.
+        NotFoundError: The task does not exist.
+        ForbiddenError: The caller may not read the task.
 
     """
     window = window_of(query, ctx.clock())
@@ -29,7 +29,7 @@ async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: Selected
     """Return the next times among the tasks of a namespace, or of all, soonest first.
 
     Raises:
-        InvalidResourceError: If the selector or the window is wrong.
+        InvalidResourceError: If the selector or the window is invalid.
         ForbiddenError: The caller may not list tasks there.
 
     """
@@ -38,7 +38,7 @@ async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: Selected
 
     async def fetch() -> Sequence[Entry]:
         raws = await ctx.tasks.list(namespace, query.label_selector)
-        # Of ten thousand tasks this is a while of reading: not in the loop that serves everybody.
+        # With ten thousand tasks, parsing takes a while and would block the event loop.
         return await asyncio.to_thread(entries_of, raws, ctx.backends.timetables)
 
     key = ListingKey(ctx.caller.subject, namespace, query.label_selector)

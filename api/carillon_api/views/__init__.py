@@ -1,1 +1,1 @@
-"""From resources and rows to what is answered."""
+"""The mapping from resources and rows to responses."""

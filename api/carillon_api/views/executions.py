@@ -1,4 +1,4 @@
-"""The history's rows as REST shows them. Pure; the routes of executions use it."""
+"""The mapping from rows of the history to responses. Pure; the routes of executions use it."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ def execution_view(record: ExecutionRecord) -> ExecutionView:
 
 
 def execution_detail(record: ExecutionRecord, retried_by: Sequence[UUID]) -> ExecutionDetail:
-    """Return a row of the history with its attempts, and with the ids of those that repeat it."""
+    """Return a row of the history with its attempts and the ids of its retries."""
     attempts = [_attempt_view(attempt) for attempt in record.attempts]
     return ExecutionDetail(**_fields(record), attempts=attempts, retried_by=list(retried_by))
 

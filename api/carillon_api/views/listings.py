@@ -1,10 +1,10 @@
-"""What the tasks of all are, as of a moment ago: for ``upcoming``, which is asked a hundred times a second.
+"""A short-lived cache of task lists, for ``upcoming`` under a load of a hundred requests per second.
 
-A list of three hundred tasks costs the API server and us some ten times more
-than all that is then computed of it. So it is made once a second at most for
-each caller, as that caller; whoever asks meanwhile gets the same. The answer
-is never older than ``USABLE``, and never older than the caller's own last
-change through this process.
+A list of three hundred tasks costs the API server and this process about ten
+times more than the computation of the upcoming times. So each caller's list is
+fetched at most once per second, with the caller's permissions, and shared by
+its requests. A list is never older than ``USABLE``, and never older than the
+caller's last change through this process.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from carillon_api.views.upcoming import Entry
 from carillon_core.domain.access.subjects import Subject
 
 FRESH = timedelta(seconds=1)
-"""Younger ones are used as they are."""
+"""A list younger than this is used without a new fetch."""
 USABLE = timedelta(seconds=2)
-"""Younger ones are used once more, while a new one is fetched: under load, nobody waits for it."""
+"""A list younger than this is used while a new one is fetched, so that no request waits under load."""
 MAX_ENTRIES = 200_000
-"""So many tasks are remembered over all listings; the listings used longest ago go first."""
+"""The maximum number of tasks in all listings together; the least recently used listings are dropped first."""
 
 MAX_LISTINGS = 1_000
-"""So many listings are remembered, also those that have no tasks or failed: a selector is whatever a caller writes."""
+"""The maximum number of listings, including empty and failed ones: callers can send any number of selectors."""
 
 ZERO = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class ListingKey:
-    """Whose list it is, and of what."""
+    """The caller and the filters of a list."""
 
     subject: Subject
     namespace: str | None
@@ -41,39 +41,45 @@ class ListingKey:
 
 @dataclass(slots=True, eq=False)
 class _Listing:
-    """A list as it was, and the fetching of the next one if that is under way."""
+    """The last list, and the fetch of the next one if it is running."""
 
     entries: Sequence[Entry] = ()
     at: datetime | None = None
-    """When its fetching began; None if there is none to be used."""
+    """When its fetch started; None if there is no usable list."""
     fetching: "asyncio.Task[Sequence[Entry]] | None" = None
 
 
 class Listings:
-    """The lists of all callers; bounded. For one event loop."""
+    """The lists of all callers, limited in size. For one event loop."""
 
     def __init__(self, most: int = MAX_ENTRIES, most_listings: int = MAX_LISTINGS) -> None:
-        """Remember at most so many tasks, in at most so many listings."""
+        """Create an empty cache.
+
+        Args:
+            most: The maximum number of tasks.
+            most_listings: The maximum number of listings.
+
+        """
         self._most = most
         self._known: LRUCache[ListingKey, _Listing] = LRUCache(most_listings)
 
     def __len__(self) -> int:
-        """Return how many listings are remembered."""
+        """Return the number of cached listings."""
         return len(self._known)
 
     async def of(
         self, key: ListingKey, now: datetime, fetch: Callable[[], Awaitable[Sequence[Entry]]]
     ) -> Sequence[Entry]:
-        """Return a list that is at most ``USABLE`` old; what ``fetch`` raises is raised to whoever waits for it.
+        """Return a list that is at most ``USABLE`` old; errors of ``fetch`` are raised in all calls that wait for it.
 
         Args:
-            key: Whose list, and of what.
-            now: This instant.
-            fetch: Asks the API server, as the key's subject.
+            key: The caller and the filters.
+            now: The current time.
+            fetch: Calls the API server as the key's subject.
 
         """
         listing = self._known.setdefault(key, _Listing())
-        # a clock that is set back makes an age negative: such a list is not used
+        # if the clock is set back, the age is negative and the list is not used
         age = None if listing.at is None or now < listing.at else now - listing.at
         if age is not None and age < FRESH:
             return listing.entries
@@ -82,13 +88,13 @@ class Listings:
             listing.fetching.add_done_callback(_seen)
         if age is not None and age < USABLE:
             return listing.entries
-        # one caller that goes away takes nothing from the others
+        # if one request is cancelled, the others still get the list
         return await asyncio.shield(listing.fetching)
 
     def forget(self, subject: Subject) -> None:
-        """Use none of a caller's lists any more: it has changed something, and shall see that."""
+        """Drop a caller's lists after a change, so that the caller sees the change."""
         for key in [key for key in self._known if key.subject == subject]:
-            # what is being fetched goes to those who wait for it, and to nobody after them
+            # a running fetch still answers the requests that wait for it, but no later ones
             del self._known[key]
 
     async def _fetched(
@@ -98,7 +104,7 @@ class Listings:
             listing.entries = await fetch()
             listing.at = now
         except BaseException:
-            listing.entries, listing.at = (), None  # it may be that the caller may not list any more
+            listing.entries, listing.at = (), None  # the caller may have lost the permission
             raise
         finally:
             listing.fetching = None
@@ -106,7 +112,7 @@ class Listings:
         return listing.entries
 
     def _bound(self) -> None:
-        # not by values(): to count a listing is not to use it, and must not change the order of use
+        # not by values(), which would mark every listing as recently used
         total = sum(len(Cache.__getitem__(self._known, key).entries) for key in self._known)
         while total > self._most and len(self._known) > 1:
             _, oldest = self._known.popitem()
@@ -114,6 +120,6 @@ class Listings:
 
 
 def _seen(task: "asyncio.Task[Sequence[Entry]]") -> None:
-    """Take note of a failure that nobody waits for: the next request fetches again, and is told."""
+    """Retrieve the error of a background fetch, so that asyncio does not warn; the next request fetches again."""
     if not task.cancelled():
         task.exception()

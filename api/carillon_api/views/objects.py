@@ -1,4 +1,4 @@
-"""What every mapping between REST and custom resources needs: metadata, specs, merge patches. Pure."""
+"""Helpers of every mapping between REST and custom resources: metadata, specs, merge patches. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def view_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what REST shows of every object: the fields of ``ObjectView``."""
+    """Return the fields of ``ObjectView``."""
     meta = parse_meta(raw["metadata"])
     return {
         "name": meta.name,
@@ -30,14 +30,14 @@ def view_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_object(value: Any) -> JSONObject:
-    """Return what stands where an object belongs; an empty one for whatever an age without a schema has left there."""
+    """Return a value if it is an object, otherwise an empty object: objects may have been stored without a schema."""
     return value if isinstance(value, dict) else {}
 
 
 def custom_resource(
     kind: str, namespace: str, name: str, labels: Mapping[str, str], spec: BaseModel | JSONObject
 ) -> JSONObject:
-    """Return an object to be created."""
+    """Return a custom resource to create."""
     metadata: JSONObject = {"name": name, "namespace": namespace}
     if labels:
         metadata["labels"] = dict(labels)
@@ -46,7 +46,7 @@ def custom_resource(
 
 
 def with_spec(current: JSONObject, labels: Mapping[str, str] | None, spec: BaseModel) -> JSONObject:
-    """Return an object with another spec, and with other labels unless these are None; the rest of it stays."""
+    """Return an object with a new spec, and with new labels unless these are None; the rest is unchanged."""
     metadata = dict(current["metadata"])
     if labels is not None:
         metadata["labels"] = dict(labels)
@@ -54,15 +54,15 @@ def with_spec(current: JSONObject, labels: Mapping[str, str] | None, spec: BaseM
 
 
 def as_replacement(model: type[M], current: JSONObject, patch: BaseModel) -> M:
-    """Return the body of a PUT that does what a merge patch of labels and spec asks for.
+    """Return the PUT body that is equivalent to a merge patch of labels and spec.
 
     Raises:
-        InvalidResourceError: If the result breaks the rules of its model.
+        InvalidResourceError: If the result does not match its model.
 
     """
     stored: JSONObject = {"spec": as_object(current.get("spec")), "labels": current["metadata"].get("labels") or {}}
     merged = merge_patch(stored, patch.model_dump(exclude_unset=True))
-    merged.setdefault("labels", {})  # null removed them all, where leaving them out of a PUT would keep them
+    merged.setdefault("labels", {})  # null has removed all labels, but a PUT without labels would keep them
     return parse_body(model, json.dumps(merged).encode())
 
 
@@ -80,7 +80,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def spec_object(spec: BaseModel) -> JSONObject:
-    """Return a spec as it is stored: what the caller set, no more; the defaults are the CRD's."""
+    """Return a spec as it is stored: only the fields that the caller set; the CRD fills in the defaults."""
     return spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
 
 
@@ -88,7 +88,7 @@ def refuse(problems: Sequence[FieldProblem]) -> None:
     """Return if there are no problems.
 
     Raises:
-        InvalidResourceError: With all of them, if there are.
+        InvalidResourceError: With all problems, if there are any.
 
     """
     if problems:

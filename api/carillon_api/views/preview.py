@@ -1,4 +1,4 @@
-"""What a spec that is not stored would do: its problems, its warnings and its times. Pure."""
+"""The preview of a spec that is not stored: its problems, warnings and times. Pure."""
 
 import json
 from datetime import datetime
@@ -25,7 +25,7 @@ def previewed(body: PreviewBody, window: Window) -> Preview:
 
 
 def _judged(body: PreviewBody, now: datetime) -> tuple[ScheduledTaskSpec | None, list[FieldProblem]]:
-    """Return the spec, if it can be read at all, and what is wrong with it: what a POST would be refused for."""
+    """Return the spec, if it can be parsed, and the problems for which a POST would be rejected."""
     try:
         spec = parse_body(TaskReplace, json.dumps({"spec": body.spec}).encode()).spec
     except InvalidResourceError as error:

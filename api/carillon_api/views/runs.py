@@ -1,4 +1,4 @@
-"""The mapping between REST and RunRequests, and what is told of a run's output. Pure."""
+"""The mapping between REST and RunRequests, and the output of runs. Pure."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,13 +21,13 @@ from carillon_core.resources.tasks import Task
 
 
 def run_execution_id(raw: Mapping[str, Any]) -> UUID:
-    """Return the id that the execution of a stored RunRequest has, as the operator computes it."""
+    """Return the id of a stored RunRequest's execution, computed as by the operator."""
     request = ObservedRequest.from_object(raw)
     return execution_id(request.meta.uid, request.slot, Cause.MANUAL)
 
 
 def run_view(raw: Mapping[str, Any]) -> RunView:
-    """Return a RunRequest from the API server as REST shows it; whatever its spec is, this does not fail."""
+    """Return the view of a RunRequest from the API server; this does not fail on an invalid spec."""
     request = ObservedRequest.from_object(raw)
     status = request.status
     accepted = next((c for c in status.conditions if c.type == "Accepted"), None)
@@ -47,7 +47,7 @@ def run_view(raw: Mapping[str, Any]) -> RunView:
 
 
 def is_wanted_run(raw: Mapping[str, Any], query: RunQuery) -> bool:
-    """Return whether a listing's filters admit a RunRequest, as far as the API server cannot tell."""
+    """Return whether a RunRequest matches the filters of a list that the API server does not know."""
     spec, status = as_object(raw.get("spec")), as_object(raw.get("status"))
     return (query.task is None or as_object(spec.get("taskRef")).get("name") == query.task) and (
         query.finished is None or (status.get("finishedAt") is not None) is query.finished
@@ -55,17 +55,17 @@ def is_wanted_run(raw: Mapping[str, Any], query: RunQuery) -> bool:
 
 
 def task_run_spec(task: str, body: TaskRun) -> JSONObject:
-    """Return the spec of a RunRequest that runs a scheduled task."""
+    """Return the spec of a RunRequest that runs a ScheduledTask."""
     return {"taskRef": {"name": task}, **spec_object(body)}
 
 
 def task_run_problems(spec: JSONObject, task: JSONObject | None, now: datetime) -> list[FieldProblem]:
-    """Return what is wrong with a run of a scheduled task: what the operator would refuse a moment later.
+    """Return the problems of a run of a ScheduledTask for which the operator would reject it.
 
     Args:
         spec: The RunRequest's.
-        task: The ScheduledTask, if the caller may read it; without it, the parameters are the operator's to judge.
-        now: This instant.
+        task: The ScheduledTask, if the caller may read it; without it, the parameters are not checked.
+        now: The current time.
 
     """
     wanted = parse_request_spec(spec, strict=True)
@@ -79,12 +79,12 @@ def task_run_problems(spec: JSONObject, task: JSONObject | None, now: datetime) 
 
 
 def own_run_spec(body: AnyRun) -> JSONObject:
-    """Return the spec of a RunRequest that has a task of its own."""
+    """Return the spec of a RunRequest with its own task."""
     written = spec_object(body)
     kind = written.pop("task_name")
     options = {field: written.pop(field) for field in RUN_OPTIONS if field in written}
     if isinstance(body, RunCounter):
-        written["name"] = body.name  # the custom resource's own default is the request's name, which nobody knows
+        written["name"] = body.name  # the custom resource's default is the request's name, which callers do not know
     return {"task": {kind: written}, **options}
 
 
@@ -92,14 +92,14 @@ RUN_OPTIONS = frozenset(str(field.alias) for field in RunOptions.model_fields.va
 
 
 def own_run_problems(spec: JSONObject) -> list[FieldProblem]:
-    """Return what is wrong with a run's own task that its schema cannot see: its templates."""
+    """Return the problems of a run's own task that its schema cannot express: those of its templates."""
     wanted = parse_request_spec(spec, strict=True)
     kind = wanted.task.type if wanted.task else ""
     return [_without(f"spec.task.{kind}.", p) for p in request_problems(wanted)]
 
 
 def same_request(stored: Mapping[str, Any], spec: JSONObject) -> bool:
-    """Return whether a stored RunRequest asks for what a spec says, the defaults of both filled in."""
+    """Return whether a stored RunRequest and a spec request the same, with all defaults filled in."""
     there = parse_request_spec(stored.get("spec"), strict=False)
     return _filled(there) == _filled(parse_request_spec(spec, strict=True))
 
@@ -117,11 +117,11 @@ _STANDINGS: Mapping[ExecutionStatus, Standing] = {
     ExecutionStatus.RUNNING: "running",
     ExecutionStatus.SUCCEEDED: "completed",
 }
-"""Every other status of a row is a failure of the run that was asked for."""
+"""Every other status of a row means that the run failed."""
 
 
 def recorded_output(record: ExecutionRecord) -> TaskOutput:
-    """Return what the history says of a run."""
+    """Return the output of a run that has a row in the history."""
     standing = _STANDINGS.get(record.status, "failed")
     why = record.error or record.message or record.reason
     return TaskOutput(
@@ -139,7 +139,7 @@ def recorded_output(record: ExecutionRecord) -> TaskOutput:
 
 
 def unrecorded_output(raw: Mapping[str, Any]) -> TaskOutput:
-    """Return what is known of a run that the history does not have yet."""
+    """Return the output of a run that has no row in the history yet."""
     view = run_view(raw)
     task = as_object(view.spec.get("task"))
     failed = view.accepted is False

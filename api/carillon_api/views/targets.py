@@ -1,4 +1,4 @@
-"""The mapping between REST and HTTPTargets, and who uses one. Pure."""
+"""The mapping between REST and HTTPTargets, and which objects use a target. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from carillon_core.resources.names import KIND_TARGET
 
 
 def target_view(raw: Mapping[str, Any]) -> TargetView:
-    """Return a target from the API server as REST shows it; whatever its spec is, this does not fail."""
+    """Return the view of a target from the API server; this does not fail on an invalid spec."""
     return TargetView(**view_fields(raw), spec=as_object(raw.get("spec")))
 
 
 def new_target(body: TargetCreate, namespace: str) -> JSONObject:
-    """Return the HTTPTarget that a caller asked for.
+    """Return the HTTPTarget for a caller's body.
 
     Raises:
         InvalidResourceError: With every problem found.
@@ -28,7 +28,7 @@ def new_target(body: TargetCreate, namespace: str) -> JSONObject:
 
 
 def replaced_target(current: JSONObject, body: TargetReplace) -> JSONObject:
-    """Return a target with another spec, and with other labels if they are given; the rest of it stays.
+    """Return a target with a new spec, and with new labels if the body has labels; the rest is unchanged.
 
     Raises:
         InvalidResourceError: With every problem found.
@@ -39,7 +39,7 @@ def replaced_target(current: JSONObject, body: TargetReplace) -> JSONObject:
 
 
 def patched_target(current: JSONObject, patch: TargetPatch) -> JSONObject:
-    """Return a target as a merge patch makes it; the result is held to the same rules as a new target.
+    """Return a target with a merge patch applied; the result is validated like a new target.
 
     Raises:
         InvalidResourceError: With every problem found.
@@ -49,9 +49,9 @@ def patched_target(current: JSONObject, patch: TargetPatch) -> JSONObject:
 
 
 def uses_target(raw: Mapping[str, Any], name: str) -> bool:
-    """Return whether a task, or a run that has not finished and has a task of its own, names that target.
+    """Return whether a task, or an unfinished run with its own task, references a target.
 
-    A run of a scheduled task uses a target through that task, which is found by itself.
+    A run of a ScheduledTask uses a target through that task, which is found separately.
     """
     http = as_object(as_object(as_object(raw.get("spec")).get("task")).get("http"))
     unfinished = as_object(raw.get("status")).get("finishedAt") is None

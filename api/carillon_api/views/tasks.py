@@ -13,12 +13,12 @@ from carillon_core.resources import KIND
 
 
 def task_view(raw: Mapping[str, Any]) -> TaskView:
-    """Return an object from the API server as REST shows it; whatever its spec is, this does not fail."""
+    """Return the view of a task from the API server; this does not fail on an invalid spec."""
     return TaskView(**view_fields(raw), spec=as_object(raw.get("spec")), status=as_object(raw.get("status")))
 
 
 def is_wanted(raw: Mapping[str, Any], query: TaskQuery) -> bool:
-    """Return whether a listing's filters admit a task, as far as the API server cannot tell."""
+    """Return whether a task matches the filters of a list that the API server does not know."""
     spec, status = as_object(raw.get("spec")), as_object(raw.get("status"))
     return (
         (query.type is None or as_object(spec.get("task")).get(query.type) is not None)
@@ -28,7 +28,7 @@ def is_wanted(raw: Mapping[str, Any], query: TaskQuery) -> bool:
 
 
 def new_object(body: TaskCreate, namespace: str, now: datetime) -> JSONObject:
-    """Return the custom resource that a caller asked for.
+    """Return the ScheduledTask for a caller's body.
 
     Raises:
         InvalidResourceError: With every problem found.
@@ -39,7 +39,7 @@ def new_object(body: TaskCreate, namespace: str, now: datetime) -> JSONObject:
 
 
 def replaced_object(current: JSONObject, body: TaskReplace, now: datetime) -> JSONObject:
-    """Return a task with another spec, and with other labels if they are given; the rest of it stays.
+    """Return a task with a new spec, and with new labels if the body has labels; the rest is unchanged.
 
     Raises:
         InvalidResourceError: With every problem found.
@@ -51,7 +51,7 @@ def replaced_object(current: JSONObject, body: TaskReplace, now: datetime) -> JS
 
 
 def patched_object(current: JSONObject, patch: TaskPatch, now: datetime) -> JSONObject:
-    """Return a task as a merge patch makes it; the result is held to the same rules as a new task.
+    """Return a task with a merge patch applied; the result is validated like a new task.
 
     Raises:
         InvalidResourceError: With every problem found.

@@ -1,7 +1,7 @@
-"""The times that specs name, each read out of its spec once.
+"""A cache of parsed schedules.
 
-The lists of all tasks are requested again and again, and parsing their specs
-costs a hundred times more than computing the times.
+The lists of all tasks are requested frequently, and parsing the specs costs a
+hundred times more than computing the times.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,33 +21,33 @@ from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 MAX_REMEMBERED = 20_000
 
 Why = tuple[str, str]
-"""A reason in one word, and as a sentence."""
+"""A reason in CamelCase, and a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """What a spec says of a task's times; the same for as long as the spec is."""
+    """The schedule of a spec; it changes only with the spec."""
 
     zone: str
     schedule: Schedule | None
-    """None if it cannot be read."""
+    """None if it is invalid."""
     max_runs: int | None = None
     why_never: Why | None = None
-    """Why it will not run, as far as the spec says."""
+    """Why the task will not run, if the spec alone determines it."""
 
 
 class Timetables:
-    """The timetables of tasks, each read out of its spec once; bounded, and for any thread."""
+    """The timetables of tasks, each parsed once; limited in size, and thread-safe."""
 
     def __init__(self, most: int = MAX_REMEMBERED) -> None:
-        """Remember at most so many."""
+        """Create an empty cache for at most ``most`` timetables."""
         self._known: LRUCache[tuple[str, int], Timetable] = LRUCache(most)
         self._lock = Lock()
 
     def of(self, raw: Mapping[str, Any]) -> Timetable:
-        """Return the timetable of an object from the API server; whatever its spec is, this does not fail."""
+        """Return the timetable of a task from the API server; this does not fail on an invalid spec."""
         meta = raw["metadata"]
-        # the generation grows with every change of the spec, and not with the statuses that are written all the time
+        # the generation increases with every change of the spec, but not with the frequent changes of the status
         key = (meta.get("uid", ""), meta.get("generation", 0))
         if not all(key):
             return timetable_of(raw)
@@ -62,7 +62,7 @@ class Timetables:
 
 
 def timetable_of(raw: Mapping[str, Any]) -> Timetable:
-    """Return what an object's spec says of its times."""
+    """Return the timetable of a task from the API server, without the cache."""
     task = ObservedTask.from_object(raw)
     if task.spec is None:
         return Timetable("UTC", None, why_never=_invalid(Reason.INVALID_SPEC, task.problems))
@@ -70,12 +70,16 @@ def timetable_of(raw: Mapping[str, Any]) -> Timetable:
 
 
 def spec_timetable(spec: ScheduledTaskSpec, created_at: datetime) -> Timetable:
-    """Return what a spec says of its times, if the task was created then."""
+    """Return the timetable of a spec whose task was created at ``created_at``."""
     problems = schedule_problems(spec)
     zone = "UTC" if any(p.path == "spec.timeZone" for p in problems) else spec.time_zone or "UTC"
     if problems:
         return Timetable(zone, None, why_never=_invalid(Reason.INVALID_SCHEDULE, problems))
-    why = (Reason.SUSPENDED, "nothing is launched until spec.suspend is false") if spec.suspend else None
+    why = (
+        (Reason.SUSPENDED, "the task is suspended: nothing is launched until spec.suspend is false")
+        if spec.suspend
+        else None
+    )
     return Timetable(zone, schedule_of(spec, created_at), spec.max_runs, why)
 
 

@@ -1,4 +1,4 @@
-"""When tasks will run next, from their specs alone: the same calculus by which the operator launches. Pure."""
+"""When tasks will run next, computed from their specs by the same code as in the operator. Pure."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,13 +20,13 @@ BEING_DELETED = "BeingDeleted"
 OUTSIDE_WINDOW = "OutsideWindow"
 FURTHEST = timedelta(days=10 * 366)
 MAX_STEPS = 20_000
-"""So many slots before a window are counted against maxRuns for one answer; what lies further is not counted."""
+"""How many slots before a window are counted against maxRuns in one response; later slots are not counted."""
 MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which times are asked for: the first ``count`` in ``(after, before)``."""
+    """The requested times: the first ``count`` in ``(after, before)``."""
 
     now: datetime
     after: datetime
@@ -34,41 +34,41 @@ class Window:
     count: int
 
     def admits(self, slot: datetime) -> bool:
-        """Return whether a slot later than ``after`` lies in the window."""
+        """Return whether a slot after ``after`` is in the window."""
         return self.before is None or slot < self.before
 
 
 def window_of(query: UpcomingQuery, now: datetime) -> Window:
-    """Return the window that a caller asks for.
+    """Return the window of a caller's query.
 
     Raises:
-        InvalidResourceError: If it is empty, or too far ahead.
+        InvalidResourceError: If the window is empty or too far ahead.
 
     """
     furthest = now + FURTHEST
     problems = [
-        FieldProblem(name, f"is more than ten years ahead: ask for a time before {rfc3339(furthest)}")
+        FieldProblem(name, f"must be at most ten years ahead: set it to a time before {rfc3339(furthest)}")
         for name, when in (("from", query.from_), ("to", query.to))
         if when is not None and when > furthest
     ]
-    # what begins now begins after this instant: a slot that is due is not to come
+    # a window that begins now excludes the current instant: a slot that is due is not upcoming
     after = now if query.from_ is None or query.from_ <= now else query.from_ - MICROSECOND
     if query.to is not None and query.to <= after + MICROSECOND:
-        message = f"is already past, it is {rfc3339(now)} now" if query.to <= now else "is not after from"
-        problems.append(FieldProblem("to", f"{message}: ask for a later time"))
+        message = f"must be in the future (it is {rfc3339(now)} now)" if query.to <= now else "must be after from"
+        problems.append(FieldProblem("to", f"{message}: set a later time"))
     if problems:
         raise InvalidResourceError(problems)
     return Window(now, after, query.to, query.count)
 
 
 class _Steps:
-    """How many slots may still be counted for one answer."""
+    """How many slots may still be counted for one response."""
 
     def __init__(self) -> None:
         self.left = MAX_STEPS
 
     def take(self) -> bool:
-        """Return whether there is one more."""
+        """Return whether one more slot may be counted."""
         self.left -= 1
         return self.left >= 0
 
@@ -76,13 +76,13 @@ class _Steps:
 def slots_of(
     schedule: Schedule, runs_left: int | None, window: Window, steps: _Steps | None = None
 ) -> Iterator[datetime]:
-    """Yield the slots of a window, soonest first; those before it use up ``runs_left``, as far as they are counted.
+    """Yield the slots of a window, soonest first; counted slots before the window reduce ``runs_left``.
 
     Args:
-        schedule: When the slots are.
+        schedule: The schedule.
         runs_left: How many slots may be launched from now on; None means any number.
-        window: Which are asked for, from how many on does not matter here.
-        steps: What bounds the counting; each call counts for itself if it is None.
+        window: The window; its ``count`` is not used here.
+        steps: Limits the counting; None means a limit of this call's own.
 
     """
     steps = steps or _Steps()
@@ -116,7 +116,7 @@ def upcoming(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> 
 
 
 def fire_times_of(table: Timetable, runs_left: int | None, window: Window) -> list[FireTime]:
-    """Return the times of a timetable in a window, as REST shows them."""
+    """Return the times of a timetable in a window."""
     if table.schedule is None:
         return []
     slots = islice(slots_of(table.schedule, runs_left, window), window.count)
@@ -125,7 +125,7 @@ def fire_times_of(table: Timetable, runs_left: int | None, window: Window) -> li
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A task that will run, as far as one can tell: what is needed of it to say when."""
+    """A task that is expected to run, with the data to compute its times."""
 
     namespace: str
     name: str
@@ -135,7 +135,7 @@ class Entry:
 
 
 def entries_of(raws: Iterable[Mapping[str, Any]], timetables: Timetables) -> list[Entry]:
-    """Return the tasks that will run, of objects from the API server; the others are left out."""
+    """Return the tasks that are expected to run, from objects of the API server; others are omitted."""
     found = []
     for raw in raws:
         table, meta = timetables.of(raw), raw["metadata"]
@@ -148,7 +148,7 @@ def entries_of(raws: Iterable[Mapping[str, Any]], timetables: Timetables) -> lis
 def upcoming_of_all(entries: Iterable[Entry], window: Window) -> UpcomingAll:
     """Return the first times among all tasks in a window, soonest first.
 
-    One step for each task and one for each time, however dense the schedules are.
+    This takes one step for each task and one for each time, regardless of the density of the schedules.
     """
     steps = _Steps()
     merged = heapq.merge(*(_times(entry, window, steps) for entry in entries))
@@ -165,7 +165,7 @@ def _times(entry: Entry, window: Window, steps: _Steps) -> Iterator[tuple[dateti
 
 
 def _runs_left(raw: Mapping[str, Any], table: Timetable) -> int | None:
-    """Return how many slots ``maxRuns`` leaves, or None if there is no bound."""
+    """Return how many runs ``maxRuns`` leaves, or None if there is no limit."""
     if table.max_runs is None:
         return None
     runs = (raw.get("status") or {}).get("runs") or 0
@@ -173,14 +173,14 @@ def _runs_left(raw: Mapping[str, Any], table: Timetable) -> int | None:
 
 
 def _why_never(raw: Mapping[str, Any], table: Timetable) -> Why | None:
-    """Return why a task will not run, or None if only its schedule decides."""
+    """Return why a task will not run, or None if only its schedule determines it."""
     if raw["metadata"].get("deletionTimestamp") is not None:
         return BEING_DELETED, "the task is being deleted"
     return table.why_never
 
 
 def _why_none(raw: Mapping[str, Any], table: Timetable, window: Window) -> Why:
-    """Return why no slot is left, or none in the window: as the operator's condition says it, if it has spoken."""
+    """Return why no slot is left, or none in the window; from the operator's condition if there is one."""
     endless = Window(window.now, window.after, None, 1)
     if table.schedule is not None:
         following = next(slots_of(table.schedule, _runs_left(raw, table), endless), None)

@@ -1,4 +1,4 @@
-"""The audit: each change is in the log at once and in the database soon, and neither can hold it up."""
+"""The audit: each change is logged at once and written to the database; neither delays the response."""
 
 import asyncio
 import logging
@@ -51,7 +51,7 @@ CHANGES: dict[str, tuple[Any, Any, tuple[Any, Any, str]]] = {
 
 @pytest.mark.parametrize("case", CHANGES)
 def test_an_event_has_spec_and_labels_of_both_sides(case: str) -> None:
-    """And no more of either; the name comes from whichever is there."""
+    """It has nothing else of the objects; the name comes from either of them."""
     before, after, (want_before, want_after, want_name) = CHANGES[case]
     made = audit_event(Caller(Subject("bob"), "api-key:ci"), ORIGIN, NOW, "update", "scheduledtasks", (before, after))
     assert made.before == (None if want_before is None else {"labels": {}, "spec": want_before})
@@ -61,7 +61,7 @@ def test_an_event_has_spec_and_labels_of_both_sides(case: str) -> None:
 
 
 def test_neither_side_of_an_event_holds_a_secret() -> None:
-    """What is masked, and what is not: ``test_api_masking``."""
+    """``test_masking`` tests what is masked."""
     raw = {"metadata": {}, "spec": {"task": {"http": {"url": "https://u:p@h/", "headers": {"Cookie": "c"}}}}}
     made = audit_event(Caller(CALLER, "token"), ORIGIN, NOW, "update", "scheduledtasks", (raw, raw))
     want = {"labels": {}, "spec": {"task": {"http": {"url": "https://***@h/", "headers": {"Cookie": "***"}}}}}
@@ -69,7 +69,7 @@ def test_neither_side_of_an_event_holds_a_secret() -> None:
 
 
 async def test_create_replace_patch_and_delete_are_audited(rest: Facade) -> None:
-    """By whom, from where, and with what, before and after."""
+    """The event has the caller, the origin, and the object before and after."""
     await rest.create(labels={"tier": "gold"})
     path, sent = f"{TASKS}/nightly", {"X-Request-ID": "req-7", "User-Agent": "tests/1"}
     await rest.client.put(path, json={"spec": {**EVERY_MINUTE, "timeoutSeconds": 5}}, headers=sent)
@@ -90,14 +90,14 @@ async def test_create_replace_patch_and_delete_are_audited(rest: Facade) -> None
 
 @pytest.mark.parametrize("body", [{"name": "bad", "spec": {}}, {"name": "nightly", "spec": EVERY_MINUTE}])
 async def test_what_was_refused_has_changed_nothing(rest: Facade, body: dict[str, Any]) -> None:
-    """And is not in the audit."""
+    """It is not in the audit."""
     await rest.create()
     assert (await rest.client.post(TASKS, json=body)).is_error
     assert len(await rest.audited()) == 1
 
 
 async def test_who_may_delete_and_not_read_is_audited_without_the_spec(rest: Facade) -> None:
-    """The audit must not tell what the caller may not see."""
+    """The audit must not reveal what the caller may not read."""
     await rest.create()
     headers = rest.let("cleaner", "t0ken-of-cleaner", Rule(["delete"], ["scheduledtasks"], "team-a"))
     assert (await rest.client.delete(f"{TASKS}/nightly", headers=headers)).status_code == 204
@@ -108,7 +108,7 @@ async def test_who_may_delete_and_not_read_is_audited_without_the_spec(rest: Fac
 async def test_a_database_that_is_away_fails_no_change_and_gets_the_event_later(
     rest: Facade, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has it at once, with all its fields."""
+    """The event is logged at once, with all its fields."""
     caplog.set_level(logging.INFO)
     rest.audit_log.outage = "gone"
     await rest.create()
@@ -121,7 +121,7 @@ async def test_a_database_that_is_away_fails_no_change_and_gets_the_event_later(
 
 
 class StubbornLog(MemoryAuditLog):
-    """Refuses some events for good, or holds up whoever writes."""
+    """An audit log that rejects some events permanently, or blocks."""
 
     def __init__(self, refused: str = "", gate: asyncio.Event | None = None) -> None:
         super().__init__()
@@ -137,12 +137,12 @@ class StubbornLog(MemoryAuditLog):
 
 
 def names(events: dict[UUID, AuditEvent]) -> list[str]:
-    """Return the names in events, in order."""
+    """Return the names of events, in order."""
     return sorted(e.name for e in events.values())
 
 
 async def test_what_the_bound_pushes_out_is_counted_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The oldest goes; the newest are written."""
+    """The oldest event is dropped; the newest are written."""
     caplog.set_level(logging.INFO)
     log = MemoryAuditLog()
     trail = AuditTrail(log, most_waiting=3)
@@ -154,11 +154,11 @@ async def test_what_the_bound_pushes_out_is_counted_and_in_the_log(caplog: pytes
     assert names(log.events) == ["e2", "e3", "e4"]
     lines = [vars(r)["fields"]["name"] for r in caplog.records if r.getMessage() == "change"]
     assert lines == [f"e{number}" for number in range(5)]
-    assert any("in this log alone" in r.getMessage() for r in caplog.records)
+    assert any("in this log only" in r.getMessage() for r in caplog.records)
 
 
 async def test_an_event_that_is_refused_for_good_holds_up_no_other() -> None:
-    """It is in the log alone; the others of its batch are written."""
+    """It is in the log only; the other events of its batch are written."""
     log = StubbornLog(refused="e1")
     async with AuditTrail(log) as trail:
         for number in range(4):
@@ -168,7 +168,7 @@ async def test_an_event_that_is_refused_for_good_holds_up_no_other() -> None:
 
 
 async def test_the_end_writes_what_waits() -> None:
-    """Whoever closes it waits for the database, for a while."""
+    """Closing waits for the database, with a timeout."""
     log = StubbornLog(gate=asyncio.Event())
     assert log.gate is not None
     trail = AuditTrail(log)
@@ -184,18 +184,18 @@ async def test_the_end_writes_what_waits() -> None:
 async def test_the_end_does_not_wait_for_ever(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says how many are in the log alone, those under way among them."""
+    """It logs how many events are in the log only, including those being written."""
     monkeypatch.setattr("carillon_api.auth.audit.FLUSH_SECONDS", 0)
     log = StubbornLog(gate=asyncio.Event())
     async with AuditTrail(log) as trail:
         trail.record(event("last"))
         await eventually(lambda: len(trail) == 1)
-    (said,) = [r for r in caplog.records if "ended before" in r.getMessage()]
+    (said,) = [r for r in caplog.records if "at shutdown" in r.getMessage()]
     assert vars(said)["fields"] == {"events": 1}
 
 
 async def test_a_page_of_changes_is_listed_and_continued(rest: Facade) -> None:
-    """Newest first, by cursor; as the wire has it."""
+    """Events are listed newest first, in pages."""
     for number in range(3):
         rest.clock.now += timedelta(seconds=1)
         await rest.create(f"t{number}")
@@ -245,7 +245,7 @@ BAD: dict[str, str] = {
 
 @pytest.mark.parametrize("query", BAD)
 async def test_a_query_that_makes_no_sense_is_refused(rest: Facade, query: str) -> None:
-    """422 and the parameter."""
+    """The response is 422 and names the parameter."""
     response = await rest.client.get(f"{AUDIT}?{query}")
     assert response.status_code == 422
     assert fields_of(response) == [BAD[query]]
@@ -262,14 +262,14 @@ READERS: dict[str, tuple[list[Rule], str, int]] = {
 
 @pytest.mark.parametrize("case", READERS)
 async def test_who_may_read_the_audit(rest: Facade, case: str) -> None:
-    """Whom RBAC gives the verb list on auditevents."""
+    """It requires the verb list on auditevents."""
     rules, query, want = READERS[case]
     headers = rest.let("reader", "t0ken-of-reader", *rules)
     assert (await rest.client.get(f"{AUDIT}{query}", headers=headers)).status_code == want
 
 
 async def test_nothing_in_an_object_keeps_its_change_out_of_the_audit(rest: Facade) -> None:
-    """A body that cannot be looked through, or a spec that kubectl has made: it is changed, and that is audited."""
+    """An object with a body or spec that cannot be searched is changed, and the change is audited."""
     await rest.create("deep", {**EVERY_MINUTE, "task": {"http": {"url": "http://h", "body": "[" * 900 + "]" * 900}}})
     value: Any = {}
     for _ in range(900):
@@ -280,7 +280,7 @@ async def test_nothing_in_an_object_keeps_its_change_out_of_the_audit(rest: Faca
 
 
 async def test_what_waits_is_bounded_by_its_size_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the database is away, somebody who changes a large object again and again must not fill the memory."""
+    """Repeated changes of a large object must not fill the memory while the database is unavailable."""
     monkeypatch.setattr("carillon_api.auth.audit.MOST_CHARACTERS", 1000)
     trail = AuditTrail(MemoryAuditLog())
     change = (None, {"metadata": {"name": "large"}, "spec": {"text": "x" * 400}})

@@ -1,4 +1,4 @@
-"""What the audit keeps of a spec: all but what smells of a secret."""
+"""The audit's copy of a spec, in which secrets are masked."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ NAMES: dict[str, bool] = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_which_names_smell_of_a_secret(name: str) -> None:
-    """Rather one too many than one too few."""
+    """In doubt, a value is masked."""
     assert smells_of_secret(name) is NAMES[name]
 
 
@@ -105,7 +105,7 @@ SPECS: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("case", SPECS)
 def test_what_is_masked_in_a_spec(case: str) -> None:
-    """Values under names that users choose, and URLs; the spec itself is left as it is."""
+    """Values under names that users choose, and URLs, are masked; the spec itself is unchanged."""
     given, want = SPECS[case]
     before = repr(given)
     assert masked(given) == want
@@ -113,7 +113,7 @@ def test_what_is_masked_in_a_spec(case: str) -> None:
 
 
 def nested(levels: int) -> Any:
-    """Build lists within each other around a secret."""
+    """Build nested lists around a secret."""
     value: Any = {"parameters": {"token": "hunter2"}}
     for _ in range(levels):
         value = [value]
@@ -131,14 +131,14 @@ BODIES: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", BODIES)
 def test_no_body_stops_the_audit(case: str) -> None:
-    """What cannot be looked through is left out whole."""
+    """A spec that cannot be searched is masked as a whole."""
     body, want = BODIES[case]
     assert masked({"http": {"body": body}}) == {"http": {"body": want}}
 
 
 @pytest.mark.parametrize("levels", [1, MOST_LEVELS - 4, MOST_LEVELS, 900])
 def test_a_spec_nested_too_deep_is_left_out(levels: int) -> None:
-    """The API server takes what Python's stack does not."""
+    """The API server accepts more levels than Python's stack."""
     shown = masked_spec({"task": nested(levels)})
     assert "hunter2" not in json.dumps(shown)
     assert ("task" in shown) is (levels < MOST_LEVELS - 3)

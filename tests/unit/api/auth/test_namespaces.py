@@ -1,4 +1,4 @@
-"""The facade with a list of namespaces: lists of all are of these, and another one is refused by the setting's name."""
+"""A facade limited to some namespaces: lists contain only these, and requests for others are rejected."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ HOOK = {"url": "https://example.com/"}
 
 @pytest.fixture
 async def rest() -> AsyncIterator[Facade]:
-    """A facade for three namespaces, over stores that have tasks, targets, runs and a history in a fourth too."""
+    """A facade for three namespaces, over stores that have tasks, targets, runs and a history in a fourth, too."""
     async with facade(scope=Scope(SERVED)) as made:
         for namespace in ("team-a", "team-b", OTHER):
             for name in ("first", "second"):
@@ -35,7 +35,7 @@ async def rest() -> AsyncIterator[Facade]:
 
 
 def row(number: int, namespace: str) -> ExecutionRecord:
-    """Return an execution that failed, a minute later than the one of the number before."""
+    """Return a failed execution, a minute later than the one with the previous number."""
     uid, slot = str(UUID(int=number + 1)), NOW - timedelta(minutes=10 - number)
     return ExecutionRecord(
         id=execution_id(uid, slot, Cause.SCHEDULE),
@@ -62,7 +62,7 @@ LISTS: dict[str, str] = {
 
 @pytest.mark.parametrize("what", LISTS)
 async def test_a_list_of_all_is_of_the_namespaces_served(rest: Facade, what: str) -> None:
-    """Of those that have something, and of no other."""
+    """Lists contain served namespaces only."""
     response = await rest.client.get(LISTS[what])
     assert response.status_code == 200, response.text
     assert {item["namespace"] for item in response.json()["items"]} == {"team-a", "team-b"}
@@ -70,7 +70,7 @@ async def test_a_list_of_all_is_of_the_namespaces_served(rest: Facade, what: str
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
 async def test_pages_go_on_from_one_namespace_to_the_next(rest: Facade, limit: int) -> None:
-    """Each task once, by namespace and name, wherever a page ends."""
+    """Each task appears once, ordered by namespace and name, regardless of the page size."""
     found: list[tuple[str, str]] = []
     cursor: dict[str, str] = {}
     while True:
@@ -84,7 +84,7 @@ async def test_pages_go_on_from_one_namespace_to_the_next(rest: Facade, limit: i
 
 
 async def test_a_cursor_of_a_longer_list_is_refused(rest: Facade) -> None:
-    """A namespace may be taken off the list between two pages."""
+    """A namespace may be removed from the setting between two pages."""
     page = (await rest.client.get("/api/v1/tasks", params={"limit": "3"})).json()
     given = rest.app.state.backends
     async with facade(scope=Scope(("team-a", "team-d"))) as shorter:
@@ -130,7 +130,7 @@ REFUSED: dict[str, tuple[str, str, Any]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_another_namespace_is_refused_by_the_settings_name(rest: Facade, what: str) -> None:
-    """Whatever the caller may do there, and whatever is there: nothing of it changes."""
+    """This does not depend on the caller's permissions or on existing objects, and changes nothing."""
     method, path, body = REFUSED[what]
     before = await rest.tasks.list(OTHER)
     headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
@@ -139,13 +139,13 @@ async def test_another_namespace_is_refused_by_the_settings_name(rest: Facade, w
     assert fields_of(response) == []
     problem = response.json()
     assert problem["type"] == "urn:carillon:problem:namespace-not-served"
-    assert "team-c is not served here, only team-a, team-b, team-d" in problem["detail"]
+    assert "does not serve the namespace team-c, only team-a, team-b, team-d" in problem["detail"]
     assert "CARILLON_NAMESPACES" in problem["detail"]
     assert await rest.tasks.list(OTHER) == before
 
 
 async def test_an_execution_of_another_namespace_is_not_found(rest: Facade) -> None:
-    """Like one that there is not; nor is it repeated, cancelled or listened to."""
+    """It is not found, and cannot be retried or cancelled; its logs cannot be read."""
     uid = row(2, OTHER).id
     assert (await rest.client.get(f"/api/v1/executions/{row(1, 'team-b').id}")).status_code == 200
     for method, path in (("GET", ""), ("POST", "/retry"), ("POST", "/cancel"), ("GET", "/logs")):
@@ -156,14 +156,14 @@ async def test_an_execution_of_another_namespace_is_not_found(rest: Facade) -> N
 
 
 async def test_the_counts_are_of_the_namespaces_served(rest: Facade) -> None:
-    """For people and for Prometheus: two facades over one database do not count the same twice."""
+    """This holds for JSON and Prometheus: two facades over one database do not count an execution twice."""
     assert (await rest.client.get("/api/v1/metrics")).json()["hour"]["executions"]["failed"] == 2
     scraped = (await rest.client.get("/metrics")).text
     assert 'carillon_executions{status="failed",window="hour"} 2.0' in scraped
 
 
 async def test_changes_are_listed_of_the_namespaces_served(rest: Facade) -> None:
-    """Another facade may write to the same audit."""
+    """Other facades may write to the same audit."""
     await rest.client.post("/api/v1/namespaces/team-b/tasks", json=TASK)
     (event,) = await rest.audited()
     await rest.audit_log.write([replace(event, id=uuid4(), namespace=OTHER)])
@@ -172,7 +172,7 @@ async def test_changes_are_listed_of_the_namespaces_served(rest: Facade) -> None
 
 
 async def test_who_may_list_in_each_of_them_may_list_all(rest: Facade) -> None:
-    """A permission for the cluster is not asked for; where one lacks, its namespace is named."""
+    """No permission for the whole cluster is required; the error names the namespace without permission."""
     verbs, resources = ["get", "list"], ["scheduledtasks", "executions", "auditevents"]
     bob = rest.let("bob", "t0ken-of-bob", *(Rule(verbs, resources, namespace) for namespace in SERVED))
     carol = rest.let("carol", "t0ken-of-carol", *(Rule(verbs, resources, namespace) for namespace in SERVED[:2]))
@@ -184,7 +184,7 @@ async def test_who_may_list_in_each_of_them_may_list_all(rest: Facade) -> None:
 
 
 async def test_a_run_is_found_in_whichever_namespace_it_is(rest: Facade) -> None:
-    """By its id alone, before the history knows it."""
+    """It is found by its id alone, before it is in the history."""
     made = await rest.client.post("/api/v1/namespaces/team-b/tasks/first/run")
     assert made.status_code == 202, made.text
     path = f"/api/v1/get-task-output?id={made.json()['executionId']}"
@@ -192,17 +192,17 @@ async def test_a_run_is_found_in_whichever_namespace_it_is(rest: Facade) -> None
 
 
 async def test_what_is_created_without_a_namespace_is_in_the_default_one(rest: Facade) -> None:
-    """Which is one of the list."""
+    """The default namespace is a served one."""
     assert (await rest.client.post("/api/v1/tasks", json=TASK)).json()["namespace"] == "team-a"
 
 
 async def test_probes_do_not_depend_on_the_list(rest: Facade) -> None:
-    """They ask for no namespace."""
+    """They have no namespace."""
     assert (await rest.client.get("/readyz")).status_code == 200
 
 
 async def test_a_key_is_of_one_release(rest: Facade) -> None:
-    """Another one, of other namespaces, may share the database: the same request to it is another request."""
+    """Another facade with other namespaces may share the database: the same request to it is a different request."""
     body, headers = {"name": "mine", "spec": EVERY_MINUTE}, {"Idempotency-Key": "once"}
     backends = rest.app.state.backends
     for where in ("team-a", "team-b"):

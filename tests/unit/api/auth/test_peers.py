@@ -1,4 +1,4 @@
-"""From where a request comes: as far as proxies that are trusted tell it, and no further."""
+"""The source of a request, as reported by trusted proxies."""
 
 from ipaddress import ip_network
 
@@ -30,7 +30,7 @@ SOURCES: dict[str, tuple[str | None, list[str], str]] = {
 
 @pytest.mark.parametrize("case", SOURCES)
 def test_the_source_of_a_request(case: str) -> None:
-    """The peer, or the nearest address that no trusted proxy has."""
+    """It is the peer, or the nearest address that is not a trusted proxy's."""
     peer, forwarded, want = SOURCES[case]
     assert source_address(peer, forwarded, TRUSTED) == want
 
@@ -40,5 +40,5 @@ SITES = {"192.0.2.1": "192.0.2.1", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "un
 
 @pytest.mark.parametrize("address", SITES)
 def test_who_has_one_ipv6_address_has_them_all(address: str) -> None:
-    """A limit by single addresses would be none."""
+    """Limits on single IPv6 addresses would be ineffective."""
     assert site(address) == SITES[address]

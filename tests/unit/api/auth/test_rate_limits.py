@@ -1,4 +1,4 @@
-"""The limit of a caller: the arithmetic of a token bucket, and how many buckets there are."""
+"""Rate limits: the arithmetic of token buckets, and the number of buckets."""
 
 import pytest
 
@@ -21,7 +21,7 @@ BUCKETS: dict[str, tuple[Bucket | None, float, float, Verdict]] = {
 
 @pytest.mark.parametrize("case", BUCKETS)
 def test_a_request_takes_a_token(case: str) -> None:
-    """What is left, whether it may be made, and when the next one may."""
+    """The verdict has the remaining requests and the time of the next one."""
     bucket, now, want_left, want = BUCKETS[case]
     left, verdict = take(bucket, RATE, now)
     assert left == Bucket(want_left, now)
@@ -29,7 +29,7 @@ def test_a_request_takes_a_token(case: str) -> None:
 
 
 def test_a_slow_rate_says_a_long_wait() -> None:
-    """Seconds are rounded up, so that whoever waits so long is let in."""
+    """Seconds are rounded up, so that a caller who waits that long is admitted."""
     slow = Rate(per_second=0.3, burst=1)
     left, _ = take(None, slow, 0.0)
     _, refused = take(left, slow, 0.0)
@@ -38,7 +38,7 @@ def test_a_slow_rate_says_a_long_wait() -> None:
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that the test advances."""
 
     now = 0.0
 
@@ -47,7 +47,7 @@ class Clock:
 
 
 def test_over_a_minute_no_more_than_the_rate_and_the_burst_get_through() -> None:
-    """However often one tries."""
+    """Rejected requests take no tokens."""
     clock = Clock()
     limiter = RateLimiter(RATE, clock, most=10)
     let_in = 0
@@ -58,7 +58,7 @@ def test_over_a_minute_no_more_than_the_rate_and_the_burst_get_through() -> None
 
 
 def test_each_caller_has_a_bucket() -> None:
-    """One who calls too often costs nobody else."""
+    """A caller that exceeds its limit does not affect others."""
     limiter = RateLimiter(RATE, Clock(), most=10)
     assert [limiter.take("a").allowed for _ in range(11)] == [True] * 10 + [False]
     assert limiter.take("b").allowed
@@ -66,7 +66,7 @@ def test_each_caller_has_a_bucket() -> None:
 
 
 def test_buckets_are_bounded_and_idle_ones_go() -> None:
-    """At most so many; and one that is full again is none."""
+    """The number of buckets is limited, and full buckets are dropped."""
     clock = Clock()
     limiter = RateLimiter(RATE, clock, most=50)
     for number in range(1000):
@@ -79,7 +79,7 @@ def test_buckets_are_bounded_and_idle_ones_go() -> None:
 
 
 def test_a_caller_is_told_its_limit_in_the_fields_of_the_draft() -> None:
-    """Structured fields; Retry-After only with a refusal."""
+    """The headers are structured fields; Retry-After is set only on rejection."""
     limiter = RateLimiter(RATE, Clock(), most=10)
     assert limiter.headers(limiter.take("a")) == {
         "RateLimit-Policy": '"default";q=10;w=5',

@@ -1,4 +1,4 @@
-"""What the API server said is asked for once, kept for a while, and given again when nobody can be asked."""
+"""Responses of the API server are requested once, cached, and served while it is unavailable."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ FRESH, STALE, SHORT = 10.0, 600.0, 5.0
 
 @dataclass
 class Source:
-    """Answers with how often it was asked, or with what it is told to raise."""
+    """Returns the number of its calls, or raises a given error."""
 
     now: float = 0.0
     asked: int = 0
@@ -36,7 +36,7 @@ class Source:
 
 
 def cache_of(source: Source, most: int = 100) -> Cache[str, int | None]:
-    """Return a cache whose None is kept for a short time and never too old to be asked again."""
+    """Return a cache that keeps None for a short time and never serves it stale."""
     return Cache(lambda v: Lifetime(SHORT) if v is None else Lifetime(FRESH, STALE), source.clock, most)
 
 
@@ -50,7 +50,7 @@ TIMES: dict[str, tuple[float, bool, int | None]] = {
 
 @pytest.mark.parametrize("case", TIMES)
 async def test_how_long_an_answer_serves(case: str) -> None:
-    """By its age, and by whether the source answers; None stands for the outage itself."""
+    """It depends on the age and on the availability of the source; None stands for an error."""
     later, there, want = TIMES[case]
     source = Source()
     cache = cache_of(source)
@@ -65,7 +65,7 @@ async def test_how_long_an_answer_serves(case: str) -> None:
 
 
 async def test_a_failure_is_kept_for_a_short_time_and_never_stale() -> None:
-    """Nobody is asked about the same nonsense each time, and nonsense is no knowledge in an outage."""
+    """An invalid key is cached for a short time, and is not served during an outage."""
     source = Source(answers=[None, None])
     cache = cache_of(source)
     assert await cache.get("k", source) is None
@@ -79,7 +79,7 @@ async def test_a_failure_is_kept_for_a_short_time_and_never_stale() -> None:
 
 
 async def test_a_hundred_at_once_ask_once() -> None:
-    """All get the one answer; a hundred of another key ask once more."""
+    """All callers get the same response; callers of another key share another call."""
     source = Source(gate=asyncio.Event())
     assert source.gate is not None
     cache = cache_of(source)
@@ -90,7 +90,7 @@ async def test_a_hundred_at_once_ask_once() -> None:
 
 
 async def test_one_who_goes_away_takes_the_answer_from_nobody() -> None:
-    """The first that asked is cancelled; the second still gets what the first has asked for."""
+    """The first caller is cancelled; the second still gets the response."""
     source = Source(gate=asyncio.Event())
     assert source.gate is not None
     cache = cache_of(source)
@@ -104,7 +104,7 @@ async def test_one_who_goes_away_takes_the_answer_from_nobody() -> None:
 
 
 async def test_in_an_outage_the_source_is_left_alone_for_a_while() -> None:
-    """Its time-outs are paid by one request in some seconds, not by each."""
+    """Only one request in several seconds waits for the timeout."""
     source = Source()
     cache = cache_of(source)
     await cache.get("k", source)
@@ -118,7 +118,7 @@ async def test_in_an_outage_the_source_is_left_alone_for_a_while() -> None:
 
 
 async def test_a_source_that_hangs_is_waited_for_with_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is an older answer, it serves after a bounded wait, and the question stays under way."""
+    """A cached response is served after a limited wait, and the call goes on."""
     assert PATIENCE_SECONDS < 10
     monkeypatch.setattr("carillon_api.http.caches.PATIENCE_SECONDS", 0)
     source = Source()
@@ -130,7 +130,7 @@ async def test_a_source_that_hangs_is_waited_for_with_patience(monkeypatch: pyte
 
 
 async def test_any_other_error_is_the_answer() -> None:
-    """A refusal is no outage: the older answer is not given instead, and the refusal is not kept."""
+    """An error other than unavailability is raised and not cached; no cached response is served."""
     source = Source()
     cache = cache_of(source)
     await cache.get("k", source)
@@ -142,7 +142,7 @@ async def test_any_other_error_is_the_answer() -> None:
 
 
 async def test_only_so_many_are_kept() -> None:
-    """The one that was used longest ago goes first."""
+    """The least recently used response is dropped first."""
     source = Source()
     cache = cache_of(source, most=2)
     for key in ("a", "b", "a", "c"):

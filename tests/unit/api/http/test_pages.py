@@ -1,4 +1,4 @@
-"""Lists of tasks in pages: filters, cursors, and what bounds the work of one request."""
+"""Lists of tasks in pages: filters, cursors, and the work limit of one request."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,7 +18,7 @@ async def rest() -> AsyncIterator[Facade]:
 
 
 async def add(rest: Facade, name: str, namespace: str = "team-a", result: str | None = None, **spec: Any) -> None:
-    """Store a task, as the operator may have left it."""
+    """Store a task with a status."""
     body = {"metadata": {"name": name}, "spec": {**EVERY_MINUTE, **spec}}
     await rest.tasks.create(namespace, body)
     if result is not None:
@@ -26,7 +26,7 @@ async def add(rest: Facade, name: str, namespace: str = "team-a", result: str | 
 
 
 async def names(rest: Facade, path: str, **params: Any) -> tuple[list[str], list[int]]:
-    """Return the names of all pages and how many items each had."""
+    """Return the names of all pages, and the size of each page."""
     found: list[str] = []
     sizes: list[int] = []
     cursor: dict[str, str] = {}
@@ -42,7 +42,7 @@ async def names(rest: Facade, path: str, **params: Any) -> tuple[list[str], list
 
 
 async def test_pages_join_without_gap_or_repeat(rest: Facade) -> None:
-    """What is created between two pages does not move them; the limit may change on the way."""
+    """Objects created between two pages do not shift them; the limit may change between pages."""
     for number in range(7):
         await add(rest, f"task-{number}")
     first = (await rest.client.get(TASKS, params={"limit": 3})).json()
@@ -53,7 +53,7 @@ async def test_pages_join_without_gap_or_repeat(rest: Facade) -> None:
 
 
 async def test_a_list_without_a_limit_is_its_first_hundred(rest: Facade) -> None:
-    """Ten thousand tasks are never one answer."""
+    """The number of items is limited by default."""
     for number in range(101):
         await add(rest, f"task-{number:03}")
     page = (await rest.client.get(TASKS)).json()
@@ -76,7 +76,7 @@ FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize("limit", [1, 2, 100])
 @pytest.mark.parametrize("case", FILTERS)
 async def test_filters_hold_whatever_the_size_of_a_page(rest: Facade, case: str, limit: int) -> None:
-    """What the API server cannot filter is filtered here."""
+    """The facade applies the filters that the API server does not have."""
     params, want = FILTERS[case]
     adding: dict[str, Any] = {"schedule": None, "intervalSeconds": 5, "task": {"sum": {"a": 1, "b": 2}}}
     await add(rest, "add", **adding)
@@ -89,7 +89,7 @@ async def test_filters_hold_whatever_the_size_of_a_page(rest: Facade, case: str,
 
 
 async def test_a_page_never_has_more_than_its_limit_and_none_is_lost(rest: Facade) -> None:
-    """A part that the filter thins out is filled up with no more than is missing."""
+    """If a filter removes items, further calls request only the missing number."""
     for name, idle in (("a", False), ("b", True), ("c", True), ("d", True), ("e", False), ("f", True)):
         await add(rest, name, suspend=idle)
     found, sizes = await names(rest, TASKS, limit=2, suspended="true")
@@ -97,7 +97,7 @@ async def test_a_page_never_has_more_than_its_limit_and_none_is_lost(rest: Facad
 
 
 async def test_a_request_makes_few_calls_however_rare_the_filter(rest: Facade) -> None:
-    """An empty page with a cursor says that more is to come; the last item is found in the end."""
+    """A page may be empty and have a cursor; following it finds the last item."""
     for number in range(MAX_CALLS + 3):
         await add(rest, f"task-{number:02}")
     await add(rest, "wanted", suspend=True)
@@ -118,7 +118,7 @@ BAD_CURSORS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", BAD_CURSORS)
 async def test_a_cursor_leads_on_in_its_own_list_only(rest: Facade, case: str) -> None:
-    """422 names the cursor."""
+    """The response is 422 and names the cursor."""
     await add(rest, "a")
     await add(rest, "b")
     params: dict[str, Any] = {"limit": 1, "type": "sleep"}
@@ -135,7 +135,7 @@ async def test_a_cursor_leads_on_in_its_own_list_only(rest: Facade, case: str) -
 
 
 async def test_a_cursor_that_is_too_old_is_gone(rest: Facade) -> None:
-    """410: the API server keeps old versions for some minutes only."""
+    """The response is 410: the API server keeps old versions for some minutes only."""
     await add(rest, "a")
     await add(rest, "b")
     cursor = (await rest.client.get(TASKS, params={"limit": 1})).json()["nextCursor"]
@@ -143,7 +143,7 @@ async def test_a_cursor_that_is_too_old_is_gone(rest: Facade) -> None:
     async def page(*_: Any, **__: Any) -> Any:
         raise ExpiredError("API server", "The provided continue parameter is too old")
 
-    rest.tasks.page = page  # type: ignore[method-assign]  # nothing in memory is ever compacted
+    rest.tasks.page = page  # type: ignore[method-assign]  # the memory adapter never expires a token
     response = await rest.client.get(TASKS, params={"limit": 1, "cursor": cursor})
     assert (response.status_code, fields_of(response)) == (410, [])
     assert response.json()["type"] == "urn:carillon:problem:expired"

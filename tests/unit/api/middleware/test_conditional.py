@@ -1,4 +1,4 @@
-"""``If-None-Match``: who has the current version of an object is told so, without the object."""
+"""``If-None-Match``: a caller who has the current version of an object gets 304 without a body."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,7 +30,7 @@ async def paths(rest: Facade) -> dict[str, str]:
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("kind", ["task", "target", "run"])
 async def test_the_current_version_is_304(rest: Facade, kind: str, method: str) -> None:
-    """RFC 9110, 15.4.5: the ETag, no body, and nothing that describes one."""
+    """RFC 9110, 15.4.5: the response has the ETag, no body, and no headers that describe a body."""
     path = (await paths(rest))[kind]
     etag = (await rest.client.get(path)).headers["etag"]
     response = await rest.client.request(method, path, headers={"If-None-Match": etag})
@@ -55,7 +55,7 @@ IF_NONE_MATCH: dict[str, tuple[str, int]] = {
 
 @pytest.mark.parametrize("case", IF_NONE_MATCH)
 async def test_tags_are_compared_weakly(rest: Facade, case: str) -> None:
-    """RFC 9110, 13.1.2; a header that is malformed is ignored, which costs no more than a full answer."""
+    """RFC 9110, 13.1.2; a malformed header is ignored, and the response is complete."""
     header, want_status = IF_NONE_MATCH[case]
     etag = (await rest.create()).headers["etag"]
     headers = {"If-None-Match": header.format(etag=etag)}
@@ -66,7 +66,7 @@ async def test_tags_are_compared_weakly(rest: Facade, case: str) -> None:
 
 
 async def test_an_older_version_gets_the_object(rest: Facade) -> None:
-    """After a change, the ETag is another one."""
+    """A change of the object changes its ETag."""
     older = (await rest.create()).headers["etag"]
     await rest.client.patch(f"{TASKS}/nightly", json={"spec": {"suspend": True}})
     response = await rest.client.get(f"{TASKS}/nightly", headers={"If-None-Match": older})
@@ -76,7 +76,7 @@ async def test_an_older_version_gets_the_object(rest: Facade) -> None:
 
 
 async def test_errors_lists_and_writes_are_as_ever(rest: Facade) -> None:
-    """Only an answer with an ETag can be left out, and only that of a GET or a HEAD."""
+    """Only GET and HEAD of an object with an ETag answer 304."""
     any_version = {"If-None-Match": "*"}
     assert (await rest.client.get(f"{TASKS}/nightly", headers=any_version)).status_code == 404
     await rest.create()
@@ -86,14 +86,14 @@ async def test_errors_lists_and_writes_are_as_ever(rest: Facade) -> None:
 
 
 async def test_who_may_not_read_is_not_told_that_nothing_changed(rest: Facade) -> None:
-    """403, as without the header."""
+    """The response is 403, as without the header."""
     await rest.create()
     headers = {**rest.let("bob", "t0ken-of-bob"), "If-None-Match": "*"}
     assert (await rest.client.get(f"{TASKS}/nightly", headers=headers)).status_code == 403
 
 
 def test_the_document_says_where() -> None:
-    """Each GET whose answer has an ETag has the header and 304; no other operation has."""
+    """Each GET whose response has an ETag documents the header and 304; other operations do not."""
     found = {}
     for methods in describing_app().openapi()["paths"].values():
         for method, operation in methods.items():
@@ -108,7 +108,7 @@ def test_the_document_says_where() -> None:
 
 
 def test_a_bad_if_match_is_documented() -> None:
-    """400 of every operation that takes the header."""
+    """Every operation with the header documents 400."""
     for methods in describing_app().openapi()["paths"].values():
         for operation in methods.values():
             if any(p["name"] == "If-Match" for p in operation.get("parameters", ())):

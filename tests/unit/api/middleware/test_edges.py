@@ -1,4 +1,4 @@
-"""The facade's edges: outages, the unexpected, correlation ids, the log, and the documentation pages."""
+"""Outages, unexpected errors, correlation ids, the log, and the documentation pages."""
 
 import asyncio
 import json
@@ -23,21 +23,21 @@ async def rest() -> AsyncIterator[Facade]:
 
 @pytest.mark.parametrize("odd", ["a text", 5, [{"schedule": "* * * * *"}], None], ids=repr)
 def test_what_an_age_without_a_schema_has_left_is_shown_as_nothing(odd: object) -> None:
-    """One such object must not cost the caller the whole list."""
+    """One such object must not break the whole list."""
     meta = {"name": "old", "namespace": "team", "uid": "u", "resourceVersion": "1"}
     shown = task_view({"metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": odd, "status": odd})
     assert (shown.name, shown.spec, shown.status) == ("old", {}, {})
 
 
 async def test_liveness_needs_nothing(rest: Facade) -> None:
-    """A restart would not bring the database back."""
+    """A restart does not fix the database."""
     rest.tasks.outage = rest.history.outage = "connection refused"
     response = await rest.client.get("/healthz")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
 async def test_readiness_names_each_thing_that_is_there(rest: Facade) -> None:
-    """200 with both checks."""
+    """The response is 200 with both checks."""
     response = await rest.client.get("/readyz")
     assert response.status_code == 200
     checks = [{"name": "database", "ok": True, "why": None}, {"name": "API server", "ok": True, "why": None}]
@@ -53,7 +53,7 @@ MISSING: dict[str, tuple[str | None, str | None, list[tuple[str, bool]]]] = {
 
 @pytest.mark.parametrize("case", MISSING)
 async def test_readiness_names_each_thing_that_is_missing(rest: Facade, case: str) -> None:
-    """503 with the reason of each."""
+    """The response is 503 with each reason."""
     rest.history.outage, rest.tasks.outage, want = MISSING[case]
     response = await rest.client.get("/readyz")
     assert response.status_code == 503
@@ -65,7 +65,7 @@ async def test_readiness_names_each_thing_that_is_missing(rest: Facade, case: st
 
 
 async def test_what_is_missing_is_said_in_the_log_once(rest: Facade, caplog: pytest.LogCaptureFixture) -> None:
-    """When it goes, when it is another, and when all is there again; not with each probe."""
+    """Changes are logged, but not each probe."""
     caplog.set_level("INFO", logger="carillon_api.observability.readiness")
     for outage in ("connection refused", "connection refused", "no route", None, None):
         rest.history.outage = outage
@@ -79,7 +79,7 @@ async def test_what_is_missing_is_said_in_the_log_once(rest: Facade, caplog: pyt
 
 
 async def test_probes_at_once_ask_once(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Anybody may ask: a thousand must not take all connections of the database. The next one asks anew."""
+    """The path is public: a thousand probes must not use up the database's connections. Results are not cached."""
     asked: list[int] = []
     answered = asyncio.Event()
     registry = rest.app.state.metrics.registry
@@ -130,7 +130,7 @@ async def test_an_outage_is_said_and_when_to_come_back(rest: Facade, case: str) 
 
 
 async def test_one_outage_leaves_the_other_half_working(rest: Facade) -> None:
-    """Without the database, tasks can still be changed; without the API server, the history can be read."""
+    """Without the database, tasks can be changed; without the API server, the history can be read."""
     assert (await rest.client.get("/api/v1/executions")).status_code == 200
     rest.history.outage = "gone"
     await rest.create()
@@ -161,7 +161,7 @@ ERRORS: dict[str, tuple[Exception, int, str, list[str]]] = {
 async def test_an_error_of_the_store_is_a_problem(
     rest: Facade, case: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each error of ours has its status; any other is 500, told to the log alone under the request's id."""
+    """Each of our errors has its status; any other is 500, with the details in the log under the request id."""
     error, want_status, want_kind, want_fields = ERRORS[case]
 
     async def failing(*_: object) -> None:
@@ -193,7 +193,7 @@ IDS: dict[str, tuple[str | None, bool]] = {
 async def test_a_request_has_an_id_in_the_answer_and_in_the_log(
     rest: Facade, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller's, if it is harmless; else a new one."""
+    """It is the caller's id if it is safe to log, otherwise a new one."""
     given, want_kept = IDS[case]
     caplog.set_level(logging.INFO)
     headers = [] if given is None else [(b"X-Request-ID", given.encode("latin-1"))]
@@ -211,7 +211,7 @@ async def test_a_request_has_an_id_in_the_answer_and_in_the_log(
 
 
 async def test_the_log_holds_the_path_as_it_was_sent(rest: Facade, caplog: pytest.LogCaptureFixture) -> None:
-    """A line's end in a path stays encoded, and the query, which may hold anything, is left out."""
+    """A line break in a path stays encoded, and the query is omitted, because it may hold secrets."""
     caplog.set_level(logging.INFO)
     await rest.client.get(f"{TASKS}/a%0Aforged?x={SECRET}")
     record = next(r for r in caplog.records if r.name == "carillon_api.access")
@@ -220,7 +220,7 @@ async def test_the_log_holds_the_path_as_it_was_sent(rest: Facade, caplog: pytes
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 async def test_the_documentation_needs_no_other_machine(rest: Facade, page: str) -> None:
-    """Every script, style and image of the page comes from the facade."""
+    """All scripts, styles and images of the page come from the facade."""
     html = (await rest.client.get(page)).text
     assert "https://" not in html
     assets = re.findall(r'(?:src|href)="(/[^"]+)"', html)
@@ -239,6 +239,6 @@ async def test_swagger_ui_can_read_the_documents_version(rest: Facade) -> None:
 
 
 async def test_no_answer_names_the_settings(rest: Facade) -> None:
-    """The database's URL is nobody's business."""
+    """The database's URL must not appear."""
     for path in ("/openapi.json", "/readyz", "/healthz", TASKS, "/api/v1/none"):
         assert SECRET not in json.dumps((await rest.client.get(path)).json())

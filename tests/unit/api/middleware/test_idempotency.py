@@ -1,4 +1,4 @@
-"""``Idempotency-Key``: a POST that creates something, repeated, creates nothing twice and says the same."""
+"""``Idempotency-Key``: a repeated POST creates no second object and returns the same response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,13 +30,13 @@ async def rest() -> AsyncIterator[Facade]:
 
 
 def told(response: httpx.Response) -> tuple[Any, ...]:
-    """Return what the same request must be answered with each time."""
+    """Return the parts of a response that must be the same for each repetition."""
     kept = ("content-type", "location", "etag")
     return response.status_code, *(response.headers.get(name) for name in kept), response.content
 
 
 async def failed_execution(rest: Facade) -> ExecutionRecord:
-    """Return an execution of the task ``nightly``, which is there, that failed."""
+    """Create the task ``nightly`` and return a failed execution of it."""
     created = await rest.create()
     uid = created.json()["uid"]
     record = ExecutionRecord(
@@ -63,35 +63,35 @@ POSTS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "runOwnTask": ("/api/v1/run-task", {"task_name": "sum", "a": 1, "b": 2}),
     "retryExecution": ("/api/v1/executions/{id}/retry", None),
 }
-"""A sound request of each operation that creates something, by its name."""
+"""A valid request for each creating operation, by its name."""
 
 
 def creating_operations() -> dict[str, dict[str, Any]]:
-    """Return the POST operations of the document that are not safe to repeat as they are, by their names."""
+    """Return the POST operations in the document that are not idempotent by themselves, by name."""
     posts = [item["post"] for item in describing_app().openapi()["paths"].values() if "post" in item]
     return {post["operationId"]: post for post in posts if post["operationId"] not in REPEATABLE}
 
 
 def test_every_post_that_creates_is_known_to_these_tests() -> None:
-    """A new one must have its request here, or be named among those that are safe to repeat."""
+    """A new operation needs a request here, or an entry in ``REPEATABLE``."""
     assert creating_operations().keys() == POSTS.keys()
 
 
 @pytest.mark.parametrize("name", POSTS)
 def test_every_post_that_creates_documents_the_header(name: str) -> None:
-    """Once, with what it may be answered with."""
+    """It is documented once, with its responses."""
     post = creating_operations()[name]
     (header,) = [p for p in post["parameters"] if p["name"].lower() == "idempotency-key"]
     assert (header["in"], header["required"], header["schema"]["maxLength"]) == ("header", False, 255)
-    assert "not answered yet" in post["responses"]["409"]["description"]
-    assert "belongs to another request" in post["responses"]["422"]["description"]
+    assert "idempotency key is in progress" in post["responses"]["409"]["description"]
+    assert "key used for another request" in post["responses"]["422"]["description"]
     (success,) = [r for status, r in post["responses"].items() if status.startswith("2")]
     assert "Idempotency-Replayed" in success["headers"]
 
 
 @pytest.mark.parametrize("name", POSTS)
 async def test_every_post_that_creates_honours_the_header(rest: Facade, name: str) -> None:
-    """The second answer is the first one's, to the byte, and says so; there is one object."""
+    """The second response is the first one, byte for byte, and says so; there is one object."""
     record = await failed_execution(rest)
     path, body = POSTS[name]
     path = path.replace("{id}", str(record.id))
@@ -107,7 +107,7 @@ async def test_every_post_that_creates_honours_the_header(rest: Facade, name: st
 
 
 async def test_an_answer_outlives_what_it_tells_of(rest: Facade) -> None:
-    """The task is deleted meanwhile: the request is not carried out again for that."""
+    """The request is not executed again, even if the task has been deleted meanwhile."""
     first = await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     await rest.client.delete(f"{TASKS}/nightly")
     assert told(await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)) == told(first)
@@ -115,7 +115,7 @@ async def test_an_answer_outlives_what_it_tells_of(rest: Facade) -> None:
 
 
 async def test_a_refusal_is_an_answer_too(rest: Facade) -> None:
-    """409 is kept: whoever repeats the request learns what the first one was told."""
+    """409 is stored: a repetition gets the same response."""
     await rest.create()
     first = await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     await rest.client.delete(f"{TASKS}/nightly")
@@ -134,7 +134,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", OTHERS)
 async def test_a_key_is_for_one_request(rest: Facade, case: str) -> None:
-    """Anything else under it is refused, and nothing is created."""
+    """Another request with the key is rejected, and nothing is created."""
     path, body = OTHERS[case]
     await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     response = await rest.client.post(path, json=body, headers=KEY)
@@ -145,7 +145,7 @@ async def test_a_key_is_for_one_request(rest: Facade, case: str) -> None:
 
 
 async def test_a_query_is_part_of_the_request(rest: Facade) -> None:
-    """``?namespace=`` says where."""
+    """``?namespace=`` selects the namespace."""
     run = {"task_name": "sum", "a": 1, "b": 2}
     await rest.client.post("/api/v1/run-task?namespace=team-a", json=run, headers=KEY)
     response = await rest.client.post("/api/v1/run-task?namespace=team-b", json=run, headers=KEY)
@@ -153,7 +153,7 @@ async def test_a_query_is_part_of_the_request(rest: Facade) -> None:
 
 
 async def test_a_key_is_its_callers_own(rest: Facade) -> None:
-    """Two people may think of the same one; neither sees the other's answer."""
+    """Two callers may use the same key; neither gets the other's response."""
     bob = rest.let("bob", "t0ken-of-bob", Rule(["*"], ["*"]))
     await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     response = await rest.client.post(TASKS, json={**NIGHTLY, "name": "bobs"}, headers={**KEY, **bob})
@@ -161,7 +161,7 @@ async def test_a_key_is_its_callers_own(rest: Facade) -> None:
 
 
 async def test_fifty_at_once_make_one_task(rest: Facade) -> None:
-    """The others are told that it is under way, or what it was answered."""
+    """The others get 409, or the response of the first one."""
     answers = await asyncio.gather(*(rest.client.post(TASKS, json=NIGHTLY, headers=KEY) for _ in range(50)))
     assert {a.status_code for a in answers} <= {201, 409}
     assert len({a.content for a in answers if a.status_code == 201}) == 1
@@ -184,7 +184,7 @@ NOT_KEPT: dict[str, tuple[list[Rule], Exception | None, int]] = {
 async def test_what_says_nothing_of_the_request_is_not_kept(
     rest: Facade, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once it is mended, the same request goes through."""
+    """When the cause is fixed, the same request succeeds."""
     rules, error, want_status = NOT_KEPT[case]
     bob = rest.let("bob", "t0ken-of-bob", *rules)
 
@@ -203,7 +203,7 @@ async def test_what_says_nothing_of_the_request_is_not_kept(
 
 
 async def test_what_a_dead_process_has_left_is_taken_over(rest: Facade) -> None:
-    """Nobody answers for it: after a minute the request is carried out."""
+    """After a minute, the request is executed."""
     response = await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     ((caller, key), row) = next(iter(rest.idempotency.rows.items()))
     await rest.client.delete(f"{TASKS}/nightly")
@@ -218,7 +218,7 @@ async def test_what_a_dead_process_has_left_is_taken_over(rest: Facade) -> None:
 async def test_what_takes_too_long_is_given_up_before_it_is_taken_over(
     rest: Facade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """503; the key stays taken, for nobody knows what was done, until the same request may take it over."""
+    """The response is 503; the key stays reserved until the same request may take it over."""
 
     async def hanging(*_: object) -> None:
         await asyncio.Event().wait()
@@ -235,12 +235,12 @@ async def test_what_takes_too_long_is_given_up_before_it_is_taken_over(
 
 
 def test_work_ends_before_its_key_is_taken_over() -> None:
-    """Or two would be at it."""
+    """Otherwise, two requests could be executed concurrently."""
     assert timedelta(seconds=idempotency.WORK_SECONDS) < KEY_ABANDONED
 
 
 async def test_a_key_is_forgotten_after_a_day(rest: Facade) -> None:
-    """Then it is a new one."""
+    """After a day, the key is new."""
     await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     rest.clock.now = NOW + KEY_KEPT
     response = await rest.client.post(TASKS, json={**NIGHTLY, "name": "other"}, headers=KEY)
@@ -248,7 +248,7 @@ async def test_a_key_is_forgotten_after_a_day(rest: Facade) -> None:
 
 
 async def test_without_its_store_the_promise_is_not_made(rest: Facade) -> None:
-    """503 with the header, and nothing is created; without the header the POST works."""
+    """With the header, the response is 503 and nothing is created; without it, the POST succeeds."""
     rest.idempotency.outage = "connection refused"
     refused = await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)
     assert refused.status_code == 503
@@ -261,7 +261,7 @@ async def test_without_its_store_the_promise_is_not_made(rest: Facade) -> None:
 async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
     rest: Facade, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The task is there, and whoever asked for it shall know."""
+    """The task has been created, so its caller gets the response."""
     create = rest.tasks.create
 
     async def creating(namespace: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -270,7 +270,7 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
 
     monkeypatch.setattr(rest.tasks, "create", creating)
     assert (await rest.client.post(TASKS, json=NIGHTLY, headers=KEY)).status_code == 201
-    assert "an answer could not be kept for its key" in caplog.messages
+    assert "response not stored for its idempotency key" in caplog.messages
 
 
 BAD_KEYS: dict[str, tuple[list[str], int]] = {
@@ -287,7 +287,7 @@ BAD_KEYS: dict[str, tuple[list[str], int]] = {
 
 @pytest.mark.parametrize("case", BAD_KEYS)
 async def test_a_bad_key_is_named(rest: Facade, case: str) -> None:
-    """400 for a key without a character and 422 for others, with the header as the field; nothing is created."""
+    """An empty key is 400, other invalid keys are 422, with the header as the field; nothing is created."""
     given, want_status = BAD_KEYS[case]
     headers = [(b"idempotency-key", key.encode("latin-1")) for key in given]
     response = await rest.client.post(TASKS, json=NIGHTLY, headers=headers)
@@ -297,14 +297,14 @@ async def test_a_bad_key_is_named(rest: Facade, case: str) -> None:
 
 
 async def test_quotes_are_no_part_of_a_key(rest: Facade) -> None:
-    """The draft writes a string of RFC 8941, and most clients do not."""
+    """The draft requires a structured string, which most clients do not send."""
     first = await rest.client.post(TASKS, json=NIGHTLY, headers={"Idempotency-Key": '"abc"'})
     second = await rest.client.post(TASKS, json=NIGHTLY, headers={"Idempotency-Key": "abc"})
     assert (first.status_code, second.headers.get("idempotency-replayed")) == (201, "true")
 
 
 async def test_a_body_that_is_too_large_is_refused_as_ever(rest: Facade) -> None:
-    """And takes no key."""
+    """It does not reserve the key."""
     headers = {**KEY, "Content-Type": "application/json"}
     response = await rest.client.post(TASKS, content=b"[" + b" " * 1024 * 1024 + b"]", headers=headers)
     assert response.status_code == 413
@@ -312,7 +312,7 @@ async def test_a_body_that_is_too_large_is_refused_as_ever(rest: Facade) -> None
 
 
 async def test_what_is_safe_to_repeat_needs_no_key(rest: Facade) -> None:
-    """Suspending twice is suspending once: the header is left alone."""
+    """Suspending is idempotent: the header is ignored."""
     await rest.create()
     for _ in range(2):
         response = await rest.client.post(f"{TASKS}/nightly/pause", headers=KEY)
@@ -321,6 +321,6 @@ async def test_what_is_safe_to_repeat_needs_no_key(rest: Facade) -> None:
 
 
 def test_what_is_safe_to_repeat_exists() -> None:
-    """No name stands there that no operation has any more; the preview's may be on their way."""
+    """Every name in ``REPEATABLE`` belongs to an operation."""
     posts = {item["post"]["operationId"] for item in describing_app().openapi()["paths"].values() if "post" in item}
     assert {"pauseTask", "resumeTask", "cancelExecution"} <= REPEATABLE & posts

@@ -1,4 +1,4 @@
-"""What HTTP expects of any server: HEAD, OPTIONS, bounded addresses, compression, origins, and careful headers."""
+"""HEAD, OPTIONS, size limits, compression, CORS and security headers."""
 
 import base64
 import gzip
@@ -28,7 +28,7 @@ async def rest() -> AsyncIterator[Facade]:
 
 @pytest.mark.parametrize("path", [TASKS, f"{TASKS}/nightly", "/healthz", "/docs", "/openapi.json"])
 async def test_head_is_get_without_its_body(rest: Facade, path: str) -> None:
-    """The same status and headers, the length too."""
+    """Status and headers are the same, including Content-Length."""
     await rest.create()
     got, head = await rest.client.get(path), await rest.client.head(path)
     assert (head.status_code, head.content) == (200, b"")
@@ -37,7 +37,7 @@ async def test_head_is_get_without_its_body(rest: Facade, path: str) -> None:
 
 
 async def test_head_sends_no_byte_of_a_body(rest: Facade) -> None:
-    """As the server sees it: a client leaves out what it does not expect."""
+    """This is tested at the server, because a client ignores an unexpected body."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -66,7 +66,7 @@ async def test_head_sends_no_byte_of_a_body(rest: Facade) -> None:
 
 
 async def test_head_of_what_is_not_there(rest: Facade) -> None:
-    """404, without a body too."""
+    """404 has no body either."""
     head = await rest.client.head(f"{TASKS}/absent")
     assert (head.status_code, head.content) == (404, b"")
 
@@ -81,7 +81,7 @@ OPTIONS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", OPTIONS)
 async def test_options_tells_the_methods(rest: Facade, case: str) -> None:
-    """204 with Allow; 405 tells the same."""
+    """The response is 204 with Allow; 405 has the same header."""
     path, want = OPTIONS[case]
     answer = await rest.client.options(path)
     assert (answer.status_code, answer.content, answer.headers["allow"]) == (204, b"", want)
@@ -91,7 +91,7 @@ async def test_options_tells_the_methods(rest: Facade, case: str) -> None:
 
 
 async def test_options_of_nothing_is_not_found(rest: Facade) -> None:
-    """A problem, as with any method."""
+    """The response is a problem, as for any method."""
     response = await rest.client.options("/api/v1/none")
     assert response.status_code == 404
     assert fields_of(response) == []
@@ -99,7 +99,7 @@ async def test_options_of_nothing_is_not_found(rest: Facade) -> None:
 
 @pytest.mark.parametrize("path", [f"{TASKS}/", f"{TASKS}/nightly/", "/healthz/"])
 async def test_a_slash_at_the_end_is_told(rest: Facade, path: str) -> None:
-    """No redirect, which would lose a body; a problem with the mend."""
+    """A redirect would lose the body; the response is a problem that says what to do."""
     response = await rest.client.get(path)
     assert response.status_code == 404
     assert fields_of(response) == []
@@ -110,7 +110,7 @@ async def test_a_slash_at_the_end_is_told(rest: Facade, path: str) -> None:
 async def test_an_address_that_is_too_long_is_refused(
     rest: Facade, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """414, and the log keeps its beginning only."""
+    """The response is 414, and the log has only the beginning."""
     caplog.set_level(logging.INFO)
     response = await rest.client.get(path)
     assert response.status_code == 414
@@ -120,14 +120,14 @@ async def test_an_address_that_is_too_long_is_refused(
 
 
 async def test_headers_that_are_too_large_are_refused(rest: Facade) -> None:
-    """431, however many they are."""
+    """The response is 431, regardless of the number of headers."""
     response = await rest.client.get(TASKS, headers={f"X-{n}": "a" * 4000 for n in range(10)})
     assert response.status_code == 431
     assert fields_of(response) == []
 
 
 async def test_what_is_large_is_compressed_for_who_asks(rest: Facade) -> None:
-    """A small answer is not, nor one for who does not say that it can read it."""
+    """Small responses are not compressed, nor those for clients without Accept-Encoding."""
     for number in range(20):
         await rest.create(f"task-{number}")
     asked = {"Accept-Encoding": "gzip"}
@@ -152,7 +152,7 @@ ANSWERS: dict[str, tuple[str, int]] = {
 
 @pytest.mark.parametrize("case", ANSWERS)
 async def test_browsers_are_told_to_be_careful(rest: Facade, case: str) -> None:
-    """Nothing is sniffed, framed, kept, or run."""
+    """The headers forbid sniffing, framing, caching and scripts."""
     path, status = ANSWERS[case]
     response = await rest.client.get(path)
     assert response.status_code == status
@@ -163,7 +163,7 @@ async def test_browsers_are_told_to_be_careful(rest: Facade, case: str) -> None:
 
 
 async def test_what_nobody_expected_is_careful_too(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
-    """500 has the same headers, and its request's id."""
+    """500 has the same headers, and the request id."""
 
     async def failing(*_: object, **__: object) -> None:
         raise RuntimeError(SECRET)
@@ -177,7 +177,7 @@ async def test_what_nobody_expected_is_careful_too(rest: Facade, monkeypatch: py
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 async def test_a_page_may_run_its_own_scripts_and_no_other(rest: Facade, page: str) -> None:
-    """The policy has the hash of each script in the page; its assets come from here."""
+    """The policy has the hash of each inline script; all assets come from the facade."""
     response = await rest.client.get(page)
     policy = response.headers["content-security-policy"]
     inline = re.findall(r"<script>(.*?)</script>", response.text, re.DOTALL)
@@ -190,7 +190,7 @@ async def test_a_page_may_run_its_own_scripts_and_no_other(rest: Facade, page: s
 
 
 def crossing(rest: Facade, *origins: str) -> httpx.AsyncClient:
-    """Return a client of an app that lets those origins in."""
+    """Return a client of an app that allows these origins."""
     given = rest.app.state.backends
     app = create_app(replace(given, settings=given.settings.model_copy(update={"cors_origins": origins})))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://facade", headers=AS_CALLER)
@@ -206,7 +206,7 @@ PREFLIGHT = {
 
 
 async def test_no_other_origin_is_let_in_unless_it_is_named(rest: Facade) -> None:
-    """A browser then keeps the answer from the page."""
+    """A browser then hides the response from the page."""
     assert "access-control-allow-origin" not in (await rest.client.get(TASKS, headers={"Origin": ORIGIN})).headers
     async with crossing(rest, "https://other.example.com") as client:
         assert (await client.options(TASKS, headers=PREFLIGHT)).status_code == 400
@@ -214,7 +214,7 @@ async def test_no_other_origin_is_let_in_unless_it_is_named(rest: Facade) -> Non
 
 
 async def test_an_origin_that_is_named_may_call_and_read(rest: Facade) -> None:
-    """Without a credential of the browser's own; errors and the headers that count can be read."""
+    """No browser credentials are allowed; errors and the relevant headers can be read."""
     async with crossing(rest, "https://other.example.com", ORIGIN) as client:
         allowed = await client.options(TASKS, headers=PREFLIGHT)
         created = await client.post(TASKS, json={"name": "a", "spec": EVERY_MINUTE}, headers={"Origin": ORIGIN})
@@ -230,7 +230,7 @@ async def test_an_origin_that_is_named_may_call_and_read(rest: Facade) -> None:
 
 
 async def test_lines_within_a_request_are_in_its_context(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is logged while it is served."""
+    """Every line that is logged during the request has it."""
     lines: list[str] = []
 
     class Handler(logging.Handler):
@@ -253,7 +253,7 @@ async def test_lines_within_a_request_are_in_its_context(rest: Facade, monkeypat
 
 
 async def test_the_access_log_says_who_and_what(rest: Facade, caplog: pytest.LogCaptureFixture) -> None:
-    """The caller's name, the route's template, the bytes sent, and who the program says that it is, shortened."""
+    """The line has the caller, the route template, the bytes sent and the shortened user agent."""
     caplog.set_level(logging.INFO)
     response = await rest.client.get(
         f"{TASKS}/absent", headers={"User-Agent": f"curl/8\n{'x' * 300}".replace("\n", "\t")}

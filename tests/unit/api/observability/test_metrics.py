@@ -1,4 +1,4 @@
-"""The facade's numbers: counted right, bounded, documented, and told without the history too."""
+"""The metrics: correct, limited in number, documented, and available without the history."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def rest() -> AsyncIterator[Facade]:
 
 
 async def scrape(rest: Facade) -> Samples:
-    """Return every sample by its name and labels, as Prometheus reads them."""
+    """Return every sample by name and labels, parsed as Prometheus does."""
     response = await rest.client.get("/metrics", headers={"Authorization": ""})
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -45,7 +45,7 @@ def of(samples: Samples, name: str, **labels: str) -> float | None:
 
 
 def row(minutes_ago: int, status: ExecutionStatus, namespace: str = "team-a") -> ExecutionRecord:
-    """Return an execution whose slot was so long ago."""
+    """Return an execution whose slot was ``ago`` before now."""
     slot, uid = NOW - timedelta(minutes=minutes_ago), str(UUID(int=7))
     running = status is ExecutionStatus.RUNNING
     return ExecutionRecord(
@@ -73,7 +73,7 @@ ROWS = [
 
 
 async def test_requests_are_counted_by_their_route(rest: Facade) -> None:
-    """The template, not the path: nobody makes a new series by a name."""
+    """The label is the route template, so that names in paths do not create series."""
     before = await scrape(rest)
     for name in ("a", "b", "c"):
         await rest.client.get(f"{TASKS}/{name}")
@@ -93,7 +93,7 @@ async def test_requests_are_counted_by_their_route(rest: Facade) -> None:
 
 
 async def test_the_history_is_told_by_window_and_status(rest: Facade) -> None:
-    """An hour, a day; what runs, whenever it began; a status that nothing has is zero."""
+    """Counts are per window and status; running executions are counted regardless of age; missing statuses are zero."""
     await rest.history.record(ROWS)
     samples = await scrape(rest)
     assert of(samples, "carillon_history_up") == 1
@@ -106,7 +106,7 @@ async def test_the_history_is_told_by_window_and_status(rest: Facade) -> None:
 
 
 async def test_without_the_history_the_rest_is_told(rest: Facade) -> None:
-    """That it is away, and no number of it."""
+    """Only ``carillon_history_up`` remains, and is 0."""
     await rest.history.record(ROWS)
     rest.history.outage = "connection refused"
     samples = await scrape(rest)
@@ -117,7 +117,7 @@ async def test_without_the_history_the_rest_is_told(rest: Facade) -> None:
 
 
 class HangingHistory(MemoryHistory):
-    """One that accepts and never answers."""
+    """A history that never answers."""
 
     async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
         await asyncio.Event().wait()
@@ -125,7 +125,7 @@ class HangingHistory(MemoryHistory):
 
 
 async def test_a_history_that_hangs_does_not_hang_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up, once for all that ask."""
+    """The query times out, once for concurrent scrapes."""
     monkeypatch.setattr(told, "HISTORY_SECONDS", 0.05)
     metrics = Metrics()
     async with asyncio.timeout(HISTORY_SECONDS):
@@ -134,7 +134,7 @@ async def test_a_history_that_hangs_does_not_hang_a_scrape(monkeypatch: pytest.M
 
 
 async def test_many_scrapes_are_one_question(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was said is kept for some seconds: an hour's and a day's numbers are read once."""
+    """Values are cached for some seconds."""
     asked: list[datetime] = []
     summary = rest.history.summary
 
@@ -148,7 +148,7 @@ async def test_many_scrapes_are_one_question(rest: Facade, monkeypatch: pytest.M
 
 
 async def test_calls_to_the_api_server_are_counted() -> None:
-    """By method and status; one without an answer too."""
+    """They are counted by method and status, including calls without a response."""
     metrics = Metrics()
     metrics.call_ended("GET", 200, 0.01)
     metrics.call_ended("GET", None, 30.0)
@@ -158,12 +158,12 @@ async def test_calls_to_the_api_server_are_counted() -> None:
 
 
 def test_the_checked_in_page_is_the_generated_one() -> None:
-    """``make manifests`` mends it."""
+    """``make manifests`` updates it."""
     assert PAGE.read_text(encoding="utf-8") == reference_text()
 
 
 def test_every_metric_is_documented() -> None:
-    """By its name and its type: what is told, and nothing else but what every client of Prometheus tells."""
+    """The page has the name and type of every metric except those of every Prometheus client."""
     families = [f for f in Metrics().registry.collect() if not f.name.startswith("process_")]
     page = PAGE.read_text(encoding="utf-8")
     for family in families:
@@ -173,7 +173,7 @@ def test_every_metric_is_documented() -> None:
 
 
 async def test_every_label_is_documented(rest: Facade) -> None:
-    """The page's third column is what a scrape shows."""
+    """The page's labels are those of a scrape."""
     await rest.history.record(ROWS)
     rest.app.state.metrics.call_ended("GET", 200, 0.01)
     await rest.client.get(TASKS)
@@ -186,7 +186,7 @@ async def test_every_label_is_documented(rest: Facade) -> None:
 
 
 async def test_people_read_the_same_numbers(rest: Facade) -> None:
-    """As JSON, of a namespace or of all."""
+    """JSON has the same counts, of one namespace or of all."""
     await rest.history.record(ROWS)
     everything = (await rest.client.get("/api/v1/metrics")).json()
     assert (everything["namespace"], everything["running"]) == (None, 1)
@@ -207,7 +207,7 @@ async def test_people_read_the_same_numbers(rest: Facade) -> None:
 
 
 async def test_numbers_are_for_who_may_list_executions(rest: Facade) -> None:
-    """Of one namespace, for who may list those."""
+    """They require permission to list executions in the namespace."""
     bob = rest.let("bob", "t0ken-of-bob", Rule(["list"], ["executions"], "team-a"))
     assert (await rest.client.get("/api/v1/metrics?namespace=team-a", headers=bob)).status_code == 200
     for path in ("/api/v1/metrics", "/api/v1/metrics?namespace=team-b"):
@@ -217,6 +217,6 @@ async def test_numbers_are_for_who_may_list_executions(rest: Facade) -> None:
 
 
 async def test_numbers_need_the_history(rest: Facade) -> None:
-    """503, as every reading of it."""
+    """The response is 503, as for every other read of the history."""
     rest.history.outage = "connection refused"
     assert (await rest.client.get("/api/v1/metrics")).status_code == 503

@@ -1,4 +1,4 @@
-"""What a caller can get wrong: each case is answered with a problem that names the field, never with a 500."""
+"""Invalid input: each case is answered by a problem that names the field, never by a 500."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def rest() -> AsyncIterator[Facade]:
 
 
 def spec(**fields: Any) -> dict[str, Any]:
-    """Return a body whose spec has these fields too; None removes one."""
+    """Return a body whose spec has these additional fields; None removes a field."""
     merged = {**EVERY_MINUTE, **fields}
     return {"name": "good", "spec": {k: v for k, v in merged.items() if v is not None}}
 
@@ -34,7 +34,7 @@ def summands(text: str) -> bytes:
 
 @dataclass(frozen=True)
 class Bad:
-    """A body, and what is wanted of the answer."""
+    """A body, and the expected response."""
 
     body: Any
     want_field: str | None = None
@@ -118,7 +118,7 @@ CREATE: dict[str, Bad] = {
 
 @pytest.mark.parametrize("case", CREATE)
 async def test_a_bad_body_is_refused_with_its_field(rest: Facade, case: str) -> None:
-    """Nothing is created, and the answer says what to mend."""
+    """Nothing is created, and the response names the invalid fields."""
     bad = CREATE[case]
     content = bad.body if isinstance(bad.body, bytes) else json.dumps(bad.body).encode()
     response = await rest.client.post(TASKS, content=content, headers=JSON)
@@ -132,7 +132,7 @@ async def test_a_bad_body_is_refused_with_its_field(rest: Facade, case: str) -> 
 
 
 async def test_every_problem_of_a_body_is_named_at_once(rest: Facade) -> None:
-    """A caller mends them in one go."""
+    """A caller can fix them all at once."""
     body = {"name": "Bad", "labels": {"a": "b c"}, "spec": spec(schedule="x", timeZone="y")["spec"]}
     response = await rest.client.post(TASKS, json=body)
     assert fields_of(response) == ["name", "labels.a", "spec.timeZone", "spec.schedule"]
@@ -150,7 +150,7 @@ async def test_a_body_that_is_not_declared_as_json_is_refused(rest: Facade, cont
 
 
 async def test_a_merge_patch_is_no_body_of_a_post(rest: Facade) -> None:
-    """Only PATCH takes it, and its refusal names what PATCH takes (RFC 5789)."""
+    """Only PATCH accepts it, and its 415 names the accepted types (RFC 5789)."""
     post = await rest.client.post(TASKS, content=b"{}", headers={"Content-Type": "application/merge-patch+json"})
     assert post.status_code == 415
     patch = await rest.client.patch(
@@ -161,7 +161,7 @@ async def test_a_merge_patch_is_no_body_of_a_post(rest: Facade) -> None:
 
 
 async def test_a_body_without_a_length_is_cut_off_at_the_limit(rest: Facade) -> None:
-    """A chunked body is counted as it comes, and not read beyond the limit."""
+    """A chunked body is counted as it arrives, and not read beyond the limit."""
     read = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -214,7 +214,7 @@ PATHS: dict[str, tuple[str, str, int, str | None]] = {
 
 @pytest.mark.parametrize("case", PATHS)
 async def test_a_bad_path_or_parameter_is_a_problem(rest: Facade, case: str) -> None:
-    """404 and 405 are problems too; a parameter is named as the caller wrote it."""
+    """404 and 405 are problems, too; a parameter has the name that the caller sent."""
     method, path, want_status, want_field = PATHS[case]
     response = await rest.client.request(method, path)
     assert response.status_code == want_status, response.text
@@ -229,7 +229,7 @@ async def test_a_method_that_does_not_exist_names_those_that_do(rest: Facade) ->
 
 
 async def test_a_path_of_surrogates_is_no_error_of_ours(rest: Facade) -> None:
-    """A server that decodes paths carelessly hands them over as surrogates."""
+    """A server may pass undecodable bytes in paths as surrogates."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -1,26 +1,23 @@
-"""Executions over REST: who may see which, by which filters, and how one is repeated, ended and listened to."""
+"""Executions over REST: permissions, filters and pages."""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import httpx
 import pytest
 
-from carillon_api.views.runs import run_execution_id
-from carillon_core.adapters.memory.caller import Rule
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_id, request_job_name
-from carillon_core.errors import RefusedError
-from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
+from carillon_core.domain.execution import Attempt
 from support.api import NOW, Facade, facade, fields_of
-
-EXECUTIONS = "/api/v1/executions"
-FAILED, RUNNING, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.RUNNING, ExecutionStatus.SUCCEEDED
-REASON = "http_5xx"
-ADD: dict[str, Any] = {"schedule": "* * * * *", "task": {"sum": {"a": 1, "b": 2}}}
-NAMESPACED = [Rule(["get", "list"], ["executions"], "team-a")]
+from support.executions import (
+    EXECUTIONS,
+    FAILED,
+    NAMESPACED,
+    REASON,
+    SUCCEEDED,
+    row,
+)
 
 
 @pytest.fixture
@@ -30,38 +27,8 @@ async def rest() -> AsyncIterator[Facade]:
         yield made
 
 
-def row(minute: int = 0, **fields: Any) -> ExecutionRecord:
-    """Return an execution of ``nightly`` that failed."""
-    slot = NOW + timedelta(minutes=minute)
-    uid = fields.pop("task_uid", str(UUID(int=7)))
-    given: dict[str, Any] = {
-        "id": execution_id(uid, slot, Cause.SCHEDULE),
-        "task_uid": uid,
-        "namespace": "team-a",
-        "task": "nightly",
-        "task_type": "sum",
-        "slot": slot,
-        "cause": Cause.SCHEDULE,
-        "status": FAILED,
-        "started_at": slot,
-        "finished_at": slot + timedelta(seconds=2),
-        "job_name": f"nightly-{minute}",
-    }
-    if fields.get("status") is RUNNING:
-        given["finished_at"] = None
-    return ExecutionRecord(**{**given, **fields})
-
-
-async def of_a_task(rest: Facade, **fields: Any) -> ExecutionRecord:
-    """Return a recorded execution of a task that is there."""
-    uid = (await rest.create(spec=ADD)).json()["uid"]
-    record = row(task_uid=uid, **fields)
-    await rest.history.record([record])
-    return record
-
-
 async def minutes(rest: Facade, path: str, **headers: str) -> list[int]:
-    """Return the slots' minutes of a list."""
+    """Return the minutes of the slots in a list."""
     response = await rest.client.get(path, headers=headers)
     assert response.status_code == 200, response.text
     return [datetime.fromisoformat(item["slot"]).minute for item in response.json()["items"]]
@@ -121,7 +88,7 @@ BAD: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 async def test_a_bad_filter_is_named(rest: Facade, case: str) -> None:
-    """422, with the parameter."""
+    """The response is 422 with the parameter."""
     query, want = BAD[case]
     response = await rest.client.get(f"{EXECUTIONS}?{query}")
     assert response.status_code == 422
@@ -129,7 +96,7 @@ async def test_a_bad_filter_is_named(rest: Facade, case: str) -> None:
 
 
 async def test_pages_join_whatever_the_limit(rest: Facade) -> None:
-    """A cursor goes on with another limit too."""
+    """A cursor continues with a different limit, too."""
     await rest.history.record([row(minute) for minute in range(5)])
     first = (await rest.client.get(f"{EXECUTIONS}?limit=2")).json()
     assert await minutes(rest, f"{EXECUTIONS}?limit=500&cursor={first['nextCursor']}") == [2, 1, 0]
@@ -146,7 +113,7 @@ OTHER_LISTS: dict[str, str] = {
 
 @pytest.mark.parametrize("case", OTHER_LISTS)
 async def test_a_cursor_of_another_list_is_refused(rest: Facade, case: str) -> None:
-    """It would skip or repeat without a word."""
+    """Otherwise, it would silently skip or repeat rows."""
     await rest.history.record([row(minute) for minute in range(5)])
     cursor = (await rest.client.get(f"{EXECUTIONS}?limit=2")).json()["nextCursor"]
     path = OTHER_LISTS[case]
@@ -156,7 +123,7 @@ async def test_a_cursor_of_another_list_is_refused(rest: Facade, case: str) -> N
 
 
 async def test_who_may_read_one_namespace_lists_that_one_alone(rest: Facade) -> None:
-    """All namespaces, or another, are forbidden, and the answer says what would work."""
+    """Lists of all namespaces, or of another, are 403, and the response says what to do."""
     await rest.history.record([row(0), row(1, namespace="team-b")])
     bob = rest.let("bob", "t0ken-of-bob", *NAMESPACED)
     assert await minutes(rest, "/api/v1/namespaces/team-a/executions", **bob) == [0]
@@ -165,7 +132,7 @@ async def test_who_may_read_one_namespace_lists_that_one_alone(rest: Facade) -> 
         response = await rest.client.get(path, headers=bob)
         assert response.status_code == 403
         assert fields_of(response) == []
-    assert "name one" in (await rest.client.get(EXECUTIONS, headers=bob)).json()["detail"]
+    assert "specify a namespace" in (await rest.client.get(EXECUTIONS, headers=bob)).json()["detail"]
 
 
 CALLS: dict[str, tuple[str, str]] = {
@@ -178,7 +145,7 @@ CALLS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", CALLS)
 async def test_what_one_may_not_read_is_as_what_is_not_there(rest: Facade, case: str) -> None:
-    """The answers differ in nothing but the id."""
+    """The responses differ only in the id."""
     method, path = CALLS[case]
     secret = row(namespace="team-b")
     await rest.history.record([secret])
@@ -197,7 +164,7 @@ async def test_what_one_may_not_read_is_as_what_is_not_there(rest: Facade, case:
 
 
 async def test_an_execution_is_told_with_its_attempts_and_its_repetitions(rest: Facade) -> None:
-    """Linked both ways."""
+    """The execution and its retries refer to each other."""
     attempt = Attempt(
         number=1,
         status=FAILED,
@@ -226,297 +193,3 @@ async def test_an_execution_is_told_with_its_attempts_and_its_repetitions(rest: 
     assert (told["retryOf"], told["retriedBy"]) == (None, [str(again.id)])
     told = (await rest.client.get(f"{EXECUTIONS}/{again.id}")).json()
     assert (told["retryOf"], told["retriedBy"]) == (str(first.id), [])
-
-
-async def the_requests(rest: Facade) -> list[dict[str, Any]]:
-    """Return the RunRequests."""
-    return list(await rest.server.stores["RunRequest"].list(None))
-
-
-async def retry(rest: Facade, record: ExecutionRecord, **more: Any) -> httpx.Response:
-    """Ask for a repetition."""
-    return await rest.client.post(f"{EXECUTIONS}/{record.id}/retry", **more)
-
-
-ENDS = [s for s in ExecutionStatus if s not in {RUNNING, SUCCEEDED}]
-
-
-@pytest.mark.parametrize("status", ENDS)
-async def test_what_did_not_succeed_is_repeated(rest: Facade, status: ExecutionStatus) -> None:
-    """202 with the id that the operator will compute, and where the request stands; it is on record."""
-    record = await of_a_task(rest, status=status)
-    response = await retry(rest, record)
-    assert response.status_code == 202, response.text
-    (request,) = await the_requests(rest)
-    assert request["spec"].items() >= {"taskRef": {"name": "nightly"}, "retryOf": str(record.id)}.items()
-    assert response.json() == {
-        "id": str(run_execution_id(request)),
-        "retryOf": str(record.id),
-        "namespace": "team-a",
-        "task": "nightly",
-        "run": request["metadata"]["name"],
-        "parameters": {},
-    }
-    assert (await rest.client.get(response.headers["location"])).status_code == 200
-    event = (await rest.audited())[-1]
-    assert (event.action, event.resource, event.name) == ("retry", "runrequests", request["metadata"]["name"])
-
-
-async def test_whoever_asks_twice_gets_the_same_run(rest: Facade) -> None:
-    """A double click, or a client without an answer, makes one request."""
-    record = await of_a_task(rest)
-    first, second = await retry(rest, record), await retry(rest, record)
-    assert first.json() == second.json()
-    assert len(await the_requests(rest)) == 1
-    other = await retry(rest, record, json={"parameters": {"a": 5}})
-    assert other.status_code == 409
-
-
-async def test_a_repetition_is_found_before_it_has_run(rest: Facade) -> None:
-    """By its execution's id alone, as any run that was asked for."""
-    uid = (await retry(rest, await of_a_task(rest))).json()["id"]
-    output = await rest.client.get("/api/v1/get-task-output", params={"id": uid})
-    assert output.status_code == 200, output.text
-    assert output.json()["status"] == "pending"
-
-
-async def test_a_repetition_that_failed_can_be_followed_by_another(rest: Facade) -> None:
-    """Once it is recorded, it is a new request; while it runs, it is not."""
-    record = await of_a_task(rest)
-    first = (await retry(rest, record)).json()
-    again = row(5, id=UUID(first["id"]), task_uid=record.task_uid, retry_of=record.id, status=RUNNING)
-    rest.history.rows[again.id] = again
-    assert (await retry(rest, record)).status_code == 409
-    rest.history.rows[again.id] = row(5, id=again.id, task_uid=record.task_uid, retry_of=record.id)
-    second = (await retry(rest, record)).json()
-    assert second["id"] != first["id"]
-    assert len(await the_requests(rest)) == 2
-
-
-async def test_a_request_is_repeated_with_its_parameters(rest: Facade) -> None:
-    """As long as it is there; they may be given anew."""
-    task = (await rest.create(spec=ADD)).json()
-    spec = {"taskRef": {"name": "nightly"}, "parameters": {"a": 40}}
-    body = {"metadata": {"name": "now", "namespace": "team-a"}, "spec": spec}
-    request = await rest.server.stores["RunRequest"].create("team-a", body)
-    origin = request["metadata"]["uid"]
-    job = request_job_name("now", origin)
-    record = row(task_uid=task["uid"], origin=origin, cause=Cause.MANUAL, job_name=job)
-    await rest.history.record([record])
-    response = await retry(rest, record)
-    assert response.json()["parameters"] == {"a": 40}
-    await rest.server.stores["RunRequest"].delete("team-a", "now")
-    gone = await retry(rest, record)
-    assert gone.status_code == 409
-    assert "parameters" in gone.json()["detail"]
-    same = await retry(rest, record, json={"parameters": {"a": 40}})
-    assert same.json() == response.json()
-
-
-async def test_parameters_that_the_task_does_not_have_are_refused(rest: Facade) -> None:
-    """422, before anything is created."""
-    record = await of_a_task(rest)
-    response = await retry(rest, record, json={"parameters": {"c": 1}})
-    assert response.status_code == 422
-    assert fields_of(response) == ["parameters.c"]
-    assert await the_requests(rest) == []
-
-
-NOT_REPEATED: dict[str, tuple[dict[str, Any], str]] = {
-    "it runs": ({"status": RUNNING}, "still runs"),
-    "it succeeded": ({"status": SUCCEEDED}, "succeeded"),
-    "its task is another one by now": ({"task_uid": str(uuid4())}, "another one"),
-    "its task is gone": ({"task": "absent"}, "is gone"),
-    "it had a task of its own": (
-        {"cause": Cause.MANUAL, "task_uid": str(UUID(int=5)), "origin": str(UUID(int=5))},
-        "own",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", NOT_REPEATED)
-async def test_what_cannot_be_repeated_says_why(rest: Facade, case: str) -> None:
-    """409, and nothing is created."""
-    fields, want = NOT_REPEATED[case]
-    uid = (await rest.create(spec=ADD)).json()["uid"]
-    record = row(**{"task_uid": uid, **fields})
-    await rest.history.record([record])
-    response = await retry(rest, record)
-    assert response.status_code == 409
-    assert fields_of(response) == []
-    assert response.json()["type"] == "urn:carillon:problem:wrong-state"
-    assert want in response.json()["detail"]
-    assert await the_requests(rest) == []
-
-
-async def test_a_repetition_needs_the_right_to_create_requests(rest: Facade) -> None:
-    """The cluster's refusal is the answer."""
-    record = await of_a_task(rest)
-    bob = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["get"], ["scheduledtasks"], "team-a"))
-    response = await retry(rest, record, headers=bob)
-    assert response.status_code == 403
-    assert fields_of(response) == []
-    assert await the_requests(rest) == []
-
-
-async def running_job(rest: Facade, record: ExecutionRecord) -> None:
-    """Have the cluster run an execution's Job and its pod."""
-    labels, annotations = {LABEL_TASK_UID: record.task_uid}, {ANNOTATION_EXECUTION_ID: str(record.id)}
-    meta = {"name": record.job_name, "namespace": record.namespace, "labels": labels, "annotations": annotations}
-    template = {"metadata": {"labels": labels, "annotations": annotations}}
-    await rest.server.cluster.create_job({"metadata": meta, "spec": {"template": template}})
-    rest.server.cluster.start_pod(record.namespace, str(record.job_name))
-
-
-async def test_an_execution_that_runs_is_ended_by_its_job(rest: Facade) -> None:
-    """202; the Job is deleted, and it is on record who did it."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    await running_job(rest, record)
-    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
-    assert response.status_code == 202, response.text
-    assert response.json()["jobName"] == "nightly-0"
-    assert rest.server.cluster.jobs == {}
-    event = (await rest.audited())[-1]
-    assert (event.action, event.resource, event.name) == ("cancel", "executions", str(record.id))
-
-
-async def test_a_job_of_the_same_name_is_not_touched(rest: Facade) -> None:
-    """Names come round again: the execution's id on the Job decides."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    await running_job(rest, row(7, job_name=record.job_name))
-    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
-    assert (response.status_code, response.json()["jobName"]) == (202, None)
-    assert "gone already" in response.json()["message"]
-    assert len(rest.server.cluster.jobs) == 1
-
-
-async def test_the_end_of_a_job_that_is_gone_is_said_to_come(rest: Facade) -> None:
-    """There is nothing left to delete, and the row is closed without us; nobody has changed anything."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
-    assert (response.status_code, response.json()["jobName"]) == (202, None)
-    assert await rest.audited() == []
-
-
-@pytest.mark.parametrize("other", [False, True])
-async def test_who_may_not_delete_jobs_is_told_so_though_the_job_is_gone(rest: Facade, *, other: bool) -> None:
-    """Whether it is there, or another of its name, makes no difference to who may cancel."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    if other:
-        await running_job(rest, row(7, job_name=record.job_name))
-    looker = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["get"], ["jobs"], "team-a"))
-    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel", headers=looker)
-    assert response.status_code == 403
-
-
-async def test_what_has_ended_is_not_cancelled(rest: Facade) -> None:
-    """409 with how it ended."""
-    record = row()
-    await rest.history.record([record])
-    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
-    assert response.status_code == 409
-    assert "failed" in response.json()["detail"]
-
-
-async def test_cancelling_needs_the_right_to_delete_jobs(rest: Facade) -> None:
-    """To read them is not enough."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    await running_job(rest, record)
-    bob = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["get"], ["jobs"], "team-a"))
-    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel", headers=bob)
-    assert response.status_code == 403
-    assert len(rest.server.cluster.jobs) == 1
-
-
-async def test_logs_are_text(rest: Facade) -> None:
-    """UTF-8, with whatever else a program says replaced; the end of them, or so many bytes."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    await running_job(rest, record)
-    rest.server.logs["team-a", "nightly-0-pod"] = "eins\nzwölf\n".encode() + b"\xff\n"
-    path = f"{EXECUTIONS}/{record.id}/logs"
-    response = await rest.client.get(path)
-    assert response.status_code == 200
-    assert response.headers["content-type"] == "text/plain; charset=utf-8"
-    assert response.text == "eins\nzwölf\n\N{REPLACEMENT CHARACTER}\n"
-    assert (await rest.client.get(f"{path}?tailLines=2&limitBytes=3")).text == "zw\N{REPLACEMENT CHARACTER}"
-    assert (await rest.client.get(f"{path}?pod=nightly-0-pod&limitBytes=4")).text == "eins"
-
-
-async def test_logs_are_of_the_container_that_runs_the_task(rest: Facade) -> None:
-    """What a mesh has put beside it is not asked, wherever it stands."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    await running_job(rest, record)
-    pod = rest.server.cluster.pods["team-a", "nightly-0-pod"]
-    for name in ("runner", "task"):
-        pod["spec"] = {"containers": [{"name": "proxy"}, {"name": name}]}
-        rest.server.logs["team-a", "nightly-0-pod"] = name.encode()
-        assert (await rest.client.get(f"{EXECUTIONS}/{record.id}/logs")).text == name
-
-
-GONE: dict[str, tuple[dict[str, Any], str]] = {
-    "the pod is gone": ({}, ""),
-    "there never was one": ({"job_name": None, "status": ExecutionStatus.SKIPPED}, ""),
-    "it has no such pod": ({}, "?pod=other"),
-}
-
-
-@pytest.mark.parametrize("case", GONE)
-async def test_logs_that_are_gone_say_so(rest: Facade, case: str) -> None:
-    """404 of a kind of its own: the execution is there, and its logs are not."""
-    fields, query = GONE[case]
-    record = row(**fields)
-    await rest.history.record([record])
-    if query:
-        await running_job(rest, record)
-    response = await rest.client.get(f"{EXECUTIONS}/{record.id}/logs{query}")
-    assert response.status_code == 404
-    assert fields_of(response) == []
-    assert response.json()["type"] == "urn:carillon:problem:logs-gone"
-
-
-async def test_a_pod_that_has_not_begun_has_said_nothing(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
-    """409: there will be logs in a moment."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    await running_job(rest, record)
-
-    def waiting(_logs: object, _where: object) -> bytes:
-        raise RefusedError('container "runner" is waiting to start: ContainerCreating')
-
-    class Waiting(dict[tuple[str, str], bytes]):
-        __getitem__ = waiting
-
-    monkeypatch.setattr(rest.server, "logs", Waiting())
-    response = await rest.client.get(f"{EXECUTIONS}/{record.id}/logs")
-    assert response.status_code == 409
-    assert "waiting to start" in response.json()["detail"]
-
-
-async def test_logs_need_the_right_to_read_them(rest: Facade) -> None:
-    """To list pods is not enough."""
-    record = row(status=RUNNING)
-    await rest.history.record([record])
-    await running_job(rest, record)
-    rest.server.logs["team-a", "nightly-0-pod"] = b"secret"
-    bob = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["list"], ["pods"], "team-a"))
-    response = await rest.client.get(f"{EXECUTIONS}/{record.id}/logs", headers=bob)
-    assert response.status_code == 403
-    assert "secret" not in response.text
-
-
-BAD_LOGS = ("tailLines=0", "limitBytes=0", "limitBytes=1048577", "pod=", "follow=true")
-
-
-@pytest.mark.parametrize("query", BAD_LOGS)
-async def test_a_bad_part_of_the_logs_is_named(rest: Facade, query: str) -> None:
-    """422, with the parameter."""
-    response = await rest.client.get(f"{EXECUTIONS}/{UUID(int=1)}/logs?{query}")
-    assert response.status_code == 422
-    assert fields_of(response) == [query.partition("=")[0]]

@@ -1,4 +1,4 @@
-"""What the facade reads: the times to come, and the history."""
+"""Upcoming times, and the history."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ async def rest() -> AsyncIterator[Facade]:
 
 
 async def times(rest: Facade, path: str) -> list[tuple[str, str]]:
-    """Return the times to come, each in UTC and on the zone's clock."""
+    """Return the upcoming times, each in UTC and in local time."""
     response = await rest.client.get(path)
     assert response.status_code == 200, response.text
     return [(item["time"], item["localTime"]) for item in response.json()["items"]]
@@ -67,7 +67,7 @@ UPCOMING: dict[str, tuple[dict[str, Any], datetime, list[tuple[str, str]]]] = {
 
 @pytest.mark.parametrize("case", UPCOMING)
 async def test_the_next_times_of_a_task_in_utc_and_on_its_clock(rest: Facade, case: str) -> None:
-    """The slots are the operator's own, and the local time carries the offset of its day."""
+    """The slots are those of the operator, and the local time has the offset of its day."""
     schedule, now, want = UPCOMING[case]
     await rest.create(spec={**schedule, **COUNTER})
     rest.clock.now = now
@@ -75,14 +75,14 @@ async def test_the_next_times_of_a_task_in_utc_and_on_its_clock(rest: Facade, ca
 
 
 async def test_ten_times_unless_asked_otherwise(rest: Facade) -> None:
-    """The default is ten, the most is a hundred."""
+    """The default is ten, the maximum is a hundred."""
     await rest.create()
     assert len(await times(rest, f"{TASKS}/nightly/upcoming")) == 10
     assert len(await times(rest, f"{TASKS}/nightly/upcoming?count=100")) == 100
 
 
 async def test_a_suspended_task_says_why_it_has_no_times(rest: Facade) -> None:
-    """Empty, with the reason."""
+    """The list is empty, with the reason."""
     await rest.create(spec={**EVERY_MINUTE, "suspend": True})
     body = (await rest.client.get(f"{TASKS}/nightly/upcoming")).json()
     assert body["items"] == []
@@ -91,7 +91,7 @@ async def test_a_suspended_task_says_why_it_has_no_times(rest: Facade) -> None:
 
 
 async def test_a_completed_task_says_why_it_has_no_times(rest: Facade) -> None:
-    """A single run that is over leaves no slot."""
+    """A single run that has ended leaves no slot."""
     await rest.create(spec={"runAt": "2026-03-01T13:00:00Z", **COUNTER})
     rest.clock.now = NOW + timedelta(days=1)
     body = (await rest.client.get(f"{TASKS}/nightly/upcoming")).json()
@@ -99,7 +99,7 @@ async def test_a_completed_task_says_why_it_has_no_times(rest: Facade) -> None:
 
 
 def raw(name: str, spec: Any, **meta: Any) -> dict[str, Any]:
-    """Return an object as the API server may hold it."""
+    """Return an object as the API server may have stored it."""
     created = {"creationTimestamp": "2026-03-01T12:00:00Z", "uid": UID}
     return {"metadata": {"name": name, "namespace": "team-a", **created, **meta}, "spec": spec}
 
@@ -115,7 +115,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_task_that_will_not_run_says_why(case: str) -> None:
-    """Whatever kubectl stored, the answer is a reason; and the other tasks' times are still told."""
+    """For any stored spec, the response has a reason, and the times of other tasks are still listed."""
     task, want_reason = BROKEN[case]
     answer = upcoming(task, Window(NOW, NOW, None, 5), Timetables())
     assert (answer.items, answer.reason) == ([], want_reason)
@@ -125,7 +125,7 @@ def test_a_task_that_will_not_run_says_why(case: str) -> None:
 
 
 def test_a_run_that_was_past_from_the_start_says_so() -> None:
-    """The operator's verdict is repeated, not replaced by Completed."""
+    """The operator's reason is returned, not Completed."""
     message = "spec.runAt was already past"
     condition = {"type": "Ready", "status": "False", "reason": "RunAtInThePast", "message": message}
     task = raw("a", {"runAt": "2026-01-01T00:00:00Z", **COUNTER})

@@ -1,4 +1,4 @@
-"""Runs out of turn over REST: of a task, and of a task of one's own; and how a run is found before it has begun."""
+"""Runs over REST: of a ScheduledTask or with their own task, and how a run is found before it has started."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -25,7 +25,7 @@ ADD: dict[str, Any] = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
 
 @pytest.fixture
 async def rest() -> AsyncIterator[Facade]:
-    """A facade with one task, which adds."""
+    """A facade with one ``sum`` task."""
     async with facade() as made:
         await made.create("add", ADD)
         yield made
@@ -37,14 +37,14 @@ def requests(rest: Facade) -> MemoryObjectStore:
 
 
 async def run(rest: Facade, body: Any = None, **more: Any) -> httpx.Response:
-    """Ask for a run of the task, which must be accepted."""
+    """Request a run of the task, which must be accepted."""
     response = await rest.client.post(f"{TASKS}/add/run", json=body, **more)
     assert response.status_code == 202, response.text
     return response
 
 
 async def launched_as(rest: Facade, name: str) -> UUID:
-    """Return the id under which the operator would launch a RunRequest now."""
+    """Return the execution id with which the operator would launch a RunRequest now."""
     request = ObservedRequest.from_object(await requests(rest).get("team-a", name))
     task = ObservedTask.from_object(await rest.tasks.get("team-a", "add")) if request.task_name else None
     (launch,) = decide_request(request, task, [], rest.clock.now).actions
@@ -67,7 +67,7 @@ BODIES: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", BODIES)
 async def test_a_run_is_accepted_with_the_id_that_the_operator_will_launch_it_under(rest: Facade, case: str) -> None:
-    """202, its place, and an execution's id that is no guess."""
+    """The response is 202 with the location and the computed execution id."""
     body, want_spec, want_slot = BODIES[case]
     response = await run(rest, body) if body is not None else await rest.client.post(f"{TASKS}/add/run")
     assert response.status_code == 202, response.text
@@ -97,7 +97,7 @@ BAD_RUNS: dict[str, tuple[str, Any, int, list[str]]] = {
 
 @pytest.mark.parametrize("case", BAD_RUNS)
 async def test_a_bad_run_is_refused_before_it_is_asked_for(rest: Facade, case: str) -> None:
-    """What the operator would refuse a moment later is refused here, with the field."""
+    """A run that the operator would reject is rejected at once, with the field."""
     task, body, want_status, want_fields = BAD_RUNS[case]
     response = await rest.client.post(f"{TASKS}/{task}/run", json=body)
     assert response.status_code == want_status, response.text
@@ -106,7 +106,7 @@ async def test_a_bad_run_is_refused_before_it_is_asked_for(rest: Facade, case: s
 
 
 async def test_who_may_only_create_runs_may_run_a_task(rest: Facade) -> None:
-    """Whether it is there, and fits, is then the operator's to say; the run has no label, and a name."""
+    """The operator then checks the task and the parameters; the run has no label, but a name."""
     headers = rest.let("ci", "t0ken-of-ci", Rule(["create", "get"], ["runrequests"]))
     response = await rest.client.post(f"{TASKS}/absent/run", headers=headers)
     assert response.status_code == 202, response.text
@@ -115,7 +115,7 @@ async def test_who_may_only_create_runs_may_run_a_task(rest: Facade) -> None:
 
 
 async def test_a_key_makes_one_run_whatever_was_lost(rest: Facade) -> None:
-    """A facade that died after the creation is caught up with: the same run, with its label."""
+    """If the facade crashed after the creation, a repetition finds the same run and labels it."""
     key = {"Idempotency-Key": "k-1"}
     first = (await run(rest, {"parameters": {"a": 2}}, headers=key)).json()
     patch = {"metadata": {"labels": {"carillon.dev/execution-id": None}}}
@@ -134,7 +134,7 @@ async def test_a_key_makes_one_run_whatever_was_lost(rest: Facade) -> None:
 
 @pytest.mark.parametrize("forgotten", [False, True])
 async def test_a_key_of_another_run_is_refused(rest: Facade, *, forgotten: bool) -> None:
-    """422, and nothing is made; whether the key's store still knows it or only the run that it made."""
+    """The response is 422, and nothing is created; even if only the run, and not the store, still has the key."""
     key = {"Idempotency-Key": "k-1"}
     await run(rest, {"parameters": {"a": 2}}, headers=key)
     if forgotten:
@@ -146,7 +146,7 @@ async def test_a_key_of_another_run_is_refused(rest: Facade, *, forgotten: bool)
 
 
 async def refuse(rest: Facade, name: str) -> None:
-    """Let the operator refuse a run."""
+    """Reject a run as the operator does."""
     condition = {"type": "Accepted", "status": "False", "reason": "StillActive", "message": "add-1 is still active"}
     status = {
         "conditions": [{**condition, "lastTransitionTime": "2026-03-01T12:00:00Z"}],
@@ -157,7 +157,7 @@ async def refuse(rest: Facade, name: str) -> None:
 
 
 async def test_a_run_says_why_it_was_refused(rest: Facade) -> None:
-    """The operator's reason and sentence."""
+    """The response has the operator's reason and message."""
     name = (await run(rest)).json()["name"]
     await refuse(rest, name)
     view = (await rest.client.get(f"{RUNS}/{name}")).json()
@@ -166,7 +166,7 @@ async def test_a_run_says_why_it_was_refused(rest: Facade) -> None:
 
 
 async def test_runs_are_listed_by_task_and_state_in_pages(rest: Facade) -> None:
-    """As tasks are."""
+    """They are listed like tasks."""
     await rest.create("other", ADD)
     first, second = [(await run(rest)).json()["name"] for _ in range(2)]
     third = (await rest.client.post(f"{TASKS}/other/run")).json()["name"]
@@ -185,7 +185,7 @@ async def test_runs_are_listed_by_task_and_state_in_pages(rest: Facade) -> None:
 
 
 async def test_a_run_is_deleted(rest: Facade) -> None:
-    """204, with the version if one is named; the audit has it."""
+    """The response is 204; If-Match applies, and the audit has the deletion."""
     name = (await run(rest)).json()["name"]
     stale = await rest.client.delete(f"{RUNS}/{name}", headers={"If-Match": '"0"'})
     assert (stale.status_code, fields_of(stale)) == (412, [])
@@ -214,7 +214,7 @@ OWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def asked(spec: JSONObject, want: JSONObject) -> JSONObject:
-    """Return the part of a stored spec that was asked for, without the defaults."""
+    """Return the part of a stored spec that the caller sent, without defaults."""
     return {
         key: asked(spec[key], value) if isinstance(value, dict) and isinstance(spec.get(key), dict) else spec.get(key)
         for key, value in want.items()
@@ -223,7 +223,7 @@ def asked(spec: JSONObject, want: JSONObject) -> JSONObject:
 
 @pytest.mark.parametrize("task_name", OWN)
 async def test_each_type_is_run_at_once_and_its_id_is_the_operators(rest: Facade, task_name: str) -> None:
-    """202 with the id; Location leads to its output, which is pending."""
+    """The response is 202 with the id; Location leads to the output, which is pending."""
     fields, want = OWN[task_name]
     response = await rest.client.post("/api/v1/run-task", json={"task_name": task_name, **fields})
     assert response.status_code == 202, response.text
@@ -272,7 +272,7 @@ BAD_OWN: dict[str, tuple[str, Any, list[str]]] = {
 
 @pytest.mark.parametrize("case", BAD_OWN)
 async def test_a_bad_task_of_ones_own_is_refused_with_its_field(rest: Facade, case: str) -> None:
-    """The fields are named as the caller wrote them."""
+    """The fields have the names that the caller sent."""
     query, body, want_fields = BAD_OWN[case]
     response = await rest.client.post(f"/api/v1/run-task{query}", json=body)
     assert response.status_code == 422, response.text
@@ -281,7 +281,7 @@ async def test_a_bad_task_of_ones_own_is_refused_with_its_field(rest: Facade, ca
 
 
 async def test_a_run_goes_to_the_namespace_that_is_named(rest: Facade) -> None:
-    """And is found there by its id alone."""
+    """It is found there by its id alone."""
     posted = await rest.client.post("/api/v1/run-task?namespace=team-b", json={"task_name": "counter"})
     assert posted.json()["namespace"] == "team-b"
     output = await rest.client.get("/api/v1/get-task-output", params={"id": posted.json()["id"]})
@@ -325,7 +325,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", ROWS)
 async def test_the_output_is_what_the_history_says(rest: Facade, case: str) -> None:
-    """From the moment there is a row, whatever becomes of the request."""
+    """Once there is a row, the output comes from it, even if the request is deleted."""
     fields, want = ROWS[case]
     uid = (await rest.client.post("/api/v1/run-task", json={"task_name": "sum", "a": 1, "b": 2})).json()["id"]
     await rest.history.record([row(uid, **fields)])
@@ -336,7 +336,7 @@ async def test_the_output_is_what_the_history_says(rest: Facade, case: str) -> N
 
 
 async def test_a_run_that_was_refused_has_failed_before_its_row_is_there(rest: Facade) -> None:
-    """With the operator's reason."""
+    """The output has the operator's reason."""
     view = (await run(rest)).json()
     await refuse(rest, view["name"])
     output = (await rest.client.get("/api/v1/get-task-output", params={"id": view["executionId"]})).json()
@@ -344,7 +344,7 @@ async def test_a_run_that_was_refused_has_failed_before_its_row_is_there(rest: F
 
 
 async def test_a_label_that_pretends_to_be_a_runs_is_not_believed(rest: Facade) -> None:
-    """Whoever may patch requests may label them; the id is computed, not read."""
+    """Callers may patch labels, so the id is computed, not read."""
     uid = (await rest.client.post("/api/v1/run-task", json={"task_name": "counter"})).json()["id"]
     forged = {"name": "a-forged-one", "labels": {"carillon.dev/execution-id": uid}}
     await requests(rest).create("team-a", {"metadata": forged, "spec": {"task": {"sum": {"a": 1, "b": 2}}}})
@@ -364,7 +364,7 @@ SEEN: dict[str, tuple[list[Rule], dict[str, int]]] = {
 
 @pytest.mark.parametrize("case", SEEN)
 async def test_a_run_that_has_not_begun_is_told_to_who_may_see_it(rest: Facade, case: str) -> None:
-    """The cluster decides: by the id alone, with the namespace, or by the run's own name."""
+    """RBAC decides, for a query by id alone, with the namespace, or with the run's name."""
     rules, want = SEEN[case]
     posted = await rest.client.post("/api/v1/run-task?namespace=team-b", json={"task_name": "counter"})
     located = {key: value for key, (value,) in parse_qs(urlsplit(posted.headers["location"]).query).items()}
@@ -380,7 +380,7 @@ async def test_a_run_that_has_not_begun_is_told_to_who_may_see_it(rest: Facade, 
 
 
 async def test_an_id_that_may_not_be_seen_is_answered_as_one_that_nobody_knows(rest: Facade) -> None:
-    """404 in the same words, whether there is a row or not."""
+    """The 404 is the same whether there is a row or not."""
     known, unknown = str(uuid4()), str(uuid4())
     await rest.history.record([row(known, namespace="team-b")])
     headers = rest.let("carol", "t0ken-of-carol", Rule("*", "*", "team-a"))

@@ -19,7 +19,7 @@ async def rest() -> AsyncIterator[Facade]:
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("action", STATES)
 async def test_a_task_is_paused_or_resumed_whatever_it_was(rest: Facade, action: str, *, before: bool) -> None:
-    """200 with the task as it is now; what changes nothing writes nothing."""
+    """The response is 200 with the task; without a change, nothing is written."""
     created = (await rest.create(spec={**EVERY_MINUTE, "suspend": before})).json()
     response = await rest.client.post(f"{TASKS}/nightly/{action}")
     assert response.status_code == 200, response.text
@@ -34,7 +34,7 @@ async def test_a_task_is_paused_or_resumed_whatever_it_was(rest: Facade, action:
 
 
 async def test_an_edit_that_comes_between_is_kept(rest: Facade) -> None:
-    """Only the one field is written, whatever somebody else has written since it was read."""
+    """Only the one field is written, so that concurrent changes are kept."""
     await rest.create()
     read = rest.tasks.get
 
@@ -49,7 +49,7 @@ async def test_an_edit_that_comes_between_is_kept(rest: Facade) -> None:
 
 
 async def test_with_if_match_an_edit_that_comes_between_is_the_callers_affair(rest: Facade) -> None:
-    """412, before the write and at the write; nothing is suspended."""
+    """The response is 412, before the write and at the write; nothing is suspended."""
     etag = (await rest.create()).headers["etag"]
     stale = await rest.client.post(f"{TASKS}/nightly/pause", headers={"If-Match": '"nonsense"'})
     assert (stale.status_code, fields_of(stale)) == (412, [])

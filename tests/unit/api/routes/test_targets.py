@@ -1,4 +1,4 @@
-"""HTTPTargets over REST: as tasks are, and what their deletion means for who uses them."""
+"""HTTPTargets over REST, and the deletion of targets in use."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -32,7 +32,7 @@ async def create(rest: Facade, name: str = "shop", **body: Any) -> httpx.Respons
 
 
 def calling(target: str) -> dict[str, Any]:
-    """Return what a task is that calls a target."""
+    """Return the spec of a task that uses a target."""
     return {"http": {"targetRef": {"name": target}}}
 
 
@@ -45,7 +45,7 @@ async def add_run(rest: Facade, name: str, finished_at: str | None = None, **spe
 
 
 async def test_a_created_target_is_answered_as_stored_with_its_place_and_its_version(rest: Facade) -> None:
-    """201 carries Location and ETag; a secret is named, and that is all."""
+    """201 has Location and ETag; the response has references to Secrets, not their values."""
     response = await create(rest, labels={"team": "shop"})
     view = response.json()
     assert response.headers["location"] == f"{TARGETS}/shop"
@@ -59,7 +59,7 @@ async def test_a_created_target_is_answered_as_stored_with_its_place_and_its_ver
 
 
 async def test_a_target_is_replaced_and_patched(rest: Facade) -> None:
-    """A PUT sets back what it leaves out, a merge patch keeps it; labels stay unless they are given."""
+    """PUT resets omitted fields, a merge patch keeps them; labels change only if the body has labels."""
     await create(rest, labels={"team": "shop"})
     put = await rest.client.put(f"{TARGETS}/shop", json={"spec": {"url": "https://a/"}})
     assert put.status_code == 200, put.text
@@ -75,7 +75,7 @@ async def test_a_target_is_replaced_and_patched(rest: Facade) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_a_write_under_an_old_version_is_refused(rest: Facade, method: str) -> None:
-    """412, and nothing is written; with the version of now it is done."""
+    """The response is 412, and nothing is written; with the current version, the write succeeds."""
     older = (await create(rest)).headers["etag"]
     current = (await rest.client.patch(f"{TARGETS}/shop", json={"spec": {"method": "PUT"}})).headers["etag"]
     body = None if method == "DELETE" else {"spec": {"url": "https://b/"}}
@@ -109,7 +109,7 @@ async def test_a_bad_target_is_refused_with_its_field(rest: Facade, case: str) -
 
 
 async def test_targets_are_listed_by_label_and_prefix_in_pages(rest: Facade) -> None:
-    """As tasks are."""
+    """They are listed like tasks."""
     for name in ("a1", "a2", "b1"):
         await create(rest, name, labels={"tier": "gold" if name != "a2" else "none"})
     page = (await rest.client.get(f"{TARGETS}?limit=2")).json()
@@ -123,7 +123,7 @@ async def test_targets_are_listed_by_label_and_prefix_in_pages(rest: Facade) -> 
 
 
 async def test_a_target_that_nobody_uses_is_deleted(rest: Facade) -> None:
-    """204; a task of another target, a run that is over, and a run of a task do not keep it."""
+    """The response is 204; tasks of other targets, ended runs, and runs of a ScheduledTask do not prevent it."""
     await create(rest)
     await rest.create("other", {"intervalSeconds": 60, "task": calling("bank")})
     await add_run(rest, "over", "2026-03-01T12:00:00Z", task=calling("shop"))
@@ -151,7 +151,7 @@ USERS = [
 
 
 async def test_a_target_in_use_stays_and_its_users_are_named(rest: Facade) -> None:
-    """409 of a kind of its own."""
+    """The 409 has its own type."""
     await in_use(rest)
     response = await rest.client.delete(f"{TARGETS}/shop")
     assert (response.status_code, fields_of(response)) == (409, [])
@@ -161,7 +161,7 @@ async def test_a_target_in_use_stays_and_its_users_are_named(rest: Facade) -> No
 
 
 async def test_of_a_target_in_use_only_those_are_named_whom_the_caller_may_list(rest: Facade) -> None:
-    """Who may not list runs is told of tasks alone; who may list neither deletes as kubectl would."""
+    """Without permission to list runs, only tasks are named; without any, the target is deleted, as by kubectl."""
     await in_use(rest)
     rest.server.rules[CALLER.name] = [Rule("*", ["httptargets", "scheduledtasks"])]
     response = await rest.client.delete(f"{TARGETS}/shop")
@@ -171,7 +171,7 @@ async def test_of_a_target_in_use_only_those_are_named_whom_the_caller_may_list(
 
 
 async def test_a_cascade_deletes_the_users_and_then_the_target(rest: Facade) -> None:
-    """And says what it has deleted; what is unrelated stays."""
+    """The response lists the deleted users; other objects stay."""
     await in_use(rest)
     response = await rest.client.delete(f"{TARGETS}/shop?cascade=true")
     assert (response.status_code, response.json()) == (200, {"deleted": USERS})
@@ -184,7 +184,7 @@ async def test_a_cascade_deletes_the_users_and_then_the_target(rest: Facade) -> 
 
 
 async def test_a_cascade_that_is_stopped_says_what_is_gone_and_what_is_left(rest: Facade) -> None:
-    """The caller may delete tasks but no runs: 403, and the target is still there."""
+    """The caller may delete tasks but not runs: the response is 403, and the target still exists."""
     await in_use(rest)
     rest.server.rules[CALLER.name] = [Rule("*", ["httptargets", "scheduledtasks"]), Rule(["get", "list"], ["*"])]
     response = await rest.client.delete(f"{TARGETS}/shop?cascade=true")
@@ -195,7 +195,7 @@ async def test_a_cascade_that_is_stopped_says_what_is_gone_and_what_is_left(rest
 
 
 async def test_a_user_that_turns_to_another_target_meanwhile_is_spared(rest: Facade) -> None:
-    """A cascade looks again before each deletion."""
+    """A cascade checks each user again before it is deleted."""
     await in_use(rest)
     store, listed = rest.tasks, rest.tasks.page
 

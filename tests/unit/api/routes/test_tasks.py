@@ -1,4 +1,4 @@
-"""Tasks over REST: create, list, read, replace, patch and delete, and who wins when two write."""
+"""Tasks over REST: create, list, read, replace, patch and delete, and concurrent writes."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ async def rest() -> AsyncIterator[Facade]:
 
 
 async def test_a_created_task_is_answered_as_stored_with_its_place_and_its_version(rest: Facade) -> None:
-    """201 carries Location and ETag, and the custom resource holds the same spec."""
+    """201 has Location and ETag, and the custom resource has the same spec."""
     response = await rest.create("nightly", labels={"team": "a"})
     view = response.json()
     assert response.headers["location"] == f"{TASKS}/nightly"
@@ -41,14 +41,14 @@ async def test_a_created_task_is_answered_as_stored_with_its_place_and_its_versi
 
 
 async def test_a_task_without_a_namespace_goes_to_the_default_one(rest: Facade) -> None:
-    """POST /tasks creates where the settings say."""
+    """POST /tasks uses the default namespace of the settings."""
     response = await rest.client.post("/api/v1/tasks", json={"name": "nightly", "spec": EVERY_MINUTE})
     assert response.status_code == 201
     assert response.json()["namespace"] == "team-a"
 
 
 async def test_only_what_was_set_is_stored(rest: Facade) -> None:
-    """Defaults are the CRD's affair; a null means that the field is not set; times are kept in UTC."""
+    """The CRD fills in defaults; null means that a field is not set; times are stored in UTC."""
     spec = {"runAt": "2026-03-02T01:00:00+02:00", "schedule": None, "task": {"sum": {"a": 1, "b": 2.5}}}
     stored = (await rest.create(spec=spec)).json()["spec"]
     assert stored == {"runAt": "2026-03-01T23:00:00Z", "task": {"sum": {"a": 1, "b": 2.5}}, **DEFAULTS}
@@ -65,7 +65,7 @@ async def test_a_name_that_is_taken_is_a_conflict(rest: Facade) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 async def test_a_task_that_does_not_exist_is_not_found(rest: Facade, method: str) -> None:
-    """Every operation on one task answers 404."""
+    """Every operation on a task answers 404."""
     body = {"spec": EVERY_MINUTE} if method in {"PUT", "PATCH"} else None
     response = await rest.client.request(method, f"{TASKS}/absent", json=body)
     assert response.status_code == 404
@@ -73,7 +73,7 @@ async def test_a_task_that_does_not_exist_is_not_found(rest: Facade, method: str
 
 
 async def test_tasks_are_listed_by_namespace_and_label(rest: Facade) -> None:
-    """All namespaces, one of them either way, and a label selector."""
+    """Lists are of all namespaces, or of one by path or query, with a label selector."""
     await rest.create("b", labels={"tier": "gold"})
     await rest.create("a")
     other = "/api/v1/namespaces/team-b/tasks"
@@ -93,7 +93,7 @@ async def test_tasks_are_listed_by_namespace_and_label(rest: Facade) -> None:
 
 
 async def test_put_replaces_the_spec_and_keeps_the_rest(rest: Facade) -> None:
-    """Fields left out of the spec go; labels left out stay; labels given replace."""
+    """Omitted fields of the spec are removed, omitted labels stay, given labels replace."""
     before = (await rest.create(spec={**EVERY_MINUTE, "suspend": True}, labels={"team": "a"})).json()
     spec = {"intervalSeconds": 30, "task": {"counter": {}}}
     after = (await rest.client.put(f"{TASKS}/nightly", json={"spec": spec})).json()
@@ -130,7 +130,7 @@ PATCHES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
 
 @pytest.mark.parametrize("case", PATCHES)
 async def test_a_merge_patch_changes_what_it_names(rest: Facade, case: str) -> None:
-    """RFC 7396: what is null is removed, what is left out stays."""
+    """RFC 7396: null removes a field, omitted fields stay."""
     patch, want_spec, want_labels = PATCHES[case]
     await rest.create(labels={"team": "a", "tier": "gold"})
     response = await rest.client.patch(f"{TASKS}/nightly", json=patch, headers=MERGE_PATCH)
@@ -155,7 +155,7 @@ BAD_PATCHES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", BAD_PATCHES)
 async def test_a_patch_is_judged_by_its_result(rest: Facade, case: str) -> None:
-    """A patch that would break the task is refused with the field, and nothing is written."""
+    """A patch with an invalid result is rejected with the field, and nothing is written."""
     patch, want_field = BAD_PATCHES[case]
     before = (await rest.create()).json()
     response = await rest.client.patch(f"{TASKS}/nightly", json=patch, headers=MERGE_PATCH)
@@ -165,7 +165,7 @@ async def test_a_patch_is_judged_by_its_result(rest: Facade, case: str) -> None:
 
 
 async def test_a_task_that_has_run_can_still_be_edited(rest: Facade) -> None:
-    """A runAt that has passed may stay as it is, and may not be moved to another time past."""
+    """A past runAt may stay unchanged, but may not be set to another time in the past."""
     await rest.create(spec={"runAt": "2026-03-01T13:00:00Z", "task": {"counter": {}}})
     rest.clock.now = NOW.replace(hour=15)
     kept = await rest.client.patch(f"{TASKS}/nightly", json={"spec": {"timeoutSeconds": 5}})
@@ -213,7 +213,7 @@ IF_MATCH: dict[str, tuple[str, int]] = {
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("case", IF_MATCH)
 async def test_if_match_guards_every_write(rest: Facade, case: str, method: str) -> None:
-    """RFC 9110, 13.1.1: a write happens only to the version that the caller has seen."""
+    """RFC 9110, 13.1.1: a write applies only to a version that the caller has read."""
     header, want_status = IF_MATCH[case]
     older = (await rest.create()).headers["etag"]
     current = (await rest.client.patch(f"{TASKS}/nightly", json={"spec": {"suspend": True}})).headers["etag"]
@@ -229,7 +229,7 @@ async def test_if_match_guards_every_write(rest: Facade, case: str, method: str)
 
 
 async def test_if_match_in_two_lines_is_one_list(rest: Facade) -> None:
-    """RFC 9110, 5.3: the order of the lines decides nothing."""
+    """RFC 9110, 5.3: the order of the lines does not matter."""
     current = (await rest.create()).headers["etag"].encode()
     other = b'"nonsense"'
     for tags in ((current, other), (other, current)):
@@ -241,7 +241,7 @@ async def test_if_match_in_two_lines_is_one_list(rest: Facade) -> None:
 
 
 class Contended:
-    """A task store in which somebody else is faster, so many times."""
+    """A task store in which another client writes first, for a number of times."""
 
     def __init__(self, rest: Facade, times: int) -> None:
         """Take the place of the facade's store."""
@@ -258,7 +258,7 @@ class Contended:
 
 
 async def test_a_patch_that_meets_another_write_is_made_again(rest: Facade) -> None:
-    """Both writes are in the result, and the caller does not notice."""
+    """The result has both writes."""
     await rest.create()
     Contended(rest, times=2)
     response = await rest.client.patch(f"{TASKS}/nightly", json={"spec": {"suspend": True}})
@@ -268,7 +268,7 @@ async def test_a_patch_that_meets_another_write_is_made_again(rest: Facade) -> N
 
 
 async def test_a_patch_gives_up_after_a_few_conflicts(rest: Facade) -> None:
-    """A task under constant change is 409, not an endless loop."""
+    """Constant conflicts end in 409, not in an endless loop."""
     await rest.create()
     Contended(rest, times=100)
     response = await rest.client.patch(f"{TASKS}/nightly", json={"spec": {"suspend": True}})
@@ -278,7 +278,7 @@ async def test_a_patch_gives_up_after_a_few_conflicts(rest: Facade) -> None:
 
 
 async def test_a_conflict_under_if_match_is_the_callers(rest: Facade) -> None:
-    """A write that slips in between the check and ours is 412, not overwritten."""
+    """A write between the check and ours leads to 412 and is not overwritten."""
     etag = (await rest.create()).headers["etag"]
     Contended(rest, times=1)
     response = await rest.client.patch(f"{TASKS}/nightly", json={"spec": {"suspend": True}}, headers={"If-Match": etag})
@@ -288,7 +288,7 @@ async def test_a_conflict_under_if_match_is_the_callers(rest: Facade) -> None:
 
 
 async def test_the_stores_conflict_is_the_one_that_the_facade_knows(rest: Facade) -> None:
-    """The races above rest on this: a replace with an old version is refused."""
+    """The tests above rely on this: a replace with an old version raises ``ConflictError``."""
     await rest.create()
     old = await rest.tasks.get("team-a", "nightly")
     await rest.tasks.patch("team-a", "nightly", {"metadata": {"labels": {"rival": "1"}}})
@@ -297,7 +297,7 @@ async def test_the_stores_conflict_is_the_one_that_the_facade_knows(rest: Facade
 
 
 async def test_a_broken_object_from_the_cluster_is_shown_as_it_is_and_can_be_mended(rest: Facade) -> None:
-    """What kubectl stored under older rules can be read, and a sound spec takes its place."""
+    """An object that kubectl stored under older rules can be read and replaced by a valid spec."""
     await rest.create()
     broken = {**await rest.tasks.get("team-a", "nightly"), "spec": {"schedule": "never", "task": {}}}
     assert task_view(broken).spec == broken["spec"]

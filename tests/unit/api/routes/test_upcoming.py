@@ -1,4 +1,4 @@
-"""The windows of what is to come, filters, bounds of the work; and the preview of what is not stored."""
+"""Upcoming times: windows, filters and work limits; and previews of specs."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ WINDOWS: dict[str, tuple[dict[str, Any], dict[str, str], list[int]]] = {
 
 @pytest.mark.parametrize("case", WINDOWS)
 async def test_a_window_has_the_times_from_its_beginning_to_before_its_end(rest: Facade, case: str) -> None:
-    """Of one task, of its namespace and of all the same."""
+    """The result is the same for one task, its namespace, and all namespaces."""
     more, params, want_hours = WINDOWS[case]
     await rest.create(spec={**HOURLY, **more})
     for path in (f"{TASKS}/nightly/upcoming", "/api/v1/namespaces/team-a/upcoming", "/api/v1/upcoming"):
@@ -56,7 +56,7 @@ async def test_a_window_has_the_times_from_its_beginning_to_before_its_end(rest:
 
 
 async def test_a_window_without_times_says_when_the_next_is(rest: Facade) -> None:
-    """A task that has slots elsewhere is not completed."""
+    """A task with slots outside the window is not completed."""
     await rest.create(spec=HOURLY)
     body = (await rest.client.get(f"{TASKS}/nightly/upcoming?to=2026-03-01T12:30:00Z")).json()
     assert (body["items"], body["reason"]) == ([], "OutsideWindow")
@@ -93,7 +93,7 @@ async def test_a_bad_window_is_refused_with_its_parameter(rest: Facade, case: st
 
 
 async def test_what_is_to_come_is_selected_by_namespace_and_label(rest: Facade) -> None:
-    """Either way of naming the namespace."""
+    """The namespace is given by path or query."""
     await rest.create("gold", HOURLY, labels={"tier": "gold"})
     await rest.create("plain", HOURLY)
     other = {"name": "other", "labels": {"tier": "gold"}, "spec": HOURLY}
@@ -109,7 +109,7 @@ async def test_what_is_to_come_is_selected_by_namespace_and_label(rest: Facade) 
 
 
 async def test_who_may_list_one_namespace_names_it(rest: Facade) -> None:
-    """The cluster decides."""
+    """RBAC decides."""
     headers = rest.let("carol", "t0ken-of-carol", Rule(["list"], ["scheduledtasks"], "team-a"))
     assert (await rest.client.get("/api/v1/upcoming", headers=headers)).status_code == 403
     assert (await rest.client.get("/api/v1/namespaces/team-b/upcoming", headers=headers)).status_code == 403
@@ -117,7 +117,7 @@ async def test_who_may_list_one_namespace_names_it(rest: Facade) -> None:
 
 
 async def test_an_edit_is_seen_at_once(rest: Facade) -> None:
-    """What is remembered of a spec is not remembered of the next one, nor of another task of the same name."""
+    """A cached timetable is not used for a changed spec, or for another task with the same name."""
     await rest.create(spec=HOURLY)
     path = f"{TASKS}/nightly/upcoming?count=1"
 
@@ -133,7 +133,7 @@ async def test_an_edit_is_seen_at_once(rest: Facade) -> None:
 
 
 async def test_a_list_is_made_once_for_who_asks_often_and_again_in_time(rest: Facade) -> None:
-    """By others, a change is seen two seconds later at most; by its author at once."""
+    """The author sees a change at once, others after two seconds at most."""
     await rest.create("first", HOURLY)
     calls = 0
     listed = rest.tasks.list
@@ -170,7 +170,7 @@ async def test_a_list_is_made_once_for_who_asks_often_and_again_in_time(rest: Fa
 
 
 async def test_who_may_not_list_any_more_is_refused_two_seconds_later(rest: Facade) -> None:
-    """The cluster's answer is asked for again, and a refusal is not remembered."""
+    """The permission is checked again, and a 403 is not cached."""
     bob = rest.let("bob", "t0ken-of-bob", Rule("*", "*"))
     assert (await rest.client.get("/api/v1/upcoming", headers=bob)).status_code == 200
     rest.server.rules["bob"] = []
@@ -181,7 +181,7 @@ async def test_who_may_not_list_any_more_is_refused_two_seconds_later(rest: Faca
 
 
 async def test_lists_are_bounded_and_a_failure_in_the_background_is_told_to_the_next_one() -> None:
-    """The list that was used longest ago goes first."""
+    """The least recently used list is dropped first."""
     fetched: list[str] = []
     counted = Counted()
 
@@ -208,7 +208,7 @@ async def test_lists_are_bounded_and_a_failure_in_the_background_is_told_to_the_
 
 
 async def test_lists_without_tasks_are_bounded_too(rest: Facade) -> None:
-    """Whoever thinks up selectors, or may list nothing at all, cannot fill the memory."""
+    """Many selectors, or lists that fail, cannot fill the memory."""
     nobody = rest.let("nobody", "t0ken-of-nobody")
     listings = rest.app.state.backends.listings
     for n in range(MAX_LISTINGS):
@@ -221,19 +221,19 @@ async def test_lists_without_tasks_are_bounded_too(rest: Facade) -> None:
 
 
 async def no_entries() -> list[Entry]:
-    """List nothing."""
+    """Return no entries."""
     return []
 
 
 def task(number: int, **spec: Any) -> dict[str, Any]:
-    """Return a stored task that runs each second, unless it says otherwise."""
+    """Return a stored task that runs every second, unless ``spec`` says otherwise."""
     meta = {"name": f"t{number}", "namespace": "a", "uid": f"uid-{number}", "generation": 1}
     created = {"creationTimestamp": "2026-03-01T12:00:00Z"}
     return {"metadata": {**meta, **created}, "spec": {"intervalSeconds": 1, "task": {"counter": {}}, **spec}}
 
 
 class Counted:
-    """A schedule of each second that counts how often it is asked."""
+    """A schedule of every second that counts its calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -247,7 +247,7 @@ class Counted:
 
 
 def test_slots_before_a_window_are_counted_up_to_a_bound() -> None:
-    """A task that may run a billion times a second apart is not stepped through for ten years."""
+    """A task with a maxRuns of a billion is not computed second by second over ten years."""
     counted = Counted()
     schedule: Schedule = counted
     later = NOW + timedelta(days=3000)
@@ -260,7 +260,7 @@ def test_slots_before_a_window_are_counted_up_to_a_bound() -> None:
 
 
 def test_of_many_tasks_the_counting_is_bounded_for_all_together() -> None:
-    """One bound for one answer, not one for each task."""
+    """There is one limit per response, not one per task."""
     counted = Counted()
     entries = [Entry("a", f"t{number}", "UTC", counted, 10**9) for number in range(200)]
     window = Window(NOW, NOW + timedelta(days=3000), None, 100)
@@ -269,7 +269,7 @@ def test_of_many_tasks_the_counting_is_bounded_for_all_together() -> None:
 
 
 def test_timetables_are_bounded_and_read_once() -> None:
-    """The oldest are forgotten; a status that changes is no new spec."""
+    """The least recently used are dropped; a changed status is not a changed spec."""
     timetables = Timetables(most=2)
     first = timetables.of(task(1))
     assert timetables.of({**task(1), "status": {"runs": 3}}) is first
@@ -287,7 +287,7 @@ def test_timetables_are_bounded_and_read_once() -> None:
 
 
 def test_launches_so_far_use_up_the_runs() -> None:
-    """They stand in the status."""
+    """They are counted in the status."""
     raw = {**task(1, maxRuns=5), "status": {"runs": 3}}
     assert len(upcoming(raw, Window(NOW, NOW, None, 10), Timetables()).items) == 2
 
@@ -296,7 +296,7 @@ PREVIEW = "/api/v1/preview"
 
 
 async def test_a_preview_tells_the_next_times_and_stores_nothing(rest: Facade) -> None:
-    """In UTC and on the zone's clock, and what kubectl would warn of; it needs no permission."""
+    """Times are in UTC and local time, with the warnings of kubectl; no permission is required."""
     headers = rest.let("nobody", "t0ken-of-nobody")
     spec = {"schedule": "30 2 * * *", "timeZone": "Europe/Berlin", "task": {"counter": {}}}
     body = {"spec": spec}
@@ -333,7 +333,7 @@ PREVIEWS: dict[str, tuple[Any, list[str], int]] = {
 
 @pytest.mark.parametrize("case", PREVIEWS)
 async def test_a_preview_says_what_a_post_would_be_refused_for(rest: Facade, case: str) -> None:
-    """The same fields, as an answer and not as an error; times are told as far as they can be."""
+    """The response has the same fields, without being an error, and times if they can be computed."""
     spec, want_fields, want_times = PREVIEWS[case]
     response = await rest.client.post(PREVIEW, json={"spec": spec})
     assert response.status_code == 200, response.text
@@ -357,20 +357,20 @@ BAD_PREVIEWS: dict[str, tuple[Any, dict[str, str], int, list[str]]] = {
 
 @pytest.mark.parametrize("case", BAD_PREVIEWS)
 async def test_a_preview_without_a_spec_is_an_error(rest: Facade, case: str) -> None:
-    """What is no request for a preview at all."""
+    """A body without a spec is rejected."""
     body, params, want_status, want_fields = BAD_PREVIEWS[case]
     response = await rest.client.post(PREVIEW, json=body, params=params)
     assert (response.status_code, fields_of(response)) == (want_status, want_fields)
 
 
 async def test_a_preview_needs_a_caller_that_is_known(rest: Facade) -> None:
-    """No permission, but a name."""
+    """A preview requires authentication, but no permission."""
     response = await rest.client.post(PREVIEW, json={"spec": HOURLY}, headers={"Authorization": ""})
     assert response.status_code == 401
 
 
 def test_a_window_over_the_end_of_summer_time_has_both_passes() -> None:
-    """Windows are instants; the clock's tricks are the calculus' own."""
+    """Windows are instants, so that both passes of the repeated hour are in them."""
     raw = task(1)
     raw["spec"] = {"schedule": "*/30 * * * *", "timeZone": "Europe/Berlin", "task": {"counter": {}}}
     start = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)
