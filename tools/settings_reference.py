@@ -158,6 +158,10 @@ IMAGES = (
 )
 DEVELOPMENT = (
     Variable("PYTHON", "a program", "the first Python from 3.11 on", "The Python that makes the environment."),
+    Variable("CARILLON_TEST_KUBECONFIG", "a path", "", "An existing cluster for tests that need an API server."),
+    Variable(
+        "CARILLON_TEST_LANES", "a number", "`4`", "Workers of `make test`, each with its own cluster and Postgres."
+    ),
     Variable("TRIPLES", "a number", "`1000000`", "Cases of `make truth`."),
     Variable("SEED", "a number", "random", "The seed of `make truth`, `make faults`, `make timeline`."),
     Variable("PLANS", "a number", "`300`", "Plans of `make faults`."),

@@ -18,8 +18,9 @@ from carillon_api.http.problems import install_problem_handlers
 from carillon_api.middleware.conditional import ConditionalGet
 from carillon_api.middleware.gate import Gate
 from carillon_api.middleware.idempotency import Idempotency
-from carillon_api.middleware.manners import Methods, SecurityHeaders
+from carillon_api.middleware.methods import Methods
 from carillon_api.middleware.request_log import LastResort, RequestLog
+from carillon_api.middleware.security_headers import SecurityHeaders
 from carillon_api.observability.metrics import Metrics
 from carillon_api.openapi_document.described import CarillonAPI
 from carillon_api.openapi_document.docs import install_docs
@@ -55,7 +56,7 @@ CORS_REQUEST_HEADERS = (
     IDEMPOTENCY_KEY,
     REQUEST_ID,
 )
-CORS_ANSWER_HEADERS = (
+CORS_RESPONSE_HEADERS = (
     "ETag",
     "Location",
     "Retry-After",
@@ -126,7 +127,7 @@ def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
             allow_origins=cors_origins,
             allow_methods=CORS_METHODS,
             allow_headers=CORS_REQUEST_HEADERS,
-            expose_headers=CORS_ANSWER_HEADERS,
+            expose_headers=CORS_RESPONSE_HEADERS,
             max_age=CORS_SECONDS,
         )
     app.add_middleware(SecurityHeaders)

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 MASK = "***"
 
-_SMELLS = re.compile(
+_SECRET_NAMES = re.compile(
     r"(?i)(?:authorization|authentication|cookie|credential|passw(?:or)?d|passphrase|secret|token|signature|"
     r"(?:^|[-_.]|x)(?:api|access|auth|private|signing|encryption|account|ssh|master|session)?[-_.]?keys?(?:$|[-_.\d])|apikey|"
     r"(?:^|[-_.])(?:auth|dsn|jwt|pass|pwd|sid)(?:$|[-_.])|connection[-_]?string)"
@@ -49,9 +49,9 @@ def _items(value: Any) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def smells_of_secret(name: str) -> bool:
+def suggests_secret(name: str) -> bool:
     """Return whether a header, a variable or a parameter with this name is likely to hold a secret."""
-    return _SMELLS.search(name) is not None
+    return _SECRET_NAMES.search(name) is not None
 
 
 def masked(value: Any) -> Any:
@@ -79,16 +79,14 @@ def masked_text(text: str) -> str:
 
 
 def _masked_parameter(found: re.Match[str]) -> str:
-    hidden = found["value"] and smells_of_secret(unquote_plus(found["name"][1:]))
+    hidden = found["value"] and suggests_secret(unquote_plus(found["name"][1:]))
     return f"{found['name']}={quote_plus(MASK, safe='*')}" if hidden else found[0]
 
 
 def _named(value: Any) -> Any:
     """Return the masked value of ``headers``, ``env`` or ``parameters``: an object, or a list of names and values."""
     if isinstance(value, dict):
-        return {
-            key: MASK if smells_of_secret(key) and item is not None else _named(item) for key, item in value.items()
-        }
+        return {key: MASK if suggests_secret(key) and item is not None else _named(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_named_item(item) for item in value]
     return masked(value)
@@ -96,7 +94,7 @@ def _named(value: Any) -> Any:
 
 def _named_item(item: Any) -> Any:
     if isinstance(item, dict) and isinstance(item.get("name"), str):
-        hidden = smells_of_secret(item["name"]) and item.get("value") is not None
+        hidden = suggests_secret(item["name"]) and item.get("value") is not None
         # a reference to a Secret's key is not a secret
         return {key: MASK if hidden and key == "value" else masked(part) for key, part in item.items()}
     return _named(item)

@@ -35,61 +35,63 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class MetricDefinition:
     """The definition of a metric."""
 
     name: str
     kind: str
     """Prometheus' type: ``counter``, whose samples end in ``_total``, ``gauge`` or ``histogram``."""
-    says: str
+    description: str
     labels: tuple[str, ...] = ()
 
     def gauge(self) -> GaugeMetricFamily:
         """Return the metric family without samples, for a collector."""
-        return GaugeMetricFamily(self.name, self.says, labels=self.labels)
+        return GaugeMetricFamily(self.name, self.description, labels=self.labels)
 
 
-REQUESTS = Described(
+REQUESTS = MetricDefinition(
     "carillon_api_requests", "counter", "Requests, by method, route template and status.", ("method", "route", "status")
 )
-REQUEST_SECONDS = Described(
+REQUEST_SECONDS = MetricDefinition(
     "carillon_api_request_duration_seconds",
     "histogram",
     "Duration of requests, from the headers to the last byte of the response.",
     ("method", "route"),
 )
-IN_FLIGHT = Described("carillon_api_requests_in_flight", "gauge", "Requests in progress.")
-CALL_SECONDS = Described(
+IN_FLIGHT = MetricDefinition("carillon_api_requests_in_flight", "gauge", "Requests in progress.")
+CALL_SECONDS = MetricDefinition(
     "carillon_api_server_call_duration_seconds",
     "histogram",
     "Duration of calls to the API server; status is none if there was no response.",
     ("method", "status"),
 )
-HISTORY_UP = Described("carillon_history_up", "gauge", "1 if the last query of the history succeeded, otherwise 0.")
-EXECUTIONS = Described(
+HISTORY_UP = MetricDefinition(
+    "carillon_history_up", "gauge", "1 if the last query of the history succeeded, otherwise 0."
+)
+EXECUTIONS = MetricDefinition(
     "carillon_executions",
     "gauge",
     "Executions with a slot in the last hour or day, by status.",
     ("window", "status"),
 )
-DEAD_LETTERS = Described(
+DEAD_LETTERS = MetricDefinition(
     "carillon_dead_letters",
     "gauge",
     "Executions with a slot in the last hour or day that failed or timed out and were not retried.",
     ("window",),
 )
-RUNNING = Described("carillon_executions_running", "gauge", "Running executions, regardless of their slot.")
-PARTITIONS = Described("carillon_history_partitions", "gauge", "Monthly partitions of the history.")
-MAINTAINED = Described(
+RUNNING = MetricDefinition("carillon_executions_running", "gauge", "Running executions, regardless of their slot.")
+PARTITIONS = MetricDefinition("carillon_history_partitions", "gauge", "Monthly partitions of the history.")
+MAINTAINED = MetricDefinition(
     "carillon_history_maintained_timestamp_seconds",
     "gauge",
     "Unix time of the last successful maintenance of the history; missing if there was none.",
 )
-MAINTENANCE_FAILING = Described(
+MAINTENANCE_FAILING = MetricDefinition(
     "carillon_history_maintenance_failing", "gauge", "1 if the last maintenance of the history failed, otherwise 0."
 )
-OURS = (REQUESTS, REQUEST_SECONDS, IN_FLIGHT, CALL_SECONDS)
-OF_THE_HISTORY = (HISTORY_UP, EXECUTIONS, DEAD_LETTERS, RUNNING, PARTITIONS, MAINTAINED, MAINTENANCE_FAILING)
+OWN_METRICS = (REQUESTS, REQUEST_SECONDS, IN_FLIGHT, CALL_SECONDS)
+HISTORY_METRICS = (HISTORY_UP, EXECUTIONS, DEAD_LETTERS, RUNNING, PARTITIONS, MAINTAINED, MAINTENANCE_FAILING)
 
 
 class Metrics:
@@ -98,16 +100,18 @@ class Metrics:
     def __init__(self) -> None:
         """Start at zero, without metrics of the history."""
         self.registry = CollectorRegistry()
-        self._requests = Counter(REQUESTS.name, REQUESTS.says, REQUESTS.labels, registry=self.registry)
+        self._requests = Counter(REQUESTS.name, REQUESTS.description, REQUESTS.labels, registry=self.registry)
         self._seconds = self._histogram(REQUEST_SECONDS)
-        self._in_flight = Gauge(IN_FLIGHT.name, IN_FLIGHT.says, registry=self.registry)
+        self._in_flight = Gauge(IN_FLIGHT.name, IN_FLIGHT.description, registry=self.registry)
         self._calls = self._histogram(CALL_SECONDS)
         self.history = HistoryNumbers()
         self.registry.register(self.history)
         ProcessCollector(registry=self.registry)
 
-    def _histogram(self, described: Described) -> Histogram:
-        return Histogram(described.name, described.says, described.labels, buckets=BUCKETS, registry=self.registry)
+    def _histogram(self, described: MetricDefinition) -> Histogram:
+        return Histogram(
+            described.name, described.description, described.labels, buckets=BUCKETS, registry=self.registry
+        )
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
@@ -185,10 +189,10 @@ class HistoryNumbers:
             for status in ExecutionStatus:
                 executions.add_metric([window, status], summary.by_status.get(status, 0))
         yield from (up, executions, dead)
-        yield from _of_the_history_itself(self._numbers.latest if self._numbers else None)
+        yield from _history_state(self._numbers.latest if self._numbers else None)
 
 
-def _of_the_history_itself(summary: HistorySummary | None) -> Iterator[Metric]:
+def _history_state(summary: HistorySummary | None) -> Iterator[Metric]:
     running, partitions = RUNNING.gauge(), PARTITIONS.gauge()
     maintained, failing = MAINTAINED.gauge(), MAINTENANCE_FAILING.gauge()
     if summary is not None:

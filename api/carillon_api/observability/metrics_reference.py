@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from carillon_api.observability.metrics import OF_THE_HISTORY, OURS, Described
+from carillon_api.observability.metrics import HISTORY_METRICS, OWN_METRICS, MetricDefinition
 
 INTRODUCTION = """<!-- Generated from carillon_api by `make manifests`; do not edit. -->
 # Metrics
@@ -24,13 +24,13 @@ are the standard metrics of every Prometheus client.
 
 def reference_text() -> str:
     """Return the page as it is checked in."""
-    return INTRODUCTION + "".join(_row(metric) for metric in (*OURS, *OF_THE_HISTORY))
+    return INTRODUCTION + "".join(_row(metric) for metric in (*OWN_METRICS, *HISTORY_METRICS))
 
 
-def _row(metric: Described) -> str:
+def _row(metric: MetricDefinition) -> str:
     suffix = "_total" if metric.kind == "counter" else ""
     labels = ", ".join(f"`{label}`" for label in metric.labels)
-    return f"| `{metric.name}{suffix}` | {metric.kind} | {labels} | {metric.says} |\n"
+    return f"| `{metric.name}{suffix}` | {metric.kind} | {labels} | {metric.description} |\n"
 
 
 def main() -> int:

@@ -19,29 +19,29 @@ class Probes:
     def __init__(self) -> None:
         """Start without a result."""
         self._cache: Cache[str, Sequence[Check]] = Cache(lambda _: Lifetime(0.0), time.monotonic, most=1)
-        self._said: str | None = None
+        self._logged: str | None = None
 
     async def checks(self, ask: Callable[[], Awaitable[Sequence[Check]]]) -> Sequence[Check]:
         """Return the results of the checks; concurrent probes share one run, and results are not cached."""
 
-        async def told() -> Sequence[Check]:
+        async def checked() -> Sequence[Check]:
             found = await ask()
-            self._tell(lacking(found))
+            self._log_changes(failures_of(found))
             return found
 
-        return await self._cache.get("checks", told)
+        return await self._cache.get("checks", checked)
 
-    def _tell(self, missing: str) -> None:
+    def _log_changes(self, missing: str) -> None:
         """Log the result if it has changed: probes come every few seconds."""
-        if missing == self._said:
+        if missing == self._logged:
             return
-        self._said = missing
+        self._logged = missing
         if missing:
             log.warning("not ready", why=missing)
         else:
             log.info("ready")
 
 
-def lacking(checks: Sequence[Check]) -> str:
+def failures_of(checks: Sequence[Check]) -> str:
     """Return one sentence for each failed check; empty if all succeeded."""
     return "; ".join(f"{check.name}: {check.why}" for check in checks if not check.ok)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from carillon_api.http.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response
-from carillon_api.observability.readiness import lacking
+from carillon_api.observability.readiness import failures_of
 from carillon_api.routes.dependencies import Backend
 from carillon_api.schemas import Health, Readiness
 from carillon_api.services.probes import readiness_checks
@@ -38,7 +38,7 @@ async def readyz(given: Backend, request: Request) -> Readiness | JSONResponse:
     """Ping the database and the API server, and return the state of each."""
     # The path is public and not rate limited: concurrent probes share one check and its connections.
     checks = await given.readiness.checks(lambda: readiness_checks(given))
-    detail = lacking(checks)
+    detail = failures_of(checks)
     if not detail:
         return Readiness(checks=list(checks))
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}

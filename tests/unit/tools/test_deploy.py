@@ -165,9 +165,9 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a list for a kubeconfig": (
         {"KUBECONFIG": "HERE/list"},
-        r"no kubeconfig .*list: .* set KUBECONFIG",
+        r"no usable kubeconfig .*list: .* set KUBECONFIG",
     ),
-    "a kubeconfig that is not there": ({"KUBECONFIG": "/nowhere"}, r"no kubeconfig .* set KUBECONFIG"),
+    "a kubeconfig that is not there": ({"KUBECONFIG": "/nowhere"}, r"no usable kubeconfig .* set KUBECONFIG"),
     "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE is 'Team': set it to small letters"),
     "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES names nowhere.yaml, which is no file"),
     "a time-out without a unit": ({"TIMEOUT": "10"}, r"TIMEOUT is '10': set it to a duration such as 10m"),

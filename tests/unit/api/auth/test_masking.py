@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from carillon_api.auth.masking import MASK, MOST_LEVELS, masked, masked_spec, smells_of_secret
+from carillon_api.auth.masking import MASK, MOST_LEVELS, masked, masked_spec, suggests_secret
 
 NAMES: dict[str, bool] = {
     "Authorization": True,
@@ -43,7 +43,7 @@ NAMES: dict[str, bool] = {
 @pytest.mark.parametrize("name", NAMES)
 def test_which_names_smell_of_a_secret(name: str) -> None:
     """In doubt, a value is masked."""
-    assert smells_of_secret(name) is NAMES[name]
+    assert suggests_secret(name) is NAMES[name]
 
 
 SPECS: dict[str, tuple[Any, Any]] = {

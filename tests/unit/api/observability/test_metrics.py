@@ -177,7 +177,7 @@ async def test_every_label_is_documented(rest: Facade) -> None:
     await rest.history.record(ROWS)
     rest.app.state.metrics.call_ended("GET", 200, 0.01)
     await rest.client.get(TASKS)
-    described = {d.name: set(d.labels) for d in (*told.OURS, *told.OF_THE_HISTORY)}
+    described = {d.name: set(d.labels) for d in (*told.OWN_METRICS, *told.HISTORY_METRICS)}
     response = await rest.client.get("/metrics")
     for family in text_string_to_metric_families(response.text):
         for sample in family.samples:
