@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
     check = partial(check_zone, seed=seed, per_change=options.triples / ALL_CHANGES)
     with ProcessPoolExecutor(options.jobs) as pool:
         for number, part in enumerate(pool.map(check, zones, chunksize=1), start=1):
+            _show(part.failures, already=len(account.failures))
             account.add(part)
             if number % 100 == 0:
                 print(f"truth: {number} zones, {account.counts['triples']:,} triples", flush=True)
@@ -56,16 +57,20 @@ def main(arguments: list[str]) -> int:
 
 
 def report(account: Account) -> None:
-    """Print the counts, the rules that were met, and the failures."""
+    """Print the counts, the rules that explain differences, and how many failures were not shown."""
     for what, count in sorted(account.counts.items()):
         print(f"{count:>12,}  {what}")
     for rule, sentence in RULES.items():
         if any(what.endswith(rule) for what in account.counts):
             print(f"  - {rule}: {sentence}")
-    for failure in account.failures[:SHOWN_FAILURES]:
-        print(failure)
     if len(account.failures) > SHOWN_FAILURES:
         print(f"... and {len(account.failures) - SHOWN_FAILURES} more failures")
+
+
+def _show(failures: list[str], already: int) -> None:
+    """Print failures as soon as they are found: the whole proof takes minutes."""
+    for failure in failures[: max(0, SHOWN_FAILURES - already)]:
+        print(failure, flush=True)
 
 
 def replay(expression: str, zone_name: str, text: str) -> None:

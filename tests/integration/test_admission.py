@@ -118,7 +118,7 @@ async def test_kubectl_shows_the_next_times_and_what_may_surprise(webhook: Webho
         assert code == 0
         assert "Warning: backup: runs next at 20" in said
         assert said.count("T00:00:00+01:00") == 3
-        assert "Warning: backup: runs on the days of month 13 and also on the days of week 5" in said
+        assert "Warning: backup: runs on days that match either day of month 13 or day of week 5" in said
         assert await webhook.apply("ScheduledTask", "backup", spec, {"team": "a"}) == (0, "")
 
 

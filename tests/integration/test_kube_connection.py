@@ -16,6 +16,7 @@ import yaml
 
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeObjectStore, readiness, wait_until_ready
 from carillon_core.adapters.kube.watch import Pace, Watch
+from carillon_core.backoff import Backoff
 from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.errors import (
     ForbiddenError,
@@ -31,7 +32,7 @@ from support.cluster import RunningCluster
 from support.proxy import Proxy
 from support.waiting import eventually
 
-QUICK = Pace(server=30, idle=35, first_wait=0.02, longest_wait=0.1)
+QUICK = Pace(server=30, idle=35, retries=Backoff(0.02, 0.1))
 
 
 def kubeconfig_with(cluster: RunningCluster, folder: Path, server: str = "", **user: Any) -> str:
@@ -136,7 +137,7 @@ async def test_a_watch_that_falls_silent_is_noticed(
 ) -> None:
     """A connection that is dead without an end is given up when it idles too long."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
-    async with watched(config, namespace, Pace(server=30, idle=1, first_wait=0.02, longest_wait=0.1)) as events:
+    async with watched(config, namespace, Pace(server=30, idle=1, retries=Backoff(0.02, 0.1))) as events:
         await eventually(lambda: said(events, "SYNCED"))
         proxy.freeze()
         await KubeCluster(connection).create_job(job(namespace, "unheard"))

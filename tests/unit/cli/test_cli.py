@@ -139,7 +139,7 @@ def test_next_says_what_may_surprise_on_the_standard_error(terminal: Terminal) -
     """The standard output stays a list of times."""
     said = terminal.run("next", "0 0 13 * 5", "-n", "1")
     assert len(said.out.splitlines()) == 1
-    assert said.err.startswith("note: runs on the days of month 13 and also on the days of week 5")
+    assert said.err.startswith("note: runs on days that match either day of month 13 or day of week 5")
 
 
 def test_explain_says_the_plan_of_a_task_as_if_created_now(terminal: Terminal) -> None:

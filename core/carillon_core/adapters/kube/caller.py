@@ -1,4 +1,4 @@
-"""The API server as the facade uses it: whom it lets in, and every call as the caller (``APIServer``)."""
+"""The API server as the API uses it: token reviews, and every request made as the caller (``APIServer``)."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ class KubeAPIServer:
     """``APIServer`` over a connection, whose own account may impersonate and ask for reviews."""
 
     def __init__(self, connection: KubeConnection, audiences: Sequence[str] = ()) -> None:
-        """Take the connection; whoever made it closes it.
+        """Take the connection; the caller closes it.
 
         Args:
             connection: To the API server.
-            audiences: For whom a bearer token must have been made; the API server's own audience if empty.
+            audiences: The audiences that a bearer token must have; empty means the API server's own.
 
         """
         self._connection = connection
@@ -35,7 +35,7 @@ class KubeAPIServer:
         return KubeCallerCluster(self._connection, subject)
 
     async def review_token(self, token: str) -> Subject | None:
-        """Return whose bearer token it is, or None if it is nobody's (TokenReview)."""
+        """Return the subject of a bearer token, or None if the token is invalid (TokenReview)."""
         spec: JSONObject = {"token": token} | ({"audiences": self._audiences} if self._audiences else {})
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         with _as_ourselves():
@@ -44,7 +44,7 @@ class KubeAPIServer:
         user = status.get("user") or {}
         if not status.get("authenticated") or not user.get("username"):
             return None
-        # an authenticator that knows of no audiences answers without any: it has checked for none
+        # an authenticator without support for audiences returns none: it has not checked them
         if self._audiences and not set(self._audiences) & set(status.get("audiences") or ()):
             return None
         return Subject(user["username"], tuple(user.get("groups") or ()))
@@ -63,7 +63,7 @@ class KubeAPIServer:
 
 @contextmanager
 def _as_ourselves() -> Iterator[None]:
-    """Say of a refusal that it is our own account's: no caller has asked for this."""
+    """Attribute a refusal to our own account: no caller made this request."""
     try:
         yield
     except ForbiddenError as error:
@@ -74,7 +74,7 @@ class KubeCallerCluster:
     """``CallerCluster``: every call carries the caller's name."""
 
     def __init__(self, connection: KubeConnection, subject: Subject | None) -> None:
-        """Take the connection and say as whom to call; None means as ourselves."""
+        """Take the connection, and the subject to make requests as; None means our own account."""
         self._connection = connection
         self._subject = subject
 
@@ -111,7 +111,7 @@ class KubeCallerCluster:
         return await self._connection.request("GET", path, subject=self._subject)
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a Job and in the background its pods, provided that it is still the same object."""
+        """Delete a Job and in the background its pods, if it is still the same object."""
         options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         path = f"{jobs_path(namespace)}/{segment(name)}"
         try:

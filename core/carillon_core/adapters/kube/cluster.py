@@ -40,13 +40,13 @@ class KubeCluster:
         pace: Pace | None = None,
         fence: Fence | None = None,
     ) -> None:
-        """Take the connection; whoever made it closes it.
+        """Take the connection; the caller closes it.
 
         Args:
             connection: To the API server.
-            instance: Which operator posts Events, such as its pod's name; None means that there is but one.
-            pace: How watches keep their time; None means as they should.
-            fence: Asked each time that a write is about to be sent; it raises if that must not be any more.
+            instance: The operator that posts Events, such as its pod's name; None means that there is only one.
+            pace: The timeouts of watches; None means the defaults.
+            fence: Called before each write is sent; raises if it must not be sent any more.
 
         """
         self._connection = connection
@@ -60,7 +60,7 @@ class KubeCluster:
         return Watch(self._connection, path, kind, OURS, self._pace, namespace).events()
 
     async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
-        """Return the uid of every object of a kind there is now, in a namespace or in all."""
+        """Return the uid of every existing object of a kind, in a namespace or in all."""
         found = {}
         async for item in self.list_objects(kind, namespace):
             meta = item["metadata"]
@@ -68,7 +68,7 @@ class KubeCluster:
         return found
 
     async def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
-        """Yield every object of a kind there is now: a list without a version is read from a quorum of etcd."""
+        """Yield every existing object of a kind: a list without a version is read from a quorum of etcd."""
         async for page in listed(self._connection, object_path(kind, namespace)):
             for item in page.items:
                 yield item
@@ -99,22 +99,22 @@ class KubeCluster:
         return found
 
     async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
-        """Return the pods that a Job has at this moment: a list without a version is read from a quorum of etcd."""
+        """Return the pods that a Job has now: a list without a version is read from a quorum of etcd."""
         pages = listed(self._connection, _pods_path(namespace), f"{_JOB_OF_POD}={job_uid}")
         return [pod async for page in pages for pod in page.items]
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
-        """Delete a Job, provided that it is still the same object."""
+        """Delete a Job, if it is still the same object."""
         options = {"propagationPolicy": "Foreground" if after_pods else "Background", "preconditions": {"uid": uid}}
         await self._delete(f"{jobs_path(namespace)}/{segment(name)}", options)
 
     async def patch_status(
         self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
     ) -> JSONObject:
-        """Set an object's status, provided that nobody changed the object since this version, and return the object.
+        """Set an object's status, if the object still has this version, and return the object.
 
         A merge patch with ``metadata.uid`` is no guard here: on the status subresource of a custom resource the
-        API server drops the metadata, uid and all, and writes the status into whatever object has the name. Hence
+        API server drops the metadata, including the uid, and writes the status to any object of that name. Hence
         the JSON patch (RFC 6902) with tests. It also sets the status as a whole, nothing of the old one stays.
         """
         path = object_path(kind, meta.namespace, meta.name)
@@ -147,7 +147,7 @@ class KubeCluster:
     async def _delete(self, path: str, options: JSONObject) -> None:
         try:
             await self._write("DELETE", path, body=options)
-        except ConflictError as error:  # the uid is another's
+        except ConflictError as error:  # the uid is not this one
             raise NotFoundError(f"{path} is another object") from error
 
     async def post_event(
@@ -173,7 +173,7 @@ class KubeCluster:
             "type": notice.type,
             "reason": str(notice.reason),
             "message": notice.message if len(notice.message) <= MAX_NOTE else notice.message[: MAX_NOTE - 1] + "…",
-            # those of core/v1, and not events.k8s.io's eventTime alone: `kubectl get events` sorts and shows by them
+            # core/v1 fields besides events.k8s.io's eventTime, since `kubectl get events` sorts by and shows them
             "firstTimestamp": when,
             "lastTimestamp": when,
             "count": 1,

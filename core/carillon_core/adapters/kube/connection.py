@@ -1,8 +1,8 @@
-"""The connection to the API server: one session, kept alive and bounded, that speaks plain JSON.
+"""The connection to the API server: one kept-alive session with bounded concurrency that exchanges plain JSON.
 
 Composed by each app's ``__main__`` as ``async with KubeConnection(...)`` and
-handed to the stores. Secrets never reach a log or a message: neither headers
-nor bodies are ever put into one.
+passed to the stores. Headers and bodies never appear in logs or messages, so
+secrets do not either.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from carillon_core.ports import JSONObject
 
 Params = Mapping[str, str]
 Fence = Callable[[], None]
-"""Raises if what is about to be sent must not be sent any more."""
+"""Raises if the request must not be sent any more."""
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -60,7 +60,7 @@ def _call(method: str, path: str, body: Any, content_type: str) -> _Call:
 
 
 def _unobserved(_method: str, _status: int | None, _seconds: float) -> None:
-    """Tell nobody."""
+    """Ignore a request."""
 
 
 class KubeConnection:
@@ -75,16 +75,16 @@ class KubeConnection:
         renewal_seconds: float = RENEWAL_SECONDS,
         observe: Callable[[str, int | None, float], None] = _unobserved,
     ) -> None:
-        """Say whom to talk to; nothing is read or connected yet.
+        """Name the API server; nothing is read or connected yet.
 
         Args:
             kubeconfig: A path, or several as in ``KUBECONFIG``; None means the pod's service account, else the
                 usual file.
-            in_flight: The most requests at once, watches not counted.
-            timeout_seconds: How long one request may take, the wait for its turn not counted.
-            renewal_seconds: Credentials that are refused are read anew no more often.
-            observe: Told of each request, watches not counted: its method, the answer's status (None if none came),
-                and the seconds that it took.
+            in_flight: The maximum number of concurrent requests, not counting watches.
+            timeout_seconds: How long one request may take, not counting the wait for its turn.
+            renewal_seconds: The shortest time between two readings of rejected credentials.
+            observe: Called for each request except watches: with its method, the response's status (None if none
+                came), and its duration in seconds.
 
         """
         self._observe = observe
@@ -135,18 +135,18 @@ class KubeConnection:
     ) -> JSONObject:
         """Send one request and return the response's object.
 
-        A 429 with ``Retry-After`` was not carried out: it is sent again, a few times.
+        A request rejected with 429 and ``Retry-After`` is sent again, a few times.
 
         Args:
             method: Such as ``POST``.
-            path: Begins with a slash; names in it are checked by ``segment``.
+            path: Starts with a slash; ``segment`` checks the names in it.
             params: The query.
-            body: Anything that JSON can say.
+            body: A JSON value.
             content_type: The body's; one of the patch types for a PATCH.
-            subject: As whom the request is made (impersonation); as ourselves if it is None.
+            subject: The subject to make the request as (impersonation); None means our own account.
 
         Raises:
-            CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no answer came.
+            CarillonError: As ``failures.failure`` maps it; ``UnavailableError`` if no response came.
 
         """
         call = _call(method, path, body, content_type)
@@ -181,12 +181,12 @@ class KubeConnection:
 
     @asynccontextmanager
     async def stream(self, path: str, params: Params, idle_seconds: float) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Open a watch and give its lines, of any length, as they come.
+        """Open a watch and yield its lines, of any length, as they arrive.
 
         Args:
-            path: Begins with a slash.
+            path: Starts with a slash.
             params: The query.
-            idle_seconds: After so long without a byte, the connection is taken for dead.
+            idle_seconds: The connection counts as dead after this many seconds without a byte.
 
         Raises:
             CarillonError: As in ``request``; also while lines are read.
@@ -244,7 +244,7 @@ class KubeConnection:
             ssl=credentials.ssl_context,
             proxy=credentials.proxy,
             server_hostname=credentials.server_name,
-            allow_redirects=False,  # the credentials are for this server alone
+            allow_redirects=False,  # the credentials are for this server only
             timeout=timeout,
         )
 
@@ -257,12 +257,12 @@ class KubeConnection:
 
 
 def impersonation(subject: Subject | None) -> dict[str, str | list[str]]:
-    """Return the headers by which a request is made as somebody else.
+    """Return the headers that make a request as another subject.
 
-    Values that are not plain ASCII are refused: the header would say another name than was meant.
+    Rejects values that are not printable ASCII, since the header would name another subject.
 
     Raises:
-        ForbiddenError: If the name or a group cannot stand in a header.
+        ForbiddenError: The name or a group cannot be sent in a header.
 
     """
     if subject is None:
@@ -277,7 +277,7 @@ def segment(name: str) -> str:
     """Return a name as a segment of a path.
 
     Raises:
-        NotFoundError: If no object can have that name; it might name another path.
+        NotFoundError: The name is not a valid object name; it might lead to another path.
 
     """
     if not _NAME.fullmatch(name):

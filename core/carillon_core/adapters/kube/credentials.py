@@ -1,4 +1,4 @@
-"""Who we are to the API server: a kubeconfig or a pod's service account, kept fresh. Only the connection calls this."""
+"""Our credentials for the API server: a kubeconfig or a pod's service account, kept fresh. For the connection."""
 
 import asyncio
 import os
@@ -17,11 +17,11 @@ IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 """Set in every pod; with it and without a kubeconfig, the pod's service account is used."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 RENEWAL_SECONDS = 10.0
-"""A plugin may be run for each renewal, and a caller without permission may ask often."""
+"""Each renewal may run a plugin, and a caller without permission may cause many."""
 
 
 class Credentials:
-    """The API server's address, how to trust it, and the header that says who calls."""
+    """The API server's address, the trust in it, and the header that authenticates requests."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class Credentials:
 
         Args:
             kubeconfig: A path or several, as in ``KUBECONFIG``; None means in-cluster, else the usual file.
-            renewal_seconds: Credentials that are refused are read anew no more often.
-            environment: Says whether this is a pod.
+            renewal_seconds: The shortest time between two readings of rejected credentials.
+            environment: Shows whether this is a pod.
 
         """
         self._kubeconfig = kubeconfig
@@ -49,10 +49,10 @@ class Credentials:
         """Grows with each reading."""
 
     async def load(self) -> None:
-        """Read the credentials anew, as the first thing and whenever the API server knows them no more.
+        """Read the credentials, at the start and whenever the API server rejects them.
 
         Raises:
-            SettingsError: If there are none or they cannot be read; the message names the file, never its content.
+            SettingsError: They are missing or unreadable; the message names the file, never its content.
 
         """
         configuration = Configuration()
@@ -79,10 +79,10 @@ class Credentials:
         self.generation += 1
 
     async def renew(self, seen: int) -> bool:
-        """Read the credentials anew after a 401; return whether trying again makes sense.
+        """Read the credentials again after a 401; return whether they have changed.
 
         Args:
-            seen: The ``generation`` of the credentials that were refused.
+            seen: The ``generation`` of the rejected credentials.
 
         """
         async with self._renewal:
@@ -92,7 +92,7 @@ class Credentials:
             return self.generation != seen
 
     async def authorization(self) -> str | None:
-        """Return the ``Authorization`` header's value; None if a client certificate says who calls."""
+        """Return the ``Authorization`` header's value; None if a client certificate authenticates us."""
         if hasattr(self._loader, "exec_plugin_expiry"):
             # the loader runs the plugin again only when the token has expired
             await self._loader.load_from_exec_plugin()
@@ -118,7 +118,7 @@ class Credentials:
 
     @property
     def server_name(self) -> str | None:
-        """The name that its certificate must have, where it is not the URL's."""
+        """The name that its certificate must have, if it differs from the URL's."""
         found: str | None = self._configuration.tls_server_name
         return found
 
@@ -126,7 +126,7 @@ class Credentials:
 def _ssl_context(known: Configuration) -> ssl.SSLContext:
     """Return the trust in the API server, and the client certificate if there is one."""
     context = ssl.create_default_context(cafile=known.ssl_ca_cert)
-    # Python 3.13 wants extensions that the authorities of many clusters lack; kubectl does not ask for them
+    # Python 3.13 requires extensions that many clusters' CAs lack; kubectl does not require them
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if known.cert_file:
         context.load_cert_chain(known.cert_file, keyfile=known.key_file)

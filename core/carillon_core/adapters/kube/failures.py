@@ -1,4 +1,4 @@
-"""How a refusal of the API server becomes an error of ours: once, here, for every call. Pure."""
+"""Maps the API server's error responses to our errors, in one place for every request. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ _NO_FIELD = "<nil>"
 
 
 def failure(status: int, body: bytes, asked: str) -> CarillonError:
-    """Return the error for a response that is no success.
+    """Return the error for an error response.
 
     Args:
         status: The HTTP status code, 400 and up.
@@ -49,12 +49,12 @@ def failure(status: int, body: bytes, asked: str) -> CarillonError:
     match status:
         case 401:
             hint = "renew the token or the certificate"
-            # whoever we act for has been let in already: what is not known here is our own account
+            # callers are authenticated already: the rejected account is our own
             error: CarillonError = OwnAccountError(f"the API server rejects our credentials (401): {hint}")
         case 403:
             error = _forbidden(message, said)
         case 404 if not said:
-            # it is the path that is unknown, not an object: say so, lest the object be thought gone
+            # the path is unknown, not an object: an object must not be taken for deleted
             hint = "is the CRD installed? (kubectl apply -f crds/)"
             error = UnavailableError(API_SERVER, f"{asked}: it does not serve this path; {hint}")
         case 404:
@@ -83,12 +83,12 @@ def _causes(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _forbidden(message: str, said: Mapping[str, Any]) -> CarillonError:
-    """Return the error for a 403, which says three things: no permission, no admission, no such namespace any more."""
+    """Return the error for a 403, which means one of: no permission, rejected by admission, namespace terminating."""
     if any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(said)):
         return NotFoundError(message)
     if _IMPERSONATION.search(message):
         return OwnAccountError(message)
-    # a quota and a policy refuse with 403 as well; only the authorizer speaks of what a user cannot do
+    # a quota and a policy reject with 403 as well; only the authorizer's message says what a user cannot do
     if _RBAC.search(message) or not said:
         return ForbiddenError(message)
     return RefusedError(message)
@@ -100,7 +100,7 @@ def _problems(message: str, causes: Iterable[Mapping[str, Any]]) -> tuple[FieldP
         hint = "is not a field of this kind: remove it or correct its spelling"
         return tuple(FieldProblem(path, hint) for path in unknown)
     causes = [c for c in causes if "some validation rules were not checked" not in c.get("message", "")]
-    # a CEL rule says in words what a pattern says in signs
+    # a CEL rule has a readable message, a pattern has not
     in_words = {c["field"] for c in causes if c.get("field") and not _is_pattern(c)}
     return tuple(_problem(c) for c in causes if not (_is_pattern(c) and c.get("field") in in_words))
 

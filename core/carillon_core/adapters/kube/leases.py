@@ -10,7 +10,7 @@ class KubeLeases:
     """``Leases`` over a connection."""
 
     def __init__(self, connection: KubeConnection) -> None:
-        """Take the connection; whoever made it closes it."""
+        """Take the connection; the caller closes it."""
         self._connection = connection
 
     async def get(self, namespace: str, name: str) -> JSONObject:

@@ -10,7 +10,7 @@ from carillon_core.errors import ConflictError, ExpiredError
 from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 
-_STRICT = {"fieldValidation": "Strict"}  # an unknown field is refused, not dropped in silence
+_STRICT = {"fieldValidation": "Strict"}  # unknown fields are rejected, not dropped silently
 _ROOT = f"/apis/{names.API_VERSION}"
 _REPLACE_TRIES = 5
 _LIST_TRIES = 3
@@ -35,12 +35,12 @@ class KubeObjectStore:
     def __init__(
         self, connection: KubeConnection, kind: ObjectKind = "ScheduledTask", subject: Subject | None = None
     ) -> None:
-        """Take the connection; whoever made it closes it.
+        """Take the connection; the caller closes it.
 
         Args:
             connection: To the API server.
-            kind: Of which kind the objects are.
-            subject: As whom every call is made; as ourselves if it is None.
+            kind: The kind of the objects.
+            subject: The subject that every request is made as; None means our own account.
 
         """
         self._connection = connection
@@ -64,7 +64,7 @@ class KubeObjectStore:
                     async for page in listed(self._connection, self._path(namespace), label_selector, self._subject)
                     for item in page.items
                 ]
-            except ExpiredError:  # the list took so long that its version is no longer kept
+            except ExpiredError:  # the list took too long
                 if not tries_left:
                     raise
             else:
@@ -85,13 +85,13 @@ class KubeObjectStore:
         path = self._path(namespace, name)
         if (body.get("metadata") or {}).get("resourceVersion"):
             return await self._request("PUT", path, params=_STRICT, body=self._typed(body))
-        # the API server updates a custom resource by version only, so that of the moment is taken
+        # the API server replaces a custom resource only with its version, so read the current one
         for tries_left in reversed(range(_REPLACE_TRIES)):
             version = (await self.get(namespace, name))["metadata"]["resourceVersion"]
             versioned = self._typed(body) | {"metadata": (body.get("metadata") or {}) | {"resourceVersion": version}}
             try:
                 return await self._request("PUT", path, params=_STRICT, body=versioned)
-            except ConflictError:  # the operator writes the status of the same object all the time
+            except ConflictError:  # the operator often writes the status of the same object
                 if not tries_left:
                     raise
         raise AssertionError  # pragma: no cover  # the last try returns or raises

@@ -1,4 +1,4 @@
-"""Lists in pages: a namespace of many thousands of objects is never one response. For the stores and the watch."""
+"""Paged lists, so that a namespace of many thousand objects is never one response. For the stores and the watch."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Page:
 
     items: list[JSONObject]
     resource_version: str
-    """The list's version, the same in each of its pages: a watch goes on from it."""
+    """The list's version, the same on each page; a watch continues from it."""
 
 
 async def listed(
@@ -26,11 +26,11 @@ async def listed(
     subject: Subject | None = None,
     field_selector: str = "",
 ) -> AsyncIterator[Page]:
-    """Yield a list page by page, in the server's order, as a subject sees it or as we do.
+    """Yield a list page by page, in the server's order, as a subject (or our own account) sees it.
 
     Raises:
-        ExpiredError: The list took so long that its version is no longer kept: begin anew.
-        RefusedError: The selector cannot be read.
+        ExpiredError: The list took too long: start again.
+        RefusedError: The selector is invalid.
 
     """
     params = {"limit": str(PAGE_SIZE)}

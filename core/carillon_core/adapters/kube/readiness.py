@@ -1,4 +1,4 @@
-"""What an app waits for at its start: that the API server answers and knows Carillon's kinds."""
+"""Waits at the start of an app until the API server responds and serves Carillon's kinds."""
 
 import asyncio
 
@@ -13,16 +13,16 @@ PLURALS = (names.PLURAL, names.PLURAL_TARGETS, names.PLURAL_REQUESTS)
 
 
 async def wait_until_ready(connection: KubeConnection, poll_seconds: float = 2.0) -> None:
-    """Return once the API server answers and serves every kind of ours; say in the log what is waited for.
+    """Return once the API server serves every kind of Carillon's; log what is missing.
 
-    Each reason to wait is logged once, when it is met first.
+    Each reason to wait is logged once.
 
     Args:
         connection: To the API server.
-        poll_seconds: How long to wait between two looks.
+        poll_seconds: The wait between two checks.
 
     Raises:
-        ForbiddenError: If the API server does not know or allow the caller: waiting would not mend it.
+        ForbiddenError: The API server rejects the credentials or lacks permission; waiting would not help.
 
     """
     said = None
@@ -36,7 +36,7 @@ async def wait_until_ready(connection: KubeConnection, poll_seconds: float = 2.0
 
 
 async def _missing(connection: KubeConnection) -> str | None:
-    """Return what is missing, in a sentence that tells the mend; None if nothing is."""
+    """Return what is missing and how to fix it; None if nothing is."""
     try:
         groups = await connection.request("GET", "/apis")
         if not any(g["name"] == names.GROUP for g in groups.get("groups") or ()):

@@ -1,8 +1,8 @@
-"""An HTTP session for a client of the API server that is not ours: what it reads is shallow enough for any decoder.
+"""An HTTP session for third-party clients of the API server: its responses are shallow enough for any decoder.
 
-The operator gives it to kopf. kopf decodes by the standard library, which gives
-up at some thousand levels: an object that nests deeper would end each of its
-lists and watches, and so keep all tasks of all namespaces from being seen.
+The operator gives it to kopf. kopf decodes with the standard library, which fails
+at about a thousand levels: one object that nests deeper would end each of its
+lists and watches, and so hide all tasks of all namespaces.
 """
 
 import ssl
@@ -50,7 +50,7 @@ class _Response(aiohttp.ClientResponse):
 def shallow_session(
     context: ssl.SSLContext, headers: Mapping[str, str], proxy: str | None, *, trust_env: bool
 ) -> aiohttp.ClientSession:
-    """Return a session whose ``json()`` and lines are cut where they are too deep; whoever asks for it closes it."""
+    """Return a session that cuts JSON and lines where they are too deep; the caller closes it."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=context),
         headers=headers,

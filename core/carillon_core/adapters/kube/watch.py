@@ -1,4 +1,4 @@
-"""List, then watch, for ever: how the cluster's Jobs and pods are followed without a gap."""
+"""Lists, then watches, for ever: follows the cluster's Jobs and pods without a gap."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -12,6 +12,7 @@ from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.adapters.kube.pages import listed
+from carillon_core.backoff import Backoff, Tries
 from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, OwnAccountError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JobEvent
@@ -19,20 +20,20 @@ from carillon_core.ports import JobEvent
 log = get_logger(__name__)
 
 _HTTP_ERROR = 400
+RETRIES = Backoff(first=0.5, longest=10.0)
 _CHANGES = ("ADDED", "MODIFIED", "DELETED")
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a watch keeps its time, in seconds."""
+    """The timeouts and waits of a watch, in seconds."""
 
     server: float = 60.0
-    """When the server ends a watch of its own accord; it is then gone on with where it ended."""
+    """When the server ends a watch by itself; it is then continued from there."""
     idle: float = 75.0
-    """When a silent connection is taken for dead: beyond ``server``, or a quiet one would be."""
-    first_wait: float = 0.5
-    longest_wait: float = 10.0
-    """After a failure, the wait before the next try; it doubles from the first to the longest."""
+    """When a silent connection counts as dead; longer than ``server``, since a watch may be quiet."""
+    retries: Backoff = RETRIES
+    """The waits after failures."""
 
 
 @dataclass(slots=True)
@@ -45,17 +46,20 @@ class Watch:
     label_selector: str
     pace: Pace = field(default_factory=Pace)
     namespace: str | None = None
-    """The path's; None means that it is of all."""
+    """The namespace of the path; None means all."""
     version: str | None = None
-    """The resource version to go on from; None means from a new list."""
-    _wait: float = 0.0
-    """The wait after the last failure; 0 while all is well."""
+    """The resource version to continue from; None means to list first."""
+    _tries: Tries = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start without failures."""
+        self._tries = Tries(self.pace.retries)
 
     async def events(self) -> AsyncGenerator[JobEvent]:
-        """Yield events for ever, beginning with a list, whatever fails; an outage is logged once.
+        """Yield events for ever, starting with a list; retry after failures, and log each outage once.
 
         Raises:
-            ForbiddenError: One namespace may not be read: whoever watches others too goes on without it.
+            ForbiddenError: The one namespace may not be read.
 
         """
         while True:
@@ -86,7 +90,7 @@ class Watch:
                 yield JobEvent("ADDED", self.kind, item)
             version = page.resource_version
         self.version = version
-        self._mended()
+        self._works_again()
         yield JobEvent("SYNCED", self.kind, {}, self.namespace)
 
     async def _follow(self) -> AsyncGenerator[JobEvent]:
@@ -106,16 +110,16 @@ class Watch:
                     continue
                 event = self._event(line)
                 heard = True
-                self._mended()
+                self._works_again()
                 if event is not None:
                     yield event
         log.debug("watch ended by the server, continuing", **self._fields())
-        if not heard and asyncio.get_running_loop().time() - begun < self.pace.first_wait:
-            # nothing keeps such a server, or a proxy before it, from being asked in a tight loop
+        if not heard and asyncio.get_running_loop().time() - begun < self.pace.retries.first:
+            # otherwise a server or proxy that does this would be asked in a tight loop
             raise UnavailableError(API_SERVER, f"{self.path}: the watch ended immediately")
 
     def _event(self, line: bytes) -> JobEvent | None:
-        """Return what a line says, or None for a bookmark; go on after it."""
+        """Return the event of a line, or None for a bookmark."""
         try:
             said: Mapping[str, Any] = decoded(line)
         except orjson.JSONDecodeError as error:
@@ -127,24 +131,22 @@ class Watch:
         return JobEvent(change, self.kind, item) if change in _CHANGES else None
 
     async def _back_off(self, error: CarillonError) -> None:
-        if not self._wait:
+        if not self._tries.failures:
             log.warning("watch interrupted, trying again", **self._fields(why=str(error)))
-        self._wait = min(self._wait * 2 or self.pace.first_wait, self.pace.longest_wait)
-        await asyncio.sleep(self._wait)
+        await asyncio.sleep(self._tries.failed())
 
-    def _mended(self) -> None:
-        if self._wait:
+    def _works_again(self) -> None:
+        if self._tries.succeeded():
             log.info("watch works again", **self._fields())
-        self._wait = 0.0
 
     def _fields(self, **more: str) -> dict[str, str]:
-        """Return what a log line tells of this watch."""
+        """Return the log fields of this watch."""
         place = {} if self.namespace is None else {"namespace": self.namespace}
         return {"kind": self.kind, **place, **more}
 
 
 def _watch_error(said: Mapping[str, Any], path: str) -> CarillonError:
-    """Return the error that a watch says in its stream; one that is not for want of history is a failure to retry."""
+    """Return the error in a watch's stream: expired history, or else a failure to retry."""
     code = int(said.get("code") or 0)
     error = failure(code if code >= _HTTP_ERROR else 500, orjson.dumps(said), f"GET {path}")
     return error if isinstance(error, ExpiredError) else UnavailableError(API_SERVER, str(error))

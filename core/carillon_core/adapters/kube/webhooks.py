@@ -8,10 +8,10 @@ _PATH = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
 
 async def apply_webhook_configuration(connection: KubeConnection, body: dict[str, Any]) -> None:
-    """Create a ValidatingWebhookConfiguration, or make it what it should be; replicas may do so at once.
+    """Create or update a ValidatingWebhookConfiguration; replicas may do so concurrently.
 
     Raises:
-        CarillonError: As the connection says it; ``ForbiddenError`` if the operator may not.
+        CarillonError: From the connection; ``ForbiddenError`` if the operator lacks the permission.
 
     """
     params = {"fieldManager": "carillon-operator", "force": "true"}

@@ -1,4 +1,4 @@
-"""The audit in memory, for tests of whatever uses it; held to the contract of the one in Postgres."""
+"""The audit in memory, for tests; it meets the same contract as the one in Postgres."""
 
 from collections.abc import Sequence
 from datetime import datetime

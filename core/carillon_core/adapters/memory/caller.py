@@ -88,7 +88,7 @@ class MemoryAPIServer:
         return MemoryCallerCluster(self, subject)
 
     async def review_token(self, token: str) -> Subject | None:
-        """Return whose bearer token it is, or None if it is nobody's."""
+        """Return the subject of a bearer token, or None if the token is invalid."""
         await self.ping()
         return self.tokens.get(token)
 
@@ -115,7 +115,7 @@ class MemoryCallerCluster:
     """``CallerCluster`` over a ``MemoryAPIServer``."""
 
     def __init__(self, server: MemoryAPIServer, subject: Subject | None) -> None:
-        """Say as whom to call."""
+        """Take the subject to make requests as."""
         self._server = server
         self._subject = subject
 
@@ -134,7 +134,7 @@ class MemoryCallerCluster:
         return await self._server.cluster.get_job(namespace, name)
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a Job and its pods, provided that it is still the same object."""
+        """Delete a Job and its pods, if it is still the same object."""
         self._check("delete", "jobs", namespace, name, group="batch")
         await self._server.cluster.delete_job(namespace, name, uid, after_pods=False)
 

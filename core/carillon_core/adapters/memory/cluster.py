@@ -36,7 +36,7 @@ class MemoryCluster(MemoryWorld):
                     if namespace in {None, event.object["metadata"]["namespace"]}:
                         yield event
                     continue
-                # a list shows what there is now, so that what came before it is no news
+                # a list shows the current state, so earlier events are dropped
                 while not queue.empty():
                     queue.get_nowait()
                 wanted = [o for (where, _), o in self._objects(kind).items() if namespace in {None, where}]
@@ -49,7 +49,7 @@ class MemoryCluster(MemoryWorld):
             self._watchers[kind].remove(queue)
 
     async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[Key, str]:
-        """Return the uid of every object of a kind there is now, in a namespace or in all."""
+        """Return the uid of every existing object of a kind, in a namespace or in all."""
         found = {}
         async for item in self.list_objects(kind, namespace):
             meta = item["metadata"]
@@ -57,7 +57,7 @@ class MemoryCluster(MemoryWorld):
         return found
 
     async def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:
-        """Yield every object of a kind there is now, in a namespace or in all."""
+        """Yield every existing object of a kind, in a namespace or in all."""
         self._check()
         self._check_readable(namespace)
         listed = await self.tasks.list(None) if kind == "ScheduledTask" else list(self.objects[kind].values())
@@ -112,13 +112,13 @@ class MemoryCluster(MemoryWorld):
         return {uid: tuple(self.refusals[uid]) for uid in job_uids if uid in here and uid in self.refusals}
 
     async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
-        """Return the pods that a Job has at this moment."""
+        """Return the pods that a Job has now."""
         self._check()
         pods = [pod for (where, _), pod in self.pods.items() if where == namespace]
         return [copy.deepcopy(pod) for pod in pods if is_owned_by(pod, job_uid)]
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
-        """Delete a Job, provided that it is still the same object."""
+        """Delete a Job, if it is still the same object."""
         self._check()
         job = self._job(namespace, name)
         if job["metadata"]["uid"] != uid:
@@ -132,7 +132,7 @@ class MemoryCluster(MemoryWorld):
     async def patch_status(
         self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"
     ) -> JSONObject:
-        """Set an object's status, provided that nobody changed the object since this version, and return the object."""
+        """Set an object's status, if the object still has this version, and return the object."""
         self._check()
         stored = await self.get_object(kind, meta.namespace, meta.name)
         if stored["metadata"]["uid"] != meta.uid:

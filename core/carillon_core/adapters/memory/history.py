@@ -1,4 +1,4 @@
-"""The history in memory, for tests of whatever uses it; held to the contract of the one in Postgres."""
+"""The history in memory, for tests; it meets the same contract as the one in Postgres."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ class MemoryHistory:
         self.outage: str | None = None
 
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
-        """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
+        """Insert rows with their attempts; existing rows stay unchanged.
 
         An attempt of a row that was there is added if the row is open and has none of that number.
         """

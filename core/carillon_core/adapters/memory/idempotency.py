@@ -42,7 +42,7 @@ class MemoryIdempotency:
         return Reservation(mine=False, answer=row.answer)
 
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
-        """Keep the answer for whoever repeats the request; a key that has its answer, or is unknown, stays as it is."""
+        """Store the response for repetitions; a key that has one, or is unknown, stays unchanged."""
         self._check_outage()
         row = self.rows.get((caller, key))
         if row is not None and row.answer is None:
@@ -56,7 +56,7 @@ class MemoryIdempotency:
             del self.rows[caller, key]
 
     def forget(self) -> None:
-        """Lose every key, as if nobody had finished what was begun with it."""
+        """Abandon every key, as if its first request had never finished."""
         self.rows.clear()
 
     def _check_outage(self) -> None:

@@ -1,4 +1,4 @@
-"""Leases in memory, for tests of whoever is elected by one."""
+"""Leases in memory, for tests of leader election."""
 
 import copy
 from uuid import uuid4

@@ -76,7 +76,7 @@ class MemoryObjectStore:
         Args:
             namespaces: Those that exist; None means that any does.
             clock: Gives the creations' times.
-            kind: Of which kind the objects are.
+            kind: The kind of the objects.
 
         """
         self.outage: str | None = None

@@ -1,4 +1,4 @@
-"""The keys of runners' tokens in memory, for tests of whatever registers one."""
+"""The registry of token keys in memory, for tests."""
 
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.errors import UnavailableError

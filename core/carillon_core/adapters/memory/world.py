@@ -27,7 +27,7 @@ Kind = Literal["Job", "Pod"]
 
 
 class MemoryWorld:
-    """Jobs, pods and objects as plain JSON, with watches; a test moves it on.
+    """Jobs, pods and objects as plain JSON, with watches; a test changes them as controllers and users do.
 
     Attributes:
         tasks: The tasks whose statuses are set; deleting one deletes its Jobs.
@@ -153,7 +153,7 @@ class MemoryWorld:
         self._tell("DELETED", "Job", self.jobs.pop((namespace, name)))
 
     def relist(self) -> None:
-        """Have every watch begin anew with a list, as it does after a lost connection."""
+        """Make every watch start again with a list, as after a lost connection."""
         for queues in self._watchers.values():
             for queue in queues:
                 queue.put_nowait(None)

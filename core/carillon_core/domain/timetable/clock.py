@@ -1,10 +1,10 @@
-"""How the clock of a time zone runs: where it is moved, in whole seconds. Pure; ``schedule`` steps along it.
+"""The clock of a time zone and its changes, in whole seconds. Pure; ``schedule`` steps along it.
 
-``zoneinfo`` tells the offset of an instant but not when it changes, and what
-daylight saving does to a schedule depends on just that. A ``ZoneClock`` finds
-the changes by probing and keeps them, so that the stepping is arithmetic on
-integers. An instant is a number of seconds since 1970 in UTC; a *reading* is
-what the clock on the wall shows then, counted in the same way.
+``zoneinfo`` gives the offset at an instant but not the instants at which the
+offset changes, which schedules depend on. A ``ZoneClock`` finds the changes by
+probing and keeps them, so that stepping is integer arithmetic. An instant is a
+number of seconds since 1970 in UTC; a *reading* is the local time at an
+instant, counted in the same way.
 """
 
 from bisect import bisect_right
@@ -16,33 +16,33 @@ from zoneinfo import ZoneInfo
 
 DAY = 86_400
 SPAN_BITS = 25
-"""Changes are looked for and kept by spans of 2**25 s, about a year."""
+"""Changes are searched and cached in spans of 2**25 s, about a year."""
 PROBE_SECONDS = 2 * DAY
-"""The closest changes in the whole database lie 3.98 days apart (Africa/Freetown, 1939): a test holds this."""
+"""The closest changes in the database are 3.98 days apart (Africa/Freetown, 1939); a test checks this."""
 LONGEST_SHIFT = 2 * DAY
-"""More than any change moves the clock: offsets lie within (-24 h, 24 h)."""
+"""An upper bound for every change: offsets lie within (-24 h, 24 h)."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_INSTANT = -62_135_510_400
-"""0001-01-02 in UTC: readings of every zone lie in the years that ``datetime`` knows."""
+"""0001-01-02 in UTC: the readings of every zone fit in a ``datetime``."""
 LAST_INSTANT = 253_402_214_399
-"""9999-12-30T23:59:59 in UTC: the same at the other end."""
+"""9999-12-30T23:59:59 in UTC: the readings of every zone fit in a ``datetime``."""
 FOREVER = 1 << 62
-"""Beyond every instant and reading: UTC is one stretch from minus this to this."""
+"""Larger than every instant and reading: UTC is one stretch from minus this to this."""
 FIRST_CHANGE = -5_364_662_400
-"""1800-01-01 in UTC: before, each clock has one offset. The database's first change is of 1835 (Amsterdam)."""
+"""1800-01-01 in UTC: before it, every clock has one offset. The database's first change is in 1835 (Amsterdam)."""
 LAST_RULE_CHANGE = 4_102_444_800
-"""2100-01-01 in UTC: from then on each zone keeps to one yearly rule. The database's last is of 2087 (Morocco)."""
+"""2100-01-01 in UTC: after it, every zone keeps one yearly rule. The database's last exception is in 2087 (Morocco)."""
 CALENDAR_CYCLE = 146_097 * DAY
-"""400 years: the Gregorian calendar then repeats itself, days of the week included."""
+"""400 years, after which the Gregorian calendar repeats, days of the week included."""
 CYCLE = CALENDAR_CYCLE + 366 * DAY
-"""A search through this much time after ``LAST_RULE_CHANGE`` has met all that any later time holds."""
+"""A search that finds nothing in this much time after ``LAST_RULE_CHANGE`` will never find anything."""
 SECOND = timedelta(seconds=1)
 
 
 class Stretch(NamedTuple):
     """Instants from ``start`` up to, not including, ``end``, at which a reading is the instant plus ``offset``.
 
-    The next stretch may have the same offset: stretches also end with the span.
+    The next stretch may have the same offset, because stretches also end where a span ends.
     """
 
     start: int
@@ -51,7 +51,7 @@ class Stretch(NamedTuple):
 
 
 class Change(NamedTuple):
-    """The clock is moved: at the instant ``at`` its offset becomes ``after``."""
+    """A clock change: at the instant ``at`` the offset becomes ``after``."""
 
     at: int
     before: int
@@ -64,7 +64,7 @@ class ZoneClock:
     __slots__ = ("_spans", "_zone")
 
     def __init__(self, zone: ZoneInfo) -> None:
-        """Know nothing yet: spans are probed when they are asked for."""
+        """Take the zone; spans are probed when first needed."""
         self._zone = zone
         self._spans: dict[int, tuple[tuple[int, ...], tuple[Stretch, ...]]] = {}
         if zone.key == "UTC":
@@ -72,7 +72,7 @@ class ZoneClock:
             self._spans = _Always({0: ((always.start,), (always,))})
 
     def stretch(self, instant: int) -> Stretch:
-        """Return the stretch in which an instant lies."""
+        """Return the stretch that contains an instant."""
         number = instant >> SPAN_BITS
         try:
             starts, stretches = self._spans[number]
@@ -83,13 +83,13 @@ class ZoneClock:
         return stretches[bisect_right(starts, instant) - 1]
 
     def reading(self, instant: int) -> int:
-        """Return what the clock shows at an instant."""
+        """Return the reading at an instant."""
         return instant + self.stretch(instant).offset
 
     def furthest_reading(self, instant: int) -> int:
-        """Return the latest reading that the clock has shown up to an instant, that one included.
+        """Return the latest reading that the clock has shown up to and including an instant.
 
-        It is the reading at the instant, except while a stretch of readings comes a second time.
+        It is the reading at the instant, except while readings repeat.
         """
         last, furthest = instant, -FOREVER
         for start, _, offset in self.stretches_back(instant, instant - LONGEST_SHIFT):
@@ -100,10 +100,10 @@ class ZoneClock:
     def reached(self, reading: int) -> int:
         """Return the first instant at which the clock shows a reading or a later one.
 
-        That is its first pass if the reading comes twice, and the first instant after the gap if it never comes.
+        For a repeated reading that is the first pass; for a skipped one, the first instant after the gap.
         """
-        # Every offset is less than a day. So the reading is not yet shown a day before it is shown in UTC, and a day
-        # after, the clock is past it: one of these stretches has the answer.
+        # Every offset is less than a day, so it shows the reading within a day of the same reading in UTC: one of
+        # these stretches has the answer.
         instant = reading + DAY
         for start, end, offset in self.stretches(reading - DAY, reading + DAY):
             instant = max(start, reading - offset)
@@ -120,7 +120,7 @@ class ZoneClock:
             before = offset
 
     def stretches(self, first: int, last: int) -> Iterator[Stretch]:
-        """Yield the stretches from the one at ``first`` to the one at ``last``, in order."""
+        """Yield the stretches from the one that contains ``first`` to the one that contains ``last``, in order."""
         instant = first
         while instant <= last:  # ends: last - instant shrinks by at least one second each time
             stretch = self.stretch(instant)
@@ -128,7 +128,7 @@ class ZoneClock:
             instant = max(stretch.end, instant + 1)
 
     def stretches_back(self, last: int, first: int) -> Iterator[Stretch]:
-        """Yield the stretches from the one at ``last`` back to the one at ``first``, latest first."""
+        """Yield the stretches from the one that contains ``last`` to the one that contains ``first``, latest first."""
         instant = last
         while instant >= first:  # ends: instant - first shrinks by at least one second each time
             stretch = self.stretch(instant)
@@ -144,7 +144,7 @@ class ZoneClock:
             low, high = probe, min(probe + PROBE_SECONDS, span_end - 1)
             if (offset := self._offset(high)) == offsets[-1]:
                 continue
-            while high - low > 1:  # ends: each time the distance is halved
+            while high - low > 1:  # ends: each step halves the distance
                 middle = (low + high) // 2
                 low, high = (low, middle) if self._offset(middle) == offset else (middle, high)
             starts.append(high)
@@ -159,19 +159,19 @@ class ZoneClock:
 
 
 class _Always(dict[int, tuple[tuple[int, ...], tuple[Stretch, ...]]]):
-    """One span for all time, whatever its number."""
+    """One span that stands for every number."""
 
     def __missing__(self, number: int) -> tuple[tuple[int, ...], tuple[Stretch, ...]]:
         return self[0]
 
 
 def search_end(instant: int) -> int:
-    """Return the last instant at which a search forward can find a match, if one exists."""
+    """Return the instant after which a forward search cannot find a first match."""
     return min(LAST_INSTANT, max(instant, LAST_RULE_CHANGE) + CYCLE)
 
 
 def searches_back(instant: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges, each from its last instant to its first, in which a search backward can find a match."""
+    """Yield the ranges, as (last, first) instants, in which a backward search can find a match."""
     if instant > LAST_RULE_CHANGE + CYCLE:
         yield instant, instant - CYCLE
         instant = LAST_RULE_CHANGE
@@ -180,7 +180,7 @@ def searches_back(instant: int) -> Iterator[tuple[int, int]]:
 
 @lru_cache(maxsize=1024)
 def zone_clock(zone: ZoneInfo) -> ZoneClock:
-    """Return the clock of a zone, one for all its schedules."""
+    """Return the clock of a zone, shared by all its schedules."""
     return ZoneClock(zone)
 
 
@@ -191,7 +191,7 @@ def whole_seconds(when: datetime) -> int:
 
 
 def time_of(instant: int | None) -> datetime | None:
-    """Return an instant as a time, or None if there is none within the calendar."""
+    """Return an instant as a time, or None if it is outside the supported range."""
     if instant is None or not FIRST_INSTANT <= instant <= LAST_INSTANT:
         return None
     return EPOCH + timedelta(seconds=instant)

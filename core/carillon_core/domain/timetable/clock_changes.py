@@ -1,4 +1,4 @@
-"""What daylight saving does to a schedule, one sentence for each change of the clock. Pure; ``advice`` calls it."""
+"""How clock changes affect a schedule, one sentence for each change. Pure; ``advice`` calls it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,30 +21,30 @@ from carillon_core.resources.scheduled_task import Calendar
 OUTLOOK = timedelta(days=20 * 366)
 """How far ahead clock changes are reported, at most: looking further would take noticeable time."""
 SHOWN = 2
-"""How many times of day a sentence names."""
+"""How many times of day a sentence lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockChange:
-    """What moving the clock does to a schedule."""
+    """How one clock change affects a schedule."""
 
     at: datetime
-    """The instant at which the clock is moved."""
+    """The instant of the change."""
     message: str
-    """One sentence for people."""
+    """One sentence for users."""
 
 
 def clock_changes(
     calendar: Calendar, after: datetime, until: datetime, most: int, created_at: datetime | None = None
 ) -> list[ClockChange]:
-    """Return what daylight saving does to a calendar in ``(after, until]``.
+    """Return how clock changes in ``(after, until]`` affect a calendar.
 
     Args:
-        calendar: A valid calendar; its spec is one. Only a cron expression in a zone is ever affected.
+        calendar: A valid calendar; its spec is one. Only cron expressions in a zone are affected.
         after: Changes later than this.
-        until: Changes no later than this, and no later than twenty years after the former.
-        most: The number of changes to return, at most.
-        created_at: The task's creation, from which ``durationSeconds`` may count.
+        until: Changes no later than this and no later than twenty years after ``after``.
+        most: The maximum number of changes to return.
+        created_at: When the task was created; ``durationSeconds`` may count from it.
 
     Raises:
         InvalidScheduleError: If the cron expression or the time zone is invalid.
@@ -68,29 +68,35 @@ def _affecting(schedule: CronSchedule, after: datetime, until: datetime) -> Iter
 
 
 def clock_change_message(cron: Cron, zone: str, change: Change) -> str | None:
-    """Return what a change of the clock of a zone does to an expression read in it, or None if nothing."""
+    """Return how a clock change in a zone affects an expression, or None if it does not."""
     old, new = change.at + change.before, change.at + change.after
     times = _times(cron, min(old, new), max(old, new), old)
     if not times:
         return None
-    moved = f"on {_date(old)} the clock of {zone} goes from {_clock_time(old, old)}"
     to = _clock_time(new, old)
-    if len(times) == 1:
-        left_out, repeated, added = f"{times[0]} does not exist", f"{times[0]} comes twice", "it"
-        together, each = "fires once", "fires once"
-    else:
-        named = " and ".join(times) if len(times) == SHOWN else f"{', '.join(times[:SHOWN])} and others"
-        left_out, repeated, added = f"{named} do not exist", f"{named} come twice", "them"
-        together, each = "fire once, together,", "fire once each"
+    named = _named(times)
+    one = len(times) == 1
+    moved = f"on {_date(old)} clocks in {zone} go {'forward' if new > old else 'back'}"
+    moved += f" from {_clock_time(old, old)} to {to}"
     if new > old:
-        fate = f"nothing is added for {added}" if cron.follows_clock else f"{together} at {to}"
-        return f"{moved} on to {to}: {left_out} and {fate}"
-    fate = "both passes count" if cron.follows_clock else f"{each}, the first time"
-    return f"{moved} back to {to}: {repeated} and {fate}"
+        exist = "does not exist" if one else "do not exist"
+        if cron.follows_clock:
+            return f"{moved}: {named} {exist} and {'does' if one else 'do'} not fire"
+        return f"{moved}: {named} {exist}; {'it fires' if one else 'they fire once'} at {to} instead"
+    occur, fire = ("occurs", "fires") if one else ("occur", "fire")
+    which = "both times" if cron.follows_clock else "only the first time"
+    return f"{moved}: {named} {occur} twice and {fire} {which}"
+
+
+def _named(times: list[str]) -> str:
+    """Return times of day as a list in words, shortened with "and others"."""
+    if len(times) <= SHOWN:
+        return " and ".join(times)
+    return f"{', '.join(times[:SHOWN])} and others"
 
 
 def _times(cron: Cron, low: int, high: int, day: int) -> list[str]:
-    """Return the matches in [low, high) as times of the clock: those to show, and one more if there are more."""
+    """Return the matches in [low, high) as times of day: at most one more than are shown."""
     times: list[str] = []
     reading = cron.next_reading(low)
     while reading is not None and reading < high and len(times) <= SHOWN:
@@ -100,7 +106,7 @@ def _times(cron: Cron, low: int, high: int, day: int) -> list[str]:
 
 
 def _clock_time(reading: int, day: int) -> str:
-    """Return a reading as ``02:30``, with its date if that is another than that of ``day``."""
+    """Return a reading as ``02:30``, with its date if that differs from the date of ``day``."""
     shown = EPOCH + timedelta(seconds=reading)
     time = shown.strftime("%H:%M:%S" if shown.second else "%H:%M")
     return time if reading // DAY == day // DAY else f"{_date(reading)} {time}"

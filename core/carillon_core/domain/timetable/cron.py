@@ -1,10 +1,9 @@
-"""A cron expression as a value: the readings of a wall clock that it matches. Pure.
+"""A parsed cron expression: the readings of a wall clock that it matches. Pure.
 
-``cron_text`` reads an expression once into sets of seconds, minutes, hours
-and days. From these the next and the previous matching *reading* follow
-without a search minute by minute (a reading is what the clock shows, in
-seconds since 1970: see ``clock``). ``schedule`` decides what daylight saving
-makes of a reading.
+``cron_text`` parses an expression into sets of seconds, minutes, hours and
+days. From these the next and previous matching *readings* are computed without
+trying every minute (a reading is local time in seconds since 1970: see
+``clock``). ``schedule`` maps readings to instants across clock changes.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,7 +19,7 @@ SUNDAY, SATURDAY = 0, 6
 LONGEST_MONTH = 31
 FEBRUARY, FEBRUARY_LENGTHS = 2, (28, 29)
 CYCLE_MONTHS = 400 * 12
-"""The Gregorian calendar repeats itself after 400 years, days of the week included."""
+"""The Gregorian calendar repeats after 400 years, days of the week included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class DayRule:
     nth_weekdays: frozenset[tuple[int, int]]
     """(5, 2) is the second Friday, (5, -1) the last."""
     both: bool
-    """Day of month and day of week must both match; otherwise one of them is enough."""
+    """Whether day of month and day of week must both match; otherwise one of them is enough."""
 
     def ever_matches(self, months: frozenset[int]) -> bool:
         """Return whether some date in these months matches."""
@@ -47,7 +46,7 @@ class DayRule:
         return any(self.matching_days(*form) != other.matching_days(*form) for form in _month_forms(months))
 
     def matching_days(self, length: int, first_weekday: int) -> tuple[int, ...]:
-        """Return the days that match in a month of that length whose 1st is that day of the week."""
+        """Return the matching days of a month with a length, whose 1st is a given day of the week."""
         return tuple(day for day in range(1, length + 1) if self._matches(day, length, first_weekday))
 
     def _matches(self, day: int, length: int, first_weekday: int) -> bool:
@@ -66,7 +65,7 @@ class DayRule:
 
 
 def _month_forms(months: frozenset[int]) -> list[tuple[int, int]]:
-    """Return the lengths of months, each with each day of the week of its 1st: in 400 years all of them occur."""
+    """Return the lengths of months, each with every day of the week of its 1st: all of them occur within 400 years."""
     lengths = {length for month in months for length in _lengths(month)}
     return [(length, first_weekday) for length in lengths for first_weekday in range(7)]
 
@@ -82,7 +81,7 @@ class Cron:
     text: str
     """Five or six fields in capitals; macros are expanded."""
     follows_clock: bool
-    """Its minute or hour field begins with ``*``; otherwise it means particular times (crontab(5), cron(8))."""
+    """Its minute or hour field begins with ``*``; otherwise it names particular times (crontab(5), cron(8))."""
     times: tuple[int, ...]
     """The matching hours and minutes, as minutes of the day."""
     seconds: tuple[int, ...]
@@ -94,17 +93,17 @@ class Cron:
 
     @property
     def debian_runs_on_other_days(self) -> bool:
-        """Whether Debian's cron takes the same expression to mean other dates.
+        """Whether the expression means other dates to Debian's cron.
 
-        It requires both day fields to match where one of them begins with ``*``; CronJob, and we, where one of them is
-        a plain ``*``. So ``*/2`` is a star for Debian only, and ``1,*`` for CronJob only.
+        Debian requires both day fields to match if one begins with ``*``; CronJob and this project require it if one
+        is a plain ``*``. So ``*/2`` is a star for Debian only, and ``1,*`` for CronJob only.
         """
         day, _, weekday = self.text.split()[-3:]
         debian = replace(self.day_rule, both=day.startswith(("*", "?")) or weekday.startswith(("*", "?")))
         return debian.both != self.day_rule.both and debian.differs_from(self.day_rule, self.months)
 
     def next_reading(self, reading: int) -> int | None:
-        """Return the first matching reading from this one on, or None up to the end of the year 9999."""
+        """Return the first matching reading at or after this one, or None if there is none by the end of 9999."""
         day, second_of_day = divmod(reading, DAY)
         found = day if self.every_day and day + EPOCH_ORDINAL <= LAST_ORDINAL else self._next_day(day)
         if found == day:
@@ -122,7 +121,7 @@ class Cron:
         return None if found is None else found * DAY + self.times[0] * 60 + self.seconds[0]
 
     def previous_reading(self, reading: int) -> int | None:
-        """Return the last matching reading up to this one, or None down to the year 1."""
+        """Return the last matching reading at or before this one, or None if there is none since the year 1."""
         day, second_of_day = divmod(reading, DAY)
         found = self._previous_day(day)
         if found == day:
@@ -140,7 +139,7 @@ class Cron:
         return None if found is None else found * DAY + self.times[-1] * 60 + self.seconds[-1]
 
     def _next_day(self, day: int) -> int | None:
-        """Return the first matching day from this one on, in days since 1970."""
+        """Return the first matching day at or after this one, in days since 1970."""
         ordinal = day + EPOCH_ORDINAL
         if not 1 <= ordinal <= LAST_ORDINAL:
             return None
@@ -159,7 +158,7 @@ class Cron:
         return None
 
     def _previous_day(self, day: int) -> int | None:
-        """Return the last matching day up to this one, in days since 1970."""
+        """Return the last matching day at or before this one, in days since 1970."""
         ordinal = day + EPOCH_ORDINAL
         if not 1 <= ordinal <= LAST_ORDINAL:
             return None

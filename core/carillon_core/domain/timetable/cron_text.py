@@ -1,9 +1,9 @@
-"""Reading cron expressions: from text to a ``Cron``, or to the reason why not. Pure; ``schedule`` calls it.
+"""Parses cron expressions into ``Cron`` values, or says what is wrong with them. Pure; ``schedule`` calls it.
 
-The language is that of Kubernetes' CronJob (the parser robfig/cron v3): every
+The syntax is that of Kubernetes' CronJob (the parser robfig/cron v3): every
 expression of five fields that CronJob accepts means the same times here, or
-is refused with the reason. Four things go beyond it: L, LW, 5L and 1#2; an
-optional first field of seconds; 7 for Sunday; macros in capitals.
+is refused with a reason. Four extensions: L, LW, 5L and 1#2; an optional first
+field for seconds; 7 for Sunday; macros in capitals.
 
 Day of month and day of week are alternatives, unless one of them is a plain
 star (``*``, ``?`` or ``*/1``, alone or in a list): then both must match.
@@ -48,7 +48,7 @@ class _Field:
     first: int
     last: int
     values: int
-    """How many different values there are: a step as large as that never steps."""
+    """The number of different values: a step that large selects only the first."""
     names: tuple[str, ...] = ()
     first_name: int = 0
 
@@ -64,7 +64,7 @@ FIELDS = (_SECOND, _MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
 
 def parse_cron(expression: str) -> Cron:
-    """Return a cron expression, read.
+    """Parse a cron expression.
 
     Raises:
         CronError: If it cannot be read, never fires, or would not mean what it seems to.
@@ -73,7 +73,7 @@ def parse_cron(expression: str) -> Cron:
     text = expression.strip()
     _refuse_other_languages(text)
     text = MACROS.get(text.lower(), text)
-    fields = [field.upper() if field.isascii() else field for field in text.split()]  # upper() makes an S of a long s
+    fields = [field.upper() if field.isascii() else field for field in text.split()]  # upper() turns a long s into S
     if len(fields) not in {FIVE_FIELDS, len(FIELDS)}:
         raise CronError(
             f"{text!r} has {len(fields)} fields: write five (minute, hour, day of month, month, day of week), "
@@ -101,7 +101,7 @@ def parse_cron(expression: str) -> Cron:
 
 
 def _refuse_other_languages(text: str) -> None:
-    """Refuse what cron libraries read but a field of the spec says here."""
+    """Refuse syntax of cron libraries that has a spec field of its own here."""
     if zone := ZONE_PREFIX.match(text):
         name, rest = zone.groups()
         raise CronError(
@@ -117,11 +117,11 @@ def _refuse_other_languages(text: str) -> None:
 
 
 def _interval_field(duration: str) -> str:
-    """Return the field that says what ``@every`` with a duration of Go's means to CronJob."""
+    """Return the field to use instead of ``@every`` with a Go duration, as CronJob reads it."""
     if not GO_DURATION.fullmatch(duration):
         return "spec.intervalSeconds with a number of seconds"
     parts = re.findall(r"([\d.]+)([a-zµμ]+)", duration)
-    # CronJob cuts fractions of a second off and takes less than a second, or a negative duration, as one second.
+    # CronJob drops fractions of a second and reads less than a second, or a negative duration, as one second.
     seconds = 1 if duration.startswith("-") else max(1, int(sum(float(n) * GO_UNITS[unit] for n, unit in parts) + 1e-9))
     if seconds > LONGEST_INTERVAL:
         return f"spec.intervalSeconds (at most {LONGEST_INTERVAL}, 366 days)"
@@ -142,7 +142,7 @@ def _day_rule(day: str, weekday: str) -> DayRule:
 
 
 def _has_plain_star(field: str) -> bool:
-    """Return whether a day field leaves the choice to the other: one of its terms is ``*`` without a step above 1."""
+    """Return whether one of the terms of a day field is ``*`` or ``?`` without a step above 1."""
     terms = (term.partition("/") for term in field.split(","))
     return any(base in {"*", "?"} and (not slash or int(step) == 1) for base, slash, step in terms)
 
@@ -152,7 +152,7 @@ def _values(the: _Field, text: str) -> set[int]:
 
 
 def _days(text: str) -> tuple[set[int], bool, bool]:
-    """Return a day of month field as days, whether the last day is meant, and whether the last weekday is."""
+    """Return the days of a day of month field, whether it has L, and whether it has LW."""
     terms = text.split(",")
     return set(_numbered_days(terms)), "L" in terms, "LW" in terms
 
@@ -171,7 +171,7 @@ def _numbered_days(terms: list[str]) -> Iterator[int]:
 
 
 def _weekdays(text: str) -> tuple[set[int], set[tuple[int, int]]]:
-    """Return a day of week field as days of every week, and as n-th or last ones of the month."""
+    """Return the weekdays of a day of week field, and its n-th or last weekdays of the month."""
     weekdays: set[int] = set()
     nth: set[tuple[int, int]] = set()
     for term in text.split(","):
@@ -194,17 +194,17 @@ def _term(the: _Field, term: str) -> range:
     step = 1
     if slash:
         if not (step_text.isascii() and step_text.isdigit() and int(step_text)):
-            raise _bad(the, f"the step of {term!r} is not a whole number from 1 on")
+            raise _bad(the, f"the step of {term!r} must be a whole number of at least 1")
         step = int(step_text)
         if step >= the.values:
-            raise _bad(the, f"the step /{step} never steps, use one below {the.values} or a plain value")
+            raise _bad(the, f"the step /{step} must be less than {the.values}, or write a single value")
     first_text, dash, last_text = base.partition("-")
     if base == "*" or (base == "?" and the in _DAY_FIELDS):
         first, last = the.first, _end(the)
     elif dash:
         first, last = _value(the, first_text), _value(the, last_text)
         if last < first:
-            raise _bad(the, f"{base!r} ends before it begins, write two ranges")
+            raise _bad(the, f"{base!r} ends before it begins: write two ranges")
     else:
         first = _value(the, base)
         last = max(first, _end(the)) if slash else first
@@ -219,11 +219,11 @@ def _value(the: _Field, text: str) -> int:
     if text in the.names:
         return the.names.index(text) + the.first_name
     if text == "?":
-        raise _bad(the, "? is for the fields day of month and day of week, write *")
+        raise _bad(the, "? is only allowed in day of month and day of week: write *")
     if not (text.isascii() and text.isdigit()):
         raise _bad(the, f"{text!r} is not a number" if text else "a value is missing")
     if not the.first <= int(text) <= the.last:
-        raise _bad(the, f"{text} is not from {the.first} to {the.last}")
+        raise _bad(the, f"must be from {the.first} to {the.last}, got {text}")
     return int(text)
 
 

@@ -1,29 +1,30 @@
-"""When a task's slots are: the calculus of fire times. Pure; every instant is an aware datetime in UTC.
+"""The slots of a task: computes fire times. Pure; every instant is an aware datetime in UTC.
 
-``cron`` says which readings of a wall clock an expression matches, ``clock``
-how the clock of a zone runs; here the two meet. The rules, by their names:
+``cron`` tells which readings of a wall clock an expression matches, ``clock``
+when the clock of a zone changes; this module combines the two. The rules:
 
 - *follows the clock*: an expression whose minute or hour field begins with
-  ``*`` fires at each instant at which the clock shows a match. So nothing is
-  added in a gap, and both passes of a repeated stretch count.
-- *particular times*: any other expression means readings, each of which fires
+  ``*`` fires at each instant at which the clock shows a match. So it does not
+  fire for a gap, and fires at both passes of a repeated hour.
+- *particular times*: any other expression names readings, each of which fires
   once, at the first instant at which the clock shows it or a later one.
-- *gap*: hence readings that are left out fire at the first instant after the
+- *gap*: it follows that skipped readings fire at the first instant after the
   gap; several in one gap, or in the gap and at its end, are one slot.
-- *first pass*: hence a reading that comes twice fires the first time.
-- *whatever the size*: half an hour (Lord Howe), a whole day (Apia, 2011), or
-  seconds (Monrovia, 1972) are no different. Debian's cron takes moves of three
-  hours or more for corrections of the clock; we read the zone and know better.
-- *no matter why*: summer time, negative summer time (Dublin) and a change of
-  the standard time are one thing: the clock is moved.
-- *seconds*: a sixth field changes none of this; ``*`` in it does not count as
-  following the clock.
+- *first pass*: it follows that a repeated reading fires the first time only.
+- *any size*: a change by half an hour (Lord Howe), a whole day (Apia, 2011) or
+  seconds (Monrovia, 1972) is treated the same. Debian's cron treats changes of
+  three hours or more as corrections of the clock; the zone tells that they are
+  not.
+- *any reason*: summer time, negative summer time (Dublin) and changes of
+  standard time are treated the same.
+- *seconds*: a sixth field changes none of these rules; ``*`` in it does not
+  make an expression follow the clock.
 - *days*: day of month and day of week are alternatives unless one of them is
   a plain ``*`` (or ``?``, or ``*/1``); then both must match. ``*/2`` and
   ``1-31`` are not plain stars.
 
-The days are those of Kubernetes' CronJob. The rules about a clock that is
-moved are those of Debian's crontab(5) and cron(8), because CronJob loses a
+The rule for days is that of Kubernetes' CronJob. The rules for clock changes
+are those of Debian's crontab(5) and cron(8), because CronJob does not run a
 time in the gap and runs a repeated one twice. ``make truth`` proves both.
 """
 
@@ -58,11 +59,11 @@ LAST_DATETIME = datetime.max.replace(tzinfo=UTC)
 FIRST_DATETIME = datetime.min.replace(tzinfo=UTC)
 NOT_ZONES = {"localtime", "posixrules", "Factory"}
 NOT_ZONE_FOLDERS = {"posix", "right"}
-"""Found beside the time zones on many systems: the machine's own zone, defaults, and copies of the database."""
+"""Not IANA zones, but installed beside them on many systems: the machine's own zone, defaults, and copies."""
 
 
 class Schedule(Protocol):
-    """The slots of one task. Each call takes a bounded number of steps, however far the slots are apart."""
+    """The slots of one task. Each call takes a bounded number of steps, however far apart the slots are."""
 
     def next_fire_time(self, after: datetime) -> datetime | None:
         """Return the first slot later than ``after``, or None if there is none."""
@@ -79,7 +80,7 @@ class InvalidScheduleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CronSchedule:
-    """The slots of a cron expression in a time zone: see the rules above."""
+    """The slots of a cron expression in a time zone, by the rules at the top of this module."""
 
     cron: Cron
     zone: ZoneInfo
@@ -116,8 +117,8 @@ class CronSchedule:
                 return None
             if reading - offset < end:
                 return reading - offset
-            # No reading before the found one matches, but for readings that come again after this stretch; that far
-            # behind no clock is set after LONGEST_SHIFT. So a rare date is one leap, not a step for each stretch.
+            # No earlier reading matches, except those that repeat after this stretch, and no clock goes back by more
+            # than LONGEST_SHIFT. So a search for a rare date leaps once and does not step through every stretch.
             leap = end - instant >= LONGEST_SHIFT
             instant = max(end, instant + 1, reading - DAY if leap else end)
         return None
@@ -145,7 +146,7 @@ class CronSchedule:
 
 @dataclass(frozen=True, slots=True)
 class IntervalSchedule:
-    """Slot k is ``anchor + k * every``, k from ``first`` on: it never drifts."""
+    """Slot k is ``anchor + k * every``, starting with k = ``first``: slots never drift."""
 
     anchor: datetime
     every: timedelta
@@ -169,7 +170,7 @@ class IntervalSchedule:
 
 @dataclass(frozen=True, slots=True)
 class OneShotSchedule:
-    """One slot."""
+    """A single slot."""
 
     at: datetime
 
@@ -204,7 +205,7 @@ class BoundedSchedule:
 
 @lru_cache(maxsize=4096)
 def time_zone(name: str) -> ZoneInfo:
-    """Return the IANA time zone of that name.
+    """Return the IANA time zone with a name.
 
     Raises:
         InvalidScheduleError: If no such zone exists.
@@ -241,11 +242,11 @@ def cron_schedule(expression: str, zone_name: str = "UTC") -> CronSchedule:
 
 
 def schedule_of(calendar: Calendar, created_at: datetime) -> Schedule:
-    """Return the schedule that a calendar asks for.
+    """Return the schedule of a calendar.
 
     Args:
         calendar: The task's calendar; its spec is one.
-        created_at: The task's creation: intervals and ``durationSeconds`` count from it where there is no ``startAt``.
+        created_at: When the task was created: intervals and ``durationSeconds`` count from it without ``startAt``.
 
     Raises:
         InvalidScheduleError: If the cron expression or the time zone is invalid.
@@ -266,23 +267,23 @@ def _unbounded(calendar: Calendar, created_at: datetime) -> Schedule:
         if calendar.start_at is not None:
             return IntervalSchedule(calendar.start_at, every, first=0)
         return IntervalSchedule(created_at, every)
-    msg = "the spec says no time to run"
+    msg = "the spec sets no schedule: add exactly one of schedule, intervalSeconds, runAt"
     raise InvalidScheduleError(msg)
 
 
 def last_time(calendar: Calendar, created_at: datetime) -> datetime | None:
-    """Return the time after which no slot lies."""
+    """Return the time after which there are no slots, or None without such a limit."""
     if calendar.duration_seconds is None:
         return calendar.end_at
     return later(calendar.start_at or created_at, timedelta(seconds=calendar.duration_seconds))
 
 
 def schedule_problems(calendar: Calendar, created_at: datetime | None = None) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with a calendar that no schema can see, field by field.
+    """Return the problems of a calendar that a schema cannot detect, by field.
 
     Args:
         calendar: The task's calendar; its spec is one.
-        created_at: The task's creation, if it exists. Without it, bounds that count from it are not judged.
+        created_at: When the task was created, if it exists. Without it, bounds that count from it are not checked.
 
     """
     problems = []
@@ -302,7 +303,7 @@ def schedule_problems(calendar: Calendar, created_at: datetime | None = None) ->
 
 
 def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[FieldProblem, ...]:
-    """Return the problem of bounds between which no slot lies."""
+    """Return a problem if no slot lies between the bounds."""
     if (calendar.end_at is None and calendar.duration_seconds is None) or calendar.run_at is not None:
         return ()
     if calendar.start_at is not None:
@@ -310,7 +311,7 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
     elif created_at is not None:
         before = beginning = created_at
     elif calendar.interval_seconds is not None and calendar.duration_seconds is not None:
-        before = beginning = EPOCH  # both count from the creation, so any will do
+        before = beginning = EPOCH  # both count from the creation, so any instant gives the same answer
     else:
         return ()
     if schedule_of(calendar, beginning).next_fire_time(before) is not None:
@@ -327,7 +328,7 @@ def _empty_bounds(calendar: Calendar, created_at: datetime | None) -> tuple[Fiel
 
 
 def schedule_description(calendar: Calendar) -> str:
-    """Return the calendar in a few words; two tasks' words are the same only if their slots are."""
+    """Describe a calendar in a few words that differ whenever the slots differ."""
     words = ""
     if calendar.schedule is not None:
         words = f"{calendar.schedule} {calendar.time_zone}" if calendar.time_zone else calendar.schedule
@@ -353,7 +354,7 @@ def latest_fire_time(schedule: Schedule, after: datetime, until: datetime) -> da
 def last_fire_times(schedule: Schedule, after: datetime, until: datetime, most: int) -> tuple[list[datetime], bool]:
     """Return the latest ``most`` slots in ``(after, until]``, oldest first, and whether earlier ones were left out.
 
-    Steps backward from ``until``: ``most + 1`` steps at the most, whatever lies between.
+    Steps backward from ``until``, at most ``most + 1`` times, however many slots there are.
     """
     times: list[datetime] = []
     slot = latest_fire_time(schedule, after, until)
@@ -364,7 +365,7 @@ def last_fire_times(schedule: Schedule, after: datetime, until: datetime, most: 
 
 
 def fire_times(schedule: Schedule, after: datetime, count: int) -> list[datetime]:
-    """Return the next ``count`` slots later than ``after``, or as many as there are."""
+    """Return the next ``count`` slots later than ``after``, or fewer if the schedule ends."""
     times: list[datetime] = []
     while len(times) < count and (slot := schedule.next_fire_time(times[-1] if times else after)) is not None:
         times.append(slot)
@@ -372,24 +373,24 @@ def fire_times(schedule: Schedule, after: datetime, count: int) -> list[datetime
 
 
 def jitter_offset(task_uid: str, jitter_seconds: int) -> timedelta:
-    """Return by how much the launches of a task come later than their slots: whole seconds in [0, jitter].
+    """Return the delay between a task's slots and their launches: whole seconds in [0, jitter].
 
-    The same for a task always and everywhere, and spread evenly over tasks.
+    It is always the same for a task, and spread evenly over tasks.
     """
     number = int.from_bytes(blake2b(task_uid.encode(), digest_size=8).digest(), "big")
     return timedelta(seconds=number % (jitter_seconds + 1))
 
 
 def just_before(when: datetime) -> datetime:
-    """Return the microsecond before a time, or the time itself at the beginning of the calendar."""
+    """Return the microsecond before a time, or the time itself if it is the earliest possible."""
     return when if when <= FIRST_DATETIME else when - MICROSECOND
 
 
 def launch_time(slot: datetime, offset: timedelta) -> datetime:
-    """Return when a slot is to be launched, no later than the calendar ends."""
+    """Return when to launch a slot, at most the latest possible time."""
     return later(slot, offset)
 
 
 def later(when: datetime, by: timedelta) -> datetime:
-    """Return a time plus a duration, or the end of the calendar if that comes first."""
+    """Return a time plus a duration, at most the latest possible time."""
     return LAST_DATETIME if when > LAST_DATETIME - by else when + by

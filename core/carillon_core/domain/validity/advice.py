@@ -1,7 +1,7 @@
-"""What is allowed but may not be meant, and when a task will run next: said before it is stored. Pure.
+"""Warnings about a valid spec: what may not be intended, and when the task runs next. Pure.
 
-The admission webhook shows it as warnings, ``carillon next`` and ``carillon
-explain`` on the terminal. The spec is one in which ``validity`` found nothing.
+The admission webhook returns them as warnings; ``carillon next`` and
+``carillon explain`` print them. Callers check the spec for problems first.
 """
 
 from collections.abc import Iterator
@@ -19,40 +19,40 @@ from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledT
 from carillon_core.resources.tasks import RetryPolicy, Task
 
 PREVIEWED = 3
-"""How many of the next times a warning shows."""
+"""How many upcoming times a warning shows."""
 SAMPLED = 50
-"""How many slots are looked at for the shortest way from one to the next."""
+"""How many slots are examined for the shortest gap between two."""
 OUTLOOK = timedelta(days=366)
 CLOCK_CHANGES = 4
-"""So many changes of the clock are told, of those within ``OUTLOOK``."""
+"""The maximum number of clock changes reported within ``OUTLOOK``."""
 DEFAULT_TIMEOUT = ScheduledTaskSpec.model_fields["timeout_seconds"].default
 
 
 def local_time(when: datetime, zone: str) -> str:
-    """Return an instant on the clock of a zone, with its offset: ``2026-03-29T03:30:00+02:00``."""
+    """Return an instant as local time in a zone, with its offset: ``2026-03-29T03:30:00+02:00``."""
     return when.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")
 
 
 def shown_time(when: datetime, zone: str) -> str:
-    """Return an instant in UTC and then on a zone's clock: ``2026-03-29T01:30:00Z  2026-03-29T03:30:00+02:00``."""
+    """Return an instant in UTC and in a zone: ``2026-03-29T01:30:00Z  2026-03-29T03:30:00+02:00``."""
     return f"{rfc3339(when)}  {local_time(when, zone)}"
 
 
 def warnings_of(spec: ScheduledTaskSpec, now: datetime, http_allow: AllowList | None = None) -> list[str]:
-    """Return what whoever writes this spec now should know: its next times, and what may surprise."""
+    """Return the warnings for the author of a spec: its next times, and what may not be intended."""
     return [*_next_times(spec, now), *advice_of(spec, now, now, http_allow)]
 
 
 def advice_of(
     spec: ScheduledTaskSpec, created_at: datetime, now: datetime, http_allow: AllowList | None = None
 ) -> list[str]:
-    """Return what may surprise in a spec, a sentence each.
+    """Return what may not be intended in a spec, one sentence each.
 
     Args:
         spec: A spec that is valid.
-        created_at: The task's creation, from which intervals count; ``now`` if it is not created yet.
-        now: This instant: only what is to come is looked at.
-        http_allow: What HTTP tasks may reach beside public addresses; None if that is not known here.
+        created_at: When the task was created, the origin of intervals; ``now`` if it does not exist yet.
+        now: The current time; only later slots are considered.
+        http_allow: What HTTP tasks may reach besides public addresses; None if the caller does not know.
 
     """
     slots = fire_times(schedule_of(spec, created_at), now, SAMPLED)
@@ -71,16 +71,16 @@ def advice_of(
 
 
 def task_advice(task: Task, http_allow: AllowList | None) -> Iterator[str]:
-    """Yield what may surprise in what a task runs: a URL whose requests will be refused.
+    """Yield a warning if requests to the task's URL will be refused.
 
-    It is a warning and no more, for the runner decides, by the setting that its Job was launched with.
+    It is only a warning: the runner decides, by the setting that its Job was launched with.
     """
     if task.http is not None and task.http.url is not None:
         yield from url_advice(task.http.url, "spec.task.http.url", http_allow)
 
 
 def url_advice(url: str, path: str, http_allow: AllowList | None) -> Iterator[str]:
-    """Yield that a URL's host is closed, if that is to be seen in its text; see ``egress.advice_about``."""
+    """Yield a warning if the text of a URL shows that its host is not allowed; see ``egress.advice_about``."""
     advice = advice_about(url, http_allow)
     if advice is not None:
         yield f"{path}: {advice}"
@@ -88,7 +88,7 @@ def url_advice(url: str, path: str, http_allow: AllowList | None) -> Iterator[st
 
 def _pod_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
     if spec.task.container is not None and (spec.pod.resources.requests or spec.pod.resources.limits):
-        yield "spec.pod.resources is a runner's and no container's: write it under spec.task.container.resources"
+        yield "spec.pod.resources: has no effect on a container task; set spec.task.container.resources"
 
 
 def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:
     if not slots:
         return
     if spec.suspend:
-        yield "is suspended: nothing is launched until spec.suspend is false"
+        yield "is suspended: no runs start until spec.suspend is false"
         return
     zone = spec.time_zone or "UTC"
     times = (rfc3339(s) if zone == "UTC" else f"{rfc3339(s)} ({local_time(s, zone)})" for s in slots)
@@ -115,46 +115,33 @@ def _calendar_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
         return
     day, _, weekday = fields[-3:]
     cron = cron_schedule(spec.schedule, spec.time_zone or "UTC").cron
+    both, either = f"both day of month {day} and", f"either day of month {day} or"
     if cron.debian_runs_on_other_days:
-        days = f"day of month {day} {{}} day of week {weekday}"
-        if cron.day_rule.both:
-            yield (
-                f"runs on days on which both match, {days.format('and')}, as a CronJob does: "
-                "Debian's cron runs on days on which either matches"
-            )
-        else:
-            yield (
-                f"runs on days on which either matches, {days.format('or')}, as a CronJob does: "
-                "Debian's cron runs on days on which both match"
-            )
-    elif not cron.day_rule.both:
+        match, other = (both, "either") if cron.day_rule.both else (either, "both")
         yield (
-            f"runs on the days of month {day} and also on the days of week {weekday}, as cron does: "
-            "either is enough, not both together"
+            f"runs on days that match {match} day of week {weekday}, as a CronJob does; "
+            f"Debian's cron runs on days that match {other}"
         )
+    elif not cron.day_rule.both:
+        yield f"runs on days that match {either} day of week {weekday}, as cron does, not only on days that match both"
     if day in {"29", "30", "31"}:
-        yield f"does not run in months without a day {day}: write L for the last day of each month"
+        yield f"does not run in months without day {day}; write L for the last day of every month"
 
 
 def _gap_advice(spec: ScheduledTaskSpec, gap: timedelta) -> Iterator[str]:
     seconds = gap.total_seconds()
     sleep = spec.task.sleep.duration_seconds if spec.task.sleep else 0
     if spec.concurrency_policy is ConcurrencyPolicy.FORBID:
+        skipped = f"slots are only {seconds:.0f} s apart: slots are skipped while it runs (concurrencyPolicy: Forbid)"
         if sleep >= seconds:
-            yield (
-                f"sleeps {sleep} s, and only {seconds:.0f} s lie between two slots: those that come meanwhile are "
-                "skipped, for concurrencyPolicy is Forbid"
-            )
-        # a default is nobody's choice: most tasks end long before it
+            yield f"sleeps {sleep} s, but {skipped}"
+        # a default is not a choice of the author: most tasks end long before it
         elif spec.timeout_seconds > seconds and spec.timeout_seconds != DEFAULT_TIMEOUT:
-            yield (
-                f"may run for timeoutSeconds={spec.timeout_seconds}, and only {seconds:.0f} s lie between two slots: "
-                "those that find it running are skipped, for concurrencyPolicy is Forbid"
-            )
+            yield f"may run for timeoutSeconds={spec.timeout_seconds}, but {skipped}"
     if spec.jitter_seconds >= seconds:
         yield (
-            f"jitterSeconds={spec.jitter_seconds} may delay a launch beyond the next slot, which comes "
-            f"{seconds:.0f} s later: shorten it"
+            f"spec.jitterSeconds: {spec.jitter_seconds} may delay a launch past the next slot; "
+            f"set less than {seconds:.0f}, the seconds between slots"
         )
 
 
@@ -162,23 +149,23 @@ def _limit_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
     retry, timeout = spec.retry, spec.timeout_seconds
     if spec.task.sleep and spec.task.sleep.duration_seconds >= timeout:
         yield (
-            f"sleeps {spec.task.sleep.duration_seconds} s but is ended after timeoutSeconds={timeout}: each run will "
-            "time out"
+            f"sleeps {spec.task.sleep.duration_seconds} s, but ends after timeoutSeconds={timeout}: "
+            "every run will time out"
         )
     if retry.attempt_timeout_seconds is not None and retry.attempt_timeout_seconds >= timeout:
         yield (
-            f"retry.attemptTimeoutSeconds={retry.attempt_timeout_seconds} has no effect: the execution ends after "
-            f"timeoutSeconds={timeout}"
+            f"spec.retry.attemptTimeoutSeconds: {retry.attempt_timeout_seconds} has no effect; "
+            f"the execution ends after timeoutSeconds={timeout}"
         )
     waits = _longest_waits(retry)
     if waits >= timeout:
         yield (
-            f"the waits between its {retry.limit + 1} attempts may take {waits:.0f} s, and timeoutSeconds={timeout} "
-            "ends them all: not every attempt will be made"
+            f"spec.retry: the waits between {retry.limit + 1} attempts may take {waits:.0f} s, but the execution ends "
+            f"after timeoutSeconds={timeout}: not every attempt will be made"
         )
 
 
 def _longest_waits(retry: RetryPolicy) -> float:
-    """Return how many seconds the waits between all attempts take without jitter."""
+    """Return the total seconds of waiting between all attempts, without jitter."""
     waits = (retry.initial_delay_seconds * retry.factor**k for k in range(retry.limit))
     return sum(min(wait, retry.max_delay_seconds) for wait in waits)

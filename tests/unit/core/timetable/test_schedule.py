@@ -190,16 +190,16 @@ REFUSED = {
     "nothing": (" ", "has 0 fields"),
     "a macro that is no time": ("@reboot", "is not a macro"),
     "a date that never comes": ("0 0 31 2 *", "never fires"),
-    "a step that never steps": ("*/61 * * * *", "never steps"),
+    "a step that never steps": ("*/61 * * * *", "must be less than 60"),
     "a step of zero": ("*/0 * * * *", "correct its minute"),
     "digits that are none": ("٣ * * * *", "correct its minute"),
     "letters that become others in capitals": ("0 0 * * \u017fun", "correct its day of week"),
-    "a step that is the whole field": ("0 */24 * * *", "correct its hour .*/24 never steps, use one below 24"),
+    "a step that is the whole field": ("0 */24 * * *", "correct its hour .*/24 must be less than 24"),
     "a range that runs backward": ("0 0 * * fri-mon", "correct its day of week .*ends before it begins"),
     "a step of the last day": ("0 0 L/2 * *", "correct its day of month"),
     "a sixth week": ("0 0 * * 1#6", "a week from 1 to 5"),
     "an empty term": ("0,,1 * * * *", "a value is missing"),
-    "a value out of its field, with the field": ("0 0 0 * *", "day of month .0 is not from 1 to 31"),
+    "a value out of its field, with the field": ("0 0 0 * *", "day of month .must be from 1 to 31, got 0"),
     "Quartz's nearest weekday": ("0 0 15W * *", "correct its day of month"),
     "30 February, on any weekday": ("0 0 30 2 *", "never fires"),
     "seven fields": ("0 0 0 1 1 * 2027", "has 7 fields"),
@@ -449,7 +449,7 @@ def test_the_slots_of_a_calendar(fields: dict[str, Any], want: list[str]) -> Non
 def test_an_unbounded_calendar_is_no_wrapper() -> None:
     """The hot path is the schedule itself; an empty calendar is refused."""
     assert not isinstance(schedule_of(calendar(schedule="@hourly"), CREATED), BoundedSchedule)
-    with pytest.raises(InvalidScheduleError, match="no time to run"):
+    with pytest.raises(InvalidScheduleError, match="sets no schedule"):
         schedule_of(calendar(), CREATED)
 
 
@@ -501,7 +501,7 @@ EMPTY: dict[str, tuple[dict[str, Any], bool, str | None]] = {
     "a bad expression is the only problem": (
         {"schedule": "61 * * * *", "endAt": "2025-01-01T00:00:00Z"},
         True,
-        "spec.schedule: '61 * * * *' is not a cron expression: correct its minute (61 is not from 0 to 59)",
+        "spec.schedule: '61 * * * *' is not a cron expression: correct its minute (must be from 0 to 59, got 61)",
     ),
 }
 
@@ -549,28 +549,28 @@ def test_jitter_is_stable_within_bounds_and_spread() -> None:
     assert all(850 < count < 1150 for count in counts.values())
 
 
-BERLIN_GAP = "on 2026-03-29 the clock of Europe/Berlin goes from 02:00 on to 03:00: "
-BERLIN_REPEAT = "on 2026-10-25 the clock of Europe/Berlin goes from 03:00 back to 02:00: "
+BERLIN_GAP = "on 2026-03-29 clocks in Europe/Berlin go forward from 02:00 to 03:00: "
+BERLIN_REPEAT = "on 2026-10-25 clocks in Europe/Berlin go back from 03:00 to 02:00: "
 CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a particular time": (
         {"schedule": "30 2 * * *", "timeZone": "Europe/Berlin"},
         [
-            BERLIN_GAP + "02:30 does not exist and fires once at 03:00",
-            BERLIN_REPEAT + "02:30 comes twice and fires once, the first time",
+            BERLIN_GAP + "02:30 does not exist; it fires at 03:00 instead",
+            BERLIN_REPEAT + "02:30 occurs twice and fires only the first time",
         ],
     ),
     "two particular times": (
         {"schedule": "15,45 2 * * *", "timeZone": "Europe/Berlin"},
         [
-            BERLIN_GAP + "02:15 and 02:45 do not exist and fire once, together, at 03:00",
-            BERLIN_REPEAT + "02:15 and 02:45 come twice and fire once each, the first time",
+            BERLIN_GAP + "02:15 and 02:45 do not exist; they fire once at 03:00 instead",
+            BERLIN_REPEAT + "02:15 and 02:45 occur twice and fire only the first time",
         ],
     ),
     "each minute": (
         {"schedule": "* * * * *", "timeZone": "Europe/Berlin"},
         [
-            BERLIN_GAP + "02:00, 02:01 and others do not exist and nothing is added for them",
-            BERLIN_REPEAT + "02:00, 02:01 and others come twice and both passes count",
+            BERLIN_GAP + "02:00, 02:01 and others do not exist and do not fire",
+            BERLIN_REPEAT + "02:00, 02:01 and others occur twice and fire both times",
         ],
     ),
     "a time that no change touches": ({"schedule": "0 9 * * *", "timeZone": "Europe/Berlin"}, []),
@@ -583,11 +583,11 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "bounds that begin between the changes": (
         {"schedule": "30 2 * * *", "timeZone": "Europe/Berlin", "startAt": "2026-07-01T00:00:00Z"},
-        [BERLIN_REPEAT + "02:30 comes twice and fires once, the first time"],
+        [BERLIN_REPEAT + "02:30 occurs twice and fires only the first time"],
     ),
     "seconds": (
         {"schedule": "5 30 2 * 3 *", "timeZone": "Europe/Berlin"},
-        [BERLIN_GAP + "02:30:05 does not exist and fires once at 03:00"],
+        [BERLIN_GAP + "02:30:05 does not exist; it fires at 03:00 instead"],
     ),
 }
 
@@ -613,6 +613,6 @@ def test_a_date_that_was_left_out_is_told_with_its_date() -> None:
     spec = calendar(schedule="0 9 * * *", timeZone="Pacific/Apia")
     (change,) = clock_changes(spec, utc("2011-12-01 00:00"), utc("2012-01-01 00:00"), 9)
     assert change.message == (
-        "on 2011-12-30 the clock of Pacific/Apia goes from 00:00 on to 2011-12-31 00:00: "
-        "09:00 does not exist and fires once at 2011-12-31 00:00"
+        "on 2011-12-30 clocks in Pacific/Apia go forward from 00:00 to 2011-12-31 00:00: "
+        "09:00 does not exist; it fires at 2011-12-31 00:00 instead"
     )

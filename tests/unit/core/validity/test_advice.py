@@ -34,44 +34,44 @@ def test_the_next_times_are_shown_in_utc_and_local() -> None:
 
 
 ADVICE: dict[str, tuple[dict[str, Any], str]] = {
-    "both days": ({"schedule": "0 0 13 * 5"}, "either is enough, not both together"),
+    "both days": ({"schedule": "0 0 13 * 5"}, "as cron does, not only on days that match both"),
     "days that Debian's cron takes otherwise": (
         {"schedule": "0 0 */10 * Mon"},
-        "runs on days on which either matches, day of month */10 or day of week Mon, as a CronJob does: Debian's",
+        "runs on days that match either day of month */10 or day of week Mon, as a CronJob does; Debian's",
     ),
     "a star that Debian's cron overlooks": (
         {"schedule": "0 0 1,* * Mon"},
-        "runs on days on which both match, day of month 1,* and day of week Mon, as a CronJob does: Debian's cron runs",
+        "runs on days that match both day of month 1,* and day of week Mon, as a CronJob does; Debian's cron runs",
     ),
-    "a day that not every month has": ({"schedule": "0 0 31 * *"}, "does not run in months without a day 31"),
+    "a day that not every month has": ({"schedule": "0 0 31 * *"}, "does not run in months without day 31"),
     "a time that is past": (
         {"runAt": "2026-01-01T00:00:00Z"},
         "will never run: spec.runAt: must be in the future (got",
     ),
-    "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: nothing is launched"),
+    "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: no runs start"),
     "a sleep longer than the way to the next slot": (
         {"intervalSeconds": 5, "task": {"sleep": {"durationSeconds": 7}}},
-        "sleeps 7 s, and only 5 s lie between two slots",
+        "sleeps 7 s, but slots are only 5 s apart",
     ),
     "a time-out longer than the way to the next slot": (
         {"schedule": "*/5 * * * *", "timeoutSeconds": 600},
-        "may run for timeoutSeconds=600, and only 300 s lie between two slots",
+        "may run for timeoutSeconds=600, but slots are only 300 s apart",
     ),
     "a jitter beyond the next slot": (
         {"intervalSeconds": 60, "jitterSeconds": 60},
-        "jitterSeconds=60 may delay a launch beyond the next slot",
+        "spec.jitterSeconds: 60 may delay a launch past the next slot; set less than 60",
     ),
     "a sleep that times out": (
         {"schedule": "@daily", "task": {"sleep": {"durationSeconds": 3600}}},
-        "is ended after timeoutSeconds=3600: each run will time out",
+        "ends after timeoutSeconds=3600: every run will time out",
     ),
     "an attempt longer than all": (
         {"schedule": "@daily", "retry": {"attemptTimeoutSeconds": 3600}},
-        "retry.attemptTimeoutSeconds=3600 has no effect",
+        "spec.retry.attemptTimeoutSeconds: 3600 has no effect",
     ),
     "waits longer than all": (
         {"schedule": "@daily", "timeoutSeconds": 60, "retry": {"limit": 3}},
-        "the waits between its 4 attempts may take 70 s",
+        "spec.retry: the waits between 4 attempts may take 70 s",
     ),
 }
 

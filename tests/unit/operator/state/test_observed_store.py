@@ -8,6 +8,7 @@ from carillon_core.domain.execution import execution_id
 from carillon_core.domain.launch.manifest import job_manifest
 from carillon_core.domain.launch.order import slot_order
 from carillon_core.ports import JobEvent
+from carillon_core.resources.run_request import RunRequestStatus
 from carillon_operator.state.observed_store import ObservedStore
 from support.builders import REQUEST_UID, TASK_UID, at, make_task
 from support.operator import TEMPLATE
@@ -120,3 +121,31 @@ def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
     (known,) = store.jobs.under(("a", "backup"))
     assert (known.taken_back, known.result) == (True, "Failed")
     assert known.message == "its queue took it back before it was done: first"
+
+
+def test_the_status_decided_last_is_kept_until_another_writer_changes_it() -> None:
+    """Its own write's event may come before the response; the rule is the same for tasks and requests."""
+    store = ObservedStore()
+    sent = RunRequestStatus(task_uid=TASK_UID)
+    later = RunRequestStatus(task_uid=TASK_UID, job_name="run-1")
+    store.requests.put(request("a"))
+    name = ("default", "run")
+    store.requests.sending(name, sent)
+    store.requests.set_status(name, REQUEST_UID, later)
+    foreign = store.requests.foreign_statuses(name)
+    store.requests.put(request("a", version="2") | {"status": sent.model_dump(mode="json")})
+    (known,) = store.requests_of(A)
+    assert (known.status, known.stored) == (later, sent)
+    assert store.requests.foreign_statuses(name) == foreign
+    store.requests.put(request("a", version="3") | {"status": {"jobName": "other"}})
+    (known,) = store.requests_of(A)
+    assert known.status.job_name == "other"
+    assert store.requests.foreign_statuses(name) == foreign + 1
+
+
+def test_a_request_named_like_its_task_does_not_hide_the_tasks_target() -> None:
+    """Both are reconciled under the same key, and only the task uses the target."""
+    store = ObservedStore()
+    store.tasks.put(task("a", "shop"))
+    store.requests.put(request("a", name="a"))
+    assert store.targets.put(target("shop")) == [A]
