@@ -136,7 +136,7 @@ def problem_response(
         title=kind.title,
         status=kind.status,
         detail=_printable(without_secrets(detail)),
-        # Quoted, because a path may hold what no JSON text may.
+        # Quoted, because a path may contain bytes that JSON text cannot.
         instance=quote(scope["path"], safe="/:@!$&'()*+,;=~", errors="replace"),
         request_id=scope.get("state", {}).get("request_id", ""),
         errors=[ProblemField(field=_printable(p.path), message=_printable(p.message)) for p in fields[:MAX_FIELDS]],
@@ -176,7 +176,7 @@ def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
         detail = "the API's service account lacks a permission for this request: see the API's log"
     fields: Sequence[FieldProblem] = ()
     if isinstance(error, errors.InvalidResourceError | errors.RefusedError):
-        # In a body of REST, name and labels stand at the top.
+        # In REST bodies, name and labels are top-level fields.
         fields = [FieldProblem(p.path.removeprefix("metadata."), p.message) for p in error.problems]
     headers = None
     if kind is Kind.UNAVAILABLE:

@@ -169,7 +169,8 @@ def _document_key(post: JSONObject) -> None:
             "required": False,
             "description": "Makes the request safe to repeat: for a day, the same key and request get the first "
             "response again, with Idempotency-Replayed: true. 1 to 255 visible ASCII characters, such as a UUID.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            # visible ASCII, and not quotes alone
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]*[!#-~][!-~]*$"},
         }
     )
     replayed = {"description": "true if this is the response to an earlier request.", "schema": {"type": "string"}}
