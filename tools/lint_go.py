@@ -1,7 +1,8 @@
-"""Check the local cluster's Go code with gofmt and go vet, with the Go that builds it.
+"""Check the project's Go code with gofmt and go vet, with the Go that builds the local cluster.
 
-``lint_go.py`` formats all of it and vets the control plane's module, as ``make lint`` does; ``lint_go.py realnode``
-vets the real node's, as ``make e2e`` does, since vet compiles everything it imports, and nothing else needs a kubelet.
+``lint_go.py``, which ``make lint`` runs, formats all of it and vets the control plane and ``make truth``'s CronJob
+parser; ``lint_go.py realnode``, which ``make e2e`` runs, vets the real node instead, because vet compiles every import
+and nothing else needs a kubelet.
 """
 
 import subprocess
@@ -12,6 +13,8 @@ from carillon_devcluster.errors import ToolchainError
 from carillon_devcluster.layout import DEFAULT_ROOT, SOURCES, Root
 from carillon_devcluster.toolchain import environment, find_or_install
 
+CRONJOB = SOURCES.parent / "proofs" / "truth" / "cronjob"
+
 
 def main() -> int:
     """Return 0 if every file is formatted and vet finds nothing."""
@@ -21,12 +24,13 @@ def main() -> int:
     except ToolchainError as error:
         print(f"lint: {error}", file=sys.stderr)
         return 1
-    files = [str(path) for path in SOURCES.rglob("*.go")]
+    files = [str(path) for folder in (SOURCES, CRONJOB) for path in folder.rglob("*.go")]
     gofmt = subprocess.run([go.parent / "gofmt", "-l", *files], capture_output=True, text=True, check=False)
     if gofmt.returncode or gofmt.stdout:
         print(f"gofmt would change:\n{gofmt.stdout}{gofmt.stderr}", file=sys.stderr)
         return 1
-    return _vet(go, module)
+    modules = [module] if sys.argv[1:] else [module, CRONJOB]
+    return int(any(_vet(go, each) for each in modules))
 
 
 def _vet(go: Path, module: Path) -> int:

@@ -130,7 +130,7 @@ def export_command(
 
 
 @app.command("import", short_help="Create the tasks and targets of a file in a cluster.")
-def import_command(  # noqa: PLR0913  # an argument per option: typer reads the signature
+def import_command(  # noqa: PLR0913  # a command's parameters are its options
     file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or - for standard input.")],
     namespace: Annotated[
         str | None,

@@ -1,7 +1,7 @@
-"""Carillon's own exceptions.
+"""Carillon's own errors, one tree.
 
-Adapters translate the exceptions of their libraries into these, and each edge
-(problem, condition, exit code) maps them once.
+Adapters translate what their libraries raise into these; each edge (REST
+problem, condition, exit code) maps them once.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One problem with one field.
+    """One problem of one field, and how to fix it.
 
     Attributes:
-        path: The path of the field as a user writes it, ``spec.schedule``.
-        message: What is wrong and what to write instead.
+        path: The field's path as a user writes it, ``spec.schedule``.
+        message: A sentence that says what is wrong and how to fix it.
 
     """
 
@@ -27,24 +27,24 @@ class FieldProblem:
 
 
 class CarillonError(Exception):
-    """The base of every exception that Carillon raises."""
+    """The root of every error that Carillon raises on purpose."""
 
 
 class InvalidResourceError(CarillonError):
-    """An object or a request body is invalid."""
+    """An object or a request body breaks the rules of its kind."""
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
-        """Keep the problems in the order in which they were found."""
+        """Keep the problems, in the order in which they were found."""
         super().__init__("; ".join(str(p) for p in problems))
         self.problems = tuple(problems)
 
 
 class NotFoundError(CarillonError):
-    """The object does not exist."""
+    """The named object does not exist."""
 
 
 class AlreadyExistsError(CarillonError):
-    """An object of that name exists."""
+    """An object of that name already exists."""
 
 
 class ConflictError(CarillonError):
@@ -52,24 +52,24 @@ class ConflictError(CarillonError):
 
 
 class ForbiddenError(CarillonError):
-    """The cluster's RBAC forbids the call."""
+    """The cluster refused the request because a permission is missing."""
 
 
 class OwnAccountError(ForbiddenError):
-    """Our own service account lacks the permission or is unknown, rather than the user that it acts for."""
+    """Our own account lacks the permission or is rejected, not the account that we act for."""
 
 
 class RefusedError(CarillonError):
-    """The API server rejected the object (422); the message is the server's."""
+    """The API server refused the object (422): the message is the server's own."""
 
     def __init__(self, message: str, problems: Sequence[FieldProblem] = ()) -> None:
-        """Keep the server's message and the fields that it names."""
+        """Keep the server's message and the fields it named."""
         super().__init__(message)
         self.problems = tuple(problems)
 
 
 class UnavailableError(CarillonError):
-    """Something that Carillon needs is temporarily unavailable; another attempt may succeed."""
+    """Something that Carillon needs is unavailable now; trying again may help."""
 
     def __init__(self, what: str, why: str) -> None:
         """Name what is unavailable (``database``, ``API server``) and why."""
@@ -79,12 +79,12 @@ class UnavailableError(CarillonError):
 
 
 class ExpiredError(UnavailableError):
-    """The requested version is no longer available (410): list again."""
+    """The requested version has expired (410): list again."""
 
 
 class UnauthenticatedError(CarillonError):
-    """Authentication is required: there is no credential, or it is invalid."""
+    """The request has no valid credential."""
 
 
 class SettingsError(CarillonError):
-    """A setting is missing or wrong; the message names it and says what it must be."""
+    """A setting is missing or invalid; the message names it and how to fix it."""

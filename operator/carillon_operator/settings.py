@@ -39,7 +39,7 @@ from carillon_core.settings import (
     Switch,
     WholeNumber,
 )
-from carillon_operator.leadership.election import LEASE_SECONDS, LeaseSettings
+from carillon_operator.lease_settings import LEASE_SECONDS, LeaseSettings
 
 MIN_TOKEN_KEY_LENGTH = 32
 LEASE_NAME = "carillon-operator"

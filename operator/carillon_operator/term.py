@@ -1,4 +1,4 @@
-"""One term of leadership: everything that decides and writes, made anew each time that the operator begins to lead.
+"""One term of leadership: everything that decides and writes, new each time the operator starts to lead.
 
 An earlier term may have left anything in memory; a new term starts like a new
 process, from what the cluster and the history hold.

@@ -100,7 +100,7 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
         "RunRequest",
         {"parameters": {"a": 1}},
         "spec",
-        "says no task to run: add taskRef or task",
+        "must set taskRef or task",
     ),
     "a request of two tasks": (
         "RunRequest",
@@ -124,7 +124,7 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
         "RunRequest",
         {"task": {"container": {"image": "busy box"}}},
         "spec.task.container.image",
-        "is no image: write its name without spaces, such as busybox:1.37",
+        "is not an image name: write it without spaces, such as busybox:1.37",
     ),
     "a body with a colon for a header": (
         "HTTPTarget",
@@ -207,7 +207,7 @@ async def test_a_request_cannot_be_changed(server: Server, change: JSONObject) -
     with pytest.raises(RefusedError) as refused:
         await server.patch("RunRequest", "once", {"spec": change})
     (problem,) = refused.value.problems
-    assert problem == FieldProblem("spec", "cannot be changed: delete the request and make another")
+    assert problem == FieldProblem("spec", "is immutable: delete the request and create another")
     await server.patch("RunRequest", "once", {"metadata": {"labels": {"a": "b"}}, "status": {"message": "x"}})
 
 
@@ -215,7 +215,7 @@ async def test_a_requests_name_has_room_for_its_jobs(server: Server) -> None:
     """The Job's name carries a part of the uid; a target names no Job."""
     with pytest.raises(RefusedError) as refused:
         await server.create("RunRequest", "a" * 53, {"task": SUM})
-    mend = "shorten it to 52, so that a Job's name"
+    mend = "must be at most 52 characters long"
     assert [mend in p.message for p in refused.value.problems] == [True]
     assert [mend in p.message for p in name_problems("a" * 53)] == [True]
     await server.create("RunRequest", "a" * 52, {"task": SUM})

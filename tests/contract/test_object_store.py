@@ -263,7 +263,7 @@ def http(**fields: Any) -> JSONObject:
 
 
 BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
-    "no time to run": ({"task": SUM}, "spec", "add exactly one of schedule, intervalSeconds, runAt"),
+    "no time to run": ({"task": SUM}, "spec", "must set exactly one of schedule, intervalSeconds, runAt"),
     "two times to run": (
         {"schedule": "@hourly", "intervalSeconds": 5, "task": SUM},
         "spec",
@@ -277,7 +277,7 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "a time zone without a cron schedule": (
         {"intervalSeconds": 5, "timeZone": "Europe/Berlin", "task": SUM},
         "spec.timeZone",
-        "without a schedule: a time zone only applies to schedule, remove it",
+        "is only valid with schedule: remove it, or set schedule",
     ),
     "no task": ({"intervalSeconds": 5}, "spec.task", "is required: add it"),
     "no task type": ({"intervalSeconds": 5, "task": {}}, "spec.task", "add exactly one of sleep, counter, http, sum"),
@@ -336,42 +336,42 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "a one-shot that begins": (
         {"runAt": "2027-01-01T00:00:00Z", "startAt": "2027-01-01T00:00:00Z", "task": SUM},
         "spec.startAt",
-        "has no meaning beside runAt: remove it",
+        "is not valid with runAt: remove it",
     ),
     "a one-shot that ends": (
         {"runAt": "2027-01-01T00:00:00Z", "endAt": "2027-01-01T00:00:00Z", "task": SUM},
         "spec.endAt",
-        "has no meaning beside runAt: remove it",
+        "is not valid with runAt: remove it",
     ),
     "a one-shot that lasts": (
         {"runAt": "2027-01-01T00:00:00Z", "durationSeconds": 60, "task": SUM},
         "spec.durationSeconds",
-        "has no meaning beside runAt: remove it",
+        "is not valid with runAt: remove it",
     ),
     "a one-shot that is counted": (
         {"runAt": "2027-01-01T00:00:00Z", "maxRuns": 1, "task": SUM},
         "spec.maxRuns",
-        "has no meaning beside runAt: remove it",
+        "is not valid with runAt: remove it",
     ),
     "two ends": (
         {"schedule": "@hourly", "endAt": "2027-01-01T00:00:00Z", "durationSeconds": 60, "task": SUM},
         "spec.durationSeconds",
-        "is set beside endAt: keep one of them",
+        "is not valid with endAt: remove one of them",
     ),
     "an end before the start": (
         {"schedule": "@hourly", "startAt": "2027-01-01T00:00:00+01:00", "endAt": "2026-12-31T22:59:59Z", "task": SUM},
         "spec.endAt",
-        "is before startAt: set a later time",
+        "must not be before startAt: set a later time",
     ),
     "a cool-down of no circuit": (
         {"intervalSeconds": 5, "cooldownSeconds": 60, "task": SUM},
         "spec.cooldownSeconds",
-        "only applies to suspendAfterFailures: add that, or remove this",
+        "is only valid with suspendAfterFailures: set it, or remove cooldownSeconds",
     ),
     "all missed runs, each ending the one before": (
         {"intervalSeconds": 5, "missedRunPolicy": "All", "concurrencyPolicy": "Replace", "task": SUM},
         "spec.missedRunPolicy",
-        "All has no meaning with concurrencyPolicy Replace, each run would end the one before: use Latest",
+        "must not be All if concurrencyPolicy is Replace, which would end each run: use Latest",
     ),
     "a jitter of over a day": (
         {"intervalSeconds": 5, "jitterSeconds": 86401, "task": SUM},
@@ -396,7 +396,7 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "an environment variable that is none": (
         {"intervalSeconds": 5, "task": {"container": {"image": "busybox", "env": [{"name": "1=x"}]}}},
         "spec.task.container.env[0].name",
-        "is no name of an environment variable: use letters, digits, '-', '_' and '.', not a digit first",
+        "is not a valid environment variable name: use letters, digits, '-', '_' and '.', not a digit first",
     ),
     "a container as root": (
         {"intervalSeconds": 5, "task": {"container": {"image": "busybox", "runAsUser": 0}}},
@@ -446,7 +446,7 @@ async def test_a_patch_to_a_bad_spec_is_refused(given: Given) -> None:
 @pytest.mark.parametrize(
     ("name", "want"),
     {
-        "a" * 53: "shorten it to 52, so that a Job's name",
+        "a" * 53: "must be at most 52 characters long",
         "Upper_Case": "lowercase RFC 1123 subdomain",
     }.items(),
 )

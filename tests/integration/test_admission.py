@@ -166,7 +166,7 @@ async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: W
         odd = {"resources": {"requests": {"memory": "512 MB"}}}
         code, said = await webhook.apply("ScheduledTask", "bad", {"intervalSeconds": 60, "task": SUM, "pod": odd})
         assert code == 1
-        assert "has a value that is no quantity: write it as 500m, 2, 256Mi or 1Gi" in said
+        assert "has a value that is not a quantity: write it as 500m, 2, 256Mi or 1Gi" in said
 
 
 async def test_a_webhook_that_is_gone_stops_nobody(webhook: Webhook) -> None:

@@ -19,7 +19,8 @@ from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.domain.scope import Scope
 from carillon_operator.application import Application
 from carillon_operator.gather.handlers import feed
-from carillon_operator.leadership.election import Elector, LeaseSettings
+from carillon_operator.leadership.election import Elector
+from carillon_operator.lease_settings import LeaseSettings
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 from carillon_operator.term import Outside

@@ -24,8 +24,9 @@ from carillon_core.resources.names import LABEL_TASK
 from carillon_core.resources.scheduled_task import parse_meta
 from carillon_operator.application import Application
 from carillon_operator.gather.handlers import feed
-from carillon_operator.leadership.election import Elector, LeaseSettings
+from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.fence import FencedWriter
+from carillon_operator.lease_settings import LeaseSettings
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 from carillon_operator.term import Outside

@@ -170,7 +170,7 @@ CALLS: dict[str, tuple[Names, str, str | None, dict[str, int], list[str]]] = {
 @pytest.mark.parametrize(
     ("names", "url", "want_reason", "want_queries", "want_requests"), CALLS.values(), ids=list(CALLS)
 )
-def test_what_was_checked_is_what_is_called(  # noqa: PLR0913, PLR0917  # the columns of the table
+def test_what_was_checked_is_what_is_called(  # noqa: PLR0913, PLR0917  # the columns of the table, and two fixtures
     network: PrivateNetwork,
     request_inside: Callable[..., dict[str, Any]],
     names: Names,

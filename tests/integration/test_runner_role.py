@@ -165,7 +165,7 @@ def test_an_owner_that_may_create_no_role_is_told_what_an_administrator_has_to_r
             runner_role.prepare(own_url, runner_url)
         assert PASSWORD not in str(told.value)
         execute(database_url, f"CREATE ROLE {{}} LOGIN NOINHERIT PASSWORD '{PASSWORD}'", user(runner_url))
-        assert "its password is left as it is" in runner_role.prepare(own_url, runner_url)[0]
+        assert "its password is unchanged" in runner_role.prepare(own_url, runner_url)[0]
     finally:
         drop_role(database_url, owner)
 

@@ -178,7 +178,7 @@ class Runners:
     """A program that starts them elsewhere, such as in another network."""
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def start(  # noqa: PLR0913  # a builder: every argument but the task has a default
+    def start(  # noqa: PLR0913  # a builder: each test names what matters to it
         self,
         task: dict[str, Any],
         *,

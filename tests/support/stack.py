@@ -61,7 +61,7 @@ class Stack(View):
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
         self._install_access()
         self.start_operator()
-        until(lambda: "webhook's configuration is applied" in self.log("operator"), 60, "the webhook is announced")
+        until(lambda: "webhook configuration applied" in self.log("operator"), 60, "the webhook is announced")
         self.start_api()
 
     def close(self) -> None:

@@ -32,10 +32,7 @@ def name_rule() -> Rule:
     limit = names.MAX_NAME_LENGTH
     return {
         "rule": f"size(self.metadata.name) <= {limit}",
-        "message": (
-            f"metadata.name is over {limit} characters long: shorten it to {limit}, so that a Job's name (63 at most) "
-            "can carry what tells the run"
-        ),
+        "message": f"metadata.name must be at most {limit} characters long, because the names of Jobs begin with it",
     }
 
 
@@ -83,7 +80,7 @@ def _matching(field: str, pattern: str, message: str) -> Rule:
 _URL = _matching("url", URL_PATTERN, "must be an absolute URL that begins with http:// or https:// and names a host")
 
 _TASK_SPEC: tuple[Rule, ...] = (
-    _required(_any(SCHEDULE_FIELDS), f"says no time to run: add exactly one of {', '.join(SCHEDULE_FIELDS)}"),
+    _required(_any(SCHEDULE_FIELDS), f"must set exactly one of {', '.join(SCHEDULE_FIELDS)} (got none)"),
     _forbidden(
         f"{_count(SCHEDULE_FIELDS)} <= 1",
         f"has more than one of {', '.join(SCHEDULE_FIELDS)}: keep exactly one of them",
@@ -91,30 +88,32 @@ _TASK_SPEC: tuple[Rule, ...] = (
     | {"messageExpression": f"'has ' + {_listing(SCHEDULE_FIELDS, ' and ')} + ': keep exactly one of them'"},
     _forbidden(
         "!has(self.timeZone) || has(self.schedule)",
-        "is set without a schedule: a time zone only applies to schedule, remove it",
+        "is only valid with schedule: remove it, or set schedule",
         "timeZone",
     ),
     *(
-        _forbidden(f"!has(self.runAt) || !has(self.{field})", "has no meaning beside runAt: remove it", field)
+        _forbidden(f"!has(self.runAt) || !has(self.{field})", "is not valid with runAt: remove it", field)
         for field in BOUND_FIELDS
     ),
     _forbidden(
-        "!has(self.endAt) || !has(self.durationSeconds)", "is set beside endAt: keep one of them", "durationSeconds"
+        "!has(self.endAt) || !has(self.durationSeconds)",
+        "is not valid with endAt: remove one of them",
+        "durationSeconds",
     ),
     _invalid(
         "!has(self.startAt) || !has(self.endAt) || self.endAt >= self.startAt",
-        "is before startAt: set a later time",
+        "must not be before startAt: set a later time",
         "endAt",
     ),
     _forbidden(
         "!has(self.cooldownSeconds) || has(self.suspendAfterFailures)",
-        "only applies to suspendAfterFailures: add that, or remove this",
+        "is only valid with suspendAfterFailures: set it, or remove cooldownSeconds",
         "cooldownSeconds",
     ),
     _invalid(
         # both have defaults, which stand before a rule is asked
         "self.missedRunPolicy != 'All' || self.concurrencyPolicy != 'Replace'",
-        "All has no meaning with concurrencyPolicy Replace, each run would end the one before: use Latest",
+        "must not be All if concurrencyPolicy is Replace, which would end each run: use Latest",
         "missedRunPolicy",
     ),
 )
@@ -148,7 +147,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _matching(
             "name",
             ENV_NAME_PATTERN,
-            "is no name of an environment variable: use letters, digits, '-', '_' and '.', not a digit first",
+            "is not a valid environment variable name: use letters, digits, '-', '_' and '.', not a digit first",
         ),
     ),
     "Toleration": (
@@ -172,9 +171,9 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _matching("name", HEADER_NAME_PATTERN, PATTERN_MENDS[HEADER_NAME_PATTERN]),
     ),
     "RunRequestSpec": (
-        _required(_any(("task", "taskRef")), "says no task to run: add taskRef or task"),
+        _required(_any(("task", "taskRef")), "must set taskRef or task"),
         _forbidden(f"{_count(('task', 'taskRef'))} <= 1", "has taskRef and task: keep exactly one of them"),
-        _forbidden("self == oldSelf", "cannot be changed: delete the request and make another"),
+        _forbidden("self == oldSelf", "is immutable: delete the request and create another"),
     ),
 }
 """The rules of each model, by its name."""

@@ -14,23 +14,23 @@ from carillon_core.resources.tasks import HTTPURL, HeaderName, HeaderValue, HTTP
 
 
 class SecretKeyRef(Model):
-    """One key of a Secret of the same namespace."""
+    """A reference to a key of a Secret in the same namespace."""
 
     name: ObjectName
-    """The Secret's name."""
+    """The name of the Secret."""
     key: ObjectName
-    """The key in its data."""
+    """The key within the Secret."""
 
 
 class TargetHeader(Model):
-    """One header, its value given here or by a Secret."""
+    """A request header with a literal value or a value from a Secret."""
 
     name: HeaderName
-    """The header's name."""
+    """The name of the header."""
     value: HeaderValue | None = None
-    """The value. Exactly one of value and secretKeyRef is set."""
+    """The value of the header. Set exactly one of value and secretKeyRef."""
     secret_key_ref: SecretKeyRef | None = None
-    """Where the value is."""
+    """The Secret key that holds the value. Set exactly one of value and secretKeyRef."""
 
     @model_validator(mode="after")
     def _exactly_one_value(self) -> "TargetHeader":
@@ -41,35 +41,36 @@ class TargetHeader(Model):
 
 
 class Signing(Model):
-    """Requests are signed with HMAC-SHA256 as Standard Webhooks say (webhook-id, -timestamp, -signature)."""
+    """How requests are signed: with HMAC-SHA256, as specified by Standard Webhooks."""
 
     secret_key_refs: list[SecretKeyRef] = Field(min_length=1, max_length=2)
-    """The keys: whsec_ and base64, or any text. Two during a rotation: each signs, so that the receiver may know
-    either."""
+    """One or two signing keys: whsec_ followed by base64, or any text. During a key rotation, set both the old and the
+    new key; the request then carries a signature of each."""
 
 
 class HTTPTargetSpec(Model):
-    """A destination of requests. URL, header values and body are templates, as in an HTTP task."""
+    """A destination for HTTP tasks. The URL, the header values and the body are templates, as in an HTTP task."""
 
     url: HTTPURL
-    """The absolute http or https URL. Its host must have public addresses alone, unless the operator's
-    CARILLON_HTTP_ALLOW opens others, such as the Services of the cluster."""
+    """The absolute http or https URL. Its host must resolve to public addresses only, unless CARILLON_HTTP_ALLOW of the
+    operator permits others, such as Services of the cluster."""
     method: HTTPMethod = "GET"
-    """The request's method."""
+    """The HTTP method. Default: GET."""
     headers: Annotated[list[TargetHeader], Field(max_length=64)] = Field(default_factory=list)
-    """Headers of the request."""
+    """Request headers, at most 64."""
     body: str | None = Field(default=None, max_length=65_536)
-    """The request's body, unless the task has one."""
+    """The request body. Default: none. The body of a task overrides it."""
     expected_statuses: list[StatusCode] = Field(default_factory=list, max_length=64)
-    """The status codes that count as success; any 2xx if left out or empty."""
+    """The status codes that count as success. Default: any 2xx."""
     max_redirects: int = Field(default=0, ge=0, le=10)
-    """How many redirects are followed, 0 to 10. A secret header is not sent to another origin."""
+    """The maximum number of redirects to follow. Secret headers are never sent to another origin. Range: 0 to 10.
+    Default: 0."""
     signing: Signing | None = None
-    """How requests are signed; not at all if left out."""
+    """How requests are signed. Default: not signed."""
 
 
 class HTTPTarget(Model):
-    """A destination of HTTP tasks: URL, headers, also from Secrets, and signing keys."""
+    """A destination for HTTP tasks: its URL, headers, which can come from Secrets, and signing keys."""
 
     api_version: str = API_VERSION
     kind: str = KIND_TARGET

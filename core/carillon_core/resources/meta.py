@@ -31,17 +31,17 @@ class ObjectMeta(Model):
 
 
 class Condition(Model):
-    """One condition, as ``metav1.Condition``."""
+    """A condition, as ``metav1.Condition``."""
 
     type: str = Field(max_length=316)
-    """What the condition is about, such as ``Ready``."""
+    """The type of the condition, such as ``Ready``."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024)
-    """One CamelCase word for the cause of the last transition."""
+    """Why the condition has this status, in one CamelCase word."""
     message: str = Field(default="", max_length=32768)
-    """A sentence for people."""
+    """Details, as a sentence."""
     last_transition_time: Time
-    """When the status changed last."""
+    """When the status of the condition last changed."""
     observed_generation: int = 0
-    """The generation of the spec that the condition speaks of."""
+    """The metadata.generation that the condition is based on."""

@@ -28,18 +28,18 @@ class TaintEffect(StrEnum):
 
 
 class Toleration(Model):
-    """A taint that pods put up with, as in a pod's spec."""
+    """A toleration, as in a pod spec."""
 
     key: LabelKey | None = None
-    """The taint's key; any, with operator Exists, if left out."""
+    """The key of the taint. If not set, operator must be Exists, which tolerates every taint."""
     operator: TolerationOperator = TolerationOperator.EQUAL
-    """Equal compares the value; Exists is content with the key."""
+    """Equal matches key and value; Exists matches any value of the key. Default: Equal."""
     value: LabelValue | None = None
-    """The taint's value, with operator Equal."""
+    """The value of the taint. Only valid with operator Equal."""
     effect: TaintEffect | None = None
-    """The taint's effect; any if left out."""
+    """The effect of the taint. Default: all effects."""
     toleration_seconds: int | None = Field(default=None, ge=0)
-    """So long a taint of effect NoExecute is put up with; for ever if left out."""
+    """How long a NoExecute taint is tolerated, in seconds. Default: forever. Only valid with effect NoExecute."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Toleration":
@@ -56,29 +56,30 @@ class Toleration(Model):
 
 
 class ImagePullSecret(Model):
-    """Names a Secret of the pod's own namespace."""
+    """A reference to a Secret in the same namespace."""
 
     name: ObjectName
-    """The Secret's name; it holds credentials of a registry."""
+    """The name of the Secret, which holds registry credentials."""
 
 
 QueueName = Annotated[str, Field(max_length=63, pattern=LABEL_NAME)]
 
 
 class PodSettings(Model):
-    """Where and how pods run."""
+    """Settings for pods."""
 
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=32)
-    """Labels that a node must have. The operator's default and the task's own are both needed; of one key the task's
-    value counts."""
+    """Labels that a node must have. Merged with the operator's defaults; the task's value overrides that of the same
+    key."""
     tolerations: list[Toleration] = Field(default_factory=list, max_length=32)
-    """Taints that are tolerated, beside those of the operator's default."""
+    """Tolerations, in addition to the operator's defaults."""
     priority_class_name: ObjectName | None = None
-    """The PriorityClass; the operator's default if left out."""
+    """The name of the PriorityClass. Default: the operator's default."""
     service_account_name: ObjectName | None = None
-    """The ServiceAccount, of the task's namespace; the operator's default if left out. Its token is not mounted."""
+    """The name of the ServiceAccount in the task's namespace. Its token is not mounted. Default: the operator's
+    default."""
     image_pull_secrets: list[ImagePullSecret] = Field(default_factory=list, max_length=16)
-    """Secrets to pull images with, beside those of the operator's default."""
+    """Secrets for pulling images, in addition to the operator's defaults."""
     resources: ContainerResources = Field(default_factory=ContainerResources)
-    """What a runner asks for and may use at most, each resource instead of the operator's default. A container task has
-    its own, in task.container.resources."""
+    """The resource requests and limits of a runner; each overrides the operator's default. A container task sets its
+    own in task.container.resources."""

@@ -1,4 +1,4 @@
-"""The kind ``RunRequest``: one run of a task, now or at a time, whatever its schedule; or of a task of its own."""
+"""The kind ``RunRequest``: one run of a ScheduledTask, or of a task defined in the request, now or at a given time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,76 +17,80 @@ from carillon_core.resources.tasks import DAY_SECONDS, ObjectName, RetryPolicy, 
 
 
 class TaskRef(Model):
-    """Names a ScheduledTask of the request's own namespace."""
+    """A reference to a ScheduledTask in the same namespace."""
 
     name: ObjectName
-    """The ScheduledTask's name."""
+    """The name of the ScheduledTask."""
 
 
 class RunRequestSpec(Model):
-    """What to run once. It cannot be changed: delete the request and make another."""
+    """What to run once. The spec is immutable: to change it, delete the request and create another."""
 
     task_ref: TaskRef | None = None
-    """The ScheduledTask to run. Exactly one of taskRef and task is set."""
+    """The ScheduledTask to run. Set exactly one of taskRef and task."""
     task: Task | None = None
-    """A task of the request's own, which no schedule has."""
+    """The task to run, if it is not that of a ScheduledTask. Set exactly one of taskRef and task."""
     run_at: Time | None = None
-    """When to run it; at once if left out."""
+    """When to run (RFC 3339). Default: immediately."""
     parameters: FreeObject = Field(default_factory=dict)
-    """What this run has otherwise: a and b of sum, durationSeconds of sleep, any parameter of a plugin; environment
-    variables of a container; what the templates of an HTTP task read as parameters. Nothing else can be overridden."""
+    """Parameters of this run: a and b of sum, durationSeconds of sleep, environment variables of container, any
+    parameter of plugin, or the parameters variable in the templates of http. Other fields cannot be overridden."""
     concurrency_policy: ConcurrencyPolicy | None = None
-    """What happens if an execution of the task is active: the task's own policy if left out. Forbid refuses the
-    request."""
+    """What to do if an execution of the task is active. Forbid refuses the request; Allow launches it; Replace cancels
+    the active execution first. Default: the policy of the task."""
     starting_deadline_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
-    """The request is refused if it could not be launched within so many seconds of its time."""
+    """The request is refused if it has not been launched this many seconds after its time. Range: 1 to 31622400.
+    Default: no deadline."""
     timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
-    """As in a ScheduledTask; the task's own if left out, else 3600."""
+    """The maximum duration of the execution in seconds, as in a ScheduledTask. Range: 1 to 604800. Default: that of the
+    ScheduledTask, or 3600."""
     retry: RetryPolicy | None = None
-    """As in a ScheduledTask; the task's own if left out."""
+    """How failed attempts are retried. Default: as in the ScheduledTask, or no retries."""
     queue_name: QueueName | None = None
-    """The LocalQueue of Kueue, in the task's namespace, that an execution waits in until it is admitted; the
-    task's own if left out."""
+    """The Kueue LocalQueue, in the request's namespace, in which the execution waits for admission. Default: that of
+    the ScheduledTask."""
     pod: PodSettings | None = None
-    """As in a ScheduledTask; the task's own if left out."""
+    """Settings for the pod, instead of those of the ScheduledTask."""
     retry_of: UUID | None = None
-    """The id of the execution that this run repeats: only a link, which the history keeps."""
+    """The id of the execution that this run repeats. It is recorded in the history and has no other effect."""
     ttl_seconds_after_finished: int = Field(default=3600, ge=0, le=YEAR_SECONDS)
-    """The request, and its Job with it, is deleted so many seconds after it was refused or has finished."""
+    """The request and its Job are deleted this many seconds after the request was refused or its execution finished.
+    Range: 0 to 31622400. Default: 3600."""
 
     @model_validator(mode="after")
     def _exactly_one_task(self) -> "RunRequestSpec":
         if (self.task is None) == (self.task_ref is None):
-            none = "says no task to run: add taskRef or task"
+            none = "must set taskRef or task"
             raise ValueError(none if self.task is None else "has taskRef and task: keep exactly one of them")
         return self
 
 
 class RunRequestStatus(Model):
-    """What became of the request."""
+    """What the operator has done about the request."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status speaks of."""
+    """The metadata.generation that this status is based on."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Accepted says whether it was launched, or why not; Finished is True when its execution has ended."""
+    """Accepted says whether the request was launched, and if not, why. Finished is True when the execution has
+    ended."""
     execution_id: str | None = None
-    """The id of its execution in the history."""
+    """The id of the execution in the history."""
     task_uid: str | None = None
-    """The uid of the ScheduledTask that it runs."""
+    """The uid of the ScheduledTask."""
     slot: Time | None = None
-    """The time that it was to run at."""
+    """The time at which the request was due."""
     job_name: str | None = None
-    """The Job that runs it."""
+    """The name of the Job."""
     result: RunResult | None = None
-    """How its execution stands or ended."""
+    """The current or final state of the execution."""
     message: str = Field(default="", max_length=1024)
-    """Why it was refused or has failed, in a sentence; of a success, the task's result if that is short."""
+    """Why the request was refused or the execution failed; of a successful execution, its result if that is short."""
     finished_at: Time | None = None
-    """When it was refused or its execution ended."""
+    """When the request was refused or the execution ended."""
 
 
 class RunRequest(Model):
-    """A request to run a task once: a ScheduledTask's, or one of its own."""
+    """A request to run a task once: that of a ScheduledTask, or one defined in the request."""
 
     api_version: str = API_VERSION
     kind: str = KIND_REQUEST

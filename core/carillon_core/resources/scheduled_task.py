@@ -28,7 +28,7 @@ YEAR_SECONDS = 366 * DAY_SECONDS
 
 
 class ConcurrencyPolicy(StrEnum):
-    """What becomes of a slot that finds an execution of its task active."""
+    """What to do with a slot that is due while an execution of its task is active."""
 
     FORBID = "Forbid"
     ALLOW = "Allow"
@@ -36,7 +36,7 @@ class ConcurrencyPolicy(StrEnum):
 
 
 class MissedRunPolicy(StrEnum):
-    """What becomes of slots that passed while no operator watched."""
+    """What to do with slots that were due while no operator was running."""
 
     LATEST = "Latest"
     ALL = "All"
@@ -47,69 +47,80 @@ class Calendar(Model):
     """When the slots of a task are."""
 
     schedule: str | None = Field(default=None, min_length=1, max_length=256)
-    """A cron expression of five fields (minute, hour, day of month, month, day of week), or six with seconds first,
-    or a macro such as @hourly, as in a CronJob. L is the last day of the month, LW its last day from Monday to Friday,
-    5L the last Friday, 1#2 the second Monday. Day of month and day of week must both match if one of them is *, ? or
-    */1; otherwise one is enough. Exactly one of schedule, intervalSeconds and runAt is set."""
+    """A cron expression: minute, hour, day of month, month, day of week, with an optional leading seconds field; or a
+    macro such as @hourly. As in a CronJob, with these additions: L is the last day of the month, LW its last weekday
+    (Monday to Friday), 5L the last Friday, 1#2 the second Monday. Day of month and day of week must both match if one
+    of them is *, ? or */1; otherwise one match is enough. Set exactly one of schedule, intervalSeconds and runAt."""
     time_zone: str | None = Field(default=None, min_length=1, max_length=64)
-    """The IANA time zone in which schedule is read, such as Europe/Berlin. Default: UTC. Only with schedule."""
+    """The IANA time zone of schedule, such as Europe/Berlin. Default: UTC. Only valid with schedule."""
     interval_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
-    """Run every so many seconds, counted from startAt (that instant included), else from the task's creation,
-    whatever the executions take; 1 to 31622400."""
+    """Run every N seconds, however long the executions take. With startAt, the first slot is startAt; otherwise it is N
+    seconds after the task's creation. Range: 1 to 31622400. Set exactly one of schedule, intervalSeconds and runAt."""
     run_at: Time | None = None
-    """Run once, at this time (RFC 3339, such as 2026-01-02T03:04:05Z)."""
+    """Run once, at this time (RFC 3339, such as 2026-01-02T03:04:05Z). Set exactly one of schedule, intervalSeconds and
+    runAt."""
     start_at: Time | None = None
-    """No slot lies before this time."""
+    """The earliest time of a slot (RFC 3339, inclusive). Default: no limit. Not valid with runAt."""
     end_at: Time | None = None
-    """No slot lies after this time."""
+    """The latest time of a slot (RFC 3339, inclusive); must not be before startAt. Default: no limit. Not valid with
+    runAt or durationSeconds."""
     duration_seconds: int | None = Field(default=None, ge=1, le=100 * YEAR_SECONDS)
-    """No slot lies later than so many seconds after startAt, else after the task's creation. Not with endAt."""
+    """The schedule ends this many seconds after startAt, or after the task's creation if startAt is not set. Range: 1
+    to 3162240000. Default: no limit. Not valid with runAt or endAt."""
     max_runs: int | None = Field(default=None, ge=1, le=1_000_000_000)
-    """After so many launches of slots the task is completed; skipped and missed slots do not count."""
+    """The task is completed after this many slots have been launched; skipped and missed slots do not count. Range: 1
+    to 1000000000. Default: no limit. Not valid with runAt."""
 
 
 class ScheduledTaskSpec(Calendar):
-    """When to run which task."""
+    """When to run which task, and how."""
 
     jitter_seconds: int = Field(default=0, ge=0, le=DAY_SECONDS)
-    """Each launch comes later than its slot by a number of seconds from 0 to this one, always the same for a task, so
-    that many tasks of one schedule spread; 0 to 86400. The slot keeps its nominal time."""
+    """The maximum delay between a slot and its launch, in seconds. The actual delay is a fixed number for each task,
+    which spreads tasks that share a schedule; the slot keeps its nominal time. Range: 0 to 86400. Default: 0."""
     suspend: bool = False
-    """While true, nothing is launched; what runs goes on. Slots that pass meanwhile are not made up for."""
+    """If true, no slots are launched; active executions continue. Slots that pass while the task is suspended are
+    skipped and not launched later. Default: false."""
     concurrency_policy: ConcurrencyPolicy = ConcurrencyPolicy.FORBID
-    """Forbid: a slot that comes due while an execution of this task is active is skipped, for good, and recorded as
-    skipped. Allow: executions of this task may overlap. Replace: the active execution is cancelled, and the slot is
-    launched when it has ended."""
+    """What to do with a slot that is due while an execution of this task is active. Forbid skips the slot; Allow
+    launches it; Replace cancels the active execution and launches the slot when that has ended. Default: Forbid."""
     missed_run_policy: MissedRunPolicy = MissedRunPolicy.LATEST
-    """Of slots that passed while no operator watched, Latest launches the latest one, however late; All launches each,
-    oldest first, one after another unless concurrencyPolicy is Allow, at most the latest 100; Skip launches none that
-    is seen more than 30 seconds late. What is not launched is recorded as missed."""
+    """What to do with slots that were due while no operator was running. Latest launches the latest one, however late.
+    All launches each one, oldest first, up to the latest 100 of an outage; one at a time unless concurrencyPolicy is
+    Allow, and not valid with Replace. Skip launches none that is more than 30 seconds late. Slots that are not launched
+    are recorded as missed. Default: Latest."""
     starting_deadline_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
-    """A slot that could not be launched within so many seconds of its time is missed and not launched any more."""
+    """A slot that has not been launched this many seconds after its time, jitter included, is recorded as missed and
+    not launched. Range: 1 to 31622400. Default: no deadline."""
     successful_jobs_history_limit: int = Field(default=3, ge=0, le=100)
-    """How many Jobs that succeeded are kept; the history keeps their executions."""
+    """The number of succeeded Jobs to keep. Executions stay in the history when their Job is deleted. Range: 0 to 100.
+    Default: 3."""
     failed_jobs_history_limit: int = Field(default=1, ge=0, le=100)
-    """How many Jobs that did not succeed are kept; the history keeps their executions."""
+    """The number of failed, timed-out and cancelled Jobs to keep. Executions stay in the history when their Job is
+    deleted. Range: 0 to 100. Default: 1."""
     ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=YEAR_SECONDS)
-    """A Job is deleted so many seconds after it has finished, even within the history limits."""
+    """A Job is deleted this many seconds after it finishes, even if the history limits would keep it. Range: 0 to
+    31622400. Default: no limit."""
     suspend_after_failures: int | None = Field(default=None, ge=1, le=1000)
-    """After so many failures in a row the circuit opens: slots are skipped, until cooldownSeconds are over, the spec is
-    changed, or a requested run succeeds."""
+    """The circuit opens after this many consecutive failures. While it is open, slots are skipped. It closes when a
+    trial run (see cooldownSeconds) or a requested run succeeds, or when the spec changes. Range: 1 to 1000. Default:
+    the circuit never opens."""
     cooldown_seconds: int | None = Field(default=None, ge=1, le=YEAR_SECONDS)
-    """So long after the circuit opened one slot is launched on trial: its success closes the circuit, its failure opens
-    it for as long again. Only with suspendAfterFailures."""
+    """After this many seconds, one trial run is launched while the circuit is open. If it succeeds, the circuit closes;
+    if it fails, the cooldown starts again. Range: 1 to 31622400. Default: no trial run. Only valid with
+    suspendAfterFailures."""
     timeout_seconds: int = Field(default=3600, ge=1, le=7 * DAY_SECONDS)
-    """An execution that runs longer, all its attempts and the waits between them together, is ended and recorded as
-    timed out; 1 to 604800 seconds."""
+    """The maximum duration of an execution in seconds, including all attempts and the delays between them. An execution
+    that takes longer is ended and recorded as timed out. Range: 1 to 604800. Default: 3600."""
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
-    """What is tried again within an execution, and when; nothing if left out."""
+    """How failed attempts are retried. Default: no retries."""
     queue_name: QueueName | None = None
-    """The LocalQueue of Kueue, in the task's namespace, that an execution waits in until it is admitted; the operator's
-    default if left out, which may be none."""
+    """The Kueue LocalQueue, in the task's namespace, in which executions wait for admission. Default: the operator's
+    default queue, if it has one."""
     pod: PodSettings = Field(default_factory=PodSettings)
-    """Where and how the pods run, beside what the operator's default says."""
+    """Settings for the task's pods. They are merged with the operator's defaults."""
     task: Task
-    """What to run."""
+    """What to run: exactly one task type."""
 
     @model_validator(mode="after")
     def _exactly_one_schedule(self) -> "ScheduledTaskSpec":
@@ -119,13 +130,13 @@ class ScheduledTaskSpec(Calendar):
             if value is not None
         ]
         if not given:
-            msg = f"says no time to run: add exactly one of {', '.join(SCHEDULE_FIELDS)}"
+            msg = f"must set exactly one of {', '.join(SCHEDULE_FIELDS)} (got none)"
             raise ValueError(msg)
         if len(given) > 1:
             msg = f"has {' and '.join(given)}: keep exactly one of them"
             raise ValueError(msg)
         if self.time_zone is not None and self.schedule is None:
-            msg = "is set without a schedule: a time zone only applies to schedule, remove it"
+            msg = "is only valid with schedule: remove it, or set schedule"
             raise PydanticCustomError("field", msg, {"field": "timeZone"})
         return self
 
@@ -134,28 +145,28 @@ class ScheduledTaskSpec(Calendar):
         bounds = (self.start_at, self.end_at, self.duration_seconds, self.max_runs)
         for field, broken, msg in (
             *(
-                (field, self.run_at is not None and bound is not None, "has no meaning beside runAt: remove it")
+                (field, self.run_at is not None and bound is not None, "is not valid with runAt: remove it")
                 for field, bound in zip(BOUND_FIELDS, bounds, strict=True)
             ),
             (
                 "durationSeconds",
                 self.end_at is not None and self.duration_seconds is not None,
-                "is set beside endAt: keep one of them",
+                "is not valid with endAt: remove one of them",
             ),
             (
                 "endAt",
                 self.start_at is not None and self.end_at is not None and self.end_at < self.start_at,
-                "is before startAt: set a later time",
+                "must not be before startAt: set a later time",
             ),
             (
                 "cooldownSeconds",
                 self.cooldown_seconds is not None and self.suspend_after_failures is None,
-                "only applies to suspendAfterFailures: add that, or remove this",
+                "is only valid with suspendAfterFailures: set it, or remove cooldownSeconds",
             ),
             (
                 "missedRunPolicy",
                 self.missed_run_policy is MissedRunPolicy.ALL and self.concurrency_policy is ConcurrencyPolicy.REPLACE,
-                "All has no meaning with concurrencyPolicy Replace, each run would end the one before: use Latest",
+                "must not be All if concurrencyPolicy is Replace, which would end each run: use Latest",
             ),
         ):
             if broken:
@@ -169,7 +180,7 @@ class ScheduledTaskSpec(Calendar):
 
 
 class RunResult(StrEnum):
-    """How a launched execution stands, as the operator sees it in the cluster."""
+    """The state of a launched execution, as the operator sees it in the cluster."""
 
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
@@ -181,60 +192,60 @@ class RunResult(StrEnum):
 
 
 class LastExecution(Model):
-    """The latest launched execution in brief."""
+    """The most recent launched execution."""
 
     id: str
-    """The execution's id, as in the history."""
+    """The id of the execution in the history."""
     slot: Time
-    """The slot's nominal time."""
+    """The nominal time of the slot."""
     job_name: str
-    """The Job that ran it."""
+    """The name of its Job."""
     result: RunResult
-    """How it stands or ended."""
+    """Its current or final state."""
     message: str = Field(default="", max_length=1024)
-    """Why it failed, or what keeps it from beginning, in a sentence."""
+    """Why it failed, or why it has not started."""
 
 
 class LastSkip(Model):
-    """The latest slot that was not launched, and why."""
+    """The most recent slot that was not launched, and why."""
 
     slot: Time
-    """The slot's nominal time."""
+    """The nominal time of the slot."""
     reason: str
-    """One CamelCase word: the gate that stopped it."""
+    """Why it was not launched, in one CamelCase word."""
     message: str = Field(default="", max_length=1024)
-    """The reason as a sentence."""
+    """Why it was not launched, as a sentence."""
 
 
 class UnrecordedSlot(Model):
-    """A slot, or a run of slots, that was settled without a launch and is still to be recorded in the history."""
+    """A slot, or a series of slots, that was not launched and has not been recorded in the history yet."""
 
     slot: Time
-    """The slot's nominal time; of a run of slots, the latest."""
+    """The nominal time of the slot; for a series, of the latest slot."""
     first_slot: Time | None = None
-    """The earliest slot of a run of slots."""
+    """The nominal time of the earliest slot of a series."""
     status: Literal["skipped", "missed", "failed"]
-    """What its row will say."""
+    """The status to record."""
     reason: str
-    """One CamelCase word: the gate that stopped it."""
+    """Why it was not launched, in one CamelCase word."""
     message: str = Field(default="", max_length=1024)
-    """The reason as a sentence."""
+    """Why it was not launched, as a sentence."""
 
 
 class Stretch(Model):
-    """Slots one after another."""
+    """The slots of an interval of time."""
 
     after: Time
-    """Slots later than this."""
+    """The start of the interval (exclusive)."""
     until: Time
-    """And no later than this."""
+    """The end of the interval (inclusive)."""
 
 
 class Backlog(Stretch):
-    """Missed slots that missedRunPolicy All still owes."""
+    """Missed slots still to be launched because missedRunPolicy is All."""
 
     then: list[Stretch] = Field(default_factory=list, max_length=MAX_STRETCHES - 1)
-    """Those of later outages; the slots between were settled when they came due."""
+    """The missed slots of later outages."""
 
     @property
     def stretches(self) -> list[Stretch]:
@@ -255,53 +266,53 @@ class Backlog(Stretch):
 
 
 class ScheduledTaskStatus(Model):
-    """What the operator observed and decided."""
+    """What the operator has observed and decided."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status speaks of."""
+    """The metadata.generation that this status is based on."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Ready is the summary; Suspended and Completed say why nothing is launched."""
+    """Ready summarizes the task. Suspended, Completed and CircuitOpen explain why no slots are launched."""
     schedule: str | None = None
-    """The schedule in words: the cron expression with its zone, 'every 30s', or 'at 2026-01-02T03:04:05Z'."""
+    """The schedule in short form: the cron expression with its time zone, 'every 30s' or 'at 2026-01-02T03:04:05Z'."""
     active: int = 0
-    """How many executions are active, those apart that wait in a queue."""
+    """The number of active executions, not counting those that wait in a queue."""
     waiting: int = 0
-    """How many executions wait in a queue of Kueue."""
+    """The number of executions waiting in a Kueue queue."""
     last_schedule_time: Time | None = None
     """The slot that was launched last."""
     last_successful_time: Time | None = None
-    """When an execution succeeded last."""
+    """When an execution last succeeded."""
     next_schedule_time: Time | None = None
     """The next slot."""
     settled_until: Time | None = None
-    """Slots up to this time are settled: launched, skipped, missed, or before the creation, edit or resume from
-    which slots count."""
+    """Slots up to this time have been launched, skipped or recorded as missed, or do not count because they are before
+    the creation, an edit of the schedule or a resume."""
     last_execution: LastExecution | None = None
-    """The latest launched execution in brief."""
+    """The most recent launched execution."""
     last_result: RunResult | None = None
-    """How the latest finished execution ended."""
+    """The result of the execution that finished last."""
     last_skip: LastSkip | None = None
-    """The latest slot that was not launched, and why."""
+    """The most recent slot that was not launched, and why."""
     calendar: Calendar | None = None
-    """The calendar that was acted on last, to tell an edit of it."""
+    """The schedule that was in effect at the last decision; used to detect edits."""
     runs: int = 0
-    """How many slots were launched."""
+    """The number of slots launched."""
     consecutive_failures: int = 0
-    """How many executions failed in a row, up to countedUntil."""
+    """The number of consecutive failed executions, up to countedUntil."""
     counted_until: Time | None = None
-    """Results up to this time are counted."""
+    """Results up to this time are included in consecutiveFailures."""
     circuit_opened_at: Time | None = None
-    """Since when the circuit is open, if it is."""
+    """When the circuit opened; not set while it is closed."""
     trial_slot: Time | None = None
-    """The slot launched on trial while the circuit was open."""
+    """The slot launched as a trial run while the circuit was open."""
     backlog: Backlog | None = None
-    """Missed slots that missedRunPolicy All still owes."""
+    """Missed slots still to be launched because missedRunPolicy is All."""
     unrecorded: list[UnrecordedSlot] = Field(default_factory=list)
-    """Slots settled without a launch that are still to be recorded in the history."""
+    """Slots that were not launched and have not been recorded in the history yet."""
 
 
 class ScheduledTask(Model):
-    """A task that runs at its times: a cron schedule, an interval, or once."""
+    """A task that runs on a cron schedule, at a fixed interval, or once."""
 
     api_version: str = API_VERSION
     kind: str = KIND
@@ -409,11 +420,6 @@ def parse_scheduled_task(raw: Mapping[str, Any]) -> ScheduledTask:
 def name_problems(name: str) -> tuple[FieldProblem, ...]:
     """Return what is wrong with a task's or a request's name beyond what the API server checks."""
     if len(name) > MAX_NAME_LENGTH:
-        return (
-            FieldProblem(
-                "metadata.name",
-                f"is {len(name)} characters long: shorten it to {MAX_NAME_LENGTH}, so that a Job's name can "
-                "carry what tells the run",
-            ),
-        )
+        message = f"must be at most {MAX_NAME_LENGTH} characters long (got {len(name)})"
+        return (FieldProblem("metadata.name", message),)
     return ()

@@ -29,12 +29,12 @@ PATTERN_MENDS = {
         "colon"
     ),
     HEADER_VALUE_PATTERN: "is a value that HTTP does not allow: write one line, without control characters",
-    QUALIFIED_NAME: "is a name that no label and no taint can have: write it as name or example.com/name",
-    LABEL_VALUE: "is no value of a label: write at most 63 letters, digits, hyphens, underscores and dots",
-    QUANTITY: "is no quantity: write it as 500m, 2, 256Mi or 1Gi",
-    RESOURCE_NAME: "is no name of a resource: write cpu, memory, ephemeral-storage or one like example.com/gpu",
-    LABEL_NAME: "is no name of a queue: write at most 63 small letters, digits and hyphens",
-    IMAGE_PATTERN: "is no image: write its name without spaces, such as busybox:1.37",
+    QUALIFIED_NAME: "is a name that is not valid for a label or a taint: write it as name or example.com/name",
+    LABEL_VALUE: "is not a valid label value: use at most 63 letters, digits, hyphens, underscores and dots",
+    QUANTITY: "is not a quantity: write it as 500m, 2, 256Mi or 1Gi",
+    RESOURCE_NAME: "is a name that is not a resource: use cpu, memory, ephemeral-storage or example.com/gpu",
+    LABEL_NAME: "is not a valid queue name: use at most 63 lowercase letters, digits and hyphens",
+    IMAGE_PATTERN: "is not an image name: write it without spaces, such as busybox:1.37",
 }
 """What a pattern says, in words."""
 
@@ -53,14 +53,14 @@ class SleepTask(Model):
     """Sleep, and record the time slept."""
 
     duration_seconds: int = Field(ge=1, le=7 * DAY_SECONDS)
-    """How long to sleep, in seconds, 1 to 604800."""
+    """How long to sleep, in seconds. Range: 1 to 604800."""
 
 
 class CounterTask(Model):
     """Increment a named counter, exactly once per execution, and record its new value."""
 
     name: str | None = Field(default=None, min_length=1, max_length=253)
-    """The counter's name, shared by the tasks of its namespace; the task's own name if left out."""
+    """The name of the counter; tasks in the same namespace can share it. Default: the task's name."""
 
 
 HTTPURL = Annotated[
@@ -74,34 +74,36 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class TargetRef(Model):
-    """Names an HTTPTarget of the task's own namespace."""
+    """A reference to an HTTPTarget in the same namespace."""
 
     name: ObjectName
-    """The HTTPTarget's name."""
+    """The name of the HTTPTarget."""
 
 
 class HTTPTask(Model):
     """Send one HTTP request; record the status code and the response time.
 
-    The URL, the values of the headers and the body are Jinja templates over slot, local_slot, execution_id, attempt,
-    task, namespace, cause and parameters.
+    The URL, the header values and the body are Jinja templates with the variables slot, local_slot, execution_id,
+    attempt, task, namespace, cause and parameters.
     """
 
     url: HTTPURL | None = None
-    """The absolute http or https URL. Exactly one of url and targetRef is set. Its host must have public addresses
-    alone, unless the operator's CARILLON_HTTP_ALLOW opens others, such as the Services of the cluster."""
+    """The absolute http or https URL. Its host must resolve to public addresses only, unless CARILLON_HTTP_ALLOW of the
+    operator permits others, such as Services of the cluster. Set exactly one of url and targetRef."""
     target_ref: TargetRef | None = None
-    """The HTTPTarget that the request goes to; what is set here beside it wins over what the target says."""
+    """The HTTPTarget to send the request to. Fields set in the task override those of the target. Set exactly one of
+    url and targetRef."""
     method: HTTPMethod | None = None
-    """The request's method; GET if left out."""
+    """The HTTP method. Default: the method of the target, or GET."""
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, max_length=64)
-    """Headers of the request, added to the target's."""
+    """Request headers, at most 64. They are merged with those of the target and override headers of the same name."""
     body: str | None = Field(default=None, max_length=65_536)
-    """The request's body, sent as UTF-8."""
+    """The request body, sent as UTF-8. Default: the body of the target, or none."""
     expected_statuses: list[StatusCode] = Field(default_factory=list, max_length=64)
-    """The status codes that count as success; any 2xx if left out or empty."""
+    """The status codes that count as success. Default: those of the target, or any 2xx."""
     max_redirects: int | None = Field(default=None, ge=0, le=10)
-    """How many redirects are followed, 0 to 10; none if left out. A secret header is not sent to another origin."""
+    """The maximum number of redirects to follow. Secret headers are never sent to another origin. Range: 0 to 10.
+    Default: that of the target, or 0."""
 
     @model_validator(mode="after")
     def _exactly_one_destination(self) -> "HTTPTask":
@@ -115,29 +117,29 @@ class SumTask(Model):
     """Add two numbers, and record the sum."""
 
     a: int | float = Field(json_schema_extra={"type": "number"}, allow_inf_nan=False)
-    """The first summand."""
+    """The first number."""
     b: int | float = Field(json_schema_extra={"type": "number"}, allow_inf_nan=False)
-    """The second summand."""
+    """The second number."""
 
 
 def _environment_name(name: str) -> str:
     if not re.match(ENV_NAME_PATTERN, name) or name.endswith("\n"):
-        msg = "is no name of an environment variable: use letters, digits, '-', '_' and '.', not a digit first"
+        msg = "is not a valid environment variable name: use letters, digits, '-', '_' and '.', not a digit first"
         raise ValueError(msg)
     return name
 
 
 class EnvironmentVariable(Model):
-    """One environment variable."""
+    """An environment variable."""
 
     name: Annotated[
         str,
         AfterValidator(_environment_name),
         Field(min_length=1, max_length=256, json_schema_extra={"pattern": ENV_NAME_PATTERN}),
     ]
-    """Its name."""
+    """The name of the variable."""
     value: str = Field(default="", max_length=65_536)
-    """Its value."""
+    """The value of the variable. Default: empty."""
 
 
 ResourceName = Annotated[str, Field(min_length=1, max_length=317, pattern=RESOURCE_NAME)]
@@ -145,40 +147,41 @@ Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
 
 
 class ContainerResources(Model):
-    """What a container asks for and may use at most, as in a pod."""
+    """The resource requests and limits of a container, as in a pod."""
 
     requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
-    """What it asks for, such as cpu: 100m."""
+    """Requested resources, such as cpu: 100m."""
     limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
-    """What it may use at most, such as memory: 256Mi."""
+    """Resource limits, such as memory: 256Mi."""
 
 
 class ContainerTask(Model):
-    """Run any image and command; exit code 0 is success, the termination message is recorded."""
+    """Run a command in any container image. Exit code 0 is success; the termination message is recorded."""
 
     image: str = Field(min_length=1, max_length=1024, pattern=IMAGE_PATTERN)
-    """The image."""
+    """The container image."""
     command: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=64)
-    """The program and its first arguments; the image's own if left out."""
+    """The command, replacing the image's entrypoint. Default: the entrypoint of the image."""
     args: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=256)
-    """Arguments; the image's own if left out."""
+    """The arguments of the command. Default: those of the image."""
     env: list[EnvironmentVariable] = Field(default_factory=list, max_length=128)
-    """Environment variables, beside CARILLON_EXECUTION_ID, CARILLON_SLOT and the like. No database credentials."""
+    """Additional environment variables. CARILLON_EXECUTION_ID, CARILLON_SLOT and others are always set. Database
+    credentials are never passed."""
     working_dir: str | None = Field(default=None, min_length=1, max_length=4096)
-    """The working directory; the image's own if left out."""
+    """The working directory. Default: that of the image."""
     run_as_user: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """The numeric user, never root; the image's own if left out, which must not be root then."""
+    """The numeric user id; root (0) is not allowed. Default: the user of the image, which must not be root."""
     resources: ContainerResources = Field(default_factory=ContainerResources)
-    """What it asks for and may use at most."""
+    """The resource requests and limits of the container."""
 
 
 class PluginTask(Model):
-    """Run a task type that an installed Python package brings (entry point group carillon.tasks)."""
+    """Run a task type provided by an installed Python package (entry point group carillon.tasks)."""
 
     name: str = Field(min_length=1, max_length=253)
-    """The entry point's name."""
+    """The name of the entry point."""
     parameters: FreeObject = Field(default_factory=dict)
-    """What the plugin is given, as it stands."""
+    """Parameters passed to the plugin unchanged."""
 
 
 TASK_TYPES = ("sleep", "counter", "http", "sum", "container", "plugin")
@@ -196,9 +199,9 @@ class Task(Model):
     sum: SumTask | None = None
     """Add two numbers."""
     container: ContainerTask | None = None
-    """Run any image and command."""
+    """Run a command in any container image."""
     plugin: PluginTask | None = None
-    """Run a task type of an installed Python package."""
+    """Run a task type provided by an installed Python package."""
 
     @model_validator(mode="after")
     def _exactly_one_type(self) -> "Task":
@@ -225,23 +228,23 @@ def _number(low: int, high: int) -> dict[str, JsonValue]:
 
 
 class RetryPolicy(Model):
-    """What is tried again within an execution, and when.
+    """How failed attempts of an execution are retried.
 
-    Attempt k + 1 begins initialDelaySeconds x factor^(k - 1) after attempt k failed, at most maxDelaySeconds, shortened
-    at random by up to the share jitter. A Retry-After of the server is waited for instead if it is longer. An answer
-    of the class 4xx is not tried again, but 408, 425 and 429. Only failures are: no time-out of the whole, no end by a
-    signal.
+    The delay before retry k is initialDelaySeconds x factor^(k - 1), at most maxDelaySeconds, randomly shortened by up
+    to the fraction jitter. A longer Retry-After header of the server takes precedence. HTTP responses with a 4xx status
+    are not retried, except 408, 425 and 429. An execution that times out or is cancelled is not retried.
     """
 
     limit: int = Field(default=0, ge=0, le=20)
-    """How many attempts may follow the first, 0 to 20."""
+    """The maximum number of retries after the first attempt. Range: 0 to 20. Default: 0."""
     initial_delay_seconds: int = Field(default=10, ge=0, le=DAY_SECONDS)
-    """The wait before the second attempt, in seconds."""
+    """The delay before the first retry, in seconds. Range: 0 to 86400. Default: 10."""
     factor: int | float = Field(default=2, ge=1, le=10, json_schema_extra=_number(1, 10), allow_inf_nan=False)
-    """By how much each wait is longer than the one before, 1 to 10."""
+    """The factor by which the delay grows with each retry. Range: 1 to 10. Default: 2."""
     max_delay_seconds: int = Field(default=600, ge=0, le=DAY_SECONDS)
-    """The longest wait, in seconds."""
+    """The maximum delay between attempts, in seconds. Range: 0 to 86400. Default: 600."""
     jitter: int | float = Field(default=0.1, ge=0, le=1, json_schema_extra=_number(0, 1), allow_inf_nan=False)
-    """The share of a wait by which it may be shortened at random, 0 to 1."""
+    """The fraction by which each delay is randomly shortened at most. Range: 0 to 1. Default: 0.1."""
     attempt_timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
-    """An attempt that runs longer has failed with the class timeout; the execution's own timeoutSeconds if left out."""
+    """The maximum duration of one attempt in seconds; a longer attempt fails and can be retried. Range: 1 to 604800.
+    Default: the timeoutSeconds of the execution."""

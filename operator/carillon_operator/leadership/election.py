@@ -17,38 +17,22 @@ every active execution.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from datetime import datetime
 
 from carillon_core.errors import AlreadyExistsError, CarillonError, ConflictError, NotFoundError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JSONObject, Leases
 from carillon_operator.leadership.endings import end, pause
+from carillon_operator.lease_settings import LeaseSettings
 
 log = get_logger(__name__)
 
-LEASE_SECONDS = 6
 LONGEST_POLL_SECONDS = 1.0
 """A standby checks the Lease at least this often, so a released Lease is taken within this time."""
 
 Lead = Callable[[asyncio.Event], Coroutine[None, None, bool]]
 """Decides and writes until the event is set, then returns whether no write is still in flight. Ends immediately when
 it is cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseSettings:
-    """The Lease, and the identity that holds it."""
-
-    namespace: str
-    """``CARILLON_LEASE_NAMESPACE``: where the Lease is; unset, the operator decides without one."""
-    name: str
-    """``CARILLON_LEASE_NAME``: ``carillon-operator`` if unset; with several shards the shard's number is added."""
-    identity: str
-    """``CARILLON_POD_NAME``: the holder's; the host's name with a random part if unset."""
-    seconds: int = LEASE_SECONDS
-    """``CARILLON_LEASE_SECONDS``: a leader that is gone is replaced after this time. It renews after a third of it, and
-    one that could not renew for two thirds stops."""
 
 
 def elapsed_seconds() -> float:

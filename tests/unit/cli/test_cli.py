@@ -240,7 +240,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence(terminal: Terminal, command:
     {
         "{}": "metadata.name: is required: add it",
         "{name: 7}": "metadata.name: Input should be a valid string",
-        f"{{name: {'a' * 53}}}": "metadata.name: is 53 characters long: shorten it to 52",
+        f"{{name: {'a' * 53}}}": "metadata.name: must be at most 52 characters long (got 53)",
         "{name: a, creationTimestamp: yesterday}": "metadata.creationTimestamp: is not a date and time",
         "{name: a, labels: 7}": "metadata.labels: must be an object",
         "{name: [a]}": "metadata.name: Input should be a valid string",

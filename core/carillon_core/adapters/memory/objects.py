@@ -207,7 +207,7 @@ class MemoryObjectStore:
         new = copy.deepcopy(old)
         new["spec"] = self._admitted_spec(body)
         if self._kind is RUN_REQUEST and new["spec"] != old["spec"]:
-            raise _refused([FieldProblem("spec", "cannot be changed: delete the request and make another")])
+            raise _refused([FieldProblem("spec", "is immutable: delete the request and create another")])
         new["metadata"] = _own_meta(body) | {k: old["metadata"][k] for k in _KEPT_META}
         if new["spec"] != old["spec"]:
             new["metadata"]["generation"] += 1

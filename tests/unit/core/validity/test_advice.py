@@ -174,7 +174,7 @@ def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
     ("kind", "spec", "want"),
     [
         ("ScheduledTask", {"schedule": "61 * * * *", "task": SUM}, "spec.schedule: '61 * * * *' is not a cron"),
-        ("ScheduledTask", {"task": SUM}, "spec: says no time to run"),
+        ("ScheduledTask", {"task": SUM}, "spec: must set exactly one of"),
         ("ScheduledTask", None, "spec: "),
         ("HTTPTarget", {"url": "https://x/", "headers": [{"name": "a", "value": "{{ b }}"}]}, "spec.headers[0].value:"),
         ("RunRequest", {"task": {"http": {"url": "https://x/{{ y }}"}}}, "spec.task.http.url: reads y"),

@@ -69,9 +69,9 @@ def test_a_container_is_judged_by_its_own_resources() -> None:
 @pytest.mark.parametrize(
     ("resources", "want"),
     [
-        ({"requests": {"memory": "256 MB"}}, "spec.pod.resources.requests.memory: is no quantity"),
-        ({"limits": {"memory": "-1Gi"}}, "spec.pod.resources.limits.memory: is no quantity"),
-        ({"limits": {"mem": "1Gi"}}, "spec.pod.resources.limits.mem: is no name of a resource"),
+        ({"requests": {"memory": "256 MB"}}, "spec.pod.resources.requests.memory: is not a quantity"),
+        ({"limits": {"memory": "-1Gi"}}, "spec.pod.resources.limits.memory: is not a quantity"),
+        ({"limits": {"mem": "1Gi"}}, "spec.pod.resources.limits.mem: is a name that is not a resource"),
     ],
 )
 def test_what_kubernetes_could_not_read_is_refused_with_the_spec(resources: dict[str, Any], want: str) -> None:

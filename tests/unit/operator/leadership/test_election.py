@@ -10,7 +10,8 @@ import pytest
 from carillon_core.adapters.memory.leases import MemoryLeases
 from carillon_core.errors import ConflictError, ForbiddenError, UnavailableError
 from carillon_core.ports import JSONObject, Leases
-from carillon_operator.leadership.election import Elector, LeaseSettings, elapsed_seconds
+from carillon_operator.leadership.election import Elector, elapsed_seconds
+from carillon_operator.lease_settings import LeaseSettings
 from support.waiting import eventually
 
 SECONDS = 6

@@ -1,0 +1,38 @@
+"""The documents: their links lead somewhere, and the decisions are numbered without a gap."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SKIPPED = {".carillon", ".venv", "node_modules", ".pytest_cache"}
+PAGES = sorted(path for path in ROOT.rglob("*.md") if not SKIPPED & set(path.relative_to(ROOT).parts))
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)")
+SHORT_PATH = re.compile(r"`(core|operator|api|runner|cli)/…/([\w/]+(?:\.py)?)`")
+DECISIONS = ROOT / "docs" / "adr"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    """Relative ones; addresses elsewhere cannot be looked up everywhere."""
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_walks_through_the_code_name_files_that_exist() -> None:
+    """The architecture page shortens paths with an ellipsis."""
+    named = SHORT_PATH.findall((ROOT / "docs" / "architecture.md").read_text())
+    assert named
+    missing = [path for root, path in named if not (ROOT / root / f"carillon_{root}" / path).exists()]
+    assert missing == []
+
+
+def test_decisions_are_numbered_and_listed() -> None:
+    """Each page has the next number, and its line in the index."""
+    pages = sorted(path.name for path in DECISIONS.glob("0*.md"))
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    index = (DECISIONS / "README.md").read_text()
+    assert [name for name in pages if f"({name})" not in index] == []
