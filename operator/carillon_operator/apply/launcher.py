@@ -6,6 +6,7 @@ The reconciler calls it, one key at a time.
 from dataclasses import dataclass
 
 from carillon_core.domain.decision.plan import Reason
+from carillon_core.domain.decision.status import MAX_MESSAGE
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.job_reading import observed_job
@@ -99,7 +100,7 @@ class Launcher:
         except NotFoundError:  # the namespace is being deleted, and the task with it
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
         except RefusedError as error:
-            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server refused Job {name}: {error}"[:1024])
+            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server rejected Job {name}: {error}"[:MAX_MESSAGE])
         else:
             self._announcer.launched(order)
         self._jobs.put(job)
