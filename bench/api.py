@@ -1,19 +1,18 @@
-"""The facade under load: what `make bench-api` runs.
+"""Measure the API under load (`make bench-api`).
 
     .venv/bin/python bench/api.py [--rows 1000000] [--tasks 200] [--rate 100] [--seconds 20] [--creates 300]
 
-Starts a local cluster of its own without a node, Postgres from
-``DATABASE_URL`` (an empty database) or the embedded one, fills it with
-executions of fourteen months, creates tasks, and starts the facade as a
-process of its own that answers a user with a real token. vegeta, built from
-its Go module as ``load/go.mod`` pins it, then sends each kind of request at a
-constant rate, whether answers come or not, so that a slow answer cannot hide
-those that it delays; last, all kinds mixed. Prints p50, p95, p99 and the
-slowest in milliseconds, and how many were answered well.
+Starts a local cluster without a node and an embedded Postgres (or uses the
+empty database ``DATABASE_URL``), inserts executions of fourteen months, creates
+tasks, and starts the API as a process that serves a user with a real token.
+vegeta, built at the version in ``load/go.mod``, then sends each kind of request
+and finally a mix at a constant rate, independent of the answers, so that slow
+answers do not delay later requests. Prints p50, p95, p99 and the maximum in
+milliseconds, and the share of successful answers.
 
-Then tasks are created by turns through the facade and at the API server
-itself, one after the other, over kept connections, and the medians compared.
-Compare figures of one run only: machines are noisy.
+Then tasks are created alternately through the API and at the API server, one
+at a time over persistent connections, and the medians are compared. Compare
+only figures of the same run: machines are noisy.
 """
 
 import argparse
@@ -77,7 +76,7 @@ FROM (
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What is measured, and as whom."""
+    """The API under test and the user."""
 
     facade: str
     api_server: str
@@ -87,7 +86,7 @@ class Where:
 
 
 def main() -> int:
-    """Start what is needed, measure, and end it all."""
+    """Start everything, measure, and stop it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--tasks", type=int, default=200)
@@ -117,7 +116,7 @@ def main() -> int:
 
 
 def fill(url: str, rows: int, tasks: int) -> None:
-    """Fill the history, its months made beforehand as the operator's maintenance makes them."""
+    """Fill the history, after creating its partitions as the operator's maintenance does."""
     began = time.monotonic()
     for days in range(440, -1, -60):
         when = datetime.now(UTC) - timedelta(days=days)
@@ -134,7 +133,7 @@ def _constant(when: datetime) -> datetime:
 
 
 def prepare(cluster: LocalCluster, tasks: int) -> None:
-    """Start the cluster without its node, and create the namespaces, the tasks and the user."""
+    """Start the cluster without a node; create namespaces, tasks and the user."""
     cluster.start()
     cluster.kubectl("apply", "--server-side", "--filename", str(CRDS))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
@@ -167,7 +166,7 @@ def sum_task() -> dict[str, Any]:
 
 @contextmanager
 def facade(cluster: LocalCluster, url: str, folder: Path) -> Iterator[Where]:
-    """Run the facade as a process of its own."""
+    """Run the API as a process."""
     port = free_port(0)
     settings = {
         **os.environ,
@@ -199,7 +198,7 @@ def _decoded(text: str) -> str:
 
 
 def await_ready(base: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the facade is ready.
+    """Wait until the API is ready.
 
     Raises:
         RuntimeError: If it ended.
@@ -216,14 +215,14 @@ def await_ready(base: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def paths(where: Where, tasks: int) -> dict[str, list[str]]:
-    """Return the paths of each kind of request: many of each, so that no cache of one answer helps."""
+    """Return the paths of each kind of request, many of each so that caching one answer does not help."""
     dice = random.Random(1)  # noqa: S311  # the same requests in each run
     headers = {"Authorization": f"Bearer {where.token}"}
     picked = [dice.randrange(tasks) for _ in range(200)]
     one = [f"/api/v1/namespaces/team-{k % NAMESPACES}/tasks/task-{k}" for k in picked]
     with httpx.Client(base_url=where.facade, headers=headers, trust_env=False, timeout=30) as client:
         cursor, pages, ids = None, [], []
-        for _ in range(40):  # some pages deep
+        for _ in range(40):  # 40 pages deep
             answer = client.get("/api/v1/executions", params={"limit": 500, **({"cursor": cursor} if cursor else {})})
             cursor = answer.raise_for_status().json()["nextCursor"]
             pages.append(f"/api/v1/executions?limit=50&cursor={cursor}")
@@ -243,11 +242,11 @@ def paths(where: Where, tasks: int) -> dict[str, list[str]]:
 
 
 def attack_all(vegeta: Path, where: Where, rate: int, seconds: int, tasks: int) -> None:
-    """Send each kind of request at that rate, and all mixed, and print what came of it."""
+    """Send each kind of request at a rate, and all mixed, and print the results."""
     kinds = paths(where, tasks)
     mixed = [path for group in zip(*(_cycled(group) for group in kinds.values()), strict=True) for path in group]
     heads = "".join(f"{head:>9}" for head in ("p50 ms", "p95 ms", "p99 ms", "max ms"))
-    print(f"\n{f'at {rate} requests a second':32}{heads}   answered well")
+    print(f"\n{f'at {rate} requests a second':32}{heads}   successful")
     for name, group in {**kinds, "all of these, mixed": mixed}.items():
         attack(vegeta, where, group, rate, WARM_UP_SECONDS)
         found = attack(vegeta, where, group, rate, seconds)
@@ -275,7 +274,7 @@ def attack(vegeta: Path, where: Where, group: list[str], rate: int, seconds: int
 
 
 def compare_creates(where: Where, count: int) -> None:
-    """Create tasks by turns through the facade and at the API server, and print the ratio of the medians."""
+    """Create tasks alternately through the API and at the API server, and print the ratio of the medians."""
     headers = {"Authorization": f"Bearer {where.token}"}
     through: list[float] = []
     bare: list[float] = []
@@ -301,7 +300,7 @@ def compare_creates(where: Where, count: int) -> None:
                 through.append(first)
                 bare.append(second)
     a, b = statistics.median(through), statistics.median(bare)
-    print(f"\ncreate a task, median of {count}: facade {a:.1f} ms, API server {b:.1f} ms: {a / b:.2f} times")
+    print(f"\ncreate a task, median of {count}: API {a:.1f} ms, API server {b:.1f} ms: {a / b:.2f} times")
 
 
 def _timed(client: httpx.Client, path: str, body: Mapping[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""A burst: N tasks that are due in the same second; how long until each has its Job.
+"""Measure how long N tasks that are due in the same second take to get their Jobs.
 
     .venv/bin/python bench/burst.py --tasks 1000 [--native]
 
@@ -38,7 +38,7 @@ JOBS = "/apis/batch/v1/namespaces/default/jobs"
 
 
 def scheduled_task(index: int, due: datetime) -> dict[str, Any]:
-    """Return a task that is due then."""
+    """Return a task that is due at a time."""
     return {
         "apiVersion": "carillon.dev/v1alpha1",
         "kind": "ScheduledTask",
@@ -48,7 +48,7 @@ def scheduled_task(index: int, due: datetime) -> dict[str, Any]:
 
 
 def cron_job(index: int, due: datetime) -> dict[str, Any]:
-    """Return a CronJob that is due then, and in an hour."""
+    """Return a CronJob that is due at a time and an hour later."""
     container = {"name": "c", "image": "none:0"}
     template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
     return {
@@ -75,7 +75,7 @@ async def measure(
     version = listed["metadata"]["resourceVersion"]
     delays: list[float] = []
     async with asyncio.timeout(LEAD_SECONDS + 60 + GIVE_UP_SECONDS):
-        while len(delays) < count:  # the API server ends a watch that it finds slow: go on from where it was
+        while len(delays) < count:  # the API server ends slow watches: continue from the last event
             params = {"watch": "1", "resourceVersion": version}
             async with connection.stream(JOBS, params, GIVE_UP_SECONDS) as lines:
                 async for line in lines:
@@ -98,7 +98,7 @@ def report(who: str, delays: list[float]) -> None:
 
 
 async def run(kubeconfig: str, count: int, *, native: bool) -> None:
-    """Measure Carillon, and then the native controller if asked to."""
+    """Measure Carillon, and the CronJob controller if requested."""
     async with KubeConnection(kubeconfig) as connection:
         due = (datetime.now(UTC) + timedelta(seconds=LEAD_SECONDS + count / 100)).replace(microsecond=0)
         report("Carillon", await measure(connection, SCHEDULED_TASKS, scheduled_task, count, due))
@@ -108,7 +108,7 @@ async def run(kubeconfig: str, count: int, *, native: bool) -> None:
 
 
 def main() -> int:
-    """Start what is needed, measure, and end it all."""
+    """Start everything, measure, and stop it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--native", action="store_true")

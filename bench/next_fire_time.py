@@ -1,4 +1,4 @@
-"""How long the next and the previous fire time take, in microseconds; cronsim and croniter beside them.
+"""Measure the next and previous fire time in microseconds, and compare with cronsim and croniter.
 
     .venv/bin/python bench/next_fire_time.py
 
@@ -54,16 +54,16 @@ def main() -> None:
         )
     schedule = cron_schedule("* * * * * *", "Europe/Berlin")
     year = best(last_fire_times, schedule, AFTER - timedelta(days=366), AFTER, 100, calls=10)
-    print(f"the last 100 of a year of missed seconds: {year:.0f} µs")
+    print(f"the last 100 slots of a year of missed seconds: {year:.0f} µs")
 
 
 def best(function: Callable[..., object], *arguments: object, calls: int = CALLS) -> float:
-    """Return the microseconds of a call in the best round."""
+    """Return the microseconds per call of the best round."""
     return min(timeit.repeat(lambda: function(*arguments), number=calls, repeat=ROUNDS)) / calls * 1e6
 
 
 def first_question(expression: str, zone: str) -> float:
-    """Return the microseconds of the first question, parsing and the zone's clock included."""
+    """Return the microseconds of the first call, with parsing and the clock of the zone."""
     times = []
     for _ in range(20):
         begun = perf_counter()

@@ -157,6 +157,8 @@ IMAGES = (
     Variable("TIMEOUT", "a duration such as 90s", "`10m`", "How long Helm waits until everything is ready."),
 )
 DEVELOPMENT = (
+    Variable("CARILLON_TEST_KUBECONFIG", "a path", "", "A cluster for the tests instead of local ones; one worker."),
+    Variable("CARILLON_TEST_LANES", "a number", "`4`", "Workers of `make test`; each has a cluster of its own."),
     Variable("PYTHON", "a program", "the first Python from 3.11 on", "The Python that makes the environment."),
     Variable("CARILLON_TEST_KUBECONFIG", "a path", "", "An existing cluster for tests that need an API server."),
     Variable(

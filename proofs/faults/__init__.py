@@ -1,8 +1,8 @@
-"""``make faults``: the proof that no slot is lost or run twice, whatever fails.
+"""``make faults``: proves that no slot is lost or run twice when something fails.
 
-The operator runs as a process against the real API server, through a proxy
-that counts its writes and the watch events it gets, and injects a fault at
-one of them. An oracle that shares nothing with the operator but the calculus
-of slots then judges the Jobs, the rows and the hits. After Sieve (OSDI 2022):
-intermediate, stale and unobserved states.
+The operator runs as a process against a real API server, through a proxy that
+counts its writes and watch events and injects a fault at one of them. An
+oracle that shares only the computation of slots with the operator then checks
+Jobs, rows and hits. After Sieve (OSDI 2022): intermediate, stale and
+unobserved states.
 """

@@ -1,7 +1,7 @@
-"""``make faults``: run plans, print the counts, exit with 1 at any violation.
+"""``make faults``: run plans, print the counts, exit with 1 on any violation.
 
-PLANS (300) plans under SEED (1), LANES at once; PLAN replays one, by its
-number or by its text, and keeps its log whatever comes of it.
+Runs PLANS (300) plans of SEED (1), LANES at a time. PLAN replays one, by its
+number or its text, and keeps its log in any case.
 """
 
 import argparse
@@ -27,13 +27,13 @@ TRACE = FOLDER / "trace.json"
 LANES = 6
 CLEAN_RUNS = 2
 TIMELY = ("skipped as StillActive", "missed (decided")
-"""How a violation reads that rests on when two observers saw one thing. On a busy machine that may deceive: a plan with
-no other violation is run again, and has failed if it fails again. What was lost, doubled or left running never is."""
+"""The violations that depend on when two observers saw the same thing, which a busy machine distorts: a plan with
+no other violation runs a second time and fails if that fails too. Lost, repeated or unfinished slots always fail."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What all plans came to."""
+    """The outcome of all plans."""
 
     seed: int
     total: int
@@ -50,7 +50,7 @@ class Tally:
     unreached: list[Plan] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
-        """Take a plan's result, and say what is worth saying."""
+        """Count a plan's result; print failures and progress."""
         self.plans += 1
         self.slots += result.slots
         self.jobs += result.jobs
@@ -66,15 +66,15 @@ class Tally:
             print(f"\nplan {result.plan.number} FAILED: {result.plan}")
             for violation in result.violations:
                 print(f"  {violation}")
-            print(f"  its log: {shown(kept)}")
-            print(f"  again: make faults PLAN='{result.plan}'", flush=True)
+            print(f"  log: {shown(kept)}")
+            print(f"  replay: make faults PLAN='{result.plan}'", flush=True)
         elif result.log:
             keep(result)
         elif self.plans % 20 == 0:
             print(f"{self.plans} of {self.total} plans, {time.monotonic() - self.began:.0f} s", flush=True)
 
     def doubtful(self) -> list[Plan]:
-        """Return the plans that failed by nothing but the times at which things were seen."""
+        """Return the plans whose only violations depend on observation times."""
         return [
             result.plan
             for result in self.failed
@@ -82,7 +82,7 @@ class Tally:
         ]
 
     def confirm(self, again: Result) -> None:
-        """Take a doubtful plan's second run: a plan that keeps its promises then has not failed."""
+        """Take the second run of a doubtful plan; without violations the plan has not failed."""
         if not again.violations:
             first = next(result for result in self.failed if result.plan == again.plan)
             self.failed.remove(first)
@@ -92,12 +92,12 @@ class Tally:
     def __str__(self) -> str:
         seconds = time.monotonic() - self.began
         lines = [
-            f"{self.plans} plans under seed {self.seed} in {seconds:.0f} s",
+            f"{self.plans} plans of seed {self.seed} in {seconds:.0f} s",
             f"{self.slots} slots due, {self.jobs} Jobs created, {self.rows} rows, {self.hits} hits",
             "faults injected: " + ", ".join(f"{fault} {self.fired[fault]}" for fault in Fault if self.fired[fault]),
-            f"plans with a fault that was not reached: {len(self.unreached)}",
+            f"plans whose fault was not reached: {len(self.unreached)}",
             *(f"  {plan.number} {plan}" for plan in self.unreached),
-            f"not confirmed by a second run: {len(self.unconfirmed)}",
+            f"failed once, but not in a second run: {len(self.unconfirmed)}",
             *(f"  {result.plan.number} {result.plan}" for result in self.unconfirmed),
             f"violations: {self.violations} in {len(self.failed)} plans",
             *(f"  {result.plan.number} {result.plan}" for result in self.failed),
@@ -106,7 +106,7 @@ class Tally:
 
 
 def keep(result: Result) -> Path:
-    """Write a plan's log to a file, and return where."""
+    """Write a plan's log to a file and return its path."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"plan-{result.plan.number}.log"
     path.write_text("".join(f"{line}\n" for line in (result.plan, *result.log)))
@@ -114,12 +114,12 @@ def keep(result: Result) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return the exit code: 1 if any promise was broken."""
+    """Return the exit code: 1 if any plan failed."""
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     parser.add_argument("--plans", type=_from_one, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=_from_one, default=LANES)
-    parser.add_argument("--plan", default="", help="replay one: its number, or its text")
+    parser.add_argument("--plan", default="", help="replay one plan, given by its number or text")
     given = parser.parse_args(arguments)
     if given.plan and not given.plan.isdigit():
         try:
@@ -129,14 +129,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return asyncio.run(_main(given))
     except asyncio.CancelledError:
-        print("\ntold to end: nothing of it runs any more", file=sys.stderr)
+        print("\nstopped; all processes have ended", file=sys.stderr)
         return 128 + signal.SIGTERM
 
 
 def _from_one(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is too few: write 1 or more")
+        raise argparse.ArgumentTypeError(f"must be at least 1 (got {text})")
     return number
 
 
@@ -147,7 +147,7 @@ async def _main(given: argparse.Namespace) -> int:
         if given.plan and not given.plan.isdigit():
             wanted = [Plan.parse(given.plan)]
         else:
-            # a number means a plan of the trace of the run that printed it
+            # a number refers to the trace of the run that printed it
             steps = _remembered() if given.plan else []
             steps = steps or await _clean_trace(world, tally)
             numbers = [int(given.plan)] if given.plan else range(given.plans)
@@ -155,23 +155,23 @@ async def _main(given: argparse.Namespace) -> int:
         if given.plan:
             wanted = list(_announced(wanted))
         else:
-            for log in FOLDER.glob("plan-*.log"):  # of a run before: its numbers mean other plans
+            for log in FOLDER.glob("plan-*.log"):  # of an earlier run, where numbers refer to other plans
                 log.unlink()
         await world.run(wanted, tally.add, keep_log=bool(given.plan))
         if not given.plan:
             await world.run(tally.doubtful(), tally.confirm)
     print(f"\n{tally}")
     if given.plan:
-        print(f"its log: {shown(FOLDER / f'plan-{wanted[0].number}.log')}")
+        print(f"log: {shown(FOLDER / f'plan-{wanted[0].number}.log')}")
     return 1 if tally.failed else 0
 
 
 def _end_in_good_order() -> None:
-    """Have SIGTERM end what runs, as Ctrl-C does by itself: each lane has processes that would live on."""
+    """Make SIGTERM cancel the run as Ctrl-C does, so that no process of a lane is left running."""
     loop, running = asyncio.get_running_loop(), asyncio.current_task()
 
     def end() -> None:
-        loop.add_signal_handler(signal.SIGTERM, lambda: None)  # a second one must not cut the cleaning up off
+        loop.add_signal_handler(signal.SIGTERM, lambda: None)  # a second one must not interrupt the clean-up
         if running is not None:
             running.cancel()
 
@@ -192,7 +192,7 @@ def _remembered() -> list[Step]:
 
 
 async def _clean_trace(world: World, tally: Tally) -> list[Step]:
-    """Run without faults, and return what every such run goes through; each is a plan and judged like any other."""
+    """Run without faults and return the steps that all these runs have in common; they are judged like other plans."""
     found: list[set[Step]] = []
     scenario = next(iter(SCENARIOS))
 
@@ -204,7 +204,7 @@ async def _clean_trace(world: World, tally: Tally) -> list[Step]:
     steps = sorted(set.intersection(*found))
     FOLDER.mkdir(parents=True, exist_ok=True)
     TRACE.write_text(json.dumps([{"kind": s.kind, "task": s.task, "nth": s.nth} for s in steps]))
-    print(f"a run without faults has {len(steps)} steps to strike at: {_told(steps)}", flush=True)
+    print(f"a run without faults has {len(steps)} steps: {_told(steps)}", flush=True)
     return steps
 
 

@@ -98,14 +98,14 @@ class PlanRun:
         end = max([now(), least, *(e for e in (*ends, self._director.linger_until) if e)]) + AFTERWARDS
         await until(lambda: now() > end)
         await self._seen_as(tasks, end, decided)
-        for task in tasks:  # what is due is decided: what comes later would only take time
+        for task in tasks:  # every slot that is due is decided; later ones would only take time
             await self._suspend(task)
         return await self._seen_as(tasks, end, _over, statuses=True)
 
     async def _seen_as(
         self, tasks: list[TaskSeen], until: datetime, condition: Callable[[World], bool], *, statuses: bool = False
     ) -> World:
-        """Wait until the world is so, but not for ever, and return it."""
+        """Wait until the world meets a condition, or for ``PATIENCE``, and return it."""
         deadline = max(until, now()) + PATIENCE
         while True:
             world = await self._world(tasks, until)
@@ -116,7 +116,7 @@ class PlanRun:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _with_statuses(self, world: World) -> World:
-        """Return the world with what the tasks' statuses say once they are suspended."""
+        """Return the world with the statuses of the suspended tasks."""
         listed = await self._around.upstream.json("GET", calls.confined(WATCHED["tasks"], self._namespace))
         statuses = {item["metadata"]["name"]: item.get("status") or {} for item in listed["items"]}
         conditions = {name: status.get("conditions") or [] for name, status in statuses.items()}
@@ -164,10 +164,10 @@ class PlanRun:
         )
 
     def _told(self, world: World) -> list[Entry]:
-        """Return everything known of the run, in order: for people who read about a violation."""
+        """Return everything that is known about the run, in order, to explain a violation."""
         told = list(self._timeline.entries)
         for job in world.jobs:
-            told.append(Entry(job.seen_at, "witness", f"sees Job {job.name} come"))
+            told.append(Entry(job.seen_at, "witness", f"sees Job {job.name} created"))
             if job.ended_at:
                 told.append(Entry(job.ended_at, "witness", f"sees Job {job.name} end"))
         for row in world.rows:
@@ -192,7 +192,7 @@ def _over(world: World) -> bool:
 
 
 def _logged(log: Path) -> list[Entry]:
-    """Return an operator's log as entries; what is not JSON (a traceback) belongs to the line before."""
+    """Return an operator's log as entries; lines that are not JSON (a traceback) belong to the line before."""
     told: list[Entry] = []
     who = f"{log.parent.name}'s log"
     for line in log.read_text(errors="replace").splitlines():

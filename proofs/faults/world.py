@@ -1,4 +1,4 @@
-"""What all plans share: the cluster, the zygote, the witness, the target; and the lanes in which plans run."""
+"""The cluster, zygote, witness and HTTP target that all plans share, and the lanes in which plans run."""
 
 import asyncio
 import os
@@ -22,25 +22,25 @@ from faults.run import PlanRun, Result
 from faults.verdict.witness import CountingTarget, Witness
 
 CONTROLLER_QPS = "500"
-"""The controller manager's own limit of 20 requests a second would be shared by all plans."""
+"""All plans share the controller manager, whose default limit is 20 requests a second."""
 PORTS_APART = 7
 
 
 class World:
-    """One cluster and some lanes; begin it with ``running``."""
+    """One cluster and its lanes; start it with ``running``."""
 
     def __init__(self, cluster: LocalCluster, lanes: list[Surroundings]) -> None:
-        """Take what ``running`` made."""
+        """Take the started parts; use ``running``."""
         self._cluster = cluster
         self._lanes = lanes
 
     @classmethod
     @asynccontextmanager
     async def running(cls, lanes: int) -> AsyncIterator["World"]:
-        """Have everything run, in a temporary folder that goes with it."""
+        """Start everything in a temporary folder; stop it when the block ends."""
         with tempfile.TemporaryDirectory(prefix="carillon-faults-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            os.chmod(name, 0o711)  # noqa: PTH101, S103  # a moment's work; Postgres' account has to pass
+            os.chmod(name, 0o711)  # noqa: PTH101, S103  # does not block noticeably; the account of Postgres needs access
             settings = {"CARILLON_DEVCLUSTER_CM_QPS": CONTROLLER_QPS}
             cluster = LocalCluster("faults", folder / "cluster", build_root=DEFAULT_ROOT, settings=settings)
             cluster.build()
@@ -71,7 +71,7 @@ class World:
             yield cls(cluster, made)
 
     async def run(self, plans: Iterable[Plan], tell: Callable[[Result], None], *, keep_log: bool = False) -> None:
-        """Run plans, each in the first lane that is free; a log is kept of those that fail, or of all."""
+        """Run plans, each in the first free lane; results of failed plans, or with ``keep_log`` all, have a log."""
         waiting = iter(plans)
 
         async def work(lane: Surroundings) -> None:

@@ -1,4 +1,4 @@
-"""The whole of Carillon, and Kueue beside it."""
+"""Runs all of Carillon together with Kueue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["namespace", "stack"]
 
 @pytest.fixture(scope="session")
 def kueue(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kueue]:
-    """Run Kueue's own program, as an administrator, until the session ends."""
+    """Run the Kueue manager as an administrator until the session ends."""
     running = Kueue(stack, tmp_path_factory.mktemp("kueue"))
     try:
         running.start()

@@ -1,4 +1,4 @@
-"""Tasks whose Jobs Kueue holds back, admits and takes back: the real one, with its webhooks."""
+"""Tasks whose Jobs the real Kueue, with its webhooks, queues, admits and preempts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,14 @@ RESOURCES = {"requests": {"cpu": "10m", "memory": "10Mi"}}
 
 
 def shown(stack: "Stack", namespace: str, name: str) -> tuple[int, int, str]:
-    """Return how many executions of a task are shown as active and as waiting, and what is said of the last."""
+    """Return the numbers of active and waiting executions in a task's status, and the message about the last."""
     status: dict[str, Any] = stack.task(namespace, name).get("status") or {}
     last = status.get("lastExecution") or {}
     return status.get("active", 0), status.get("waiting", 0), last.get("message", "")
 
 
 def waiting(stack: "Stack", namespace: str, job_name: str) -> bool:
-    """Return whether a Job is there and neither complete nor failed."""
+    """Return whether a Job exists and has neither completed nor failed."""
     jobs = [job for job in stack.jobs(namespace) if job["metadata"]["name"] == job_name]
     conditions = {c["type"] for job in jobs for c in job["status"].get("conditions") or () if c["status"] == "True"}
     return bool(jobs) and not conditions & {"Complete", "Failed"}
@@ -33,7 +33,7 @@ def waiting(stack: "Stack", namespace: str, job_name: str) -> bool:
 def test_an_execution_waits_for_quota_and_runs_once_there_is_some(
     stack: "Stack", kueue: "Kueue", namespace: str
 ) -> None:
-    """Kueue takes the Job as its own, keeps it suspended, and begins it; the next slots wait and run in their turn."""
+    """Kueue manages the Job, keeps it suspended and starts it; the next slots wait and run in order."""
     queue = kueue.queue(namespace, "nightly", cpu="0")
     stack.apply(namespace, "queued", intervalSeconds=2, queueName="nightly", task={"counter": {}})
     until(lambda: len(kueue.workloads(namespace)) == 1, 60, "Kueue has a workload for the Job")
@@ -56,7 +56,7 @@ def test_an_execution_waits_for_quota_and_runs_once_there_is_some(
 def test_an_execution_that_is_taken_back_ends_and_is_not_run_again(
     stack: "Stack", kueue: "Kueue", namespace: str
 ) -> None:
-    """Kueue suspends its Job again to make room: it was begun, so it is over; the slots after it run in their turn."""
+    """Kueue preempts a started Job, so its execution ends; later slots run in order."""
     queue = kueue.queue(namespace, "nightly", cpu="1")
     with CountingServer() as server:
         server.hold_at = 1
@@ -67,7 +67,7 @@ def test_an_execution_that_is_taken_back_ends_and_is_not_run_again(
         kueue.change(queue, stopPolicy="HoldAndDrain")
         (row,) = stack.await_rows(namespace, "taken", 1, "cancelled")
         assert (row["reason"], row["message"]) == ("Terminated", "terminated by SIGTERM")
-        stack.await_rows(namespace, "taken", 1, "skipped")  # for the one after it waits in its turn
+        stack.await_rows(namespace, "taken", 1, "skipped")  # because the next one waits
         until(lambda: shown(stack, namespace, "taken")[:2] == (0, 1), 30, "only that one is shown as waiting")
         kueue.change(queue, stopPolicy="None")
         stack.await_rows(namespace, "taken", 2, "succeeded")
@@ -78,7 +78,7 @@ def test_an_execution_that_is_taken_back_ends_and_is_not_run_again(
 
 @pytest.mark.timeout(240)
 def test_containers_that_are_taken_back_are_not_begun_again(stack: "Stack", kueue: "Kueue", namespace: str) -> None:
-    """Nothing of ours is in them that would know: their Jobs are deleted, of a task's slots and of requests."""
+    """Container tasks contain no code of ours, so their Jobs are deleted, both for slots and for requests."""
     queue = kueue.queue(namespace, "nightly", cpu="1")
     task = {"container": {"image": SHELL_IMAGE, "command": ["sleep", "600"], "resources": RESOURCES}}
     once = {"kind": "RunRequest", "metadata": {"name": "once"}, "spec": {"task": task, "queueName": "nightly"}}

@@ -1,4 +1,4 @@
-"""The real node, and Carillon installed on it by Helm, once for all tests here: `make e2e` builds what they need."""
+"""A real node with Carillon installed by Helm, shared by all tests here; `make e2e` builds what they need."""
 
 from __future__ import annotations
 
@@ -27,25 +27,23 @@ REPORT = pytest.StashKey[list[str]]()
 
 
 def pytest_sessionstart() -> None:
-    """Have the end of a job end the node, as Control-C does: a node that nobody ends keeps the next from starting."""
+    """Stop the node on SIGTERM as on Ctrl-C: a node that is left running keeps the next from starting."""
     signal.signal(signal.SIGTERM, _interrupt)
 
 
 def _interrupt(*_: object) -> None:
-    signal.signal(
-        signal.SIGTERM, signal.SIG_IGN
-    )  # it may come twice, and the second must not break off the first's work
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the clean-up of the first
     raise KeyboardInterrupt
 
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest) -> list[str]:
-    """Give the lines that are printed when all tests have ended."""
+    """Return the lines to print after all tests."""
     return request.config.stash.setdefault(REPORT, [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was counted and measured."""
+    """Print the measurements."""
     lines = config.stash.get(REPORT, [])
     if lines:
         terminalreporter.section("on a real node")
@@ -55,7 +53,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def node(passable_dir: Callable[[], Path]) -> Iterator[RealNode]:
-    """Start a real node that has our images; when it has stopped the machine is as it was."""
+    """Start a real node with our images; stopping it restores the state of the machine."""
     made = RealNode("e2e", passable_dir(), build_root=ROOT / ".carillon")
     before = machine()
     try:
@@ -71,7 +69,7 @@ def node(passable_dir: Callable[[], Path]) -> Iterator[RealNode]:
 
 
 def machine() -> dict[str, list[str]]:
-    """Return what a node changes on a machine: links, routes, rules, mounts, cgroups, kernel settings."""
+    """Return the machine state that a node changes: links, routes, rules, mounts, cgroups, kernel settings."""
     commands = {
         "links": ["ip", "-brief", "link", "show", "type", "bridge"],
         "routes": ["ip", "route", "show", "root", network.SUBNET],
@@ -88,7 +86,7 @@ def machine() -> dict[str, list[str]]:
 
 @pytest.fixture(scope="session")
 def plugin_image(node: RealNode) -> str:
-    """Build a runner image with a task type of somebody else's, and give it to the node."""
+    """Build a runner image with a third-party task type and load it into the node."""
     engine = find_engine(os.environ.get("ENGINE", ""))
     engine.build(PLUGIN / "Dockerfile", PLUGIN_IMAGE, {"RUNNER": IMAGES["runner"]}, {}, context=PLUGIN)
     archive = STORE / "carillon-runner-shouting.tar"
@@ -102,7 +100,7 @@ def plugin_image(node: RealNode) -> str:
 def release(
     node: RealNode, passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:
-    """Install the chart; its database runs beside the node, empty, and pods reach it at the bridge's address."""
+    """Install the chart; pods reach its empty database, outside the node, at the address of the bridge."""
     postgres = EmbeddedPostgres(passable_dir() / "postgres", fast=True)
     postgres.start()
     try:
@@ -119,8 +117,8 @@ def release(
 
 @pytest.fixture(scope="session")
 def httpbin_url(node: RealNode) -> Iterator[str]:
-    """Serve a real httpbin where pods reach it."""
-    assert node.cluster.api_url  # it runs, and so does the bridge
+    """Serve a real httpbin at an address that pods can reach."""
+    assert node.cluster.api_url  # makes sure that the node and its bridge run
     server = make_server(network.ADDRESS, 0, httpbin_app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -132,15 +130,15 @@ def httpbin_url(node: RealNode) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def called(node: RealNode) -> Iterator[RecordingServer]:
-    """Serve where pods reach it, and keep every request."""
-    assert node.cluster.api_url  # it runs, and so does the bridge
+    """Serve at an address that pods can reach, and record every request."""
+    assert node.cluster.api_url  # makes sure that the node and its bridge run
     with RecordingServer(network.ADDRESS) as server:
         yield server
 
 
 @pytest.fixture
 def namespace(node: RealNode) -> str:
-    """Give a namespace of the test's own; it goes with the cluster."""
+    """Create a namespace for one test; it is deleted with the cluster."""
     name = f"real-{uuid4().hex[:8]}"
     node.cluster.kubectl("create", "namespace", name)
     return name
@@ -148,7 +146,7 @@ def namespace(node: RealNode) -> str:
 
 @pytest.fixture
 def restricted(release: Release) -> str:
-    """Give a namespace of the test's own that takes *restricted* pods alone; it goes with the cluster."""
+    """Create a namespace for one test that only admits *restricted* pods; it is deleted with the cluster."""
     name = f"restricted-{uuid4().hex[:8]}"
     release.make_namespace(name)
     return name

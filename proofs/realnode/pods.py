@@ -1,4 +1,4 @@
-"""Pods of one container on a real node, as the tests here run them."""
+"""Helpers that run pods with one container on a real node."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HARDENED = {
 
 
 def run(node: RealNode, namespace: str, container: dict[str, Any], **spec: object) -> dict[str, Any]:
-    """Run one container to its end, or to its good end where it is restarted; return how it ended."""
+    """Run one container until it ends, or until it succeeds if it is restarted; return its final state."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,4 +1,4 @@
-"""Carillon as a platform team has it: the chart, installed by Helm on the real node, and what tests do to it."""
+"""A Helm release of Carillon on the real node, and the operations that tests perform on it."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ TASKS = ("steady", "calls", "slow")
 
 
 class Release(View):
-    """A release, its database beside the cluster. Waits are bounded; nothing here sleeps."""
+    """A release whose database runs outside the cluster. All waits are bounded; nothing sleeps."""
 
     def __init__(self, cluster: LocalCluster, postgres: EmbeddedPostgres, folder: Path) -> None:
-        """Take a cluster that runs; nothing is installed.
+        """Take a running cluster; install nothing.
 
         Args:
             cluster: The real node's.
@@ -59,10 +59,10 @@ class Release(View):
         http = httpx.Client(timeout=10, trust_env=False)
         super().__init__(cluster, postgres.url(), http, folder)
         self.way = Forwarder(postgres.url(), network.ADDRESS)
-        """Pods' only way to the database: closed, the database is away."""
+        """The only route from pods to the database; closing it simulates an outage."""
 
     def prepare(self) -> None:
-        """Make what an administrator makes before ``helm install``: the namespace, and the Secret of the database."""
+        """Create the namespace and the database Secret, as an administrator does before ``helm install``."""
         self.way.open()
         self.make_namespace(NAMESPACE)
         parts = urlsplit(self.way.url)
@@ -83,13 +83,13 @@ class Release(View):
                      f"--serviceaccount={account}")  # fmt: skip
 
     def make_namespace(self, name: str) -> None:
-        """Create a namespace that takes *restricted* pods alone."""
+        """Create a namespace that only admits *restricted* pods."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         self.kubectl("create", "--filename", "-", stdin=json.dumps(namespace))
 
     def upgrade(self, **settings: str) -> None:
-        """Install, or upgrade to these values besides the usual ones, and wait until all of it is ready.
+        """Install or upgrade with values besides the usual ones, and wait until everything is ready.
 
         Raises:
             AssertionError: Helm failed; with what it said.
@@ -103,7 +103,7 @@ class Release(View):
             "operator.runnerImage.repository": repositories["runner"],
             "operator.httpAllow[0]": network.ADDRESS,
             "webhook.enabled": "true",
-            # a HorizontalPodAutoscaler wants metrics, which nobody serves here
+            # a HorizontalPodAutoscaler needs metrics, which this cluster does not serve
             "api.autoscaling.enabled": "false",
             **settings,
         }
@@ -112,7 +112,7 @@ class Release(View):
         self.find_api()
 
     def helm(self, *arguments: str) -> str:
-        """Run Helm in the release's namespace; return what it printed.
+        """Run Helm in the release's namespace; return its output.
 
         Raises:
             AssertionError: It failed; with what it said.
@@ -137,13 +137,13 @@ class Release(View):
         return "\n".join(said)
 
     def find_api(self) -> None:
-        """Call the API from now on by the address of its Service, as an administrator."""
+        """Use the API at the address of its Service, as an administrator."""
         service = self.get(f"/api/v1/namespaces/{NAMESPACE}/services/{NAME}-api")
         self.http.base_url = httpx.URL(f"http://{service['spec']['clusterIP']}")
         self.http.headers["Authorization"] = f"Bearer {self.token(NAMESPACE, 'e2e-admin')}"
 
     def close(self) -> None:
-        """Close what this process holds open; the release itself stays."""
+        """Close the connections of this process; keep the release."""
         self.http.close()
         self.way.close()
         self.way.give_back()
@@ -159,17 +159,17 @@ class Release(View):
         return {pod["metadata"]["name"] for pod in self.own_pods(component) if is_ready(pod)}
 
     def leader(self) -> str:
-        """Return the name of the operator's pod that leads, or an empty text."""
+        """Return the name of the leading operator pod, or an empty text."""
         path = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{NAME}-operator"
         return str(((self.get(path) or {}).get("spec") or {}).get("holderIdentity") or "")
 
     def kill(self, pod: str) -> None:
-        """End the program of a pod of the operator with SIGKILL, as a kernel that is out of memory does."""
+        """Send SIGKILL to the program of an operator pod, as the kernel does when out of memory."""
         (found,) = (p for p in self.own_pods("operator") if p["metadata"]["name"] == pod)
         os.kill(process_of(found["metadata"]["uid"], "carillon_operator"), signal.SIGKILL)
 
     def active_jobs(self, namespace: str) -> int:
-        """Return how many Jobs of a namespace have not ended."""
+        """Return the number of unfinished Jobs of a namespace."""
         conditions = [(job.get("status") or {}).get("conditions") or () for job in self.jobs(namespace)]
         return sum(not any(c["type"] in ENDED and c["status"] == "True" for c in each) for each in conditions)
 
@@ -180,7 +180,7 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def process_of(uid: str, name: str) -> int:
-    """Return the process of a pod in whose command line a name is.
+    """Return the process of a pod whose command line contains a name.
 
     Raises:
         LookupError: There is none, or more than one.
@@ -192,7 +192,7 @@ def process_of(uid: str, name: str) -> int:
             ours = folder.name.isdigit() and f"pod{uid}" in (folder / "cgroup").read_text()
             if ours and name.encode() in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended
             continue
     if len(found) != 1:
         raise LookupError(f"pod {uid} has {len(found)} processes named {name}")
@@ -200,7 +200,7 @@ def process_of(uid: str, name: str) -> int:
 
 
 class Load:
-    """Tasks that run all the time in a namespace, whose every slot is looked at afterwards.
+    """Tasks that run continuously in a namespace; every slot is checked afterwards.
 
     ``steady`` and ``calls`` run each slot, whatever was missed; ``slow`` takes as long as its interval and is Forbid.
     """
@@ -211,7 +211,7 @@ class Load:
         self._called = called
 
     def begin(self) -> None:
-        """Apply them, and wait until all run."""
+        """Apply the tasks and wait until all run."""
         each = {"missedRunPolicy": "All", "concurrencyPolicy": "Allow"}
         call = {"http": {"url": f"{self._called.url}/{self._namespace}", "method": "POST"}}
         self._apply("steady", STEADY_SECONDS, {"counter": {}}, **each)
@@ -224,7 +224,7 @@ class Load:
         self._release.apply(self._namespace, name, intervalSeconds=seconds, task=task, **spec)
 
     def end(self) -> dict[str, int]:
-        """Wait until they run still, suspend them, wait for the last; return how many executions of each there were.
+        """Check that the tasks still run, suspend them, wait for the last; return the number of executions of each.
 
         Raises:
             AssertionError: A slot was lost, ran twice or overlapped another.
@@ -236,9 +236,9 @@ class Load:
         for task in TASKS:
             self._release.kubectl("patch", "scheduledtask", task, "--namespace", self._namespace, "--type=merge",
                                   "--patch", '{"spec": {"suspend": true}}')  # fmt: skip
-        until(self._all_ended, 180, "what was launched has ended and is recorded")
-        # whoever skips a slot writes its row when it has done so
-        with suppress(TimeoutError):  # the gaps are told further down
+        until(self._all_ended, 180, "all launched executions have ended and are recorded")
+        # an operator writes the row of a skipped slot afterwards
+        with suppress(TimeoutError):  # the assertions below report the gaps
             until(lambda: not self._gaps("slow", SLOW_SECONDS), 60, "")
         self._assert_sound()
         return {task: len(self._release.rows(self._namespace, task, "succeeded")) for task in TASKS}
@@ -248,7 +248,7 @@ class Load:
         return not active and not self._release.rows(self._namespace, None, "running")
 
     def _gaps(self, task: str, seconds: int) -> list[tuple[datetime, datetime]]:
-        """Return the neighbours among a task's rows between which a slot has none, or more than one."""
+        """Return the pairs of successive rows between which a slot has no row, or more than one."""
         rows = self._release.rows(self._namespace, task)
         spans = sorted((row["first_slot"] or row["slot"], row["slot"]) for row in rows)
         step = timedelta(seconds=seconds)
@@ -271,7 +271,7 @@ class Load:
 
 
 class Caller:
-    """Asks the API all the time, while it is entered, as somebody's dashboard does.
+    """Polls the API while it is entered, as a dashboard does.
 
     Attributes:
         asked: How many questions were answered well.
@@ -301,7 +301,7 @@ class Caller:
         while not self._ended.wait(0.1):
             began = time.monotonic()
             try:
-                # each by a connection of its own: the Service picks a pod for it
+                # a new connection each time, for which the Service picks a pod
                 answer = httpx.get(self._url, headers=self._headers, timeout=30, trust_env=False)
             except httpx.HTTPError as error:
                 self.unanswered.append(f"{error!r} after {time.monotonic() - began:.1f} s")

@@ -1,4 +1,4 @@
-"""The chart on a real node, in the order of a release's life: installed, used, killed, upgraded, and taken away."""
+"""The chart on a real node, through the life of a release: install, use, failover, upgrade, uninstall."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KILLS = int(os.environ.get("KILLS") or 20)
 
 
 def test_the_release_is_well(release: Release, report: list[str]) -> None:
-    """``helm test`` has a task run from its creation to its end, through the Service and the API's own rights."""
+    """``helm test`` runs a task from creation to end, through the Service and with the API's permissions."""
     said = release.helm("test", NAME, "--timeout", "5m")
     assert "Succeeded" in said
     ready = {component: len(release.ready(component)) for component in ("operator", "api")}
@@ -34,7 +34,7 @@ def test_the_release_is_well(release: Release, report: list[str]) -> None:
 
 
 def python(script: str, **resources: Any) -> dict[str, Any]:
-    """Return a container task: a user's image, and a program of it."""
+    """Return a container task that runs a program of a user's image."""
     command = ["/opt/carillon/bin/python", "-c", script]
     return {"container": {"image": IMAGES["runner"], "command": command, "runAsUser": 65532, "resources": resources}}
 
@@ -42,7 +42,7 @@ def python(script: str, **resources: Any) -> dict[str, Any]:
 def test_every_task_type_runs_in_a_restricted_namespace(
     release: Release, restricted: str, httpbin_url: str, report: list[str]
 ) -> None:
-    """Each in its container, with its result in the history; the plugin comes with the upgrade further down."""
+    """Each runs in its container and has its result in the history; the upgrade below adds the plugin."""
     says = "open('/dev/termination-log', 'w').write('done')"
     release.apply_objects(
         restricted,
@@ -71,7 +71,7 @@ def test_every_task_type_runs_in_a_restricted_namespace(
 
 
 def test_an_image_that_is_nowhere_is_the_recorded_reason(release: Release, restricted: str) -> None:
-    """Within a minute, however long the cluster goes on trying."""
+    """Within a minute, although the cluster keeps retrying."""
     missing = {"container": {"image": "localhost/carillon-is-nowhere:1", "runAsUser": 1000}}
     release.apply_objects(restricted, task("imageless", **ONCE, task=missing))
     (row,) = release.await_rows(restricted, "imageless", 1, "failed", seconds=90)
@@ -80,14 +80,14 @@ def test_an_image_that_is_nowhere_is_the_recorded_reason(release: Release, restr
 
 
 def test_the_admission_webhook_is_asked(release: Release, restricted: str) -> None:
-    """The API server reaches it by its Service, and believes the certificate that the chart has made."""
+    """The API server reaches it through its Service and trusts the chart's certificate."""
     never = task("never", schedule="0 0 31 2 *", task={"sum": {"a": 1, "b": 1}})
     with pytest.raises(ClusterError, match="admission webhook"):
         release.apply_objects(restricted, never)
 
 
 def test_a_database_that_is_away_shows_in_readiness_and_in_the_log(release: Release) -> None:
-    """Within seconds, and it passes by itself when the database is back."""
+    """Within seconds, and it recovers by itself when the database is back."""
     until(lambda: len(release.ready("api")) == 2, 60, "both APIs are ready")
     release.way.close()
     try:
@@ -103,7 +103,7 @@ def test_a_database_that_is_away_shows_in_readiness_and_in_the_log(release: Rele
 def test_a_leader_that_is_killed_is_replaced_and_no_slot_suffers(
     release: Release, restricted: str, called: RecordingServer, report: list[str]
 ) -> None:
-    """Again and again, with kill -9 and under load; the time from the kill to the other's first launch is measured."""
+    """Repeatedly, with kill -9 under load; measures the time from the kill to the first launch by another pod."""
     load = Load(release, restricted, called)
     load.begin()
     gaps = [fail_over(release) for _ in range(KILLS)]
@@ -120,7 +120,7 @@ def test_a_leader_that_is_killed_is_replaced_and_no_slot_suffers(
 
 
 def fail_over(release: Release) -> float:
-    """Kill the leader once there is another to follow it; return how many seconds later another launched something."""
+    """Kill the leader once another pod is ready; return the seconds until another pod launches an execution."""
     until(
         lambda: len(release.ready("operator")) == 2 and release.leader() in release.ready("operator"),
         120,
@@ -129,17 +129,17 @@ def fail_over(release: Release) -> float:
     first = release.leader()
     killed = datetime.now(UTC)
     release.kill(first)
-    until(lambda: release.leader() not in {"", first}, 60, f"another than {first} leads")
+    until(lambda: release.leader() not in {"", first}, 60, f"a pod other than {first} leads")
     until(lambda: bool(launches(release, release.leader(), killed)), 60, "it launches")
     launched = launches(release, release.leader(), killed)[0]
-    # restarted by the kubelet it would wait longer each time; a pod that is new has no past
+    # the kubelet backs off longer on each restart; a new pod starts without back-off
     release.kubectl("delete", "pod", first, "--namespace", NAMESPACE, "--wait=false")
     until(lambda: first not in release.ready("operator"), 60, f"{first} is gone")
     return (launched - killed).total_seconds()
 
 
 def launches(release: Release, pod: str, since: datetime) -> list[datetime]:
-    """Return when a pod of the operator has launched something since a time, by its log."""
+    """Return the launches of an operator pod since a time, from its log."""
     said = release.kubectl("logs", pod, "--namespace", NAMESPACE, "--since=2m", check=False).splitlines()
     times = [datetime.fromisoformat(json.loads(line)["time"]) for line in said if '"message": "launched"' in line]
     return [time for time in times if time > since]
@@ -148,7 +148,7 @@ def launches(release: Release, pod: str, since: datetime) -> list[datetime]:
 def test_an_upgrade_and_a_rollback_lose_nothing(
     release: Release, restricted: str, called: RecordingServer, plugin_image: str, report: list[str]
 ) -> None:
-    """Under load: every slot runs once, and the API answers all the time; a plugin comes with the new runner image."""
+    """Under load, every slot runs once and the API always answers; the new runner image adds a plugin."""
     load = Load(release, restricted, called)
     load.begin()
     repository, _, tag = plugin_image.rpartition(":")
@@ -170,7 +170,7 @@ def test_an_upgrade_and_a_rollback_lose_nothing(
 
 
 def test_the_network_policies_are_there(release: Release) -> None:
-    """The API server took each: everything is closed but what a policy opens."""
+    """The API server accepts each; all traffic is blocked except what a policy allows."""
     path = f"/apis/networking.k8s.io/v1/namespaces/{NAMESPACE}/networkpolicies"
     policies = {p["metadata"]["name"].removeprefix(f"{NAME}-"): p["spec"] for p in release.get(path)["items"]}
     closed = [spec for spec in policies.values() if not spec["podSelector"].get("matchLabels")]
@@ -179,11 +179,11 @@ def test_the_network_policies_are_there(release: Release) -> None:
 
 
 def test_uninstalled_it_leaves_nothing_that_is_stuck(release: Release, restricted: str, report: list[str]) -> None:
-    """With a task that runs: the release's own objects go, tasks stay, and go when they are deleted, as do the CRDs."""
+    """With a running task: the release's objects are deleted, tasks stay, and tasks and CRDs can be deleted."""
     release.apply_objects(restricted, task("busy", **ONCE, task={"sleep": {"durationSeconds": 600}}))
     release.await_rows(restricted, "busy", 1, "running")
     release.helm("uninstall", NAME, "--wait", "--timeout", "3m")
-    with suppress(TimeoutError):  # what is left then is told by the next line
+    with suppress(TimeoutError):  # the next line reports what is left
         until(lambda: left_of(release) <= KEPT, 60, "")
     assert left_of(release) <= KEPT
     assert release.ours(restricted, "scheduledtasks", "busy")["spec"]
@@ -196,19 +196,19 @@ def test_uninstalled_it_leaves_nothing_that_is_stuck(release: Release, restricte
     ]
     release.kubectl("delete", *crds, "--wait", "--timeout=60s")
     release.kubectl("delete", "namespace", NAMESPACE, "--wait", "--timeout=120s")
-    report.append(f"helm uninstall: nothing left but {len(crds)} CRDs, which went with their tasks, none of them stuck")
+    report.append(f"helm uninstall: only {len(crds)} CRDs remained; they and their tasks could be deleted")
 
 
 KEPT = {"lease.coordination.k8s.io/carillon-operator", "secret/carillon-runner"}
-"""What stays, as the chart's README says."""
+"""What remains, as the chart's README says."""
 ANYWAY = {
     "configmap/kube-root-ca.crt", "serviceaccount/default", "serviceaccount/e2e-admin", f"secret/{SECRET}",
 }  # fmt: skip
-"""What was in the release's namespace before it was installed."""
+"""The objects in the release's namespace before the installation."""
 
 
 def left_of(release: Release) -> set[str]:
-    """Return what there is of the release: what its namespace has now, and all that is labelled."""
+    """Return the objects of the release: those in its namespace and those with its labels."""
     kinds = release.kubectl("api-resources", "--verbs=list,delete", "--namespaced=true", "--output=name").split()
     listed = ",".join(kind for kind in kinds if not kind.startswith("events"))
     selector = f"app.kubernetes.io/instance={NAME}"
@@ -219,5 +219,5 @@ def left_of(release: Release) -> set[str]:
 
 
 def names_of(release: Release, *what: str) -> list[str]:
-    """Return the names of objects, each with its kind before it."""
+    """Return the names of objects, prefixed with their kinds."""
     return release.kubectl("get", *what, "--output", "name").split()

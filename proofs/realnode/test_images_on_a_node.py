@@ -1,4 +1,4 @@
-"""What only a real node can show: our images run, as nobody special, on a root file system that is read-only."""
+"""Our images run without privileges on a read-only root file system, which only a real node can show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def test_a_program_without_settings_says_which_is_missing(
     node: RealNode, namespace: str, image: str, command: list[str], want: str
 ) -> None:
-    """Hardened as far as Kubernetes can, each program starts, says what it needs and ends with exit code 2."""
+    """With all of Kubernetes' hardening, each program starts, says which setting it lacks and exits with 2."""
     container: dict[str, Any] = {"name": "main", "image": IMAGES[image], "securityContext": HARDENED}
     if command:
         container["command"] = command
@@ -34,7 +34,7 @@ def test_a_program_without_settings_says_which_is_missing(
 
 
 def test_a_pod_reaches_the_api_server_by_its_service(node: RealNode, namespace: str) -> None:
-    """The cluster's own certificate is in the pod, and kube-proxy leads from the service to the API server."""
+    """The pod has the cluster's certificate, and kube-proxy routes the Service to the API server."""
     script = (
         "import os, ssl, urllib.request\n"
         "context = ssl.create_default_context(cafile='/var/run/secrets/kubernetes.io/serviceaccount/ca.crt')\n"
@@ -52,7 +52,7 @@ def test_a_pod_reaches_the_api_server_by_its_service(node: RealNode, namespace: 
 
 
 def test_a_container_that_takes_more_than_its_limit_is_killed(node: RealNode, namespace: str) -> None:
-    """Memory has a limit: the kernel ends what passes it, and the status says so."""
+    """The kernel kills a program that exceeds its memory limit, and the status says so."""
     container = {
         "name": "main",
         "image": IMAGES["runner"],

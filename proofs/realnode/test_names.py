@@ -1,4 +1,4 @@
-"""The cluster's DNS as pods see it: Services have names, and what has none is said not to exist."""
+"""The cluster's DNS as pods see it: Services resolve, and unknown names do not exist."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ for name in sys.argv[1:]:
 
 
 def test_services_are_found_by_every_form_of_their_name(node: RealNode, namespace: str) -> None:
-    """A short name means the pod's own namespace; a headless Service is its pods."""
+    """A short name refers to the pod's namespace; a headless Service resolves to its pods."""
     serve(node, namespace)
     address, pod = addresses(node, namespace)
     want = {
@@ -40,9 +40,9 @@ def test_services_are_found_by_every_form_of_their_name(node: RealNode, namespac
 
 
 def test_a_service_is_reached_by_its_name(node: RealNode, namespace: str) -> None:
-    """The name leads to the Service's address, and kube-proxy from there to another pod."""
+    """The name resolves to the Service's address, which kube-proxy routes to another pod."""
     serve(node, namespace)
-    # kube-proxy writes its rules once a second: until then the kernel refuses, and the pod is started again
+    # kube-proxy writes its rules once a second; until then connections are refused and the pod restarts
     fetch = "import urllib.request; print(urllib.request.urlopen('http://web/answer', timeout=10).read().decode())"
     container = {"name": "main", "image": IMAGES["runner"], "command": [PYTHON, "-c", fetch]}
     ended = run(node, namespace, {**container, "securityContext": HARDENED}, restartPolicy="OnFailure")
@@ -50,13 +50,13 @@ def test_a_service_is_reached_by_its_name(node: RealNode, namespace: str) -> Non
 
 
 def test_a_name_that_nothing_has_does_not_exist(node: RealNode, namespace: str) -> None:
-    """The answer is NXDOMAIN, where a resolver that had to wait would say that there was none."""
+    """The answer is NXDOMAIN, not a time-out of the resolver."""
     names = (f"nothing.{namespace}.svc.cluster.local.", "kubernetes.nowhere.svc.cluster.local.")
     assert resolve(node, namespace, *names) == dict.fromkeys(names, "NXDOMAIN")
 
 
 def serve(node: RealNode, namespace: str) -> None:
-    """Run a web server in a pod, with a Service of an address and one without."""
+    """Run a web server in a pod with a Service and a headless Service."""
     script = "mkdir /tmp/web && echo -n it is me > /tmp/web/answer && cd /tmp/web && exec "
     container: dict[str, Any] = {
         "name": "main",
@@ -92,7 +92,7 @@ def serve(node: RealNode, namespace: str) -> None:
 
 
 def addresses(node: RealNode, namespace: str) -> tuple[str, str]:
-    """Return the Service's address and the pod's."""
+    """Return the addresses of the Service and the pod."""
     get = ("get", "--namespace", namespace, "--output")
     return (
         node.cluster.kubectl(*get, "jsonpath={.spec.clusterIP}", "service", "web"),
@@ -101,12 +101,12 @@ def addresses(node: RealNode, namespace: str) -> tuple[str, str]:
 
 
 def resolve(node: RealNode, namespace: str, *names: str) -> dict[str, str]:
-    """Ask for names in a pod; return each with its address, or with what is wrong."""
+    """Resolve names in a pod; return each with its address or error."""
     container = {"name": "main", "image": IMAGES["runner"], "command": [PYTHON, "-c", RESOLVE, *names]}
     run(node, namespace, {**container, "securityContext": HARDENED})
     return dict(line.split(" ", 1) for line in logged(node, namespace).splitlines())
 
 
 def logged(node: RealNode, namespace: str) -> str:
-    """Return what the test's pod has printed."""
+    """Return the output of the test's pod."""
     return node.cluster.kubectl("logs", "once", "--namespace", namespace).strip()

@@ -1,4 +1,4 @@
-"""What a Helm release is made of, beside pods and Services, works on a real node."""
+"""The parts of a Helm release besides pods and Services work on a real node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ META = {"name": "kept"}
 
 
 def test_a_stateful_set_keeps_its_data(node: RealNode, namespace: str) -> None:
-    """Its claim names no class and gets a volume, which its group may write to, and its next pod finds what it left."""
+    """Its claim without a class gets a volume that its group can write to and that the next pod finds unchanged."""
     script = "echo . >> /data/starts && wc -l < /data/starts && exec sleep 3600"
     create(node, namespace, {**stateful_set(script), "metadata": META})
     until(lambda: logged(node, namespace) == "1", 60, "the first pod has written")
@@ -26,7 +26,7 @@ def test_a_stateful_set_keeps_its_data(node: RealNode, namespace: str) -> None:
 
 
 def test_controllers_look_after_budgets_and_scalers(node: RealNode, namespace: str) -> None:
-    """A budget counts its pods, and a scaler finds what it scales, although nobody measures here."""
+    """A budget counts its pods, and an autoscaler finds its target, although there are no metrics."""
     template = {
         "metadata": {"labels": LABELS},
         "spec": {"terminationGracePeriodSeconds": 1, "containers": [{**main("exec sleep 3600"), "resources": {}}]},
@@ -84,7 +84,7 @@ def stateful_set(script: str) -> dict[str, Any]:
 
 
 def main(script: str) -> dict[str, Any]:
-    """Return a hardened container that runs a shell's script."""
+    """Return a hardened container that runs a shell script."""
     return {
         "name": "main",
         "image": IMAGES["runner"],
@@ -94,17 +94,17 @@ def main(script: str) -> dict[str, Any]:
 
 
 def create(node: RealNode, namespace: str, *objects: dict[str, Any]) -> None:
-    """Create objects once the namespace takes pods."""
+    """Create objects once the namespace accepts pods."""
     await_account(node, namespace)
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
     node.cluster.kubectl("create", "--namespace", namespace, "--filename", "-", stdin=listed)
 
 
 def logged(node: RealNode, namespace: str) -> str:
-    """Return what the StatefulSet's pod has printed, or nothing while there is none."""
+    """Return the output of the StatefulSet's pod, or nothing if there is no pod."""
     return node.cluster.kubectl("logs", "kept-0", "--namespace", namespace, check=False).strip()
 
 
 def value(node: RealNode, namespace: str, kind: str, path: str) -> str:
-    """Return one value of an object."""
+    """Return a value of an object."""
     return node.cluster.kubectl("get", kind, "kept", "--namespace", namespace, f"--output=jsonpath={path}")

@@ -1,1 +1,1 @@
-"""A year of tasks in virtual time: a simulated cluster, an operator that fails, and an oracle that counts slots."""
+"""Simulates a year of tasks in virtual time: a cluster, an operator that fails, and an oracle that counts slots."""

@@ -1,4 +1,4 @@
-"""``make timeline``: simulate tasks for days, and print what became of their slots.
+"""``make timeline``: simulate tasks for days and print the outcome of their slots.
 
 python -m timeline [--seed N] [--tasks N] [--days N] [--jobs N]
 """
@@ -18,10 +18,10 @@ SHOWN_FAULTS = 20
 def main(arguments: list[str]) -> int:
     """Return 0 if every slot of every task is accounted for."""
     parser = argparse.ArgumentParser(prog="timeline", description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=None, help="of chance; a new one if left out")
+    parser.add_argument("--seed", type=int, default=None, help="random seed; default: a new one")
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else SystemRandom().randrange(1_000_000)
     print(f"timeline: seed {seed}, {options.tasks} tasks, {options.days} days", flush=True)

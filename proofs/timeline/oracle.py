@@ -1,10 +1,10 @@
-"""What must be true of a simulated year, computed from calendars and sights, without ``decide``.
+"""Checks the outcome of a simulated year against calendars and sights, without ``decide``.
 
-Every slot has exactly one of: a Job, a record of its own, a record whose run
-covers it. Where two truths are possible, and only there, less is asked: in
-the moment between an edit and the status that was lost with its operator,
-where the clock was stepped back by more than the tolerance, and where
-more records than a status holds were merged while the database was away.
+Every slot has exactly one of: a Job, a record of its own, a record of a range
+that covers it. The checks are weaker only where two outcomes are correct:
+between an edit and a status that was lost with its operator, where the clock
+was stepped back by more than the tolerance, and where more records than a
+status holds were merged while the database was down.
 """
 
 from bisect import bisect_left, bisect_right
@@ -25,7 +25,7 @@ Stretches = Sequence[tuple[datetime, datetime]]
 
 
 def judged(trace: Trace, weather: Weather) -> tuple[list[str], Counter[str]]:
-    """Return what is wrong with a task's year, and the counts of what became of its slots."""
+    """Return the faults in a task's year, and the counts of slot outcomes."""
     return _Judge(trace, weather).judge()
 
 
@@ -50,17 +50,17 @@ class _Judge:
         self._earliest = list(accumulate((row.first for row in reversed(self._runs)), min))[::-1]
 
     def judge(self) -> tuple[list[str], Counter[str]]:
-        """Look at everything."""
+        """Run all checks."""
         for launch in self._trace.launches:
             self._judge_launch(launch)
         slots = self._judge_slots()
         for launch in self._trace.launches:
             if launch.slot not in slots and not _within(launch.slot, self._lenient):
-                self._fault(launch.slot, "was launched and is no slot: a surprise, or past the end")
+                self._fault(launch.slot, "was launched, but is not a slot")
         if self._trace.overlaps:
-            self._fault(self._trace.overlaps[0], "was launched beside an active execution")
+            self._fault(self._trace.overlaps[0], "was launched while an execution was active")
         if self._trace.unrecorded:
-            self._faults.append(f"{self._trace.script.name}: {self._trace.unrecorded} records are still to be written")
+            self._faults.append(f"{self._trace.script.name}: {self._trace.unrecorded} records have not been written")
         self._counts["tasks"] += 1
         for row in self._rows:
             self._counts[f"records {row.reason}"] += 1
@@ -83,7 +83,7 @@ class _Judge:
             self._fault(launch.slot, f"was launched {late} late, though the policy is Skip")
 
     def _judge_slots(self) -> set[datetime]:
-        """Look at every slot of every stretch between two sights; return them."""
+        """Check every slot between two sights; return the slots."""
         slots: set[datetime] = set()
         sights = self._trace.sights
         ends = [*(sight.at for sight in sights[1:]), self._end]
@@ -103,18 +103,18 @@ class _Judge:
         return slots
 
     def _owed(self, most: int | None) -> bool:
-        """Return whether slots may have been dropped because maxRuns was reached before they could be made up for."""
+        """Return whether slots may have been dropped because maxRuns was reached before they could be caught up."""
         return most is not None and len(self._jobs) >= most and self._spec["missedRunPolicy"] == "All"
 
     def _is_open(self, slot: datetime) -> bool:
-        """Return whether a slot may be unsettled at the end: too late in the year, or owed."""
+        """Return whether a slot may be unsettled at the end: too recent, or still to be caught up."""
         owed = self._trace.owed
         return slot > self._must_be_settled or (owed is not None and owed.owes(slot))
 
     def _judge_after_completion(self, slot: datetime, *, launched: bool) -> None:
         self._counts["after completion"] += 1
         if launched and not _within(slot, self._lenient):
-            self._fault(slot, "was launched though the task was completed")
+            self._fault(slot, "was launched, but the task had completed")
 
     def _judge_slot(self, slot: datetime, sight: Sight, *, launched: bool, lenient: bool) -> None:
         self._counts["slots"] += 1
@@ -130,12 +130,12 @@ class _Judge:
         if merged:
             self._counts["covered by a merged record"] += 1
             if found:
-                self._counts["covered by a merged record beside its own"] += 1
+                self._counts["covered by a merged record besides its own"] += 1
             found = max(found, 1)
-        self._counts["in a run of slots"] += not launched and not self._singles[slot]
+        self._counts["in a range of slots"] += not launched and not self._singles[slot]
         self._counts["within leniency"] += _within(slot, self._lenient)
         if launched and sight.blocked and not _within(slot, self._lenient):
-            self._fault(slot, "was launched though the task was suspended or invalid")
+            self._fault(slot, "was launched, but the task was suspended or invalid")
         if found == 1 or _within(slot, self._lenient) or (not found and (lenient or self._is_open(slot))):
             return
         if not found:
@@ -159,7 +159,7 @@ def _within(when: datetime, stretches: Stretches) -> bool:
 
 
 def timeline_about(trace: Trace, fault: str, lines: int = 30) -> str:
-    """Return what happened around the slot that a fault names."""
+    """Return the events around the slot that a fault names."""
     stamp = next((word for word in fault.split() if word[:2] == "20" and word.endswith("Z")), "")
     at = bisect_right(trace.lines, stamp, key=lambda line: line[:20])
     return "\n".join([fault, f"  {trace.script.spec}", *(f"  {x}" for x in trace.lines[max(0, at - lines) : at + 8])])

@@ -1,8 +1,8 @@
-"""One task through a simulated year: a cluster that runs its Jobs, an operator that decides, fails and comes back.
+"""Simulates one task for a year: a cluster that runs its Jobs, and an operator that fails and restarts.
 
-Nothing sleeps: time jumps from one event to the next. The operator is the
-reconciler's order of writes around the real ``decide``: the Job, then the
-status, then the history. What the API server has survives; the rest does not.
+Nothing sleeps: time jumps from one event to the next. The operator calls the
+real ``decide`` and writes in the order of the reconciler: the Job, the status,
+the history. Only the state in the API server survives a restart.
 """
 
 import heapq
@@ -35,25 +35,25 @@ ENDS = (RunResult.SUCCEEDED,) * 8 + (RunResult.FAILED, RunResult.TIMED_OUT)
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A calendar, or its suspension, as an operator saw it first and lived to write that down."""
+    """A calendar or suspension when an operator first saw it, and survived to write the status."""
 
     at: datetime
     """On the operator's clock: slots count from here."""
     calendar: Calendar | None
-    """None if it never had one."""
+    """None if there has never been one."""
     blocked: bool
-    """Whether nothing may be launched: suspended, or invalid."""
+    """Whether launches are not allowed: suspended or invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the history says of slots that were not launched."""
+    """A row of the history for slots that were not launched."""
 
     first: datetime
     last: datetime
     reason: str
     exact: bool
-    """Whether decide recorded just this; else it is several records that were merged while the database was away."""
+    """Whether ``decide`` recorded exactly this; otherwise several records were merged while the database was down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Launched:
     at: datetime
     """On the operator's clock."""
     again: bool
-    """Whether the slot's Job had been created before, and was gone."""
+    """Whether the slot had a Job before, which was deleted."""
     max_runs: int | None
 
 
@@ -73,37 +73,37 @@ class _Job:
     slot: datetime
     uid: str
     ends_at: datetime
-    """When its pods end, in truth."""
+    """When its pods end, in true time."""
     seen_at: datetime
     """When the operator sees that."""
     result: RunResult
     ending: bool = False
     view: ObservedJob | None = None
-    """As it was observed last."""
+    """As last observed."""
 
 
 @dataclass(slots=True)
 class Trace:
-    """What the oracle looks at, and what a person reads who wants to know why it complains."""
+    """The input of the oracle, and the lines that explain its findings."""
 
     script: Script
     sights: tuple[Sight, ...] = ()
     launches: list[Launched] = field(default_factory=list)
     rows: dict[UUID, Row] = field(default_factory=dict)
     grey: list[tuple[datetime, datetime]] = field(default_factory=list)
-    """From when to when, on the operator's clock, sights were lost with an operator."""
+    """The times, on the operator's clock, in which sights were lost with an operator."""
     overlaps: list[datetime] = field(default_factory=list)
-    """When a Job was created beside an active one, overlap being forbidden."""
+    """When a Job was created while another was active, although overlap is forbidden."""
     unrecorded: int = 0
-    """How many entries the status still has at the end."""
+    """The number of unrecorded entries in the status at the end."""
     owed: Backlog | None = None
-    """What missedRunPolicy All is still making up for at the end."""
+    """The slots that missedRunPolicy All still has to catch up at the end."""
     counts: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
 
 
 class Simulation:
-    """A task, its Jobs, its operator."""
+    """A task, its Jobs and its operator."""
 
     def __init__(self, script: Script, weather: Weather, rng: Random, decides: Decide = decide) -> None:
         """Begin at the task's creation."""
@@ -138,7 +138,7 @@ class Simulation:
         self.trace = Trace(script)
 
     def run(self) -> Trace:
-        """Live through it all, and return what is to be judged."""
+        """Run the simulation and return the trace."""
         begin = self._script.created_at
         for outage in self._weather.operator:
             if outage.until > begin:
@@ -161,7 +161,7 @@ class Simulation:
         return self.trace
 
     def _happen(self, what: str, now: datetime) -> None:
-        """Let one event happen; a time that was replaced since is none."""
+        """Handle one event; ignore a wake-up that was replaced."""
         if what == "change":
             self._edit(next(self._changes).fields, now)
         elif what == "start":
@@ -183,7 +183,7 @@ class Simulation:
                 self._turn(now)
 
     def _matters(self) -> bool:
-        """Return whether the end of a Job can change what is done before the next slot; else that turn sees it."""
+        """Return whether the end of a Job can change decisions before the next slot; if not, the next turn sees it."""
         owed = self._status is not None and self._status.backlog is not None
         replaced = any(job.ending for job in self._jobs.values())
         return owed or replaced or len(self._jobs) > MANY_JOBS or "suspendAfterFailures" in self._raw["spec"]
@@ -195,7 +195,7 @@ class Simulation:
     def _say(self, now: datetime, text: str) -> None:
         self.trace.lines.append(f"{rfc3339(now)} {text}")
 
-    # the users and the operator's life
+    # users, and the start and end of the operator
 
     def _edit(self, fields: dict[str, Any], now: datetime) -> None:
         spec = {**self._raw["spec"], **fields}
@@ -227,7 +227,7 @@ class Simulation:
         self._written.clear()
         for name, job in list(self._jobs.items()):
             if job.result is RunResult.UNKNOWN and job.ends_at <= now:
-                del self._jobs[name]  # deleted while it ran: only this operator knew
+                del self._jobs[name]  # deleted while it ran: only the old operator knew it
 
     def _write(self, now: datetime) -> None:
         if self._status is None or self._write_at is None:
@@ -241,7 +241,7 @@ class Simulation:
         self.trace.counts["status writes"] += 1
 
     def _turn_if_asked(self, now: datetime) -> None:
-        """Have a turn after a status was written, where it changes what is decided: the rest is a fixed point."""
+        """Take a turn after a status was written if it can change decisions; otherwise it is a fixed point."""
         if self._stored.unrecorded or len(self._jobs) > MANY_JOBS:
             self._turn(now)
 
@@ -263,7 +263,7 @@ class Simulation:
     # the operator's turn
 
     def _turn(self, now: datetime) -> None:
-        """Gather, decide, apply, as the reconciler does."""
+        """Gather, decide and apply, like the reconciler."""
         if self._status is None:
             return
         self.trace.counts["decisions"] += 1
@@ -287,7 +287,7 @@ class Simulation:
             self._at(self._wake, "wake")
 
     def _see(self, task: ObservedTask, clock: datetime) -> None:
-        """Remember what this operator sees of the spec for the first time."""
+        """Record the parts of the spec that this operator sees for the first time."""
         if self._lost_since is not None:
             self.trace.grey.append((self._lost_since - SECOND, clock))
             self._lost_since = None
@@ -298,13 +298,13 @@ class Simulation:
         blocked = not valid or (task.spec is not None and task.spec.suspend)
         if last is not None and (last.calendar, last.blocked) == (calendar, blocked):
             return
-        # an operator whose clock was ahead for a moment has settled what came before; a slot is settled once
+        # an operator whose clock was ahead has already settled earlier slots; a slot is settled once
         settled = max((launch.slot for launch in self.trace.launches), default=clock)
         at = max(clock, min(settled, clock + timedelta(minutes=1))) if last else self._script.created_at
         self._sights = (*self._sights, Sight(at.replace(microsecond=0), calendar, blocked))
 
     def _apply(self, plan: Plan, now: datetime, clock: datetime) -> bool:
-        """Carry a plan out; return whether the operator survives it."""
+        """Apply a plan; return whether the operator survives it."""
         status = plan.status
         before = self._status
         assert before is not None
@@ -353,12 +353,12 @@ class Simulation:
     def _launch(self, slot: datetime, now: datetime, clock: datetime) -> None:
         name = job_name(self._script.name, slot)
         if name in self._jobs:
-            return  # it exists, and is ours: carry on
+            return  # the Job exists and belongs to this slot
         rng, typical = self._rng, self._script.typical_seconds
         lasts = timedelta(seconds=max(1, int(typical * rng.lognormvariate(0, 0.5))))
         result = rng.choice(ENDS)
         if rng.random() < 0.01:
-            result = RunResult.UNKNOWN  # somebody deletes the Job, or its node goes
+            result = RunResult.UNKNOWN  # a user deletes the Job, or its node fails
         ends = now + lasts
         seen = ends + rng.choice((0, 0, 1, 3)) * SECOND
         if self._raw["spec"]["concurrencyPolicy"] != "Allow" and any(j.ends_at > now for j in self._jobs.values()):
@@ -372,13 +372,13 @@ class Simulation:
         self._look(seen)
 
     def _look(self, when: datetime) -> None:
-        """Have the operator look when something ends; several ends are one look."""
+        """Schedule a turn for when a Job ends; several ends share one turn."""
         if self._look_at is None or when < self._look_at:
             self._look_at = when
         self._at(when, "look")
 
     def _observed_jobs(self, now: datetime) -> list[ObservedJob]:
-        """Return the Jobs as the watch shows them: an end is seen a little later than it is."""
+        """Return the Jobs as the watch shows them: ends are seen a little late."""
         for name, job in list(self._jobs.items()):
             if job.view is None:
                 job.view = ActiveJob(

@@ -1,4 +1,4 @@
-"""The tasks of a simulated year, and what their users do to them: seeded, of every kind."""
+"""Random tasks of all kinds, and the edits that users make during the year."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ BUSY = ("*/10 * * * *", "* 2 * * *", "0 * * * *")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a user does to a spec: the fields are set, those that are None go."""
+    """A user's edit of a spec: sets fields, and removes those that are None."""
 
     at: datetime
     fields: dict[str, Any]
@@ -34,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A task, and what becomes of its spec."""
+    """A task and the edits of its spec."""
 
     name: str
     uid: str
@@ -42,16 +42,16 @@ class Script:
     spec: dict[str, Any]
     changes: tuple[Change, ...]
     typical_seconds: int
-    """How long its executions take, more or less."""
+    """The approximate duration of its executions."""
 
 
 def make_script(number: int, rng: Random, days: int) -> Script:
-    """Return the task of that number."""
+    """Return the task with a number."""
     created = BEGIN + timedelta(seconds=rng.randrange(max(1, days // 4) * 86_400))
     calendar, every = _calendar(rng, created, days)
     spec = {"task": {"sum": {"a": 1, "b": 2}}, **calendar, **_policies(rng, every)}
     changes: list[Change] = []
-    if every == 60:  # asleep but for some hours: its slots are settled by the thousand
+    if every == 60:  # suspended except for some hours: its slots are settled by the thousand
         spec["suspend"] = True
         wakes = created + timedelta(hours=rng.randrange(10, 60))
         lasts = timedelta(minutes=rng.randrange(90))
@@ -76,7 +76,7 @@ def make_script(number: int, rng: Random, days: int) -> Script:
 
 
 def _calendar(rng: Random, created: datetime, days: int) -> tuple[dict[str, Any], int]:
-    """Return a calendar, and about how many seconds lie between its slots."""
+    """Return a calendar and the approximate seconds between its slots."""
     kind = rng.choice(("cron", "cron", "cron", "interval", "interval", "busy", "burst", "minutes", "once"))
     start = created + timedelta(seconds=rng.randrange(max(1, days // 4) * 86_400))
     if kind == "cron":
@@ -104,7 +104,7 @@ def _rare_calendar(rng: Random, created: datetime, days: int) -> dict[str, Any]:
 
 
 def _policies(rng: Random, every: int) -> dict[str, Any]:
-    """Return what becomes of slots that overlap, are missed, or fail."""
+    """Return the policies for overlaps, missed slots and failures."""
     overlap = rng.choice(("Forbid", "Forbid", "Allow", "Replace"))
     missed = rng.choice(("Latest", "Skip", "All", "All" if overlap != "Replace" else "Latest"))
     if overlap == "Replace" and missed == "All":

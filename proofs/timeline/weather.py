@@ -1,4 +1,4 @@
-"""What happens to everybody in a simulated year: the operator and the database are away, the clock is stepped."""
+"""Events that affect all tasks in a simulated year: outages of operator and database, clock steps."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -11,35 +11,35 @@ TOLERANCE = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Something is away in ``[since, until)``."""
+    """A component is down in ``[since, until)``."""
 
     since: datetime
     until: datetime
     killed: bool
-    """Whether it had no time to write what it had."""
+    """Whether it had no time to write its state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """The same for every task; times are true ones."""
+    """The same for all tasks; in true time."""
 
     end: datetime
     operator: tuple[Outage, ...]
     database: tuple[Outage, ...]
     steps: tuple[tuple[datetime, timedelta], ...]
-    """From when on the operator's clock is wrong, and by how much."""
+    """When the operator's clock changes, and its new error."""
 
     def offset(self, when: datetime) -> timedelta:
-        """Return by how much the operator's clock is ahead."""
+        """Return how far the operator's clock is ahead."""
         at = bisect_right(self.steps, when, key=lambda step: step[0])
         return self.steps[at - 1][1] if at else timedelta()
 
     def database_back(self, when: datetime) -> datetime:
-        """Return when the database is there, at this time or later."""
+        """Return the first time at or after this one at which the database is up."""
         return next((o.until for o in self.database if o.since <= when < o.until), when)
 
     def stepped_back(self) -> list[tuple[datetime, datetime]]:
-        """Return the stretches of the operator's time that come twice because of a step of more than the tolerance."""
+        """Return the periods of the operator's clock that repeat after a step larger than the tolerance."""
         found, ahead = [], timedelta()
         for when, offset in self.steps:
             if ahead - offset > TOLERANCE:
@@ -49,7 +49,7 @@ class Weather:
 
 
 def make_weather(rng: Random, days: int) -> Weather:
-    """Return the weather of so many days, the last of which is fair."""
+    """Return the weather of a number of days; nothing happens on the last."""
     fair = BEGIN + timedelta(days=days - 1)
     return Weather(
         end=BEGIN + timedelta(days=days, minutes=17, seconds=31),
@@ -69,7 +69,7 @@ def _outages(rng: Random, fair: datetime, days: int, every: int, longest: int) -
 
 
 def _steps(rng: Random, fair: datetime, days: int) -> tuple[tuple[datetime, timedelta], ...]:
-    """Return steps by seconds, and a few by an hour, each taken back after a while."""
+    """Return clock steps by seconds, and a few by an hour, each undone after a while."""
     found: list[tuple[datetime, timedelta]] = []
     for number in range(max(2, days // 24)):
         since = BEGIN + timedelta(seconds=rng.randrange(days * 86_400))

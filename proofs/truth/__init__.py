@@ -1,1 +1,1 @@
-"""The proof of the calculus: fire times against a simulated cron daemon, croniter and cronsim. ``make truth``."""
+"""``make truth``: compares fire times with a simulated cron daemon, croniter and cronsim."""

@@ -1,10 +1,10 @@
-"""``make truth``: prove the calculus, and print what was compared.
+"""``make truth``: check fire times against independent implementations, and print the counts.
 
     python -m truth [--triples N] [--seed N] [--jobs N] [--zones NAME ...]
     python -m truth --replay EXPRESSION ZONE INSTANT
 
-A triple is an expression, a zone and an instant. Every change of every clock
-from 1970 to 2037 gets its share of them. A failure prints the command that
+A triple is an expression, a zone and an instant. They are spread over all clock
+changes of all zones from 1970 to 2037. A failure prints the command that
 replays it.
 """
 
@@ -23,18 +23,20 @@ from truth.oracle import instant_of, next_slot, when
 from truth.peers import RULES, ask_croniter, ask_cronsim
 
 ALL_CHANGES = 30_400
-"""About how many changes of the clock all zones have from 1970 to 2037."""
+"""The approximate number of clock changes of all zones from 1970 to 2037."""
 SHOWN_FAILURES = 20
 
 
 def main(arguments: list[str]) -> int:
-    """Return 0 if all agree, or if a triple was replayed."""
+    """Return 0 if everything agrees or a triple was replayed."""
     parser = argparse.ArgumentParser(prog="truth", description=__doc__.splitlines()[0])
-    parser.add_argument("--triples", type=int, default=1_000_000, help="about how many")
-    parser.add_argument("--seed", type=int, default=None, help="of chance; a new one if left out")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--zones", nargs="+", default=None, help="these alone, each with its share of all triples")
-    parser.add_argument("--replay", nargs=3, metavar=("EXPRESSION", "ZONE", "INSTANT"), help="one triple")
+    parser.add_argument("--triples", type=int, default=1_000_000, help="approximate number of triples")
+    parser.add_argument("--seed", type=int, default=None, help="random seed; default: a new one")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
+    parser.add_argument("--zones", nargs="+", default=None, help="check only these zones")
+    parser.add_argument(
+        "--replay", nargs=3, metavar=("EXPRESSION", "ZONE", "INSTANT"), help="show the answers for one triple"
+    )
     options = parser.parse_args(arguments)
     if options.replay:
         replay(*options.replay)
@@ -74,7 +76,7 @@ def _show(failures: list[str], already: int) -> None:
 
 
 def replay(expression: str, zone_name: str, text: str) -> None:
-    """Print what each says of one triple."""
+    """Print every answer for one triple."""
     zone, after = ZoneInfo(zone_name), datetime.fromisoformat(text)
     slot = next_slot(expression, zone, instant_of(after))
     schedule = cron_schedule(expression, zone_name)

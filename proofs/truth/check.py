@@ -1,4 +1,4 @@
-"""The calculus against the simulated daemon, about every change of every clock and at random other instants."""
+"""Compares our fire times with the simulated daemon, around every clock change and at random instants."""
 
 import shlex
 from collections import Counter
@@ -33,48 +33,48 @@ FIRST = instant_of(datetime(1970, 1, 2, tzinfo=UTC))
 LAST = instant_of(datetime(2038, 1, 1, tzinfo=UTC))
 LAST_OTHER = instant_of(datetime(2120, 1, 1, tzinfo=UTC))
 INSTANTS = 16
-"""How many instants are asked of one expression in one window."""
+"""The number of instants per expression and window."""
 QUIET_WINDOWS = 4
-"""How many windows of each zone lie where the clock is not moved."""
+"""The number of windows per zone without a clock change."""
 RARE = 3
-"""How many expressions of each zone are followed over decades, date by date."""
+"""The number of expressions per zone that are followed over decades, date by date."""
 PEERS_SHARE = 0.06
-"""Of how many triples croniter and cronsim are asked too: they take a hundred times as long."""
+"""The share of triples for which croniter and cronsim are asked too; they take a hundred times as long."""
 
 
 @dataclass(slots=True)
 class Account:
-    """What was compared, and what failed."""
+    """The counts and the failures."""
 
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def add(self, other: "Account") -> None:
-        """Take up another's."""
+        """Add the counts and failures of another account."""
         self.counts.update(other.counts)
         self.failures.extend(other.failures)
 
     def fail(self, expression: str, zone: str, after: datetime, what: str) -> None:
-        """Keep a failure, with the command that replays it."""
+        """Record a failure with the command that replays it."""
         self.failures.append(f"{what}\n    {replay_command(expression, zone, after)}")
 
 
 def replay_command(expression: str, zone: str, after: datetime) -> str:
-    """Return the line for the shell that shows one triple."""
+    """Return the shell command that shows one triple."""
     return f".venv/bin/python -m truth --replay {shlex.quote(expression)} {zone} {after.isoformat()}"
 
 
 def check_zone(name: str, seed: int, per_change: float, *, peers: bool = True) -> Account:
-    """Compare about every change of a zone's clock from 1970 to 2037, and at other instants.
+    """Compare around every clock change of a zone from 1970 to 2037, and at other instants.
 
     Args:
         name: The zone.
-        seed: Of chance, with the zone's name: so the zones may be divided among processes.
-        per_change: About how many triples for each change.
+        seed: Combined with the name of the zone, so that zones can be split among processes.
+        per_change: The approximate number of triples for each change.
         peers: Ask croniter and cronsim too.
 
     """
-    draw = Random(f"{seed} {name}")  # noqa: S311  # chance to be repeated, no secret
+    draw = Random(f"{seed} {name}")  # noqa: S311  # reproducible, not a secret
     zone = ZoneInfo(name)
     changes = clock_changes(zone, FIRST, LAST)
     account = Account()
@@ -100,11 +100,11 @@ class _ZoneCheck:
     peers: Peers | None
 
     def about(self, change: int, triples: float) -> None:
-        """Compare about ``triples`` triples around an instant, of several expressions."""
+        """Compare about ``triples`` triples of several expressions around an instant."""
         offset_at = zone_offsets(self.zone)
         shift = offset_at(change) - offset_at(change - 1)
         windows: dict[bool, Window] = {}
-        while triples > self.draw.uniform(0, INSTANTS):  # so that few triples are spread over the changes
+        while triples > self.draw.uniform(0, INSTANTS):  # a random bound spreads few triples over all changes
             seconds = self.draw.random() < 0.15
             if seconds not in windows:
                 repeat = max(0, -shift)
@@ -119,7 +119,7 @@ class _ZoneCheck:
             triples -= self._compare(expression, windows[seconds], change)
 
     def _compare(self, expression: str, window: Window, change: int) -> int:
-        """Compare one expression at several instants of a window; return at how many."""
+        """Compare one expression at several instants of a window; return the number of instants."""
         try:
             schedule = cron_schedule(expression, self.name)
         except InvalidScheduleError as error:
@@ -159,12 +159,12 @@ class _ZoneCheck:
             yield min(max(instant, window.start), window.end)
 
     def _refused(self, expression: str, error: InvalidScheduleError) -> None:
-        """Hold that what is refused because it never fires does not: in 28 years a month takes all its forms."""
+        """Check that an expression refused as never firing never does: 28 years contain every form of a month."""
         meaning = Meaning(expression)
         never = not any(map(meaning.day, range(730, 730 + 28 * 366)))
         if not (never and "never fires" in str(error)):
             self.account.fail(expression, self.name, when(0), f"refused: {error}")
-        self.account.counts["refused, and rightly: it never fires"] += 1
+        self.account.counts["refused correctly: never fires"] += 1
 
     def rare(self, instant: int) -> None:
         """Follow an expression date by date until it fires."""

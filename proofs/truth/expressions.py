@@ -1,4 +1,4 @@
-"""Random cron expressions of all forms, drawn so that many of them have slots about a given reading."""
+"""Random cron expressions of all forms, many with slots around a given reading."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -8,11 +8,11 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 
 
 def random_expression(draw: Random, reading: int, *, seconds: bool) -> str:
-    """Return an expression of five fields, or six, that more often than not has slots near a reading.
+    """Return an expression of five or six fields that usually has slots near a reading.
 
     Args:
-        draw: The source of chance.
-        reading: Seconds since 1970 on the wall.
+        draw: The random generator.
+        reading: Local time in seconds since 1970.
         seconds: Draw six fields.
 
     """

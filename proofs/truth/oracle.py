@@ -1,11 +1,11 @@
-"""A cron daemon, simulated by walking the clock: slow, simple, and written without a look at the calculus.
+"""A cron daemon, simulated by walking the clock: slow, simple, and independent of our implementation.
 
 It reads an expression into one predicate for each field. It walks instants
 tick by tick, each minute or each second, reads the clock of the zone at each,
-and does what cron(8) says of a clock that is moved: an expression with a star
-in its minute or hour is tried against what the clock shows; for any other the
-daemon keeps the furthest reading so far, tries all readings that were passed
-since, and does nothing until the clock is beyond it again. Its rule for day of
+and handles clock changes as cron(8) describes: it matches an expression with a
+star in its minute or hour against the current reading; for any other it keeps
+the furthest reading so far, tries all readings passed since then, and does
+nothing until the clock is past it again. Its rule for day of
 month and day of week is CronJob's (robfig/cron): see ``plain_star``.
 """
 
@@ -32,7 +32,7 @@ NAMES = {name: str(n) for n, name in enumerate(("SUN", "MON", "TUE", "WED", "THU
     )
 }
 WARM_UP = 2 * DAY
-"""So long before a window the daemon starts, to know the furthest reading: no change moves the clock by more."""
+"""How long before a window the daemon starts, to know the furthest reading; no clock change is larger."""
 
 
 def instant_of(when: datetime) -> int:
@@ -102,10 +102,10 @@ def _sunday(term: str, week: int) -> bool:
 
 
 class Meaning:
-    """What an expression means on a wall clock; readings are seconds since 1970 on the wall."""
+    """Matches readings against an expression; a reading is local time in seconds since 1970."""
 
     def __init__(self, expression: str) -> None:
-        """Read five or six fields; macros are not for the oracle."""
+        """Parse five or six fields; macros are not supported."""
         fields = expression.upper().split()
         self.has_seconds = len(fields) == 6
         second, minute, hour, day, month, weekday = fields if self.has_seconds else ["0", *fields]
@@ -123,9 +123,9 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the clock of a zone shows, tick by tick: at each full minute on it, or each second, from start to end.
+    """The readings of a zone, tick by tick, at each full minute or each second, from start to end.
 
-    No change of the clock lies within ``WARM_UP`` before it, or the first ticks are one.
+    No clock change lies within ``WARM_UP`` before it, unless the window begins with one.
     """
 
     start: int
@@ -145,7 +145,7 @@ class Window:
         while instant <= end:
             now = offset_at(instant)
             if now != offset and not by_second:
-                # The clock was moved since the last tick: find when, by looking at each second.
+                # The clock changed since the last tick: find the second at which it did.
                 moved = next(t for t in range(instant - MINUTE, instant + 1) if offset_at(t) == now)
                 ticks.append((moved, moved + now))
                 instant = moved + (-(moved + now) % MINUTE or MINUTE)
@@ -185,7 +185,7 @@ class Window:
 
 
 def zone_offsets(zone: ZoneInfo) -> Callable[[int], int]:
-    """Return the function that tells a zone's offset at an instant, as zoneinfo says."""
+    """Return a function that gives a zone's offset at an instant, from zoneinfo."""
 
     def offset(instant: int) -> int:
         shift = datetime.fromtimestamp(instant, zone).utcoffset() or timedelta()
@@ -195,7 +195,7 @@ def zone_offsets(zone: ZoneInfo) -> Callable[[int], int]:
 
 
 def clock_changes(zone: ZoneInfo, first: int, last: int) -> list[int]:
-    """Return the instants at which the clock of a zone is moved, by reading it once a day."""
+    """Return the instants of a zone's clock changes, found by reading the clock once a day."""
     offset_at = zone_offsets(zone)
     changes = []
     for low in range(first, last, DAY):
@@ -213,8 +213,8 @@ def clock_changes(zone: ZoneInfo, first: int, last: int) -> list[int]:
 
 
 def database_changes(name: str) -> list[int]:
-    """Return the instants at which the time zone database itself moves a clock (TZif, RFC 9636), without zoneinfo."""
-    own = [path for folder in TZPATH if (path := Path(folder, name)).is_file()]  # as zoneinfo looks for it
+    """Return the instants of clock changes in the time zone database (TZif, RFC 9636), without zoneinfo."""
+    own = [path for folder in TZPATH if (path := Path(folder, name)).is_file()]  # the search order of zoneinfo
     data = (own[0] if own else resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))).read_bytes()
     counts = struct.unpack_from(">6l", data, 20)
     # The second block has 64-bit times; it follows the header and the body of the first.
@@ -229,7 +229,7 @@ def database_changes(name: str) -> list[int]:
 
 
 def next_slot(expression: str, zone: ZoneInfo, after: int, years: int = 45) -> int | None:
-    """Return the first slot later than an instant, by walking all dates that match; for rare dates and for replays."""
+    """Return the first slot later than an instant, by walking all matching dates; for rare dates and replays."""
     meaning = Meaning(expression)
     today = after // DAY
     for day in range(today - 2, today + years * 366):
@@ -254,7 +254,7 @@ def before_in(slots: list[int], instant: int) -> int | None:
 
 
 def near(changes: Iterable[int], low: int, high: int) -> bool:
-    """Return whether a change lies in [low, high]."""
+    """Return whether one of the changes lies in [low, high]."""
     ordered = list(changes)
     index = bisect_left(ordered, low)
     return index < len(ordered) and ordered[index] <= high

@@ -1,12 +1,11 @@
-"""What croniter and cronsim say of the same triples; each difference falls under a named rule, or fails.
+"""Compares our answers with croniter and cronsim; a named rule must explain each difference.
 
-Three questions sort a difference. Does the peer agree once the expression's
-terms are spelt out as lists of values? Then it reads a *form* differently. If
-not, does it differ on a clock that is never moved (UTC) as well? Then it
-reads the *days* differently. Else it treats a *change of the clock*
-differently, and then a change must be near, and what the peer does must be
-one of the faults that ``_clock_rule`` names. A peer that finds an earlier
-match which is not a second pass is right and we are wrong: that fails.
+Three questions classify a difference. Does the peer agree once the terms of the
+expression are written as lists of values? Then it reads a *form* differently.
+If not, does it also differ in UTC, without clock changes? Then it reads the
+*days* differently. Otherwise it handles a *clock change* differently: a change
+must be near, and ``_clock_rule`` must name what the peer does. If a peer finds
+an earlier match that is not a second pass, we are wrong, and the check fails.
 """
 
 import math
@@ -29,50 +28,50 @@ from truth.oracle import HOUR, Meaning, holds, instant_of, plain_star, zone_offs
 
 SPANS = ((0, 59), (0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 REACH = 27 * HOUR
-"""A change of the clock so near can lie behind a difference: peers step by whole days about it."""
+"""A clock change this near can explain a difference, because peers step by whole days around it."""
 
 RULES = {
-    "croniter cannot read it": "LW, and lists that mix days of the week with their n-th, are not in its language.",
-    "cronsim: Debian's days": "It takes a day field that begins with a star, such as */2, for one, and requires both "
-    "day fields to match, as Debian's cron does; CronJob requires that only beside a plain star.",
-    "croniter: all days are a star": "It takes 1-31 or 0-6 for a star, and then requires both day fields to match.",
-    "croniter: a star with a step of one": "It takes */1 for a list of days, and lets either day field be enough.",
-    "croniter: a day and its n-th": "With a day of month beside an n-th or last day of the week it lets the latter "
-    "decide otherwise than crontab(5) lets any day of the week.",
-    "croniter gives up": "It finds no date in the years that it looks at, or about a change of the clock.",
+    "croniter cannot read it": "It does not support LW, or lists that mix weekdays with n-th weekdays.",
+    "cronsim: Debian's days": "If a day field begins with a star, such as */2, it requires both day fields to match, "
+    "as Debian's cron does; CronJob requires that only with a plain star.",
+    "croniter: all days are a star": "It reads 1-31 or 0-6 as a star and then requires both day fields to match.",
+    "croniter: a star with a step of one": "It reads */1 as a list of days, and then one matching day field is enough.",
+    "croniter: a day and its n-th": "It combines a day of month with an n-th or last weekday differently from "
+    "crontab(5).",
+    "croniter gives up": "It finds no date within its search range, or near a clock change.",
     "cronsim: a range of one value with a step": "It reads 5-5/2 as 5/2, from 5 to the end of the field.",
-    "croniter: a range of one value": "It reads 5-5 as the whole field, as if the range went round.",
-    "croniter: a star inside a list": "It takes 8,*/2 in a day field as beginning with a star.",
-    "a step from a weekday": "The peer goes on to 7, a second Sunday; CronJob's parser ends with Saturday, as we do.",
-    "fires twice": "At the end of summer time the peer fires a particular time at both its passes.",
-    "loses the gap": "A particular time that is left out does not fire at the end of the gap, or fires later.",
-    "fires at no match": "About a change the peer fires when the clock shows no match.",
-    "goes back": "Asked within the second pass, the peer answers with a time that is already over.",
-    "skips a slot about a change": "The peer passes over a time that the clock does show.",
-    "cronsim never answers": "About a change it turns in a circle, for ever: 0 */5 about St John's, for one.",
-    "croniter never answers": "The same: */2 among months and days, asked on the eve of the day that Apia left out.",
+    "croniter: a range of one value": "It reads 5-5 as the whole field, as if the range wrapped around.",
+    "croniter: a star inside a list": "It reads 8,*/2 in a day field as if it began with a star.",
+    "a step from a weekday": "It continues to 7, a second Sunday; CronJob's parser and ours end with Saturday.",
+    "fires twice": "It fires a particular time at both passes of a repeated hour.",
+    "loses the gap": "It does not fire a skipped particular time at the end of the gap, or fires it later.",
+    "fires at no match": "Near a clock change it fires when the clock shows no match.",
+    "goes back": "Asked within the second pass, it answers with a time in the past.",
+    "skips a slot about a change": "It skips a time that the clock shows.",
+    "cronsim never answers": "Near a clock change it loops forever, for example 0 */5 in St John's.",
+    "croniter never answers": "It loops forever, for example with */2 in day and month before Apia skipped a day.",
 }
-"""Each rule's sentence; the counts are printed beside them."""
+"""The sentence of each rule, which is printed with the counts."""
 
 
 class Peers:
     """Asks croniter and cronsim about one zone."""
 
     def __init__(self, zone: ZoneInfo, changes: list[int], counts: Counter[str]) -> None:
-        """Keep the zone, its changes, and where to count."""
+        """Take the zone, its clock changes and the counter."""
         self._zone = zone
         self._changes = changes
         self._counts = counts
         self._unanswered: set[tuple[str, str]] = set()
 
     def differences(self, schedule: CronSchedule, expression: str, after: datetime, ours: datetime | None) -> list[str]:
-        """Ask each peer; count what it says; return the differences that no rule explains."""
+        """Ask each peer, count its answers, and return the differences that no rule explains."""
         unexplained = []
         asks: list[tuple[str, Ask]] = [("croniter", ask_croniter)]
         if len(expression.split()) == len(SPANS) - 1:
             asks.append(("cronsim", ask_cronsim))
         for peer, ask in asks:
-            if (peer, expression) in self._unanswered:  # once is enough: each time costs seconds
+            if (peer, expression) in self._unanswered:  # ask only once, because each time costs seconds
                 continue
             try:
                 with bounded():
@@ -94,7 +93,7 @@ class Peers:
     def _rule(
         self, ask: "Ask", schedule: CronSchedule, expression: str, after: datetime, ours: datetime | None
     ) -> str | None:
-        """Return None if a peer agrees, else the rule by which it does not, or what it says."""
+        """Return None if a peer agrees, else the rule that explains the difference, or a description of it."""
         local = after.astimezone(self._zone)
         theirs = ask(expression, local)
         if theirs == ours:
@@ -118,13 +117,13 @@ class Peers:
     def _clock_rule(
         self, schedule: CronSchedule, expression: str, after: datetime, ours: datetime | None, theirs: datetime | None
     ) -> str:
-        """Return by which fault about a change of the clock a peer differs."""
+        """Return the rule about clock changes that explains a difference, or a description of it."""
         said = f"we say {ours}, it says {theirs}"
         if theirs is None:
             return said
         meaning, offset_at = Meaning(expression), zone_offsets(self._zone)
         start, other = instant_of(after), instant_of(theirs)
-        slot = math.inf if ours is None else instant_of(ours)  # "* 2" on a Sunday of changes alone has none, ever
+        slot = math.inf if ours is None else instant_of(ours)  # "* 2" only on Sundays with a clock change never fires
         if not (self._near(start) or self._near(slot) or self._near(other)):
             return said
         second_pass = theirs.astimezone(self._zone).fold == 1
@@ -143,16 +142,16 @@ class Peers:
 
 
 class NoAnswerError(Exception):
-    """A peer has computed for seconds."""
+    """A peer did not answer within ``PATIENCE_SECONDS``."""
 
 
 PATIENCE_SECONDS = 3.0
-"""Of this process' own time: an answer takes some hundred microseconds."""
+"""CPU seconds of this process; an answer usually takes a few hundred microseconds."""
 
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Raise ``NoAnswerError`` in what takes longer than the patience."""
+    """Raise ``NoAnswerError`` if the block takes longer than ``PATIENCE_SECONDS``."""
 
     def give_up(_number: int, _frame: FrameType | None) -> NoReturn:
         raise NoAnswerError
@@ -171,7 +170,7 @@ Ask = Callable[[str, datetime], datetime | None]
 
 def ask_croniter(expression: str, after: datetime) -> datetime | None:
     """Return croniter's next time."""
-    text = re.sub(r"\b(\d)L\b", r"L\1", expression, flags=re.IGNORECASE)  # its spelling of the last Friday
+    text = re.sub(r"\b(\d)L\b", r"L\1", expression, flags=re.IGNORECASE)  # its syntax for the last Friday
     found: datetime = croniter(
         text.replace("?", "*"), after, second_at_beginning=len(text.split()) == len(SPANS)
     ).get_next(datetime)
@@ -185,7 +184,7 @@ def ask_cronsim(expression: str, after: datetime) -> datetime | None:
 
 
 def refusal_rule(peer: str, expression: str, error: Exception, near_change: bool) -> str:  # noqa: FBT001  # an answer
-    """Return the rule by which a peer raises on an expression, or what it raised."""
+    """Return the rule that explains a peer's error, or the error."""
     if peer == "croniter" and isinstance(error, CroniterBadDateError):
         return "croniter gives up" if near_change or rare(expression) else f"{error}"
     if peer == "croniter" and ("LW" in expression.upper() or re.search(r"#|\dL", expression.upper())):
@@ -194,13 +193,13 @@ def refusal_rule(peer: str, expression: str, error: Exception, near_change: bool
 
 
 def rare(expression: str) -> bool:
-    """Return whether an expression names its days such that most months have none."""
+    """Return whether an expression restricts its days or months."""
     day, month, weekday = expression.upper().split()[-3:]
     return day != "*" or month != "*" or weekday != "*"
 
 
 def form_rule(peer: str, expression: str) -> str:
-    """Return by which form a peer reads an expression as other values."""
+    """Return the rule about the form that a peer reads as other values, or a description."""
     fields = expression.upper().split()
     if peer == "cronsim" and debian_days(expression):
         return "cronsim: Debian's days"
@@ -220,7 +219,7 @@ def form_rule(peer: str, expression: str) -> str:
 
 
 def days_rule(expression: str) -> str:
-    """Return by which rule croniter reads the days of an expression otherwise, even on a clock that never moves."""
+    """Return the rule that explains why croniter reads days differently even in UTC, or a description."""
     weekday = expression.upper().split()[-1]
     if "#" in weekday or re.search(r"\dL", weekday):
         return "croniter: a day and its n-th"
@@ -228,13 +227,13 @@ def days_rule(expression: str) -> str:
 
 
 def debian_days(expression: str) -> bool:
-    """Return whether Debian's cron lets a day field begin with a star where CronJob sees none, or the reverse."""
+    """Return whether Debian's cron and CronJob disagree on whether a day field is a star."""
     day, _, weekday = expression.split()[-3:]
     return (day[0] in "*?" or weekday[0] in "*?") != (plain_star(day) or plain_star(weekday))
 
 
 def all_days_starred(expression: str) -> str:
-    """Return an expression with each day field that names every day made a star."""
+    """Return an expression with every day field that lists all days replaced by a star."""
     fields = expression.upper().split()
     for place, weekday in ((-3, False), (-1, True)):
         first, last = SPANS[place]
@@ -245,17 +244,17 @@ def all_days_starred(expression: str) -> str:
 
 
 def plain_term(term: str) -> bool:
-    """Return whether a term is none of L, LW, 5L and 1#2."""
+    """Return whether a term is not L, LW, 5L or 1#2."""
     return not (term in {"L", "LW"} or "#" in term or re.fullmatch(r"\dL", term))
 
 
 def spelt_value(term: str) -> str:
-    """Return a value with its name made a number."""
+    """Return a value with a name replaced by its number."""
     return next((str(v) for v in range(60) if holds(term, v, 59)), term)
 
 
 def spelt_out(expression: str) -> str:
-    """Return an expression with each term as a list of its values, but for plain stars and those that begin a time."""
+    """Return an expression with all terms as lists of values, except plain stars and leading stars of times."""
     fields = expression.upper().split()
     *times, day, month, weekday = zip(fields, SPANS[-len(fields) :], strict=True)
     return " ".join(

@@ -81,12 +81,12 @@ def launching_skipped(task: ObservedTask, jobs: Sequence[ObservedJob], now: date
 
 BROKEN: dict[str, tuple[Broken, str]] = {
     "a resume that runs what passed": (without_resume, "suspended or invalid"),
-    "an edit that runs what passed": (without_edits, "is no slot"),
-    "overlap that nobody sees": (without_jobs, "beside an active execution"),
+    "an edit that runs what passed": (without_edits, "is not a slot"),
+    "overlap that nobody sees": (without_jobs, "while an execution was active"),
     "a slot that is launched twice": (launching_twice, "was launched twice"),
     "records that are lost": (without_records, "neither a Job nor a record"),
     "deadlines that nobody keeps": (without_deadline, "past its deadline"),
-    "runs that nobody counts": (without_max_runs, "the task was completed"),
+    "runs that nobody counts": (without_max_runs, "the task had completed"),
     "a slot that is launched and recorded": (launching_skipped, "1 Jobs and 1 records"),
 }
 

@@ -1,7 +1,7 @@
-"""What a request or a watch event is about, in the words of ``faults.Step``; and how it is confined. Pure.
+"""Names requests and watch events as ``Step`` does, and confines requests to a namespace. Pure.
 
-The operator is cluster-wide, and a run tests many at once: each sees only the
-namespace of its own plan, because the proxy rewrites the paths of collections.
+The operator is cluster-wide, and many run at once: each sees only the namespace
+of its plan, because the proxy rewrites the paths of collections.
 """
 
 import re
@@ -22,23 +22,23 @@ _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete
 _SHORT = {names.PLURAL: "tasks", names.PLURAL_REQUESTS: "requests", names.PLURAL_TARGETS: "targets"}
 _ENDS = {"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"}
 DISCOVERY = re.compile(r"/(api|apis|version|api/v1|apis/[^/]+|apis/[^/]+/[^/]+)/?")
-"""Paths whose answers are the same for every operator of a run."""
+"""Paths whose answers are the same for all operators."""
 
 
 def confined(path: str, namespace: str) -> str:
-    """Return a path with a collection of all namespaces turned into that of one."""
+    """Return a path, with a collection of all namespaces replaced by that of one."""
     found = _COLLECTION.fullmatch(path)
     return f"/{found['group']}/namespaces/{namespace}/{found['plural']}" if found else path
 
 
 def resource_of(path: str) -> str:
-    """Return what a path is about: ``tasks``, ``jobs``, ``pods``, … or nothing."""
+    """Return the resource of a path: ``tasks``, ``jobs``, ``pods``, …, or an empty text."""
     found = _OBJECT.fullmatch(path)
     return _SHORT.get(found["plural"], found["plural"]) if found else ""
 
 
 def is_collection(path: str) -> bool:
-    """Return whether a path names no single object."""
+    """Return whether a path is a collection."""
     found = _OBJECT.fullmatch(path)
     return found is not None and found["name"] is None
 
@@ -49,7 +49,7 @@ def write_of(method: str, path: str, body: Mapping[str, Any]) -> tuple[str, str]
     Args:
         method: Such as POST.
         path: Without the query.
-        body: As decoded; of a patch that is a list, an empty mapping.
+        body: The decoded body; an empty mapping for a patch that is a list.
 
     """
     found = _OBJECT.fullmatch(path)

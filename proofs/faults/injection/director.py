@@ -1,4 +1,4 @@
-"""Counts the steps of an operator and says which fault strikes at which; remembers what the oracle must excuse."""
+"""Counts the steps of an operator, tells which fault strikes, and records what the oracle must excuse."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,36 +11,36 @@ from faults.plans.plan import Injection, Step
 
 
 class Controls(Protocol):
-    """What a fault can do to the world; the run of a plan implements it."""
+    """The actions of faults outside the proxy; ``PlanControls`` implements them."""
 
     def kill(self, injection: Injection) -> None:
-        """End the operator at once; it is started again later, as the injection says."""
+        """Send the operator SIGKILL; a new one starts after the injection's ``down``."""
         ...
 
     def terminate(self, injection: Injection) -> None:
-        """Tell the operator to stop; it is started again later."""
+        """Send the operator SIGTERM; a new one starts after the injection's ``down``."""
         ...
 
     async def stop_postgres(self, injection: Injection) -> None:
-        """Return once the database is stopped; it is started again later."""
+        """Stop Postgres and return; it starts again after the injection's ``down``."""
         ...
 
     async def kill_pod(self, namespace: str, name: str) -> None:
-        """Delete a pod at once."""
+        """Delete a pod without grace."""
         ...
 
     async def snapshot(self) -> None:
-        """Remember the lists as they are, for a stale restart."""
+        """Remember the current lists for a stale restart."""
         ...
 
     async def hold(self, seconds: float) -> None:
-        """Return when so much of the schedule has passed."""
+        """Wait while the schedule goes on."""
         ...
 
 
 @dataclass(slots=True)
 class Blur:
-    """From when to when an operator may have seen Jobs and pods late, or not at all; of one task, or of all."""
+    """A time in which an operator may have seen Jobs and pods late or not at all; of one task, or of all."""
 
     start: datetime
     end: datetime | None
@@ -50,7 +50,7 @@ class Blur:
 
 @dataclass(slots=True)
 class Outage:
-    """From when to when an operator may have been unable to launch; of one task, or of all."""
+    """A time in which an operator may have been unable to launch; of one task, or of all."""
 
     start: datetime
     end: datetime | None
@@ -60,7 +60,7 @@ class Outage:
 
 @dataclass(slots=True)
 class Director:
-    """The faults of one operator and the account of them."""
+    """The faults of one operator and their effects."""
 
     injections: Sequence[Injection]
     timeline: Timeline
@@ -71,9 +71,9 @@ class Director:
     blurs: list[Blur] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
     linger_until: datetime | None = None
-    """Until then the consequences of a fault may show."""
+    """The consequences of a fault may show until then."""
     armed: bool = True
-    """Whether faults strike; steps are counted in any case."""
+    """Whether faults strike; steps are always counted."""
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def reached(self, kind: str, task: str) -> Injection | None:
@@ -92,17 +92,17 @@ class Director:
 
     @property
     def all_fired(self) -> bool:
-        """Whether every fault that is bound to a step has struck."""
+        """Whether every fault with a step has struck."""
         return all(i.at is None or i in self.fired for i in self.injections)
 
     def blur(self, task: str, why: str, start: datetime | None = None) -> Blur:
-        """Begin a time in which Jobs and pods are seen late; its end is set by the caller."""
+        """Begin a time in which Jobs and pods are seen late; the caller sets its end."""
         made = Blur(start or now(), None, task, why)
         self.blurs.append(made)
         return made
 
     def outage(self, task: str, why: str) -> Outage:
-        """Begin a time in which slots cannot be launched; its end is set by the caller."""
+        """Begin a time in which slots cannot be launched; the caller sets its end."""
         made = Outage(now(), None, task, why)
         self.outages.append(made)
         return made

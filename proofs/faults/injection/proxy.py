@@ -1,8 +1,7 @@
-"""The proxy between an operator and the API server: it understands the requests, counts them, and makes them fail.
+"""The proxy between an operator and the API server: counts requests and events, and makes them fail.
 
-Towards the operator it speaks plain HTTP on a free port of the loopback
-address; towards the server TLS, as the administrator. It confines the
-operator to one namespace: see ``calls``.
+It serves plain HTTP on a free loopback port and connects to the API server over
+TLS as administrator. It confines the operator to one namespace: see ``calls``.
 """
 
 import asyncio
@@ -23,16 +22,16 @@ from faults.injection.upstream import Answer, Upstream
 from faults.plans.plan import Fault, Injection
 
 HOLD_SECONDS = 2.6
-"""How long a late event or answer takes: longer than the interval of the fastest task."""
+"""The delay of a late event or answer: longer than the interval of the fastest task."""
 BEHIND_SECONDS = 2.5
-"""How long after a stale restart the operator's view stays behind."""
+"""How long the operator's view stays stale after a stale restart."""
 AWAY = timedelta(seconds=HOLD_SECONDS)
 PATIENCE_OF_RETRIES = timedelta(seconds=3.5)
-"""How long after the API server is back an operator may still wait before it tries again."""
+"""How long an operator may wait to retry once the API server is back."""
 LINGER = timedelta(seconds=5)
-"""How long kopf, which watches the tasks, takes to end when it has failed; only then shows what went with it."""
+"""How long kopf, which watches the tasks, takes to exit after a failure."""
 SLOW = timedelta(seconds=0.5)
-"""A write that takes longer, on a busy machine, may cost the operator a slot: that is no fault of its."""
+"""A write that takes longer, on a busy machine, may cost the operator a slot; the oracle excuses that."""
 WATCHED: Mapping[str, str] = {
     "tasks": f"/apis/{names.API_VERSION}/{names.PLURAL}",
     "jobs": "/apis/batch/v1/jobs",
@@ -47,12 +46,12 @@ Lists = dict[str, bytes]
 
 
 class _CutError(Exception):
-    """The connection to the operator is to be cut."""
+    """The proxy must cut the connection to the operator."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """A line of a watch on its way to the operator."""
+    """A line of a watch that the operator has not received yet."""
 
     arrived: datetime
     text: bytes
@@ -60,22 +59,22 @@ class _Line:
 
 @dataclass(slots=True)
 class Proxy:
-    """One operator's way to the API server; begin it with ``running``."""
+    """The proxy of one operator; start it with ``running``."""
 
     upstream: Upstream
     namespace: str
     director: Director
     controls: Controls
     lag: timedelta = timedelta()
-    """By how much every event comes late."""
+    """The delay of every event."""
     url: str = ""
     watching: set[str] = field(default_factory=set)
-    """Of which resources a watch is open, or was: the operator has had a list."""
+    """The resources that the operator has listed and watched."""
     _stale: Lists = field(default_factory=dict)
     _behind_until: datetime | None = None
     _away_until: datetime | None = None
     _streams: set[asyncio.Transport] = field(default_factory=set)
-    """The watches that are open."""
+    """The open watches."""
     _gone: set[str] = field(default_factory=set)
     _discovery: dict[str, Answer] = field(default_factory=dict)
 
@@ -94,7 +93,7 @@ class Proxy:
             await runner.cleanup()
 
     async def lists(self) -> Lists:
-        """Return the lists that an operator would get now."""
+        """Return the current lists."""
         found: Lists = {}
         for resource, path in WATCHED.items():
             query = "" if resource == "tasks" else f"?{_OURS}"
@@ -102,13 +101,13 @@ class Proxy:
         return found
 
     def fall_behind(self, lists: Lists) -> None:
-        """Answer with these lists from now on, and hold back every event, for ``BEHIND_SECONDS`` of service."""
+        """Answer with these lists and hold back every event, until ``BEHIND_SECONDS`` after the first list."""
         self._stale = dict(lists)
         self._behind_until = None
 
     @property
     def caught_up(self) -> bool:
-        """Whether the operator's view is no longer behind."""
+        """Whether the operator's view is current again."""
         return not self._stale or (self._behind_until is not None and now() >= self._behind_until)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -117,7 +116,7 @@ class Proxy:
         except _CutError:
             if request.transport is not None:
                 request.transport.abort()
-            return web.Response(status=500)  # nobody is there to read it
+            return web.Response(status=500)  # the connection is closed: nothing reads it
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._away_until is not None and now() < self._away_until:
@@ -130,7 +129,7 @@ class Proxy:
                 return await self._watch(request, resource, path + query)
             return _given(await self._read(request, resource, path, query))
         body = await request.read()
-        # what was sent was sent: the end of its sender does not take it back
+        # a write that was sent is carried out even if the operator ends
         writing = asyncio.ensure_future(self._write(request, path, query, body))
         writing.add_done_callback(_forget)
         return _given(await asyncio.shield(writing))
@@ -140,7 +139,7 @@ class Proxy:
             if self._behind_until is None:
                 self._behind_until = now() + timedelta(seconds=BEHIND_SECONDS)
             if now() < self._behind_until:
-                self.director.timeline.note("proxy", f"answers with an old list of {resource}")
+                self.director.timeline.note("proxy", f"answers with a stale list of {resource}")
                 return Answer(200, {"Content-Type": "application/json"}, self._stale[resource])
         if calls.DISCOVERY.fullmatch(path):
             key = f"{path} {request.headers.get('Accept')}"
@@ -175,7 +174,7 @@ class Proxy:
         return await self._fail_after(injection, task, answer)
 
     async def _fail_before(self, injection: Injection) -> Answer | None:
-        """Do what the fault does before the server sees the write; return the answer that stands for the server's."""
+        """Inject a fault before the server gets the write; return the answer that replaces the server's, if any."""
         match injection.fault:
             case Fault.KILL_BEFORE:
                 self.controls.kill(injection)
@@ -200,16 +199,16 @@ class Proxy:
         return None
 
     def _go_away(self) -> None:
-        """Be an API server that restarts."""
+        """Act as an API server that restarts."""
         self._away_until = now() + AWAY
         back = self._away_until + PATIENCE_OF_RETRIES
-        self.director.outages.append(Outage(now(), back, why="the API server was away"))
-        self.director.blurs.append(Blur(now(), back, why="the API server was away"))
+        self.director.outages.append(Outage(now(), back, why="the API server was down"))
+        self.director.blurs.append(Blur(now(), back, why="the API server was down"))
         for stream in self._streams:
             stream.abort()
 
     async def _fail_after(self, injection: Injection, task: str, answer: Answer) -> Answer:
-        """Do what the fault does once the write is committed; return the answer that the operator gets."""
+        """Inject a fault after the write is committed; return the answer that the operator gets."""
         match injection.fault:
             case Fault.KILL_AFTER | Fault.STALE_RESTART:
                 self.controls.kill(injection)
@@ -244,7 +243,7 @@ class Proxy:
                     await self._hold_back(line)
                     if not await self._deliver(response, resource, line.text):
                         break
-            except ConnectionResetError:  # the operator has gone
+            except ConnectionResetError:  # the operator has ended
                 pass
             finally:
                 if transport is not None:
@@ -254,7 +253,7 @@ class Proxy:
             return response
 
     async def _hold_back(self, line: _Line) -> None:
-        """Wait until a line may be delivered, in a view that is behind."""
+        """Wait until a line may be delivered to an operator whose view is stale."""
         due = line.arrived + self.lag
         if self._stale and self._behind_until is not None:
             due = max(due, self._behind_until)
@@ -262,7 +261,7 @@ class Proxy:
             await self.controls.hold((due - now()).total_seconds())
 
     async def _deliver(self, response: web.StreamResponse, resource: str, line: bytes) -> bool:
-        """Deliver a line of a watch, or let it fail; return whether the stream goes on."""
+        """Deliver a line of a watch or inject its fault; return whether the stream goes on."""
         event = orjson.loads(line)
         about = calls.event_of(resource, event)
         injection = self.director.reached(*about) if about else None
@@ -301,8 +300,8 @@ class Proxy:
         return True
 
     async def _interrupt(self, response: web.StreamResponse, resource: str, fault: Fault) -> None:
-        """End a stream as the fault has it."""
-        # what is seen by a list or after a reconnection is seen that much later
+        """End a stream in the way of the fault."""
+        # a list or a reconnection shows changes this much later
         self.director.blur("", "a watch was interrupted").end = now() + timedelta(seconds=1)
         if resource == "tasks":
             self.director.linger_until = now() + LINGER
@@ -316,7 +315,7 @@ class Proxy:
 
 
 async def _read_into(lines: AsyncIterator[bytes], waiting: asyncio.Queue[_Line | None]) -> None:
-    """Note when each line came: what is held back must not hold back the noting."""
+    """Record when each line arrived, independently of when it is delivered."""
     try:
         async for line in lines:
             waiting.put_nowait(_Line(now(), line))
@@ -325,7 +324,7 @@ async def _read_into(lines: AsyncIterator[bytes], waiting: asyncio.Queue[_Line |
 
 
 def _forget(writing: asyncio.Future[Answer]) -> None:
-    """Look at what became of a write, for nobody else may: its sender may have been killed."""
+    """Retrieve the outcome of a write, because its sender may have been killed."""
     if not writing.cancelled():
         writing.exception()
 

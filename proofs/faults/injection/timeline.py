@@ -1,17 +1,17 @@
-"""What happened in a plan, in order: for people who read about a violation, and for the clean trace."""
+"""Records what happened in a plan, in order, to explain violations."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Return this instant."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened."""
+    """One entry of the log."""
 
     at: datetime
     who: str

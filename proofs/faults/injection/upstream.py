@@ -1,4 +1,4 @@
-"""The real API server as the harness reaches it: as the administrator, over TLS. The proxies and the witness use it."""
+"""The real API server, reached as administrator over TLS. The proxies and the witness use it."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ _ERROR = 400
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said."""
+    """A response of the server."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,14 +28,14 @@ class Answer:
 
 
 class UpstreamError(Exception):
-    """The API server did not do what the harness itself asked of it."""
+    """The API server refused a request of the harness itself."""
 
 
 class Upstream:
-    """One session with the API server; begin it with ``connected``."""
+    """One session with the API server; open it with ``connected``."""
 
     def __init__(self, server: str, context: ssl.SSLContext, session: aiohttp.ClientSession) -> None:
-        """Take what ``connected`` made."""
+        """Take the open session; use ``connected``."""
         self._server = server
         self._context = context
         self._session = session
@@ -43,12 +43,12 @@ class Upstream:
     @classmethod
     @asynccontextmanager
     async def connected(cls, kubeconfig: Path) -> AsyncIterator["Upstream"]:
-        """Connect as the kubeconfig says, which holds everything inline."""
+        """Connect with a kubeconfig that contains all certificates."""
         known = yaml.safe_load(await asyncio.to_thread(kubeconfig.read_text))
         cluster, user = known["clusters"][0]["cluster"], known["users"][0]["user"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         context = ssl.create_default_context(cadata=authority)
-        with tempfile.NamedTemporaryFile() as pair:  # the module takes a certificate from files alone
+        with tempfile.NamedTemporaryFile() as pair:  # the ssl module loads certificates only from files
             for part in ("client-certificate-data", "client-key-data"):
                 pair.write(base64.b64decode(user[part]) + b"\n")
             pair.flush()
@@ -59,20 +59,20 @@ class Upstream:
             yield cls(cluster["server"], context, session)
 
     async def send(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        """Send a request and return the answer, whatever it is.
+        """Send a request and return the answer, errors included.
 
         Args:
             method: Such as POST.
             path: With its query.
-            body: As it goes on the wire.
-            headers: Beside those of every request.
+            body: The encoded body.
+            headers: Headers besides those of every request.
 
         """
         async with self._request(method, path, body, headers or {}) as response:
             return Answer(response.status, response.headers, await response.read())
 
     async def json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        """Send a request of the harness's own and return the object.
+        """Send a request of the harness itself and return the object.
 
         Raises:
             UpstreamError: It was refused.
@@ -88,7 +88,7 @@ class Upstream:
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
-        """Open a watch; give its status and its lines."""
+        """Open a watch; yield its status and lines."""
         async with self._request("GET", path, b"", {}) as response:
             yield response.status, _lines(response.content)
 

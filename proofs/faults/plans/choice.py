@@ -1,4 +1,4 @@
-"""Which plans there are: each fault at each step of a clean trace, in an order that a seed gives. Pure.
+"""Enumerates plans: each fault at each step of a clean trace, in the order of a seed. Pure.
 
 The first plans are one of each fault; then the faults take turns, each with
 its steps shuffled, so that any first few hundred are a fair sample. Every
@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from faults.plans.plan import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
 
 DOWN = (0, 1, 3)
-"""How long a killed operator stays away: not at all, into the time between two slots, or until one has passed."""
+"""How many seconds a killed operator stays down: none, less than a slot, or past a slot."""
 PAIRS_EVERY = 8
 LISTS = ("all", "tasks", "jobs", "pods")
 LATE_MS = (0, 1000, 2600)
@@ -34,7 +34,7 @@ def _makes_sense(fault: Fault, step: Step) -> bool:
     if fault is Fault.POD_KILLED:
         return step.kind in {"event-pods-added", "event-pods-changed", "event-pods-running"}
     if fault is Fault.DROP:
-        # a watch never loses an object's only event: the API server cannot do that, and no client could notice
+        # an API server never loses the only event of an object, and no client could notice
         return step.kind != "event-tasks-added"
     return True
 
@@ -54,8 +54,8 @@ def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
 
 @lru_cache(maxsize=4)
 def ordered(steps: tuple[Step, ...], seed: int) -> tuple[Injection, ...]:
-    """Return every single fault, shuffled within its kind, the kinds taking turns."""
-    shuffler = random.Random(seed)  # noqa: S311  # a sample that can be repeated, not a secret
+    """Return every single fault, shuffled within its kind, the kinds in turn."""
+    shuffler = random.Random(seed)  # noqa: S311  # a reproducible sample, not a secret
     by_fault = enumerated(steps)
     for injections in by_fault.values():
         shuffler.shuffle(injections)
@@ -64,13 +64,13 @@ def ordered(steps: tuple[Step, ...], seed: int) -> tuple[Injection, ...]:
 
 
 def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed") -> Plan:
-    """Return the plan of a number: the same one for the same seed and trace.
+    """Return the plan of a number; the same seed and trace give the same plan.
 
     Args:
         number: From 0.
         steps: Those of a run without faults.
         seed: Any number.
-        scenario: Whose trace it is.
+        scenario: The scenario of the trace.
 
     """
     singles = ordered(tuple(steps), seed)
@@ -85,9 +85,9 @@ def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed")
 
 
 def trace_of(steps: Sequence[Step], most: int = 2) -> list[Step]:
-    """Return the steps that a plan may strike at, of those that a clean run had, in a fixed order.
+    """Return the steps of a clean run at which a plan may strike, sorted.
 
-    How often a status is patched or an Event posted differs a little from run
-    to run: the first few of each kind are there in all.
+    The number of status patches and Events varies between runs; the first few
+    of each kind occur in all.
     """
     return sorted({step for step in steps if step.nth <= most and not step.kind.startswith("get-")})

@@ -1,4 +1,4 @@
-"""What can go wrong, where, and how a plan is written down. Pure data; ``plans`` makes it, ``director`` plays it.
+"""Faults, the steps at which they strike, and plans with their text form. Pure; ``choice`` makes plans.
 
 A plan's text is enough to replay it: ``kill-after@create-jobs/api#2,down=3``.
 """
@@ -12,7 +12,7 @@ from faults.plans.scenarios import SCENARIOS
 
 
 class Fault(StrEnum):
-    """The kinds of fault. "Family" is Sieve's word for what state the operator is left with."""
+    """The kinds of fault, grouped by the states that they leave the operator in, as in Sieve."""
 
     # at a write: intermediate states
     KILL_BEFORE = "kill-before"
@@ -24,7 +24,7 @@ class Fault(StrEnum):
     LOST_ANSWER = "lost-answer"
     """The write is committed, the connection is cut instead of an answer."""
     LATE_ANSWER = "late-answer"
-    """The same, but only after more than a slot of silence."""
+    """The same, but the connection is cut only after more than a slot."""
     NEVER_SENT = "never-sent"
     """The connection is cut; the write never reaches the server."""
     CONFLICT = "conflict"
@@ -34,15 +34,15 @@ class Fault(StrEnum):
     ERROR_BEFORE = "error-before"
     """500; not carried out."""
     ERROR_AFTER = "error-after"
-    """500, as of a server that lost sight of its database; carried out."""
+    """500, as of a server that lost its database; carried out."""
     SENT_TWICE = "sent-twice"
-    """Something on the way sends the write again; the second answer is given."""
+    """The write is sent twice; the operator gets the second answer."""
     UNAVAILABLE = "unavailable"
-    """The API server is away for more than a slot: watches are cut, every request is answered with 503."""
+    """The API server is down for more than a slot: watches are cut, every request is answered with 503."""
     POSTGRES_STOP = "postgres-stop"
     """Postgres is stopped before the write goes on, and started again later."""
     POSTGRES_STOP_KILL = "postgres-stop-kill"
-    """The same, and the operator is killed while it is away."""
+    """The same, and the operator is killed while Postgres is down."""
     # at a restart: stale states
     STALE_RESTART = "stale-restart"
     """SIGKILL after the commit; the next operator's first lists are old ones, and events come late."""
@@ -50,11 +50,11 @@ class Fault(StrEnum):
     DROP = "drop"
     """The event is never delivered."""
     DELAY = "delay"
-    """The event, and what follows on its stream, comes more than a slot late."""
+    """The event and the rest of its stream come more than a slot late."""
     DUPLICATE = "duplicate"
     """The event is delivered twice."""
     CUT = "cut"
-    """The stream ends before the event; the operator goes on from where it was."""
+    """The stream ends before the event; the operator watches again from where it was."""
     GONE_IN_STREAM = "gone-in-stream"
     """An ERROR event with 410 stands in the event's place, and the stream ends."""
     RELIST = "relist"
@@ -63,7 +63,7 @@ class Fault(StrEnum):
     """SIGKILL as the event would be delivered."""
     POD_KILLED = "pod-killed"
     """The event's pod is deleted, its process killed."""
-    # all along
+    # during the whole plan
     SECOND_OPERATOR = "second-operator"
     """Another operator is active from the start, and sees every event late."""
 
@@ -105,23 +105,23 @@ KILLS = frozenset(
         Fault.KILL_AT_EVENT,
     }
 )
-"""After these the operator has to be started again."""
+"""The faults after which the operator is started again."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Step:
-    """A point of what passes between the operator and the API server: the n-th of its kind about a task."""
+    """One exchange between the operator and the API server: the n-th of a kind about a task."""
 
     kind: str
     """Of a write ``create-jobs``, ``patch-status`` and the like; of an event ``event-pods-ended`` and the like."""
     task: str
-    """The task's name, empty where it is about none."""
+    """The task's name, empty if it is about none."""
     nth: int
     """From 1."""
 
     @property
     def is_event(self) -> bool:
-        """Whether it is a watch event, and not a write."""
+        """Whether it is a watch event rather than a write."""
         return self.kind.startswith("event-")
 
     def __str__(self) -> str:
@@ -137,9 +137,9 @@ class Injection:
 
     fault: Fault
     at: Step | None = None
-    """None for a fault that lasts all along."""
+    """None for a fault that lasts for the whole plan."""
     down: int = 0
-    """How many seconds of slots pass before the operator is started again."""
+    """How many seconds pass before the operator is started again."""
     what: str = ""
     """Of a stale restart, which lists are old: ``tasks``, ``jobs``, ``pods`` or ``all``. Of a second operator, by how
     many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``."""
@@ -152,15 +152,15 @@ class Injection:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the injection of a text.
+        """Parse an injection.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The text is not an injection.
 
         """
         found = _TEXT.fullmatch(text.strip())
         if found is None:
-            msg = f"{text!r} is no fault: write it as kill-after@create-jobs/api#2,down=3"
+            msg = f"{text!r} is not a fault: write for example kill-after@create-jobs/api#2,down=3"
             raise ValueError(msg)
         at = Step(found["kind"], found["task"], int(found["nth"])) if found["kind"] else None
         more = dict(part.split("=", 1) for part in found["more"].split(",") if part)
@@ -169,7 +169,7 @@ class Injection:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done to one run of a scenario."""
+    """The faults of one run of a scenario."""
 
     number: int
     scenario: str
@@ -180,10 +180,10 @@ class Plan:
 
     @classmethod
     def parse(cls, text: str, number: int = 0) -> Self:
-        """Return the plan of a text; ``ValueError`` if it is none."""
+        """Parse a plan; raise ``ValueError`` if the text is not one."""
         scenario, _, faults = text.partition(":")
         if scenario.strip() not in SCENARIOS:
-            msg = f"{scenario.strip()!r} is no scenario: write one of {', '.join(SCENARIOS)}, a colon and the faults"
+            msg = f"{scenario.strip()!r} is not a scenario: write one of {', '.join(SCENARIOS)}, a colon and the faults"
             raise ValueError(msg)
         parts = [part for part in faults.split(" + ") if part.strip() not in {"", "no fault"}]
         return cls(number, scenario.strip(), tuple(Injection.parse(part) for part in parts))

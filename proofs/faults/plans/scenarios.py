@@ -1,4 +1,4 @@
-"""The tasks that a plan runs with, as data."""
+"""The tasks of a plan, as data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ TARGET = "{target}"
 
 @dataclass(frozen=True, slots=True)
 class ScenarioTask:
-    """A task by its name and spec."""
+    """The name and spec of a task."""
 
     name: str
     spec: Mapping[str, Any]
@@ -38,7 +38,7 @@ SCENARIOS: Mapping[str, Sequence[ScenarioTask]] = {
         ScenarioTask("api", {"intervalSeconds": 2, "concurrencyPolicy": "Forbid", "task": _HTTP}),
         ScenarioTask("over", {"intervalSeconds": 3, "concurrencyPolicy": "Allow", "task": _HTTP}),
         ScenarioTask("count", {"intervalSeconds": 2, "task": {"counter": {"name": "n"}}}),
-        # longer than its interval: every other slot is skipped
+        # runs longer than its interval, so every other slot is skipped
         ScenarioTask("slow", {"intervalSeconds": 2, "task": {"sleep": {"durationSeconds": 3}}}),
     ),
 }

@@ -1,4 +1,4 @@
-"""A real Postgres for each lane, so that one plan may stop its own and disturb no other."""
+"""A Postgres server for each lane, so that a plan can stop its own without affecting others."""
 
 import subprocess
 from collections.abc import AsyncIterator
@@ -19,11 +19,11 @@ from faults.processes.threads import in_thread
 from faults.verdict.oracle import RowSeen
 
 FIRST_PORT = 21_000
-"""Below the ports that the system gives away: a stopped server must find its own free when it starts again."""
+"""Below the ephemeral ports: a restarted server needs its old port."""
 
 
 def prepared(folder: Path) -> Path:
-    """Return the directory of a migrated and stopped server, which lanes copy."""
+    """Create, migrate and stop a server; return its folder, which lanes copy."""
     server = EmbeddedPostgres(folder, port=free_port(FIRST_PORT), fast=True)
     try:
         url = server.start()
@@ -36,7 +36,7 @@ def prepared(folder: Path) -> Path:
 
 @dataclass(slots=True)
 class Database:
-    """One lane's server."""
+    """The server of one lane."""
 
     server: EmbeddedPostgres
     url: str
@@ -45,7 +45,7 @@ class Database:
     @classmethod
     @asynccontextmanager
     async def running(cls, template: Path, folder: Path, port: int) -> AsyncIterator["Database"]:
-        """Have a copy of the template's server run on a port."""
+        """Run a copy of the template on a port."""
         await in_thread(_copy, template, folder)
         server = EmbeddedPostgres(folder, port=free_port(port), fast=True)
         try:
@@ -55,15 +55,15 @@ class Database:
             await in_thread(server.stop)
 
     async def stop(self) -> None:
-        """Stop it: connections are cut."""
+        """Stop the server; its connections are cut."""
         await in_thread(self.server.stop)
 
     async def start(self) -> None:
-        """Start it again, at the same address."""
+        """Start the server again at the same address."""
         await in_thread(self.server.start)
 
     async def look(self, namespace: str) -> tuple[list[RowSeen], dict[str, int]]:
-        """Return a namespace's rows and counters, as of one instant."""
+        """Return a consistent view of a namespace's rows and counters."""
         async with await psycopg.AsyncConnection.connect(self.url, row_factory=dict_row) as connection:
             await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
             rows = await connection.execute("SELECT * FROM executions WHERE namespace = %s ORDER BY slot", [namespace])
@@ -73,7 +73,7 @@ class Database:
 
 
 def _copy(template: Path, folder: Path) -> None:
-    # with the owners, as the server's account is another than root's
+    # keep the owners: as root, the server has an account of its own
     subprocess.run(["cp", "-a", str(template), str(folder)], check=True)
 
 

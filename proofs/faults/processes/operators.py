@@ -1,4 +1,4 @@
-"""The operators under test, as processes: started by the zygote, ended by signals."""
+"""The operators under test: processes that the zygote starts and signals end."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ from itertools import count
 from pathlib import Path
 
 KUBECONFIG = "operator.kubeconfig"
-"""Relative: the official client reads the variable when it is imported, which is before the fork."""
+"""A relative path, because the official client reads KUBECONFIG on import, before the fork."""
 READY = "ready"
 
 
 @dataclass(slots=True)
 class Operator:
-    """One process."""
+    """One operator process."""
 
     pid: int
     folder: Path
@@ -26,24 +26,24 @@ class Operator:
     """Its exit code, negative for a signal."""
 
     def send(self, number: signal.Signals) -> None:
-        """Signal it, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if not self.ended.done():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     async def kill(self) -> None:
-        """End it at once."""
+        """Send SIGKILL and wait for the end."""
         self.send(signal.SIGKILL)
         await asyncio.shield(self.ended)
 
     @property
     def ready(self) -> bool:
-        """Whether it has begun to decide."""
+        """Whether it has started to decide."""
         return (self.folder / READY).exists()
 
 
 class Operators:
-    """Starts operators; begin it with ``running``."""
+    """Starts operators; start it with ``running``."""
 
     def __init__(self) -> None:
         """Start nothing yet."""
@@ -54,7 +54,7 @@ class Operators:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Operators"]:
-        """Have the zygote run; every operator ends with it."""
+        """Run the zygote; all operators end with it."""
         environment = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG", "HOME"}}
         self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "faults.processes.zygote"),
@@ -72,7 +72,7 @@ class Operators:
             await listening
 
     async def start(self, folder: Path, environment: Mapping[str, str]) -> Operator:
-        """Start an operator in a folder, where its kubeconfig is and its log will be."""
+        """Start an operator in the folder with its kubeconfig; its log goes there too."""
         if self._process is None or self._process.stdin is None:
             msg = "use it as an async context manager: async with Operators().running() as operators"
             raise RuntimeError(msg)

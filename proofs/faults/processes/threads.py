@@ -1,4 +1,4 @@
-"""Blocking work beside the loop, such that whoever is told to end finds no thread that still starts something."""
+"""Blocking work in threads that is finished before a cancelled caller goes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,10 +9,10 @@ R = TypeVar("R")
 
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Do blocking work in a thread; when cancelled, wait for its end first: a thread cannot be ended.
+    """Do blocking work in a thread; on cancellation wait for it, because a thread cannot be stopped.
 
     Raises:
-        Exception: Whatever the work failed with.
+        Exception: The error of the work.
 
     """
     working = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))

@@ -1,10 +1,10 @@
-"""Starts operators by fork, their modules imported once: a start costs milliseconds and not a second.
+"""Forks operators from a process that has imported their modules: a start takes milliseconds, not a second.
 
-Each is what ``python -m carillon_operator`` is: a process and a session of its
-own that runs that very module as ``__main__``. ``operators`` starts this and
-speaks with it, one JSON object a line: it is told ``{"id", "environment",
-"folder"}``, and tells ``{"id", "pid"}`` and ``{"id", "code"}``. When its input
-ends, so do the operators.
+Each operator equals ``python -m carillon_operator``: a process in a session of
+its own that runs this module as ``__main__``. ``operators`` starts the zygote
+and exchanges JSON lines with it: ``{"id", "environment", "folder"}`` asks for an
+operator; ``{"id", "pid"}`` and ``{"id", "code"}`` report its start and end. When
+its input ends, it kills the operators.
 """
 
 import gc
@@ -26,7 +26,7 @@ from carillon_operator import application, settings
 from carillon_operator.gather import handlers
 
 _PRELOADED = (kubernetes.aio.config, kubernetes.config, logs, kube, history, application, handlers, settings)
-"""What a child need not import."""
+"""Modules that are imported before the fork."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the harness ends it, and it the operators
+        signal.signal(number, signal.SIG_IGN)  # the harness ends the zygote by closing its input
     running: dict[int, int] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(woken, selectors.EVENT_READ)

@@ -1,17 +1,17 @@
-"""What must have become of each slot, and what did not. Pure; knows the operator's promises and none of its code.
+"""Checks the outcome of every slot. Pure; knows the guarantees of the operator, but not its code.
 
-The slots are computed by ``carillon_core.domain.timetable.schedule`` from each task's
-calendar and creation. Each that is due by the plan's end must have ended as
-exactly one row: its own, or one that stands for a run of slots.
+``carillon_core.domain.timetable.schedule`` computes the slots from the calendar
+and creation of each task. Each slot that is due by the end of the plan must have
+exactly one finished row: its own, or one that covers a range of slots.
 
-- A slot that ran has exactly one Job ever, one row that says succeeded, and one hit.
-- A skipped or missed one has no Job and no hit, and a reason that was true: an
-  execution of its task was unfinished, or no operator could have launched it
-  before the next slot came. (One that was skipped by an operator that was
-  killed before its status was written may be called missed by the next.)
-- Nothing else exists: no Job or row off the grid, no row still running.
-- Executions of a Forbid task do not overlap, unless a second operator was at
-  work that saw everything late.
+- A slot that ran has exactly one Job, one row with status succeeded, and one hit.
+- A skipped or missed slot has no Job and no hit, and a true reason: an execution
+  of its task was active, or no operator could have launched it before the next
+  slot. (If an operator skips a slot and is killed before it writes the status,
+  the next operator may record the slot as missed.)
+- There is nothing else: no Job or row outside the slots, no row still running.
+- Executions of a Forbid task do not overlap, unless a second operator ran that
+  saw everything late.
 """
 
 from collections import defaultdict
@@ -27,16 +27,16 @@ from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledT
 from faults.injection.director import Blur, Outage
 
 TOLERANCE = timedelta(milliseconds=500)
-"""By how much two observers of one event may differ on a busy machine."""
+"""The maximum difference between two observers of one event on a busy machine."""
 SECOND = "the second operator"
-"""How the reason of a blur begins that a second operator is behind which sees everything late."""
+"""The prefix of a blur's reason if a second operator that sees everything late causes it."""
 RECOVERY = timedelta(seconds=1)
-"""How long after an outage an operator may need until it has decided about every task."""
+"""How long an operator may need after an outage to decide about every task."""
 
 
 @dataclass(slots=True)
 class JobSeen:
-    """A Job, as the harness's own watch saw it."""
+    """A Job as the witness saw it."""
 
     name: str
     uid: str
@@ -45,7 +45,7 @@ class JobSeen:
     slot: datetime
     seen_at: datetime
     ended_at: datetime | None = None
-    """When its pod, or it, was first seen to have ended."""
+    """When the end of its pod or of itself was first seen."""
     pods: set[str] = field(default_factory=set)
 
 
@@ -73,7 +73,7 @@ class TaskSeen:
     spec: ScheduledTaskSpec
 
     def slots(self, until: datetime) -> list[datetime]:
-        """Return the slots that are due until then."""
+        """Return the slots that are due by a time."""
         schedule = schedule_of(self.spec, self.created_at)
         found: list[datetime] = []
         slot = schedule.next_fire_time(self.created_at)
@@ -89,11 +89,11 @@ class TaskSeen:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is left of a plan's run, for judgement."""
+    """The observed outcome of a plan."""
 
     tasks: Sequence[TaskSeen]
     until: datetime
-    """Slots until then are judged; of later ones only that they did not happen twice."""
+    """Slots up to this time are judged; later ones only must not have run twice."""
     jobs: Sequence[JobSeen]
     rows: Sequence[RowSeen]
     hits: Mapping[str, Sequence[datetime]]
@@ -102,16 +102,16 @@ class World:
     outages: Sequence[Outage] = ()
     blurs: Sequence[Blur] = ()
     unrecorded: Mapping[str, int] = field(default_factory=dict)
-    """How many slots each task's status still says are to be recorded."""
+    """The number of slots in each task's status that still have to be recorded."""
     unheeded: frozenset[str] = frozenset()
-    """The tasks whose suspension, at the plan's end, no operator has acknowledged: nobody is at work."""
+    """The tasks whose suspension at the end of the plan no operator acknowledged: no operator works."""
     killed_pods: frozenset[str] = frozenset()
     """The Jobs whose pod was killed on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A promise that was broken."""
+    """A broken guarantee."""
 
     task: str
     slot: datetime | None
@@ -139,23 +139,23 @@ def settled(world: World) -> bool:
 
 
 def violations(world: World) -> list[Violation]:
-    """Return every promise that was broken; an empty list is the proof."""
+    """Return every broken guarantee; an empty list is the proof."""
     found = [violation for task in world.tasks for violation in _Judge(world, task).all()]
     known = {task.name for task in world.tasks}
     strange = [job for job in world.jobs if job.task not in known]
-    found += [Violation(job.task, job.slot, f"Job {job.name} is no task's") for job in strange]
+    found += [Violation(job.task, job.slot, f"Job {job.name} belongs to no task") for job in strange]
     for task_name, number in world.unrecorded.items():
         if number:
-            found.append(Violation(task_name, None, f"its status still says that {number} slots are to be recorded"))
+            found.append(Violation(task_name, None, f"slots left to record in its status: {number}"))
     found += [
-        Violation(name, None, "its suspension is not acknowledged: the operator is alive and does nothing")
+        Violation(name, None, "its suspension is not acknowledged: the operator runs but does nothing")
         for name in sorted(world.unheeded)
     ]
     return found + list(_counters(world))
 
 
 def _counters(world: World) -> Iterator[Violation]:
-    """Yield what is wrong with the counters: each is as high as its tasks' successes."""
+    """Yield the counters that differ from the number of successes of their tasks."""
     wanted: dict[str, int] = defaultdict(int)
     for task in world.tasks:
         if task.spec.task.counter is not None:
@@ -164,11 +164,11 @@ def _counters(world: World) -> Iterator[Violation]:
     for name, number in wanted.items():
         if world.counters.get(name, 0) != number:
             found = world.counters.get(name, 0)
-            yield Violation(name, None, f"the counter stands at {found} after {number} executions that succeeded")
+            yield Violation(name, None, f"the counter is {found} after {number} successful executions")
 
 
 class _Judge:
-    """Judges one task."""
+    """Checks one task."""
 
     def __init__(self, world: World, task: TaskSeen) -> None:
         self._world = world
@@ -181,7 +181,7 @@ class _Judge:
         self._rows = [row for row in world.rows if row.task == task.name]
 
     def all(self) -> Iterator[Violation]:
-        """Yield everything that is wrong."""
+        """Yield all violations."""
         yield from self.lost()
         yield from self._ghosts()
         yield from self._overlaps()
@@ -191,7 +191,7 @@ class _Judge:
             yield from self._ending(slot)
 
     def lost(self) -> Iterator[Violation]:
-        """Yield the slots that did not end as exactly one row."""
+        """Yield the slots without exactly one finished row."""
         for slot in self._slots:
             rows = self._rows_of(slot)
             if not rows:
@@ -224,7 +224,7 @@ class _Judge:
             yield Violation(self._task.name, slot, f"ran twice: {len(hits)} hits, at {times}")
 
     def _ghosts(self) -> Iterator[Violation]:
-        """Yield Jobs and rows that stand for no slot, or came before their time."""
+        """Yield Jobs and rows that belong to no slot or were created too early."""
         for slot, jobs in self._jobs.items():
             for job in jobs:
                 if job.task_uid != self._task.uid or job.name != job_name(self._task.name, slot):
@@ -232,7 +232,9 @@ class _Judge:
                 if self._off_grid(slot):
                     yield Violation(self._task.name, slot, f"Job {job.name} is of a time that is no slot")
                 if job.seen_at < slot:
-                    yield Violation(self._task.name, slot, f"Job {job.name} came before its time, {job.seen_at}")
+                    yield Violation(
+                        self._task.name, slot, f"Job {job.name} was created before its slot, at {job.seen_at}"
+                    )
         for row in self._rows:
             if self._off_grid(row.slot):
                 yield Violation(self._task.name, row.slot, f"a row ({row.status}) is of a time that is no slot")
@@ -243,26 +245,28 @@ class _Judge:
         return self._task.next_slot(slot - timedelta(seconds=1)) != slot or slot <= self._task.created_at
 
     def _overlaps(self) -> Iterator[Violation]:
-        """Yield Jobs that were launched while another of a Forbid task was active for sure."""
+        """Yield Jobs of a Forbid task that were certainly launched while another was active."""
         if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
             return
         jobs = sorted((job for jobs in self._jobs.values() for job in jobs), key=lambda job: job.seen_at)
         for before, after in pairwise(jobs):
             ended = self._end(before)
             if any(blur.why.startswith(SECOND) and blur.start <= after.seen_at for blur in self._world.blurs):
-                continue  # Forbid rests on one operator, which knows its own Jobs
+                continue  # Forbid is only guaranteed with one operator, which knows its own Jobs
             if ended is None or after.seen_at + TOLERANCE < ended:
                 told = f"until {ended:%H:%M:%S.%f}" if ended else "to the end"
-                what = f"overlap: {after.name} came at {after.seen_at:%H:%M:%S.%f}, {before.name} was active {told}"
+                what = (
+                    f"overlap: {after.name} was created at {after.seen_at:%H:%M:%S.%f}, {before.name} was active {told}"
+                )
                 yield Violation(self._task.name, after.slot, what)
 
     def _end(self, job: JobSeen) -> datetime | None:
-        """Return the first sure sign of an execution's end."""
+        """Return the earliest evidence that an execution ended."""
         row = next((row for row in self._rows if row.slot == job.slot and row.finished_at), None)
         return min((t for t in (job.ended_at, row.finished_at if row else None) if t), default=None)
 
     def _ending(self, slot: datetime) -> Iterator[Violation]:
-        """Yield what is wrong with how a slot ended."""
+        """Yield what is wrong with the outcome of a slot."""
         rows = self._rows_of(slot)
         if len(rows) != 1:
             return
@@ -295,16 +299,16 @@ class _Judge:
             following = self._task.next_slot(slot)
             if following is not None and self._was_out(slot, following):
                 return None
-            # it had been skipped, by an operator that was killed before the status with that was written
+            # it was skipped by an operator that was killed before it wrote the status
             if self._was_active(slot, row):
                 return None
             return f"missed (decided {row.created_at:%H:%M:%S.%f}), and an operator could have launched it in time"
         return f"{row.status} for the reason {row.reason}, which this plan cannot give"
 
     def _end_of_last_pod(self, job: JobSeen) -> datetime | None:
-        """Return when a Job was first seen to have ended; one whose pod was killed goes on, until another pod ends it.
+        """Return when a Job was first seen to end; a Job whose pod was killed goes on until another pod ends it.
 
-        Also if the pod had recorded its end and only not told: the next one finds that out, ten seconds later.
+        That also holds if the killed pod had recorded its end: the next pod finds that out ten seconds later.
         """
         return None if job.name in self._world.killed_pods else job.ended_at
 

@@ -1,4 +1,4 @@
-"""The harness's own eyes, past every proxy: each Job and pod there ever was, and each hit of an HTTP task."""
+"""Observes every Job, pod and HTTP hit directly, without the proxies."""
 
 import asyncio
 from collections import defaultdict
@@ -23,7 +23,7 @@ _PATHS = {"jobs": "/apis/batch/v1/jobs", "pods": "/api/v1/pods"}
 
 @dataclass(slots=True)
 class Witness:
-    """Follows the Jobs and pods of all namespaces; begin it with ``watching``."""
+    """Watches the Jobs and pods of all namespaces; start it with ``watching``."""
 
     upstream: Upstream
     _jobs: dict[str, dict[str, JobSeen]] = field(default_factory=lambda: defaultdict(dict))
@@ -31,7 +31,7 @@ class Witness:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator["Witness"]:
-        """Watch in the background; a failure of it is one of the block."""
+        """Watch in the background; a failure ends the block."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._follow(resource)) for resource in _PATHS]
             yield self
@@ -43,13 +43,13 @@ class Witness:
         return list(self._jobs.get(namespace, {}).values())
 
     def forget(self, namespace: str) -> None:
-        """Drop what is known of a namespace."""
+        """Forget a namespace."""
         self._jobs.pop(namespace, None)
 
     async def _follow(self, resource: str) -> None:
         listed = await self.upstream.json("GET", f"{_PATHS[resource]}?{_OURS}")
         version = listed["metadata"]["resourceVersion"]
-        while True:  # the server ends each watch after a while; none of its events is missed
+        while True:  # the server ends watches after a while; the next one continues without a gap
             path = f"{_PATHS[resource]}?{_OURS}&watch=true&resourceVersion={version}&allowWatchBookmarks=true"
             async with self.upstream.stream(path) as (_, lines):
                 async for line in lines:
@@ -89,7 +89,7 @@ class Witness:
 
 @dataclass(slots=True)
 class CountingTarget:
-    """Where the HTTP tasks go: counts hits by their ``Idempotency-Key``; begin it with ``running``."""
+    """The target of HTTP tasks; counts hits by ``Idempotency-Key``. Start it with ``running``."""
 
     url: str = ""
     hits: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))

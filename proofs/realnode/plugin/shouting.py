@@ -1,8 +1,8 @@
-"""A task type of somebody else's."""
+"""A third-party task type."""
 
 from carillon_runner.plugins import Execution
 
 
 def shout(execution: Execution) -> dict[str, str]:
-    """Return what is said, loudly."""
+    """Return the words in capitals."""
     return {"said": str(execution.parameters["words"]).upper()}

@@ -1,4 +1,4 @@
-// Command cronjob writes what the parser of Kubernetes' CronJob makes of a few hundred cron expressions.
+// Command cronjob writes how the parser of Kubernetes' CronJob reads a few hundred cron expressions.
 //
 //	go run . > ../../../tests/unit/core/timetable/cronjob_times.jsonl
 //
@@ -23,7 +23,7 @@ const (
 	perLine = 8
 )
 
-// written are the forms that matter, each in the smallest expression that shows it.
+// written has one small expression for each form of the syntax.
 var written = []string{
 	"0 0 */10 * Mon", "0 0 */10 * *", "0 0 */1 * Mon", "0 0 ? * Mon", "0 0 13 * ?", "0 0 13 * *", "0 0 13 * 5",
 	"0 0 1-31 * Mon", "0 0 1-31/1 * Mon", "0 0 13 * */2", "0 0 13 * */1", "0 0 13 * 0-6", "0 0 13 * 0/1", "0 0 1/1 * Mon",
@@ -60,7 +60,7 @@ func main() {
 	}
 }
 
-// times asks the parser. CronJob's controller uses ParseStandard too; it finds nothing beyond five years.
+// times returns the parser's answer. CronJob's controller uses ParseStandard too; it searches five years ahead.
 func times(text string) line {
 	schedule, err := cron.ParseStandard(text)
 	if err != nil {

@@ -200,7 +200,7 @@ WRONG = {
     "a Job at the anchor, which is no slot": (WorldBuilder().ran(0), "00:00:00: Job api-1767225600 is of a time"),
     "executions of a Forbid task that overlap": (
         WorldBuilder().without(2).ran(2, for_seconds=3.5),
-        "00:00:04: overlap: api-1767225604 came at 00:00:04.100000",
+        "00:00:04: overlap: api-1767225604 was created at 00:00:04.100000",
     ),
 }
 
@@ -228,14 +228,14 @@ def test_a_job_before_its_time_is_caught() -> None:
     """However little."""
     builder = WorldBuilder()
     builder.jobs[1].seen_at = after(3.9)
-    assert any("came before its time" in violation for violation in builder.violations())
+    assert any("was created before its slot" in violation for violation in builder.violations())
 
 
 def test_a_job_of_nobodys_is_caught() -> None:
     """Of a task that the plan does not have."""
     builder = WorldBuilder()
     builder.jobs.append(replace(builder.jobs[0], name="x-1", task="x"))
-    assert any("Job x-1 is no task's" in violation for violation in builder.violations())
+    assert any("Job x-1 belongs to no task" in violation for violation in builder.violations())
 
 
 def test_a_row_with_a_foreign_id_is_caught() -> None:
@@ -250,7 +250,7 @@ def test_a_counter_counts_each_success_once() -> None:
     builder = WorldBuilder({"counter": {"name": "n"}})
     assert builder.having(counters={"n": 3}).violations() == []
     wrong = builder.having(counters={"n": 4}).violations()
-    assert wrong == ["n: the counter stands at 4 after 3 executions that succeeded"]
+    assert wrong == ["n: the counter is 4 after 3 successful executions"]
 
 
 def test_what_is_still_to_come_is_waited_for() -> None:
@@ -265,12 +265,12 @@ def test_a_status_that_still_owes_a_record_is_caught() -> None:
     """What was decided must reach the history, and then leave the status."""
     builder = WorldBuilder().having(unrecorded={"api": 1})
     assert not settled(builder.world())
-    assert builder.violations() == ["api: its status still says that 1 slots are to be recorded"]
+    assert builder.violations() == ["api: slots left to record in its status: 1"]
 
 
 def test_an_operator_that_is_alive_and_does_nothing_is_caught() -> None:
     """It would launch nothing more, and no slot is due that could tell."""
     builder = WorldBuilder().having(unheeded=frozenset({"api"}))
     assert not settled(builder.world())
-    want = "api: its suspension is not acknowledged: the operator is alive and does nothing"
+    want = "api: its suspension is not acknowledged: the operator runs but does nothing"
     assert builder.violations() == [want]

@@ -195,7 +195,7 @@ async def test_a_server_that_is_away_answers_nothing_for_a_while() -> None:
         assert (await bench.create())[0] == 503
         assert await bench.watch() == ["503"]
         assert bench.server.requests == []
-        assert [outage.why for outage in bench.director.outages] == ["the API server was away"]
+        assert [outage.why for outage in bench.director.outages] == ["the API server was down"]
 
 
 async def test_too_many_says_when_to_come_back() -> None:
