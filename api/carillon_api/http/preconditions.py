@@ -12,9 +12,8 @@ ANY_VERSION = "*"
 _SPACE = " \t"
 # an opaque tag may hold commas, but no quotes and no spaces; HTTP headers are bytes, read as Latin-1
 _ELEMENT = re.compile(r'[ \t]*(?:(?P<tag>(?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|\Z)')
-_TAG = r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-IF_MATCH_PATTERN = rf"^[ \t]*(\*|([ \t]*,)*[ \t]*{_TAG}([ \t]*,([ \t]*{_TAG})?)*)[ \t]*$"
-"""What ``if_match`` accepts, for the OpenAPI document."""
+IF_MATCH_PATTERN = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
+"""What callers should send, for the OpenAPI document; ``if_match`` also accepts empty elements and other spaces."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,6 @@ def test_a_parameter_is_never_null(document: dict[str, Any]) -> None:
         "any version": ("*", True),
         "a tag": ('"4711"', True),
         "two tags": ('"4711", W/"b,c"', True),
-        "empty elements": (', "a",, ,"b",', True),
         "a tag without quotes": ("4711", False),
         "nothing": ("", False),
         "commas alone": (",,", False),
@@ -158,7 +157,7 @@ def test_a_parameter_is_never_null(document: dict[str, Any]) -> None:
 def test_the_document_accepts_the_if_match_that_the_facade_accepts(
     document: dict[str, Any], header: str, *, want_valid: bool
 ) -> None:
-    """Its pattern is the parser's grammar."""
+    """Its pattern is what senders may write; the parser also accepts empty elements, see ``test_tasks``."""
     parameters = document["paths"]["/api/v1/namespaces/{namespace}/tasks/{name}"]["put"]["parameters"]
     pattern = next(p["schema"]["pattern"] for p in parameters if p["name"] == "If-Match")
     assert (re.search(pattern, header) is not None) is want_valid
