@@ -128,11 +128,11 @@ async def warn_of_privileges(database_url: str, seconds: float = LOOK_SECONDS) -
         except UnavailableError:  # readiness reports it
             await asyncio.sleep(seconds)
     if forges:
-        remedy = (
+        hint = (
             "set DATABASE_URL to the user that carillon-migrate api-role creates; with the Helm chart, add the key"
             " api-database-url to the Secret and set database.apiRole=true"
         )
-        log.warning("the API's database user may change the whole history", remedy=remedy)
+        log.warning("the API's database user may change the whole history", hint=hint)
 
 
 def _now() -> datetime:
@@ -154,10 +154,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            remedy = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
-            raise CannotListenError(f"{where} is in use: {remedy}") from error
-        remedy = "set CARILLON_API_HOST and CARILLON_API_PORT to an address of this machine that you may use"
-        raise CannotListenError(f"cannot listen on {where} ({error.strerror}): {remedy}") from error
+            hint = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
+            raise CannotListenError(f"{where} is in use: {hint}") from error
+        hint = "set CARILLON_API_HOST and CARILLON_API_PORT to an address of this machine that you may use"
+        raise CannotListenError(f"cannot listen on {where} ({error.strerror}): {hint}") from error
     # Connections inherit it. asyncio sets it only on listeners that it opens itself; without it, the second half of
     # each response waits for the delayed acknowledgement of the other side, about 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

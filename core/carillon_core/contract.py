@@ -1,46 +1,47 @@
-"""The contract between the operator, which launches, and the runner, which is launched.
+"""The contract between the operator and the runner.
 
-The names of the environment variables of a runner pod, its exit codes and the
-statuses of an execution. Standard library only: the runner imports this first
-and pays for nothing else.
+Defines the environment variables of a runner pod, its exit codes and the
+statuses of an execution. Uses the standard library only, because the runner
+imports it first.
 """
 
 from enum import IntEnum, StrEnum
 
 ENV_DATABASE_URL = "DATABASE_URL"
 ENV_EXECUTION_TOKEN = "CARILLON_EXECUTION_TOKEN"  # noqa: S105  # a variable's name, not a secret
-"""Allows to record this execution, and no other; made by the operator, checked by the database."""
+"""Allows the pod to record this execution only; signed by the operator, verified by the database."""
 ENV_EXECUTION_ID = "CARILLON_EXECUTION_ID"
 ENV_TASK_UID = "CARILLON_TASK_UID"
 ENV_TASK_NAMESPACE = "CARILLON_TASK_NAMESPACE"
 ENV_TASK_NAME = "CARILLON_TASK_NAME"
 ENV_SLOT = "CARILLON_SLOT"
-"""The slot's nominal time, RFC 3339 in UTC."""
+"""The nominal time of the slot, RFC 3339 in UTC."""
 ENV_CAUSE = "CARILLON_CAUSE"
 ENV_TASK = "CARILLON_TASK"
-"""``spec.task`` of the ScheduledTask as JSON; a long one goes on in ``CARILLON_TASK_1``, ``_2`` and so on."""
+"""``spec.task`` of the ScheduledTask as JSON; a long one continues in ``CARILLON_TASK_1``, ``_2`` and so on."""
 MAX_VARIABLE_LENGTH = 60_000
-"""Characters (ASCII) of one variable; twice as many still fit into Linux' 128 KiB when each is an escaped ``$``."""
+"""The maximum length of one variable in ASCII characters; twice that, if each is an escaped ``$``, fits into Linux's
+128 KiB."""
 ENV_ORIGIN = "CARILLON_ORIGIN"
-"""The uid of what asked for the execution: the ScheduledTask's, or the RunRequest's; the task's uid if unset."""
+"""The UID of the ScheduledTask or RunRequest that asked for the execution. Default: the task's UID."""
 ENV_RETRY = "CARILLON_RETRY"
-"""``spec.retry`` as JSON; no attempt but the first if unset."""
+"""``spec.retry`` as JSON. Default: no retries."""
 ENV_PARAMETERS = "CARILLON_PARAMETERS"
-"""The RunRequest's ``spec.parameters`` as JSON, for templates; ``{}`` if unset."""
+"""The RunRequest's ``spec.parameters`` as JSON, for templates. Default: ``{}``."""
 ENV_TIME_ZONE = "CARILLON_TIME_ZONE"
-"""The task's time zone, for templates; UTC if unset."""
+"""The task's time zone, for templates. Default: UTC."""
 ENV_SECRET_PREFIX = "CARILLON_SECRET_"  # noqa: S105  # a variable's name, not a secret
-"""``CARILLON_SECRET_0`` and so on hold what an HTTPTarget's Secrets say. The http task names them: ``secretHeaders``
-is a list of ``{"name", "variable", "source"}``, ``signing`` a list of ``{"variable", "source"}``, the source being the
-Secret's name and key for people. A variable is unset if its Secret or key is missing."""
+"""``CARILLON_SECRET_0`` and so on hold the values of an HTTPTarget's Secrets. The http task refers to them:
+``secretHeaders`` is a list of ``{"name", "variable", "source"}``, ``signing`` a list of ``{"variable", "source"}``; the
+source is the Secret's name and key for messages. A variable is unset if its Secret or key is missing."""
 ENV_HTTP_ALLOW = "CARILLON_HTTP_ALLOW"
-"""Which addresses that are not public HTTP tasks may reach: networks, addresses and names, parted by commas; see
-``domain.egress``. The operator's setting, and a variable of the pods of HTTP tasks; none if unset."""
+"""The destinations besides public addresses that HTTP tasks may reach: networks, addresses and names, separated by
+commas; see ``domain.egress``. A setting of the operator, and a variable of the pods of HTTP tasks. Default: none."""
 ENV_TIMEOUT_SECONDS = "CARILLON_TIMEOUT_SECONDS"
 ENV_JOB_NAME = "CARILLON_JOB_NAME"
 ENV_POD_NAME = "CARILLON_POD_NAME"
 ENV_TERMINATION_LOG = "CARILLON_TERMINATION_LOG"
-"""Where the termination message goes; unset means ``/dev/termination-log``."""
+"""The file for the termination message. Default: ``/dev/termination-log``."""
 
 TERMINATION_LOG = "/dev/termination-log"
 
@@ -55,7 +56,7 @@ class Cause(StrEnum):
 
 
 class ExecutionStatus(StrEnum):
-    """What became of an execution, as its row says it."""
+    """The status of an execution, as in its row."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -67,23 +68,23 @@ class ExecutionStatus(StrEnum):
 
 
 OPEN_STATUSES = frozenset({ExecutionStatus.RUNNING})
-"""Statuses that an execution leaves again; every other is terminal."""
+"""Statuses that are not terminal."""
 UNLAUNCHED_STATUSES = frozenset({ExecutionStatus.SKIPPED, ExecutionStatus.MISSED})
-"""Statuses of what was never launched, and is no failure either."""
+"""Statuses of executions that were never launched and did not fail."""
 
 
 class ExitCode(IntEnum):
-    """How the runner's process ends; the operator and the Job read it."""
+    """The exit codes of the runner, which the operator and the Job read."""
 
     SUCCEEDED = 0
     FAILED = 1
     """The task failed, and its row says so."""
     MISCONFIGURED = 2
-    """The environment is not the one the operator writes; nothing was recorded."""
+    """The environment is not the one that the operator sets; nothing was recorded."""
     NOT_RECORDED = 3
-    """The database stayed out of reach: whether the task ran or not is in the log."""
+    """The database stayed unavailable; the log says whether the task ran."""
     ALREADY_CLAIMED = 4
-    """Another pod had claimed the execution; this one did nothing."""
+    """Another pod has claimed the execution; this one did nothing."""
     TIMED_OUT = 5
     CANCELLED = 6
-    """Ended by a termination signal, and the row says so."""
+    """A termination signal ended the task, and its row says so."""

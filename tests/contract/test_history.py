@@ -263,7 +263,7 @@ async def test_more_rows_than_one_batch(history: History) -> None:
 )
 async def test_a_row_that_makes_no_sense_is_refused(history: History, bad: dict[str, Any]) -> None:
     """It is the caller's fault, and nothing at all is recorded."""
-    with pytest.raises(ValueError, match=r"UUID|start|slots|attempt"):
+    with pytest.raises(ValueError, match=r"UUID|start|slot|attempt"):
         await history.record([skipped(1), skipped(0, **bad)])
     assert await everything(history) == []
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 KEYS_SECRET = f"{FACADE_NAMESPACE}/{KEYS_SECRET_NAME}"
 ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 180
+"""How long a program may take to start. A machine that is busy with other things needs a minute to import it."""
 
 
 class Stack(View):
@@ -61,7 +63,9 @@ class Stack(View):
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
         self._install_access()
         self.start_operator()
-        until(lambda: "webhook configuration applied" in self.log("operator"), 60, "the webhook is announced")
+        until(
+            lambda: "webhook configuration applied" in self.log("operator"), START_SECONDS, "the webhook is announced"
+        )
         self.start_api()
 
     def close(self) -> None:
@@ -87,12 +91,12 @@ class Stack(View):
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",
         }
         self.spawn("operator", "carillon_operator", **(always | webhook | settings))
-        until(lambda: '"message": "ready"' in self.log("operator"), 60, "the operator is ready")
+        until(lambda: '"message": "ready"' in self.log("operator"), START_SECONDS, "the operator is ready")
 
     def start_api(self) -> None:
         """Start the API and wait until it is ready to serve."""
         self.start_facade("api", int(self.api_url.rpartition(":")[2]))
-        until(self.api_ready, 60, "the API is ready")
+        until(self.api_ready, START_SECONDS, "the API is ready")
 
     def start_facade(self, name: str, port: int, **settings: str) -> None:
         """Start a facade under its own accounts, the cluster's and the database's; several can run at once."""

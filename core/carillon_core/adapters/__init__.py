@@ -1,1 +1,1 @@
-"""The implementations of the ports: each package is the only place that knows its thing."""
+"""Implementations of the ports; each package is the only one that uses its client library."""

@@ -1,4 +1,4 @@
-"""What the audit's adapters share: how an event is made fit to store. Pure."""
+"""What the adapters of the audit log share: how an event is prepared for storage. Pure."""
 
 from dataclasses import replace
 from datetime import UTC
@@ -9,7 +9,7 @@ from carillon_core.ports import AuditEvent, AuditQuery
 
 
 def storable_event(event: AuditEvent) -> AuditEvent:
-    """Return the event as it is stored: its time in UTC, text that Postgres takes."""
+    """Return the event as it is stored: time in UTC, text that Postgres accepts."""
     return replace(
         event,
         at=event.at.astimezone(UTC),
@@ -28,6 +28,6 @@ def storable_event(event: AuditEvent) -> AuditEvent:
 
 
 def check_page(query: AuditQuery) -> None:
-    """Raise ``InvalidResourceError`` if the page's size is out of bounds."""
+    """Raise ``InvalidResourceError`` if the page size is out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
-        raise InvalidResourceError([FieldProblem("limit", f"must be between 1 and {MAX_LIMIT}")])
+        raise InvalidResourceError([FieldProblem("limit", f"must be from 1 to {MAX_LIMIT} (got {query.limit})")])

@@ -1,11 +1,11 @@
-"""JSON of others, however deep: one hostile object must not keep all the others from being read.
+"""Decodes untrusted JSON of any depth: one hostile object must not make a whole list unreadable.
 
-The API server stores what nests ten thousand deep in a field that keeps what it
-does not know. No decoder here goes so far: each gives up the whole list, page or
-line in which such an object stands. So what is too deep is cut before it is
-decoded. The models refuse what is half as deep (``resources.nesting``), and so
-nobody takes what was cut for the object. The connection and the watch decode by
-it; the operator has kopf do the same, and results in Postgres are cut alike.
+The API server stores ten thousand levels in a field with unknown content. No
+decoder accepts that: each fails for the whole list, page or line that contains
+the object. Therefore levels that are too deep are cut before decoding. The
+models refuse half that depth (``resources.nesting``), so that a cut object is
+never mistaken for the original. The connection, the watch and kopf decode with
+this module, and results in Postgres are cut in the same way.
 """
 
 import re
@@ -16,35 +16,35 @@ import orjson
 from pydantic_core import from_json
 
 DEEPEST = 200
-"""So many levels are left of what is cut: fewer than any encoder takes (pydantic's and orjson's: 254)."""
+"""The number of levels that are kept: fewer than encoders accept (pydantic and orjson: 254)."""
 
-# a text that never ends is taken for one: looked at again from each of its escaped quotes it would take for ever
+# an unterminated string counts as one token: searching again from each escaped quote would take quadratic time
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
 _OPENING = frozenset((b"[", b"{"))
 
 
 def decoded(raw: bytes) -> Any:
-    """Return what JSON says; what is deeper than ``DEEPEST`` levels is null from there on.
+    """Decode JSON; values below ``DEEPEST`` levels become null.
 
     Raises:
-        orjson.JSONDecodeError: It is no JSON.
+        orjson.JSONDecodeError: It is not JSON.
 
     """
     if may_be_deep(raw):
         try:
-            from_json(raw)  # which gives up about there; orjson goes on to 1,024 levels
+            from_json(raw)  # fails at about that depth; orjson accepts 1,024 levels
         except ValueError:
             raw = shallow(raw)
     return orjson.loads(raw)
 
 
 def may_be_deep(raw: bytes) -> bool:
-    """Return whether JSON has brackets enough to be deeper than ``DEEPEST``; it costs next to nothing."""
+    """Return whether JSON has enough brackets to be deeper than ``DEEPEST``: a cheap check."""
     return raw.count(b"{") + raw.count(b"[") > DEEPEST
 
 
 def shallow(raw: bytes) -> bytes:
-    """Return JSON with null for whatever stands deeper than ``DEEPEST``; in linear time, of any bytes."""
+    """Return JSON with null for values below ``DEEPEST`` levels; accepts any bytes, in linear time."""
     return b"".join(_kept(raw))
 
 

@@ -1,4 +1,4 @@
-"""What the history's adapters share: how a row is made fit to store, and the cursor of a page. Pure."""
+"""What the adapters of the history share: how a row is prepared for storage, and the cursor of a page. Pure."""
 
 import base64
 import binascii
@@ -21,16 +21,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CURSOR = struct.Struct(">3sq16s")
 _CURSOR_MARK = b"cx1"
-"""Tells a cursor of ours from other base64, and this form of it from later ones."""
+"""Distinguishes our cursors from other base64, and this format from later ones."""
 
 
 def storable_text(text: str) -> str:
-    """Return the text without what Postgres refuses: NUL, and lone surrogates (which become ``?``)."""
+    """Return the text without characters that Postgres rejects: NUL is removed, lone surrogates become ``?``."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def storable_json(value: Any) -> Any:
-    """Return the JSON value without what ``jsonb`` refuses: see ``storable_text``; NaN and infinities become null."""
+    """Return the JSON value without what ``jsonb`` rejects: see ``storable_text``; NaN and infinities become null."""
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -43,23 +43,22 @@ def storable_json(value: Any) -> Any:
 
 
 def storable_record(record: ExecutionRecord, now: datetime) -> ExecutionRecord:
-    """Return the record as it is stored: times in UTC and complete, text that Postgres takes.
+    """Return the record as it is stored: all times present and in UTC, text that Postgres accepts.
 
-    ``now`` stands in for a ``created_at`` that is not given, and for the end of
-    a slot that was skipped or missed, which ends as it begins. An attempt that
-    has ended and does not say when has ended with the execution.
+    ``now`` is the default of ``created_at``, and of the end of a skipped or
+    missed slot. The default end of a finished attempt is that of the execution.
 
     Raises:
-        ValueError: The task's or the origin's uid is no UUID; a running execution lacks its start or has an end; the
-            first slot is later than the slot; or an attempt makes no sense.
+        ValueError: The UID of the task or of the origin is not a UUID; a running execution has no start or has an end;
+            the first slot is later than the slot; or an attempt is inconsistent.
 
     """
     created_at = record.created_at or now
     is_open = record.status in OPEN_STATUSES
     if is_open and (record.started_at is None or record.finished_at is not None):
-        raise ValueError(f"execution {record.id} is {record.status}: it needs a start and can have no end")
+        raise ValueError(f"execution {record.id} is {record.status}: it must have a start and no end")
     if record.first_slot is not None and record.first_slot > record.slot:
-        raise ValueError(f"execution {record.id} stands for slots from {record.first_slot} to {record.slot}")
+        raise ValueError(f"execution {record.id}: first slot {record.first_slot} is later than slot {record.slot}")
     task_uid = str(UUID(record.task_uid))
     origin = str(UUID(record.origin or task_uid))
     finished_at = None if is_open else (record.finished_at or created_at).astimezone(UTC)
@@ -86,14 +85,14 @@ def storable_record(record: ExecutionRecord, now: datetime) -> ExecutionRecord:
 
 
 def _storable_attempts(record: ExecutionRecord, finished_at: datetime | None, now: datetime) -> tuple[Attempt, ...]:
-    """Return the attempts in order, of each number the first, fit to store."""
+    """Return the attempts as they are stored, in order; the first of each number."""
     ready: dict[int, Attempt] = {}
     for attempt in record.attempts:
         is_open = attempt.status in OPEN_STATUSES
         if attempt.number < 1 or (is_open and (finished_at is not None or attempt.finished_at is not None)):
             raise ValueError(
-                f"attempt {attempt.number} of execution {record.id} is {attempt.status}: the numbers begin with 1, and"
-                " one that runs has no end, as its execution has none"
+                f"attempt {attempt.number} of execution {record.id} is {attempt.status}: numbers start at 1, and"
+                " a running attempt and its execution have no end"
             )
         end = None if is_open else (attempt.finished_at or finished_at or now).astimezone(UTC)
         stored = replace(
@@ -112,7 +111,7 @@ def storable_closing(closing: Closing) -> Closing:
     """Return the closing as it is stored.
 
     Raises:
-        ValueError: Its status is not a terminal one.
+        ValueError: Its status is not terminal.
 
     """
     if closing.status in OPEN_STATUSES:
@@ -127,22 +126,22 @@ def storable_closing(closing: Closing) -> Closing:
 
 
 def check_limit(query: ExecutionQuery) -> None:
-    """Raise ``InvalidResourceError`` if the page's size is out of bounds."""
+    """Raise ``InvalidResourceError`` if the page size is out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
-        raise InvalidResourceError([FieldProblem("limit", f"must be between 1 and {MAX_LIMIT}")])
+        raise InvalidResourceError([FieldProblem("limit", f"must be from 1 to {MAX_LIMIT} (got {query.limit})")])
 
 
 def encode_cursor(slot: datetime, uid: UUID) -> str:
-    """Return the opaque cursor (base64url) of the page that begins after this row."""
+    """Return the opaque cursor (base64url) of the page that starts after this row."""
     micros = (slot - _EPOCH) // _MICROSECOND
     return base64.urlsafe_b64encode(_CURSOR.pack(_CURSOR_MARK, micros, uid.bytes)).decode()
 
 
 def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
-    """Return the slot and the id of the last row of the page before.
+    """Return the slot and the id of the last row of the previous page.
 
     Raises:
-        InvalidResourceError: It is none of ours; the path is ``cursor``.
+        InvalidResourceError: The cursor is invalid; the path is ``cursor``.
 
     """
     try:
@@ -156,7 +155,7 @@ def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
 
 
 def _bad_cursor() -> InvalidResourceError:
-    return InvalidResourceError([FieldProblem("cursor", "is not one of ours: use nextCursor of the page before")])
+    return InvalidResourceError([FieldProblem("cursor", "must be the nextCursor of the previous page")])
 
 
 def _optional_text(text: str | None) -> str | None:

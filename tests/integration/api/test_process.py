@@ -159,7 +159,7 @@ async def test_a_login_that_may_write_the_history_is_warned_of(environment: dict
     async with started({**environment, "DATABASE_URL": database_url}) as process:
         warned = await line_with(process, "the API's database user may change the whole history")
         assert warned["level"] == "WARNING"
-        assert "carillon-migrate api-role" in warned["remedy"]
+        assert "carillon-migrate api-role" in warned["hint"]
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
 

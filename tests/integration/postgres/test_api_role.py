@@ -85,12 +85,12 @@ def test_the_command_makes_the_role_and_again_changes_its_password(database_url:
     )
     assert done.stdout.splitlines() == [
         f"created the role {user(api_url)}",
-        f"granted {granted}, and revoked every other privilege",
-        f"verified as {user(api_url)}: it can do nothing else, nor create anything",
+        f"granted {granted}; revoked all other privileges",
+        f"verified as {user(api_url)}: it cannot do anything else, or create objects",
     ]
     second = with_user(database_url, user(api_url), "another")
     done = command(DATABASE_URL=database_url, CARILLON_API_DATABASE_URL=second)
-    assert done.stdout.splitlines()[0] == f"the role {user(api_url)} was there: set its password"
+    assert done.stdout.splitlines()[0] == f"the role {user(api_url)} exists; set its password"
     assert PASSWORD not in done.stdout + done.stderr
     assert execute(second, "SELECT current_user::text") == [(user(api_url),)]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -239,7 +239,9 @@ def test_what_somebody_else_has_granted_is_found_by_the_verification(database_ur
     try:
         execute(database_url, "GRANT SELECT, UPDATE ON executions TO {} WITH GRANT OPTION", steward)
         execute(with_user(database_url, steward, PASSWORD), "GRANT SELECT, UPDATE ON executions TO {}", user(api_url))
-        with pytest.raises(SettingsError, match="it may use the table executions for UPDATE: let whoever granted that"):
+        with pytest.raises(
+            SettingsError, match="may use the table executions for UPDATE; revoke it as the role that granted it"
+        ):
             api_role.prepare(database_url, api_url)
     finally:
         drop_granted(database_url, steward)
@@ -255,19 +257,22 @@ def test_the_runners_role_is_not_taken_nor_is_the_apis(
     database_url: str, api_database_url: str, runner_database_url: str
 ) -> None:
     """Whoever names one user twice is told, and both go on as they were."""
-    with pytest.raises(SettingsError, match="_DATABASE_URL is the runners': name one for the API alone"):
+    with pytest.raises(SettingsError, match="is the runners' role; use a role for the API only"):
         api_role.prepare(database_url, runner_database_url)
-    with pytest.raises(SettingsError, match="_DATABASE_URL is the API's: name one for runners alone"):
+    with pytest.raises(SettingsError, match="is the API's role; use a role for runners only"):
         runner_role.prepare(database_url, api_database_url)
     for prepare, url in ((runner_role.prepare, runner_database_url), (api_role.prepare, api_database_url)):
-        assert "was there: set its password" in prepare(database_url, url)[0]
+        assert "exists; set its password" in prepare(database_url, url)[0]
 
 
 BAD = {
-    "the owner": ("postgresql://carillon:hunter2@h/d", "name the same user, carillon: name one for the API alone"),
-    "no password": ("postgresql://api@h/d", "^CARILLON_API_DATABASE_URL names no user or no password"),
-    "another database": ("mysql://api:hunter2@h/d", "^CARILLON_API_DATABASE_URL must begin with postgresql://"),
-    "no URL": ("hunter2", "^CARILLON_API_DATABASE_URL cannot be read"),
+    "the owner": (
+        "postgresql://carillon:hunter2@h/d",
+        'must have a user for the API only; "carillon" is the user of DATABASE_URL',
+    ),
+    "no password": ("postgresql://api@h/d", "^CARILLON_API_DATABASE_URL: must contain a user and a password"),
+    "another database": ("mysql://api:hunter2@h/d", "^CARILLON_API_DATABASE_URL: must begin with postgresql://"),
+    "no URL": ("hunter2", "^CARILLON_API_DATABASE_URL: must be a URL such as"),
 }
 
 

@@ -367,8 +367,8 @@ async def test_the_command_maintains(database_url: str, history: PostgresHistory
     await history.record([ancient])
     steps: Sequence[tuple[list[str], dict[str, str], int, str]] = [
         (["upgrade"], {}, 0, "(newest)"),
-        (["maintain", "--retention-days", "0"], {}, 0, "nothing was due"),
-        (["maintain"], {"CARILLON_HISTORY_RETENTION_DAYS": "0"}, 0, "nothing was due"),
+        (["maintain", "--retention-days", "0"], {}, 0, "nothing to do"),
+        (["maintain"], {"CARILLON_HISTORY_RETENTION_DAYS": "0"}, 0, "nothing to do"),
         (["maintain", "--retention-days", "-1"], {}, 2, ""),
         (["maintain"], {"CARILLON_HISTORY_RETENTION_DAYS": "never"}, 2, ""),
         (["maintain"], {}, 0, "dropped 2001_02"),

@@ -47,12 +47,12 @@ def test_the_command_makes_the_role_and_again_changes_its_password(database_url:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"created the role {user(runner_url)}",
-        "granted the functions of the schema carillon_runner, and revoked every other privilege",
-        f"verified as {user(runner_url)}: it can neither read nor write any table, nor create anything",
+        "granted the functions of the schema carillon_runner; revoked all other privileges",
+        f"verified as {user(runner_url)}: it cannot read or write tables, or create objects",
     ]
     second = with_user(database_url, user(runner_url), "another")
     done = command(DATABASE_URL=database_url, CARILLON_RUNNER_DATABASE_URL=second)
-    assert done.stdout.splitlines()[0] == f"the role {user(runner_url)} was there: set its password"
+    assert done.stdout.splitlines()[0] == f"the role {user(runner_url)} exists; set its password"
     assert PASSWORD not in done.stdout + done.stderr
     assert execute(second, "SELECT current_user::text") == [(user(runner_url),)]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -116,14 +116,17 @@ def test_what_is_not_carillons_to_revoke_is_found_by_the_verification(
         owner.execute(EXCESSES[excess].encode())
     done = command(DATABASE_URL=database_url, CARILLON_RUNNER_DATABASE_URL=runner_url)
     assert done.returncode == 2
-    assert f"error: verified as {user(runner_url)}: it {excess}: let whoever granted that revoke it" in done.stderr
+    assert (
+        f"error: CARILLON_RUNNER_DATABASE_URL: {user(runner_url)} {excess}; revoke it as the role that granted it"
+        in done.stderr
+    )
     assert PASSWORD not in done.stderr
 
 
 def test_a_role_that_may_do_more_is_not_taken(database_url: str, runner_url: str) -> None:
     """Whoever names one of their own by mistake keeps its powers and its password."""
     execute(database_url, "CREATE ROLE {} LOGIN CREATEDB PASSWORD 'kept'", user(runner_url))
-    with pytest.raises(SettingsError, match="may create databases: name one for runners alone"):
+    with pytest.raises(SettingsError, match="may create databases; use a role for runners only"):
         runner_role.prepare(database_url, runner_url)
     assert execute(with_user(database_url, user(runner_url), "kept"), "SELECT 1") == [(1,)]
 
@@ -157,12 +160,12 @@ def test_an_owner_that_may_create_no_role_is_told_what_an_administrator_has_to_r
             administrator.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(name))
         migrate.upgrade(own_url)
         with pytest.raises(
-            SettingsError, match="let an administrator run, and then run this again: CREATE ROLE"
+            SettingsError, match="ask an administrator to run this, then try again: CREATE ROLE"
         ) as told:
             runner_role.prepare(own_url, runner_url)
         assert PASSWORD not in str(told.value)
         execute(database_url, f"CREATE ROLE {{}} LOGIN NOINHERIT PASSWORD '{PASSWORD}'", user(runner_url))
-        assert "its password is left as it is" in runner_role.prepare(own_url, runner_url)[0]
+        assert "its password is unchanged" in runner_role.prepare(own_url, runner_url)[0]
     finally:
         drop_role(database_url, owner)
 
@@ -170,10 +173,13 @@ def test_an_owner_that_may_create_no_role_is_told_what_an_administrator_has_to_r
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://carillon:hunter2@h/d", "name the same user, carillon: name one for runners alone"),
-        ("postgresql://runner@h/d", "names no user or no password"),
-        ("mysql://runner:hunter2@h/d", "^CARILLON_RUNNER_DATABASE_URL must begin with postgresql://"),
-        ("hunter2", "^CARILLON_RUNNER_DATABASE_URL cannot be read"),
+        (
+            "postgresql://carillon:hunter2@h/d",
+            'must have a user for runners only; "carillon" is the user of DATABASE_URL',
+        ),
+        ("postgresql://runner@h/d", "must contain a user and a password"),
+        ("mysql://runner:hunter2@h/d", "^CARILLON_RUNNER_DATABASE_URL: must begin with postgresql://"),
+        ("hunter2", "^CARILLON_RUNNER_DATABASE_URL: must be a URL such as"),
     ],
 )
 def test_a_url_that_names_no_role_for_runners_is_refused(url: str, message: str) -> None:

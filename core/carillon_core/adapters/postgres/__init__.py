@@ -1,1 +1,1 @@
-"""The history in Postgres: tables, migrations, and the two ports on it. Import the module that you need."""
+"""The database adapter: tables, migrations and the ports on Postgres. Import the module that you need."""

@@ -1,4 +1,4 @@
-"""The command ``carillon-migrate``: migrate and maintain ``DATABASE_URL``'s database, and make the roles for it."""
+"""The command ``carillon-migrate``: migrates and maintains the database, and creates its roles."""
 
 import argparse
 import asyncio
@@ -58,7 +58,7 @@ class Variables(ProgramSettings):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 1 (out of reach, or not at the newest revision) or 2 (misconfigured)."""
+    """Run the command; return 0, 1 (database unavailable, or not at the newest revision) or 2 (misconfigured)."""
     options = _parser().parse_args(argv)
     configure_logging(options.log_level, options.log_format)
     try:
@@ -97,21 +97,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(url: str) -> None:
-    """Run the maintenance without dropping anything: an upgrade loses no history."""
+    """Run the maintenance without dropping months: an upgrade must not delete history."""
     try:
         asyncio.run(maintain(url, _now, 0))
     except UnavailableError as error:
-        # the schema is migrated, and the operator's maintenance tries again
-        log.warning("upgraded, and not maintained", why=str(error))
+        # the schema is upgraded, and the operator retries the maintenance
+        log.warning("schema upgraded, but its maintenance failed; the operator will retry", why=str(error))
 
 
 def _told(changes: Changes) -> str:
     counts = {"moved": changes.moved, **{f"deleted from {table}": n for table, n in changes.deleted.items()}}
-    why = "kept since something runs or has just ended"
+    why = "kept because executions run or have just ended"
     months = {"created": changes.created, "dropped": changes.dropped, why: changes.kept}
     told = [f"{what} {' '.join(names)}" for what, names in months.items() if names]
     told += [f"{what} {number}" for what, number in counts.items() if number]
-    return "; ".join(told) or "nothing was due"
+    return "; ".join(told) or "nothing to do"
 
 
 def _now() -> datetime:
@@ -121,7 +121,7 @@ def _now() -> datetime:
 def _whole_days(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > MOST_RETENTION_DAYS:
         most = MOST_RETENTION_DAYS
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days: give a whole number from 0 to {most}")
+        raise argparse.ArgumentTypeError(f'must be a number from 0 to {most} (got "{text}")')
     return int(text)
 
 
@@ -135,28 +135,32 @@ def _role_url(name: str, whose: str, url: SecretStr | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="carillon-migrate", description="Migrate the database of DATABASE_URL.")
+    parser = argparse.ArgumentParser(
+        prog="carillon-migrate", description="Migrate and maintain the database of DATABASE_URL, and create its roles."
+    )
     parser.add_argument("--log-level", choices=LEVELS, default="INFO")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("upgrade", help="bring the schema to the newest revision")
-    down = commands.add_parser("downgrade", help="bring the schema back to a revision; what it drops is gone")
-    down.add_argument("revision", help="the revision, or base for the empty schema")
-    now = commands.add_parser("current", help="print the schema's revision; exit with 1 if it is not the newest")
-    keep = commands.add_parser("maintain", help="create the partitions of months ahead, drop those of months past")
+    up = commands.add_parser("upgrade", help="upgrade the schema to the newest revision")
+    down = commands.add_parser(
+        "downgrade", help="downgrade the schema to a revision; data that it has no place for is lost"
+    )
+    down.add_argument("revision", help="the revision, or base for an empty schema")
+    now = commands.add_parser("current", help="print the revision of the schema; exit with 1 if it is not the newest")
+    keep = commands.add_parser("maintain", help="create partitions for the coming months and drop expired ones")
     keep.add_argument(
         "--retention-days",
         type=_whole_days,
         metavar="N",
-        help="drop months that ended so many days ago; 0 keeps all (default: CARILLON_HISTORY_RETENTION_DAYS, or 400)",
+        help="drop months that ended more than N days ago, 0: none (default: CARILLON_HISTORY_RETENTION_DAYS or 400)",
     )
     commands.add_parser(
         "runner-role",
-        help="create the role of CARILLON_RUNNER_DATABASE_URL, which may record executions and no more, and verify it",
+        help="create and verify the role of CARILLON_RUNNER_DATABASE_URL, which may only record executions",
     )
     commands.add_parser(
         "api-role",
-        help="create the role of CARILLON_API_DATABASE_URL, which may do what the API does and no more, and verify it",
+        help="create and verify the role of CARILLON_API_DATABASE_URL, which may only do what the API does",
     )
     for command, seconds in ((up, WAIT_SECONDS), (down, 0.0), (now, 0.0)):
         command.add_argument(
@@ -164,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
             type=float,
             default=seconds,
             metavar="SECONDS",
-            help=f"wait for it so long (default {seconds:g})",
+            help=f"how long to wait for the database (default: {seconds:g})",
         )
     return parser
 

@@ -1,4 +1,4 @@
-"""The port ``AuditLog`` on Postgres. The API makes one, over the engine of its history or one of its own."""
+"""The port ``AuditLog`` on Postgres; the API creates one."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,26 +20,26 @@ _columns = audit_events.c
 
 
 class PostgresAuditLog:
-    """``AuditLog`` over one engine, whose connections ``aclose`` ends."""
+    """``AuditLog`` over one engine; ``aclose`` closes its connections."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        """Keep the engine; connect at the first call."""
+        """Keep the engine; the first call connects."""
         self._engine = engine
 
     @classmethod
     def from_url(cls, url: str, *, pool_size: int = 2, connect_seconds: int = 5) -> "PostgresAuditLog":
-        """Return a log over an engine of its own; ``SettingsError`` if the URL is none."""
+        """Return a log with its own engine; raises ``SettingsError`` if the URL is invalid."""
         return cls(create_engine(url, pool_size=pool_size, connect_seconds=connect_seconds))
 
     async def aclose(self) -> None:
-        """End the engine's connections."""
+        """Close the engine's connections."""
         await self._engine.dispose()
 
     async def write(self, events: Sequence[AuditEvent]) -> None:
-        """Insert events; one that is there already is left as it is."""
+        """Insert events; an event that exists stays unchanged."""
         if not events:
             return
-        # in one order whoever writes, or two that write the same events could wait for each other
+        # always in the same order: two writers of the same events could deadlock otherwise
         rows = [asdict(event) for event in sorted(map(storable_event, events), key=lambda event: event.id)]
         async with bounded(self._engine.url), self._engine.begin() as connection:
             await connection.execute(insert(audit_events).on_conflict_do_nothing(), rows)
@@ -56,12 +56,12 @@ class PostgresAuditLog:
 
 
 def page_statement(query: AuditQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:
-    """Return the query of a page: one row more than asked, to know whether another page follows."""
+    """Return the query of a page, with one more row to tell whether another page follows."""
     statement = select(audit_events).order_by(_columns.at.desc(), _columns.id.desc()).limit(query.limit + 1)
     for name in ("namespace", "resource", "name", "subject"):
         wanted = getattr(query, name)
         if wanted is not None:
-            # no row has a NUL, and Postgres refuses to look for one
+            # no row contains NUL, and Postgres refuses to search for it
             statement = statement.where(_columns[name] == wanted if "\0" not in wanted else _columns.id.is_(None))
     if query.namespaces:
         statement = statement.where(_columns.namespace.in_(query.namespaces))
@@ -70,7 +70,7 @@ def page_statement(query: AuditQuery, after: tuple[datetime, UUID] | None) -> Se
     if query.until is not None:
         statement = statement.where(_columns.at < query.until)
     if after is not None:
-        # as a row, not as "at < … or (at = … and id < …)": only this Postgres looks up in the index
+        # a row comparison: Postgres does not use the index for "at < … or (at = … and id < …)"
         statement = statement.where(tuple_(_columns.at, _columns.id) < tuple_(*after))
     return statement
 

@@ -1,4 +1,4 @@
-"""How the database is reached, and what its errors mean; ``history`` and ``migrate`` build on it."""
+"""How to connect to the database, and what its errors mean; the other modules of this package build on it."""
 
 import asyncio
 import select
@@ -24,18 +24,19 @@ from carillon_core.errors import SettingsError, UnavailableError
 WHAT = "database"
 MIGRATE = "run carillon-migrate upgrade"
 LOCK = 0x0CA7_1110
-"""The key of the advisory lock that whoever changes tables holds, a migrator or the maintenance, one at a time; any
-number, so long as it stays."""
+"""The key of the advisory lock that a migration and the maintenance hold while they change tables, one at a time. The
+number is arbitrary but must not change."""
 CONNECT_SECONDS = 5
 OPERATION_SECONDS = 20
-"""After which a call is given up: a database that accepts and never answers must not hold its callers."""
+"""The time limit of a call: a database that accepts connections but never answers must not block its callers."""
 POOL_SIZE = 5
 TRUSTED_SECONDS = 1.0
-"""A connection that was in use so lately, and has heard nothing since, is taken to be alive; another is asked."""
+"""A connection that was used within this time is assumed to be alive unless the server has sent something since; an
+older one is tested first."""
 
 _UNMIGRATED = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
-# not faults of ours: somebody must grant something, or free something, and then it works
-_MENDABLE = (
+# not our defects: the call works once an administrator has granted or freed something
+_TEMPORARY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.InternalError,  # such as a primary that became read-only in a failover
@@ -47,50 +48,50 @@ _MENDABLE = (
 
 
 def sqlalchemy_url(url: str, name: str = "DATABASE_URL") -> URL:
-    """Return the URL as SQLAlchemy wants it, from ``postgresql://`` or ``postgres://``.
+    """Return a ``postgresql://`` or ``postgres://`` URL in the form that SQLAlchemy expects.
 
     Raises:
-        SettingsError: It is no such URL; the message names the variable that it is from, and does not repeat it, for
-            it may hold a password.
+        SettingsError: The URL is invalid. The message names its variable and does not repeat the URL, which may contain
+            a password.
 
     """
     try:
         parsed = make_url(url.strip())
     except (ArgumentError, ValueError):
-        raise SettingsError(f"{name} cannot be read: it looks like postgresql://user:password@host:5432/name") from None
+        raise SettingsError(f"{name}: must be a URL such as postgresql://user:password@host:5432/name") from None
     if parsed.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        raise SettingsError(f"{name} must begin with postgresql://, not {parsed.drivername}://")
+        raise SettingsError(f'{name}: must begin with postgresql:// (got "{parsed.drivername}://")')
     return parsed.set(drivername="postgresql+psycopg")
 
 
 def credentials(url: str, name: str = "DATABASE_URL") -> tuple[str, str]:
-    """Return the user and the password of a URL, empty where it has none; errors as ``sqlalchemy_url``'s."""
+    """Return the user and the password of a URL, empty if it has none; raises what ``sqlalchemy_url`` raises."""
     parsed = sqlalchemy_url(url, name)
     user, password = (parsed.query.get(part, "") for part in ("user", "password"))
     return str(parsed.username or user), str(parsed.password or password)
 
 
 def connect_args(connect_seconds: int = CONNECT_SECONDS) -> dict[str, Any]:
-    """Return libpq's parameters for connections of ours: bounded waits, and a name to see in pg_stat_activity."""
+    """Return libpq's parameters for our connections: time-outs, and a name that pg_stat_activity shows."""
     return {
         "connect_timeout": connect_seconds,
         "application_name": "carillon",
-        # a peer that vanished without a word is noticed within half a minute
+        # a peer that vanished is noticed within half a minute
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        # a pooler between us and the database loses what a session prepares
+        # a connection pooler in between loses prepared statements
         "prepare_threshold": None,
     }
 
 
 def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int = CONNECT_SECONDS) -> AsyncEngine:
-    """Return an engine that connects when it is first used.
+    """Return an engine that connects on first use.
 
     Args:
         url: See ``sqlalchemy_url``.
-        pool_size: The most connections held at once.
-        connect_seconds: How long a connection may take, and how long a call waits for a free one.
+        pool_size: The maximum number of connections.
+        connect_seconds: The time limit for connecting, and for waiting for a free connection.
 
     """
     engine = create_async_engine(
@@ -98,7 +99,7 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int 
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=connect_seconds,
-        # what a statement carries is the users': it stays out of tracebacks
+        # parameters are users' data and stay out of tracebacks
         hide_parameters=True,
         connect_args=connect_args(connect_seconds),
         json_deserializer=_read_json,
@@ -110,9 +111,9 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, connect_seconds: int 
 
 
 def _read_json(raw: bytes) -> Any:
-    """Return what a JSON column has; a plugin's result may be deeper than anybody could be shown, and is cut then.
+    """Parse a JSON column; cut what is nested too deeply to be shown, as a plugin's result may be.
 
-    A page has hundreds, and the standard library takes several times as long.
+    Uses pydantic's parser because a page has hundreds of values and ``json`` takes several times as long.
     """
     try:
         return from_json(raw)
@@ -125,12 +126,12 @@ def _note_use(_: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def _check_alive(engine: Engine, connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
-    """Have a connection replaced, and all others of its time, if it has died since it was used.
+    """Replace a connection that has died since its last use, and all connections that are as old.
 
-    SQLAlchemy's own ``pool_pre_ping`` asks each time, which under load is a round trip more for each statement.
+    SQLAlchemy's own ``pool_pre_ping`` tests every time, which under load costs another round trip per statement.
     """
     lately = time.monotonic() - entry.info.get("used", time.monotonic()) < TRUSTED_SECONDS
-    if lately and not _has_something_to_say(entry.driver_connection):
+    if lately and not _has_unread_data(entry.driver_connection):
         return
     try:
         engine.dialect.do_ping(connection)
@@ -138,44 +139,44 @@ def _check_alive(engine: Engine, connection: Any, entry: ConnectionPoolEntry, _:
         raise InvalidatePoolError from error
 
 
-def _has_something_to_say(connection: Any) -> bool:
-    """Return whether the server has sent what nobody asked for, such as why it ends the connection, or its end."""
+def _has_unread_data(connection: Any) -> bool:
+    """Return whether the server has sent something unasked, such as the reason why it closes the connection."""
     waiting = select.poll()
     try:
         waiting.register(connection.fileno(), select.POLLIN)
-    except psycopg.Error:  # it is closed already, on our side
+    except psycopg.Error:  # closed on our side
         return True
     return bool(waiting.poll(0))
 
 
 def _give_up_read_only(context: ExceptionContext) -> None:
-    """Drop a connection to a primary that became a replica: the next one finds the new primary."""
+    """Drop a connection to a primary that became a replica; the next connection finds the new primary."""
     if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
         context.is_disconnect = True
 
 
 @contextmanager
 def translated(url: URL) -> Iterator[None]:
-    """Turn what the driver raises when the database cannot serve into ``UnavailableError``.
+    """Turn the driver's errors about a database that cannot serve into ``UnavailableError``.
 
-    A breach of a constraint or a malformed statement is a fault of ours and
-    passes through as it is.
+    A violated constraint or a malformed statement is our defect and passes
+    through unchanged.
     """
     try:
         yield
     except PoolTimeoutError as error:
-        raise UnavailableError(WHAT, "every connection of the pool is busy") from error
+        raise UnavailableError(WHAT, "all connections of the pool are in use") from error
     except DBAPIError as error:
         if isinstance(error.orig, _UNMIGRATED):
-            raise UnavailableError(WHAT, f"its schema is not there or too old: {MIGRATE}") from error
-        if isinstance(error.orig, _MENDABLE) or error.connection_invalidated or _is_misplaced(error.orig):
+            raise UnavailableError(WHAT, f"its schema is missing or too old: {MIGRATE}") from error
+        if isinstance(error.orig, _TEMPORARY) or error.connection_invalidated or _is_misplaced(error.orig):
             raise UnavailableError(WHAT, _reason(error, url)) from error
         raise
 
 
 @asynccontextmanager
 async def bounded(url: URL, seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
-    """Translate errors as ``translated`` does, and give up after so many seconds."""
+    """Translate errors as ``translated`` does, and give up after ``seconds``."""
     try:
         with translated(url):
             async with asyncio.timeout(seconds):
@@ -185,15 +186,15 @@ async def bounded(url: URL, seconds: float = OPERATION_SECONDS) -> AsyncIterator
 
 
 def _is_misplaced(error: BaseException | None) -> bool:
-    """Return whether a row was on its way to the default partition just when its month got one of its own.
+    """Return whether a row was routed to the default partition while its month got a partition of its own.
 
-    Then no named constraint was broken, and the next try goes where the row belongs.
+    No named constraint is violated then, and the next attempt reaches the right partition.
     """
     return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None
 
 
 def _reason(error: DBAPIError, url: URL) -> str:
-    """Return the driver's reason in one line, and whatever happens without the password."""
+    """Return the driver's reason in one line, without the password."""
     lines = str(error.orig).splitlines()
     text = lines[0].strip() if lines else ""
     for secret in {url.password, url.password and quote(url.password, safe="")} - {None, ""}:

@@ -1,4 +1,4 @@
-"""The ports ``HistoryRecorder`` and ``HistoryReader`` on Postgres. The operator and the API make one each."""
+"""The ports ``HistoryRecorder`` and ``HistoryReader`` on Postgres; the operator and the API each create one."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -54,10 +54,10 @@ from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
 
 BATCH = 500
-"""Rows in one statement, and in one transaction."""
+"""The number of rows per statement and transaction."""
 
 _T = TypeVar("_T")
-# looked up, for a page has hundreds of them and an enumeration's own call takes several times as long
+# a page has hundreds of values, and calling the enumeration takes several times as long as a look-up
 _CAUSES = {cause.value: cause for cause in Cause}
 _STATUSES = {status.value: status for status in ExecutionStatus}
 
@@ -65,34 +65,34 @@ _columns = executions.c
 
 
 class PostgresHistory:
-    """``HistoryRecorder`` and ``HistoryReader`` over one engine, whose connections ``aclose`` ends."""
+    """``HistoryRecorder`` and ``HistoryReader`` over one engine; ``aclose`` closes its connections."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        """Keep the engine; connect at the first call."""
+        """Keep the engine; the first call connects."""
         self._engine = engine
-        # what reads needs no transaction of its own, which would be two round trips more
+        # reads need no transaction, which would cost two more round trips
         self._reader = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @classmethod
     def from_url(cls, url: str, *, pool_size: int = 5, connect_seconds: int = 5) -> "PostgresHistory":
-        """Return a history over an engine of its own; ``SettingsError`` if the URL is none."""
+        """Return a history with its own engine; raises ``SettingsError`` if the URL is invalid."""
         return cls(create_engine(url, pool_size=pool_size, connect_seconds=connect_seconds))
 
     async def aclose(self) -> None:
-        """End the engine's connections."""
+        """Close the engine's connections."""
         await self._engine.dispose()
 
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
-        """Insert rows with their attempts; one whose id, or origin, slot and cause, is there already is left as it is.
+        """Insert rows with their attempts; a row whose id, or origin, slot and cause, exists stays unchanged.
 
-        An attempt of a row that was there is added if the row is open and has none of that number.
+        An attempt is added to an existing row if the row is open and has no attempt of that number.
 
         Raises:
-            ValueError: A row breaks the rules of ``storable_record``; nothing was inserted.
+            ValueError: A row violates the rules of ``storable_record``; nothing was inserted.
 
         """
         now = datetime.now(UTC)
-        # in one order whoever writes, or two that write the same rows could wait for each other
+        # always in the same order: two writers of the same rows could deadlock otherwise
         ready = sorted((storable_record(row, now) for row in rows), key=lambda row: row.id)
         statement = insert(executions).on_conflict_do_nothing().returning(_columns.id)
         for batch in _batches(ready):
@@ -101,10 +101,10 @@ class PostgresHistory:
                 await _insert_attempts(connection, [row for row in batch if row.attempts], new)
 
     async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
-        """End executions that are still open, and their open attempts; return the ids of those that were.
+        """Close executions that are still open, and their open attempts; return the ids of the closed ones.
 
         Raises:
-            ValueError: A closing's status is not a terminal one; nothing was closed.
+            ValueError: The status of a closing is not terminal; nothing was closed.
 
         """
         first: dict[UUID, Closing] = {}
@@ -114,14 +114,14 @@ class PostgresHistory:
         for batch in _batches(sorted(first.values(), key=lambda closing: closing.id)):
             async with bounded(self._engine.url), self._engine.begin() as connection:
                 ids = list((await connection.execute(close_statement(batch))).scalars())
-                # a statement of its own, and so with a snapshot of its own: it sees an attempt that the runner began
-                # while the one before waited for the row
+                # a separate statement has its own snapshot: it sees an attempt that the runner began while the first
+                # statement waited for the row
                 await connection.execute(_END_ATTEMPTS, {"ids": ids})
             closed.extend(ids)
         return closed
 
     async def open_executions(self) -> Sequence[ExecutionRecord]:
-        """Return the rows that are not in a terminal state, oldest slot first."""
+        """Return the rows that are not in a terminal status, oldest slot first."""
         async with bounded(self._engine.url), self._reader.connect() as connection:
             return [_record(row) for row in await connection.execute(open_statement())]
 
@@ -133,8 +133,8 @@ class PostgresHistory:
                 if row is not None:
                     break
             else:
-                raise NotFoundError(f"there is no execution {uid}")
-            # with the slot, so that of the attempts one month alone is planned for and looked at
+                raise NotFoundError(f"execution {uid} not found")
+            # with the slot, so that Postgres plans for and reads one month of attempts only
             mine = (attempts.c.execution_id == uid) & (attempts.c.slot == row.slot)
             rows = (await connection.execute(select(attempts).where(mine).order_by(attempts.c.number))).all()
         return replace(_record(row), attempts=tuple(_attempt(each) for each in rows))
@@ -144,7 +144,7 @@ class PostgresHistory:
         check_limit(query)
         after = None if query.cursor is None else decode_cursor(query.cursor)
         if query.reason is not None and query.reason != storable_text(query.reason):
-            return ExecutionPage([], None)  # nobody's: no row has such text, and Postgres would refuse it
+            return ExecutionPage([], None)  # no row has such text, and Postgres would refuse it
         rows: list[Row[Any]] = []
         async with bounded(self._engine.url), self._reader.connect() as connection:
             await connection.exec_driver_sql(IN_ORDER)
@@ -158,7 +158,7 @@ class PostgresHistory:
         return ExecutionPage(page, encode_cursor(page[-1].slot, page[-1].id) if more else None)
 
     async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
-        """Count executions, of some namespaces or of all, and say how the history's maintenance fares."""
+        """Count executions of some namespaces or of all, and report the state of the history's maintenance."""
         async with bounded(self._engine.url), self._reader.connect() as connection:
             counted = (await connection.execute(count_statement(since, namespaces))).all()
             running = (await connection.execute(running_statement(namespaces))).scalar_one()
@@ -179,25 +179,24 @@ class PostgresHistory:
         """Return if the database answers and its schema is at the newest migration.
 
         Raises:
-            UnavailableError: It is not, or it does not answer; the message names the mend.
+            UnavailableError: It does not answer or has an older schema; the message says what to do.
 
         """
         async with bounded(self._engine.url), self._reader.connect() as connection:
             statement = sql_text("SELECT version_num FROM alembic_version")
             revision = (await connection.execute(statement)).scalar_one_or_none()
         if revision is None:
-            raise UnavailableError(WHAT, f"its schema is not there: {MIGRATE}")
-        # a later one is fine: migrations only add, so that what ran before goes on until it is replaced
+            raise UnavailableError(WHAT, f"its schema is missing: {MIGRATE}")
+        # a later revision is fine: migrations only add, so that the previous version runs until it is replaced
         if revision < SCHEMA_REVISION:
             raise UnavailableError(
                 WHAT,
-                f"its schema is at revision {revision} and this program wants {SCHEMA_REVISION}: "
-                f"{MIGRATE} of this program's version",
+                f"its schema is at revision {revision} this program needs {SCHEMA_REVISION}: {MIGRATE} of this version",
             )
 
 
 def close_statement(batch: Sequence[Closing]) -> Update:
-    """Return the one statement that closes a batch and returns the ids of the rows that were open."""
+    """Return the statement that closes a batch and returns the ids of the rows that were open."""
     fields = ("id", "namespace", "status", "reason", "message", "finished_at")
     typed = [*(column(name, _columns[name].type) for name in fields), column("result", Text)]
     ends = values(*typed, name="ends").data(
@@ -210,9 +209,9 @@ def close_statement(batch: Sequence[Closing]) -> Update:
             status=ends.c.status,
             reason=ends.c.reason,
             message=ends.c.message,
-            # what a success says is no error
+            # the message of a success is not an error
             error=case((ends.c.status == ExecutionStatus.SUCCEEDED.value, null()), else_=ends.c.message),
-            # pods' times are whole seconds: what ended within the second it began in did not end before it
+            # times of pods are whole seconds, so an end may seem to precede a start within the same second
             finished_at=func.greatest(ends.c.finished_at, _columns.started_at),
             result=func.coalesce(cast(ends.c.result, JSONB), _columns.result),
         )
@@ -238,9 +237,9 @@ _END_ATTEMPTS = (
 
 
 async def _insert_attempts(connection: AsyncConnection, rows: Sequence[ExecutionRecord], new: Collection[UUID]) -> None:
-    """Insert the attempts of rows that are new, and of those that were there and are open."""
+    """Insert the attempts of new rows, and of existing rows that are open."""
     old = [row.id for row in rows if row.id not in new]
-    # locked: one that ends meanwhile must not be left with an attempt that runs
+    # locked: a row that is closed meanwhile must not get a running attempt
     locked = select(_columns.id).where(_columns.id.in_(old), is_open()).order_by(_columns.id).with_for_update()
     takers = {*new, *((await connection.execute(locked)).scalars() if old else ())}
     tries = [
@@ -291,7 +290,7 @@ def _attempt(row: Row[Any]) -> Attempt:
 
 
 def _in_utc(row: Row[Any], *times: str) -> dict[str, Any]:
-    """Return a row's fields, to keep; the session's time zone is the server's affair, ours is UTC."""
+    """Return a row's fields with times in UTC, whatever the session's time zone is."""
     stored = dict(row._mapping)  # noqa: SLF001  # public in spite of its name: SQLAlchemy's way to a mapping
     for name in times:
         time = stored[name]

@@ -1,7 +1,7 @@
-"""The port ``IdempotencyStore`` on Postgres: one row a key. Each of the facade's processes makes one.
+"""The port ``IdempotencyStore`` on Postgres, one row per key; each process of the API creates one.
 
-Expired rows are taken over by whoever uses their key again; the history's
-maintenance deletes the others by ``expires_at``.
+A request that uses the key of an expired row takes the row over; the history's
+maintenance deletes the other expired rows.
 """
 
 from datetime import datetime
@@ -18,23 +18,23 @@ _columns = idempotency_keys.c
 
 
 class PostgresIdempotency:
-    """``IdempotencyStore`` over one engine, whose connections ``aclose`` ends."""
+    """``IdempotencyStore`` over one engine; ``aclose`` closes its connections."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        """Keep the engine; connect at the first call."""
+        """Keep the engine; the first call connects."""
         self._engine = engine
 
     @classmethod
     def from_url(cls, url: str, *, pool_size: int = 5, connect_seconds: int = 5) -> "PostgresIdempotency":
-        """Return a store over an engine of its own; ``SettingsError`` if the URL is none."""
+        """Return a store with its own engine; raises ``SettingsError`` if the URL is invalid."""
         return cls(create_engine(url, pool_size=pool_size, connect_seconds=connect_seconds))
 
     async def aclose(self) -> None:
-        """End the engine's connections."""
+        """Close the engine's connections."""
         await self._engine.dispose()
 
     async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
-        """Take a key for a request, or say what is known of it."""
+        """Reserve a key for a request, or return what is stored under it."""
         own = (_columns.caller == caller) & (_columns.key == key)
         known = select(_columns.fingerprint, _columns.status, _columns.headers, _columns.body).where(own)
         while True:
@@ -45,7 +45,7 @@ class PostgresIdempotency:
                 return Reservation(mine=True)
             if row is not None:
                 break
-            # whoever had it gave it back between the two statements: it may be had now
+            # the key was released between the two statements: try again
         if bytes(row.fingerprint) != fingerprint:
             return Reservation(mine=False, same_request=False)
         if row.status is None:
@@ -53,7 +53,7 @@ class PostgresIdempotency:
         return Reservation(mine=False, answer=StoredAnswer(row.status, row.headers, bytes(row.body)))
 
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
-        """Keep the answer for whoever repeats the request; a key that has its answer, or is unknown, stays as it is."""
+        """Store the answer for repeated requests; a key that has an answer, or does not exist, stays unchanged."""
         statement = (
             update(idempotency_keys)
             .where(_columns.caller == caller, _columns.key == key, _columns.status.is_(None))
@@ -63,7 +63,7 @@ class PostgresIdempotency:
             await connection.execute(statement)
 
     async def release(self, caller: str, key: str) -> None:
-        """Give a key back: nothing was done with it. One that has its answer keeps it."""
+        """Release a key whose request had no effect; a key that has an answer keeps it."""
         statement = delete(idempotency_keys).where(
             _columns.caller == caller, _columns.key == key, _columns.status.is_(None)
         )
@@ -72,9 +72,9 @@ class PostgresIdempotency:
 
 
 def _taking(caller: str, key: str, fingerprint: bytes, now: datetime) -> Executable:
-    """Return the one statement that takes a key that is free, expired or abandoned; it returns a row if it did.
+    """Return the statement that reserves a free, expired or abandoned key; it returns a row on success.
 
-    Simultaneous ones wait for each other at the primary key, so that one alone takes it.
+    Simultaneous statements wait for each other at the primary key, so that only one succeeds.
     """
     new = insert(idempotency_keys).values(
         caller=caller, key=key, fingerprint=fingerprint, reserved_at=now, expires_at=now + KEY_KEPT

@@ -1,4 +1,4 @@
-"""The statements that read the history, each served by an index; ``history`` executes them, and tests explain them."""
+"""The statements that read the history, each backed by an index; ``history`` runs them, and tests explain them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,33 +31,33 @@ from carillon_core.domain.execution import REPEATS_EARLIER, earliest_repeat
 from carillon_core.ports import ExecutionQuery
 
 _columns = executions.c
-_made = executions.alias("made")  # once: an alias of a table makes all its columns anew
+_made = executions.alias("made")  # once, because an alias copies all columns
 
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
-"""The earliest time there is."""
+"""The earliest ``datetime``."""
 
 IN_ORDER = "BEGIN; " + "; ".join(f"SET LOCAL enable_{way} = off" for way in ("sort", "bitmapscan", "seqscan"))
-"""Begins a transaction whose statements read rows in the order of an index, as far as one has it. A planner that
-expects few rows would collect them all and sort them, and of a month that has no statistics yet it expects anything.
-In one piece, and so in one round trip."""
+"""Begins a transaction whose statements read rows in index order where possible. A planner that expects few rows would
+fetch and sort them all, and without statistics of a new month its estimate is arbitrary. One statement, one round
+trip."""
 
 RECENT = timedelta(days=62)
-"""What is read first of a history that is asked for from its newest end. Postgres plans for each month that a statement
-may have to look at, which takes longer than to read a page: most pages are full before the months of old are needed."""
+"""The newest part of the history, which is read first. Postgres plans for each month that a statement may read, which
+takes longer than reading a page, and most pages are full before older months are needed."""
 MONTHS = sql_text(
     "SELECT count(*) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
     " WHERE inhparent = 'executions'::regclass AND relname <> 'executions_default'"
 )
-"""How many months have a partition of their own."""
+"""Counts the months that have a partition."""
 
 
 def windows(query: ExecutionQuery, after: tuple[datetime, UUID] | None, now: datetime) -> list[ExecutionQuery]:
-    """Split what a query asks for into the newest part and the rest, to be read in this order.
+    """Split a query into its newest part and the rest, to be read in this order.
 
     Args:
-        query: What is asked for.
-        after: Where the page before it ended.
-        now: What time it is.
+        query: The query.
+        after: The last row of the previous page.
+        now: The current time.
 
     """
     bounds = (query.until, None if after is None else after[0])
@@ -73,7 +73,7 @@ def windows(query: ExecutionQuery, after: tuple[datetime, UUID] | None, now: dat
 def list_statement(query: ExecutionQuery, after: tuple[datetime, UUID] | None) -> tuple[Select[Any], dict[str, object]]:
     """Return the query of a page with its parameters, for use after ``IN_ORDER``.
 
-    It has one row more than asked, to know whether another page follows.
+    It returns one more row, which tells whether another page follows.
     """
     since = query.since
     values: dict[str, object] = {
@@ -97,12 +97,12 @@ _EQUAL = ("namespace", "task", "reason", "retry_of")
 
 @lru_cache(maxsize=512)
 def _page_statement(given: frozenset[str], status: ExecutionStatus | None, cause: Cause | None) -> Select[Any]:
-    """Return the query of a page to which these parameters are given; ``dead_letters`` has none.
+    """Return the query of a page for these parameters; ``dead_letters`` has no value.
 
-    Made once, for SQLAlchemy takes as long to put one together as to fetch what it asks for.
+    Cached because SQLAlchemy takes as long to build a query as to fetch its rows.
     """
     wanted: list[ColumnElement[bool]] = [_columns[name] == bindparam(name) for name in _EQUAL if name in given]
-    # of a small vocabulary, and so literals: they tell which partial index fits, whatever becomes of the parameters
+    # few possible values, and so literals: the planner can then choose a partial index
     wanted += [
         _columns[name] == literal_column(f"'{asked}'")
         for name, asked in (("status", status), ("cause", cause))
@@ -119,8 +119,8 @@ def _page_statement(given: frozenset[str], status: ExecutionStatus | None, cause
     if "until" in given:
         wanted.append(_columns.slot < bindparam("until"))
     if "after_slot" in given:
-        # as a row, not as "slot < … or (slot = … and id < …)": only this Postgres looks up in the index; and the slot
-        # alone once more, for only that leaves out the partitions of later months
+        # a row comparison: Postgres does not use the index for "slot < … or (slot = … and id < …)". The slot is also
+        # compared separately, because only that excludes the partitions of later months
         slot, uid = bindparam("after_slot", type_=_columns.slot.type), bindparam("after_id", type_=_columns.id.type)
         wanted += [tuple_(_columns.slot, _columns.id) < tuple_(slot, uid), _columns.slot <= slot]
     page = select(executions).where(*wanted).order_by(_columns.slot.desc(), _columns.id.desc())
@@ -128,25 +128,25 @@ def _page_statement(given: frozenset[str], status: ExecutionStatus | None, cause
 
 
 def get_statements(uid: UUID, now: datetime) -> list[Select[Any]]:
-    """Return the queries of one execution, to be tried in this order: of what is recent, and of what is older."""
+    """Return the queries for one execution, to be tried in this order: recent months, then older ones."""
     one = select(executions).where(_columns.id == uid)
     edge = now - RECENT
     return [one.where(_columns.slot >= edge), one.where(_columns.slot < edge)]
 
 
 def open_statement() -> Select[Any]:
-    """Return the query of the open executions; the status as a literal, or the partial index is not seen to fit."""
+    """Return the query for open executions; the status is a literal so that the partial index is used."""
     return select(executions).where(is_open()).order_by(_columns.slot, _columns.id)
 
 
 def count_statement(since: datetime, namespaces: tuple[str, ...]) -> Select[Any]:
-    """Return the query that counts by status what has a slot at or after ``since``, from an index alone."""
+    """Return the query that counts executions by status from ``since`` on, from an index only."""
     statement = select(_columns.status, func.count()).where(_columns.slot >= since).group_by(_columns.status)
     return _of(statement, namespaces)
 
 
 def running_statement(namespaces: tuple[str, ...]) -> Select[Any]:
-    """Return the query that counts what runs."""
+    """Return the query that counts running executions."""
     return _of(select(func.count()).select_from(executions).where(is_open()), namespaces)
 
 
@@ -161,7 +161,7 @@ def dead_letters_statement(since: datetime, namespaces: tuple[str, ...]) -> Sele
 
 
 def is_open() -> TextClause:
-    """Return what picks the open executions, as literals."""
+    """Return the condition for open executions, with literals."""
     return sql_text("executions.status IN ({})".format(", ".join(f"'{status}'" for status in sorted(OPEN_STATUSES))))
 
 
@@ -170,18 +170,18 @@ def _of(statement: Select[Any], namespaces: tuple[str, ...]) -> Select[Any]:
 
 
 def _in(namespaces: tuple[str, ...]) -> ColumnElement[bool]:
-    if len(namespaces) == 1:  # as an equation, which every index that begins with it serves in its order
+    if len(namespaces) == 1:  # an equation, for which every index that begins with it returns rows in order
         return _columns.namespace == namespaces[0]
-    # a page of several reads the rows of others between theirs: few, where the database is theirs
+    # reads rows of other namespaces in between: few if the database serves these namespaces only
     return _columns.namespace == any_(literal(list(namespaces), ARRAY(Text)))
 
 
 def _is_dead_letter(earliest: datetime | BindParameter[datetime] | None) -> ColumnElement[bool]:
-    """Return what picks the executions that failed and that nobody has repeated since ``earliest``."""
-    # OFFSET 0 keeps it a look-up by retry_of for each row that is read; as an anti-join all repeats there are might be
-    # read first, and with the rest beside it another index might seem to serve
+    """Return the condition for failed executions that have not been repeated since ``earliest``."""
+    # OFFSET 0 keeps this a look-up by retry_of per row; as an anti-join, Postgres might read all repeats first, or
+    # choose another index
     wanted = select(_made.c.namespace, _made.c.status).where(_made.c.retry_of == _columns.id)
-    # the months before are not looked at, and with a constant not even planned for
+    # earlier months are not read, and with a constant not even planned
     wanted = wanted.where(_made.c.slot >= _columns.slot - REPEATS_EARLIER)
     if earliest is not None:
         wanted = wanted.where(_made.c.slot >= earliest)

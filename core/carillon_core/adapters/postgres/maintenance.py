@@ -1,9 +1,10 @@
-"""Keep the history's partitions: months ahead are there, old ones go, and rows that expire are deleted.
+"""Maintains the history's partitions: creates those of coming months, drops old ones, and deletes expired rows.
 
-``carillon-migrate`` and the operator make a ``Maintenance`` each. Whatever it
-does is done again in vain: two at once wait for each other, and one that was
-cut off is taken up by the next. Writers are not held up: a lock that is not
-free within ``LOCK_SECONDS`` is given up and tried again later.
+``carillon-migrate`` and the operator each create a ``Maintenance``. Every step
+is idempotent: two runs at the same time wait for each other, and a run that was
+interrupted is completed by the next one. Writers are not blocked: the
+maintenance gives up a lock that it does not get within ``LOCK_SECONDS``, and
+tries again later.
 """
 
 import asyncio
@@ -28,23 +29,23 @@ from carillon_core.settings import RETENTION_DAYS
 MONTHS_AHEAD = 3
 MONTHS_BEHIND = 1
 LOCK_SECONDS = 0.5
-"""How long a lock on a whole table is waited for, and so how long those who come after may have to wait for it. Less
-than Postgres' ``deadlock_timeout`` of a second: who gives up in a deadlock is the maintenance, never a writer."""
+"""How long the maintenance waits for a lock on a whole table, and so blocks those who queue behind it. Less than
+Postgres' ``deadlock_timeout`` of one second: in a deadlock the maintenance gives up, never a writer."""
 TRIES = 10
 FIRST_PAUSE_SECONDS = 0.2
 LAST_PAUSE_SECONDS = 3.0
 STEP_SECONDS = 300
-"""After which a step is given up: the longest moves the rows of a month."""
+"""The time limit of a step; the longest one moves the rows of a month."""
 ENDED_LATELY = timedelta(days=1)
-"""An execution that ended since may be needed yet, however old its slot: a Job whose pod is lost just then finds out
-from the row that there is nothing left to run."""
+"""An execution that ended within this time is kept, however old its slot: a Job that has just lost its pod learns from
+the row that nothing is left to run."""
 BATCH = 5_000
-"""Rows that are deleted in one transaction."""
+"""The number of rows that are deleted in one transaction."""
 
-# both in the order of those who write and read
+# both in the order of writers and readers
 _ALONE_IN_DEFAULT = "LOCK TABLE executions_default, attempts_default IN ACCESS EXCLUSIVE MODE"
-# Rows move, and partitions go, only while nobody has a statement planned: one that was planned for the default
-# partition, and waits for it, would then look for the row where it is no more, and its runner's end would be lost.
+# Rows move, and partitions are dropped, only while no statement is planned: a statement that was planned for the
+# default partition would look for the row where it no longer is, and the end of an execution would be lost.
 _ALONE = "LOCK TABLE ONLY executions, ONLY attempts, executions_default, attempts_default IN ACCESS EXCLUSIVE MODE"
 _NEEDED = "status = 'running' OR finished_at >= :lately"
 
@@ -55,36 +56,36 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """A table whose rows are deleted some time after what one of its columns says; the column needs an index."""
+    """A table whose rows expire some time after the time in a column, which needs an index."""
 
     table: str
     column: str
     after: timedelta | None = None
-    """None means the history's own retention."""
+    """None: the retention of the history."""
 
 
 EXPIRING = (
     Expiring("audit_events", "at"),
-    # the column says itself when the row has expired
+    # the column is the time at which the row expires
     Expiring("idempotency_keys", "expires_at", timedelta(0)),
 )
-"""The tables besides the history that the maintenance keeps from growing."""
+"""The other tables whose rows the maintenance deletes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one run of the maintenance did. Months are as in a partition's name, ``2026_11``."""
+    """What one run of the maintenance did. Months are written as in a partition's name, ``2026_11``."""
 
     created: tuple[str, ...] = ()
-    """Months that have a partition since."""
+    """Months that got a partition."""
     dropped: tuple[str, ...] = ()
-    """Months whose partition, with all its executions, is gone."""
+    """Months whose partition was dropped with its executions."""
     kept: tuple[str, ...] = ()
-    """Months that are too old and stay for now, since something of them runs or has just ended."""
+    """Expired months that are kept for now because executions run or have just ended."""
     moved: int = 0
-    """Executions that had landed in the default partition and are in their month's since."""
+    """Executions that were moved from the default partition to that of their month."""
     deleted: Mapping[str, int] = field(default_factory=dict)
-    """Rows deleted one by one, by their table."""
+    """The number of rows that were deleted, by table."""
 
 
 class Month(NamedTuple):
@@ -100,18 +101,18 @@ class Month(NamedTuple):
         return cls(utc.year, utc.month)
 
     def after(self, months: int) -> Self:
-        """Return the month so many later, or earlier."""
+        """Return the month that is this many months later, or earlier if negative."""
         year, month = divmod(self.year * 12 + self.month - 1 + months, 12)
         return type(self)(year, month + 1)
 
     @property
     def suffix(self) -> str:
-        """What the names of its partitions end in."""
+        """The suffix of the names of its partitions."""
         return f"{self.year:04d}_{self.month:02d}"
 
     @property
     def first(self) -> str:
-        """Its first instant, as Postgres reads it; written out, for the month after December 9999 is no datetime."""
+        """Its first instant as text for Postgres; the month after December 9999 has no ``datetime``."""
         return f"{self.year:04d}-{self.month:02d}-01 00:00:00+00"
 
 
@@ -129,9 +130,9 @@ class Maintenance:
 
         Args:
             engine: The database; its role must own the tables.
-            clock: Says what time it is.
-            retention_days: Months that ended before so many days are dropped; 0 keeps everything.
-            expiring: Further tables whose rows expire.
+            clock: Returns the current time.
+            retention_days: Months that ended more than this many days ago are dropped; 0 keeps everything.
+            expiring: Other tables whose rows expire.
 
         """
         self._engine = engine
@@ -140,10 +141,10 @@ class Maintenance:
         self._expiring = expiring
 
     async def run(self) -> Changes:
-        """Do all that is due, and note in the table ``maintenance`` and in the log what was done, or why it was not.
+        """Do everything that is due, and record the result or the failure in the table ``maintenance`` and in the log.
 
         Raises:
-            UnavailableError: The database is out of reach, or a lock was never free; what was done until then stays.
+            UnavailableError: The database is unavailable, or a lock was never free; the steps until then are kept.
 
         """
         began = time.monotonic()
@@ -160,10 +161,10 @@ class Maintenance:
         return changes
 
     async def _run(self, now: datetime) -> Changes:
-        """Create, move, drop, delete, in this order: rows of a month that is to go need not move first."""
+        """Create, move, drop and delete, in this order: rows of an expired month need not move first."""
         this = Month.of(now)
         cutoff = now - self._retention if self._retention else None
-        # the last month to go is the one before the cutoff's own
+        # the last month to drop is the one before the cutoff's month
         oldest = Month.of(cutoff) if cutoff else Month(0, 1)
         lately = now - ENDED_LATELY
         deleted = await self._step(partial(_delete_strays, oldest=oldest, lately=lately))
@@ -185,7 +186,7 @@ class Maintenance:
         return changes
 
     async def _drop_before(self, oldest: Month, lately: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Drop the months before one; return which are gone, and which stay because something of them is needed."""
+        """Drop the months before ``oldest``; return those dropped, and those kept because they are needed."""
         outcomes: dict[str, bool | None] = {}
         for month in await self._step(_months):
             if month < oldest:
@@ -194,12 +195,12 @@ class Maintenance:
         return dropped, tuple(name for name, gone in outcomes.items() if gone is False)
 
     async def _expire(self, what: Expiring, before: datetime) -> int:
-        """Delete what has expired, in small transactions; return how many rows."""
+        """Delete expired rows in small transactions; return their number."""
         statement = text(
             f"DELETE FROM {what.table} WHERE ctid = ANY (ARRAY("  # noqa: S608  # names of ours
             f"SELECT ctid FROM {what.table} WHERE {what.column} < :before ORDER BY {what.column} LIMIT {BATCH}))"
-            # once more: a row that is prolonged meanwhile is looked at again, by the minor releases of Postgres from
-            # before November 2025 without regard to its ctid
+            # repeated for a row that was prolonged meanwhile: Postgres rechecks it, and minor releases before November
+            # 2025 do so without the ctid
             f" AND {what.column} < :before"
         )
 
@@ -212,7 +213,7 @@ class Maintenance:
         return gone
 
     async def _step(self, work: Callable[[AsyncConnection], Coroutine[None, None, _T]]) -> _T:
-        """Do a part of the work in a transaction of its own, again and again if a lock is not free."""
+        """Do one step in its own transaction; retry while a lock is not free."""
         pause = FIRST_PAUSE_SECONDS
         for _ in range(TRIES - 1):
             try:
@@ -227,7 +228,7 @@ class Maintenance:
     async def _transact(self, work: Callable[[AsyncConnection], Coroutine[None, None, _T]]) -> _T:
         async with bounded(self._engine.url, STEP_SECONDS), self._engine.begin() as connection:
             await connection.execute(text(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"))
-            # the migrator's lock: nobody migrates meanwhile, and nobody else maintains
+            # the lock of migrations: no migration and no other maintenance runs meanwhile
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             return await work(connection)
 
@@ -236,18 +237,18 @@ class Maintenance:
             await connection.execute(update(maintenance).values(**values))
 
     async def _note_failure(self, now: datetime, why: str) -> None:
-        log.warning("the maintenance of the history failed", why=why)
+        log.warning("history maintenance failed", why=why)
         try:
             await self._note({"tried_at": now, "error": why})
         except UnavailableError as error:
-            log.warning("its failure could not be noted", why=str(error))
+            log.warning("could not record the failure of the history maintenance", why=str(error))
 
 
 async def maintain(url: str, clock: Callable[[], datetime], retention_days: int) -> Changes:
-    """Run the maintenance once, over connections of its own; errors as ``Maintenance.run``'s.
+    """Run the maintenance once with its own connection; raises what ``Maintenance.run`` raises.
 
     Raises:
-        SettingsError: The URL is none.
+        SettingsError: The URL is invalid.
 
     """
     engine = create_engine(url, pool_size=1)
@@ -276,13 +277,13 @@ async def _months(connection: AsyncConnection) -> list[Month]:
 
 
 async def _exists(connection: AsyncConnection, month: Month) -> bool:
-    """Return whether a month has a partition: another maintenance may have been faster."""
+    """Return whether a month has a partition; another run may have created or dropped it."""
     name = {"name": f"executions_{month.suffix}"}
     return (await connection.execute(text("SELECT to_regclass(:name)"), name)).scalar_one() is not None
 
 
 async def _stray_months(connection: AsyncConnection) -> set[Month]:
-    """Return the months of which there are rows in the default partition."""
+    """Return the months that have rows in the default partition."""
     month = "date_trunc('month', slot AT TIME ZONE 'UTC')"
     rows = await connection.execute(
         text(f"SELECT DISTINCT extract(year FROM {month}), extract(month FROM {month}) FROM executions_default")  # noqa: S608  # it stands above
@@ -291,7 +292,7 @@ async def _stray_months(connection: AsyncConnection) -> set[Month]:
 
 
 async def _delete_strays(connection: AsyncConnection, oldest: Month, lately: datetime) -> int:
-    """Delete what is too old from the default partition, unless it is needed; return how many executions."""
+    """Delete expired executions from the default partition unless they are needed; return their number."""
     statement = f"DELETE FROM executions_default WHERE slot < cast(:first AS text)::timestamptz AND NOT ({_NEEDED})"  # noqa: S608  # it stands above
     if oldest.year < 1:
         return 0
@@ -299,11 +300,11 @@ async def _delete_strays(connection: AsyncConnection, oldest: Month, lately: dat
 
 
 async def _create(connection: AsyncConnection, month: Month) -> int | None:
-    """Give a month its partition, and it the month's rows in the default one; return how many, or None if it has one.
+    """Create a month's partition and move its rows there; return their number, or None if the partition exists.
 
-    The partition is made as a table of its own and then attached: so, other than
-    by ``CREATE TABLE … PARTITION OF``, nobody who writes to other months waits,
-    unless rows are to be moved.
+    The partition is created as a table and then attached. Unlike
+    ``CREATE TABLE … PARTITION OF``, this does not block writers of other months
+    unless rows must move.
     """
     bounds = {"first": month.first, "last": month.after(1).first}
     name = f"executions_{month.suffix}"
@@ -314,18 +315,18 @@ async def _create(connection: AsyncConnection, month: Month) -> int | None:
     moves = (await connection.execute(strays, bounds)).scalar_one()
     await connection.execute(text(_ALONE if moves else _ALONE_IN_DEFAULT))
     if not moves and (await connection.execute(strays, bounds)).scalar_one():
-        # written since. This is not their order: whoever is in the way by it is given way to, and the next try sees
+        # rows were written since. Locks out of order can deadlock: then this attempt gives up, and the next one sees
         # the rows from the start
         await connection.execute(text(_ALONE))
     moved = 0
     for table in ("executions", "attempts"):
         part = f"{table}_{month.suffix}"
         await connection.execute(text(f"CREATE TABLE {part} (LIKE {table} INCLUDING ALL)"))
-        # the columns of both are the parent's, in its order
+        # both have the columns of the parent, in its order
         copy = text(f"INSERT INTO {part} SELECT * FROM {table}_default WHERE {within}")  # noqa: S608  # names of ours
         rows = (await connection.execute(copy, bounds)).rowcount
         moved += rows if table == "executions" else 0
-    # the attempts go with their executions
+    # deletes their attempts too
     await connection.execute(text(f"DELETE FROM executions_default WHERE {within}"), bounds)  # noqa: S608  # the same
     await connection.execute(
         text(
@@ -342,13 +343,13 @@ async def _create(connection: AsyncConnection, month: Month) -> int | None:
 
 
 async def _drop(connection: AsyncConnection, month: Month, lately: datetime) -> bool | None:
-    """Drop a month's partitions and return True; False if something of it is needed, None if they were gone before."""
+    """Drop a month's partitions and return True; False if they are needed, None if they do not exist."""
     if not await _exists(connection, month):
         return None
     needed = text(f"SELECT EXISTS (SELECT FROM executions_{month.suffix} WHERE {_NEEDED})")  # noqa: S608  # ours
     if (await connection.execute(needed, {"lately": lately})).scalar_one():
         return False
-    # what a drop locks; and then, as nobody can write any more, the last look
+    # the locks that a drop takes; check again now that no one can write
     await connection.execute(text(_ALONE))
     if (await connection.execute(needed, {"lately": lately})).scalar_one():
         return False
@@ -358,5 +359,5 @@ async def _drop(connection: AsyncConnection, month: Month, lately: datetime) -> 
 
 
 async def _analyze(connection: AsyncConnection) -> None:
-    """Gather the statistics of the whole tables, for autovacuum sees to those of the partitions alone."""
+    """Update the statistics of the partitioned tables; autovacuum covers only their partitions."""
     await connection.execute(text("ANALYZE executions, attempts"))

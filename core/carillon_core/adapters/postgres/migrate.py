@@ -1,4 +1,4 @@
-"""Bring the schema to a revision and say at which one it is; the command in ``__main__`` and the tests call it."""
+"""Migrates the schema and reports its revision; ``__main__`` and the tests call it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import get_logger
 
 LOCK_SECONDS = 60
-"""How long a migration waits for another migrator, and for any table's lock, before it gives up."""
+"""How long a migration waits for another one, and for the lock of any table, before it gives up."""
 RETRY_SECONDS = 1.0
 
 log = get_logger(__name__)
@@ -25,33 +25,33 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """At which revision the schema is (None: no schema), and at which it should be."""
+    """The revision of the schema (None: no schema), and the newest one."""
 
     current: str | None
     head: str
 
     @property
     def is_head(self) -> bool:
-        """Whether the schema is the one that this program wants."""
+        """Whether the schema is at the newest revision."""
         return self.current == self.head
 
 
 def upgrade(url: str, *, wait_seconds: float = 0) -> Revision:
-    """Bring the schema to the newest revision; nothing happens if it is there, or if it is of a later version.
+    """Upgrade the schema to the newest revision; a schema of that or a later revision stays unchanged.
 
     Args:
         url: The database.
-        wait_seconds: How long to wait for a database that is out of reach.
+        wait_seconds: How long to wait for a database that is unavailable.
 
     Raises:
-        UnavailableError: It stayed out of reach, or another migrator stayed at work.
-        SettingsError: The URL is none.
+        UnavailableError: The database stayed unavailable, or another migration did not end in time.
+        SettingsError: The URL is invalid.
 
     """
     there = current(url, wait_seconds=wait_seconds)
     if there.current is not None and there.current > there.head:
         log.warning(
-            "the schema is of a later version of Carillon, and left as it is",
+            "the schema is newer than this version of Carillon and stays unchanged",
             revision=there.current,
             newest_known=there.head,
         )
@@ -60,18 +60,18 @@ def upgrade(url: str, *, wait_seconds: float = 0) -> Revision:
 
 
 def downgrade(url: str, revision: str, *, wait_seconds: float = 0) -> Revision:
-    """Bring the schema back to a revision, ``base`` being the empty one; what it drops is gone.
+    """Downgrade the schema to a revision, or to ``base``, the empty schema; dropped data is lost.
 
     Raises:
-        UnavailableError: As ``upgrade``.
-        SettingsError: The URL is none, or there is no such revision.
+        UnavailableError: As for ``upgrade``.
+        SettingsError: The URL is invalid, or the revision does not exist.
 
     """
     return _migrate(url, wait_seconds, lambda config: command.downgrade(config, revision))
 
 
 def current(url: str, *, wait_seconds: float = 0) -> Revision:
-    """Return the schema's revision and the newest one; errors as ``upgrade``'s."""
+    """Return the revision of the schema and the newest one; raises what ``upgrade`` raises."""
     with _connected(url, wait_seconds) as connection:
         return _revision(connection)
 
@@ -79,8 +79,8 @@ def current(url: str, *, wait_seconds: float = 0) -> Revision:
 def _migrate(url: str, wait_seconds: float, run: Callable[[Config], None]) -> Revision:
     with _connected(url, wait_seconds) as connection:
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
-        # held to the end of the one transaction that everything happens in: the second migrator
-        # reads the revision when the first has committed, and finds nothing left to do
+        # held until the end of the transaction: a second migration reads the revision after the first has committed,
+        # and finds nothing left to do
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         config = Config()
         config.set_main_option("script_location", "carillon_core.adapters.postgres:migrations")
@@ -88,7 +88,7 @@ def _migrate(url: str, wait_seconds: float, run: Callable[[Config], None]) -> Re
         try:
             run(config)
         except CommandError as error:
-            raise SettingsError(f"the schema cannot be migrated: {error}") from error
+            raise SettingsError(f"cannot migrate the schema: {error}") from error
         revision = _revision(connection)
     log.info("schema migrated", revision=revision.current, newest=revision.head)
     return revision
@@ -100,7 +100,7 @@ def _revision(connection: Connection) -> Revision:
 
 @contextmanager
 def _connected(url: str, wait_seconds: float) -> Iterator[Connection]:
-    """Give a transaction; commit it at the end unless an error passes through."""
+    """Open a transaction, and commit it unless an error is raised."""
     parsed = sqlalchemy_url(url)
     engine = create_engine(parsed, poolclass=NullPool, connect_args=connect_args())
     deadline = time.monotonic() + wait_seconds

@@ -1,4 +1,4 @@
-"""The port ``RunnerKeys`` on Postgres: the keys by which the functions of runners know the operator's tokens."""
+"""The port ``RunnerKeys`` on Postgres: the keys with which the runners' functions verify execution tokens."""
 
 from datetime import timedelta
 
@@ -11,31 +11,31 @@ from carillon_core.adapters.postgres.tables import runner_keys
 from carillon_core.domain.launch.execution_token import TokenKey
 
 KEPT = timedelta(days=15)
-"""How long a key is known that nobody uses any more: longer than a Job lives, which is at most twice the longest
-time-out of 7 days. ``runner_functions.sql`` says the same."""
+"""How long an unused key is kept: longer than a Job lives, which is at most twice the longest time limit of 7 days.
+``runner_functions.sql`` uses the same value."""
 
 
 class PostgresRunnerKeys:
-    """``RunnerKeys`` over one connection, which ``aclose`` ends."""
+    """``RunnerKeys`` over one connection, which ``aclose`` closes."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        """Keep the engine; connect at the first call."""
+        """Keep the engine; the first call connects."""
         self._engine = engine
 
     @classmethod
     def from_url(cls, url: str) -> "PostgresRunnerKeys":
-        """Return one over an engine of its own; ``SettingsError`` if the URL is none."""
+        """Return an instance with its own engine; raises ``SettingsError`` if the URL is invalid."""
         return cls(create_engine(url, pool_size=1))
 
     async def aclose(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         await self._engine.dispose()
 
     async def register(self, key: TokenKey) -> None:
-        """Have a key known, and counted as used now; forget those that nobody has used for ``KEPT``.
+        """Store a key and mark it as used now; delete keys that have been unused for ``KEPT``.
 
         Raises:
-            UnavailableError: The database is out of reach, or its schema too old.
+            UnavailableError: The database is unavailable, or its schema is too old.
 
         """
         inner, outer = key.pads

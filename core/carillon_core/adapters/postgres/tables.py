@@ -1,4 +1,4 @@
-"""The tables of the history. Runners do not touch them: they call functions, ``v0004_runner_functions.sql``."""
+"""The tables of the history. Runners do not access them: they call the functions in ``v0004_runner_functions.sql``."""
 
 from sqlalchemy import (
     BigInteger,
@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from carillon_core.contract import ExecutionStatus
 
 SCHEMA_REVISION = "0006"
-"""The newest migration, which ``ping`` asks for; stands here so that the API need not import Alembic."""
+"""The newest migration, which ``ping`` requires; defined here so that the API need not import Alembic."""
 
 metadata = MetaData()
 
@@ -57,11 +57,11 @@ executions = Table(
     Column("origin", Uuid, nullable=False),
     Column("first_slot", _TIME),
     Column("retry_of", Uuid),
-    # an id has one slot, for it is uuid5(origin, slot, cause); the slot is in the key since a partitioned table's key
-    # must hold what it is partitioned by
+    # an id has one slot because it is uuid5(origin, slot, cause); the slot is in the key because the key of a
+    # partitioned table must contain the partition column
     PrimaryKeyConstraint("id", "slot", name="executions_pkey"),
-    # one row for a slot of a task, and one for a request, whoever writes it: what makes a second run impossible once
-    # the Job is gone. By origin, for two requests may ask for the same task at the same time
+    # one row per slot of a task and per request: prevents a second run when the Job no longer exists. By origin,
+    # because two requests may ask for the same task at the same time
     UniqueConstraint("origin", "slot", "cause", name="executions_slot_once"),
     CheckConstraint(f"status IN ({_STATUSES})", name="executions_status_known"),
     CheckConstraint("status = 'running' OR finished_at IS NOT NULL", name="executions_ended_has_end"),
@@ -70,13 +70,13 @@ executions = Table(
         name="executions_running_has_start",
     ),
     CheckConstraint("first_slot <= slot", name="executions_first_slot_first"),
-    # Every listing is by (slot, id) downwards; Postgres reads these backwards as gladly as forwards. Behind the order
-    # stands what a listing may ask for besides: such rows are picked within the index, and no other one is fetched.
+    # Every listing is by (slot, id) in descending order; Postgres reads these indexes backwards. The columns after the
+    # order are filters of listings: rows are filtered within the index, and only matching ones are fetched.
     Index("executions_by_slot", "slot", "id", "status"),
     Index("executions_by_namespace", "namespace", "slot", "id", "status"),
     Index("executions_by_task", "namespace", "task", "slot", "id", "status"),
     Index("executions_by_task_name", "task", "slot", "id", "status"),
-    # what is rare has indexes of its own, with all that can be asked for; executions that succeed never touch them
+    # rare values have indexes with every filter; executions that succeed are not in them
     Index("executions_by_status", "status", "slot", "id", *_SCOPE, "cause", "reason", postgresql_where=text(UNUSUAL)),
     Index(
         "executions_by_reason",
@@ -86,7 +86,7 @@ executions = Table(
     Index("executions_manual", "slot", "id", *_SCOPE, "status", "reason", postgresql_where=text("cause = 'manual'")),
     Index("executions_failed", "slot", "id", *_SCOPE, "cause", "reason", postgresql_where=text(FAILED)),
     Index("executions_open", "slot", "id", postgresql_where=text("status = 'running'")),
-    # has it been repeated?
+    # finds repeats of an execution
     Index("executions_retry_of", "retry_of", "slot", "id", postgresql_where=text("retry_of IS NOT NULL")),
     postgresql_partition_by="RANGE (slot)",
 )
@@ -103,9 +103,8 @@ attempts = Table(
     Column("started_at", _TIME),
     Column("finished_at", _TIME),
     Column("slot", _TIME, nullable=False),
-    # An attempt without its execution says nothing: whatever deletes the one deletes the other. The foreign key that
-    # does it is each month's own, from attempts_2026_11 to executions_2026_11: one of the whole tables would have
-    # every month that goes compared with all attempts that there are.
+    # Deleting an execution deletes its attempts. Each month has its own foreign key, from attempts_2026_11 to
+    # executions_2026_11: with one between the partitioned tables, dropping a month would check all attempts.
     PrimaryKeyConstraint("execution_id", "number", "slot", name="attempts_pkey"),
     CheckConstraint("number >= 1", name="attempts_from_one"),
     CheckConstraint(f"status IN ({_STATUSES})", name="attempts_status_known"),
@@ -140,7 +139,7 @@ audit_events = Table(
     Column("before", JSONB(none_as_null=True)),
     Column("after", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("id", name="audit_events_pkey"),
-    # listed by (at, id) downwards, as executions are by (slot, id)
+    # listed by (at, id) in descending order, like executions by (slot, id)
     Index("audit_events_by_time", "at", "id"),
     Index("audit_events_by_object", "namespace", "resource", "name", "at", "id"),
     Index("audit_events_by_namespace", "namespace", "at", "id"),
@@ -154,7 +153,7 @@ idempotency_keys = Table(
     Column("key", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("reserved_at", _TIME, nullable=False),
-    # what is past it is as good as gone: maintenance deletes it, and whoever finds it before that takes its place
+    # a row past this time counts as deleted: a request may take it over before the maintenance deletes it
     Column("expires_at", _TIME, nullable=False),
     Column("status", Integer),
     Column("headers", JSONB(none_as_null=True)),
@@ -184,7 +183,7 @@ runner_keys = Table(
     "runner_keys",
     metadata,
     Column("id", Text, nullable=False),
-    # the key as HMAC uses it: SQL has a SHA-256, and no exclusive or of bytes
+    # the padded key of HMAC: SQL has SHA-256 but no exclusive or of bytes
     Column("inner_pad", LargeBinary, nullable=False),
     Column("outer_pad", LargeBinary, nullable=False),
     Column("used_at", _TIME, nullable=False),

@@ -66,8 +66,8 @@ def test_the_key_is_the_same_at_every_start() -> None:
             {"DATABASE_URL": "postgresql://carillon@db/carillon"},
             "^CARILLON_TOKEN_KEY: must be set to at least 32 random characters, .* DATABASE_URL has no password",
         ),
-        ({"DATABASE_URL": "mysql://carillon:hunter2@db/c"}, "^DATABASE_URL must begin with postgresql://"),
-        ({"CARILLON_RUNNER_DATABASE_URL": "hunter2"}, "^CARILLON_RUNNER_DATABASE_URL cannot be read"),
+        ({"DATABASE_URL": "mysql://carillon:hunter2@db/c"}, "^DATABASE_URL: must begin with postgresql://"),
+        ({"CARILLON_RUNNER_DATABASE_URL": "hunter2"}, "^CARILLON_RUNNER_DATABASE_URL: must be a URL such as"),
     ],
 )
 def test_settings_that_make_no_key_or_no_login_are_refused(changed: dict[str, str], message: str) -> None:

@@ -1,1 +1,1 @@
-"""The database roles of the runners and of the API: made, limited, and verified."""
+"""Creates, restricts and verifies the database roles of the runners and of the API."""

@@ -1,11 +1,11 @@
-"""The role that the API logs in as; ``carillon-migrate api-role`` makes it.
+"""The role that the API logs in as; ``carillon-migrate api-role`` creates it.
 
-It reads the history, adds to the audit without being able to alter what is
-there, and keeps the keys of idempotency. It cannot write an execution, call
-what runners call, read the keys of their tokens, or create anything. So
-what leaks of its login, or gets into its SQL, can neither forge nor drop the
-history; who holds its account of the cluster can act as anybody there, and
-read the owner's login.
+It can read the history, append to the audit log, and store idempotency keys.
+It cannot write executions, call the runners' functions, read the keys of
+execution tokens, or create objects. A leaked login or an SQL injection can
+therefore not forge or drop the history. An attacker who controls the API's
+service account can still impersonate any user of the cluster, and read the
+owner's login.
 """
 
 from collections.abc import Sequence
@@ -28,31 +28,31 @@ TABLES = MappingProxyType(
         "idempotency_keys": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     }
 )
-"""What the adapters ``history`` (its reader), ``audit`` and ``idempotency`` do, table by table. Partitions and later
-months are reached through the whole tables, and need nothing of their own."""
+"""The privileges that the adapters ``history`` (its reader), ``audit`` and ``idempotency`` need. Partitions are reached
+through their tables and need no privileges of their own."""
 
 _ROLE = LoginRole(
     variable=API,
     whose="the API",
     mark=APIS,
     granted="; ".join(f"{', '.join(privileges)} on {table}" for table, privileges in TABLES.items()),
-    bound="do nothing else, nor create anything",
+    bound="do anything else, or create objects",
     tables=TABLES,
 )
 _FORGES = text("SELECT has_table_privilege('executions', 'INSERT, UPDATE, DELETE, TRUNCATE')")
 
 
 def prepare(owner_url: str, api_url: str) -> Sequence[str]:
-    """Make the role of the API's URL, as ``login_role.prepare`` does."""
+    """Create the role of the API's URL, as ``login_role.prepare`` describes."""
     return login_role.prepare(_ROLE, owner_url, api_url)
 
 
 async def may_forge(url: str) -> bool:
-    """Return whether the user of a URL may write executions, which the API has no need of.
+    """Return whether the user of a URL may write executions, which the API does not need.
 
     Raises:
-        SettingsError: The URL is none.
-        UnavailableError: The database is out of reach or not migrated.
+        SettingsError: The URL is invalid.
+        UnavailableError: The database is unavailable or not migrated.
 
     """
     engine = create_engine(url, pool_size=1)

@@ -1,7 +1,7 @@
-"""Roles to log in as, made, bounded and verified; ``runner_role`` and ``api_role`` say what theirs may do.
+"""Creates, restricts and verifies login roles; ``runner_role`` and ``api_role`` define what theirs may do.
 
-Such a role may do what its ``LoginRole`` names, and nothing else: it owns
-nothing, can create nothing, and is a member of nothing.
+Such a role has the privileges that its ``LoginRole`` lists and no others: it
+owns no objects, cannot create any, and is not a member of any role.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from carillon_core.errors import SettingsError, UnavailableError
 
 OWNER = "DATABASE_URL"
 TIMEOUT = "60s"
-"""How long a statement of such a role, or a transaction in which it does nothing, may hold its locks."""
-RUNNERS, APIS = "is the runners'", "is the API's"
-"""Whose a role is already, which is known by what was granted to it by name."""
+"""The time limit of a statement of such a role, and of an idle transaction: both hold locks."""
+RUNNERS, APIS = "is the runners' role", "is the API's role"
+"""Whose role it is already, known by the privileges that were granted to it."""
 
 _REFUSED = "RT001"
 
@@ -44,7 +44,7 @@ _THERE: LiteralString = """
     SELECT to_regnamespace('carillon_runner') IS NOT NULL
         AND NOT EXISTS (SELECT FROM unnest(%(tables)s::text[]) AS t (name) WHERE to_regclass(t.name) IS NULL)
 """
-# what the role is to have, and what nobody is to have through PUBLIC; each line is a statement
+# each row is a statement: the privileges that the role gets, and those that it and PUBLIC lose
 _BOUNDS: LiteralString = """
     SELECT format('GRANT CONNECT ON DATABASE %%I TO %%I', current_database(), %(role)s::text)
     UNION ALL
@@ -62,7 +62,7 @@ _BOUNDS: LiteralString = """
     UNION ALL
     SELECT format('GRANT USAGE ON SCHEMA carillon_runner TO %%I', %(role)s::text) WHERE %(functions)s
     UNION ALL
-    -- those that run as their owner; what they are made of is the owner's alone
+    -- functions that run as their owner; their helpers stay the owner's
     SELECT format('GRANT EXECUTE ON FUNCTION %%s TO %%I', string_agg(oid::regprocedure::text, ', '), %(role)s::text)
     FROM pg_proc WHERE prosecdef AND pronamespace = to_regnamespace('carillon_runner') AND %(functions)s
     HAVING count(*) > 0
@@ -70,11 +70,11 @@ _BOUNDS: LiteralString = """
     SELECT format('GRANT USAGE ON SCHEMA %%I TO %%I', current_schema(), %(role)s::text)
     WHERE cardinality(%(tables)s::text[]) > 0
     UNION ALL
-    -- of a table that is parted, what is granted on the whole is enough for the parts that come
+    -- a privilege on a partitioned table covers its partitions, future ones too
     SELECT format('GRANT %%s ON TABLE %%s TO %%I', g.privileges, to_regclass(g.name)::text, %(role)s::text)
     FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS g (name, privileges)
     UNION ALL
-    -- who names no schema in its statements is to find the tables where the owner does
+    -- statements that name no schema must find the tables where the owner finds them
     SELECT format('ALTER ROLE %%I IN DATABASE %%I SET search_path = %%I', %(role)s::text, current_database(),
                   current_schema())
     WHERE cardinality(%(tables)s::text[]) > 0 AND current_schema() <> 'public' AND NOT EXISTS (
@@ -83,7 +83,7 @@ _BOUNDS: LiteralString = """
             AND s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND 'search_path=' || quote_ident(current_schema()) = ANY (s.setconfig))
 """
-# as the role itself sees it: what it has, whoever granted it, PUBLIC among them. What an extension brings is for all
+# as the role sees it: what it has, by whichever grant, PUBLIC included. What extensions bring is not counted
 _EXCESS: LiteralString = """
     WITH of_extensions AS (SELECT objid FROM pg_depend WHERE deptype = 'e'),
     granted AS (
@@ -100,8 +100,7 @@ _EXCESS: LiteralString = """
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
         AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
         AND p.name <> ALL (coalesce(g.privileges, '{}'))
-        -- in a CASE, as below, for the conditions of a WHERE are tested in any order, and a function fails for what is
-        -- none of its own
+        -- in a CASE, as below: conditions are tested in any order, and the functions fail for objects of another kind
         AND CASE WHEN p.name IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
             THEN has_any_column_privilege(c.oid, p.name) ELSE has_table_privilege(c.oid, p.name) END
         AND c.oid NOT IN (SELECT objid FROM of_extensions)
@@ -127,20 +126,20 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class LoginRole:
-    """What a role is for, and all that it may do."""
+    """The purpose of a role, and its privileges."""
 
     variable: str
-    """Which variable has its URL."""
+    """The variable that holds its URL."""
     whose: str
-    """Who logs in by it, as in "name one for … alone"."""
+    """Who logs in with it, as in "a role for … only"."""
     mark: str
-    """One of ``RUNNERS`` and ``APIS``: a role of the other is not taken."""
+    """``RUNNERS`` or ``APIS``; the role of the other is refused."""
     granted: str
-    """What it may do, for whoever reads what was done."""
+    """What it may do, for the report: completes "granted …"."""
     bound: str
-    """What it was seen not to be able to do, the same."""
+    """What it may not do: completes "it cannot …"."""
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The privileges that it has on tables, by their names in the owner's schema; SELECT is one of each table's."""
+    """Its privileges on the tables of the owner's schema; each includes SELECT."""
     functions: bool = False
     """Whether it may call the functions of the schema ``carillon_runner``."""
 
@@ -150,54 +149,54 @@ class LoginRole:
         return {"tables": list(self.tables), "privileges": privileges, "functions": self.functions}
 
     def statements(self, owner: _Connection, user: str) -> Sequence[str]:
-        """Return the SQL that bounds a role of this name, in the order of its execution."""
+        """Return the SQL that restricts a role of this name, in the order of execution."""
         return [str(line) for (line,) in owner.execute(_BOUNDS, {"role": user, **self._parameters})]
 
     def is_possible(self, owner: _Connection) -> bool:
-        """Return whether the schema has what the role is for."""
+        """Return whether the schema has the objects that the role needs."""
         (there,) = owner.execute(_THERE, self._parameters).fetchone() or (False,)
         return bool(there)
 
     def excess(self, connection: _Connection) -> Sequence[str]:
-        """Return what the role that is connected may do besides, in words each."""
+        """Return the privileges that the connected role has in excess, each as a phrase."""
         return [str(line) for (line,) in connection.execute(_EXCESS, self._parameters)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Login:
-    """Whom a role's URL names."""
+    """The user and the password in a role's URL."""
 
     user: str
     password: str
 
 
 def prepare(role: LoginRole, owner_url: str, url: str) -> Sequence[str]:
-    """Create the role of a URL if it is missing, bound it, and verify as that role that it can do no more.
+    """Create the role of a URL if it is missing, restrict it, and verify its privileges by logging in as it.
 
-    Called again, it mends what was changed, the password among it. The
-    verification comes last, when the rest is done.
+    Another call restores what was changed, including the password. The
+    verification is the last step.
 
     Args:
         role: What it may do.
-        owner_url: Of the role that owns the tables and may create roles.
-        url: Its user and its password are the role's. Its host need not be reachable from here: the role is verified
-            at the owner's.
+        owner_url: The URL of the role that owns the tables and may create roles.
+        url: A URL with the role's user and password. Its host need not be reachable from here: the role is verified
+            at the owner's host.
 
     Returns:
-        What was done, a sentence each; no password is in them.
+        What was done, one sentence each, without passwords.
 
     Raises:
-        SettingsError: A URL is none; both name one user; the role is another's, or may do more than this can take from
-            it; or the owner may not do it, with the SQL that an administrator has to run.
-        UnavailableError: The database is out of reach or not migrated.
+        SettingsError: A URL is invalid; both have the same user; the role belongs to others, or has privileges that
+            cannot be revoked here; or the owner lacks a privilege, with the SQL for an administrator.
+        UnavailableError: The database is unavailable or not migrated.
 
     """
     login = _login(role, owner_url, url)
     with _connected(owner_url) as owner:
-        # as every migrator: two at once would stand in each other's way
+        # as migrations do: two at once would conflict
         owner.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         if not role.is_possible(owner):
-            raise UnavailableError(WHAT, f"its schema is not there or too old: {MIGRATE}")
+            raise UnavailableError(WHAT, f"its schema is missing or too old: {MIGRATE}")
         done = _made(role, owner, login)
         statements = role.statements(owner, login.user)
         try:
@@ -208,8 +207,8 @@ def prepare(role: LoginRole, owner_url: str, url: str) -> Sequence[str]:
     _verify(role, owner_url, login, statements)
     return [
         done,
-        f"granted {role.granted}, and revoked every other privilege",
-        f"verified as {login.user}: it can {role.bound}",
+        f"granted {role.granted}; revoked all other privileges",
+        f"verified as {login.user}: it cannot {role.bound}",
     ]
 
 
@@ -218,17 +217,16 @@ def _login(role: LoginRole, owner_url: str, url: str) -> _Login:
     owner, _ = credentials(owner_url, OWNER)
     user, password = credentials(url, name)
     if not user or not password:
-        raise SettingsError(f"{name} names no user or no password: write postgresql://user:password@host:5432/name")
+        raise SettingsError(f"{name}: must contain a user and a password, postgresql://user:password@host:5432/name")
     if user == owner:
-        mend = f"name one for {role.whose} alone in {name}"
-        raise SettingsError(f"{name} and {OWNER} name the same user, {user}: {mend}")
+        raise SettingsError(f'{name}: must have a user for {role.whose} only; "{user}" is the user of {OWNER}')
     return _Login(user, password)
 
 
 def _made(role: LoginRole, owner: _Connection, login: _Login) -> str:
-    """Create the role, or see that the one that there is has no power of its own; return what was done."""
+    """Create the role, or check that the existing one has no privileges of its own; return what was done."""
     name = sql.Identifier(login.user)
-    # hashed here: the statement may stand in the server's log
+    # hashed here because the server may log the statement
     password = owner.pgconn.encrypt_password(login.password.encode(), login.user.encode(), b"scram-sha-256").decode()
     found = owner.execute(_ATTRIBUTES, [login.user]).fetchone()
     try:
@@ -248,25 +246,25 @@ def _made(role: LoginRole, owner: _Connection, login: _Login) -> str:
                 )
     except errors.InsufficientPrivilege as error:
         if found is None:
-            create = f"CREATE ROLE {name.as_string(None)} LOGIN NOINHERIT PASSWORD 'the one of {role.variable}'"
+            create = f"CREATE ROLE {name.as_string(None)} LOGIN NOINHERIT PASSWORD 'the password in {role.variable}'"
             raise _for_an_administrator(error, [create]) from error
-        return f"the role {login.user} was there, and is an administrator's: its password is left as it is"
-    return f"created the role {login.user}" if found is None else f"the role {login.user} was there: set its password"
+        return f"the role {login.user} exists and belongs to an administrator; its password is unchanged"
+    return f"created the role {login.user}" if found is None else f"the role {login.user} exists; set its password"
 
 
 def _check_powers(role: LoginRole, user: str, found: tuple[object, ...]) -> None:
     powers = dict(zip(_POWERS, found, strict=False))
-    # what has its own mark is its own, and the other's on it is a grant too many, which is revoked with the rest
+    # a role with its own mark is its own; the other's privileges on it are revoked with the rest
     passed_over = {RUNNERS, APIS} if powers[role.mark] else set[str]()
     held = [power for power, has in powers.items() if has and power not in passed_over]
     if isinstance(groups := found[-1], list):
         held += [f"is a member of {group}" for group in groups]
     if held:
-        raise SettingsError(f"the role {user} of {role.variable} {' and '.join(held)}: name one for {role.whose} alone")
+        raise SettingsError(f"{role.variable}: the role {user} {' and '.join(held)}; use a role for {role.whose} only")
 
 
 def _verify(role: LoginRole, owner_url: str, login: _Login, statements: Sequence[str]) -> None:
-    """Look as the role at what it can do."""
+    """Log in as the role and check its privileges."""
     try:
         with _connected(owner_url, login) as connection:
             for table in role.tables:
@@ -275,20 +273,20 @@ def _verify(role: LoginRole, owner_url: str, login: _Login, statements: Sequence
             if role.functions:
                 _call(connection)
     except (errors.InsufficientPrivilege, errors.UndefinedTable) as error:
-        # without a schema's USAGE its tables are not found
-        mend = f"let an administrator run: {_lines(statements)}"
-        raise SettingsError(f"verified as {login.user}: it lacks what it is for ({_words(error)}): {mend}") from error
+        # tables of a schema without USAGE are not found
+        ask = f"ask an administrator to run: {_lines(statements)}"
+        raise SettingsError(f"{role.variable}: {login.user} lacks a privilege ({_words(error)}); {ask}") from error
     except UnavailableError as error:
         raise SettingsError(f"{role.variable}: {login.user} cannot log in: {error.why}") from error
     if excess:
         more = f", and {len(excess) - _SHOWN} more" if len(excess) > _SHOWN else ""
-        what = f"verified as {login.user}: it {'; '.join(excess[:_SHOWN])}{more}"
-        mend = "let whoever granted that revoke it, or an administrator run"
-        raise SettingsError(f"{what}: {mend}: {_lines(statements)}")
+        what = f"{role.variable}: {login.user} {'; '.join(excess[:_SHOWN])}{more}"
+        ask = "revoke it as the role that granted it, or ask an administrator to run"
+        raise SettingsError(f"{what}; {ask}: {_lines(statements)}")
 
 
 def _call(runner: _Connection) -> None:
-    """Call a function as runners do; that it refuses an empty token shows that it can be called."""
+    """Call a function as runners do; if it refuses the empty token, it can be called."""
     try:
         runner.execute("SELECT carillon_runner.look('')")
     except psycopg.DatabaseError as error:
@@ -298,7 +296,7 @@ def _call(runner: _Connection) -> None:
 
 def _for_an_administrator(error: psycopg.Error, statements: Sequence[str]) -> SettingsError:
     return SettingsError(
-        f"the user of {OWNER} may not do this ({_words(error)}): let an administrator run, and then run this again: "
+        f"{OWNER}: its user lacks a privilege ({_words(error)}); ask an administrator to run this, then try again: "
         f"{_lines(statements)}"
     )
 
@@ -309,10 +307,10 @@ def _lines(statements: Sequence[str]) -> str:
 
 @contextmanager
 def _connected(url: str, login: _Login | None = None) -> Iterator[_Connection]:
-    """Give a transaction on the database of a URL, as its user or as another one."""
+    """Open a transaction on the database of a URL, as its user or as another one."""
     parsed = sqlalchemy_url(url)
     secrets = {credentials(url)[1], login.password if login else ""} - {""}
-    # as SQLAlchemy connects; as text, it would write a space in a way that libpq does not read
+    # as SQLAlchemy connects; its text form writes a space in a way that libpq does not read
     _, given = parsed.get_dialect()().create_connect_args(parsed)
     if login is not None:
         given.update(user=login.user, password=login.password)

@@ -1,8 +1,8 @@
-"""The role that runners log in as; ``carillon-migrate runner-role`` makes it.
+"""The role that runners log in as; ``carillon-migrate runner-role`` creates it.
 
-It may call the functions of the schema ``carillon_runner``, which act on the
-one execution whose token they are given, and nothing else: no table, no
-sequence, nothing that it could create.
+It may only call the functions of the schema ``carillon_runner``, each of which
+acts on the one execution whose token it is given. It has no access to tables
+and sequences, and cannot create objects.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ _ROLE = LoginRole(
     whose="runners",
     mark=RUNNERS,
     granted="the functions of the schema carillon_runner",
-    bound="neither read nor write any table, nor create anything",
+    bound="read or write tables, or create objects",
     functions=True,
 )
 
 
 def prepare(owner_url: str, runner_url: str) -> Sequence[str]:
-    """Make the role of the runner's URL, as ``login_role.prepare`` does."""
+    """Create the role of the runners' URL, as ``login_role.prepare`` describes."""
     return login_role.prepare(_ROLE, owner_url, runner_url)
