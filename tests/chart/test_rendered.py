@@ -14,7 +14,7 @@ import yaml
 from carillon_api.settings import Settings as ApiSettings
 from carillon_chart.programs import CASES, pod_spec, rendered, values_of
 from carillon_core import __version__
-from carillon_core.resources.crd import KINDS
+from carillon_core.resources.crd.definitions import KINDS
 from carillon_core.settings import ProgramSettings, variable_of
 from carillon_local.layout import CHART, CRDS, RBAC, ROOT
 from carillon_operator.settings import LeaseVariables, Settings, Variables, WebhookSettings

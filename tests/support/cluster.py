@@ -19,7 +19,7 @@ import pytest
 
 from carillon_core.adapters.kube import KubeConnection, wait_until_ready
 from carillon_core.errors import AlreadyExistsError
-from carillon_core.resources.crd import all_crds
+from carillon_core.resources.crd.definitions import all_crds
 from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import DEFAULT_ROOT
 from carillon_local.target import kind_is_there

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from carillon_core.resources.crd import KINDS, Kind, crd_of
+from carillon_core.resources.crd.definitions import KINDS, Kind, crd_of
 
 HEADER = "# Generated from the models in carillon_core.resources by `make manifests`: change those, not this.\n"
 

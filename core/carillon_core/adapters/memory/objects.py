@@ -22,7 +22,7 @@ from carillon_core.errors import (
 from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.crd import KINDS, RUN_REQUEST, schema_of
+from carillon_core.resources.crd.definitions import KINDS, RUN_REQUEST, schema_of
 from carillon_core.resources.http_target import parse_target_spec
 from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import name_problems, parse_spec

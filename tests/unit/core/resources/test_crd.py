@@ -13,8 +13,8 @@ import yaml
 from carillon_core.resources import names
 from carillon_core.resources.__main__ import crd_yaml
 from carillon_core.resources.base import Model
-from carillon_core.resources.crd import KINDS, SCHEDULED_TASK, Kind, crd_of, schema_of
-from carillon_core.resources.crd_rules import RULES
+from carillon_core.resources.crd.definitions import KINDS, SCHEDULED_TASK, Kind, crd_of, schema_of
+from carillon_core.resources.crd.rules import RULES
 
 CHECKED_IN = Path(__file__).parents[4] / "crds"
 Schema = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any
 
 from carillon_core.resources import names
 from carillon_core.resources.base import Model
-from carillon_core.resources.crd_rules import RULES, cel_string, name_rule
+from carillon_core.resources.crd.rules import RULES, cel_string, name_rule
 from carillon_core.resources.http_target import HTTPTarget
 from carillon_core.resources.run_request import RunRequest
 from carillon_core.resources.scheduled_task import ScheduledTask

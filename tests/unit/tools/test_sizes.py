@@ -1,0 +1,74 @@
+"""How large a piece of code may grow before it needs a second thought: modules, functions, classes, calls, folders."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "proofs", "bench")
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 50
+MOST_METHODS = 20
+MOST_PARAMETERS = 6
+MOST_MODULES = 12
+MOST_ROOMS = 15
+
+EXCEPTIONS = {
+    "cli/carillon_cli/app.py: import_command": "a command's parameters are its options",
+}
+"""What is larger, with the reason."""
+
+
+def sources() -> list[Path]:
+    """Return every module of ours but migrations, each of which stands alone, and tests."""
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return [path for path in found if "versions" not in path.parts and not path.name.startswith("test_")]
+
+
+def too_large(path: Path) -> Iterator[str]:
+    """Yield what in a module is larger than it may be, as ``path: name: what``."""
+    text = path.read_text()
+    name = str(path.relative_to(ROOT))
+    if (lines := text.count("\n")) > MOST_LINES:
+        yield f"{name}: {lines} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            methods = sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in node.body)
+            if methods > MOST_METHODS:
+                yield f"{name}: {node.name}: {methods} methods"
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        length = (node.end_lineno or node.lineno) - node.lineno + 1
+        if length > MOST_FUNCTION_LINES:
+            yield f"{name}: {node.name}: {length} lines"
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        own = [each for each in every if each.arg not in {"self", "cls"}]
+        if len(own) > MOST_PARAMETERS:
+            yield f"{name}: {node.name}: {len(own)} parameters"
+
+
+def test_nothing_is_larger_than_it_may_be() -> None:
+    """Or it is listed with its reason; and what is listed is larger."""
+    found = {line.rpartition(": ")[0]: line for path in sources() for line in too_large(path)}
+    assert sorted(found.keys() - EXCEPTIONS.keys()) == [], [found[key] for key in found.keys() - EXCEPTIONS.keys()]
+    assert sorted(EXCEPTIONS.keys() - found.keys()) == []
+
+
+@pytest.mark.parametrize("package", ["core", "operator", "api", "runner", "cli"])
+def test_a_folder_is_seen_at_a_glance(package: str) -> None:
+    """At most twelve modules in a folder, and at most fifteen folders in a folder."""
+    modules = Counter(path.parent for path in sources() if path.is_relative_to(ROOT / package))
+    init = Counter(path.parent for path in sources() if path.name == "__init__.py")
+    crowded = {str(folder.relative_to(ROOT)): n for folder, n in (modules - init).items() if n > MOST_MODULES}
+    assert crowded == {}
+    rooms = Counter(folder.parent for folder in modules if folder != ROOT / package)
+    assert {str(folder): n for folder, n in rooms.items() if n > MOST_ROOMS} == {}
