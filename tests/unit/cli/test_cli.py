@@ -294,5 +294,5 @@ def test_explain_warns_of_a_url_that_leads_inward(terminal: Terminal, text: str)
     said = terminal.run("explain", terminal.file(text))
     assert said.code == 0
     words = " ".join(said.out.split())
-    assert "url: 10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is closed to HTTP tasks" in words
-    assert "(what is set there is not known here)" in words
+    assert "url: 10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is not allowed for HTTP tasks" in words
+    assert "(the setting is not known here)" in words

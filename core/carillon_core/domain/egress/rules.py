@@ -1,14 +1,14 @@
-"""Where HTTP tasks may connect to: no address that is not plainly public, unless the operator's owner opened it. Pure.
+"""Where HTTP tasks may connect to: public addresses, and what the operator's allow-list opens. Pure.
 
-Who may create a task chooses a URL, and the request is sent from within the
-cluster: what only insiders reach (a cloud's metadata service, a database's
-console, the node itself) must not be reached so (server-side request forgery).
-The runner decides by ``refusal``, with the addresses that it is about to
-connect to, before each connection: of the URL and of each redirect. The webhook
-and the command line say early by ``advice_about`` what can be seen in a URL. The
-operator and the runner read the allow-list.
+The author of a task chooses a URL, and the request is sent from inside the
+cluster. Internal services (a cloud's metadata service, a database's console, the
+node itself) must not be reachable this way (server-side request forgery). Before
+each connection, of the URL and of each redirect, the runner calls ``refusal``
+with the addresses it is about to connect to. The webhook and the command line
+use ``advice_about`` to warn about a URL. The operator and the runner read the
+allow-list.
 
-Standard library only: the runner pays for each import.
+Standard library only, because the runner pays for each import.
 """
 
 import re
@@ -43,10 +43,10 @@ METADATA_NAMES = frozenset(
         "rancher-metadata",
     }
 )
-"""By these names clouds serve credentials; said by name, for outside of its cloud such a name has no address."""
+"""Names of metadata services. They are closed by name, because outside of its cloud such a name has no address."""
 _LOCAL_NAMES = ("localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback")
 _MOST_PORT = 65_535
-# what would end an authority, or is read as another one's end by other programs
+# what ends an authority, or may end it in other programs
 _AUTHORITY = re.compile(r"https?://[^/?#\\\x00-\x20\x7f]+(?:[/?#]|\Z)", re.IGNORECASE)
 _ANY_AUTHORITY = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:]+)(?::\d*)?", re.ASCII)
@@ -54,14 +54,11 @@ _HOST = re.compile(r"[a-z0-9._~-]+")
 _NUMBER = re.compile(r"\d+|0x[\da-f]*", re.IGNORECASE | re.ASCII)
 _LABELS = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _ENTRY_WITH_PORT = re.compile(r"(?P<bare>[^\[\]:]*|\[[^\[\]]*\])(?::(?P<port>[^:\[\]]*))?")
-_MEND = (
-    f"if it is meant to be reached, set {ENV_HTTP_ALLOW} on the operator, for example to *.svc, *.svc.cluster.local or "
-    "10.96.0.0/12"
-)
+_HINT = f"to allow it, set {ENV_HTTP_ALLOW} on the operator, for example to *.svc, *.svc.cluster.local or 10.96.0.0/12"
 
 
 class HostError(ValueError):
-    """A URL's host cannot be taken for one; the message follows "the URL", and repeats nothing of it."""
+    """The host of a URL is invalid. The message follows "the URL" and repeats no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class _Entry:
         if self.port not in {None, port}:
             return False
         if self.network is not None:
-            # by a range nobody means to give credentials away
+            # a range does not open a metadata service; its exact address does
             return address in self.network and (not is_metadata(address) or self.network.num_addresses == 1)
         return closed.is_ordinary and self.matches(host)
 
@@ -87,50 +84,49 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """What the operator's owner has opened: nothing, unless they said so.
+    """The destinations that the operator's configuration opens. Empty by default.
 
     An entry is a network (``10.96.0.0/12``), an address (``10.0.0.5``, ``::1``), a name (``db.shop.svc``) or all
-    names below one (``*.svc``: ``a.svc`` and ``a.b.svc``, not ``svc``); each may end with a port, which then alone is
-    opened (``10.0.0.5:8080``, ``*.svc:443``, ``[::1]:80``, ``[fd00::/8]:443``).
+    names below one (``*.svc``: ``a.svc`` and ``a.b.svc``, not ``svc``). Each may end with a port and then opens that
+    port only (``10.0.0.5:8080``, ``*.svc:443``, ``[::1]:80``, ``[fd00::/8]:443``).
 
-    A network opens the addresses in it, by whatever name they are found; but a
-    cloud's metadata service is opened by its own address alone, not by a network
-    around it. A name opens the private addresses that it resolves to, for a
-    Service has no others and they are not known beforehand, and so trusts whoever
-    controls that zone: in a cluster's, everybody who may create a Service. Such a
-    Service may be an ExternalName or have endpoints of their choice. So a name
-    never opens loopback, link-local, metadata or the like: they want an address.
-    A name is held against the URL as it stands there: a Service that is called by
-    a short name (``db``, ``db.shop``) wants that name, or its network.
+    A network opens its addresses for every name, except that a metadata service is
+    opened only by its exact address. A name opens the private addresses that it
+    resolves to, because the addresses of a Service are not known in advance. It
+    therefore trusts everyone who controls the zone: in a cluster, everyone who can
+    create a Service, including an ExternalName or one with custom endpoints. For
+    this reason a name never opens loopback, link-local or metadata addresses;
+    those need an address. A name is compared with the URL as written: a Service
+    called by a short name (``db``, ``db.shop``) needs that name, or its network.
     """
 
     text: str = ""
-    """As it was given: for the runner's environment."""
+    """As configured, for the runner's environment."""
     entries: tuple[_Entry, ...] = ()
 
     def opens(self, host: str, port: int, address: Address, closed: ClosedRange) -> bool:
-        """Return whether an address in a closed range is open, for a host in its canonical form and a port."""
+        """Return whether an address in a closed range is open for a canonical host and a port."""
         name = host.removesuffix(".")
         return any(entry.opens(name, port, address, closed) for entry in self.entries)
 
     def may_open(self, host: str) -> bool:
-        """Return whether a private address of this host may be open: by the host, or by an address not known yet."""
+        """Return whether a private address of this host may be open, by name or by network."""
         return any(entry.network is not None or entry.matches(host.removesuffix(".")) for entry in self.entries)
 
     def names(self, host: str) -> bool:
-        """Return whether there is an entry of just this name."""
+        """Return whether an entry has exactly this name."""
         return any(entry.host == host.removesuffix(".") for entry in self.entries)
 
 
 CLOSED = AllowList()
-"""The allow-list that opens nothing."""
+"""The empty allow-list."""
 
 
 def parse_allow_list(text: str) -> AllowList:
-    """Return the allow-list that a text writes, its entries parted by commas.
+    """Return the allow-list from a text of comma-separated entries.
 
     Raises:
-        ValueError: One of them cannot be read, or would open nothing; the message names it and the mend.
+        ValueError: An entry is invalid or would open nothing; the message names it and what to write.
 
     """
     entries = tuple(_entry(part.strip()) for part in text.split(",") if part.strip())
@@ -138,10 +134,10 @@ def parse_allow_list(text: str) -> AllowList:
 
 
 def read_allow_list(env: Mapping[str, str]) -> AllowList:
-    """Return the allow-list that ``CARILLON_HTTP_ALLOW`` sets; unset and empty, nothing is opened.
+    """Return the allow-list of ``CARILLON_HTTP_ALLOW``. If unset or empty, nothing is opened.
 
     Raises:
-        SettingsError: It cannot be read; the message names the variable, the entry and the mend.
+        SettingsError: It is invalid; the message names the variable, the entry and what to write.
 
     """
     try:
@@ -154,7 +150,7 @@ def _entry(text: str) -> _Entry:
     if "://" in text:
         raise ValueError(f"{text!r}: write a host, not a URL")
     bare, port = text, None
-    # an IPv6 address without brackets is one as a whole: its last part is no port
+    # an IPv6 address without brackets has no port
     if text.count(":") == 1 or text.startswith("["):
         match = _ENTRY_WITH_PORT.fullmatch(text)
         if match is None:
@@ -176,7 +172,7 @@ def _port(text: str, port: str | None) -> int | None:
 
 def _network(text: str, bare: str) -> Network:
     try:
-        # a zone is of one machine, and the list is for all
+        # a zone is local to a machine
         network = ip_network(bare if "%" not in bare else "", strict=False)
     except ValueError:
         raise ValueError(f"{text!r}: write a network such as 10.96.0.0/12 or an address such as 10.0.0.5") from None
@@ -200,42 +196,43 @@ def _name(text: str, name: str) -> str:
 
 
 def canonical_host(url: str) -> str:
-    """Return the host of an absolute http or https URL as it is looked up: ASCII, lower case, no brackets.
+    """Return the host of an absolute http or https URL as it is resolved: ASCII, lower case, no brackets.
 
-    One notation for each address: four decimal numbers, or IPv6 without a zone.
-    Other digits and dots that IDNA knows become ASCII's. Numbers that the C
-    library would read as an address as well (``127.1``, ``0x7f000001``,
-    ``0177.0.0.1``) are refused, for programs differ in what they mean.
+    There is one notation for each address: four decimal numbers, or IPv6 without a
+    zone. Digits and dots of other scripts become ASCII by UTS 46. Numbers that the C
+    library would accept as addresses (``127.1``, ``0x7f000001``, ``0177.0.0.1``) are
+    refused, because programs disagree about them.
 
     Raises:
-        HostError: It is written so that programs would read it differently: with a backslash, a control character, an
-            escape; the message says what is wrong.
-        ValueError: There is none; the message may repeat the URL.
+        HostError: Programs would read it differently, because of a backslash, a control character or an escape; the
+            message says what is wrong.
+        ValueError: There is no host; the message may repeat the URL.
 
     """
     if not _AUTHORITY.match(url):
         if _ANY_AUTHORITY.match(url):
-            raise HostError("has a backslash, a space or a control character in its host: leave it away")
+            raise HostError("has a backslash, a space or a control character in its host: remove it")
         raise ValueError
     parts = urlsplit(url)
     host = parts.hostname or ""
-    # what stands beside brackets is passed over by the library, and by others not
+    # the library ignores text beside brackets; other programs do not
     if not _HOST_AND_PORT.fullmatch(parts.netloc.rpartition("@")[2]):
-        raise HostError("has something else than a host, or a host and a port's number, where these should be")
+        raise HostError("has something other than a host and an optional port number between // and /")
     if ":" in host:
         address = IPv6Address(host)
         if address.scope_id is not None:
-            raise HostError("names an IPv6 address with a zone: leave it away")
+            raise HostError("names an IPv6 address with a zone: remove the zone")
         return str(address)
     name = (host if host.isascii() else _ascii(host)).lower()
     if not _HOST.fullmatch(name):
-        raise HostError("has a character in its host that no name has: write the name without escapes")
+        raise HostError("has a character in its host that is not valid in names: write the name without escapes")
     if not _is_number(name):
         return name
     try:
         return str(IPv4Address(name.removesuffix(".")))
     except ValueError:
-        raise HostError("names its host by a number: write an address as four decimal ones, as in 192.0.2.1") from None
+        wanted = "write an address as four decimal numbers, such as 192.0.2.1"
+        raise HostError(f"has a number as its host: {wanted}") from None
 
 
 def _ascii(host: str) -> str:
@@ -246,41 +243,41 @@ def _ascii(host: str) -> str:
 
 
 def _is_number(host: str) -> bool:
-    """Return whether a host ends as a number does, so that it is an address or nothing (as the URL standard has it)."""
+    """Return whether the last label is a number, so that the host must be an address (URL standard)."""
     return bool(_NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]))
 
 
 def refusal(host: str, port: int, addresses: Iterable[str], allow: AllowList) -> str | None:
     """Return why a host must not be connected to, or None if it may.
 
-    One closed address closes the host: a name that has public and private
-    addresses at once is an attack or a mistake. The sentence names host, range and
-    mend; not the address, or it would tell what names only insiders can look up.
+    One closed address closes the host: a name with both public and private addresses
+    is an attack or a mistake. The sentence names the host and the range, but not the
+    address, which could reveal internal names.
 
     Args:
-        host: As ``canonical_host`` returns it.
+        host: The result of ``canonical_host``.
         port: The port.
-        addresses: Every address that it has, as the system's resolver writes them.
-        allow: What the operator's owner has opened.
+        addresses: All its addresses, in the format of the system's resolver.
+        allow: The allow-list.
 
     """
     if (by_name := _refused_name(host, allow)) is not None:
-        return f"{host} is closed to HTTP tasks: {by_name}; {_mend_of_metadata(host)}"
+        return f"{host} is not allowed for HTTP tasks: {by_name}; {_hint_for_metadata(host)}"
     for text in addresses:
         address = effective(parse_address(text))
         closed = closed_range(address)
         if closed is None or allow.opens(host, port, address, closed):
             continue
-        return f"{_subject(host, closed)} is closed to HTTP tasks; {_mend(address, closed)}"
+        return f"{_subject(host, closed)} is not allowed for HTTP tasks; {_hint(address, closed)}"
     return None
 
 
 def advice_about(url: str, allow: AllowList | None) -> str | None:
-    """Return a warning if a URL leads to an address that is closed, as far as that is to be seen in its text.
+    """Return a warning if the text of a URL shows that its address is closed.
 
     Args:
-        url: Absolute; one with a template, or one that is none at all, is not spoken of.
-        allow: What the operator's owner has opened; None if that is not known here.
+        url: An absolute URL. One with a template or an invalid one gets no warning.
+        allow: The allow-list; None if it is not known here.
 
     """
     if "{" in url:
@@ -290,7 +287,7 @@ def advice_about(url: str, allow: AllowList | None) -> str | None:
         parts = urlsplit(url.strip())
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except HostError as error:
-        return f"the URL {error}; no request is sent to it as it is"
+        return f"the URL {error}; no request will be sent to it"
     except ValueError:
         return None
     local = host.removesuffix(".") in _LOCAL_NAMES or host.removesuffix(".").endswith(".localhost")
@@ -300,10 +297,8 @@ def advice_about(url: str, allow: AllowList | None) -> str | None:
         addresses = []
     why = refusal(host, port, addresses, allow or CLOSED)
     if why is None and allow is not None and _is_service(host) and not allow.may_open(host):
-        return (
-            f"{host} is a Service's name, and Services have private addresses, which are closed to HTTP tasks; {_MEND}"
-        )
-    return f"{why} (what is set there is not known here)" if why is not None and allow is None else why
+        return f"{host} is the name of a Service, whose address is private and not allowed for HTTP tasks; {_HINT}"
+    return f"{why} (the setting is not known here)" if why is not None and allow is None else why
 
 
 def _is_service(host: str) -> bool:
@@ -325,14 +320,12 @@ def _subject(host: str, closed: ClosedRange) -> str:
     return f"{host} is in {closed}, which" if closed.network.num_addresses > 1 else f"{closed}"
 
 
-def _mend(address: Address, closed: ClosedRange) -> str:
+def _hint(address: Address, closed: ClosedRange) -> str:
     if closed.is_ordinary:
-        return _MEND
+        return _HINT
     wanted = closed.network if closed.network.num_addresses > 1 and not is_metadata(address) else "that address"
-    return (
-        f"if it is meant to be reached, add {wanted} to {ENV_HTTP_ALLOW} on the operator; a name there does not open it"
-    )
+    return f"to allow it, add {wanted} to {ENV_HTTP_ALLOW} on the operator; a name there does not open it"
 
 
-def _mend_of_metadata(host: str) -> str:
-    return f"if it is meant to be reached, add {host} and its address to {ENV_HTTP_ALLOW} on the operator"
+def _hint_for_metadata(host: str) -> str:
+    return f"to allow it, add {host} and its address to {ENV_HTTP_ALLOW} on the operator"

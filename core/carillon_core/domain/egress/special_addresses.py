@@ -1,13 +1,13 @@
-"""Which addresses are no plain public ones, and what each is for. Pure, standard library only; ``egress`` asks.
+"""Addresses that are not ordinary public ones, and their purpose. Pure, standard library only; ``rules`` asks it.
 
-Every range of the two registries is listed, also those that they call globally
-reachable: nobody serves HTTP to strangers from an anycast of RFC 7535.
+Every range of the two registries is listed, including those they call globally
+reachable: no public HTTP server uses the anycast addresses of RFC 7535.
 
 - IANA IPv4 Special-Purpose Address Registry (RFC 6890, RFC 8190), and the multicast range of RFC 5771;
-- IANA IPv6 Special-Purpose Address Registry (the same), and RFC 4291 for what the architecture itself sets apart.
+- IANA IPv6 Special-Purpose Address Registry (the same), and the reserved ranges of RFC 4291.
 
-``ipaddress.is_global`` is not asked: it means other ranges in each release of
-Python, and nothing of the addresses within addresses or of clouds.
+``ipaddress.is_global`` is not used: its ranges differ between Python releases, and
+it ignores embedded addresses and clouds.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class ClosedRange:
-    """A range of addresses, and what it is for."""
+    """A range of addresses and its purpose."""
 
     network: Network
     what: str
     """For people: ``private use, RFC 1918``."""
     is_ordinary: bool = False
-    """Whether networks give such addresses to their ordinary servers, as a cluster does to its Services."""
+    """Whether ordinary servers of a private network have such addresses, like the Services of a cluster."""
 
     def __str__(self) -> str:
-        """Return ``10.0.0.0/8 (private use, RFC 1918)``; of one address the address alone."""
+        """Return ``10.0.0.0/8 (private use, RFC 1918)``, or a single address without its prefix."""
         shown = self.network if self.network.num_addresses > 1 else self.network.network_address
         return f"{shown} ({self.what})"
 

@@ -1,13 +1,13 @@
-"""The token by which a runner may record its own execution, and no other. Pure.
+"""The token that permits a runner to record its own execution and no other. Pure.
 
-The operator signs one for each Job that has a runner (``manifest``); the
-functions of the schema ``carillon_runner`` in Postgres check it, and take
-everything that identifies the execution from it (``runner_functions.sql``)::
+The operator signs one for each Job with a runner (``manifest``). The functions of
+the schema ``carillon_runner`` in Postgres verify it and take everything that
+identifies the execution from it (``runner_functions.sql``)::
 
     key id . base64(payload) . hex(HMAC-SHA256(key, "key id.base64(payload)"))
 
-The key's id tells a key that the database does not know yet, because the
-operator could not reach it, from a token that is forged.
+The key's id distinguishes a key that the database does not know yet, because the
+operator could not reach it, from a forged token.
 """
 
 import base64
@@ -23,7 +23,7 @@ BLOCK_BYTES = 64
 _LABEL = b"carillon execution token"
 _ID_LENGTH = 16
 _COST = {"n": 2**14, "r": 8, "p": 1}
-"""Of scrypt (RFC 7914): some 50 ms and 16 MiB, once for each start of an operator."""
+"""Parameters of scrypt (RFC 7914): about 50 ms and 16 MiB, once for each start of an operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +35,25 @@ class TokenKey:
 
     @classmethod
     def derived(cls, secret: str) -> Self:
-        """Return the key that a secret stands for, the same at every call.
+        """Return the key derived from a secret, the same at every call.
 
-        By scrypt: a token stands in a pod's spec, and whoever reads it must not be able to try a thousand million
-        passwords a second on it.
+        It uses scrypt because tokens are visible in pod specs: a fast hash would let a reader guess passwords.
         """
         return cls(hashlib.scrypt(secret.encode(), salt=_LABEL, dklen=32, **_COST))
 
     @property
     def id(self) -> str:
-        """What tells keys apart, and does not tell the key: 16 hexadecimal digits."""
+        """An identifier that does not reveal the key: 16 hexadecimal digits."""
         return hashlib.sha256(_LABEL + self.key).hexdigest()[:_ID_LENGTH]
 
     @property
     def pads(self) -> tuple[bytes, bytes]:
-        """The key as HMAC uses it, inner and outer, 64 bytes each: SQL has a SHA-256, and no exclusive or of bytes."""
+        """The inner and outer pads of HMAC, 64 bytes each, because SQL has SHA-256 but no XOR of bytes."""
         padded = self.key.ljust(BLOCK_BYTES, b"\0")
         return bytes(byte ^ 0x36 for byte in padded), bytes(byte ^ 0x5C for byte in padded)
 
     def token(self, payload: Mapping[str, Any]) -> str:
-        """Return the token of a payload; what is None is left out of it."""
+        """Return the token of a payload without its None values."""
         given = {name: value for name, value in payload.items() if value is not None}
         encoded = base64.b64encode(json.dumps(given, separators=(",", ":"), sort_keys=True).encode()).decode()
         signed = f"{self.id}.{encoded}"

@@ -145,7 +145,7 @@ def test_what_programs_read_differently_is_refused(sentence: str, authority: str
     assert caught.value.reason == "InvalidRequest", sentence
     assert len(authority) == 1 or authority not in caught.value.message
     if sentence == "an address as the C library reads it":
-        assert caught.value.message.endswith("write an address as four decimal ones, as in 192.0.2.1")
+        assert caught.value.message.endswith("write an address as four decimal numbers, such as 192.0.2.1")
 
 
 def test_the_tables_are_long() -> None:
@@ -399,7 +399,7 @@ OPENED = parse_allow_list("10.0.0.0/8")
     [
         ("http://10.0.0.1/", CLOSED, "10.0.0.1 is in 10.0.0.0/8 (private use"),
         ("http://10.0.0.1/", OPENED, None),
-        ("http://10.0.0.1/", None, "(what is set there is not known here)"),
+        ("http://10.0.0.1/", None, "(the setting is not known here)"),
         ("http://127.0.0.1:8080/x", None, "127.0.0.1 is in 127.0.0.0/8 (loopback"),
         ("https://[::1]/", OPENED, "::1 (loopback, RFC 4291) is closed"),
         ("http://localhost:3000/", None, "localhost has an address in 127.0.0.0/8"),
@@ -413,7 +413,7 @@ OPENED = parse_allow_list("10.0.0.0/8")
         ("https://example.com/", CLOSED, None),
         ("http://{{ parameters.host }}/", CLOSED, None),
         ("http://127.0.0.1/{{ slot }}", CLOSED, None),
-        ("http://0x7f000001/", CLOSED, "the URL names its host by a number: write an address as four decimal ones"),
+        ("http://0x7f000001/", CLOSED, "the URL has a number as its host: write an address as four decimal numbers"),
         ("http://127.0.0.1\\@example.com/", None, "the URL has a backslash, a space or a control character"),
         ("http://example.com:port/", CLOSED, "the URL has something else than a host"),
         ("nothing", CLOSED, None),
