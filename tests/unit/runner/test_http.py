@@ -421,7 +421,7 @@ def test_a_template_does_not_lead_inward() -> None:
     """The rendered URL is judged."""
     failed = failure("http://{{ '10.' ~ '0.0.1' }}/?{{ slot }}")
     assert failed.reason == "BlockedAddress"
-    assert failed.message.startswith("10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is closed")
+    assert failed.message.startswith("10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is not allowed")
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ INWARD = {"url": "http://10.0.0.1/"}
         ("ScheduledTask", {"intervalSeconds": 60, "task": {"http": INWARD}}, "x: spec.task.http.url: 10.0.0.1 is in"),
         ("RunRequest", {"task": {"http": INWARD}}, "x: spec.task.http.url: 10.0.0.1 is in"),
         ("HTTPTarget", INWARD, "x: spec.url: 10.0.0.1 is in 10.0.0.0/8 (private use"),
-        ("HTTPTarget", {"url": "http://db.shop.svc/"}, "x: spec.url: db.shop.svc is a Service's name"),
+        ("HTTPTarget", {"url": "http://db.shop.svc/"}, "x: spec.url: db.shop.svc is the name of a Service"),
     ],
 )
 def test_a_url_that_leads_inward_is_warned_of(kind: str, spec: Any, want: str) -> None:
