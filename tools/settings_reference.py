@@ -164,6 +164,9 @@ DEVELOPMENT = (
     Variable(
         "CARILLON_TEST_LANES", "a number", "`4`", "Workers of `make test`, each with its own cluster and Postgres."
     ),
+    Variable(
+        "CI", "any text", "", "If set, `make lint` fails when the checkers of api/openapi.json cannot be installed."
+    ),
     Variable("TRIPLES", "a number", "`1000000`", "Cases of `make truth`."),
     Variable("SEED", "a number", "random", "The seed of `make truth`, `make faults`, `make timeline`."),
     Variable("PLANS", "a number", "`300`", "Plans of `make faults`."),

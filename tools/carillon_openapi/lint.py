@@ -2,10 +2,14 @@
 
 Redocly's and Spectral's recommended rules must report no errors and no warnings, and openapi-python-client must
 generate every model. A clean document is not checked again until it, a rule or a program changes.
+
+Where the programs cannot be installed, for example behind a mirror without npm packages, it says so and passes; in
+CI (``CI`` is set) it fails.
 """
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,10 +35,15 @@ def main() -> int:
         return 0
     try:
         programs = installed()
+    except ProgramError as error:
+        print(f"lint: {error}", file=sys.stderr)
+        print("lint: Redocly, Spectral and openapi-python-client: api/openapi.json was not checked", file=sys.stderr)
+        return 1 if os.environ.get("CI") else 0
+    try:
         _redocly(programs)
         _spectral(programs)
         _client(programs)
-    except (FindingError, GenerationError, ProgramError) as error:
+    except (FindingError, GenerationError) as error:
         print(f"lint: {error}", file=sys.stderr)
         return 1
     CLEAN.write_text(today)

@@ -8,6 +8,7 @@ To update them, edit ``npm/package.json`` and run ``npm install --package-lock-o
 import hashlib
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,11 @@ REQUIREMENTS = ROOT / "requirements" / "openapi.txt"
 NPM = Path(__file__).parent / "npm"
 FOLDER = STATE / "openapi"
 LOG = STATE / "logs" / "openapi.log"
+SYSTEM_CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+)
 HELP = (
     "the first `make lint` needs PyPI and the npm registry, or mirrors that pip and npm are configured to use "
     "(PIP_INDEX_URL, npm_config_registry); then run it again"
@@ -74,7 +80,14 @@ class Programs:
         """The environment variables of the programs, which let them find each other and turn telemetry off."""
         folders = (self.python.parent, self.node[0].parent, os.environ.get("PATH", os.defpath))
         quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "SCARF_ANALYTICS": "false"}
-        return {**os.environ, **quiet, "PATH": os.pathsep.join(map(str, folders))}
+        return {**trust(), **os.environ, **quiet, "PATH": os.pathsep.join(map(str, folders))}
+
+
+def trust() -> dict[str, str]:
+    """Return the variable that makes Node.js trust the machine's certificates besides those built into it."""
+    files = [ssl.get_default_verify_paths().cafile, *SYSTEM_CERTIFICATES]
+    found = next((file for file in files if file and Path(file).is_file()), None)
+    return {} if found is None else {"NODE_EXTRA_CA_CERTS": str(found)}
 
 
 def installed() -> Programs:

@@ -128,7 +128,10 @@ async def test_kubectl_shows_that_a_url_leads_inward(webhook: Webhook) -> None:
         await eventually(webhook.serves, 60)
         code, said = await webhook.apply("HTTPTarget", "console", {"url": "http://10.0.0.1/"})
         assert code == 0
-        assert "Warning: console: spec.url: 10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is not allowed" in said
+        assert (
+            "Warning: console: spec.url: 10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is not allowed"
+            in said
+        )
         assert "set CARILLON_HTTP_ALLOW on the operator, for example to *.svc, *.svc.cluster.local or 10.96.0." in said
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from carillon_openapi import lint
 from carillon_openapi import programs as subject
 from carillon_openapi.client import missing
 from carillon_openapi.lint import findings
@@ -66,3 +67,29 @@ def test_the_lock_names_no_registry() -> None:
     for name, package in packages.items():
         assert "resolved" not in package, name
         assert not name or package["integrity"].startswith("sha512-"), name
+
+
+def test_programs_that_cannot_be_installed_fail_in_ci_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Elsewhere, `make lint` says what was not checked, and goes on."""
+
+    def unreachable() -> None:
+        raise ProgramError("could not install Redocly CLI: no registry answers")
+
+    monkeypatch.setattr(lint, "installed", unreachable)
+    monkeypatch.setattr(lint, "CLEAN", tmp_path / "clean")
+    monkeypatch.delenv("CI", raising=False)
+    assert lint.main() == 0
+    assert "was not checked" in capsys.readouterr().err
+    monkeypatch.setenv("CI", "true")
+    assert lint.main() == 1
+
+
+def test_node_trusts_the_certificates_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unless the environment names others."""
+    certificates = tmp_path / "ca.crt"
+    certificates.write_text("")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
+    assert subject.trust() == {"NODE_EXTRA_CA_CERTS": str(certificates)}
