@@ -190,7 +190,7 @@ class Record:
         self._unsaved[self.attempt] = self._new_attempt(self._now())
 
     def save_attempts(self) -> bool:
-        """Write what was noted, in one try; return False if the row is no longer ours, so that nobody need go on.
+        """Write the noted attempts, in one try; return False if the row is no longer ours.
 
         If the database is unavailable, the attempts are kept for the next call.
         """

@@ -103,8 +103,8 @@ topologySpreadConstraints:
 {{- end }}
 
 {{/*
-A variable from that Secret. Of (root, name, key). Optional for Kubernetes: where it is missing the pod starts, and the
-program says so in its log with the mend, which a container that is not created cannot.
+A variable from that Secret. Of (root, name, key). Optional for Kubernetes: if it is missing, the pod starts and the program
+says in its log what to do; a container that is not created has no log.
 */}}
 {{- define "carillon.fromDatabaseSecret" -}}
 - name: {{ .name }}

@@ -9,12 +9,12 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.resources.base import rfc3339
 
 REPEATS_EARLIER = timedelta(days=1)
-"""By so much the slot of a repetition may be earlier than that of what it repeats: clocks differ. What claims to be
-earlier yet repeats nothing, and so need not be looked for in months of old."""
+"""How much earlier the slot of a retry may be than its original's, since clocks differ. An execution that claims to be
+earlier is not a retry, so older months need not be searched."""
 
 
 def earliest_repeat(slot: datetime) -> datetime:
-    """Return the earliest slot that a repetition of an execution of that slot may have."""
+    """Return the earliest slot that a retry of an execution of this slot may have."""
     try:
         return slot - REPEATS_EARLIER
     except OverflowError:  # the first day there is

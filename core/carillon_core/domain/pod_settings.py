@@ -25,7 +25,7 @@ def merged(default: PodSettings, own: PodSettings) -> PodSettings:
 
 
 def joined(default: ContainerResources, own: ContainerResources) -> ContainerResources:
-    """Return resources of which each is one's own if it says something, else the default's."""
+    """Return the default resources with each entry of the own resources replacing the default's."""
     return ContainerResources(requests={**default.requests, **own.requests}, limits={**default.limits, **own.limits})
 
 

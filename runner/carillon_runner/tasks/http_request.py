@@ -132,7 +132,7 @@ def _request(execution: Execution, secrets: Secrets) -> Request:
 
 
 def _merged(defaults: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return both, of a name (in whatever case) the last."""
+    """Return both; of headers with the same name, ignoring case, the last."""
     merged: dict[str, tuple[str, str]] = {}
     for name, value in (*defaults.items(), *own.items()):
         merged[name.lower()] = (name, value)

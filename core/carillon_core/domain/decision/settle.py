@@ -46,9 +46,8 @@ MAX_BACKLOG = 100
 MAX_COUNTED = 100
 """The slots of a series are counted up to this number; beyond, the record says 'more than'."""
 TOLERANCE = timedelta(hours=2)
-"""By so much a clock may be set back and no slot runs again that ran ahead of its time; an hour is what clocks are set
-by when their zone is wrong. What is settled further ahead was settled by a clock gone mad, or by hand: it settles
-nothing."""
+"""How far a clock may be set back without running a slot again. An hour is the usual error of a wrong zone. A status
+that is settled further ahead came from a broken clock or was edited by hand, and is ignored."""
 MICROSECOND = timedelta(microseconds=1)
 INVALID = frozenset({Reason.INVALID_SPEC, Reason.INVALID_SCHEDULE})
 
@@ -83,12 +82,12 @@ def opened(
     status: ScheduledTaskStatus,
     now: datetime,
 ) -> Settlement:
-    """Return the status with the instant after which slots are open, and what passed without being run.
+    """Return the status with the instant after which slots are open, and the slots that were passed over.
 
-    That instant is the creation, the last settled slot, or this instant when an
-    edit of the calendar, a resume or the mending of an invalid spec is first
-    seen: none of them may cause a surprise run. Slots that it passes over are
-    recorded, as one run.
+    The instant is the creation, the last settled slot, or the current time when an
+    edit of the calendar, a resume or the correction of an invalid spec is first
+    seen, because none of these may cause a surprise run. Slots that are passed
+    over are recorded as one series.
     """
     old = task.status
     known = old.settled_until
@@ -105,14 +104,14 @@ def opened(
     begun = _with_overtaken(task, spec, begun, (base, owed), uncounted)
     ready = next((c for c in old.conditions if c.type == "Ready"), None)
     edited = old.calendar is not None and old.calendar != spec.calendar
-    mended = ready is not None and ready.reason in INVALID
+    corrected = ready is not None and ready.reason in INVALID
     resumed = condition_true(old, "Suspended") and not spec.suspend
-    if not (edited or mended or resumed):
+    if not (edited or corrected or resumed):
         return begun
     until = max(settled, now.replace(microsecond=0))
     if condition_true(old, "Suspended"):
         verdict = Verdict(ExecutionStatus.SKIPPED, Reason.SUSPENDED, "the task was suspended")
-    elif mended:
+    elif corrected:
         verdict = Verdict(ExecutionStatus.SKIPPED, Reason.INVALID_SPEC, "the spec was invalid")
     else:
         why = "the schedule was changed before the launch"

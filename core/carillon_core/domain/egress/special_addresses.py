@@ -99,7 +99,7 @@ _CLOSED = {
     "ff00::/8": "multicast, RFC 4291",
 }
 METADATA = tuple(ClosedRange(ip_network(address), what) for address, what in _METADATA.items())
-"""What gives credentials, or names and time, to whoever asks from a machine of a cloud; single addresses."""
+"""Single addresses that serve credentials, names or time to the machines of a cloud."""
 RANGES = (
     *METADATA,
     *(ClosedRange(ip_network(network), what, is_ordinary=True) for network, what in _ORDINARY.items()),
@@ -110,7 +110,7 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _UNASSIGNED = "outside of 2000::/3, all that is global unicast, RFC 4291"
 _NAT64 = IPv6Network("64:ff9b::/96")
 _ISATAP_HALVES = (0x0000_5EFE, 0x0200_5EFE)
-"""What stands before the IPv4 address in an interface identifier of ISATAP (RFC 5214, 6.1)."""
+"""The prefix of the IPv4 address in an interface identifier of ISATAP (RFC 5214, 6.1)."""
 
 
 def effective(address: Address) -> Address:
