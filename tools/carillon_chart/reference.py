@@ -22,9 +22,9 @@ helm install carillon charts/carillon --namespace carillon-system --create-names
 helm test carillon --namespace carillon-system
 ```
 
-This installs a trial with a Postgres of its own. `make images` builds the images; push them where the cluster pulls
-from. Do not use the bundled Postgres with `helm template` or a GitOps tool: its passwords are random and are read
-back from the cluster. For production, create a Secret with the database's URLs and name it:
+This installs a trial with its own Postgres. `make images` builds the images; push them to a registry that the
+cluster pulls from. Do not use the bundled Postgres with `helm template` or a GitOps tool: its passwords are random
+and are read back from the cluster. For production, create a Secret with the database's URLs and name it:
 
 ```sh
 kubectl create namespace carillon-system
@@ -37,41 +37,42 @@ helm install carillon charts/carillon --namespace carillon-system --set database
   --set database.apiRole=true --set operator.image.repository=… --set operator.runnerImage.repository=… --timeout 15m
 ```
 
-The first user owns the tables. The migration creates the other two, if the first may create roles, and limits them:
-runners can record their own execution, and the API can do what it needs. A release whose Secret has no
+The first user owns the tables. If the first user may create roles, the migration creates the other two and limits
+them: runners can record their own execution, and the API can do what it needs. A release whose Secret has no
 `api-database-url` keeps using the owner's login until you add the key and set `database.apiRole`.
 
 `helm upgrade` migrates the database and upgrades the CRDs. A migration only adds, so the old version keeps working
 during the upgrade and after `helm rollback`. After changing a role's password in the Secret, run `helm upgrade`: it
 updates the role and restarts the pods.
 
-A release serves all namespaces, or those of `watch.namespaces`. With a list the operator has roles in these
+A release serves all namespaces, or those of `watch.namespaces`. With a list, the operator has roles in these
 namespaces only, and the API serves only these. The API's account keeps its ClusterRole, because tokens, access
-reviews and users have no namespace. Several such releases can run side by side, each in its own namespace and also
-with one database, if no namespace is in two lists; all but one set `crds.install=false` and
+reviews and users have no namespace. Several such releases can run side by side, each in its own namespace, and can
+share a database, if no namespace is in two lists. All but one of them must set `crds.install=false` and
 `rbac.peoplesRoles=false`. Helm refuses a release that would share a namespace with running operators of another
-one; to find them it lists the Deployments of all namespaces. A namespace removed from the list is left as it is:
-let its executions end first. Remove a namespace from the list before you delete it, or Helm cannot upgrade.
+release; to find them, it lists the Deployments of all namespaces. A namespace that you remove from the list is left
+as it is: let its executions end first. Remove a namespace from the list before you delete it, or Helm cannot
+upgrade.
 
-While `api.autoscaling.enabled`, the API's Deployment has no number of replicas, so that Helm 4, which uses
-server-side apply, does not compete with the HorizontalPodAutoscaler. The upgrade that turns autoscaling on leaves
-one replica until the autoscaler acts. Other changes made by hand (`kubectl scale`) are conflicts that Helm names:
-change the value instead, or upgrade with `--force-conflicts`. `postgres.storage` and `postgres.storageClassName`
-belong to the volume of a StatefulSet and cannot be changed: dump, uninstall, delete the volume claim, install and
-restore.
+While `api.autoscaling.enabled` is true, the API's Deployment does not set its number of replicas, so that Helm 4,
+which uses server-side apply, does not compete with the HorizontalPodAutoscaler. The upgrade that turns autoscaling
+on leaves one replica until the autoscaler acts. Other changes made by hand (`kubectl scale`) cause conflicts, which
+Helm reports: change the value instead, or upgrade with `--force-conflicts`. `postgres.storage` and
+`postgres.storageClassName` belong to the volume of a StatefulSet and cannot be changed in place: dump the database,
+uninstall, delete the volume claim, install and restore.
 
 `helm uninstall` keeps the CRDs, and with them all tasks, and the bundled database's volume and passwords. A release
-installed again under the same name adopts them. CRDs applied by hand or by a release of another name are adopted
-with `--take-ownership`. The Leases and a Secret `carillon-runner` in each namespace with tasks remain as well
-(`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
+installed again under the same name adopts them. To adopt CRDs that were applied by hand or by a release with
+another name, use `--take-ownership`. The Leases and a Secret `carillon-runner` in each namespace with tasks remain
+as well (`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
 
 HTTP and container tasks in the release's own namespace reach only DNS and the database, because its network
-policies apply to all pods there: keep tasks in other namespaces. The policies also block the solver of
-cert-manager's HTTP-01.
+policies apply to all pods there: keep tasks in other namespaces. The policies also block cert-manager's HTTP-01
+solver.
 
-All pods meet the Pod Security standard *restricted*. `files/rbac` has the roles with comments; the names
-carillon-view, -run, -runner, -edit and -audit are cluster-wide. Keep the namespace to Carillon: anyone who can
-start pods in it can act as the API's account, and therefore as anyone.
+All pods meet the Pod Security standard *restricted*. The roles are in `files/rbac`, with comments; the names
+carillon-view, -run, -runner, -edit and -audit are cluster-wide. Run nothing else in the namespace: anyone who can
+start pods in it can act as the API's service account, and therefore as anyone.
 
 ## Values
 
