@@ -143,22 +143,25 @@ MAKE_RUN = (
 )
 IMAGES = (
     Variable("ENGINE", "docker, podman or buildah", "the first that is found", "What builds the images."),
-    Variable("REGISTRY", "text", "`localhost`", "Goes before the names of the images. `make deploy` pulls from it."),
+    Variable("REGISTRY", "text", "`localhost`", "Prefix of the image names. `make deploy` pulls from it."),
     Variable("IMAGE_TAG", "a tag", "the release", "The tag of the images."),
     Variable("BASE_IMAGE", "an image", "the Dockerfiles'", "The base image; `local` uses what `make base-image` made."),
     Variable("BUILD_IMAGE", "an image", "`BASE_IMAGE`", "The image in which the packages are built."),
     Variable("DEBIAN_MIRROR", "a URL", "debootstrap's", "Where `make base-image` gets its packages."),
-    Variable("KIND_CLUSTER", "a name", "`carillon`", "The kind cluster of `make kind-up` and `make kind-down`."),
-    Variable("MINIKUBE_PROFILE", "a name", "`minikube`", "The minikube profile of `make mk-image` and its like."),
+    Variable("KIND_CLUSTER", "a name", "`carillon-trial`", "The kind cluster of `make kind-up` and `make kind-down`."),
+    Variable(
+        "MINIKUBE_PROFILE",
+        "a name",
+        "`minikube`",
+        "The minikube profile of `make mk-image` and the other minikube targets.",
+    ),
     Variable("KUBECONFIG", "a path", "kubectl's", "The kubeconfig that `make deploy` uses."),
     Variable("CONTEXT", "a name", "the current one", "The context of the kubeconfig."),
     Variable("NAMESPACE", "a namespace", "`carillon-system`", "The namespace of the release."),
-    Variable("VALUES", "files, separated by commas", "a trial", "Values for the chart; the last file wins."),
+    Variable("VALUES", "files, separated by commas", "a trial", "Values for the chart; later files take precedence."),
     Variable("TIMEOUT", "a duration such as 90s", "`10m`", "How long Helm waits until everything is ready."),
 )
 DEVELOPMENT = (
-    Variable("CARILLON_TEST_KUBECONFIG", "a path", "", "A cluster for the tests instead of local ones; one worker."),
-    Variable("CARILLON_TEST_LANES", "a number", "`4`", "Workers of `make test`; each has a cluster of its own."),
     Variable("PYTHON", "a program", "the first Python from 3.11 on", "The Python that makes the environment."),
     Variable("CARILLON_TEST_KUBECONFIG", "a path", "", "An existing cluster for tests that need an API server."),
     Variable(

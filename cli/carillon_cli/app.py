@@ -99,8 +99,8 @@ def explain(
 ) -> int:
     """Print what the operator would do with each task of a file, and why, without a cluster.
 
-    The decision is the operator's own. The file may come from kubectl get --output yaml; the status and the Jobs
-    in it are used. A task without a creationTimestamp counts as created at that time.
+    The decision is made by the operator's own code. The file may come from kubectl get --output yaml; the status
+    and the Jobs in it are used. A task without a creationTimestamp counts as created at that time.
 
     Exit code 1 if something is invalid; each field is listed with what to write instead. Exit code 2 if the file
     cannot be used.
@@ -153,7 +153,7 @@ def import_command(  # noqa: PLR0913  # a command's parameters are its options
 ) -> int:
     """Create the tasks and targets of a file, targets first, or nothing if one of them is invalid.
 
-    An imported task starts anew: slots in the past are not made up for. If an import is interrupted, repeat it with
+    An imported task starts afresh: past slots are not run. If an import is interrupted, repeat it with
     --existing skip. The cluster is reached through kubectl, or the program named by KUBECTL.
 
     Exit code 1 if something is invalid or already exists; 2 if the file or the cluster cannot be used.
@@ -200,7 +200,7 @@ def create_key(
     """Create an API key: print it once on standard error, and a manifest on standard output.
 
     The manifest contains a hash and the user, never the key. It is one data key of the Secret named by
-    CARILLON_API_KEYS_SECRET. Apply it with a separate field manager for each key, so that other keys stay:
+    CARILLON_API_KEYS_SECRET. Apply it with a separate field manager for each key, so that the other keys are kept:
 
     carillon api-key create ci --user system:serviceaccount:team-a:ci
     | kubectl apply --server-side --field-manager carillon-api-key-ci -f -

@@ -161,7 +161,7 @@ class CommonSettings(ProgramSettings):
     kubeconfig: str | None = Field(
         default=None,
         validation_alias="KUBECONFIG",
-        description="The kubeconfig files, separated by colons. In a pod, the service account is used without it.",
+        description="The kubeconfig files, separated by colons. In a pod, the default is the service account.",
     )
     scope: Namespaces = Field(
         default_factory=Scope,

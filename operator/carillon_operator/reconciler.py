@@ -15,7 +15,7 @@ from datetime import datetime
 from carillon_core.backoff import Backoff
 from carillon_core.domain.decision.plan import Notice, Reason, earliest
 from carillon_core.domain.decision.status import Statement, with_condition
-from carillon_core.errors import ForbiddenError, UnavailableError
+from carillon_core.errors import CarillonError, ForbiddenError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import ClusterReader
 from carillon_core.resources.pods import PodSettings
@@ -78,7 +78,7 @@ class Reconciler:
         queue, ownership = self._view.queue, self._view.ownership
         await self._effects.launcher.resolve_doubt(key)
         if any(request.task_name is not None for request in ownership.requests_of(key)):
-            await self._lookups.task(key)
+            await self._look_up(key)
         times = [await self.tasks.reconcile(key)]
         # set now, so that the next slot is on time even if a request fails
         queue.add_at(key, times[0])
@@ -93,6 +93,14 @@ class Reconciler:
         queue.add_at(key, earliest(*times))
         if failures:
             raise failures[0]
+
+    async def _look_up(self, key: Key) -> None:
+        """Look up a task that requests name, if it has not been observed."""
+        try:
+            await self._lookups.task(key)
+        except CarillonError:
+            self.tasks.close_ended(key)  # recording ends does not need the API server
+            raise
 
     def _report_forbidden(self, key: Key, error: ForbiddenError) -> None:
         """Say on the task that the operator lacks a permission; its slot is kept and tried again."""

@@ -280,7 +280,7 @@ class Variables(HistorySettings, CommonSettings):
         ge=1,
         le=MOST_SHARDS,
         validation_alias="CARILLON_SHARDS",
-        description="The number of operators that divide the tasks between them. Change it only while none runs.",
+        description="The number of operators that share the tasks. Change it only while no operator is running.",
     )
     shard: WholeNumber = Field(
         default=0,

@@ -45,7 +45,7 @@ class TaskTurn:
         foreign = self._store.tasks.foreign_statuses(key)
         task = await self._gathered(key)
         jobs = self._store.jobs.under(key)
-        self._close_ended(key)
+        self.close_ended(key)
         if task is None:
             self._forget(key)
             return None
@@ -89,7 +89,7 @@ class TaskTurn:
         namespace, name = task.meta.namespace, job_name(task.meta.name, oldest)
         return self._store.jobs.get(namespace, name) is None and await self._lookups.has_job(namespace, name)
 
-    def _close_ended(self, key: Key) -> None:
+    def close_ended(self, key: Key) -> None:
         """Record the ends of Jobs, and forget deleted Jobs whose end is recorded."""
         closer = self._effects.closer
         closer.close_ended(self._view.ownership.jobs_of(key))

@@ -38,7 +38,7 @@ def test_an_execution_waits_for_quota_and_runs_once_there_is_some(
     stack.apply(namespace, "queued", intervalSeconds=2, queueName="nightly", task={"counter": {}})
     until(lambda: len(kueue.workloads(namespace)) == 1, 60, "Kueue has a workload for the Job")
     until(
-        lambda: shown(stack, namespace, "queued") == (0, 1, "it waits in its queue until it is admitted"),
+        lambda: shown(stack, namespace, "queued") == (0, 1, "it is waiting in its queue for admission"),
         30,
         "it is shown as waiting",
     )

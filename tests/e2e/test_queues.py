@@ -35,7 +35,7 @@ def test_an_execution_waits_in_its_queue_and_runs_once_it_is_admitted(stack: "St
         message = (status.get("lastExecution") or {}).get("message", "")
         return status.get("active", 0), status.get("waiting", 0), message
 
-    until(lambda: shown() == (0, 1, "it waits in its queue until it is admitted"), 30, "it is shown as waiting")
+    until(lambda: shown() == (0, 1, "it is waiting in its queue for admission"), 30, "it is shown as waiting")
     stack.await_rows(namespace, "queued", 1, "skipped")
     assert "still waits in its queue" in stack.rows(namespace, "queued", "skipped")[0]["message"]
     (job,) = jobs(stack, namespace)

@@ -21,7 +21,7 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}},
         None,
         (
-            "spec.pod.resources.requests.memory: is 2Gi, over the limit of 1Gi in spec.pod.resources: "
+            "spec.pod.resources.requests.memory: is 2Gi, which exceeds the limit of 1Gi in spec.pod.resources: "
             "lower it, or raise that"
         ),
     ),
@@ -29,7 +29,8 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"requests": {"cpu": "2"}},
         defaults(limits={"cpu": "1500m"}),
         (
-            "spec.pod.resources.requests.cpu: is 2, over the limit of 1500m of the operator's CARILLON_POD_DEFAULTS: "
+            "spec.pod.resources.requests.cpu: is 2, "
+            "which exceeds the limit of 1500m of the operator's CARILLON_POD_DEFAULTS: "
             "lower it, or set spec.pod.resources.limits.cpu"
         ),
     ),
@@ -37,7 +38,8 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"requests": {"memory": "512Mi"}},
         NONE,
         (
-            "spec.pod.resources.requests.memory: is 512Mi, over the limit of 256Mi that every runner has: "
+            "spec.pod.resources.requests.memory: is 512Mi, "
+            "which exceeds the limit of 256Mi that every runner has by default: "
             "lower it, or set spec.pod.resources.limits.memory"
         ),
     ),
@@ -50,7 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"limits": {"memory": "64Mi"}},
         defaults(requests={"memory": "128Mi"}),
         (
-            "spec.pod.resources.limits.memory: is 64Mi, under the request of 128Mi of the operator's "
+            "spec.pod.resources.limits.memory: is 64Mi, which is below the request of 128Mi of the operator's "
             "CARILLON_POD_DEFAULTS: raise it, or set spec.pod.resources.requests.memory"
         ),
     ),

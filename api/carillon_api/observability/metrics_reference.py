@@ -15,7 +15,7 @@ of executions as JSON, for one namespace or for all.)
 Metrics of the history are read from the database on each scrape, at most every ten seconds, with a timeout of two
 seconds. While the database is unavailable, `carillon_history_up` is 0 and the other metrics of the history are missing.
 They count all namespaces, and every replica reports the same values: aggregate them with `max`, not `sum`. `process_…`
-are the standard metrics of every Prometheus client.
+are the standard process metrics of Prometheus clients.
 
 | Metric | Type | Labels | Meaning |
 | --- | --- | --- | --- |

@@ -10,7 +10,7 @@ SERVERS: tuple[JSONObject, ...] = ({"url": "/", "description": "The server that 
 TAGS: tuple[JSONObject, ...] = (
     {"name": "tasks", "description": "Create, read, change, pause and delete ScheduledTasks."},
     {"name": "targets", "description": "Manage HTTPTargets: the URLs and the Secrets that HTTP tasks share."},
-    {"name": "runs", "description": "Run a task outside its schedule, and see what became of the run."},
+    {"name": "runs", "description": "Run a task outside its schedule, and see its outcome."},
     {"name": "run-task", "description": "Run a one-off task without a ScheduledTask, and read its output."},
     {"name": "upcoming", "description": "See when tasks run next, and preview a spec before you store it."},
     {

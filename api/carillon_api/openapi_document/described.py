@@ -59,7 +59,7 @@ LIMIT_HEADERS: JSONObject = {
         "schema": {"type": "string"},
     },
     "RateLimit": {
-        "description": 'What is left of the rate limit: `"default";r=…;t=…` means r requests now, all in t seconds.',
+        "description": 'The remaining quota: `"default";r=…;t=…` means r requests now, all of them in t seconds.',
         "schema": {"type": "string"},
     },
 }

@@ -45,7 +45,7 @@ class ExecutionView(Answer):
     cause: Cause
     """Why it exists: schedule, or manual for a requested run."""
     status: ExecutionStatus
-    """How it stands or ended."""
+    """The current or final status."""
     reason: str | None
     """Why, in one word: the gate that stopped it, or the class of its failure."""
     message: str | None
@@ -76,7 +76,7 @@ class AttemptView(Answer):
     number: int
     """The attempt's number, starting at 1."""
     status: ExecutionStatus
-    """How it stands or ended."""
+    """The current or final status."""
     reason: str | None
     """The class of its failure: timeout, dns, http_5xx, PodLost and so on."""
     error: str | None

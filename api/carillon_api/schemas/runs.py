@@ -45,7 +45,7 @@ class RunView(ObjectView):
     message: str | None
     """The reason as a sentence. For a finished run, why it failed, or its result if that is short."""
     result: RunResult | None
-    """How its execution stands or ended; null until it is launched and if it was refused."""
+    """The current or final status of its execution; null before the launch or if the run was refused."""
     job_name: str | None
     """The Job that runs it."""
     finished_at: Time | None

@@ -38,7 +38,7 @@ def _to_utc_seconds(when: datetime) -> datetime:
     try:
         return when.astimezone(UTC).replace(microsecond=0)
     except OverflowError as error:
-        msg = "lies outside the years 1 to 9999 in UTC: write a time within them"
+        msg = "must be in the years 1 to 9999 in UTC"
         raise ValueError(msg) from error
 
 

@@ -91,7 +91,7 @@ class RunRequestStatus(Model):
 
 
 class RunRequest(Model):
-    """A request to run a task once: that of a ScheduledTask, or one defined in the request."""
+    """A request to run a task once, either the task of a ScheduledTask or one defined in the request."""
 
     api_version: str = API_VERSION
     kind: str = KIND_REQUEST

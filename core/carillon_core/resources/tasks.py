@@ -244,7 +244,7 @@ class RetryPolicy(Model):
     max_delay_seconds: int = Field(default=600, ge=0, le=DAY_SECONDS)
     """The maximum delay between attempts, in seconds. Range: 0 to 86400. Default: 600."""
     jitter: int | float = Field(default=0.1, ge=0, le=1, json_schema_extra=_number(0, 1), allow_inf_nan=False)
-    """The fraction by which each delay is randomly shortened at most. Range: 0 to 1. Default: 0.1."""
+    """The maximum fraction by which each delay is randomly shortened. Range: 0 to 1. Default: 0.1."""
     attempt_timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
     """The maximum duration of one attempt in seconds; a longer attempt fails and can be retried. Range: 1 to 604800.
     Default: the timeoutSeconds of the execution."""

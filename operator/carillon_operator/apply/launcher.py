@@ -93,7 +93,7 @@ class Launcher:
             try:
                 job = await self._reader.get_job(namespace, name)
             except NotFoundError as error:  # deleted in between: the slot is tried again
-                raise UnavailableError("API server", f"Job {name} came and went") from error
+                raise UnavailableError("API server", f"Job {name} was created and then deleted") from error
             found = observed_job(job)
             if found is None or found.execution_id != str(order.execution_id):
                 return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's already exists")

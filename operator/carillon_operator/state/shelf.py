@@ -100,7 +100,8 @@ class Shelf(Generic[ItemT]):
 
     def sending(self, name: Key, status: Status) -> None:
         """Remember a status that is about to be written: its event may come before the response."""
-        self._sent[name] = status
+        if name in self._items:
+            self._sent[name] = status
 
     def sent(self, raw: Mapping[str, Any]) -> Sequence[Key]:
         """Remember that our status was written, and the object's new version; return its key."""
@@ -125,11 +126,14 @@ class Shelf(Generic[ItemT]):
             self._items[name] = _with_status(item, status)
 
     def drop(self, name: Key, uid: str) -> Sequence[Key]:
-        """Forget a deleted object; return the key to reconcile, or nothing if the object is not known."""
+        """Forget a deleted object; return the key to reconcile, or nothing if no object has this name."""
         item = self._items.get(name)
-        if item is None or item.meta.uid != uid:
+        if item is None:
             return []
         key = self._key_of(item)
+        if item.meta.uid != uid:
+            # a new object has taken the name, and its status may have been dropped with that of the old one
+            return [key]
         self._targets.unuse((self._kind, key, name))
         del self._items[name]
         self._leave(key, name)

@@ -150,7 +150,7 @@ async def test_what_no_schema_sees_is_refused_with_field_and_mend(webhook: Webho
         task = {"http": {"url": "https://example.com/", "body": "{{ slto }}"}}
         code, said = await webhook.apply("RunRequest", "bad", {"task": task})
         assert code == 1
-        assert "spec.task.http.body: reads slto, which no template has: use slot" in said
+        assert "spec.task.http.body: reads slto, which are not template variables: use slot" in said
 
 
 async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: Webhook) -> None:
@@ -164,7 +164,9 @@ async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: W
         ):
             code, said = await webhook.apply(kind, "bad", spec)
             assert code == 1
-            assert "spec.pod.resources.requests.memory: is 512Mi, over the limit of 256Mi that every runner has" in said
+            assert (
+                "requests.memory: is 512Mi, which exceeds the limit of 256Mi that every runner has by default" in said
+            )
             assert "lower it, or set spec.pod.resources.limits.memory" in said
         odd = {"resources": {"requests": {"memory": "512 MB"}}}
         code, said = await webhook.apply("ScheduledTask", "bad", {"intervalSeconds": 60, "task": SUM, "pod": odd})

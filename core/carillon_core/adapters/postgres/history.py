@@ -191,7 +191,7 @@ class PostgresHistory:
         if revision < SCHEMA_REVISION:
             raise UnavailableError(
                 WHAT,
-                f"its schema is at revision {revision} this program needs {SCHEMA_REVISION}: {MIGRATE} of this version",
+                f"its schema is at revision {revision}, not at {SCHEMA_REVISION} or later: {MIGRATE} of this version",
             )
 
 

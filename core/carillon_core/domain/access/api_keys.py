@@ -71,7 +71,7 @@ def new_key(name: str) -> str:
     """
     if not re.fullmatch(NAME, name):
         raise ValueError(
-            "is no name for a key: use at most 63 lower-case letters, digits and hyphens, and begin and end with a "
+            "is not a valid key name: use at most 63 lower-case letters, digits and hyphens, and begin and end with a "
             "letter or a digit, such as ci"
         )
     return f"crl_{name}_" + "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_LENGTH))
@@ -126,7 +126,7 @@ def entry(hashes: Sequence[str], user: str, groups: Sequence[str], expires_at: d
 
     """
     if not all(_HASH.fullmatch(each) for each in hashes):
-        raise InvalidEntryError("has a hash that is none: write sha256: and 64 hexadecimal digits in lower case")
+        raise InvalidEntryError("has an invalid hash: write sha256: and 64 hexadecimal digits in lower case")
     if not 1 <= len(hashes) <= MOST_HASHES:
         raise InvalidEntryError(f"has {len(hashes)} hashes: keep one, or {MOST_HASHES} while a key is being replaced")
     for word in (user, *groups):

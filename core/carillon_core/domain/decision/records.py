@@ -21,7 +21,7 @@ from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import RunResult, UnrecordedSlot
 
 DELETED_WHILE_ACTIVE = "its Job was deleted while it was active"
-END_UNRECORDED = "its Job is gone and its end was not recorded"
+END_UNRECORDED = "its Job no longer exists and its end was not recorded"
 UNKNOWN_TYPE = "unknown"
 """The task type in a row of a task whose spec is invalid."""
 _STATUS_OF_RESULT = {

@@ -228,7 +228,7 @@ def _settle_due(
         last = latest_fire_time(schedule, due.settled, due.slots[0] - MICROSECOND)
         if last is not None:
             reason = Reason.TOO_MANY_MISSED if making_up else Reason.SUPERSEDED
-            why = f"at most {MAX_BACKLOG} missed slots are launched" if making_up else "a later slot was due first"
+            why = f"at most {MAX_BACKLOG} missed slots are launched" if making_up else "a later slot became due first"
             done = _run_of_slots(task, done, schedule, due.settled, last, Verdict(ExecutionStatus.MISSED, reason, why))
     owed = done.status.backlog
     # on time, and nothing runs just now: it waits its turn behind what is owed, or it would overtake that

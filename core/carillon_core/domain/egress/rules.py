@@ -179,7 +179,7 @@ def _network(text: str, bare: str) -> Network:
     if "/" in bare and network.network_address != parse_address(bare.partition("/")[0]):
         raise ValueError(f"{text!r}: the address has bits beyond its prefix; write {network}")
     if effective(network.network_address).version != network.version:
-        raise ValueError(f"{text!r}: write the IPv4 address or network that is meant")
+        raise ValueError(f"{text!r}: write it as an IPv4 address or network")
     return network
 
 
@@ -187,7 +187,7 @@ def _name(text: str, name: str) -> str:
     below = name.startswith("*.")
     bare = name.removeprefix("*.").removesuffix(".")
     if bare in _LOCAL_NAMES or bare.endswith(".localhost"):
-        raise ValueError(f"{text!r}: a name opens no loopback; write 127.0.0.0/8 and ::1")
+        raise ValueError(f"{text!r}: a name cannot open loopback addresses; write 127.0.0.0/8 and ::1")
     if not _LABELS.fullmatch(bare):
         raise ValueError(
             f"{text!r}: write a network (10.96.0.0/12), an address, a name in ASCII, or *. and the end of names (*.svc)"

@@ -87,7 +87,7 @@ _CLOSED = {
     "2001:4:112::/48": "AS112, RFC 7535",
     "2001:10::/28": "ORCHID, RFC 4843",
     "2001:20::/28": "ORCHIDv2, RFC 7343",
-    "2001:30::/28": "drones' identifiers, RFC 9374",
+    "2001:30::/28": "drone remote identifiers, RFC 9374",
     "2001::/23": "IETF protocol assignments, RFC 2928",
     "2001:db8::/32": "documentation, RFC 3849",
     "2002::/16": "6to4, RFC 3056",
@@ -107,7 +107,7 @@ RANGES = (
 )
 """All that is closed within IPv4 and named within IPv6; of two that hold an address, the narrower comes first."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-_UNASSIGNED = "outside of 2000::/3, all that is global unicast, RFC 4291"
+_UNASSIGNED = "outside 2000::/3, the global unicast range, RFC 4291"
 _NAT64 = IPv6Network("64:ff9b::/96")
 _ISATAP_HALVES = (0x0000_5EFE, 0x0200_5EFE)
 """The prefix of the IPv4 address in an interface identifier of ISATAP (RFC 5214, 6.1)."""

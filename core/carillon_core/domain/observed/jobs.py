@@ -131,7 +131,7 @@ def _created_at(meta: ObjectMeta) -> datetime:
     return meta.creation_timestamp
 
 
-WAITS = "it waits in its queue until it is admitted"
+WAITS = "it is waiting in its queue for admission"
 """What is said of an execution whose Job is suspended."""
 JobResult = Literal[RunResult.SUCCEEDED, RunResult.FAILED, RunResult.TIMED_OUT, RunResult.CANCELLED]
 """How a Job can end."""

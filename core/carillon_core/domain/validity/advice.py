@@ -123,7 +123,7 @@ def _calendar_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
             f"Debian's cron runs on days that match {other}"
         )
     elif not cron.day_rule.both:
-        yield f"runs on days that match {either} day of week {weekday}, as cron does, not only on days that match both"
+        yield f"runs on days that match {either} day of week {weekday}, as in cron; a day need not match both"
     if day in {"29", "30", "31"}:
         yield f"does not run in months without day {day}; write L for the last day of every month"
 
@@ -161,7 +161,7 @@ def _limit_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
     if waits >= timeout:
         yield (
             f"spec.retry: the waits between {retry.limit + 1} attempts may take {waits:.0f} s, but the execution ends "
-            f"after timeoutSeconds={timeout}: not every attempt will be made"
+            f"after timeoutSeconds={timeout}: some attempts will not be made"
         )
 
 

@@ -26,7 +26,7 @@ def requested_task(spec: RunRequestSpec, task: ObservedTask | None) -> Task | tu
     """Return what a request runs: the task named or its own, with its parameters; or what is wrong with these."""
     base = spec.task or (task.spec.task if task and task.spec else None)
     if base is None:
-        return (FieldProblem("spec.taskRef", "names no task that can be run"),)
+        return (FieldProblem("spec.taskRef", "does not name a task that can be run"),)
     allowed = OVERRIDABLE.get(base.type)
     if allowed is not None:
         listed = f"only {' and '.join(sorted(allowed))}" if allowed else "none"

@@ -36,7 +36,7 @@ class _Layer:
     """The same in a sentence, after a quantity."""
 
 
-_RUNNER = _Layer(RUNNER_RESOURCES, "", "that every runner has")
+_RUNNER = _Layer(RUNNER_RESOURCES, "", "that every runner has by default")
 
 
 def amount(quantity: str) -> Fraction:
@@ -51,7 +51,7 @@ def amount(quantity: str) -> Fraction:
     """
     found = _QUANTITY.fullmatch(quantity)
     if found is None:
-        msg = f"{quantity!r} is no quantity"
+        msg = f"{quantity!r} is not a quantity"
         raise ValueError(msg)
     number, binary, decimal, exponent = found.groups()
     if binary:
@@ -122,10 +122,10 @@ def _problems_of(name: str, layers: Sequence[_Layer], *, all_known: bool) -> Ite
         return
     elif asks is own:
         mend = f"lower it, or {'raise that' if limits is own else f'set {limited}'}"
-        yield FieldProblem(requested, f"is {asked}, over the limit of {most} {limits.whose}: {mend}")
+        yield FieldProblem(requested, f"is {asked}, which exceeds the limit of {most} {limits.whose}: {mend}")
     else:
         mend = f"raise it, or set {requested}"
-        yield FieldProblem(limited, f"is {most}, under the request of {asked} {asks.whose}: {mend}")
+        yield FieldProblem(limited, f"is {most}, which is below the request of {asked} {asks.whose}: {mend}")
 
 
 def _said(name: str, said: Sequence[tuple[_Layer, Mapping[str, str]]]) -> tuple[str, _Layer] | None:

@@ -22,19 +22,19 @@ def template_problems(text: str | None, path: str) -> tuple[FieldProblem, ...]:
         parsed = _environment().parse(text)
         unknown = sorted(meta.find_undeclared_variables(parsed) - {*VARIABLES, *_BUILT_IN})  # reads filters as well
     except RecursionError:
-        return (_unreadable(path, "it nests too deeply"),)
+        return (_unreadable(path, "it is nested too deeply"),)
     except TemplateError as error:
         return (_unreadable(path, str(error.message)),)
     except ValueError:  # Python's own, of what the lexer takes for an integer
         return (_unreadable(path, "it has a number that is too long"),)
     if unknown:
         known = ", ".join(VARIABLES)
-        return (FieldProblem(path, f"reads {', '.join(unknown)}, which no template has: use {known}"),)
+        return (FieldProblem(path, f"reads {', '.join(unknown)}, which are not template variables: use {known}"),)
     return ()
 
 
 def _unreadable(path: str, why: str) -> FieldProblem:
-    return FieldProblem(path, f"is not a template: {why.rstrip('.')}; write one such as {{{{ slot }}}}")
+    return FieldProblem(path, f"is not a valid template: {why.rstrip('.')}; write one such as {{{{ slot }}}}")
 
 
 def _environment() -> "SandboxedEnvironment":

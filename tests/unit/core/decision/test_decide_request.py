@@ -404,7 +404,7 @@ def test_a_request_that_names_no_task_that_can_be_run() -> None:
     spec = parse_request_spec({"taskRef": {"name": "backup"}}, strict=True)
     problems = requested_task(spec, None)
     assert not isinstance(problems, Task)
-    assert [str(p) for p in problems] == ["spec.taskRef: names no task that can be run"]
+    assert [str(p) for p in problems] == ["spec.taskRef: does not name a task that can be run"]
 
 
 def test_a_request_of_its_own_uses_its_own_target() -> None:

@@ -34,7 +34,7 @@ def test_the_next_times_are_shown_in_utc_and_local() -> None:
 
 
 ADVICE: dict[str, tuple[dict[str, Any], str]] = {
-    "both days": ({"schedule": "0 0 13 * 5"}, "as cron does, not only on days that match both"),
+    "both days": ({"schedule": "0 0 13 * 5"}, "as in cron; a day need not match both"),
     "days that Debian's cron takes otherwise": (
         {"schedule": "0 0 */10 * Mon"},
         "runs on days that match either day of month */10 or day of week Mon, as a CronJob does; Debian's",
@@ -129,12 +129,12 @@ def test_a_calendar_that_has_ended_may_stay() -> None:
         "": None,
         "plain {braces}": None,
         "{{ slot }} {{ parameters.a }} {% for k in range(3) %}{{ k }}{% endfor %}": None,
-        "{{ slto }}": "reads slto, which no template has: use slot, local_slot",
-        "{{ slot": "is not a template: unexpected end of template",
-        "{% include 'x' %}{% if %}": "is not a template: Expected an expression",
-        "{{ slot | nonesuch }}": "is not a template: No filter named 'nonesuch'",
-        "{{ slot is nonesuch }}": "is not a template: No test named 'nonesuch'",
-        "{{ " + "1" * 5000 + " }}": "is not a template: it has a number that is too long",
+        "{{ slto }}": "reads slto, which are not template variables: use slot, local_slot",
+        "{{ slot": "is not a valid template: unexpected end of template",
+        "{% include 'x' %}{% if %}": "is not a valid template: Expected an expression",
+        "{{ slot | nonesuch }}": "is not a valid template: No filter named 'nonesuch'",
+        "{{ slot is nonesuch }}": "is not a valid template: No test named 'nonesuch'",
+        "{{ " + "1" * 5000 + " }}": "is not a valid template: it has a number that is too long",
     }.items(),
 )
 def test_a_template_is_read_before_it_is_needed(text: str, want: str | None) -> None:

@@ -49,6 +49,27 @@ def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> Non
     assert store.all_keys() == set()
 
 
+def test_a_deletion_under_a_name_that_was_taken_again_has_the_new_object_decided() -> None:
+    """The status that was decided for it may have been dropped with the old object's."""
+    store = ObservedStore()
+    store.requests.put(request("a", uid="44444444-8b86-4011-b42d-00c04fc964ff", version="2"))
+    assert store.requests.drop(("default", "run"), REQUEST_UID) == [A]
+    assert [each.meta.name for each in store.requests_of(A)] == ["run"]
+    assert store.requests.drop(("default", "unknown"), REQUEST_UID) == []
+
+
+def test_a_status_sent_for_a_deleted_object_is_not_remembered() -> None:
+    """Names of requests do not come again: what is kept for them would stay."""
+    store = ObservedStore()
+    store.requests.put(request("a"))
+    store.requests.drop(("default", "run"), REQUEST_UID)
+    decided = RunRequestStatus(message="decided")
+    store.requests.sending(("default", "run"), decided)
+    store.requests.put(request("a", version="2"))
+    store.requests.put(request("a", version="3") | {"status": {"message": "decided"}})
+    assert store.requests.foreign_statuses(("default", "run")) == 2
+
+
 def test_a_target_concerns_those_that_name_it() -> None:
     """Tasks and requests, whether they came before it or after, and no longer once they name another."""
     store = ObservedStore()
