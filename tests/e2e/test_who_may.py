@@ -233,7 +233,7 @@ def operations(stack: Stack) -> list[tuple[str, str]]:
         (method.upper(), re.sub(r"\{(\w+)\}", lambda found: uid if found[1] == "id" else "none", path))
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
-        if operation.get("security")
+        if operation.get("security") and {} not in operation["security"]
     ]
 
 

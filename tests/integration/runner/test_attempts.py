@@ -153,7 +153,7 @@ def test_a_signal_ends_the_wait_between_two_attempts(runners: Runners, server: C
     """As cancelled, and the attempt before keeps its own end."""
     server.replies = [(500, {})]
     runner = runners.start({"http": {"url": server.url}}, timeout_seconds=3600, more=retrying(**SLOW))
-    runner.await_line("another follows")
+    runner.await_line("attempt failed, will retry")
     runner.process.terminate()
     assert runner.wait() == ExitCode.CANCELLED
     assert tried(runners) == [(1, "failed", "http_5xx", "report-1-x")]
@@ -165,7 +165,7 @@ def test_an_end_between_two_attempts_is_the_executions_end(runners: Runners, ser
     server.replies = [(500, {})]
     wait = {"limit": 2, "initialDelaySeconds": 1, "factor": 1, "jitter": 0}
     runner = runners.start({"http": {"url": server.url}}, more=retrying(**wait))
-    runner.await_line("another follows")
+    runner.await_line("attempt failed, will retry")
     runners.query("UPDATE executions SET status = 'failed', reason = 'Evicted', finished_at = now()")
     assert runner.wait() == ExitCode.FAILED
     assert runners.row()["reason"] == "Evicted"
@@ -279,7 +279,7 @@ def test_a_pod_that_was_taken_for_lost_records_nothing_more(runners: Runners) ->
     before = runners.row(), runners.attempts()
     zombie.process.terminate()
     assert zombie.wait() == ExitCode.SUCCEEDED
-    assert "the row had been closed before" in zombie.log
+    assert "the row was already closed" in zombie.log
     assert (runners.row(), runners.attempts()) == before
 
 
@@ -291,7 +291,7 @@ def test_attempts_go_on_without_the_database_and_are_written_at_the_end(
     server.before_answer = lambda number: forwarder.close() if number == 1 else None
     forwarder.open()
     runner = runners.start({"http": {"url": server.url}}, url=forwarder.url, more=retrying(**QUICK))
-    runner.await_line("database out of reach")
+    runner.await_line("database unreachable")
     assert len(server.seen) == 3
     assert [attempt[1] for attempt in tried(runners)] == ["running"]
     forwarder.open()

@@ -216,10 +216,10 @@ def test_another_execution_of_the_slot_is_left_alone(runners: Runners) -> None:
 def test_a_database_that_comes_late_is_waited_for(runners: Runners, forwarder: Forwarder) -> None:
     """One line says so, without the password; then everything goes its way."""
     runner = runners.start(COUNT, url=forwarder.url)
-    runner.await_line("database out of reach")
+    runner.await_line("database unreachable")
     forwarder.open()
     assert runner.wait() == ExitCode.SUCCEEDED
-    assert runner.log.count("out of reach") == 1
+    assert runner.log.count("database unreachable") == 1
     assert runners.counter() == 1
 
 
@@ -236,7 +236,7 @@ def test_a_database_that_never_comes_ends_the_waiting_at_the_time_out(runners: R
 def test_a_signal_ends_the_waiting_for_the_database(runners: Runners, forwarder: Forwarder) -> None:
     """There is no row to write it in, so the exit code is another."""
     runner = runners.start(COUNT, url=forwarder.url)
-    runner.await_line("database out of reach")
+    runner.await_line("database unreachable")
     runner.process.terminate()
     assert runner.wait() == ExitCode.NOT_RECORDED
 
@@ -250,7 +250,7 @@ def test_an_end_that_finds_the_database_away_is_recorded_when_it_is_back(
     runner.await_line("execution started")
     forwarder.close()
     runner.process.terminate()
-    runner.await_line("database out of reach")
+    runner.await_line("database unreachable")
     # a signal while the end is being recorded changes nothing
     runner.process.terminate()
     forwarder.open()
@@ -302,7 +302,7 @@ def test_a_row_that_the_operator_closed_stays_as_it_is(runners: Runners) -> None
     before = runners.row()
     runner.process.terminate()
     assert runner.wait() == ExitCode.FAILED
-    assert "the row had been closed before" in runner.log
+    assert "the row was already closed" in runner.log
     assert runners.row() == before
 
 
