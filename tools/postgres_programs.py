@@ -153,8 +153,11 @@ def _copied(shared: Path, account: Account) -> Path:
         aside = Path(tempfile.mkdtemp(prefix=".new-", dir=shared))
         try:
             _copy_programs(aside)
-            with contextlib.suppress(FileExistsError):  # another process was faster
+            try:
                 aside.rename(wanted)
+            except OSError:  # another process may have been faster
+                if not wanted.exists():
+                    raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     return wanted

@@ -64,7 +64,7 @@ def check_ports(environment: Mapping[str, str], state: Path) -> None:
         asked = environment.get(variable)
         if not asked:
             continue
-        if not asked.isdigit() or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
+        if not (asked.isascii() and asked.isdigit()) or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
             raise SetupError(f"{variable}: must be a port from 1 to 65535 (got {asked!r})")
         if _remembered(state / f"{name}.json") != int(asked) and not _is_free(int(asked)):
             raise SetupError(f"{variable}: port {asked} of 127.0.0.1 is in use; choose another, or end what uses it")

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from container_engine import answers
 from pinned_packages import install_commands
@@ -35,6 +36,8 @@ LOOK_EVERY_SECONDS = 0.2
 
 def main(arguments: list[str]) -> int:
     """Set up what is asked for; return the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)  # so that the build ends with this process
     if len(arguments) != 1 or arguments[0] not in PARTS:
         print(f"usage: setup.py {'|'.join(PARTS)}", file=sys.stderr)
         return 2
@@ -46,6 +49,10 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _interrupted(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _set_up(part: str) -> None:

@@ -111,7 +111,7 @@ def installed() -> Programs:
     for command in install_commands(programs.python, REQUIREMENTS):
         install("install openapi-python-client and Node.js", *command)
     shutil.copytree(NPM, programs.packages.parent)
-    flags = ("ci", "--prefix", programs.packages.parent, "--cache", FOLDER / "npm-cache")
+    flags = ("ci", "--ignore-scripts", "--prefix", programs.packages.parent, "--cache", FOLDER / "npm-cache")
     install("install Redocly CLI and Spectral", *programs.npm, *flags, env=programs.environment)
     shutil.rmtree(FOLDER / "npm-cache", ignore_errors=True)
     stamp.write_text(wanted)

@@ -18,10 +18,12 @@ IF_MATCH_PATTERN = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
 
 @dataclass(frozen=True, slots=True)
 class IfMatch:
-    """The versions that a caller's If-Match admits."""
+    """The versions that a caller's If-Match and If-None-Match admit."""
 
     tags: AbstractSet[str] | None
     """None admits any version."""
+    none_of: str = ""
+    """The request's If-None-Match: a write needs it to hold as well (RFC 9110, 13.1.2)."""
 
     def check(self, version: str) -> None:
         """Return if the version is admitted.
@@ -32,6 +34,9 @@ class IfMatch:
         """
         if self.tags is not None and etag(version) not in self.tags:
             raise stale(version)
+        if self.none_of and not none_match(self.none_of, etag(version)):
+            detail = "the object exists in a version that If-None-Match excludes: leave the header out to change it"
+            raise RequestRefusedError(Kind.PRECONDITION_FAILED, detail)
 
 
 def etag(version: str) -> str:

@@ -4,7 +4,7 @@ ASGI middleware around the router, so that every answer with an ETag takes
 part; the OpenAPI document describes the header wherever an answer has one.
 """
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.http.headers import IF_NONE_MATCH
@@ -33,18 +33,23 @@ class ConditionalGet:
 
 def _conditional(header: str, send: Send) -> Send:
     """Return a ``send`` that replaces the version that the caller has by 304."""
-    is_left_out = False
+    is_left_out = is_sent = False
 
     async def send_unless_known(message: Message) -> None:
-        nonlocal is_left_out
+        nonlocal is_left_out, is_sent
         if message["type"] == "http.response.start":
             etag = Headers(raw=message["headers"]).get("etag")
             is_left_out = message["status"] == OK and etag is not None and not none_match(header, etag)
             if is_left_out:
                 kept = [(name, value) for name, value in message["headers"] if name.lower() not in OF_THE_BODY]
+                MutableHeaders(raw=kept).add_vary_header("Accept-Encoding")  # as 200 has it: RFC 9110, 15.4.5
                 message = {**message, "status": NOT_MODIFIED, "headers": kept}
         elif is_left_out:
-            message = {**message, "body": b""}
+            # the body may come in several messages, and as a path
+            if is_sent:
+                return
+            is_sent = True
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await send(message)
 
     return send_unless_known

@@ -1,12 +1,13 @@
 """FastAPI dependencies of the routes: a request's context, its preconditions, its key, and the names in its path."""
 
+from dataclasses import replace
 from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Request
 from pydantic import AfterValidator
 
 from carillon_api.auth.authentication import Caller
-from carillon_api.http.headers import IDEMPOTENCY_KEY, IF_MATCH
+from carillon_api.http.headers import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH
 from carillon_api.http.preconditions import IF_MATCH_PATTERN, IfMatch, if_match
 from carillon_api.middleware.idempotency import key_of
 from carillon_api.schemas.checks import namespace_name, object_name, task_name
@@ -37,7 +38,9 @@ def _precondition(
     ] = None,
 ) -> IfMatch | None:
     # several header lines are one list, but FastAPI passes only one of them
-    return None if header is None else if_match(", ".join(request.headers.getlist(IF_MATCH)))
+    admitted = None if header is None else if_match(", ".join(request.headers.getlist(IF_MATCH)))
+    excluded = ", ".join(request.headers.getlist(IF_NONE_MATCH))
+    return replace(admitted or IfMatch(None), none_of=excluded) if excluded else admitted
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -146,7 +146,7 @@ async def test_what_no_schema_sees_is_refused_with_field_and_mend(webhook: Webho
         assert "spec.timeZone: 'Mars/Base' is not an IANA time zone" in said
         code, said = await webhook.apply("HTTPTarget", "bad", {"url": "https://example.com/{{ slot"})
         assert code == 1
-        assert "spec.url: is not a template" in said
+        assert "spec.url: is not a valid template" in said
         task = {"http": {"url": "https://example.com/", "body": "{{ slto }}"}}
         code, said = await webhook.apply("RunRequest", "bad", {"task": task})
         assert code == 1

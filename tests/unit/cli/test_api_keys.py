@@ -55,13 +55,13 @@ def test_a_key_that_replaces_another_leaves_it_valid(
 
 
 BAD: dict[str, tuple[list[str], str]] = {
-    "a name in capitals": (["CI", "--user", USER], "'CI' is no name for a key"),
+    "a name in capitals": (["CI", "--user", USER], "'CI' is not a valid key name"),
     "no user": (["ci"], "--user"),
     "an administrator": (["ci", "--user", "a", "--group", "system:masters"], "group system:masters"),
     "a node": (["ci", "--user", "system:node:a"], "user system:node:a"),
     "an end that is none": (["ci", "--user", USER, "--expires-at", "soon"], "--expires-at 'soon' is not a time"),
     "an end that is past": (["ci", "--user", USER, "--expires-at", "2020-01-01T00:00:00Z"], "is in the past"),
-    "a hash that is none": (["ci", "--user", USER, "--previous-hash", "abc"], "has a hash that is none"),
+    "a hash that is none": (["ci", "--user", USER, "--previous-hash", "abc"], "has an invalid hash"),
     "a Secret without a namespace": (["ci", "--user", USER, "--secret", "keys"], "--secret: must be NAMESPACE/NAME"),
 }
 

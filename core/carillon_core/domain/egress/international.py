@@ -33,6 +33,9 @@ def _ascii_label(label: str) -> str:
 
     if label.startswith("xn--"):
         raise core.IDNAError("an encoded label is ASCII")
+    if len(label) > _LONGEST_LABEL - len("xn--"):
+        # first of all: encoding takes quadratic time, and never makes a label shorter
+        raise core.IDNAError("a label is too long")
     core.check_nfc(label)
     core.check_initial_combiner(label)
     core.check_bidi(label)

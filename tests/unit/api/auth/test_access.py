@@ -196,7 +196,7 @@ async def test_a_broken_entry_is_named_in_the_log_once_and_harms_no_other(
         later(rest, 10)
     logged = [vars(r)["fields"]["why"] for r in caplog.records if r.name == "carillon_api.auth.authentication"]
     assert len(logged) == 1
-    assert logged[0].startswith("the API key broken has a hash that is none")
+    assert logged[0].startswith("the API key broken has an invalid hash")
     assert KEY not in caplog.text
 
 

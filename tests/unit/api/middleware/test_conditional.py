@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from carillon_api.app import describing_app
+from carillon_api.middleware.conditional import ConditionalGet
 from support.api import EVERY_MINUTE, TASKS, Facade, facade
 
 NAMESPACE = "/api/v1/namespaces/team-a"
@@ -75,14 +77,47 @@ async def test_an_older_version_gets_the_object(rest: Facade) -> None:
     assert response.headers["etag"] != older
 
 
-async def test_errors_lists_and_writes_are_as_ever(rest: Facade) -> None:
+async def test_errors_and_lists_are_as_ever(rest: Facade) -> None:
     """Only GET and HEAD of an object with an ETag answer 304."""
     any_version = {"If-None-Match": "*"}
     assert (await rest.client.get(f"{TASKS}/nightly", headers=any_version)).status_code == 404
     await rest.create()
     assert (await rest.client.get(TASKS, headers=any_version)).status_code == 200
+
+
+async def test_a_write_needs_the_condition_as_well(rest: Facade) -> None:
+    """RFC 9110, 13.1.2: 412 if the object exists in an excluded version, and nothing is written."""
+    etag = (await rest.create()).headers["etag"]
     body = {"spec": EVERY_MINUTE}
-    assert (await rest.client.put(f"{TASKS}/nightly", json=body, headers=any_version)).status_code == 200
+    for header, want in (("*", 412), (f'"a", W/{etag}', 412), ('"another"', 200)):
+        response = await rest.client.put(f"{TASKS}/nightly", json=body, headers={"If-None-Match": header})
+        assert response.status_code == want, header
+    assert (await rest.client.delete(f"{TASKS}/nightly", headers={"If-None-Match": "*"})).status_code == 412
+    assert (await rest.client.get(f"{TASKS}/nightly")).status_code == 200
+
+
+async def test_a_streamed_body_is_left_out_whole() -> None:
+    """One empty message ends the response, however the app sends the body; it varies as the whole response does."""
+    sent: list[Message] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"etag", b'"1"')]})
+        for chunk in (b"one", b"two"):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.pathsend", "path": "/nowhere"})
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "headers": [(b"if-none-match", b'"0"'), (b"if-none-match", b'"1"')]}
+    await ConditionalGet(app)(scope, receive, send)
+    start, body = sent
+    assert start["status"] == 304
+    assert (b"vary", b"Accept-Encoding") in start["headers"]
+    assert body == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 async def test_who_may_not_read_is_not_told_that_nothing_changed(rest: Facade) -> None:

@@ -35,7 +35,7 @@ def test_a_key_has_a_name_and_190_random_bits() -> None:
 @pytest.mark.parametrize("name", ["", "CI", "a_b", "-a", "a-", "a.b", "a" * 64, "a\n"])
 def test_a_name_that_no_key_can_have_is_refused(name: str) -> None:
     """It is a part of the key, between underscores, and the data key of a Secret."""
-    with pytest.raises(ValueError, match="no name for a key"):
+    with pytest.raises(ValueError, match="is not a valid key name"):
         new_key(name)
 
 

@@ -46,6 +46,13 @@ def test_a_name_that_browsers_refuse_is_refused(host: str) -> None:
     assert host not in str(refused.value)
 
 
+def test_a_long_label_is_refused_before_it_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding takes quadratic time, and the webhook shares a loop with everything else."""
+    monkeypatch.setattr("idna.core.check_bidi", lambda _label: pytest.fail("the label is looked at"))
+    with pytest.raises(HostError):
+        canonical_host(f"https://{''.join(map(chr, range(0x4E00, 0x4E00 + 1000)))}.example/")
+
+
 def test_ascii_names_import_no_tables() -> None:
     """The runner pays for each import."""
     code = (
