@@ -22,7 +22,7 @@ def generate(programs: Programs, document: Path, package: Path) -> None:
     """
     where = ("--path", document, "--output-path", package, "--overwrite", "--meta", "none")
     command = [str(word) for word in (*programs.generator, "generate", *where, "--fail-on-warning")]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=dict(programs.environment))
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=dict(programs.checking))
     if done.returncode:
         raise GenerationError(f"{done.stdout}{done.stderr}".strip())
 

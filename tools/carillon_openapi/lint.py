@@ -93,7 +93,7 @@ def _client(programs: Programs) -> None:
 
 def _run(programs: Programs, *command: object) -> subprocess.CompletedProcess[str]:
     words = [str(word) for word in command]
-    environment = dict(programs.environment)
+    environment = dict(programs.checking)
     return subprocess.run(words, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
 
 

