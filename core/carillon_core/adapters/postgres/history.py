@@ -290,7 +290,7 @@ def _attempt(row: Row[Any]) -> Attempt:
 
 
 def _in_utc(row: Row[Any], *times: str) -> dict[str, Any]:
-    """Return a row's fields with times in UTC, whatever the session's time zone is."""
+    """Return a row's fields with times in UTC, independent of the session's time zone."""
     stored = dict(row._mapping)  # noqa: SLF001  # public in spite of its name: SQLAlchemy's way to a mapping
     for name in times:
         time = stored[name]
