@@ -150,5 +150,11 @@ def drop_role(url: str, role: str) -> None:
 
 def _drop(url: str, name: str) -> None:
     with psycopg.connect(url, autocommit=True) as admin:
-        # FORCE: a test that failed may have left a connection
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        # A test that failed may have left a connection. WITH (FORCE) would end it as well, but is refused while an
+        # autovacuum worker is in the database, which belongs to no role; without it, Postgres ends the worker itself.
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = %s AND backend_type = 'client backend'",
+            [name],
+        )
+        admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))

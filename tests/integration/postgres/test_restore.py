@@ -3,15 +3,10 @@
 import importlib.util
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
-
-import psycopg
-import pytest
-from psycopg import sql
 
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
@@ -20,7 +15,7 @@ from carillon_core.adapters.postgres.roles import api_role, runner_role
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, ExecutionRecord
 from carillon_core.ports import ExecutionQuery
-from support.postgres import drop_role, with_database, with_user
+from support.postgres import drop_role, with_user
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -33,17 +28,6 @@ def program(name: str) -> str:
     found = str(own[-1]) if own else shutil.which(name)
     assert found, f"{name} is not there"
     return found
-
-
-@pytest.fixture
-def empty_url(postgres_url: str) -> Iterator[str]:
-    """Give a database with nothing in it."""
-    name = sql.Identifier(f"carillon_{uuid4().hex}")
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
-    yield with_database(postgres_url, name.as_string().strip('"'))
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def execution(days: int) -> ExecutionRecord:
@@ -75,7 +59,9 @@ def dump_and_restore(source: str, target: str, file: Path) -> None:
     subprocess.run([*restore, str(file)], check=True)
 
 
-async def test_a_restored_history_is_whole_and_goes_on(database_url: str, empty_url: str, tmp_path: Path) -> None:
+async def test_a_restored_history_is_whole_and_goes_on(
+    database_url: str, empty_database_url: str, tmp_path: Path
+) -> None:
     """Every month's rows with their attempts; the schema is current; months are made; there are roles to log in as."""
     rows = [execution(days) for days in (0, 40, 300)]
     history = PostgresHistory.from_url(database_url)
@@ -83,19 +69,19 @@ async def test_a_restored_history_is_whole_and_goes_on(database_url: str, empty_
     await maintain(database_url, lambda: NOW, 0)
     before = [await history.get(row.id) for row in rows]
     await history.aclose()
-    dump_and_restore(database_url, empty_url, tmp_path / "carillon.dump")
-    upgrade(empty_url)
+    dump_and_restore(database_url, empty_database_url, tmp_path / "carillon.dump")
+    upgrade(empty_database_url)
     runner, api = f"runner_{uuid4().hex}", f"api_{uuid4().hex}"
-    runner_role.prepare(empty_url, with_user(empty_url, runner, uuid4().hex))
-    api_role.prepare(empty_url, with_user(empty_url, api, uuid4().hex))
-    restored = PostgresHistory.from_url(empty_url)
+    runner_role.prepare(empty_database_url, with_user(empty_database_url, runner, uuid4().hex))
+    api_role.prepare(empty_database_url, with_user(empty_database_url, api, uuid4().hex))
+    restored = PostgresHistory.from_url(empty_database_url)
     try:
         await restored.ping()
         assert [await restored.get(row.id) for row in rows] == before
         await restored.record([rows[0], execution(1)])
         assert len((await restored.list(ExecutionQuery())).items) == len(rows) + 1, "and none of them twice"
-        await maintain(empty_url, lambda: NOW + timedelta(days=200), 0)
+        await maintain(empty_database_url, lambda: NOW + timedelta(days=200), 0)
     finally:
         await restored.aclose()
         for role in (runner, api):
-            drop_role(empty_url, role)
+            drop_role(empty_database_url, role)
