@@ -11,6 +11,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3; do \
 	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PY := .venv/bin/python
+# Without compiled modules, each of our processes would compile all of its imports again, pytest its tests as well.
+unexport PYTHONDONTWRITEBYTECODE
 export KILLS ENGINE REGISTRY IMAGE_TAG BASE_IMAGE BUILD_IMAGE DEBIAN_MIRROR
 SETUP := $(or $(PYTHON),python3) tools/setup.py
 
@@ -64,9 +66,16 @@ test: ## Lint, types and all tests, with coverage (CARILLON_TEST_LANES=4 workers
 	@$(PY) tools/coverage_gate.py
 
 .PHONY: unit
-unit: ## Run the unit tests: seconds, no cluster, no database
+unit: ## Run the unit tests: seconds; no cluster, no database, no other process
 	@$(SETUP) python
-	@$(PY) -m pytest tests/unit -q -n auto
+	@$(MAKE) --jobs=2 --output-sync=target unit-1 unit-2
+
+# In two, side by side: pytest-xdist's workers would each import and collect all of them, which takes as long as they do.
+.PHONY: unit-1 unit-2
+unit-1:
+	@$(PY) -m pytest tests/unit/api tests/unit/tools -q -p no:pytest-kind
+unit-2:
+	@$(PY) -m pytest tests/unit --ignore=tests/unit/api --ignore=tests/unit/tools -q -p no:pytest-kind
 
 .PHONY: unit-pythons
 unit-pythons: ## Run the unit tests on the oldest and the newest Python available, each in its own environment

@@ -1,4 +1,4 @@
-"""Fixtures that every test can ask for; nothing is started until one does."""
+"""Fixtures that tests can ask for; nothing is started until one does. The unit tests have none of them to import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from support.lanes import Lanes
 if TYPE_CHECKING:
     from xdist.remote import Producer
 
-pytest_plugins = ["support.cluster", "support.postgres", "support.runner"]
+FIXTURES = ("support.cluster", "support.postgres", "support.runner")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Bring the fixtures of what is real, unless only unit tests are asked for: importing them takes a second."""
+    if any(not argument.startswith("tests/unit") for argument in config.args):
+        for module in FIXTURES:
+            config.pluginmanager.import_plugin(module)
 
 
 @pytest.hookimpl(optionalhook=True)  # a test runs pytest without pytest-xdist

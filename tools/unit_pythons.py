@@ -14,6 +14,8 @@ from pathlib import Path
 from preflight import OLDEST_PYTHON, SetupError
 from setup import ROOT, STATE, VENV, Environment
 
+SUITES = ("tests/unit", "tests/processes")
+"""What needs no cluster and no database."""
 NEWEST_MINOR = 14
 """The newest Python 3 that the pinned packages have wheels for."""
 USABLE = "import ensurepip, venv, sys; print(sys.version)"
@@ -45,7 +47,7 @@ def main() -> int:
             print(f"setup: {error}", file=sys.stderr)
             return 1
         print(f"unit tests on Python {name}", flush=True)
-        command = [str(environment.interpreter), "-m", "pytest", "tests/unit", "-q", "-n", "auto"]
+        command = [str(environment.interpreter), "-m", "pytest", *SUITES, "-q", "-n", "auto"]
         code = subprocess.run([*command, "-p", "no:cacheprovider"], check=False, cwd=ROOT).returncode
         if code:
             return code

@@ -106,6 +106,11 @@ def _app() -> FastAPI:
     return describing_app()
 
 
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document of that app, which is generated once; it is not to be changed."""
+    return _app().openapi()
+
+
 @asynccontextmanager
 async def facade(**settings: Any) -> AsyncIterator[Facade]:
     """Yield a facade over empty stores; an error that escapes the app fails the test.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from carillon_core import contract
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.decide_request import decide_request
@@ -25,6 +26,21 @@ from carillon_core.resources.run_request import RunRequestStatus
 TASK_UID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 REQUEST_UID = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+RUNNER_ENV = {
+    contract.ENV_DATABASE_URL: "postgresql+psycopg://carillon:hunter2@db:5432/carillon",
+    contract.ENV_EXECUTION_TOKEN: "hunter2",
+    contract.ENV_EXECUTION_ID: "0b0b8a0e-1d0c-5c55-8a5e-4f0e3a1b2c3d",
+    contract.ENV_TASK_UID: TASK_UID,
+    contract.ENV_TASK_NAMESPACE: "shop",
+    contract.ENV_TASK_NAME: "report",
+    contract.ENV_SLOT: "2026-01-01T00:05:00Z",
+    contract.ENV_CAUSE: "schedule",
+    contract.ENV_TASK: '{"sum": {"a": 1, "b": 2}}',
+    contract.ENV_TIMEOUT_SECONDS: "60",
+    contract.ENV_JOB_NAME: "report-1767225900",
+    contract.ENV_POD_NAME: "report-1767225900-x7k2p",
+}
+"""A runner's environment, whole and valid."""
 
 
 def at(text: str) -> datetime:

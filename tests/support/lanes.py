@@ -15,7 +15,7 @@ from xdist.workermanage import WorkerController
 
 WHOLE = ("tests/e2e/",)
 """Where the whole of Carillon runs."""
-NOTHING = ("tests/unit/", "tests/chart/")
+NOTHING = ("tests/unit/", "tests/processes/", "tests/chart/")
 """Where no cluster runs and no database."""
 LONGEST = (
     "tests/e2e/test_schemathesis.py",

@@ -1,7 +1,6 @@
 """``carillon next`` and ``carillon explain``, as a user calls them."""
 
 import io
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,12 +263,6 @@ def test_the_reference_is_what_the_commands_say() -> None:
     """The page in docs/ is current, byte for byte; ``make manifests`` writes it."""
     found = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert found == reference(), "run: python -m carillon_cli.reference --output docs/cli.md"
-
-
-def test_the_module_runs_as_a_program() -> None:
-    """``python -m carillon_cli`` is the same; the exit code is the process's."""
-    command = [sys.executable, "-m", "carillon_cli", "next", "often"]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
 
 
 def test_explain_takes_a_target_from_the_file_or_as_there(terminal: Terminal) -> None:

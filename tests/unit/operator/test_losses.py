@@ -102,7 +102,7 @@ async def test_a_pod_that_cannot_start_is_ended_when_its_closing_is_written(oper
     operator.now = at("00:02:00")
     async with running(operator.term.outbox.run()), running(operator.term.reconciler.run_worker()):
         operator.app.queue.add(KEY)
-        await asyncio.wait_for(asyncio.sleep(0.3), 5)
+        await eventually(lambda: operator.cluster.jobs == {})
     assert operator.rows() == [("00:00:30", "failed", "CreateContainerConfigError")]
     assert operator.cluster.jobs == {}
 
@@ -122,8 +122,7 @@ async def test_a_failed_job_is_deleted_when_its_closing_is_written(operator: Ope
         running(operator.term.janitor.run()),
     ):
         operator.app.queue.add(KEY)
-        await asyncio.sleep(0.3)
-    assert operator.cluster.jobs == {}
+        await eventually(lambda: operator.cluster.jobs == {})
 
 
 async def test_a_request_named_like_a_task_has_its_turn_when_its_record_is_written(operator: Operator) -> None:

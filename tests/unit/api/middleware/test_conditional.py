@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from carillon_api.app import describing_app
 from carillon_api.middleware.conditional import ConditionalGet
-from support.api import EVERY_MINUTE, TASKS, Facade, facade
+from support.api import EVERY_MINUTE, TASKS, Facade, facade, openapi_document
 
 NAMESPACE = "/api/v1/namespaces/team-a"
 
@@ -130,7 +129,7 @@ async def test_who_may_not_read_is_not_told_that_nothing_changed(rest: Facade) -
 def test_the_document_says_where() -> None:
     """Each GET whose response has an ETag documents the header and 304; other operations do not."""
     found = {}
-    for methods in describing_app().openapi()["paths"].values():
+    for methods in openapi_document()["paths"].values():
         for method, operation in methods.items():
             names = {p["name"] for p in operation.get("parameters", ())}
             found[operation["operationId"]] = (method, "If-None-Match" in names, operation["responses"])
@@ -144,7 +143,7 @@ def test_the_document_says_where() -> None:
 
 def test_a_bad_if_match_is_documented() -> None:
     """Every operation with the header documents 400."""
-    for methods in describing_app().openapi()["paths"].values():
+    for methods in openapi_document()["paths"].values():
         for operation in methods.values():
             if any(p["name"] == "If-Match" for p in operation.get("parameters", ())):
                 assert "400" in operation["responses"], operation["operationId"]

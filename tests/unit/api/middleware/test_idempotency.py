@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from carillon_api.app import describing_app
 from carillon_api.middleware import idempotency
 from carillon_api.openapi_document.described import REPEATABLE
 from carillon_core.adapters.memory.caller import Rule
@@ -16,7 +15,7 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.errors import UnavailableError
 from carillon_core.ports import KEY_ABANDONED, KEY_KEPT
-from support.api import EVERY_MINUTE, NOW, TASKS, Facade, facade, fields_of
+from support.api import EVERY_MINUTE, NOW, TASKS, Facade, facade, fields_of, openapi_document
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
 NIGHTLY: dict[str, Any] = {"name": "nightly", "spec": EVERY_MINUTE}
@@ -68,7 +67,7 @@ POSTS: dict[str, tuple[str, dict[str, Any] | None]] = {
 
 def creating_operations() -> dict[str, dict[str, Any]]:
     """Return the POST operations in the document that are not idempotent by themselves, by name."""
-    posts = [item["post"] for item in describing_app().openapi()["paths"].values() if "post" in item]
+    posts = [item["post"] for item in openapi_document()["paths"].values() if "post" in item]
     return {post["operationId"]: post for post in posts if post["operationId"] not in REPEATABLE}
 
 
@@ -322,5 +321,5 @@ async def test_what_is_safe_to_repeat_needs_no_key(rest: Facade) -> None:
 
 def test_what_is_safe_to_repeat_exists() -> None:
     """Every name in ``REPEATABLE`` belongs to an operation."""
-    posts = {item["post"]["operationId"] for item in describing_app().openapi()["paths"].values() if "post" in item}
+    posts = {item["post"]["operationId"] for item in openapi_document()["paths"].values() if "post" in item}
     assert {"pauseTask", "resumeTask", "cancelExecution"} <= REPEATABLE & posts

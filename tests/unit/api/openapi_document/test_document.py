@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from carillon_api import schemas
-from carillon_api.app import describing_app
 from carillon_api.http.bodies import parse_body
 from carillon_api.http.preconditions import if_match
 from carillon_api.http.problems import RequestRefusedError
 from carillon_api.openapi import document_text
+from support.api import openapi_document
 
 TEXTS = {"getExecutionLogs", "getMetrics"}
 """Operations that respond with text."""
@@ -22,7 +22,7 @@ CHECKED_IN = Path(__file__).parents[4] / "api" / "openapi.json"
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     """The document."""
-    return describing_app().openapi()
+    return openapi_document()
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

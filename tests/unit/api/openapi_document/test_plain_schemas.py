@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from carillon_api.app import describing_app
 from carillon_api.openapi_document.plain_schemas import plain, unwrapped, without_null
+from support.api import openapi_document
 
 KEYWORDS = frozenset(
     [
@@ -61,7 +61,7 @@ def _keywords(schema: dict[str, Any]) -> set[str]:
 
 def test_schemas_have_only_keywords_of_json_schema() -> None:
     """Not ``ge`` and ``le``, which pydantic leaves on a bounded ``int | float``."""
-    for name, schema in describing_app().openapi()["components"]["schemas"].items():
+    for name, schema in openapi_document()["components"]["schemas"].items():
         assert _keywords(schema) <= KEYWORDS, name
 
 

@@ -7,17 +7,17 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from carillon_api.app import describing_app
 from carillon_api.http.bodies import parse_body
 from carillon_api.schemas import TaskCreate
 from carillon_core.errors import InvalidResourceError
+from support.api import openapi_document
 
 SUM: dict[str, Any] = {"sum": {"a": 1, "b": 2}}
 
 
 @cache
 def _validator() -> jsonschema_rs.Draft202012Validator:
-    schemas = describing_app().openapi()["components"]["schemas"]
+    schemas = openapi_document()["components"]["schemas"]
     return jsonschema_rs.Draft202012Validator(
         {"$ref": "#/components/schemas/TaskCreate", "components": {"schemas": schemas}}
     )

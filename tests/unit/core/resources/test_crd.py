@@ -1,14 +1,11 @@
 """The CRD says what the models say, in the subset of JSON schema that a CRD allows."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from carillon_core.resources import names
 from carillon_core.resources.__main__ import crd_yaml
@@ -218,12 +215,3 @@ def test_a_tasks_columns_answer_the_questions() -> None:
         *("SCHEDULE", "SUSPEND", "ACTIVE", "WAITING", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"),
     ]
     assert [c["name"] for c in SCHEDULED_TASK.columns if c.get("priority")] == ["Waiting"]
-
-
-def test_the_command_writes_the_files(tmp_path: Path) -> None:
-    """``make manifests`` writes what is checked in, byte for byte."""
-    command = [sys.executable, "-m", "carillon_core.resources"]
-    subprocess.run([*command, "--output", str(tmp_path / "made")], check=True)
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert {f.name: f.read_text() for f in (tmp_path / "made").iterdir()} == {k.file_name: crd_yaml(k) for k in KINDS}
-    assert list(yaml.safe_load_all(printed)) == [crd_of(kind) for kind in KINDS]

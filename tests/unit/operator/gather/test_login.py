@@ -44,6 +44,6 @@ async def test_credentials_that_are_the_same_again_are_waited_for(
     write(file, "first")
     await login()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(login(), 0.5)
+        await asyncio.wait_for(login(), 0.05)
     write(file, "second")
     await asyncio.wait_for(login(), 30)
