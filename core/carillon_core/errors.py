@@ -78,6 +78,10 @@ class UnavailableError(CarillonError):
         self.why = why
 
 
+class TooMuchWorkError(CarillonError):
+    """Work took more CPU time, more stack or more memory than it may, and was ended."""
+
+
 class ExpiredError(UnavailableError):
     """The requested version has expired (410): list again."""
 

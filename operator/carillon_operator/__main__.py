@@ -21,6 +21,7 @@ from carillon_core.logs import configure_logging, get_logger
 from carillon_operator.application import Application
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
+from carillon_operator.guard.guard import Guard
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
 from carillon_operator.leadership.fence import fence
@@ -48,13 +49,19 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     try:
-        return asyncio.run(_serve(settings))
+        guard = Guard.in_folder(settings.state_folder)
+    except OSError as error:
+        print(f"carillon-operator: CARILLON_STATE_FOLDER: cannot be written: {error}", file=sys.stderr)
+        return 2
+    guard.watch()
+    try:
+        return asyncio.run(_serve(settings, guard))
     except CarillonError as error:
         log.error("stopped by an error", why=str(error))  # noqa: TRY400  # it says what to do
         return 1
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, guard: Guard) -> int:
     shard = f"{settings.shard.index} of {settings.shard.count}"
     fields = {"runner_image": settings.runner.image} | ({"shard": shard} if settings.shard.count > 1 else {})
     fields |= {"namespaces": str(settings.scope)} if settings.scope.namespaces else {}
@@ -83,7 +90,7 @@ async def _serve(settings: Settings) -> int:
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
                 outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
-                app = Application(settings, outside, observe, _now, elector)
+                app = Application(settings, outside, observe, _now, elector, guard)
                 await app.run(stop)
     finally:
         await keys.aclose()

@@ -13,6 +13,7 @@ from carillon_core.backoff import Tries
 from carillon_core.logs import get_logger
 from carillon_core.ports import JobEvent
 from carillon_operator.gather.watching import RETRIES, Watching
+from carillon_operator.guard.guard import Guard
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
 from carillon_operator.leadership.fence import FencedWriter
@@ -46,6 +47,7 @@ class Application:
         observe: Observer,
         clock: Callable[[], datetime],
         elector: Elector | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Connect the parts with each other; nothing runs yet.
 
@@ -55,6 +57,7 @@ class Application:
             observe: Feeds the objects to decide about.
             clock: The time of day, in UTC.
             elector: Says when to decide and write; without it, that is always.
+            guard: Keeps one object from stopping the operator; by default one that remembers nothing after a restart.
 
         """
         self._settings = settings
@@ -64,7 +67,7 @@ class Application:
         self._observe = observe
         self._clock = clock
         self._elector = elector
-        self.store = ObservedStore()
+        self.store = ObservedStore(guard)
         self.queue = WorkQueue(clock)
         self._view = View(self.store, Ownership(settings.shard, self.store, settings.scope), self.queue)
         self._watching = Watching(self._outside.reader, self._view, settings.scope, self._take)

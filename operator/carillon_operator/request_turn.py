@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from carillon_core.contract import Cause
@@ -14,6 +15,8 @@ from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, Obs
 from carillon_core.resources.pods import PodSettings
 from carillon_operator.apply.effects import Effects
 from carillon_operator.gather.lookups import Lookups
+from carillon_operator.guard.guard import SetAsideError
+from carillon_operator.guard.subject import Subject
 from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key
 
@@ -44,18 +47,29 @@ class RequestTurn:
         task = self._store.tasks.get(key) if request.task_name is not None else None
         self._record_refused(request, task)
         jobs = self._store.jobs.under(key)
-        plan = decide_request(request, task, jobs, self._clock(), self._pod_defaults)
+        plan = self._decided(request, task, jobs)
         if plan.delete:
             self._delete(request, jobs)
             return None
         return await self._apply(key, request, task, plan)
+
+    def _decided(self, request: ObservedRequest, task: ObservedTask | None, jobs: Sequence[ObservedJob]) -> RequestPlan:
+        """Return the plan; if deciding fails in a way that could stop the operator, that of a request set aside."""
+        subject, now = Subject.of_meta("RunRequest", request.meta), self._clock()
+        try:
+            return self._store.guard.run(
+                subject, "decide", partial(decide_request, request, task, jobs, now, self._pod_defaults)
+            )
+        except SetAsideError as error:
+            return decide_request(replace(request, spec=None, quarantined=str(error)), None, jobs, now)
 
     async def _apply(
         self, key: Key, request: ObservedRequest, task: ObservedTask | None, plan: RequestPlan
     ) -> datetime | None:
         """Launch, then write the status, announce the notices and end Jobs."""
         for launch in (action for action in plan.actions if isinstance(action, Launch)):
-            order = request_order(request, task, launch)
+            subject = Subject.of_meta("RunRequest", request.meta)
+            order = self._store.guard.run(subject, "order", partial(request_order, request, task, launch))
             refused = await self._effects.launcher.launch(key, order)
             if refused is None:
                 self._effects.closer.launched(order)

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import uuid4
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -29,7 +29,6 @@ from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.tasks import LABEL_NAME
 from carillon_core.settings import (
     MOST_NUMBER,
-    MOST_PORT,
     RETENTION_DAYS,
     CommonSettings,
     DatabaseURL,
@@ -40,6 +39,7 @@ from carillon_core.settings import (
     WholeNumber,
 )
 from carillon_operator.lease_settings import LEASE_SECONDS, LeaseSettings
+from carillon_operator.webhook_settings import WebhookSettings
 
 MIN_TOKEN_KEY_LENGTH = 32
 LEASE_NAME = "carillon-operator"
@@ -64,13 +64,6 @@ def _image(image: str) -> str:
         msg = "must be one image reference, without white space"
         raise ValueError(msg)
     return image
-
-
-def _service(name: str) -> str:
-    if not all(name.partition("/")):
-        msg = f'must be namespace/name (got "{name}")'
-        raise ValueError(msg)
-    return name
 
 
 def _queue(name: str) -> str:
@@ -108,55 +101,7 @@ def _token_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
-_PEMFile = Annotated[Path, Form("a PEM file", "a PEM file; to run without the webhook, unset CARILLON_WEBHOOK_PORT")]
 _Name = Annotated[str, AfterValidator(_name), Form("a name")]
-
-
-class WebhookSettings(ProgramSettings):
-    """The admission webhook: where it listens, and how the API server reaches it. Read if its port is set."""
-
-    port: WholeNumber = Field(
-        ge=1,
-        le=MOST_PORT,
-        validation_alias="CARILLON_WEBHOOK_PORT",
-        description="The port of the admission webhook. Default: there is no webhook.",
-    )
-    cert_file: _PEMFile = Field(
-        validation_alias="CARILLON_WEBHOOK_CERT_FILE",
-        description="The webhook's certificate. Required with a webhook. It is read again when it changes.",
-    )
-    key_file: _PEMFile = Field(
-        validation_alias="CARILLON_WEBHOOK_KEY_FILE",
-        description="The private key of the certificate. Required with a webhook.",
-    )
-    ca_file: Annotated[Path | None, Form("a PEM file")] = Field(
-        default=None,
-        validation_alias="CARILLON_WEBHOOK_CA_FILE",
-        description="The CA that the API server trusts. Default: the API server's own trust store.",
-    )
-    address: Annotated[str | None, Form("an address")] = Field(
-        default=None,
-        validation_alias="CARILLON_WEBHOOK_ADDRESS",
-        description="The address to listen on. Default: all addresses.",
-    )
-    host: Annotated[str | None, Form("a host name or an address")] = Field(
-        default=None,
-        validation_alias="CARILLON_WEBHOOK_HOST",
-        description="The host that the API server calls, for an operator outside the cluster.",
-    )
-    service: Annotated[str | None, AfterValidator(_service), Form("namespace/name")] = Field(
-        default=None,
-        validation_alias="CARILLON_WEBHOOK_SERVICE",
-        description=(
-            "The Service that the API server calls, on port 443. With neither a Service nor a host, the operator"
-            " leaves the webhook configuration to others, such as the chart."
-        ),
-    )
-    failure_policy: Literal["Ignore", "Fail"] = Field(
-        default="Ignore",
-        validation_alias="CARILLON_WEBHOOK_FAILURE_POLICY",
-        description="Whether requests are let through (`Ignore`) or refused (`Fail`) while the webhook is down.",
-    )
 
 
 class LeaseVariables(ProgramSettings):
@@ -275,6 +220,13 @@ class Variables(HistorySettings, CommonSettings):
         validation_alias="CARILLON_READY_FILE",
         description="A file that is created when the operator is ready, for a readiness probe.",
     )
+    state_folder: Annotated[Path | None, Form("a path")] = Field(
+        default=None,
+        validation_alias="CARILLON_STATE_FOLDER",
+        description="A folder that outlives the process, such as an `emptyDir` of its pod. There the operator notes"
+        " which object it is working on, so that an object that makes it crash or hang is set aside after the"
+        " restart. Default: it forgets them.",
+    )
     shards: WholeNumber = Field(
         default=1,
         ge=1,
@@ -309,6 +261,8 @@ class Settings:
     liveness_endpoint: str | None = None
     """Where kopf answers 200 while the operator's own loop turns, else 500."""
     ready_file: Path | None = None
+    state_folder: Path | None = None
+    """Where the guard keeps its files."""
     lease: LeaseSettings | None = None
     """None: the operator decides without a Lease."""
     shard: Shard = field(default_factory=Shard)
@@ -347,6 +301,7 @@ class Settings:
             history_retention_days=given.history_retention_days,
             liveness_endpoint=given.liveness_endpoint,
             ready_file=given.ready_file,
+            state_folder=given.state_folder,
             lease=LeaseVariables.from_env(env).of_shard(shard) if _is_set(env, "CARILLON_LEASE_NAMESPACE") else None,
             shard=shard,
             webhook=WebhookSettings.from_env(env) if _is_set(env, "CARILLON_WEBHOOK_PORT") else None,

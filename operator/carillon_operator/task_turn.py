@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.decide import after_refusal, decide
@@ -11,11 +12,13 @@ from carillon_core.domain.decision.records import settled_row
 from carillon_core.domain.decision.unrecorded import unrecorded_id, with_unrecorded, without_recorded
 from carillon_core.domain.execution import job_name
 from carillon_core.domain.launch.order import slot_order
-from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedTask
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.apply.effects import Effects
 from carillon_operator.gather.lookups import Lookups
+from carillon_operator.guard.guard import SetAsideError
+from carillon_operator.guard.subject import Subject
 from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key
 
@@ -50,12 +53,20 @@ class TaskTurn:
             self._forget(key)
             return None
         self._record_settled(task)
-        plan = decide(task, jobs, self._clock(), self._pod_defaults)
+        plan = self._decided(task, jobs)
         if await self._found_overtaken_job(task, plan):
             jobs = self._store.jobs.under(key)
-            plan = decide(task, jobs, self._clock(), self._pod_defaults)
+            plan = self._decided(task, jobs)
         await self._apply(key, task, plan, foreign)
         return earliest(plan.requeue_at, await self._effects.ender.apply(key, jobs, plan.actions))
+
+    def _decided(self, task: ObservedTask, jobs: Sequence[ObservedJob]) -> Plan:
+        """Return the plan; if deciding fails in a way that could stop the operator, that of a task set aside."""
+        subject, now = Subject.of_meta("ScheduledTask", task.meta), self._clock()
+        try:
+            return self._store.guard.run(subject, "decide", partial(decide, task, jobs, now, self._pod_defaults))
+        except SetAsideError as error:
+            return decide(replace(task, spec=None, quarantined=str(error)), jobs, now)
 
     async def _gathered(self, key: Key) -> ObservedTask | None:
         """Return the task, if it is ours, with its target and without the entries that the history has."""
@@ -119,7 +130,8 @@ class TaskTurn:
         notices = list(plan.notices)
         launches = [action for action in plan.actions if isinstance(action, Launch)]
         for launch in launches:
-            order = slot_order(task, launch)
+            subject = Subject.of_meta("ScheduledTask", task.meta)
+            order = self._store.guard.run(subject, "order", partial(slot_order, task, launch))
             refused = await self._effects.launcher.launch(key, order)
             if refused is None:
                 self._effects.closer.launched(order)

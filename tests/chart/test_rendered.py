@@ -17,7 +17,8 @@ from carillon_core import __version__
 from carillon_core.resources.crd.definitions import KINDS
 from carillon_core.settings import ProgramSettings, variable_of
 from carillon_local.layout import CHART, CRDS, RBAC, ROOT
-from carillon_operator.settings import LeaseVariables, Settings, Variables, WebhookSettings
+from carillon_operator.settings import LeaseVariables, Settings, Variables
+from carillon_operator.webhook_settings import WebhookSettings
 from support.restricted import violations
 
 every_case = pytest.mark.parametrize("case", CASES)

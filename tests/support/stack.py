@@ -76,6 +76,11 @@ class Stack(View):
 
     def start_operator(self, **settings: str) -> None:
         """Start the operator under its own account, and wait until it is ready to decide."""
+        self.spawn_operator("carillon_operator", **settings)
+        until(lambda: '"message": "ready"' in self.log("operator"), START_SECONDS, "the operator is ready")
+
+    def spawn_operator(self, module: str, **settings: str) -> None:
+        """Start a program with the operator's settings and account in place of the operator."""
         made = make_certificates(self._folder)
         webhook = {
             "CARILLON_WEBHOOK_PORT": str(self._webhook_port),
@@ -90,8 +95,7 @@ class Stack(View):
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",
         }
-        self.spawn("operator", "carillon_operator", **(always | webhook | settings))
-        until(lambda: '"message": "ready"' in self.log("operator"), START_SECONDS, "the operator is ready")
+        self.spawn("operator", module, **(always | webhook | settings))
 
     def start_api(self) -> None:
         """Start the API and wait until it is ready to serve."""
@@ -170,6 +174,10 @@ class Stack(View):
         finally:
             process.kill()
             process.wait()
+
+    def pid(self, name: str) -> int:
+        """Return the process id of one of our programs."""
+        return self._processes[name].pid
 
     def known(self, name: str) -> bool:
         """Return whether one of our programs was started and not ended by us."""

@@ -93,7 +93,8 @@ def start_services(settings: Mapping[str, str], access: Mapping[str, str]) -> st
     """
     port = _port("CARILLON_API_PORT", "api-port", API_PORT, in_use=API.process() is not None)
     url = f"http://127.0.0.1:{port}"
-    OPERATOR.start({**settings, "CARILLON_READY_FILE": str(OPERATOR.ready_file)})
+    remembered = {"CARILLON_STATE_FOLDER": str(STATE / "operator")}
+    OPERATOR.start({**settings, **remembered, "CARILLON_READY_FILE": str(OPERATOR.ready_file)})
     API.start({**settings, **access, "CARILLON_API_HOST": "127.0.0.1", "CARILLON_API_PORT": str(port)})
     with httpx.Client(timeout=2, trust_env=False) as client:
         API.await_ready(lambda: _answers(client, f"{url}/readyz"), READY_SECONDS)

@@ -8,10 +8,12 @@ problem name its field and the fix, without a call to the API server.
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 
+from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.validity import problems as validity
 from carillon_core.domain.validity.run_at import run_at_problem
-from carillon_core.errors import FieldProblem
+from carillon_core.errors import FieldProblem, TooMuchWorkError
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, name_problems
 
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -132,7 +134,10 @@ def spec_problems(spec: ScheduledTaskSpec, now: datetime, stored: ScheduledTaskS
             that has run can still be edited.
 
     """
-    problems = list(validity.spec_problems(spec, now, stored))
+    try:
+        problems = list(CPU_LIMIT.run(partial(validity.spec_problems, spec, now, stored)))
+    except TooMuchWorkError as error:
+        return [FieldProblem("spec", f"cannot be judged: {error}")]
     past = run_at_problem(spec.run_at, now)
     if past is not None and (stored is None or stored.run_at != spec.run_at):
         problems.append(past)

@@ -2,19 +2,28 @@
 
 import json
 from datetime import datetime
+from functools import partial
 
 from carillon_api.http.bodies import parse_body
 from carillon_api.schemas import Preview, PreviewBody, ProblemField, TaskReplace
 from carillon_api.schemas.checks import spec_problems
 from carillon_api.views.timetables import spec_timetable
 from carillon_api.views.upcoming import Window, fire_times_of
+from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.validity.advice import warnings_of
-from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.errors import FieldProblem, InvalidResourceError, TooMuchWorkError
 from carillon_core.resources import ScheduledTaskSpec
 
 
 def previewed(body: PreviewBody, window: Window) -> Preview:
     """Return the times of a spec in a window, its problems, and its warnings."""
+    try:
+        return CPU_LIMIT.run(partial(_previewed, body, window))
+    except TooMuchWorkError as error:
+        return _answer([FieldProblem("spec", f"cannot be judged: {error}")])
+
+
+def _previewed(body: PreviewBody, window: Window) -> Preview:
     spec, problems = _judged(body, window.now)
     if spec is None:
         return _answer(problems)

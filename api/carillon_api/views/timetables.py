@@ -7,15 +7,17 @@ hundred times more than computing the times.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from typing import Any
 
 from cachetools import LRUCache
 
+from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import Schedule, schedule_of, schedule_problems
-from carillon_core.errors import FieldProblem
+from carillon_core.errors import FieldProblem, TooMuchWorkError
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 
 MAX_REMEMBERED = 20_000
@@ -63,7 +65,16 @@ class Timetables:
 
 def timetable_of(raw: Mapping[str, Any]) -> Timetable:
     """Return the timetable of a task from the API server, without the cache."""
+    try:
+        return CPU_LIMIT.run(partial(_timetable_of, raw))
+    except TooMuchWorkError as error:
+        return Timetable("UTC", None, why_never=(Reason.QUARANTINED, f"its times cannot be computed: {error}"))
+
+
+def _timetable_of(raw: Mapping[str, Any]) -> Timetable:
     task = ObservedTask.from_object(raw)
+    if task.quarantined:
+        return Timetable("UTC", None, why_never=(Reason.QUARANTINED, task.quarantined))
     if task.spec is None:
         return Timetable("UTC", None, why_never=_invalid(Reason.INVALID_SPEC, task.problems))
     return spec_timetable(task.spec, task.created_at)

@@ -2,18 +2,21 @@
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 from carillon_api.views.timetables import Timetable, Timetables, Why
+from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import Schedule
 from carillon_core.domain.validity.advice import local_time
-from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.errors import FieldProblem, InvalidResourceError, TooMuchWorkError
 from carillon_core.resources.base import rfc3339
 
 BEING_DELETED = "BeingDeleted"
@@ -86,14 +89,24 @@ def slots_of(
 
     """
     steps = steps or _Steps()
-    slot = schedule.next_fire_time(window.after if runs_left is None else window.now)
+    slot = _next(schedule, window.after if runs_left is None else window.now)
     while slot is not None and runs_left is not None and runs_left > 0 and slot <= window.after:
         runs_left -= 1
-        slot = schedule.next_fire_time(slot if steps.take() else window.after)
+        slot = _next(schedule, slot if steps.take() else window.after)
     while slot is not None and window.admits(slot) and (runs_left is None or runs_left > 0):
         yield slot
         runs_left = None if runs_left is None else runs_left - 1
-        slot = schedule.next_fire_time(slot)
+        slot = _next(schedule, slot)
+
+
+def _next(schedule: Schedule, after: datetime) -> datetime | None:
+    """Return the next slot, within the limit of CPU time.
+
+    Raises:
+        TooMuchWorkError: It cannot be found.
+
+    """
+    return CPU_LIMIT.run(partial(schedule.next_fire_time, after))
 
 
 def upcoming(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> Upcoming:
@@ -102,8 +115,11 @@ def upcoming(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> 
     items: list[FireTime] = []
     why = _why_never(raw, table)
     if why is None and table.schedule is not None:
-        items = fire_times_of(table, _runs_left(raw, table), window)
-        why = None if items else _why_none(raw, table, window)
+        try:
+            items = fire_times_of(table, _runs_left(raw, table), window)
+            why = None if items else _why_none(raw, table, window)
+        except TooMuchWorkError as error:
+            why = (Reason.QUARANTINED, f"its times cannot be computed: {error}")
     reason, message = why or (None, None)
     return Upcoming(
         namespace=meta.get("namespace", ""),
@@ -160,8 +176,9 @@ def upcoming_of_all(entries: Iterable[Entry], window: Window) -> UpcomingAll:
 
 
 def _times(entry: Entry, window: Window, steps: _Steps) -> Iterator[tuple[datetime, str, str, str]]:
-    for slot in slots_of(entry.schedule, entry.runs_left, window, steps):
-        yield slot, entry.namespace, entry.name, entry.zone
+    with suppress(TooMuchWorkError):  # its own list says so; the times of the others are right
+        for slot in slots_of(entry.schedule, entry.runs_left, window, steps):
+            yield slot, entry.namespace, entry.name, entry.zone
 
 
 def _runs_left(raw: Mapping[str, Any], table: Timetable) -> int | None:

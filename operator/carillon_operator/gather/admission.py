@@ -15,19 +15,21 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import kopf
 
 from carillon_core.backoff import Backoff, Tries
+from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.egress.rules import CLOSED, AllowList
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.validity.review import review_of
-from carillon_core.errors import CarillonError
+from carillon_core.errors import CarillonError, TooMuchWorkError
 from carillon_core.logs import get_logger
 from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
-from carillon_operator.settings import WebhookSettings
+from carillon_operator.webhook_settings import WebhookSettings
 
 log = get_logger(__name__)
 
@@ -80,7 +82,12 @@ class Admission:
             ignore_failures=True,
         )
         async def validate(*, body: kopf.Body, warnings: list[str], **more: Any) -> None:
-            review = review_of(kind, body, more.get("old"), self.clock(), self.http_allow, self.pod_defaults)
+            judged = partial(review_of, kind, body, more.get("old"), self.clock(), self.http_allow, self.pod_defaults)
+            try:
+                review = CPU_LIMIT.run(judged)
+            except TooMuchWorkError as error:
+                # an operator that has to decide about it would set it aside
+                raise kopf.AdmissionError(f"spec: cannot be judged: {error}", code=UNPROCESSABLE) from error
             warnings.extend(review.warnings)
             if review.problems:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)

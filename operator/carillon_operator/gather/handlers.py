@@ -172,6 +172,8 @@ def feed(store: ObservedStore, queue: WorkQueue, kind: ObjectKind, change: str |
 
     """
     shelf, meta = store.shelf(kind), item["metadata"]
+    if change == "DELETED":
+        store.guard.quarantine.forget(meta["uid"])
     keys = shelf.drop((meta["namespace"], meta["name"]), meta["uid"]) if change == "DELETED" else shelf.put(item)
     for key in keys:
         queue.add(key)

@@ -4,8 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from carillon_core.domain.execution import Closing, ExecutionRecord
-from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask, own_key_name, request_key
+from carillon_core.domain.observed.jobs import (
+    ObservedJob,
+    ObservedRequest,
+    ObservedTarget,
+    ObservedTask,
+    own_key_name,
+    request_key,
+)
 from carillon_core.ports import ObjectKind
+from carillon_operator.guard.guard import Guard
 from carillon_operator.state.job_shelf import JobShelf
 from carillon_operator.state.shelf import Shelf, Status
 from carillon_operator.state.target_shelf import TargetShelf
@@ -50,6 +58,7 @@ class ObservedStore:
     """The operator's view of the cluster.
 
     Attributes:
+        guard: Keeps one object from stopping the operator.
         targets: The HTTPTargets.
         tasks: The ScheduledTasks.
         requests: The RunRequests.
@@ -57,11 +66,16 @@ class ObservedStore:
 
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self.targets = TargetShelf()
-        self.tasks = Shelf("ScheduledTask", ObservedTask.from_object, _task_key, self.targets)
-        self.requests = Shelf("RunRequest", ObservedRequest.from_object, request_key, self.targets)
+    def __init__(self, guard: Guard | None = None) -> None:
+        """Start empty; without a guard, with one that keeps its notes in memory."""
+        self.guard = guard = guard or Guard.in_folder(None)
+        self.targets = TargetShelf(guard.parsed("HTTPTarget", ObservedTarget.from_object))
+        self.tasks = Shelf(
+            "ScheduledTask", guard.parsed("ScheduledTask", ObservedTask.from_object), _task_key, self.targets
+        )
+        self.requests = Shelf(
+            "RunRequest", guard.parsed("RunRequest", ObservedRequest.from_object), request_key, self.targets
+        )
         self.jobs = JobShelf()
         self._status_shelves: Mapping[WithStatus, StatusShelf] = {
             "ScheduledTask": self.tasks,

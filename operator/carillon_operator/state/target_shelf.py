@@ -1,6 +1,6 @@
 """The HTTPTargets, and which tasks and requests use them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from carillon_core.domain.observed.jobs import ObservedTarget
@@ -14,8 +14,9 @@ User = tuple[ObjectKind, Key, Key]
 class TargetShelf:
     """The HTTPTargets by namespace and name."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, parse: Callable[[Mapping[str, Any]], ObservedTarget]) -> None:
+        """Start empty; take how an object is parsed."""
+        self._parse = parse
         self._targets: dict[Key, tuple[str, ObservedTarget]] = {}
         self._users: dict[Key, set[User]] = {}
         """The users of each target, whether it exists or not."""
@@ -34,7 +35,7 @@ class TargetShelf:
         """Take an HTTPTarget from the API server; return the keys of its users."""
         meta = raw["metadata"]
         name = (meta["namespace"], meta["name"])
-        self._targets[name] = (meta["uid"], ObservedTarget.from_object(raw))
+        self._targets[name] = (meta["uid"], self._parse(raw))
         return self._keys_of_users(name)
 
     def drop(self, name: Key, uid: str) -> Sequence[Key]:

@@ -20,9 +20,9 @@ from carillon_core.resources.names import API_VERSION
 from carillon_local.layout import free_port
 from carillon_operator.gather.admission import TIMEOUT_SECONDS, Admission
 from carillon_operator.gather.handlers import run_kopf
-from carillon_operator.settings import WebhookSettings
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
+from carillon_operator.webhook_settings import WebhookSettings
 from support.certificates import LOOPBACK, make_certificates
 from support.cluster import RunningCluster
 from support.waiting import eventually

@@ -11,7 +11,8 @@ from carillon_core.domain.scope import Scope
 from carillon_core.errors import SettingsError
 from carillon_operator.gather.admission import webhook_configuration
 from carillon_operator.gather.handlers import kopf_settings
-from carillon_operator.settings import Settings, WebhookSettings
+from carillon_operator.settings import Settings
+from carillon_operator.webhook_settings import WebhookSettings
 
 NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
 READ: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -60,6 +60,11 @@ def decide(
     """
     if task.meta.deletion_timestamp is not None:
         return Plan(task.status)
+    if task.quarantined:
+        status = task.status.model_copy(
+            update={"observed_generation": task.meta.generation, "next_schedule_time": None}
+        )
+        return _unready(task, status, Reason.QUARANTINED, task.quarantined, now)
     own = tuple(sorted((j for j in jobs if j.task_uid == task.meta.uid), key=lambda j: (j.slot, j.name)))
     stuck, look_again = stuck_executions(own, now)
     notices = tuple(Notice("Warning", Reason.STUCK, end.message) for end in stuck)

@@ -88,8 +88,9 @@ def decide_request(
         )
         return _finished(turn, _with_finish(turn, unknown, RunResult.UNKNOWN, JOB_GONE))
     if request.spec is None:
-        message = "; ".join(str(p) for p in request.problems)
-        return _refused(turn, status, Verdict(ExecutionStatus.FAILED, Reason.INVALID_SPEC, message))
+        reason = Reason.QUARANTINED if request.quarantined else Reason.INVALID_SPEC
+        message = request.quarantined or "; ".join(str(p) for p in request.problems)
+        return _refused(turn, status, Verdict(ExecutionStatus.FAILED, reason, message))
     return _decide_new(turn, request.spec, status)
 
 

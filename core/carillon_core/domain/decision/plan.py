@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.observed.jobs import QUARANTINED
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
 
@@ -20,6 +21,7 @@ class Reason(StrEnum):
     COMPLETED = "Completed"
     INVALID_SPEC = "InvalidSpec"
     INVALID_SCHEDULE = "InvalidSchedule"
+    QUARANTINED = QUARANTINED
     RUN_AT_IN_THE_PAST = "RunAtInThePast"
     NAME_TAKEN = "JobNameTaken"
     LAUNCH_REFUSED = "LaunchRefused"

@@ -49,7 +49,7 @@ TOLERANCE = timedelta(hours=2)
 """How far a clock may be set back without running a slot again. An hour is the usual error of a wrong zone. A status
 that is settled further ahead came from a broken clock or was edited by hand, and is ignored."""
 MICROSECOND = timedelta(microseconds=1)
-INVALID = frozenset({Reason.INVALID_SPEC, Reason.INVALID_SCHEDULE})
+INVALID = frozenset({Reason.INVALID_SPEC, Reason.INVALID_SCHEDULE, Reason.QUARANTINED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,8 @@ def opened(
     until = max(settled, now.replace(microsecond=0))
     if condition_true(old, "Suspended"):
         verdict = Verdict(ExecutionStatus.SKIPPED, Reason.SUSPENDED, "the task was suspended")
+    elif ready is not None and ready.reason == Reason.QUARANTINED:
+        verdict = Verdict(ExecutionStatus.SKIPPED, Reason.QUARANTINED, "the task was set aside")
     elif corrected:
         verdict = Verdict(ExecutionStatus.SKIPPED, Reason.INVALID_SPEC, "the spec was invalid")
     else:

@@ -28,6 +28,9 @@ from carillon_core.resources.scheduled_task import (
     parse_status,
 )
 
+QUARANTINED = "Quarantined"
+"""The reason of the condition of an object that is set aside: the operator did not survive working on it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedTarget:
@@ -38,9 +41,11 @@ class ObservedTarget:
     problems: tuple[FieldProblem, ...] = ()
 
     @classmethod
-    def from_object(cls, raw: Mapping[str, Any]) -> Self:
-        """Parse an object from the API server; an invalid spec becomes problems."""
+    def from_object(cls, raw: Mapping[str, Any], quarantined: str = "") -> Self:
+        """Parse an object from the API server; an invalid spec becomes problems, and so does being set aside."""
         name = raw["metadata"]["name"]
+        if quarantined:
+            return cls(name, None, (FieldProblem("spec", quarantined),))
         try:
             return cls(name, parse_target_spec(raw.get("spec"), strict=False))
         except InvalidResourceError as error:
@@ -60,12 +65,22 @@ class ObservedTask:
     """The status that the API server has, which a restarted operator would begin from."""
     target: ObservedTarget | None = None
     """What its HTTP task's targetRef names; None if it names none."""
+    quarantined: str = ""
+    """Why it is set aside, so that its spec is not looked at; empty if it is not."""
 
     @classmethod
-    def from_object(cls, raw: Mapping[str, Any]) -> Self:
-        """Parse an object from the API server; an invalid spec becomes problems."""
+    def from_object(cls, raw: Mapping[str, Any], quarantined: str = "") -> Self:
+        """Parse an object from the API server; an invalid spec becomes problems, one that is set aside is not parsed.
+
+        Args:
+            raw: The object.
+            quarantined: Why it is set aside, if it is; its own status may say so too.
+
+        """
         meta = parse_meta(raw["metadata"])
         status = parse_status(raw.get("status"))
+        if quarantined := quarantined or _set_aside(meta, status):
+            return cls(meta, None, status, stored=status, quarantined=quarantined)
         try:
             return cls(meta, parse_spec(raw.get("spec"), strict=False), status, stored=status)
         except InvalidResourceError as error:
@@ -96,12 +111,16 @@ class ObservedRequest:
     """The status that the API server has."""
     target: ObservedTarget | None = None
     """What its own HTTP task's targetRef names; None if it names none."""
+    quarantined: str = ""
+    """Why it is set aside, so that its spec is not looked at; empty if it is not."""
 
     @classmethod
-    def from_object(cls, raw: Mapping[str, Any]) -> Self:
-        """Parse an object from the API server; an invalid spec becomes problems."""
+    def from_object(cls, raw: Mapping[str, Any], quarantined: str = "") -> Self:
+        """Parse an object from the API server; see ``ObservedTask.from_object``."""
         meta = parse_meta(raw["metadata"])
         status = parse_request_status(raw.get("status"))
+        if quarantined := quarantined or _set_aside(meta, status):
+            return cls(meta, None, status, stored=status, quarantined=quarantined)
         try:
             return cls(meta, parse_request_spec(raw.get("spec"), strict=False), status, stored=status)
         except InvalidResourceError as error:
@@ -122,6 +141,12 @@ class ObservedRequest:
         """The name of the HTTPTarget that its own task needs, if it needs one."""
         http = self.spec.task.http if self.spec and self.spec.task else None
         return http.target_ref.name if http and http.target_ref else None
+
+
+def _set_aside(meta: ObjectMeta, status: ScheduledTaskStatus | RunRequestStatus) -> str:
+    """Return why the stored status says that this generation is set aside; empty if it does not say so."""
+    said = (c for c in status.conditions if c.reason == QUARANTINED and c.status == "False")
+    return next((c.message for c in said if c.observed_generation == meta.generation), "")
 
 
 def _created_at(meta: ObjectMeta) -> datetime:

@@ -8,7 +8,8 @@ import pytest
 from carillon_core.errors import SettingsError
 from carillon_operator.gather.admission import Admission, webhook_configuration
 from carillon_operator.gather.handlers import kopf_settings, registry_of
-from carillon_operator.settings import Settings, WebhookSettings
+from carillon_operator.settings import Settings
+from carillon_operator.webhook_settings import WebhookSettings
 from support.builders import CREATED
 
 FILES = {"CARILLON_WEBHOOK_CERT_FILE": "/tls/tls.crt", "CARILLON_WEBHOOK_KEY_FILE": "/tls/tls.key"}
