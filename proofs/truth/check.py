@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
+from carillon_core.domain.timetable.clock import FIRST_INSTANT, LAST_INSTANT
 from carillon_core.domain.timetable.schedule import InvalidScheduleError, cron_schedule
 from carillon_core.resources.base import rfc3339
 from truth.expressions import random_expression
@@ -86,6 +87,8 @@ def check_zone(name: str, seed: int, per_change: float, *, peers: bool = True) -
         instant = draw.randrange(FIRST + WARM_UP, LAST_OTHER)
         if not near(changes, instant - WARM_UP - DAY, instant + DAY) and instant < LAST:
             check.about(instant, max(per_change, INSTANTS))
+    check.peers = None  # they do not reach the ends of time
+    check.edges()
     for _ in range(RARE):
         check.rare(draw.randrange(FIRST, LAST_OTHER))
     return account
@@ -117,6 +120,15 @@ class _ZoneCheck:
             wall = change + offset_at(change - 1) + self.draw.randint(-2 * HOUR, 2 * HOUR)
             expression = random_expression(self.draw, wall, seconds=seconds)
             triples -= self._compare(expression, windows[seconds], change)
+
+    def edges(self) -> None:
+        """Compare at the ends of the supported time, beyond which there are no slots."""
+        for seconds, length in ((False, 12 * HOUR), (True, 10 * MINUTE)):
+            for start, end in ((FIRST_INSTANT, FIRST_INSTANT + length), (LAST_INSTANT - length, LAST_INSTANT)):
+                window = Window.walk(self.zone, start, end, by_second=seconds)
+                near = self.draw.choice((start, end)) + self.draw.randint(-10, 10)
+                expression = random_expression(self.draw, near + zone_offsets(self.zone)(start), seconds=seconds)
+                self.account.counts["triples at the ends of time"] += self._compare(expression, window, end)
 
     def _compare(self, expression: str, window: Window, change: int) -> int:
         """Compare one expression at several instants of a window; return the number of instants."""
