@@ -16,6 +16,8 @@ from carillon_operator.state.observed_store import ObservedStore
 
 log = get_logger(__name__)
 
+WORKERS = 8
+"""The number of deletions at a time."""
 RETRY_SECONDS = 5.0
 REFUSED_RETRY_SECONDS = 60.0
 """The wait after a deletion that a policy or a missing permission refuses."""
@@ -59,26 +61,25 @@ class Janitor:
             self._waiting.put_nowait((uid, work))
 
     async def run(self) -> None:
-        """Make the deletions of the queue, for ever."""
+        """Make the deletions of the queue, several at a time, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._run_worker())
+
+    async def _run_worker(self) -> None:
         while True:
             uid, work = await self._waiting.get()
             try:
                 await work()
-            except UnavailableError as error:  # no deletion can succeed now
-                self._tell(uid, error)
-                await asyncio.sleep(RETRY_SECONDS)
-                self._waiting.put_nowait((uid, work))
             except CarillonError as error:  # this one alone: the others do not wait
-                self._tell(uid, error)
-                asyncio.get_running_loop().call_later(REFUSED_RETRY_SECONDS, self._waiting.put_nowait, (uid, work))
+                wait = RETRY_SECONDS if isinstance(error, UnavailableError) else REFUSED_RETRY_SECONDS
+                log.info("not deleted, trying again", uid=uid, why=str(error), retry_in_s=wait)
+                asyncio.get_running_loop().call_later(wait, self._waiting.put_nowait, (uid, work))
             except Exception:
                 log.exception("not deleted", uid=uid)
                 self._known.discard(uid)
             else:
                 self._known.discard(uid)
-
-    def _tell(self, uid: str, error: CarillonError) -> None:
-        log.info("not deleted, trying again", uid=uid, why=str(error))
 
     async def drained(self) -> None:
         """Make all waiting deletions; for tests, which run no process."""

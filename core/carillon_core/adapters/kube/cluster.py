@@ -62,9 +62,10 @@ class KubeCluster:
     async def uids(self, kind: ObjectKind, namespace: str | None = None) -> Mapping[tuple[str, str], str]:
         """Return the uid of every existing object of a kind, in a namespace or in all."""
         found = {}
-        async for item in self.list_objects(kind, namespace):
-            meta = item["metadata"]
-            found[meta["namespace"], meta["name"]] = meta["uid"]
+        async for page in listed(self._connection, object_path(kind, namespace), metadata_only=True):
+            for item in page.items:
+                meta = item["metadata"]
+                found[meta["namespace"], meta["name"]] = meta["uid"]
         return found
 
     async def list_objects(self, kind: ObjectKind, namespace: str | None = None) -> AsyncIterator[JSONObject]:

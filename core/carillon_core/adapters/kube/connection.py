@@ -35,6 +35,7 @@ JSON_PATCH = "application/json-patch+json"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _ERROR = 400
 _UNAUTHORIZED = 401
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TOO_MANY = 429
 _POLITE_TRIES = 4
 _LONGEST_RETRY_AFTER = 10.0
@@ -162,6 +163,11 @@ class KubeConnection:
         new credentials. It raises if the request must not be sent any more.
         """
         return _answered(await self._answer(replace(_call(method, path, body, content_type), fence=fence)))
+
+    async def metadata(self, path: str, params: Params, subject: Subject | None = None) -> JSONObject:
+        """Return a list whose objects have their metadata alone; otherwise as ``request``."""
+        headers = {"Accept": _METADATA, **impersonation(subject)}
+        return _answered(await self._answer(_Call("GET", path, params, headers=headers)))
 
     async def read(self, path: str, *, params: Params | None = None, subject: Subject | None = None) -> bytes:
         """Return what is at a path, as bytes; otherwise as ``request``."""

@@ -25,8 +25,12 @@ async def listed(
     label_selector: str = "",
     subject: Subject | None = None,
     field_selector: str = "",
+    *,
+    metadata_only: bool = False,
 ) -> AsyncIterator[Page]:
     """Yield a list page by page, in the server's order, as a subject (or our own account) sees it.
+
+    With ``metadata_only`` the objects have nothing but their metadata: of large objects, a fraction of the bytes.
 
     Raises:
         ExpiredError: The list took too long: start again.
@@ -39,7 +43,10 @@ async def listed(
     if field_selector:
         params["fieldSelector"] = field_selector
     while True:
-        answer = await connection.request("GET", path, params=params, subject=subject)
+        if metadata_only:
+            answer = await connection.metadata(path, params, subject)
+        else:
+            answer = await connection.request("GET", path, params=params, subject=subject)
         meta = answer["metadata"]
         yield Page(answer.get("items") or [], meta["resourceVersion"])
         if not meta.get("continue"):

@@ -7,6 +7,7 @@ import pytest
 
 from carillon_operator.state.work_queue import WorkQueue
 from support.operator import running
+from support.waiting import eventually
 
 A, B = ("default", "a"), ("default", "b")
 
@@ -136,3 +137,66 @@ async def test_it_is_at_rest_when_the_turns_that_have_begun_have_ended(queue: Wo
     queue.done(B)
     await asyncio.wait_for(resting, 1)
     assert await nothing_to_take(queue)
+
+
+async def test_what_is_due_comes_before_what_has_only_changed() -> None:
+    """However much has changed before; a key that becomes due while it waits moves up, and comes once."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    queue = WorkQueue(lambda: now)
+    changed = [("default", str(number)) for number in range(100)]
+    for key in changed:
+        queue.add(key)
+    queue.add_at(A, now)
+    queue.add_at(changed[50], now)
+    async with running(queue.run_sleeper()):
+        await eventually(lambda: queue.due_time(A) is None)
+    order = [await taken(queue) for _ in range(101)]
+    assert set(order[:2]) == {A, changed[50]}
+    assert order[2:] == [*changed[:50], *changed[51:]]
+    for key in order:
+        queue.done(key)
+    assert await nothing_to_take(queue)
+
+
+async def test_a_key_that_becomes_due_in_its_turn_goes_first_when_it_ends(queue: WorkQueue) -> None:
+    """It does not queue up behind everything that has changed since."""
+    queue.add(A)
+    await taken(queue)
+    for number in range(10):
+        queue.add(("default", str(number)))
+    queue.add(A, due=True)
+    queue.add(A)
+    queue.done(A)
+    assert await taken(queue) == A
+
+
+async def test_the_namespaces_take_turns(queue: WorkQueue) -> None:
+    """One with ten thousand changes delays a key of another by one turn."""
+    for number in range(10_000):
+        queue.add(("loud", str(number)))
+    queue.add(("quiet", "a"))
+    queue.add(("quiet", "b"))
+    order = [await taken(queue) for _ in range(4)]
+    assert [key[0] for key in order] == ["loud", "quiet", "loud", "quiet"]
+    assert order[1:4:2] == [("quiet", "a"), ("quiet", "b")]
+
+
+async def test_a_due_time_that_is_set_again_and_again_takes_no_memory(queue: WorkQueue) -> None:
+    """As each turn of a task does whose slot is far away."""
+    far = clock() + timedelta(days=365)
+    for number in range(20_000):
+        queue.add_at(A, far + timedelta(seconds=number))
+        queue.add_at(B, far - timedelta(seconds=number))
+    assert len(queue._heap) < 2_000  # noqa: SLF001  # nothing else shows it
+    assert queue.due_time(B) == far - timedelta(seconds=19_999)
+
+
+async def test_a_closed_queue_wakes_nobody_for_what_it_forgot(queue: WorkQueue) -> None:
+    """Whoever waits gets the next key that is added after it was opened again."""
+    for number in range(5):
+        queue.add(("default", str(number)))
+    queue.close()
+    queue.open()
+    assert await nothing_to_take(queue)
+    queue.add(A)
+    assert await taken(queue) == A
