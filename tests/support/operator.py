@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
@@ -99,6 +101,19 @@ class Operator:
         """Return slot, status and reason of every row, oldest first."""
         rows = sorted(self.history.rows.values(), key=lambda r: r.slot)
         return [(f"{r.slot:%H:%M:%S}", r.status.value, r.reason) for r in rows]
+
+
+@pytest.fixture
+def operator() -> Operator:
+    """Return an operator that has not seen anything yet."""
+    return Operator()
+
+
+async def finish(operator: Operator, when: str, name: str, exit_code: int = 0, message: str = "") -> None:
+    """End a Job's pod and let the operator see it."""
+    operator.now = at(when)
+    operator.cluster.finish_pod(KEY[0], name, exit_code, message)
+    await operator.turn(when)
 
 
 def term_of(app: Application) -> Term:

@@ -1,5 +1,6 @@
 """``decide``: what is done about one task now, and why; every case also at its fixed point."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.decide import after_refusal, decide
 from carillon_core.domain.decision.plan import Launch, Plan, Reason, RecordUnlaunched
-from carillon_core.domain.observed.jobs import ObservedJob
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget
+from carillon_core.errors import FieldProblem
 from carillon_core.resources import RunResult, ScheduledTaskStatus
 from support.builders import TaskBuilder, at, decide_to_fixed_point, make_job, make_task
 
@@ -345,3 +347,13 @@ def test_a_condition_keeps_its_transition_time_while_its_value_stays() -> None:
     first = decide_to_fixed_point(builder, [], at("01:00")).status
     later = decide(builder.observed(), [], at("01:00") + timedelta(hours=3)).status
     assert later == first
+
+
+def test_a_condition_is_never_longer_than_the_crd_takes() -> None:
+    """The API server would refuse the whole status at each try; and what is cut is no news at the next turn."""
+    problems = tuple(FieldProblem(f"spec.headers[{k}]", "x" * 1000) for k in range(64))
+    task = make_task().every(60).with_spec(task={"http": {"targetRef": {"name": "crm"}}}).observed()
+    task = replace(task, target=ObservedTarget("crm", None, problems))
+    plan = decide(task, [], at("00:00:10"))
+    assert max(len(c.message) for c in plan.status.conditions) <= 32_768
+    assert decide(replace(task, status=plan.status), [], at("00:00:11")).notices == ()
