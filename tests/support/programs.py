@@ -1,5 +1,6 @@
 """Our own programs, run by tests as people run them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,4 +15,18 @@ def run_embedded_postgres(command: str, data_dir: Path, *options: str) -> subpro
         check=False,
         capture_output=True,
         text=True,
+    )
+
+
+def carillon_migrate(*args: str, url: str | None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``carillon-migrate`` on a database, with more variables of the environment if need be."""
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    database = {} if url is None else {"DATABASE_URL": url}
+    environment = {"PYTHONPATH": ":".join(sys.path), **database, **measured, **env}
+    return subprocess.run(
+        [sys.executable, "-m", "carillon_core.adapters.postgres", *args],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
     )

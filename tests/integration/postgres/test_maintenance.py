@@ -1,98 +1,26 @@
-"""The maintenance of the history in a real Postgres, under a clock of the test's own."""
+"""The maintenance of the history in a real Postgres: partitions are made, rows moved, and everybody can see it."""
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from carillon_core.adapters.postgres import engine, migrate
 from carillon_core.adapters.postgres.history import PostgresHistory
-from carillon_core.adapters.postgres.maintenance import EXPIRING, Changes, Expiring, Maintenance, Month
-from carillon_core.adapters.postgres.tables import metadata
-from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_id
+from carillon_core.adapters.postgres.maintenance import Changes, Expiring
+from carillon_core.contract import ExecutionStatus
 from carillon_core.errors import UnavailableError
 from carillon_core.ports import ExecutionQuery
+from support.maintained_history import NOW, OLD, WINDOW, history, in_month, maintain, months, places, pool, row
+from support.programs import carillon_migrate
 from support.waiting import eventually
 
-TASK = "11111111-1111-4111-8111-111111111111"
-NOW = datetime(2031, 3, 15, 12, tzinfo=UTC)
-"""Years after the partitions that the migration makes, so that every month here is the maintenance's."""
-WINDOW = ("2031_02", "2031_03", "2031_04", "2031_05", "2031_06")
-"""Last month to three months ahead."""
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """Give the engine of a migrated database."""
-    own = engine.create_engine(database_url)
-    yield own
-    await own.dispose()
-
-
-@pytest.fixture
-def history(pool: AsyncEngine) -> PostgresHistory:
-    """Give the history of the same database."""
-    return PostgresHistory(pool)
-
-
-async def maintain(pool: AsyncEngine, now: datetime = NOW, days: int = 400, **more: Any) -> Changes:
-    """Run the maintenance once."""
-    return await Maintenance(pool, lambda: now, days, **more).run()
-
-
-def row(slot: datetime, status: ExecutionStatus = ExecutionStatus.SUCCEEDED) -> ExecutionRecord:
-    """Build an execution of a slot, with its attempt."""
-    end = None if status is ExecutionStatus.RUNNING else slot
-    return ExecutionRecord(
-        id=execution_id(TASK, slot, Cause.SCHEDULE),
-        task_uid=TASK,
-        namespace="shop",
-        task="report",
-        task_type="sum",
-        slot=slot,
-        cause=Cause.SCHEDULE,
-        status=status,
-        created_at=slot,
-        started_at=slot,
-        finished_at=end,
-        attempts=(Attempt(number=1, status=status, started_at=slot, finished_at=end),),
-    )
-
-
-def places(url: str) -> dict[UUID, tuple[str, str]]:
-    """Return in which partitions each execution and its attempt are."""
-    with psycopg.connect(url) as connection:
-        rows = connection.execute(
-            "SELECT id, executions.tableoid::regclass::text, attempts.tableoid::regclass::text"
-            " FROM executions LEFT JOIN attempts ON execution_id = id"
-        )
-        return {uid: (execution, attempt) for uid, execution, attempt in rows}
-
-
-def in_month(suffix: str) -> tuple[str, str]:
-    """Return the partitions of a month, or the default ones."""
-    return f"executions_{suffix}", f"attempts_{suffix}"
-
-
-def months(url: str) -> list[str]:
-    """Return the suffixes of the partitions that both tables have."""
-    with psycopg.connect(url) as connection:
-        rows = connection.execute("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'").fetchall()
-    names = {name for (name,) in rows}
-    suffixes = {name.partition("_")[2] for name in names}
-    assert names == {f"{table}_{suffix}" for table in ("executions", "attempts") for suffix in suffixes}
-    return sorted(suffixes)
+__all__ = ["history", "pool"]
 
 
 async def test_months_are_there_before_they_come(
@@ -170,96 +98,6 @@ async def test_the_maintained_schema_has_the_keys_and_indexes_of_the_migrated_on
 
     for table in ("executions", "attempts"):
         assert parts(f"{table}_2031_03") == parts(f"{table}_default")
-
-
-OLD = datetime(2029, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""With 400 days kept, NOW's cutoff is 8 February 2030: December 2029 and January 2030 lie wholly before it."""
-
-
-async def test_months_past_the_retention_are_dropped(
-    pool: AsyncEngine, history: PostgresHistory, database_url: str
-) -> None:
-    """Those that ended before it, with all that is in them; one that began before it stays."""
-    rows = [row(slot) for slot in (OLD, datetime(2030, 1, 31, tzinfo=UTC), datetime(2030, 2, 1, tzinfo=UTC), NOW)]
-    await history.record(rows)
-    await maintain(pool, days=0)
-    changes = await maintain(pool)
-    assert [name for name in changes.dropped if name > "2029"] == ["2029_12", "2030_01"]
-    assert months(database_url) == ["2030_02", *WINDOW, "default"]
-    assert set(places(database_url)) == {each.id for each in rows[2:]}
-    assert await maintain(pool) == Changes()
-
-
-async def test_old_rows_without_a_month_are_deleted_where_they_are(
-    pool: AsyncEngine, history: PostgresHistory, database_url: str
-) -> None:
-    """No partition is made for what is to go at once."""
-    await history.record([row(OLD), row(OLD - timedelta(days=40)), row(NOW)])
-    changes = await maintain(pool)
-    assert (changes.deleted, changes.moved, changes.created) == ({"executions": 2}, 1, WINDOW)
-    assert set(places(database_url)) == {row(NOW).id}
-
-
-async def test_a_month_in_which_something_runs_is_kept(
-    pool: AsyncEngine, history: PostgresHistory, database_url: str
-) -> None:
-    """However old it is, and whichever partition it was in; it goes when that has ended."""
-    running, ended = row(OLD, ExecutionStatus.RUNNING), row(OLD - timedelta(hours=1))
-    await history.record([running, ended])
-    await maintain(pool, days=0)
-    changes = await maintain(pool)
-    assert (changes.kept, "2029_12" in changes.dropped) == (("2029_12",), False)
-    assert set(places(database_url)) == {running.id, ended.id}
-    with psycopg.connect(database_url) as connection:
-        connection.execute("UPDATE executions SET status = 'failed', finished_at = now() WHERE status = 'running'")
-    assert (await maintain(pool)).dropped == ("2029_12",)
-    assert places(database_url) == {}
-
-
-async def test_what_runs_and_is_old_and_has_no_month_is_not_deleted(
-    pool: AsyncEngine, history: PostgresHistory, database_url: str
-) -> None:
-    """It gets its month first."""
-    running = row(OLD, ExecutionStatus.RUNNING)
-    await history.record([running, row(OLD - timedelta(hours=1))])
-    changes = await maintain(pool)
-    assert (changes.deleted, changes.moved, changes.kept) == ({"executions": 1}, 1, ("2029_12",))
-    assert places(database_url) == {running.id: in_month("2029_12")}
-
-
-async def test_what_has_just_ended_is_kept_for_a_day(
-    pool: AsyncEngine, history: PostgresHistory, database_url: str
-) -> None:
-    """However old its slot: without its row, the next pod of its Job would run it a second time."""
-    late = replace(row(OLD), finished_at=NOW - timedelta(hours=23), attempts=())
-    await history.record([late, row(OLD - timedelta(hours=1))])
-    changes = await maintain(pool)
-    assert (changes.deleted, changes.kept) == ({"executions": 1}, ("2029_12",))
-    assert set(places(database_url)) == {late.id}
-    assert "2029_12" in (await maintain(pool, NOW + timedelta(hours=2))).dropped
-    assert places(database_url) == {}
-
-
-async def test_rows_of_other_tables_expire(pool: AsyncEngine, database_url: str) -> None:
-    """By their own time or by the history's; with a history that is kept for ever only by their own."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for name in ("notes", "keys"):
-            connection.execute(f"CREATE TABLE {name} (at timestamptz PRIMARY KEY)".encode())
-            for days in (0.5, 2, 399, 401):
-                insert = f"INSERT INTO {name} VALUES (%s)"  # noqa: S608  # a name from above
-                connection.execute(insert.encode(), [NOW - timedelta(days=days)])
-    expiring = (Expiring("notes", "at"), Expiring("keys", "at", timedelta(days=1)))
-    assert (await maintain(pool, days=0, expiring=expiring)).deleted == {"keys": 3}
-    assert (await maintain(pool, expiring=expiring)).deleted == {"notes": 1}
-    assert (await maintain(pool, expiring=expiring)).deleted == {}
-
-
-@pytest.mark.parametrize("each", EXPIRING, ids=lambda each: each.table)
-async def test_what_expires_is_found_by_an_index(pool: AsyncEngine, each: Expiring) -> None:
-    """The tables that are registered exist, and what has expired is found without reading what has not."""
-    first = {str(next(iter(index.columns)).name) for index in metadata.tables[each.table].indexes}
-    assert each.column in first
-    assert (await maintain(pool, expiring=[each])).deleted == {}
 
 
 async def test_writers_go_on_while_a_month_is_made(
@@ -348,19 +186,6 @@ async def test_a_failure_can_be_seen_and_passes(pool: AsyncEngine, history: Post
     assert (await history.summary(NOW)).maintained_at == later
 
 
-def command(url: str, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run ``carillon-migrate``."""
-    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    environment = {"PYTHONPATH": ":".join(sys.path), "DATABASE_URL": url, **measured, **env}
-    return subprocess.run(
-        [sys.executable, "-m", "carillon_core.adapters.postgres", *args],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-
-
 async def test_the_command_maintains(database_url: str, history: PostgresHistory) -> None:
     """The retention comes from the option or from the environment; an upgrade drops nothing."""
     ancient = row(datetime(2001, 2, 3, tzinfo=UTC))
@@ -374,36 +199,7 @@ async def test_the_command_maintains(database_url: str, history: PostgresHistory
         (["maintain"], {}, 0, "dropped 2001_02"),
     ]
     for args, env, want_code, want in steps:
-        done = command(database_url, *args, **env)
+        done = carillon_migrate(*args, url=database_url, **env)
         assert (done.returncode, want in done.stdout) == (want_code, True), (args, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
     assert "2001_02" not in months(database_url)
-
-
-FILLED = {
-    "the first instant of a month": datetime(2026, 2, 1, tzinfo=UTC),
-    "the last of one": datetime(2026, 2, 28, 23, 59, 59, 999_999, tzinfo=UTC),
-    "long ago": datetime(1969, 7, 20, 20, 17, tzinfo=UTC),
-    "far ahead": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
-}
-
-
-async def test_the_third_migration_keeps_the_history(database_url: str, history: PostgresHistory) -> None:
-    """Down and up again every row and attempt is there, in its month's partition; only ``retry_of`` is lost."""
-    rows = [row(slot) for slot in FILLED.values()]
-    rows.append(replace(row(NOW, ExecutionStatus.FAILED), retry_of=rows[0].id, result={"k": [1]}, first_slot=OLD))
-    await history.record(rows)
-    migrate.downgrade(database_url, "0002")
-    with psycopg.connect(database_url) as connection:
-        found = connection.execute("SELECT id FROM executions JOIN attempts ON execution_id = id").fetchall()
-        assert {uid for (uid,) in found} == {each.id for each in rows}
-        assert connection.execute("SELECT count(*) FROM pg_class WHERE relispartition").fetchone() == (0,)
-        with pytest.raises(psycopg.errors.UniqueViolation):
-            connection.execute("INSERT INTO executions SELECT (executions).* FROM executions")
-    assert migrate.upgrade(database_url).is_head
-    assert [await history.get(each.id) for each in rows] == [replace(each, retry_of=None) for each in rows]
-    suffixes = [Month.of(each.slot).suffix for each in rows]
-    assert places(database_url) == {each.id: in_month(s) for each, s in zip(rows, suffixes, strict=True)}
-    await history.record(rows)
-    assert len((await history.list(ExecutionQuery())).items) == len(rows)
-    assert {Month.of(datetime.now(UTC)).after(step).suffix for step in range(-1, 4)} <= set(months(database_url))
