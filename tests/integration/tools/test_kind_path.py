@@ -44,7 +44,7 @@ def test_tests_run_in_a_cluster_of_pytest_kind(
     # pytest-kind keeps its own state where it is called
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     place = ("--rootdir", str(ROOT), "--config-file", str(ROOT / "pyproject.toml"))
-    tests = ROOT / "tests" / "integration" / "tools" / "test_chart.py"
+    tests = ROOT / "tests" / "integration" / "tools" / "test_chart_admission.py"
     done = subprocess.run(
         [*command, *place, str(tests), "-k", "misspelt"],
         env=environment,
