@@ -1,4 +1,4 @@
-"""What a plan does, in a few words for each action; and the policies that tests give a task."""
+"""What a plan does, in a few words for each action, and policies for a task."""
 
 from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Plan, RecordUnlaunched
 from carillon_core.resources import RunResult
@@ -12,7 +12,7 @@ TARGET = {"url": "http://shop.example/"}
 
 
 def did(plan: Plan) -> list[str]:
-    """Return what a plan does, a few words for each action."""
+    """Return what a plan does, in a few words for each action."""
     words = []
     for a in plan.actions:
         match a:
@@ -29,13 +29,13 @@ def did(plan: Plan) -> list[str]:
 
 
 def ready(plan: Plan) -> tuple[str, str]:
-    """Return what Ready says."""
+    """Return status and reason of the Ready condition."""
     (condition,) = (c for c in plan.status.conditions if c.type == "Ready")
     return condition.status, condition.reason
 
 
 def completed(plan: Plan) -> bool:
-    """Return whether the task says that it is completed."""
+    """Return whether the Completed condition is True."""
     return any(c.type == "Completed" and c.status == "True" for c in plan.status.conditions)
 
 

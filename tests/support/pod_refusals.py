@@ -1,4 +1,4 @@
-"""Why the API server refuses a pod, in its own words."""
+"""Messages with which the API server refuses a pod."""
 
 NO_ACCOUNT = 'error looking up service account default/absent: serviceaccount "absent" not found'
 NO_ROOM = "exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0"

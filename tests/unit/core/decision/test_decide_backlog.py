@@ -1,4 +1,4 @@
-"""``decide`` with the missed-run policy All: the backlog and how it is paid off."""
+"""``decide`` with the missed-run policy All: what the backlog holds, and how it is worked off."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from support.plans import ALL, ALLOW, SUCCEEDED, did
 
 
 def test_a_backlog_is_paid_one_after_another_oldest_first() -> None:
-    """Each when the one before has ended; then the slots go on."""
+    """With Forbid, each slot is launched when the previous execution ends; then the schedule continues."""
     story = Story(make_task().every(60).with_spec(**ALL))
     done = [did(story.turn("00:03:10"))]
     for slot, ends, looks in (("01", "20", "20"), ("02", "30", "30"), ("03", "40", "40")):
@@ -25,7 +25,7 @@ def test_a_backlog_is_paid_one_after_another_oldest_first() -> None:
 
 
 def test_a_backlog_is_bounded() -> None:
-    """Of 300 the latest 100 are owed; the others have one record."""
+    """Of 300 missed slots, the latest 100 are launched and the others share one record."""
     story = Story(make_task().every(60).with_spec(**ALL, **ALLOW))
     plan = story.turn("05:00:00")
     record, *launches = plan.actions
@@ -37,14 +37,14 @@ def test_a_backlog_is_bounded() -> None:
 
 
 def test_a_slot_on_time_that_finds_the_backlog_running_is_skipped() -> None:
-    """Forbid holds for it as for any other."""
+    """Forbid also applies to a new slot while the backlog runs."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
     assert did(story.turn("00:04:00")) == ["skipped 00:04:00 StillActive"]
 
 
 def test_a_slot_on_time_does_not_overtake_the_backlog() -> None:
-    """Nothing runs at the moment it comes due, for the next that is owed is about to be launched."""
+    """A slot that comes due between two executions of the backlog runs after the backlog."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
     story.ends("00:01:00", SUCCEEDED, "00:04:00")
@@ -56,7 +56,7 @@ def test_a_slot_on_time_does_not_overtake_the_backlog() -> None:
 
 
 def test_a_second_outage_adds_to_the_backlog() -> None:
-    """What is still owed and what was missed now are one backlog, if nothing between them is settled."""
+    """Slots of two outages form one backlog if no slot between them is settled."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
     story.ends("00:01:00", SUCCEEDED, "00:03:20")
@@ -69,10 +69,10 @@ def test_a_second_outage_adds_to_the_backlog() -> None:
 
 
 def test_a_second_outage_after_a_settled_slot_is_owed_besides() -> None:
-    """Each is made up for, oldest first; what was settled between them is not launched."""
+    """Slots of both outages run, oldest first; the settled slot between them does not run."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
-    story.turn("00:04:00")  # skipped: settled between the two
+    story.turn("00:04:00")  # skipped, so this slot is settled
     done = []
     for slot in ("01", "02", "03", "05", "06"):
         story.ends(f"00:{slot}:00", SUCCEEDED, "00:06:10")
@@ -83,9 +83,9 @@ def test_a_second_outage_after_a_settled_slot_is_owed_besides() -> None:
 
 
 def test_too_many_outages_give_the_oldest_up() -> None:
-    """What is owed is bounded: the oldest stretch is recorded as missed, the others stay owed."""
+    """Beyond the limit, the oldest stretch is recorded as missed and the others stay in the backlog."""
     story = Story(make_task().every(60).with_spec(**ALL))
-    story.turn("00:02:10")  # launches 00:01, owes 00:02
+    story.turn("00:02:10")  # launches 00:01; 00:02 is in the backlog
     given_up = []
     for minute in range(3, 3 + 3 * MAX_STRETCHES, 3):
         assert did(story.turn(f"00:{minute:02}:00")) == [f"skipped 00:{minute:02}:00 StillActive"]
@@ -97,7 +97,7 @@ def test_too_many_outages_give_the_oldest_up() -> None:
 
 
 def test_outages_that_follow_each_other_owe_no_more_than_others() -> None:
-    """With no settled slot between them they are one, up to what one may owe; the oldest are given up in order."""
+    """Adjacent outages merge up to the limit of one stretch; the oldest slots are recorded as missed, in order."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:01:00")
     story.ends("00:01:00", SUCCEEDED, "00:01:10")
@@ -119,7 +119,7 @@ def test_outages_that_follow_each_other_owe_no_more_than_others() -> None:
 
 
 def owing(*stretches: tuple[str, str]) -> Backlog:
-    """Return a backlog of stretches, each after one time and until another."""
+    """Return a backlog with these stretches, each from one time (exclusive) to another."""
     found = Backlog.of([Stretch(after=at(after), until=at(until)) for after, until in stretches])
     assert found is not None
     return found
@@ -136,7 +136,7 @@ STRANGE: dict[str, tuple[Backlog, list[str]]] = {
 
 @pytest.mark.parametrize("case", STRANGE)
 def test_a_backlog_that_nobody_could_owe_launches_nothing_twice_and_nothing_too_early(case: str) -> None:
-    """A clock that was a year ahead, or somebody's hand, has written it."""
+    """A backlog written by hand, or with a wrong clock, launches no slot twice and none early."""
     backlog, want = STRANGE[case]
     story = Story(make_task().every(60).with_spec(**ALL, **ALLOW))
     story.task.status = ScheduledTaskStatus(settled_until=at("00:05"), backlog=backlog)
@@ -146,7 +146,7 @@ def test_a_backlog_that_nobody_could_owe_launches_nothing_twice_and_nothing_too_
 
 
 def test_a_backlog_of_years_ends_in_one_turn() -> None:
-    """So much is never owed: the first thousand are launched, the others share a record."""
+    """An oversized backlog launches up to the limit and records the remaining slots together."""
     story = Story(make_task().every(1).with_spec(**ALL, **ALLOW))
     story.task.status = ScheduledTaskStatus(settled_until=at("20:00"), backlog=owing(("00:00", "20:00")))
     actions = story.turn("20:00").actions
@@ -156,7 +156,7 @@ def test_a_backlog_of_years_ends_in_one_turn() -> None:
 
 @pytest.mark.parametrize("change", ["an edit", "a crash"])
 def test_no_stretch_is_lost(change: str) -> None:
-    """Given up by an edit each is recorded; after a crash the Jobs that exist pay for theirs."""
+    """An edit records every stretch as missed; after a crash, existing Jobs settle their slots."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
     story.turn("00:04:00")
@@ -177,7 +177,7 @@ def test_no_stretch_is_lost(change: str) -> None:
 
 
 def test_a_suspended_backlog_is_not_paid() -> None:
-    """Suspended, nothing is launched; resumed, what was owed is recorded, not run."""
+    """A suspended task launches nothing, and resuming it records the backlog as skipped."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
     story.ends("00:01:00", SUCCEEDED, "00:03:20")
@@ -190,7 +190,7 @@ def test_a_suspended_backlog_is_not_paid() -> None:
 
 
 def test_an_edit_gives_a_backlog_up() -> None:
-    """What the old schedule owed is recorded, not run."""
+    """An edit of the schedule records the backlog as missed."""
     story = Story(make_task().every(60).with_spec(**ALL))
     story.turn("00:03:10")
     story.ends("00:01:00", SUCCEEDED, "00:03:20")
@@ -200,10 +200,10 @@ def test_an_edit_gives_a_backlog_up() -> None:
 
 @pytest.mark.parametrize("lost", ["everything", "since the backlog"])
 def test_a_crash_in_the_middle_of_a_backlog_launches_nothing_twice(lost: str) -> None:
-    """The Jobs that exist pay for their slots, whatever the status says; each is counted once."""
+    """Existing Jobs settle their slots whatever the status says, and each counts as one run."""
     story = Story(make_task().every(60).with_spec(**ALL, **ALLOW))
     plan = story.turn("00:05:10")
-    story.jobs = story.jobs[:2]  # killed after the second of five
+    story.jobs = story.jobs[:2]  # the operator died after the second launch of five
     owing = plan.status.model_copy(update={"backlog": Backlog(after=at("00:00"), until=at("00:05")), "runs": 0})
     story.task.status = ScheduledTaskStatus() if lost == "everything" else owing
     plan = story.turn("00:05:20")
@@ -213,7 +213,7 @@ def test_a_crash_in_the_middle_of_a_backlog_launches_nothing_twice(lost: str) ->
 
 @pytest.mark.parametrize("slots", [["00:03:00"], ["00:02:00", "00:03:00"]])
 def test_what_a_launch_overtook_is_recorded_though_the_status_was_lost(slots: list[str]) -> None:
-    """Killed between the Job and the status: the Job settles its slot, and those before it are not forgotten."""
+    """If the operator dies between Job and status, slots before the Job's are recorded as missed."""
     story = Story(make_task().every(60))
     story.jobs = [make_job(slot) for slot in slots]
     earlier = "00:01:00..00:02:00" if len(slots) == 1 else "00:01:00"
@@ -221,7 +221,7 @@ def test_what_a_launch_overtook_is_recorded_though_the_status_was_lost(slots: li
 
 
 def test_what_a_backlog_passed_over_is_recorded_though_the_status_was_lost() -> None:
-    """A slot of the backlog that missed its deadline, before one that was launched."""
+    """Slots of the backlog before an existing Job's are recorded as missed."""
     story = Story(make_task().every(60).with_spec(**ALL, **ALLOW))
     story.task.status = ScheduledTaskStatus(
         settled_until=at("00:05"), backlog=Backlog(after=at("00:00"), until=at("00:05"))

@@ -1,4 +1,4 @@
-"""``decide`` and time: jitter, the bounds of a schedule, clocks that step back."""
+"""``decide`` and time: jitter, the bounds of a schedule, and a clock that steps back."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -13,7 +13,7 @@ from support.plans import SUCCEEDED, completed, did
 
 
 def test_jitter_moves_the_launch_and_leaves_the_slot() -> None:
-    """The slot keeps its nominal time, in the Job's name and as the next one."""
+    """Jitter delays the launch; the Job's name and the status keep the nominal time."""
     late = jitter_offset(TASK_UID, 40)
     assert timedelta() < late < timedelta(seconds=40)
     story = Story(make_task().cron("* * * * *").with_spec(jitterSeconds=40))
@@ -28,14 +28,14 @@ def test_jitter_moves_the_launch_and_leaves_the_slot() -> None:
 
 
 def test_a_deadline_counts_from_the_launch_that_jitter_wants() -> None:
-    """A task that is late by its own jitter is not late."""
+    """The starting deadline counts from the slot's time plus jitter."""
     late = jitter_offset(TASK_UID, 3000)
     story = Story(make_task().cron("0 * * * *").with_spec(jitterSeconds=3000, startingDeadlineSeconds=5))
     assert did(story.turn(f"{at('01:00') + late + timedelta(seconds=5):%H:%M:%S}")) == ["launch 01:00:00"]
 
 
 def test_a_completed_task_launches_nothing_more() -> None:
-    """Not when slots pass, not when its Jobs go."""
+    """A task that reached maxRuns launches nothing, even after its Jobs are deleted."""
     story = Story(make_task().every(60).with_spec(maxRuns=2))
     story.run("00:01:00", SUCCEEDED)
     assert not completed(story.run("00:02:00", SUCCEEDED)) or story.task.status.runs == 2
@@ -47,7 +47,7 @@ def test_a_completed_task_launches_nothing_more() -> None:
 
 
 def test_skipped_slots_do_not_count_as_runs() -> None:
-    """Only launches do."""
+    """Only launches count towards maxRuns."""
     story = Story(make_task().every(60).with_spec(maxRuns=2))
     story.turn("00:01:00")
     assert did(story.turn("00:02:00")) == ["skipped 00:02:00 StillActive"]
@@ -58,7 +58,7 @@ def test_skipped_slots_do_not_count_as_runs() -> None:
 
 
 def test_a_raise_of_max_runs_runs_nothing_that_passed_meanwhile() -> None:
-    """And says nothing of the slots that were none while the task was completed."""
+    """Raising maxRuns neither launches nor records slots from the time the task was completed."""
     story = Story(make_task().every(60).with_spec(maxRuns=1))
     story.run("00:01:00", SUCCEEDED)
     story.turn("00:02:00")
@@ -71,7 +71,7 @@ def test_a_raise_of_max_runs_runs_nothing_that_passed_meanwhile() -> None:
 
 
 def test_a_raise_of_end_at_runs_nothing_that_passed_meanwhile() -> None:
-    """Slots count from the edit; there was none between the old end and the edit."""
+    """After endAt is raised, slots count from the edit."""
     story = Story(make_task().every(60).with_spec(endAt="2026-01-01T00:01:30Z"))
     story.run("00:01:00", SUCCEEDED)
     assert completed(story.turn("00:02:00"))
@@ -82,7 +82,7 @@ def test_a_raise_of_end_at_runs_nothing_that_passed_meanwhile() -> None:
 
 
 def test_a_clock_a_little_behind_runs_nothing_twice() -> None:
-    """Stepped back by less than a minute: what was settled stays settled, though its Job is gone."""
+    """A clock set back by less than a minute does not repeat a settled slot, even if its Job is gone."""
     story = Story(make_task().every(10))
     story.run("00:01:00", SUCCEEDED)
     story.jobs = []
@@ -104,7 +104,7 @@ def test_a_clock_a_little_behind_runs_nothing_twice() -> None:
     ],
 )
 def test_times_at_the_ends_of_the_calendar_are_decided_about(spec: JSONObject) -> None:
-    """Its owner is told how the task stands; the years 1 and 9999 are no reason to fail at each turn."""
+    """Times in the years 1 and 9999 give a status instead of an error."""
     task = make_task().with_spec(**spec)
     uids = (str(uuid4()) for _ in range(20))
     for uid in uids:

@@ -1,4 +1,4 @@
-"""``decide`` and the circuit: failures open it, a trial run or an edit closes it."""
+"""``decide`` and the circuit: failures open it; a trial run, a requested run or an edit closes it."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def broken(**more: Any) -> Story:
 
 
 def test_failures_in_a_row_open_the_circuit() -> None:
-    """The next slot is skipped, the task is not ready."""
+    """After two failures the next slot is skipped and the task is not ready."""
     story = broken()
     plan = story.turn("00:03:00")
     assert did(plan)[:1] == ["skipped 00:03:00 CircuitOpen"]
@@ -29,18 +29,18 @@ def test_failures_in_a_row_open_the_circuit() -> None:
 
 
 def test_without_a_cooldown_the_circuit_stays_open() -> None:
-    """For as long as nobody does anything about it."""
+    """Without cooldownSeconds every further slot is skipped."""
     story = broken()
     story.turn("00:02:06")
     assert did(story.turn("23:59:00"))[-1] == "skipped 23:59:00 CircuitOpen"
 
 
 def test_after_the_cooldown_one_slot_is_on_trial() -> None:
-    """Its success closes the circuit."""
+    """After the cool-down one trial run is launched, and its success closes the circuit."""
     story = broken(cooldownSeconds=100, **ALLOW)
     assert did(story.turn("00:03:00"))[:1] == ["skipped 00:03:00 CircuitOpen"]
     assert did(story.turn("00:04:00"))[:1] == ["launch 00:04:00"]
-    assert did(story.turn("00:05:00")) == ["skipped 00:05:00 CircuitOpen"], "one is on trial, no more"
+    assert did(story.turn("00:05:00")) == ["skipped 00:05:00 CircuitOpen"], "only one slot is on trial"
     story.ends("00:04:00", SUCCEEDED, "00:05:30")
     plan = story.turn("00:06:00")
     assert did(plan)[:1] == ["launch 00:06:00"]
@@ -49,7 +49,7 @@ def test_after_the_cooldown_one_slot_is_on_trial() -> None:
 
 
 def test_a_trial_that_fails_opens_the_circuit_anew() -> None:
-    """For as long again, counted from its end."""
+    """The cool-down starts again at the end of the failed trial run."""
     story = broken(cooldownSeconds=100)
     story.turn("00:03:00")
     story.run("00:04:00", FAILED)
@@ -60,7 +60,7 @@ def test_a_trial_that_fails_opens_the_circuit_anew() -> None:
 
 @pytest.mark.parametrize("end", ["cancelled", "gone"])
 def test_a_trial_without_a_result_is_followed_by_another(end: str) -> None:
-    """Cancelled, or its Job deleted while no operator watched: the circuit is not stuck for ever."""
+    """If the trial run is cancelled or its Job is deleted, the next slot is the trial."""
     story = broken(cooldownSeconds=100)
     story.turn("00:03:00")
     story.turn("00:04:00")
@@ -72,7 +72,7 @@ def test_a_trial_without_a_result_is_followed_by_another(end: str) -> None:
 
 
 def test_an_edit_closes_the_circuit() -> None:
-    """Whoever changes the spec may have mended it."""
+    """Any edit of the spec closes the circuit, because it may correct the cause."""
     story = broken()
     story.turn("00:03:00")
     story.task.edited(task={"sum": {"a": 2, "b": 2}})
@@ -82,7 +82,7 @@ def test_an_edit_closes_the_circuit() -> None:
 
 
 def test_a_requested_run_that_succeeds_closes_the_circuit() -> None:
-    """It shows that the task works again."""
+    """The success of a requested run closes the circuit."""
     story = broken()
     story.turn("00:03:00")
     story.jobs.append(make_manual_job("00:03:20", result=SUCCEEDED))
@@ -90,7 +90,7 @@ def test_a_requested_run_that_succeeds_closes_the_circuit() -> None:
 
 
 def test_a_requested_run_of_the_trials_instant_is_not_the_trial() -> None:
-    """Its failure says nothing about the slot on trial."""
+    """A failed request at the trial's time leaves the trial pending."""
     story = broken(cooldownSeconds=100)
     story.turn("00:03:00")
     story.turn("00:04:00")
@@ -99,7 +99,7 @@ def test_a_requested_run_of_the_trials_instant_is_not_the_trial() -> None:
 
 
 def test_a_success_in_between_keeps_the_circuit_closed() -> None:
-    """Failures count only in a row."""
+    """Only consecutive failures count."""
     story = Story(make_task().every(60).with_spec(suspendAfterFailures=2))
     for slot, result in (("00:01:00", FAILED), ("00:02:00", SUCCEEDED), ("00:03:00", FAILED)):
         story.run(slot, result)
@@ -107,7 +107,7 @@ def test_a_success_in_between_keeps_the_circuit_closed() -> None:
 
 
 def test_a_trial_whose_job_is_gone_does_not_keep_the_circuit_open_for_ever() -> None:
-    """It was deleted while no operator watched: the next slot is on trial."""
+    """If the trial's Job was deleted while no operator was running, the next slot is the trial."""
     task = make_task().every(60).with_spec(suspendAfterFailures=1, cooldownSeconds=60)
     status = open_circuit(trial="00:02:00")
     plan = decide(task.observed(status), [], at("00:03:00"))
@@ -115,7 +115,7 @@ def test_a_trial_whose_job_is_gone_does_not_keep_the_circuit_open_for_ever() -> 
 
 
 def test_a_trial_is_counted_though_another_execution_ended_in_the_same_second() -> None:
-    """Its failure opens the circuit anew, and a later slot may be tried."""
+    """The failed trial opens the circuit again, and a later slot can be the next trial."""
     task = make_task().every(60).with_spec(suspendAfterFailures=1, cooldownSeconds=60)
     status = open_circuit(trial="00:02:00").model_copy(update={"counted_until": at("00:02:05")})
     trial = make_job("00:02:00", result=RunResult.FAILED)
@@ -126,7 +126,7 @@ def test_a_trial_is_counted_though_another_execution_ended_in_the_same_second() 
 
 
 def open_circuit(trial: str) -> ScheduledTaskStatus:
-    """Return the status of a task whose circuit opened at 00:01, with a slot on trial."""
+    """Return the status of a task whose circuit opened at 00:01 and that has a slot on trial."""
     return ScheduledTaskStatus(
         observed_generation=1,
         settled_until=at(trial),

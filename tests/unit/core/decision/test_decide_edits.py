@@ -9,7 +9,7 @@ from support.plans import SUCCEEDED, TARGET, did, ready
 
 
 def test_a_resume_before_the_suspension_was_seen_is_none() -> None:
-    """What nobody saw is not a suspension: the slots were missed."""
+    """A suspension that ends before the operator sees it has no effect: passed slots are missed as usual."""
     story = Story(make_task().every(60))
     story.turn("00:00:10")
     story.task.suspended()
@@ -18,7 +18,7 @@ def test_a_resume_before_the_suspension_was_seen_is_none() -> None:
 
 
 def test_an_edit_while_suspended_runs_nothing() -> None:
-    """The slots of the old schedule up to the edit are recorded as suspended, those of the new one follow it."""
+    """Slots of the old schedule are skipped up to the edit, and slots of the new one after it."""
     story = Story(make_task().every(60).suspended())
     story.turn("00:00:10")
     story.task.edited(intervalSeconds=90)
@@ -28,7 +28,7 @@ def test_an_edit_while_suspended_runs_nothing() -> None:
 
 
 def test_a_calendar_that_this_release_cannot_read_has_no_slots() -> None:
-    """An older status speaks of a zone that is gone: the edit counts, no record is made up."""
+    """If the stored schedule has an unknown time zone, slots count from the edit and none is recorded."""
     story = Story(make_task().cron("* * * * *", "Europe/Berlin"))
     story.turn("00:00:10")
     calendar = story.task.status.calendar
@@ -39,7 +39,7 @@ def test_a_calendar_that_this_release_cannot_read_has_no_slots() -> None:
 
 
 def test_a_completed_task_that_is_resumed_has_missed_nothing() -> None:
-    """After maxRuns there are no slots to skip."""
+    """After maxRuns there are no slots to record as skipped."""
     story = Story(make_task().every(60).with_spec(maxRuns=1))
     story.run("00:01:00", SUCCEEDED)
     story.turn("00:01:30")
@@ -50,7 +50,7 @@ def test_a_completed_task_that_is_resumed_has_missed_nothing() -> None:
 
 
 def test_the_year_after_is_not_a_surprise() -> None:
-    """An interval of a second, resumed after a year: one record, whatever the number."""
+    """A year of skipped seconds has one record."""
     story = Story(make_task().every(1).suspended())
     story.turn("00:00:10")
     story.task.suspended(yes=False)
@@ -62,7 +62,7 @@ def test_the_year_after_is_not_a_surprise() -> None:
 
 
 def test_a_target_that_is_mended_makes_the_task_ready() -> None:
-    """At once, and the next slot runs."""
+    """When the target exists, the task becomes ready and the next slot runs."""
     story = Story(make_task().every(60).calling())
     story.turn("00:01:00")
     story.task.calling(target=TARGET)
@@ -72,7 +72,7 @@ def test_a_target_that_is_mended_makes_the_task_ready() -> None:
 
 
 def test_a_missing_target_is_announced_once() -> None:
-    """Each slot has its Event; that the task is not ready has one."""
+    """The missing target causes one Event, not one on each turn."""
     story = Story(make_task().every(60).calling())
     assert [n.reason for n in story.turn("00:00:10").notices] == ["TargetNotFound"]
     assert story.turn("00:00:20").notices == ()

@@ -1,4 +1,4 @@
-"""``decide`` at its first look at a task: slots that passed, targets, bounds, pods that cannot start."""
+"""``decide`` at its first look at a task: missed slots, targets, bounds, and pods that cannot start."""
 
 from typing import Any
 
@@ -155,7 +155,7 @@ FIRST_LOOK: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", FIRST_LOOK.values(), ids=FIRST_LOOK.keys())
 def test_at_first_sight(case: dict[str, Any]) -> None:
-    """Each sentence holds of a task that was created at midnight and that nobody has looked at since."""
+    """Each case is a task that was created at midnight and is seen for the first time now."""
     story = Story(case["task"])
     story.jobs = case.get("jobs", [])
     plan = story.turn(case["now"])

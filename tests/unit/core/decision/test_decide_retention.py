@@ -18,14 +18,14 @@ def kept(story: Story) -> list[str]:
 
 
 def settled(task: TaskBuilder, until: str) -> Story:
-    """Return a story whose stored status settles everything up to a time."""
+    """Return a story whose stored status settles all slots up to a time."""
     story = Story(task)
     story.task.status = ScheduledTaskStatus(settled_until=at(until), counted_until=at(until))
     return story
 
 
 def test_jobs_beyond_the_history_limits_are_deleted_oldest_first() -> None:
-    """Those that succeeded and those that did not have a limit each."""
+    """Succeeded and failed Jobs have separate limits."""
     limits = {"successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 1}
     story = settled(make_task().every(3600).with_spec(**limits), "00:10")
     ends = (FAILED, SUCCEEDED, CANCELLED, SUCCEEDED)
@@ -35,7 +35,7 @@ def test_jobs_beyond_the_history_limits_are_deleted_oldest_first() -> None:
 
 
 def test_a_job_is_deleted_when_its_time_to_live_is_over() -> None:
-    """Even within the limits; the next decision is due when the next Job's is."""
+    """The time to live also applies within the limits, and sets the time of the next decision."""
     story = settled(make_task().every(3600).with_spec(ttlSecondsAfterFinished=60), "00:10")
     story.jobs = [make_job("00:01", result=SUCCEEDED), make_job("00:02", result=SUCCEEDED), make_job("00:03")]
     plan = story.turn("00:02:10")
@@ -44,7 +44,7 @@ def test_a_job_is_deleted_when_its_time_to_live_is_over() -> None:
 
 
 def test_a_job_that_its_queue_took_back_is_deleted() -> None:
-    """Within the limits, for it would be begun again; once the stored status has its slot and its result."""
+    """The Job is deleted, or it would run again, but only after the stored status has its slot and result."""
     story = settled(make_task().every(3600), "00:10")
     story.jobs = [taken_back(make_job("00:01", result=FAILED)), make_job("00:02", result=FAILED)]
     assert did(story.turn("00:02:10")) == [f"delete {job_name('00:01')}"]
@@ -54,7 +54,7 @@ def test_a_job_that_its_queue_took_back_is_deleted() -> None:
 
 
 def test_a_suspended_task_still_cleans_up() -> None:
-    """What is finished does not wait for a resume."""
+    """Finished Jobs are also deleted during a suspension."""
     story = settled(make_task().every(3600).suspended().with_spec(ttlSecondsAfterFinished=60), "00:10")
     story.jobs = [make_job("00:01", result=SUCCEEDED), make_job("00:02", result=SUCCEEDED)]
     plan = story.turn("00:02:10")
@@ -71,7 +71,7 @@ def test_a_suspended_task_still_cleans_up() -> None:
     ],
 )
 def test_no_job_is_deleted_before_the_stored_status_settles_its_slot(stored: dict[str, Any], why: str) -> None:
-    """Until then the Job is what keeps a restarted operator from launching the slot again."""
+    """Without the stored status, only the Job keeps a restarted operator from launching the slot again."""
     status: dict[str, Any] = {k: at(v) for k, v in stored.items() if k == "settled_until"}
     if "backlog" in stored:
         after, until = stored["backlog"]
@@ -82,7 +82,7 @@ def test_no_job_is_deleted_before_the_stored_status_settles_its_slot(stored: dic
 
 
 def test_a_job_that_is_being_deleted_is_not_deleted_again() -> None:
-    """Nor one that is active, nor a request's: that goes with its request."""
+    """Jobs that are being deleted, are active or belong to a request are left alone."""
     story = settled(make_task().every(3600).with_spec(successfulJobsHistoryLimit=0), "00:10")
     story.jobs = [
         make_job("00:01", result=SUCCEEDED, ending=True),
@@ -93,7 +93,7 @@ def test_a_job_that_is_being_deleted_is_not_deleted_again() -> None:
 
 
 def test_a_job_is_deleted_only_when_its_result_is_counted() -> None:
-    """An operator that is killed between the deletion and the status would never count it."""
+    """The Job is deleted after the stored status counts its result, or a crash would lose the result."""
     task = make_task().every(60).with_spec(suspendAfterFailures=2, failedJobsHistoryLimit=0)
     job: ObservedJob = make_job("00:01:00", result=RunResult.FAILED)
     plan = decide(task.observed(ScheduledTaskStatus(settled_until=at("00:01:00"))), [job], at("00:01:10"))

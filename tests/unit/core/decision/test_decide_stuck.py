@@ -24,7 +24,7 @@ from support.pod_refusals import FULL, NO_ACCOUNT, NO_ROOM
 
 
 def trouble(message: str = NO_ACCOUNT, seen: str = "01:00:10", *, waits: bool = False) -> PodTrouble:
-    """Return what was found of the Job of one o'clock."""
+    """Return what a look at the Job of 01:00 found."""
     return PodTrouble("FailedCreate", message, at("01:00:01"), waits, at(seen))
 
 
@@ -56,7 +56,7 @@ DECIDED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", DECIDED.values(), ids=DECIDED.keys())
 def test_an_execution_without_a_pod(case: dict[str, Any]) -> None:
-    """What is done about a slot's execution, what its task's status says, and which Event is posted, once."""
+    """Each case has the stated end, status message and Event; the Event is posted once."""
     story = Story(make_task().every(3600))
     story.jobs = [make_job("01:00", trouble=case["trouble"])]
     plan = story.turn(case["now"])
@@ -70,7 +70,7 @@ def test_an_execution_without_a_pod(case: dict[str, Any]) -> None:
 
 
 def test_figures_of_a_quota_that_change_are_shown_and_not_announced_anew() -> None:
-    """Others come and go; the Event would be a new one each time."""
+    """New figures change the status message but cause no second Event."""
     story = Story(make_task().every(3600))
     for message, want in ((NO_ROOM, 1), (FULL, 0)):
         story.jobs = [make_job("01:00", trouble=trouble(message, waits=True))]
@@ -81,7 +81,7 @@ def test_figures_of_a_quota_that_change_are_shown_and_not_announced_anew() -> No
 
 
 def test_a_slot_that_is_skipped_says_what_the_one_before_waits_for() -> None:
-    """Who reads of the skip need not look further."""
+    """The message about the skip says why the active execution has no pod."""
     story = Story(make_task().every(60).with_spec(startAt="2026-01-01T01:00:00Z"))
     story.turn("01:00:00")
     story.jobs = [make_job("01:00", trouble=trouble(NO_ROOM, waits=True))]
@@ -91,7 +91,7 @@ def test_a_slot_that_is_skipped_says_what_the_one_before_waits_for() -> None:
 
 
 def test_a_request_whose_pod_is_refused_says_so() -> None:
-    """In its status and, if it waits for room, in an Event; it ends as a slot's execution does."""
+    """A request's status and Event say why its pod is refused; it ends like a slot's execution."""
     request, task = make_request(), make_task().every(3600)
     job = make_manual_job("00:10:00", trouble=PodTrouble("FailedCreate", NO_ROOM, at("00:10:01"), waits=True))
     plan = request_to_fixed_point(request, task, [job], "00:20:00")
@@ -105,7 +105,7 @@ def test_a_request_whose_pod_is_refused_says_so() -> None:
 
 
 def test_an_end_by_the_deadline_says_what_the_execution_waited_for() -> None:
-    """That it took too long is not why."""
+    """The message of an execution that timed out includes why its pod did not start."""
     builder = make_task().every(3600)
     plan = decide_to_fixed_point(builder, [], at("01:00:00"))
     assert plan.actions
@@ -147,6 +147,6 @@ def test_an_end_by_the_deadline_says_what_the_execution_waited_for() -> None:
     ],
 )
 def test_it_is_looked_again_ever_more_rarely(known: PodTrouble | None, now: str, want: str) -> None:
-    """First when a Job is old enough, and once more when it is to be given up; never sooner than after 15 s."""
+    """Looks become rarer, from 15 to 60 seconds apart, except the one that decides whether to give up."""
     job = make_job("01:00", trouble=known, admitted_at=at("01:00:00"))
     assert next_look(job, at(now)) == at(want)

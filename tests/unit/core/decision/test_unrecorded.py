@@ -1,4 +1,4 @@
-"""The slots that a status still has to record: merged, bounded, removed once the history has them."""
+"""The slots that a status still has to record: they are bounded, merged, and removed when the history has them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -30,7 +30,7 @@ def span(e: UnrecordedSlot) -> tuple[int, int]:
 
 
 def test_unrecorded_slots_are_bounded_and_the_oldest_become_one_run() -> None:
-    """Fifty entries; the oldest stand for every slot from the first to the last of them."""
+    """A status has at most fifty entries; the oldest merge into one entry for all of their slots."""
     status = ScheduledTaskStatus()
     for minute in range(MAX_ENTRIES + 10):
         status = with_unrecorded(status, entry(minute))
@@ -40,7 +40,7 @@ def test_unrecorded_slots_are_bounded_and_the_oldest_become_one_run() -> None:
 
 
 def test_entries_of_one_reason_are_merged_first() -> None:
-    """A run of one reason tells more than one of two."""
+    """Entries with the same reason merge before entries with different reasons."""
     status = with_unrecorded(ScheduledTaskStatus(), entry(0, "StartingDeadlineExceeded"))
     for minute in range(1, MAX_ENTRIES + 1):
         status = with_unrecorded(status, entry(minute))
@@ -48,7 +48,7 @@ def test_entries_of_one_reason_are_merged_first() -> None:
 
 
 def test_entries_of_two_reasons_are_merged_if_no_others_are_left() -> None:
-    """Space is bounded, whatever the reasons."""
+    """The number of entries is bounded even if no two neighbours have the same reason."""
     status = ScheduledTaskStatus()
     for minute in range(MAX_ENTRIES + 1):
         status = with_unrecorded(status, entry(minute, f"Reason{minute % 2}"))
@@ -56,7 +56,7 @@ def test_entries_of_two_reasons_are_merged_if_no_others_are_left() -> None:
 
 
 def test_a_run_that_is_recorded_late_is_merged_in_its_place() -> None:
-    """What a backlog owed is recorded after what came later: a run begins before it ends all the same."""
+    """Slots that are recorded out of order merge by time, so that no entry ends before it begins."""
     status = ScheduledTaskStatus()
     for minute in [*range(10, 10 + MAX_ENTRIES), 3, 4]:
         status = with_unrecorded(status, entry(minute))
@@ -66,7 +66,7 @@ def test_a_run_that_is_recorded_late_is_merged_in_its_place() -> None:
 
 
 def test_what_the_history_has_leaves_the_status() -> None:
-    """And only that."""
+    """Only recorded entries are removed."""
     story = Story(make_task().every(60))
     plan = story.turn("00:03:10")
     first, second = (a for a in plan.actions if isinstance(a, RecordUnlaunched))
@@ -76,7 +76,7 @@ def test_what_the_history_has_leaves_the_status() -> None:
 
 
 def test_entries_become_one_in_the_order_of_their_slots() -> None:
-    """Whatever was settled first: a run of slots whose first is later than its last is no row."""
+    """Entries merge by time, not in the order in which they were settled."""
     status = ScheduledTaskStatus()
     slots = [at("02:00"), at("01:00"), *(at("03:00") + timedelta(minutes=k) for k in range(MAX_ENTRIES))]
     for slot in slots:
@@ -89,7 +89,7 @@ def test_entries_become_one_in_the_order_of_their_slots() -> None:
 
 
 def test_a_run_of_slots_that_joins_another_keeps_its_beginning() -> None:
-    """The first of both is the first of one."""
+    """A merged entry begins with the earlier first slot of the two."""
     status = ScheduledTaskStatus()
     for k in range(MAX_ENTRIES):
         status = with_unrecorded(status, skipped(at("03:00") + timedelta(minutes=k)))
@@ -99,6 +99,6 @@ def test_a_run_of_slots_that_joins_another_keeps_its_beginning() -> None:
 
 
 def skipped(slot: object) -> RecordUnlaunched:
-    """Return what records a slot as missed."""
+    """Return the record of a missed slot."""
     uid = execution_id(TASK_UID, slot, Cause.SCHEDULE)  # type: ignore[arg-type]
     return RecordUnlaunched(slot, uid, ExecutionStatus.MISSED, Reason.SUPERSEDED, "")  # type: ignore[arg-type]

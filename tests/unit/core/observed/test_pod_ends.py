@@ -5,7 +5,7 @@ from support.builders import POD_OF_FIRST
 
 
 def test_a_sidecar_does_not_speak_for_the_runner() -> None:
-    """The API server orders the statuses as it likes: the runner's exit code counts."""
+    """The runner's exit code counts, in whatever order the API server lists the containers."""
     states = [
         {"name": "istio-proxy", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
         {"name": "runner", "state": {"terminated": {"exitCode": 5, "reason": "Error", "message": "too long"}}},

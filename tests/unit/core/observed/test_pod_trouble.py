@@ -1,4 +1,4 @@
-"""Why a pod does not start: its own status, and the Events about a pod that is refused."""
+"""Why a pod does not start, read from its status and from the Events about a refused pod."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ UNCOUNTED = "status unknown for quota: none, resources: pods"
 
 
 def forbidden(why: str, pod: str = "backup-1767229200-x7k2p") -> str:
-    """Return the words in which the Job controller says that admission refused a pod."""
+    """Return the Job controller's message about a pod that admission refused."""
     return f'Error creating: pods "{pod}" is forbidden: {why}'
 
 
 def refusal(message: str, first: str, last: str | None = None) -> PodRefusal:
-    """Return what an Event says, of an hour that does not matter."""
+    """Return a refusal between two times of the hour 01."""
     return PodRefusal(message, at(f"01:{first}"), at(f"01:{last or first}"))
 
 
@@ -100,7 +100,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED.keys())
 def test_events_tell_why_a_pod_is_refused(case: dict[str, Any]) -> None:
-    """Why, since when, and whether it is worth waiting for."""
+    """Each case has the stated message, beginning, and answer to whether waiting may help."""
     now = at("01:30:00")
     found = refused_pod(case["given"], at(case.get("begun", "01:00:00")), now, case.get("known"))
     if case["want"] is None:
@@ -111,7 +111,7 @@ def test_events_tell_why_a_pod_is_refused(case: dict[str, Any]) -> None:
 
 
 def test_the_times_of_an_event_are_those_of_either_api() -> None:
-    """The older one says first and last; the newer one when, and how it went on; at worst there is its creation."""
+    """The times come from the fields of either Events API, or else from the creation timestamp."""
     meta = {"creationTimestamp": "2026-01-01T01:00:05Z"}
     old = {"metadata": meta, "firstTimestamp": "2026-01-01T01:00:01Z", "lastTimestamp": "2026-01-01T01:00:09Z"}
     assert pod_refusal({**old, "message": "m"}) == PodRefusal("m", at("01:00:01"), at("01:00:09"))
@@ -135,12 +135,12 @@ def test_the_times_of_an_event_are_those_of_either_api() -> None:
     ],
 )
 def test_a_jobs_own_status_tells_of_pods(status: dict[str, Any], want: bool) -> None:  # noqa: FBT001  # a table's column
-    """Of those that are gone too, which no list shows any more."""
+    """The Job's status also shows pods that are already deleted."""
     assert has_had_pod({"status": status}) is want
 
 
 def test_patience_with_a_pod_begins_when_it_has_a_node() -> None:
-    """One that waited long for a node has not waited for its image."""
+    """The time to start counts from when the pod was scheduled, not from its creation."""
     waiting = {"name": "runner", "state": {"waiting": {"reason": "ErrImagePull"}}}
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:10:00Z"}
     status = {"phase": "Pending", "containerStatuses": [waiting], "conditions": [scheduled]}

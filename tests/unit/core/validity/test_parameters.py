@@ -72,7 +72,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | str
 
 @pytest.mark.parametrize(("task", "given", "want"), PARAMETERS.values(), ids=PARAMETERS.keys())
 def test_parameters(task: dict[str, Any], given: dict[str, Any], want: dict[str, Any] | str) -> None:
-    """Each task type has its own, whether the task is named or the request's own."""
+    """Each task type has its own parameters, both for a named task and for a request's own task."""
     named = parse_request_spec({"taskRef": {"name": "backup"}, "parameters": given}, strict=True)
     own = parse_request_spec({"task": task, "parameters": given}, strict=True)
     for found in (
@@ -88,7 +88,7 @@ def test_parameters(task: dict[str, Any], given: dict[str, Any], want: dict[str,
 
 
 def test_a_request_that_names_no_task_that_can_be_run() -> None:
-    """Without a valid task there is nothing to give the parameters to."""
+    """A request that names no valid task is refused."""
     spec = parse_request_spec({"taskRef": {"name": "backup"}}, strict=True)
     problems = requested_task(spec, None)
     assert not isinstance(problems, Task)
