@@ -1,4 +1,4 @@
-"""Calendars and times in UTC, as short as tables of tests want them."""
+"""Calendars and times in UTC, in the short form that tables of tests need."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,10 +7,10 @@ from carillon_core.resources.scheduled_task import Calendar
 
 
 def utc(text: str) -> datetime:
-    """Return a time in UTC from ``2026-03-29 00:30``."""
+    """Return a time in UTC, given as ``2026-03-29 00:30``."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def calendar(**fields: Any) -> Calendar:
-    """Return a calendar."""
+    """Return a calendar with these fields."""
     return Calendar.model_validate(fields)

@@ -1,4 +1,4 @@
-"""An elector as it runs: on the real clock, with Leases of a second or so, and its term."""
+"""A running elector, on the real clock, with Leases of a second or so."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ WHERE = ("carillon", "operator")
 
 @dataclass
 class Term:
-    """What an elector calls when it leads."""
+    """The work that an elector starts when it leads; it counts its calls."""
 
     begun: int = 0
     ended: int = 0
@@ -39,7 +39,7 @@ class Term:
 
 
 class Slow:
-    """Leases whose writes are carried out, and answered a while later."""
+    """Leases whose writes are carried out at once and answered later."""
 
     def __init__(self, leases: MemoryLeases, seconds: float) -> None:
         self._leases, self.seconds = leases, seconds
@@ -61,7 +61,7 @@ class Slow:
 
 
 class Running:
-    """An elector as it runs in life, by a Lease of a second or so, and the means to end it."""
+    """A running elector with a Lease of a second or so."""
 
     def __init__(self, leases: Leases, identity: str, seconds: int = 1) -> None:
         self.elector = Elector(leases, LeaseSettings(*WHERE, identity, seconds), lambda: datetime.now(UTC))
@@ -75,7 +75,7 @@ class Running:
 
 
 async def test_told_to_stop_it_ends_its_term_and_the_next_begins() -> None:
-    """In good order: not cancelled, and the Lease is given back after its end."""
+    """The term ends without being cancelled, and the Lease is released after it."""
     leases = MemoryLeases()
     one = Running(leases, "one")
     await eventually(lambda: one.term.begun == 1)
@@ -90,7 +90,7 @@ async def test_told_to_stop_it_ends_its_term_and_the_next_begins() -> None:
 async def test_one_that_cannot_renew_ends_its_term_and_leads_again_when_it_can(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An API server that is away for long ends the term, and not the process."""
+    """A long outage of the API server ends the term but not the process."""
     leases = MemoryLeases()
     one = Running(leases, "one")
     await eventually(lambda: one.term.begun == 1)
@@ -105,7 +105,7 @@ async def test_one_that_cannot_renew_ends_its_term_and_leads_again_when_it_can(
 
 
 async def test_what_keeps_it_from_the_lease_is_said_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    """A permission that is missing may be given later."""
+    """The elector logs a missing permission and leads when it is granted."""
 
     class Closed(MemoryLeases):
         closed = True
@@ -124,7 +124,7 @@ async def test_what_keeps_it_from_the_lease_is_said_and_tried_again(caplog: pyte
 
 
 async def test_a_lease_is_kept_to_its_end_while_something_may_be_on_its_way() -> None:
-    """A launch that was cut off may still be carried out: the next waits for it as for one that was killed."""
+    """After a term with interrupted launches the Lease is not released, so that the next leader waits."""
     leases = MemoryLeases()
     one = Running(leases, "one")
     one.term.in_good_order = False
@@ -134,7 +134,7 @@ async def test_a_lease_is_kept_to_its_end_while_something_may_be_on_its_way() ->
 
 
 async def test_a_term_that_fails_is_told_and_keeps_its_lease_to_its_end() -> None:
-    """The operator ends; what it cut off by that may still be on its way."""
+    """The error of a term is raised, and the Lease is not released."""
 
     async def fail(_: asyncio.Event) -> bool:
         raise OSError("the disk is full")
@@ -147,14 +147,14 @@ async def test_a_term_that_fails_is_told_and_keeps_its_lease_to_its_end() -> Non
 
 
 async def test_one_that_is_slow_leads_all_the_same() -> None:
-    """As long as an answer comes before what it says is over."""
+    """Slow responses are sufficient if they arrive before the Lease ends."""
     one = Running(Slow(MemoryLeases(), 0.4), "one")
     await eventually(lambda: one.term.begun == 1)
     await one.end()
 
 
 async def test_a_first_answer_that_comes_late_does_not_cost_the_lease() -> None:
-    """The renewal is asked for at once, while there is time, and not after another third of the Lease."""
+    """After a late response the elector renews at once instead of waiting for a third of the Lease."""
 
     class SlowAtFirst(Slow):
         async def create(self, namespace: str, name: str, spec: JSONObject) -> JSONObject:
@@ -170,7 +170,7 @@ async def test_a_first_answer_that_comes_late_does_not_cost_the_lease() -> None:
 
 
 async def test_one_that_is_too_slow_keeps_the_lease_from_nobody() -> None:
-    """Its writes are carried out, and it never learns of it in time: it lets others go first."""
+    """An elector whose responses always arrive too late lets others lead."""
     leases = MemoryLeases()
     one = Running(Slow(leases, 0.9), "one")
     await eventually(lambda: WHERE in leases.leases)
@@ -182,7 +182,7 @@ async def test_one_that_is_too_slow_keeps_the_lease_from_nobody() -> None:
 
 
 async def test_a_defect_of_an_answer_does_not_end_the_process(caplog: pytest.LogCaptureFixture) -> None:
-    """A token that is just being written, a proxy that answers something else: said, and tried again."""
+    """An unexpected error is logged, and the elector tries again."""
 
     class Odd(MemoryLeases):
         odd = True
@@ -200,7 +200,7 @@ async def test_a_defect_of_an_answer_does_not_end_the_process(caplog: pytest.Log
 
 
 async def test_a_call_that_hangs_is_given_up_in_time() -> None:
-    """The term is over when its time is, though nothing was answered."""
+    """The term ends on time even if the API server does not respond."""
 
     class Hanging(MemoryLeases):
         hangs = False
@@ -220,6 +220,6 @@ async def test_a_call_that_hangs_is_given_up_in_time() -> None:
 
 
 def test_the_clock_only_goes_on() -> None:
-    """It is the system's, and is not the time of day."""
+    """The elector uses the system's monotonic clock, not the time of day."""
     clock: Callable[[], float] = elapsed_seconds
     assert 0 <= clock() <= clock() < 1_700_000_000

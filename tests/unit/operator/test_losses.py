@@ -1,4 +1,4 @@
-"""Failures between two writes: nothing is lost, and nothing waits for ever."""
+"""Failures between two writes lose nothing and block nothing."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ __all__ = ["operator"]
 
 
 async def test_slots_missed_before_a_launch_are_recorded_though_its_answer_was_lost(operator: Operator) -> None:
-    """The Job that is found settles its own slot, and not in silence those before it."""
+    """An existing Job settles its own slot; the slots before it are recorded as missed."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.now = at("00:02:10")
@@ -34,7 +34,7 @@ async def test_slots_missed_before_a_launch_are_recorded_though_its_answer_was_l
 
 
 async def test_slots_missed_before_a_launch_are_recorded_though_the_operator_was_killed(operator: Operator) -> None:
-    """Between the Job and the status."""
+    """Missed slots are recorded if the operator dies after creating the Job and before writing the status."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.now = at("00:02:10")
@@ -46,7 +46,7 @@ async def test_slots_missed_before_a_launch_are_recorded_though_the_operator_was
 
 
 def covered(operator: Operator) -> list[str]:
-    """Return the slots, thirty seconds apart, that the rows stand for."""
+    """Return the slots, thirty seconds apart, that the rows cover."""
     found = set()
     for row in operator.history.rows.values():
         slot = row.first_slot or row.slot
@@ -57,7 +57,7 @@ def covered(operator: Operator) -> list[str]:
 
 
 class SlowHistory:
-    """A history that takes a moment for each write, as one behind a network does."""
+    """A history whose writes take a moment, as over a network."""
 
     def __init__(self, operator: Operator) -> None:
         self._record, self._close = operator.history.record, operator.history.close
@@ -74,7 +74,7 @@ class SlowHistory:
 
 
 async def test_a_pod_that_cannot_start_is_ended_when_its_closing_is_written(operator: Operator) -> None:
-    """The record and the closing are two writes: the Job's turn comes after the second, not only after the first."""
+    """The Job is deleted after both writes, the record and the closing."""
     SlowHistory(operator)
     await operator.create_task(runAt="2026-01-01T00:00:30Z")
     await operator.turn("00:00:30")
@@ -93,7 +93,7 @@ async def test_a_pod_that_cannot_start_is_ended_when_its_closing_is_written(oper
 
 
 async def test_a_failed_job_is_deleted_when_its_closing_is_written(operator: Operator) -> None:
-    """Also if nothing else ever wakes its task: a one-shot."""
+    """The written closing wakes a task that nothing else would wake, such as a one-shot."""
     SlowHistory(operator)
     await operator.create_task(runAt="2026-01-01T00:00:30Z", ttlSecondsAfterFinished=0)
     await operator.turn("00:00:30")
@@ -111,7 +111,7 @@ async def test_a_failed_job_is_deleted_when_its_closing_is_written(operator: Ope
 
 
 async def test_a_request_named_like_a_task_has_its_turn_when_its_record_is_written(operator: Operator) -> None:
-    """The record names the request as its task: both are looked at again."""
+    """A written record wakes both the task and the request of that name."""
     await operator.create_task(intervalSeconds=3600)
     raw = operator.cluster.put_object("RunRequest", KEY[0], KEY[1], {"task": {"counter": {}}})
     await operator.see()
@@ -129,7 +129,7 @@ async def test_a_request_named_like_a_task_has_its_turn_when_its_record_is_writt
 
 
 async def test_a_job_whose_deletion_is_refused_holds_up_no_other(operator: Operator) -> None:
-    """A policy of one namespace must not cost the others five seconds for each of its Jobs."""
+    """A refused deletion in one namespace does not delay deletions in others."""
     deleted: list[str] = []
 
     async def delete_job(namespace: str, name: str, *_: object, **__: object) -> None:
@@ -145,7 +145,7 @@ async def test_a_job_whose_deletion_is_refused_holds_up_no_other(operator: Opera
 
 
 async def test_a_deletion_that_fails_is_tried_again(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else may ever wake the task of a one-shot, or a request that has ended."""
+    """A failed deletion is retried even if nothing else wakes the task."""
     monkeypatch.setattr("carillon_operator.apply.janitor.RETRY_SECONDS", 0.01)
     tries: list[str] = []
 
@@ -163,7 +163,7 @@ async def test_a_deletion_that_fails_is_tried_again(operator: Operator, monkeypa
 async def test_a_request_that_cannot_be_carried_out_delays_no_slot_and_no_other_request(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its failure is tried again ever more rarely; the slots of its task come at their times."""
+    """The failing request is retried with increasing delay; the task's slots stay on time."""
     await operator.create_task(intervalSeconds=30)
     operator.cluster.put_object("RunRequest", KEY[0], "bad", {"taskRef": {"name": KEY[1]}})
     operator.cluster.put_object("RunRequest", KEY[0], "good", {"taskRef": {"name": KEY[1]}})
@@ -189,7 +189,7 @@ async def test_a_request_that_cannot_be_carried_out_delays_no_slot_and_no_other_
 
 
 async def test_the_sweep_does_not_call_a_container_failed_that_succeeded(operator: Operator) -> None:
-    """It ended while no operator watched, and the sweep is quicker than its task's turn."""
+    """A container that ended while no operator was running is recorded as succeeded, also by the sweep."""
     await operator.create_task(intervalSeconds=3600, task={"container": {"image": "busybox"}})
     await operator.turn("01:00:00")
     name = operator.job_names()[0]
@@ -205,7 +205,7 @@ async def test_the_sweep_does_not_call_a_container_failed_that_succeeded(operato
 
 
 async def test_requests_that_are_gone_leave_nothing_behind(operator: Operator) -> None:
-    """The writer of statuses forgets when it wrote theirs."""
+    """The status writer forgets requests that are deleted."""
     for number in range(5):
         raw = operator.cluster.put_object("RunRequest", KEY[0], f"r{number}", {"taskRef": {"name": "nobody"}})
         feed(operator.app.store, operator.app.queue, "RunRequest", "ADDED", raw)
@@ -217,7 +217,7 @@ async def test_requests_that_are_gone_leave_nothing_behind(operator: Operator) -
 
 
 async def test_a_job_that_went_with_its_task_leaves_nothing_behind(operator: Operator) -> None:
-    """It was active; nobody is left whom it concerns."""
+    """A Job that is deleted with its task is forgotten, and its row is closed."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     job = operator.cluster.jobs[KEY[0], FIRST]
@@ -227,7 +227,7 @@ async def test_a_job_that_went_with_its_task_leaves_nothing_behind(operator: Ope
         operator.term.closer.job_changed(change)
     owner = {"kind": "Job", "name": FIRST, "uid": job["metadata"]["uid"]}
     pod = {"metadata": {**POD_OF_FIRST, "ownerReferences": [owner]}, "status": {"phase": "Failed"}}
-    list(operator.app.store.jobs.changes(JobEvent("MODIFIED", "Pod", pod)))  # it ends after its Job is gone
+    list(operator.app.store.jobs.changes(JobEvent("MODIFIED", "Pod", pod)))  # the pod ends after its Job is gone
     await operator.term.reconciler.reconcile(KEY)
     await operator.write()
     await operator.term.reconciler.reconcile(KEY)
@@ -236,7 +236,7 @@ async def test_a_job_that_went_with_its_task_leaves_nothing_behind(operator: Ope
 
 
 async def test_what_was_closed_is_remembered_as_long_as_its_job_is_there(operator: Operator) -> None:
-    """And no longer: a day of failures is much to remember."""
+    """The closer remembers a closed execution only while its Job exists."""
     await operator.create_task(intervalSeconds=30, failedJobsHistoryLimit=1)
     for slot in ("00:00:30", "00:01:00", "00:01:30"):
         await operator.turn(slot)
@@ -250,7 +250,7 @@ async def test_what_was_closed_is_remembered_as_long_as_its_job_is_there(operato
 
 
 async def test_a_pods_event_amid_a_list_does_not_keep_a_job_that_is_gone(operator: Operator) -> None:
-    """Else it would be active for ever, and its task skipped for ever."""
+    """A Job that is missing from the list is inactive, even if an event about its pod arrives meanwhile."""
     await operator.create_task(intervalSeconds=30, task={"container": {"image": "x"}}, retry={"limit": 3})
     await operator.turn("00:00:30")
     job = operator.cluster.jobs.pop((KEY[0], FIRST))
@@ -262,7 +262,7 @@ async def test_a_pods_event_amid_a_list_does_not_keep_a_job_that_is_gone(operato
 
 
 async def test_a_late_event_of_a_former_task_does_not_push_out_its_successor(operator: Operator) -> None:
-    """Of one object kopf keeps the events' order, not of two objects of one name."""
+    """Late events about a deleted task do not affect a new task with its name."""
     await operator.create_task(intervalSeconds=30)
     former = await operator.cluster.tasks.get(*KEY)
     await operator.cluster.tasks.delete(*KEY)
@@ -278,7 +278,7 @@ async def test_a_late_event_of_a_former_task_does_not_push_out_its_successor(ope
 
 
 async def test_an_annotation_finer_than_a_second_does_not_keep_the_status_from_settling(operator: Operator) -> None:
-    """Whoever may create Jobs could have it written for ever."""
+    """An annotation with fractions of a second does not cause endless status writes."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     job = operator.cluster.jobs[KEY[0], FIRST]

@@ -1,4 +1,4 @@
-"""The reconciler over the memory adapters: launches, and what happens when one fails or its answer is lost."""
+"""The reconciler over the memory adapters: launches, including those that fail or whose response is lost."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ __all__ = ["operator"]
 
 
 async def test_a_due_slot_is_launched_once(operator: Operator) -> None:
-    """However often it is reconciled."""
+    """Reconciling again does not launch the slot again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     await operator.turn("00:00:31")
@@ -23,7 +23,7 @@ async def test_a_due_slot_is_launched_once(operator: Operator) -> None:
 
 
 async def test_the_job_says_whose_it_is_and_what_to_run(operator: Operator) -> None:
-    """Owner, labels, image, the contract's environment; the database only by reference to a Secret."""
+    """The Job has owner, image and environment; the database URL comes from a Secret."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     (job,) = operator.cluster.created
@@ -39,7 +39,7 @@ async def test_the_job_says_whose_it_is_and_what_to_run(operator: Operator) -> N
 
 
 async def test_a_slot_that_finds_its_predecessor_active_is_recorded_as_skipped(operator: Operator) -> None:
-    """And never launched, not even when the predecessor ends a moment later."""
+    """A skipped slot is not launched later, even if its predecessor ends a moment afterwards."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.cluster.start_pod(KEY[0], FIRST)
@@ -51,7 +51,7 @@ async def test_a_slot_that_finds_its_predecessor_active_is_recorded_as_skipped(o
 
 
 async def test_a_pod_that_has_ended_makes_room_before_its_job_says_so(operator: Operator) -> None:
-    """A run that fits its interval is not skipped for the lag of the Job's status."""
+    """The next slot is launched when the pod has ended, even if the Job's status lags behind."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.cluster.finish_pod(KEY[0], FIRST)
@@ -60,12 +60,12 @@ async def test_a_pod_that_has_ended_makes_room_before_its_job_says_so(operator: 
 
 
 async def test_a_lost_answer_does_not_launch_twice(operator: Operator) -> None:
-    """The Job exists and is ours: carry on."""
+    """If the Job already exists and is the task's own, the launch counts as done."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.restart()
     operator.now = at("00:00:31")
-    for raw in await operator.cluster.tasks.list(None):  # the task as before the launch, and no Job in sight
+    for raw in await operator.cluster.tasks.list(None):  # the task as before the launch, and no Job
         raw["status"] = {}
         operator.app.store.tasks.put(raw)
     await operator.term.reconciler.reconcile(KEY)
@@ -75,7 +75,7 @@ async def test_a_lost_answer_does_not_launch_twice(operator: Operator) -> None:
 
 
 async def test_a_list_of_the_past_does_not_break_forbid(operator: Operator) -> None:
-    """A restarted operator that is shown no Job asks for the one that the status calls running."""
+    """If the list lacks the Job that the status calls running, the operator asks for that Job."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.restart()
@@ -91,7 +91,7 @@ async def test_a_list_of_the_past_does_not_break_forbid(operator: Operator) -> N
 async def test_a_job_that_neither_status_nor_list_tells_of_is_asked_for_before_its_slot_is_missed(
     operator: Operator,
 ) -> None:
-    """The operator was killed between the Job and the status, and the next is shown a list of the past."""
+    """If the operator died before writing the status and the list is stale, it asks for the Job."""
     await operator.create_task(intervalSeconds=30)
     operator.now = at("00:00:30")
     await operator.see()
@@ -107,7 +107,7 @@ async def test_a_job_that_neither_status_nor_list_tells_of_is_asked_for_before_i
 
 
 async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> None:
-    """The slot is recorded as missed, with the reason."""
+    """The slot is recorded as missed, with the reason JobNameTaken."""
     foreign = {"metadata": {"name": FIRST, "namespace": KEY[0]}, "spec": {}}
     await operator.cluster.create_job(foreign)
     await operator.create_task(intervalSeconds=30)
@@ -117,7 +117,7 @@ async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> N
 
 
 async def test_a_job_that_only_pretends_to_be_the_tasks_does_not_take_its_slot_in_silence(operator: Operator) -> None:
-    """Labels alone make no Job ours: the slot is recorded as missed, with the reason."""
+    """A Job with the labels but no owner is foreign: the slot is recorded as missed."""
     await operator.create_task(intervalSeconds=30)
     uid = (await operator.cluster.tasks.get(*KEY))["metadata"]["uid"]
     labels = {"carillon.dev/task": KEY[1], "carillon.dev/task-uid": uid}
@@ -127,7 +127,7 @@ async def test_a_job_that_only_pretends_to_be_the_tasks_does_not_take_its_slot_i
 
 
 async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(operator: Operator) -> None:
-    """A quota or a webhook says no to one slot, not for ever; it is not shown as a run."""
+    """A quota or a webhook that refuses one launch does not affect the next slot."""
     await operator.create_task(intervalSeconds=30)
     operator.cluster.create_error = RefusedError("quota exceeded")
     await operator.turn("00:00:30")
@@ -141,7 +141,7 @@ async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(operator: Op
 
 
 async def test_a_forbidden_launch_keeps_its_slot(operator: Operator) -> None:
-    """A permission that is missing for a moment costs no slot, not even a one-shot's."""
+    """A slot whose launch was forbidden is launched when the permission is granted, even a one-shot's."""
     await operator.create_task(runAt="2026-01-01T00:00:30Z")
     await operator.turn("00:00:10")
     operator.cluster.create_error = ForbiddenError("no")
@@ -154,14 +154,14 @@ async def test_a_forbidden_launch_keeps_its_slot(operator: Operator) -> None:
 
 
 async def test_a_launch_whose_answer_was_lost_is_found_before_the_next_is_decided(operator: Operator) -> None:
-    """Forbid holds, and the slot that runs is not recorded as missed."""
+    """The next slot is skipped, and the launched one is not recorded as missed."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.now = at("00:00:30")
     operator.cluster.lose_next_answer = True
     with pytest.raises(UnavailableError):
         await operator.term.reconciler.reconcile(KEY)
-    operator.now = at("00:01:00")  # the watch has shown nothing yet
+    operator.now = at("00:01:00")  # the watch has not shown the Job yet
     await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
     assert operator.job_names() == [FIRST]
@@ -169,7 +169,7 @@ async def test_a_launch_whose_answer_was_lost_is_found_before_the_next_is_decide
 
 
 async def test_tries_do_not_multiply_what_is_recorded_as_missed(operator: Operator) -> None:
-    """However often a launch is tried, what it overtook has one record."""
+    """Retrying a launch records each missed slot once."""
     await operator.create_task(intervalSeconds=30)
     operator.cluster.create_error = UnavailableError("API server", "away")
     for when in ("00:02:10", "00:02:40", "00:03:10"):
@@ -184,7 +184,7 @@ async def test_tries_do_not_multiply_what_is_recorded_as_missed(operator: Operat
 
 
 async def test_an_older_view_does_not_revive_a_job_that_was_deleted(operator: Operator) -> None:
-    """Forbid is not held up by a Job that is gone."""
+    """A stale event about a deleted Job does not make the Job active again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     (job,) = operator.cluster.created
@@ -194,7 +194,7 @@ async def test_an_older_view_does_not_revive_a_job_that_was_deleted(operator: Op
 
 
 async def test_a_long_task_goes_into_several_variables(operator: Operator) -> None:
-    """None is longer than Linux takes, and together they are the task."""
+    """Each variable fits Linux' limit, and joined they are the whole task."""
     body = "ü$" * 30_000
     http = {"url": "http://example.com", "body": body}
     await operator.create_task(intervalSeconds=30, task={"http": http})
@@ -208,7 +208,7 @@ async def test_a_long_task_goes_into_several_variables(operator: Operator) -> No
 
 
 async def test_an_api_server_that_is_away_costs_no_slot(operator: Operator) -> None:
-    """The launch is made when it is back."""
+    """The slot is launched when the API server is available again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.cluster.outage = "connection refused"
@@ -221,7 +221,7 @@ async def test_an_api_server_that_is_away_costs_no_slot(operator: Operator) -> N
 
 
 async def test_a_restart_runs_the_latest_missed_slot_once(operator: Operator) -> None:
-    """Down from 00:00:31 to 00:02:40: of 00:01:00 to 00:02:30 the latest runs, the others are recorded."""
+    """Of the slots missed during a restart the latest runs and the others are recorded."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.cluster.finish_pod(KEY[0], FIRST)
@@ -233,7 +233,7 @@ async def test_a_restart_runs_the_latest_missed_slot_once(operator: Operator) ->
 
 
 async def test_the_status_reaches_the_object(operator: Operator) -> None:
-    """What kubectl shows: schedule, last and next run, readiness, the active count."""
+    """The stored status has the schedule, the last and next slot, and the Ready condition."""
     await operator.create_task(intervalSeconds=30)
     operator.now = at("00:00:30")
     await operator.see()
@@ -252,7 +252,7 @@ async def test_the_status_reaches_the_object(operator: Operator) -> None:
 
 
 async def test_a_permission_that_is_missing_is_said_on_the_task(operator: Operator) -> None:
-    """The slot is kept; a worker says so and tries again."""
+    """The task is not ready while the permission is missing, and the slot is launched afterwards."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.cluster.create_error = ForbiddenError("no jobs for you")
@@ -274,7 +274,7 @@ async def test_a_permission_that_is_missing_is_said_on_the_task(operator: Operat
 
 
 async def test_a_conflict_at_a_launch_is_tried_again(operator: Operator) -> None:
-    """The API server may say so amid a change of its own; the slot is not lost, and nothing is called a defect."""
+    """A conflict counts as an unavailable API server: the slot is kept and no bug is reported."""
     await operator.create_task(intervalSeconds=30)
     operator.now = at("00:00:30")
     await operator.see()

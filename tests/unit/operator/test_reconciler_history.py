@@ -1,4 +1,4 @@
-"""The reconciler, the closer and the sweeper over the memory adapters: what the history is told, and when."""
+"""The reconciler, the closer and the sweeper over the memory adapters: which rows are written, and when."""
 
 import asyncio
 from dataclasses import replace
@@ -13,7 +13,7 @@ __all__ = ["operator"]
 
 
 async def test_a_database_that_is_away_stops_no_launch_and_loses_no_record(operator: Operator) -> None:
-    """Schedules fire; what happened is recorded when it is back."""
+    """Slots are launched while the database is down, and rows are written when it is back."""
     await operator.create_task(intervalSeconds=30)
     operator.history.outage = "connection refused"
     for when in ("00:00:30", "00:01:00"):
@@ -30,7 +30,7 @@ async def test_a_database_that_is_away_stops_no_launch_and_loses_no_record(opera
 
 
 async def test_a_skip_outlives_an_operator_that_is_killed_while_the_database_is_away(operator: Operator) -> None:
-    """The next one records it, and does not launch the slot after all."""
+    """The next operator records the skip and does not launch the slot."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.now = at("00:01:00")
@@ -46,7 +46,7 @@ async def test_a_skip_outlives_an_operator_that_is_killed_while_the_database_is_
 
 
 async def test_a_skip_is_told_to_the_history_only_when_the_status_has_it(operator: Operator) -> None:
-    """An operator that dies before may launch the slot after all: no row must say otherwise."""
+    """The row is written after the status, because an operator that dies before may still launch the slot."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.now = at("00:01:00")
@@ -59,7 +59,7 @@ async def test_a_skip_is_told_to_the_history_only_when_the_status_has_it(operato
 
 
 async def test_a_pod_that_never_recorded_gets_a_row(operator: Operator) -> None:
-    """Image missing, evicted, killed before the claim: the row is written with what the cluster says."""
+    """If the runner recorded nothing, the row is written from the pod's status."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.cluster.finish_pod(KEY[0], FIRST, exit_code=2, message="killed")
@@ -68,7 +68,7 @@ async def test_a_pod_that_never_recorded_gets_a_row(operator: Operator) -> None:
 
 
 async def test_what_the_history_refuses_holds_up_nothing_else(operator: Operator) -> None:
-    """The entry is dropped with a log line, the others are written."""
+    """A refused row is dropped and logged; the other rows are written."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     row = await running_row(operator)
@@ -79,7 +79,7 @@ async def test_what_the_history_refuses_holds_up_nothing_else(operator: Operator
 
 
 async def running_row(operator: Operator) -> ExecutionRecord:
-    """Record what a runner does when it claims its execution."""
+    """Write the row that a runner writes when it claims its execution."""
     raw = (await operator.cluster.tasks.list(None))[0]
     slot = at("00:00:30")
     row = ExecutionRecord(
@@ -99,7 +99,7 @@ async def running_row(operator: Operator) -> ExecutionRecord:
 
 
 async def test_a_job_deleted_while_it_runs_closes_its_row(operator: Operator) -> None:
-    """No ghost that runs for ever."""
+    """The row of a deleted Job is closed as cancelled."""
     await operator.create_task(intervalSeconds=3600)
     await operator.turn("00:00:00")
     operator.now = at("01:00")
@@ -111,7 +111,7 @@ async def test_a_job_deleted_while_it_runs_closes_its_row(operator: Operator) ->
 
 
 async def test_the_sweep_closes_what_no_job_stands_behind(operator: Operator) -> None:
-    """The Job was deleted while no operator watched."""
+    """A running row whose Job was deleted while no operator was running is closed as failed."""
     await operator.create_task(intervalSeconds=3600)
     await running_row(operator)
     await operator.turn("00:02:00")
@@ -121,7 +121,7 @@ async def test_the_sweep_closes_what_no_job_stands_behind(operator: Operator) ->
 
 
 async def test_the_sweep_leaves_a_row_whose_job_is_there(operator: Operator) -> None:
-    """An execution that goes on stays open."""
+    """The row of an active execution stays open."""
     await operator.create_task(intervalSeconds=30, concurrencyPolicy="Forbid")
     await operator.turn("00:00:30")
     await running_row(operator)
@@ -132,7 +132,7 @@ async def test_the_sweep_leaves_a_row_whose_job_is_there(operator: Operator) -> 
 
 
 async def test_the_sweep_forgets_a_task_whose_deletion_nobody_told(operator: Operator) -> None:
-    """It is launched no more."""
+    """A task whose deletion event was lost is not launched again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     await operator.cluster.tasks.delete(*KEY)
@@ -143,7 +143,7 @@ async def test_the_sweep_forgets_a_task_whose_deletion_nobody_told(operator: Ope
 
 
 async def test_the_sweep_does_not_close_what_only_the_watch_has_not_shown(operator: Operator) -> None:
-    """Whether a Job is gone, the API server is asked."""
+    """The sweep asks the API server whether a Job is gone."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     await running_row(operator)

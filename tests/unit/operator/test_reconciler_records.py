@@ -16,7 +16,7 @@ CONTAINER = {"container": {"image": "busybox", "command": ["true"]}}
 
 
 async def test_a_job_beyond_the_limit_is_deleted_once_its_failure_is_recorded(operator: Operator) -> None:
-    """With the database away it stays, for it is all that is known of the execution."""
+    """While the database is down, the Job stays as the only record of the failure."""
     await operator.create_task(intervalSeconds=30, failedJobsHistoryLimit=0)
     await operator.turn("00:00:30")
     operator.history.outage = "connection refused"
@@ -35,7 +35,7 @@ async def test_a_job_beyond_the_limit_is_deleted_once_its_failure_is_recorded(op
 
 
 async def test_the_history_limit_of_successes_holds(operator: Operator) -> None:
-    """The oldest go; a runner recorded them itself."""
+    """The oldest successful Jobs are deleted."""
     await operator.create_task(intervalSeconds=30, successfulJobsHistoryLimit=1)
     for k in range(1, 4):
         when = f"00:{k // 2:02d}:{k % 2 * 30:02d}"
@@ -45,7 +45,7 @@ async def test_the_history_limit_of_successes_holds(operator: Operator) -> None:
 
 
 async def test_a_pod_that_cannot_start_is_recorded_before_its_job_is_deleted(operator: Operator) -> None:
-    """With the database away the Job stays; the row says why, and the next slot has its turn."""
+    """While the database is down, the Job stays; afterwards the row has the reason and the next slot runs."""
     await operator.create_task(intervalSeconds=60)
     await operator.turn("00:01:00")
     name = operator.job_names()[0]
@@ -70,7 +70,7 @@ async def test_a_pod_that_cannot_start_is_recorded_before_its_job_is_deleted(ope
 
 
 async def test_replace_ends_the_execution_and_then_launches(operator: Operator) -> None:
-    """One row says cancelled; the next Job comes when the pods of the first are gone."""
+    """The replaced execution is recorded as cancelled, and the next is launched when its pods are gone."""
     await operator.create_task(intervalSeconds=30, concurrencyPolicy="Replace")
     await operator.turn("00:00:30")
     operator.cluster.start_pod(KEY[0], FIRST)
@@ -84,7 +84,7 @@ async def test_replace_ends_the_execution_and_then_launches(operator: Operator) 
 
 
 async def test_the_record_of_a_replacement_comes_first_but_is_not_waited_for_long(operator: Operator) -> None:
-    """Else the runner's own word, that it was terminated, would stand; and a history that is away stops no slot."""
+    """The operator writes its record before the runner can, but waits only two seconds for the database."""
     await operator.create_task(intervalSeconds=30, concurrencyPolicy="Replace")
     await operator.turn("00:00:30")
     operator.cluster.start_pod(KEY[0], FIRST)
@@ -96,7 +96,7 @@ async def test_the_record_of_a_replacement_comes_first_but_is_not_waited_for_lon
 
 
 async def test_the_last_write_about_an_execution_wakes_who_waits_for_it(operator: Operator) -> None:
-    """Its record and its closing may be written apart: who looks between the two finds that something waits."""
+    """A written closing wakes its task, even if the record was written before."""
     await operator.create_task(intervalSeconds=30)
     closing = Closing(
         id=uuid4(),
@@ -112,7 +112,7 @@ async def test_the_last_write_about_an_execution_wakes_who_waits_for_it(operator
 
 
 async def test_a_target_that_appears_later_makes_the_task_ready(operator: Operator) -> None:
-    """The slot before it failed, the slot after it runs."""
+    """The slot before the target exists fails, and the slot after runs."""
     await operator.create_task(intervalSeconds=30, task={"http": {"targetRef": {"name": "shop"}}})
     await operator.turn("00:00:30")
     assert operator.rows() == [("00:00:30", "failed", "TargetNotFound")]
@@ -124,7 +124,7 @@ async def test_a_target_that_appears_later_makes_the_task_ready(operator: Operat
 
 
 async def test_a_target_that_no_event_has_shown_fails_no_slot(operator: Operator) -> None:
-    """The API server is asked before a slot is settled."""
+    """The operator asks the API server for the target before it settles a slot."""
     await operator.create_task(intervalSeconds=30, task={"http": {"targetRef": {"name": "shop"}}})
     await operator.see()
     operator.cluster.put_object("HTTPTarget", KEY[0], "shop", {"url": "http://shop.example/"})
@@ -136,7 +136,7 @@ async def test_a_target_that_no_event_has_shown_fails_no_slot(operator: Operator
 
 
 async def test_a_containers_execution_is_recorded_with_its_attempts_and_result(operator: Operator) -> None:
-    """It has no runner: running at the launch, its attempts and its end from its pods, its Job kept till then."""
+    """The row is running after the launch; attempts and result come from the pods, and the Job stays until then."""
     await operator.create_task(intervalSeconds=30, task=CONTAINER, retry={"limit": 1}, successfulJobsHistoryLimit=0)
     await operator.turn("00:00:30")
     (row,) = operator.history.rows.values()
@@ -161,7 +161,7 @@ async def test_a_containers_execution_is_recorded_with_its_attempts_and_result(o
 
 
 async def test_a_status_that_another_operator_wrote_is_adopted(operator: Operator) -> None:
-    """What it settled stays settled, what it is to record is recorded, and nothing is launched twice."""
+    """Slots in the other operator's status stay settled, are recorded, and are not launched again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     other = copy.deepcopy((await operator.cluster.tasks.get(*KEY))["status"])
@@ -169,7 +169,7 @@ async def test_a_status_that_another_operator_wrote_is_adopted(operator: Operato
     other |= {"settledUntil": "2026-01-01T00:00:30Z", "unrecorded": [skipped]}
     operator.cluster.tasks.set_status(*KEY, other)
     operator.now = at("00:01:00")
-    await operator.term.reconciler.reconcile(KEY)  # decided on what it knows: 00:00:30 is superseded, 00:01:00 launched
+    await operator.term.reconciler.reconcile(KEY)  # from a stale status: supersedes 00:00:30, launches 00:01:00
     await operator.settle()
     await operator.turn("00:01:05")
     assert operator.job_names() == ["backup-1767225660"]
@@ -179,7 +179,7 @@ async def test_a_status_that_another_operator_wrote_is_adopted(operator: Operato
 
 
 async def test_an_edit_that_crosses_a_status_write_loses_nothing(operator: Operator) -> None:
-    """The write is for the version that was decided on: the edit is read, and decided about."""
+    """A status write for an old version fails, and the edit is read before the next decision."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.now = at("00:01:00")

@@ -24,13 +24,13 @@ def status_of(operator: Operator, name: str = "now") -> dict[str, Any]:
 
 
 def accepted(operator: Operator) -> tuple[str, str]:
-    """Return what Accepted says of the request."""
+    """Return status and reason of the request's Accepted condition."""
     (condition,) = (c for c in status_of(operator)["conditions"] if c["type"] == "Accepted")
     return condition["status"], condition["reason"]
 
 
 async def test_a_request_is_launched_recorded_and_deleted(operator: Operator) -> None:
-    """Its Job goes with it; the history keeps its execution."""
+    """Deleting the request deletes its Job; its row stays."""
     await operator.create_task(intervalSeconds=3600)
     operator.now = at("00:10:00")
     request(operator, ttlSecondsAfterFinished=60)
@@ -49,7 +49,7 @@ async def test_a_request_is_launched_recorded_and_deleted(operator: Operator) ->
 
 
 async def test_a_request_that_finds_an_execution_active_is_refused_and_recorded(operator: Operator) -> None:
-    """In the history once the API server has it; the slot's execution goes on."""
+    """The refusal is recorded, and the active execution continues."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.now = at("00:00:40")
@@ -61,7 +61,7 @@ async def test_a_request_that_finds_an_execution_active_is_refused_and_recorded(
 
 
 async def test_a_slot_that_finds_a_requests_execution_active_is_skipped(operator: Operator) -> None:
-    """Manual runs obey the same rule, and slots obey it towards them."""
+    """Forbid also applies between a slot and a requested run."""
     await operator.create_task(intervalSeconds=30)
     operator.now = at("00:00:20")
     request(operator)
@@ -71,7 +71,7 @@ async def test_a_slot_that_finds_a_requests_execution_active_is_skipped(operator
 
 
 async def test_a_request_for_no_task_is_refused_after_its_grace(operator: Operator) -> None:
-    """A task that is applied a moment later is found."""
+    """The refusal waits ten seconds, because the task may be applied after the request."""
     operator.now = at("00:00:10")
     request(operator)
     await operator.turn("00:00:15")
@@ -83,7 +83,7 @@ async def test_a_request_for_no_task_is_refused_after_its_grace(operator: Operat
 
 
 async def test_a_task_that_no_event_has_shown_does_not_refuse_its_request(operator: Operator) -> None:
-    """The API server is asked before a request is refused."""
+    """The operator asks the API server for the task before it refuses a request."""
     request(operator)
     await operator.see()
     await operator.create_task(intervalSeconds=3600)
@@ -94,7 +94,7 @@ async def test_a_task_that_no_event_has_shown_does_not_refuse_its_request(operat
 
 
 async def test_a_request_that_the_api_server_refuses_is_recorded(operator: Operator) -> None:
-    """For good."""
+    """The refusal is final."""
     await operator.create_task(intervalSeconds=3600)
     operator.now = at("00:10:00")
     request(operator)
@@ -107,7 +107,7 @@ async def test_a_request_that_the_api_server_refuses_is_recorded(operator: Opera
 
 
 async def test_a_request_whose_answer_was_lost_is_launched_once(operator: Operator) -> None:
-    """The Job exists and is its own."""
+    """If the Job already exists and is the request's own, the launch counts as done."""
     await operator.create_task(intervalSeconds=3600)
     operator.now = at("00:10:00")
     request(operator)
@@ -122,7 +122,7 @@ async def test_a_request_whose_answer_was_lost_is_launched_once(operator: Operat
 
 
 async def test_a_refused_request_is_not_deleted_before_it_is_recorded(operator: Operator) -> None:
-    """With the database away it stays, though its time to live is over."""
+    """While the database is down, the request stays even after its time to live."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.now = at("00:00:40")
@@ -143,7 +143,7 @@ async def test_a_refused_request_is_not_deleted_before_it_is_recorded(operator: 
 
 
 async def test_a_request_with_a_task_of_its_own_has_a_turn_of_its_own(operator: Operator) -> None:
-    """Under a key that no task can have."""
+    """Such a request is reconciled under a key that no task can have."""
     operator.cluster.put_object("RunRequest", KEY[0], "alone", {"task": {"sum": {"a": 1, "b": 2}}})
     await operator.see()
     await operator.term.reconciler.reconcile((KEY[0], "runrequests/alone"))

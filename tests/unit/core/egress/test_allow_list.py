@@ -1,4 +1,4 @@
-"""The allow list of HTTP tasks: what it opens, how it is written, and what is said about a URL early."""
+"""The allow list of HTTP tasks: what it opens, its syntax, and early advice about a URL."""
 
 import pytest
 
@@ -50,7 +50,7 @@ SERVICE = "db.shop.svc"
         (SERVICE, SERVICE, 80, "10.96.3.4", True),
         (SERVICE, f"x.{SERVICE}", 80, "10.96.3.4", False),
         (SERVICE, "10.96.3.4", 80, "10.96.3.4", False),
-        # whoever may create a Service chooses where its name leads
+        # anyone who may create a Service chooses the addresses behind its name
         ("*.svc", SERVICE, 80, "127.0.0.1", False),
         ("*.svc", SERVICE, 80, "::1", False),
         ("*.svc", SERVICE, 80, "169.254.1.1", False),
@@ -60,7 +60,7 @@ SERVICE = "db.shop.svc"
         ("*.svc", SERVICE, 80, "0.0.0.0", False),  # noqa: S104  # nothing is bound to it
         ("*.svc", SERVICE, 80, "::ffff:127.0.0.1", False),
         ("*.svc, 127.0.0.1", SERVICE, 80, "127.0.0.1", True),
-        # credentials are given away by their own address alone
+        # a metadata service is opened only by its exact address
         ("169.254.0.0/16", "169.254.169.254", 80, "169.254.169.254", False),
         ("0.0.0.0/0,::/0", "169.254.169.254", 80, "169.254.169.254", False),
         ("0.0.0.0/0,::/0", "fd00:ec2::254", 80, "fd00:ec2::254", False),
@@ -76,12 +76,12 @@ SERVICE = "db.shop.svc"
     ],
 )
 def test_the_list_opens_what_it_names(allow: str, host: str, port: int, address: str, want_open: bool) -> None:  # noqa: FBT001  # a column of the table
-    """By network, by address, by name, each with a port or without."""
+    """An entry opens a network, an address or a name, with or without a port."""
     assert (refusal(host, port, [address], parse_allow_list(allow)) is None) is want_open
 
 
 def test_every_closed_address_of_a_name_must_be_opened() -> None:
-    """One that is open does not open its neighbours."""
+    """A name is open only if the list opens all of its closed addresses."""
     allow = parse_allow_list("10.0.0.1")
     assert refusal("x.example", 80, ["10.0.0.1", PUBLIC], allow) is None
     assert refusal("x.example", 80, ["10.0.0.1", "10.0.0.2"], allow) is not None
@@ -117,7 +117,7 @@ def test_every_closed_address_of_a_name_must_be_opened() -> None:
     }.items(),
 )
 def test_a_list_that_cannot_be_read_is_refused_with_the_mend(text: str, want: str) -> None:
-    """The operator does not start with it, and the runner runs nothing."""
+    """The error quotes the entry and says what to write instead."""
     with pytest.raises(SettingsError) as caught:
         read_allow_list({"CARILLON_HTTP_ALLOW": text})
     assert str(caught.value).startswith(f"CARILLON_HTTP_ALLOW has {want}")
@@ -125,12 +125,12 @@ def test_a_list_that_cannot_be_read_is_refused_with_the_mend(text: str, want: st
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , "])
 def test_an_empty_list_opens_nothing(text: str) -> None:
-    """As one that is not set."""
+    """An empty list is the same as no list."""
     assert read_allow_list({"CARILLON_HTTP_ALLOW": text}) == read_allow_list({}) == CLOSED
 
 
 def test_a_list_is_written_as_it_was_read() -> None:
-    """The runner reads what the operator has read."""
+    """The text that the operator passes on gives the runner the same list."""
     text = "10.96.0.0/12, *.svc:443,[::1]:80, fd00::/8"
     allow = parse_allow_list(text)
     assert len(allow.entries) == 4
@@ -170,6 +170,6 @@ OPENED = parse_allow_list("10.0.0.0/8")
     ],
 )
 def test_what_is_seen_in_a_url_is_said_early(url: str, allow: AllowList | None, want: str | None) -> None:
-    """A template, a name, a text that is no URL: nothing is said about them."""
+    """A closed host in a URL gives a message; templates, unknown names and invalid URLs give none."""
     advice = advice_about(url, allow)
     assert (advice is None) if want is None else (advice is not None and want in advice)

@@ -1,4 +1,4 @@
-"""Which addresses HTTP tasks may not reach, however they are written, and which stay open."""
+"""Which addresses HTTP tasks may not reach, in any notation, and which stay open."""
 
 # ruff: noqa: RUF001  # characters that look like others are what is tested
 
@@ -81,7 +81,7 @@ BLOCKED = {
         "127.0.0.1#@example.com 127.0.0.1?@example.com 127.0.0.1/@example.com 127.0.0.1#.example.com"
     ),
 }
-"""By what they are: authorities that lead inward."""
+"""Authorities of closed addresses, by category."""
 MALFORMED = {
     "an address as the C library reads it": (
         "2130706433 2130706434 3232235521 167772161 2852039166 134744072 0 1 127.1 127.0.1 10.1 192.168.257 0x7f.1 "
@@ -112,17 +112,17 @@ MALFORMED = {
     "no host": ": :80 @ @:80 a:b@",
     "two ports": "127.0.0.1:80:80 127.0.0.1:99999 127.0.0.1:-1 127.0.0.1:８０ 127.0.0.1:80@ 127.0.0.1：80",
 }
-"""By what they have: authorities that are no authority, or that programs read differently."""
+"""Authorities that are invalid or that programs parse differently, by category."""
 
 
 def rows(table: dict[str, str]) -> list[tuple[str, str]]:
-    """Return each entry with its sentence; a space parts them, other white space is theirs."""
+    """Return each entry with its category; a single space separates entries, other white space is part of them."""
     return [(sentence, entry) for sentence, entries in table.items() for entry in entries.split(" ") if entry]
 
 
 @pytest.mark.parametrize(("sentence", "authority"), rows(BLOCKED))
 def test_what_leads_inward_is_blocked(sentence: str, authority: str) -> None:
-    """Read, resolved by the C library and judged, as the runner does it."""
+    """The authority is parsed, resolved by the C library and checked, as in the runner."""
     with pytest.raises(TaskFailedError) as caught:
         checked_addresses(parse_target(f"http://{authority}/"), CLOSED)
     assert caught.value.reason == "BlockedAddress", sentence
@@ -132,7 +132,7 @@ def test_what_leads_inward_is_blocked(sentence: str, authority: str) -> None:
 
 @pytest.mark.parametrize(("sentence", "authority"), rows(MALFORMED))
 def test_what_programs_read_differently_is_refused(sentence: str, authority: str) -> None:
-    """Before anything is looked up, even if the list would open it."""
+    """An ambiguous authority is refused before any look-up, even if the list allows its address."""
     with pytest.raises(TaskFailedError) as caught:
         parse_target(f"http://{authority}/")
     assert caught.value.reason == "InvalidRequest", sentence
@@ -142,14 +142,14 @@ def test_what_programs_read_differently_is_refused(sentence: str, authority: str
 
 
 def test_the_tables_are_long() -> None:
-    """A row that is lost with an edit of the table would be missed by nobody else."""
+    """The tables keep their size, so that an edit does not drop rows unnoticed."""
     assert len(rows(BLOCKED)) >= 200
     assert len(rows(MALFORMED)) >= 100
 
 
 @pytest.mark.parametrize("text", MALFORMED["an address as the C library reads it"].split())
 def test_the_c_library_reads_these_as_addresses(text: str) -> None:
-    """So the table is of real ways in, and not of typing errors."""
+    """The C library accepts every entry, so each is a real way to reach an address."""
     ((*_, address), *_) = socket.getaddrinfo(text, 80, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     IPv4Address(address[0])
 
@@ -173,7 +173,7 @@ def test_the_c_library_reads_these_as_addresses(text: str) -> None:
     ],
 )
 def test_public_addresses_stay_open(authority: str) -> None:
-    """The neighbours of every range, and public addresses by way of mapping and NAT64."""
+    """Neighbours of each closed range stay open, and public addresses in mapped and NAT64 form."""
     assert checked_addresses(parse_target(f"https://{authority}"), CLOSED)
 
 
@@ -194,12 +194,12 @@ def test_public_addresses_stay_open(authority: str) -> None:
     ],
 )
 def test_a_host_has_one_form(url: str, want: str) -> None:
-    """That is what is looked up, judged, and sent as Host."""
+    """One normalised host is looked up, checked and sent in the Host header."""
     assert parse_target(url).host == want
 
 
 def test_whatever_python_calls_not_global_is_closed_here() -> None:
-    """On the bounds of each range and at random; what is closed beyond that is named, and never the other way round."""
+    """All addresses that are not global for Python are closed; further closed ranges are listed here."""
     beyond = {
         *("192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24", "224.0.0.0/4"),
         *("168.63.129.16/32", "::/96", "64:ff9b:1::/48", "100:0:0:1::/64", "2001::/23", "2001::/32", "2001:3::/32"),
@@ -226,7 +226,7 @@ def _sample() -> Iterable[Address]:
     dice = random.Random(1)  # noqa: S311  # a sample, the same each time
     yield from (IPv4Address(dice.getrandbits(32)) for _ in range(4_000))
     yield from (IPv6Address(dice.getrandbits(128)) for _ in range(1_000))
-    # most of what IPv6 is used for begins with 2
+    # most IPv6 addresses in use begin with 2
     yield from (IPv6Address(0x2 << 124 | dice.getrandbits(20) << 104 | dice.getrandbits(16)) for _ in range(1_000))
 
 
@@ -250,7 +250,7 @@ def _is_isatap(address: Address) -> bool:
     ],
 )
 def test_one_closed_address_closes_a_name(addresses: list[str], want: str | None) -> None:
-    """Whatever place it has among them; the sentence names the range, and not the address that was looked up."""
+    """A name is refused if any of its addresses is closed; the message names the range, not the address."""
     why = refusal("name.example", 80, addresses, CLOSED)
     if want is None:
         assert why is None
@@ -261,7 +261,7 @@ def test_one_closed_address_closes_a_name(addresses: list[str], want: str | None
 
 
 def test_the_ranges_are_named_from_narrow_to_wide() -> None:
-    """Or the wider one would be named, and a metadata service taken for an ordinary server."""
+    """A range comes before the ranges that contain it, so that the narrowest one is named."""
     for number, each in enumerate(RANGES):
         for later in RANGES[number + 1 :]:
             hidden = later.network.version == each.network.version and (

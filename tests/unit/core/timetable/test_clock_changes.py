@@ -1,4 +1,4 @@
-"""What users are told about changes of the clock that touch their schedule."""
+"""What users are told about clock changes that affect their schedule."""
 
 from typing import Any
 
@@ -52,13 +52,13 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize(("fields", "want"), CHANGES.values(), ids=CHANGES.keys())
 def test_what_moving_the_clock_does(fields: dict[str, Any], want: list[str]) -> None:
-    """One sentence for each change of 2026 that touches the schedule."""
+    """Each clock change of 2026 that affects the schedule has one message."""
     told = clock_changes(calendar(**fields), utc("2026-01-01 00:00"), utc("2027-01-01 00:00"), 10)
     assert [change.message for change in told] == want
 
 
 def test_clock_changes_are_limited() -> None:
-    """To so many, to the span, and to twenty years."""
+    """The result is limited to the given number, to the given period and to twenty years."""
     spec = calendar(schedule="30 2 * * *", timeZone="Europe/Berlin")
     told = clock_changes(spec, utc("2026-01-01 00:00"), utc("2027-01-01 00:00"), 1)
     assert [change.at for change in told] == [utc("2026-03-29 01:00")]
@@ -67,7 +67,7 @@ def test_clock_changes_are_limited() -> None:
 
 
 def test_a_date_that_was_left_out_is_told_with_its_date() -> None:
-    """Apia had no 30 December 2011."""
+    """The message names both dates if the clock skips one: Apia had no 30 December 2011."""
     spec = calendar(schedule="0 9 * * *", timeZone="Pacific/Apia")
     (change,) = clock_changes(spec, utc("2011-12-01 00:00"), utc("2012-01-01 00:00"), 9)
     assert change.message == (

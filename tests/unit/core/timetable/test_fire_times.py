@@ -1,4 +1,4 @@
-"""When a cron schedule fires: forward, backward, and in few steps. Times are in UTC."""
+"""When a cron schedule fires, forward and backward, and the cost of finding out. Times are in UTC."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -160,7 +160,7 @@ NEXT = {
 
 @pytest.mark.parametrize(("expression", "zone", "after", "want"), NEXT.values(), ids=NEXT.keys())
 def test_next_fire_time(expression: str, zone: str, after: str, want: str) -> None:
-    """Days as CronJob's, changes of the clock as Debian's cron."""
+    """Days match as in a CronJob; changes of the clock are handled as in Debian's cron."""
     assert cron_schedule(expression, zone).next_fire_time(utc(after)) == utc(want)
 
 
@@ -181,7 +181,7 @@ LATEST = {
 
 @pytest.mark.parametrize(("expression", "after", "until", "want"), LATEST.values(), ids=LATEST.keys())
 def test_latest_fire_time(expression: str, after: str, until: str, want: str | None) -> None:
-    """The latest slot of a span, found in few steps however long the span."""
+    """The latest slot in a period is found in a few steps, however long the period is."""
     found = latest_fire_time(cron_schedule(expression), utc(after), utc(until))
     assert found == (utc(want) if want else None)
 
@@ -201,7 +201,7 @@ WALKS = {
 
 @pytest.mark.parametrize(("expression", "zone", "after"), WALKS.values(), ids=WALKS.keys())
 def test_forward_and_backward_walks_are_one(expression: str, zone: str, after: str) -> None:
-    """Slots rise strictly; asked at, before and after each, both directions agree; so do the windows."""
+    """Slots increase strictly, and forward search, backward search and windows agree."""
     schedule = cron_schedule(expression, zone)
     slots = fire_times(schedule, utc(after), 200)
     second = timedelta(seconds=1)
@@ -220,7 +220,7 @@ def test_forward_and_backward_walks_are_one(expression: str, zone: str, after: s
 
 
 class Counting:
-    """A schedule that counts how often it is asked."""
+    """A schedule that counts its calls."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
@@ -244,7 +244,7 @@ BUSY = {
 
 @pytest.mark.parametrize("expression", BUSY.values(), ids=BUSY.keys())
 def test_the_last_slots_of_a_year_cost_no_loop_over_it(expression: str) -> None:
-    """One step for each slot that is given back, and one to know whether there are more."""
+    """Finding n slots takes n steps, and one more to know whether there are others."""
     schedule = Counting(cron_schedule(expression, "Europe/Berlin"))
     slots, more = last_fire_times(schedule, utc("2024-01-01 00:00"), utc("2026-12-01 00:00"), 50)
     assert (len(slots), more) == (50, True)
@@ -266,7 +266,7 @@ STEPS = {
     ids=STEPS.keys(),
 )
 def test_steps_are_bounded(expression: str, zone: str, want_at_most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However far the next slot is, the clock and the expression are asked a few times."""
+    """The clock and the expression are called a few times, however far away the next slot is."""
     schedule = cron_schedule(expression, zone)
     calls: Counter[str] = Counter()
 
@@ -290,7 +290,7 @@ def test_steps_are_bounded(expression: str, zone: str, want_at_most: int, monkey
 
 
 def test_there_are_no_slots_beyond_the_years_that_can_be_written() -> None:
-    """At the ends of time a schedule says None and raises nothing."""
+    """Beyond the years 1 and 9999 a schedule returns None instead of raising an error."""
     first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     for zone in ("UTC", "Europe/Berlin", "Pacific/Kiritimati", "Pacific/Pago_Pago"):
         for expression in ("0 0 * * *", "* * * * *", "* * * * * *", "0 0 29 2 *"):

@@ -1,4 +1,4 @@
-"""Schedules from specs: what is refused, intervals, one-shots, bounds, descriptions, jitter."""
+"""Schedules made from specs: errors, intervals, one-shots, bounds, descriptions and jitter."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -53,21 +53,21 @@ REFUSED = {
 
 @pytest.mark.parametrize(("expression", "want"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_cron_that_cannot_be_meant_is_refused(expression: str, want: str) -> None:
-    """The message names the field and the mend."""
+    """The message names the field and the correction."""
     with pytest.raises(InvalidScheduleError, match=want):
         cron_schedule(expression)
 
 
 @pytest.mark.parametrize("zone", ["Europe/Nowhere", "../../etc/passwd", "", "/etc/localtime", "Europe", "\0"])
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
-    """Whatever is wrong with the name, the error is ours."""
+    """Every invalid name gives an InvalidScheduleError."""
     with pytest.raises(InvalidScheduleError, match="is not an IANA time zone"):
         cron_schedule("* * * * *", zone)
 
 
 @pytest.fixture
 def zone_folder(tmp_path: Path) -> Iterator[Path]:
-    """A machine's folder of time zones, with the files that Debian puts beside them."""
+    """Provide a machine's folder of time zones, including the other files that Debian puts there."""
     berlin = resources.files("tzdata.zoneinfo").joinpath("Europe", "Berlin").read_bytes()
     for name in ("Europe/Berlin", "localtime", "posixrules", "posix/Europe/Berlin", "right/Europe/Berlin", "Factory"):
         path = tmp_path / name
@@ -83,20 +83,20 @@ def zone_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.usefixtures("zone_folder")
 @pytest.mark.parametrize("zone", ["localtime", "posixrules", "posix/Europe/Berlin", "right/Europe/Berlin", "Factory"])
 def test_a_file_beside_the_time_zones_is_not_one(zone: str) -> None:
-    """They name the machine's own zone, or mean another clock on another machine."""
+    """Files that depend on the machine, or that Debian adds, are not accepted as time zones."""
     assert time_zone("Europe/Berlin").key == "Europe/Berlin"
     with pytest.raises(InvalidScheduleError, match="is not an IANA time zone"):
         cron_schedule("* * * * *", zone)
 
 
 def test_problems_name_their_field() -> None:
-    """Both a bad cron and a bad zone are found at once."""
+    """An invalid cron expression and an invalid time zone are reported together."""
     spec = parse_spec({"schedule": "x * * * *", "timeZone": "Mars/Olympus", "task": {"counter": {}}}, strict=True)
     assert [p.path for p in schedule_problems(spec)] == ["spec.timeZone", "spec.schedule"]
 
 
 def test_an_interval_never_drifts() -> None:
-    """Slot k is anchor + k * interval, k from 1."""
+    """Slot k is at anchor + k * interval, for k from 1."""
     schedule = IntervalSchedule(at("00:00"), timedelta(seconds=7))
     assert schedule.next_fire_time(at("00:00") - timedelta(days=1)) == at("00:00:07")
     assert schedule.next_fire_time(at("00:00:07")) == at("00:00:14")
@@ -104,7 +104,7 @@ def test_an_interval_never_drifts() -> None:
 
 
 def test_a_one_shot_fires_once() -> None:
-    """Before its time it is next; from then on there is none."""
+    """The slot is next until its time has come; after that there is none."""
     schedule = OneShotSchedule(at("06:00"))
     assert schedule.next_fire_time(at("05:59:59")) == at("06:00")
     assert schedule.next_fire_time(at("06:00")) is None
@@ -139,7 +139,7 @@ BOUNDS: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize(("fields", "want"), BOUNDS.values(), ids=BOUNDS.keys())
 def test_the_slots_of_a_calendar(fields: dict[str, Any], want: list[str]) -> None:
-    """All slots from the creation on, forward and backward; a spec is a calendar too."""
+    """All slots after the creation are found forward and backward, from a calendar and from a spec."""
     slots = [utc(text) for text in want]
     for spec in (calendar(**fields), parse_spec({**fields, "task": {"counter": {}}}, strict=True)):
         schedule = schedule_of(spec, CREATED)
@@ -148,14 +148,14 @@ def test_the_slots_of_a_calendar(fields: dict[str, Any], want: list[str]) -> Non
 
 
 def test_an_unbounded_calendar_is_no_wrapper() -> None:
-    """The hot path is the schedule itself; an empty calendar is refused."""
+    """A calendar without bounds gives the bare schedule; an empty calendar is refused."""
     assert not isinstance(schedule_of(calendar(schedule="@hourly"), CREATED), BoundedSchedule)
     with pytest.raises(InvalidScheduleError, match="sets no schedule"):
         schedule_of(calendar(), CREATED)
 
 
 def test_a_duration_beyond_the_end_of_time_is_endless() -> None:
-    """A hundred years after 9990 no date can be written."""
+    """A duration that ends after the year 9999 has no end."""
     spec = calendar(schedule="@yearly", startAt="9990-01-01T00:00:00Z", durationSeconds=100 * 366 * 86_400)
     assert schedule_of(spec, CREATED).next_fire_time(CREATED) == utc("9990-01-01 00:00")
 
@@ -209,13 +209,13 @@ EMPTY: dict[str, tuple[dict[str, Any], bool, str | None]] = {
 
 @pytest.mark.parametrize(("fields", "created", "want"), EMPTY.values(), ids=EMPTY.keys())
 def test_bounds_without_a_slot_are_a_problem(fields: dict[str, Any], *, created: bool, want: str | None) -> None:
-    """The field and the mend, as soon as it can be known."""
+    """The message names the field and the correction as soon as the problem is certain."""
     problems = schedule_problems(calendar(**fields), CREATED if created else None)
     assert [str(p) for p in problems] == ([want] if want else [])
 
 
 def test_an_interval_does_not_drift_over_summer_time() -> None:
-    """A day is 86400 seconds whatever the clocks do, and slot k is where it was computed."""
+    """A day is 86400 seconds, also when the clock changes."""
     schedule = schedule_of(calendar(intervalSeconds=86_400, startAt="2026-03-27T12:00:00Z"), CREATED)
     slots = fire_times(schedule, CREATED, 400)
     assert slots == [utc("2026-03-27 12:00") + timedelta(days=k) for k in range(400)]
@@ -237,12 +237,12 @@ WORDS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("fields", "want"), WORDS.values(), ids=WORDS.keys())
 def test_a_calendar_in_words(fields: dict[str, Any], want: str) -> None:
-    """Other slots, other words."""
+    """The description has the schedule, its zone and its bounds."""
     assert schedule_description(calendar(**fields)) == want
 
 
 def test_jitter_is_stable_within_bounds_and_spread() -> None:
-    """The same for a task always; over tasks, every second of the span about as often."""
+    """A task always has the same jitter, and tasks are spread evenly over the range."""
     assert jitter_offset("6f9619ff-8b86-4011-b42d-00c04fc964ff", 300) == timedelta(seconds=149)
     assert jitter_offset("any", 0) == timedelta(0)
     counts = Counter(jitter_offset(f"task-{n}", 9) for n in range(10_000))

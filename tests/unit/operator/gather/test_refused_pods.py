@@ -1,4 +1,4 @@
-"""Who looks for Jobs whose pods are refused: when, how often, and what follows from it."""
+"""The looks for Jobs whose pods are refused: when they happen, how often, and what follows."""
 
 import asyncio
 from datetime import timedelta
@@ -22,7 +22,7 @@ HELD = {"type": "Suspended", "status": "True"}
 
 
 async def launch(operator: Operator) -> str:
-    """Let the slot of one minute past midnight be launched; return its Job's name."""
+    """Launch the slot of 00:01 and return its Job's name."""
     await operator.create_task(intervalSeconds=60)
     await operator.turn("00:01:00")
     await operator.see()
@@ -31,7 +31,7 @@ async def launch(operator: Operator) -> str:
 
 
 async def look(operator: Operator, when: str) -> None:
-    """Look at the namespace, and let what is found be decided about."""
+    """Look at the namespace and decide about the result."""
     operator.now = at(when)
     await operator.term.refused_pods.look(KEY[0])
     await operator.term.reconciler.reconcile(KEY)
@@ -39,13 +39,13 @@ async def look(operator: Operator, when: str) -> None:
 
 
 async def last_execution(operator: Operator) -> tuple[str, str]:
-    """Return result and message of the task's last execution, as the API server has them."""
+    """Return result and message of the task's last execution from the stored status."""
     last = (await operator.cluster.tasks.get(*KEY))["status"]["lastExecution"]
     return last["result"], last.get("message", "")
 
 
 async def test_a_refused_pod_is_found_shown_and_its_execution_ended(operator: Operator) -> None:
-    """The row has the reason, and so has the status when the Job is gone; the next slot is launched."""
+    """The row and the status have the reason, and the next slot is launched."""
     name = await launch(operator)
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     await look(operator, "00:01:09")
@@ -72,7 +72,7 @@ async def test_a_refused_pod_is_found_shown_and_its_execution_ended(operator: Op
 
 
 async def test_an_end_between_two_seconds_is_written_and_counted_once(operator: Operator) -> None:
-    """A status keeps whole seconds: what is decided is what is stored, or it would be written again and again."""
+    """The end is truncated to seconds, as in the stored status, so that it is written once."""
     name = await launch(operator)
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     await look(operator, "00:01:10")
@@ -89,7 +89,7 @@ async def test_an_end_between_two_seconds_is_written_and_counted_once(operator: 
 
 
 async def test_failures_of_this_kind_open_the_circuit(operator: Operator) -> None:
-    """A task that can never start is not tried for ever."""
+    """A refused pod counts as a failure for the circuit."""
     await operator.create_task(intervalSeconds=60, suspendAfterFailures=1)
     await operator.turn("00:01:00")
     await operator.see()
@@ -102,7 +102,7 @@ async def test_failures_of_this_kind_open_the_circuit(operator: Operator) -> Non
 
 
 async def test_an_execution_that_waits_for_room_is_shown_and_runs_when_there_is_some(operator: Operator) -> None:
-    """However long it takes, within its deadline; then nothing is said of it any more."""
+    """The status says that the pod waits for room until the pod starts."""
     name = await launch(operator)
     operator.cluster.refuse_pod(KEY[0], name, NO_ROOM)
     for when in ("00:01:10", "00:01:45", "00:01:59"):
@@ -117,7 +117,7 @@ async def test_an_execution_that_waits_for_room_is_shown_and_runs_when_there_is_
 
 
 async def test_a_job_whose_pod_no_watch_has_shown_is_not_ended(operator: Operator) -> None:
-    """Before the end the API server is asked once more, for a watch may lag."""
+    """Before it ends an execution, the operator asks for its pods, because a watch may lag."""
     name = await launch(operator)
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     await look(operator, "00:01:10")
@@ -129,7 +129,7 @@ async def test_a_job_whose_pod_no_watch_has_shown_is_not_ended(operator: Operato
 
 
 async def test_a_pod_that_came_between_two_looks_clears_what_was_found(operator: Operator) -> None:
-    """Also one that is gone again before the patience is over."""
+    """A pod between two looks clears the refusal, even if the pod is already deleted."""
     name = await launch(operator)
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     await look(operator, "00:01:10")
@@ -144,7 +144,7 @@ async def test_a_pod_that_came_between_two_looks_clears_what_was_found(operator:
 
 
 async def test_a_job_that_waits_in_a_queue_is_not_looked_into(operator: Operator) -> None:
-    """It has no pod by right."""
+    """A suspended Job has no pod and needs no look."""
     await operator.create_task(intervalSeconds=60, queueName="nightly")
     await operator.turn("00:01:00")
     await operator.see()
@@ -153,7 +153,7 @@ async def test_a_job_that_waits_in_a_queue_is_not_looked_into(operator: Operator
 
 
 async def test_a_job_that_its_queue_has_just_let_go_is_not_looked_into_yet(operator: Operator) -> None:
-    """Before the Job controller begins it, it is as old as its creation, and what was found before counts no more."""
+    """A look waits until the Job controller has started the Job, and earlier refusals no longer count."""
     await operator.create_task(intervalSeconds=60)
     await operator.turn("00:01:00")
     await operator.see()
@@ -172,7 +172,7 @@ async def test_a_job_that_its_queue_has_just_let_go_is_not_looked_into_yet(opera
 
 
 async def test_many_jobs_of_a_namespace_cost_one_look(operator: Operator) -> None:
-    """Whether they are ten or a thousand."""
+    """One look covers all Jobs of a namespace."""
     await operator.create_task(intervalSeconds=1, concurrencyPolicy="Allow")
     for k in range(1, 11):
         await operator.turn(at("00:00:00") + timedelta(seconds=k))
@@ -188,7 +188,7 @@ async def test_many_jobs_of_a_namespace_cost_one_look(operator: Operator) -> Non
 async def test_looking_begins_with_a_job_and_goes_on_by_itself(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process asks when a Job is old enough, again after a failure, and nothing where every Job has its pod."""
+    """The process looks when a Job is old enough, retries after a failure, and stops when every Job has a pod."""
     monkeypatch.setattr("carillon_operator.state.work_queue.MAX_SLEEP_SECONDS", 0.01)  # the test sets the clock
     name = await launch(operator)
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
@@ -212,7 +212,7 @@ async def test_looking_begins_with_a_job_and_goes_on_by_itself(
 async def test_events_that_may_not_be_read_stop_nothing(
     operator: Operator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older role lacks the right: it is said once, with the mend, and asked again after minutes."""
+    """Without the permission, the operator logs one warning and tries again after five minutes."""
     monkeypatch.setattr("carillon_operator.state.work_queue.MAX_SLEEP_SECONDS", 0.01)  # the test sets the clock
     await launch(operator)
     operator.now = at("00:01:10")
@@ -231,7 +231,7 @@ async def test_events_that_may_not_be_read_stop_nothing(
 
 
 async def test_a_look_that_fails_decides_nothing(operator: Operator) -> None:
-    """What was found before stays, and is too old to end anything."""
+    """The previous result stays, but is too old to end an execution."""
     name = await launch(operator)
     operator.cluster.refuse_pod(KEY[0], name, NO_ACCOUNT)
     await look(operator, "00:01:10")

@@ -1,4 +1,4 @@
-"""Who leads: several candidates for one Lease in memory, turn by turn, on a clock that the test sets."""
+"""The election: several candidates for one Lease in memory, turn by turn, on a clock that the test sets."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ WHERE = ("carillon", "operator")
 
 
 class World:
-    """A Lease, and candidates for it; time passes when the test says so."""
+    """A Lease, its candidates, and a clock that the test sets."""
 
     def __init__(self) -> None:
         self.leases = MemoryLeases()
@@ -39,12 +39,12 @@ class World:
 
 @pytest.fixture
 def world() -> World:
-    """Give a world without a Lease."""
+    """Return a world without a Lease."""
     return World()
 
 
 async def test_the_first_creates_the_lease_and_leads(world: World) -> None:
-    """And whoever comes then stands by."""
+    """The second candidate stands by."""
     one, two = world.candidate("one"), world.candidate("two")
     assert not one.leads()
     assert await one.attempt()
@@ -55,7 +55,7 @@ async def test_the_first_creates_the_lease_and_leads(world: World) -> None:
 
 
 async def test_a_leader_that_renews_leads_on(world: World) -> None:
-    """For any time, and the others wait."""
+    """The others wait as long as the leader renews."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     acquired = world.spec["acquireTime"]
@@ -69,7 +69,7 @@ async def test_a_leader_that_renews_leads_on(world: World) -> None:
 
 
 async def test_a_leader_that_is_gone_is_replaced_after_the_lease(world: World) -> None:
-    """Not sooner, counted from when the other saw its last renewal."""
+    """The Lease's duration counts from when the other candidate saw the last renewal."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     world.pass_time(1)
@@ -82,7 +82,7 @@ async def test_a_leader_that_is_gone_is_replaced_after_the_lease(world: World) -
 
 
 async def test_a_leader_that_cannot_renew_stops_before_another_begins(world: World) -> None:
-    """After two thirds of the Lease; what it wrote last was seen by the others no earlier than it was sent."""
+    """The leader stops after two thirds of the Lease, before another candidate can take it."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     await two.attempt()
@@ -98,12 +98,12 @@ async def test_a_leader_that_cannot_renew_stops_before_another_begins(world: Wor
 
 
 async def test_a_leader_never_overlaps_with_another(world: World) -> None:
-    """Whatever the step of time, and whoever is asked first: never do two lead at one moment."""
+    """At most one candidate leads, for any step of time and any order of attempts."""
     for step in (0.3, 0.7, 1.1, 1.9, 3.1, 5.3, 7.7):
         world.leases.leases.clear()
         electors = [world.candidate(name) for name in ("one", "two", "three")]
         for turn in range(60):
-            awake = electors[turn // 7 % 3 :]  # some sleep for a while
+            awake = electors[turn // 7 % 3 :]  # the others sleep for some turns
             for each in awake:
                 try:
                     await each.attempt()
@@ -115,7 +115,7 @@ async def test_a_leader_never_overlaps_with_another(world: World) -> None:
 
 
 async def test_a_leader_that_was_replaced_learns_it_at_its_next_attempt(world: World) -> None:
-    """Also if its own clock would let it go on."""
+    """The leader stops even if its own clock would allow it to continue."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     await two.attempt()
@@ -126,7 +126,7 @@ async def test_a_leader_that_was_replaced_learns_it_at_its_next_attempt(world: W
 
 
 async def test_a_renewal_is_due_a_third_after_the_last_was_sent(world: World) -> None:
-    """However long the answer took: or a slow API server would cost a Lease that was just acquired."""
+    """The time of the next renewal counts from when the last one was sent, however long the response took."""
 
     class Slow(MemoryLeases):
         async def create(self, namespace: str, name: str, spec: JSONObject) -> JSONObject:
@@ -150,7 +150,7 @@ async def test_a_renewal_is_due_a_third_after_the_last_was_sent(world: World) ->
 
 
 async def test_a_released_lease_is_taken_at_once(world: World) -> None:
-    """Whoever gives it back leads no more."""
+    """A candidate that releases the Lease stops leading, and releases no Lease of others."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     assert not await two.attempt()
@@ -159,11 +159,11 @@ async def test_a_released_lease_is_taken_at_once(world: World) -> None:
     assert world.spec["holderIdentity"] == ""
     assert await two.attempt()
     await one.release()
-    assert world.spec["holderIdentity"] == "two", "it gives back nothing that is not its own"
+    assert world.spec["holderIdentity"] == "two", "it releases only its own Lease"
 
 
 async def test_a_lease_that_is_deleted_is_waited_out(world: World) -> None:
-    """Whoever held it does not know yet, and goes on until it would renew."""
+    """If the Lease is deleted, its holder may still lead, so the others wait for its duration."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     assert not await two.attempt()
@@ -175,7 +175,7 @@ async def test_a_lease_that_is_deleted_is_waited_out(world: World) -> None:
 
 
 async def test_of_two_who_take_it_at_once_one_gets_it(world: World) -> None:
-    """The version of the Lease decides."""
+    """The Lease's resourceVersion decides between two candidates."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     world.pass_time(SECONDS)
@@ -189,7 +189,7 @@ async def test_of_two_who_take_it_at_once_one_gets_it(world: World) -> None:
 
 
 async def test_a_jump_of_the_time_of_day_changes_nothing(world: World) -> None:
-    """It is written for people; nobody compares it."""
+    """Candidates never compare the times that are written in the Lease."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     await two.attempt()
@@ -202,7 +202,7 @@ async def test_a_jump_of_the_time_of_day_changes_nothing(world: World) -> None:
 
 
 async def test_a_leader_that_slept_leads_no_more(world: World) -> None:
-    """Its clock counts the sleep: it is over before the first write."""
+    """The clock counts time during sleep, so the leader stops before its first write."""
     one = world.candidate("one")
     await one.attempt()
     world.elapsed += 3600
@@ -210,7 +210,7 @@ async def test_a_leader_that_slept_leads_no_more(world: World) -> None:
 
 
 async def test_a_renewal_whose_answer_got_lost_is_known_again(world: World) -> None:
-    """The record is its own, and it goes on without a loss."""
+    """The leader recognises its own record and leads on."""
     one = world.candidate("one")
     world.leases.lose_next_answer = True
     await one.attempt()
@@ -222,7 +222,7 @@ async def test_a_renewal_whose_answer_got_lost_is_known_again(world: World) -> N
 
 
 async def test_an_acquisition_whose_answer_got_lost_is_not_waited_out(world: World) -> None:
-    """The candidate finds itself as the holder, by the time that it wrote."""
+    """The candidate finds its own record in the Lease and leads without waiting."""
     one, two = world.candidate("one"), world.candidate("two")
     await one.attempt()
     await one.release()
@@ -234,7 +234,7 @@ async def test_an_acquisition_whose_answer_got_lost_is_not_waited_out(world: Wor
 
 
 async def test_a_new_process_of_the_same_name_waits_as_any_other(world: World) -> None:
-    """Its former self may not have ended yet."""
+    """The previous process with this identity may still be running."""
     former, new = world.candidate("same"), world.candidate("same")
     await former.attempt()
     world.pass_time(1)
@@ -244,7 +244,7 @@ async def test_a_new_process_of_the_same_name_waits_as_any_other(world: World) -
 
 
 async def test_the_holder_says_how_long_its_lease_lasts(world: World) -> None:
-    """A candidate with a shorter one, during a roll-out, does not take it early."""
+    """A candidate with a shorter setting waits for the duration that the holder wrote."""
     one, two = world.candidate("one", seconds=60), world.candidate("two")
     await one.attempt()
     await two.attempt()
@@ -256,7 +256,7 @@ async def test_the_holder_says_how_long_its_lease_lasts(world: World) -> None:
 
 
 async def test_a_lease_without_a_word_in_it_is_free(world: World) -> None:
-    """As the chart, or a person, may have made it; what else is in it stays."""
+    """A candidate takes an empty Lease and keeps its other fields."""
     await world.leases.create(*WHERE, {"strategy": "kept"})
     assert await world.candidate("one").attempt()
     assert world.spec["strategy"] == "kept"
