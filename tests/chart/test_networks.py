@@ -1,4 +1,4 @@
-"""The NetworkPolicies that the chart renders: everything is closed but what is named."""
+"""The NetworkPolicies that the chart renders."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def selected(case: str, labels: dict[str, str]) -> list[Object]:
 
 @pytest.mark.parametrize("case", ["life", "trial"])
 def test_nothing_passes_but_what_is_named(case: str) -> None:
-    """Every pod is closed, and has one policy that opens what it needs, in both directions."""
+    """Every pod has the default-deny policy and one policy of its own, in both directions."""
     for item in objects(case):
         spec = pod_spec(item)
         if spec is None:
@@ -44,7 +44,7 @@ OPEN: dict[str, tuple[list[Any], list[Any]]] = {
 
 @pytest.mark.parametrize("component", OPEN)
 def test_the_ports_that_are_open(component: str) -> None:
-    """For life: by number or by name, inward and outward; and outward never to anywhere."""
+    """Each component has the stated open ports, and its outgoing rules name their destination."""
     spec = of_kind("life", "NetworkPolicy")[f"carillon-{component}"]["spec"]
     inward, outward = (list(spec.get(way) or ()) for way in ("ingress", "egress"))
     ports = tuple([port["port"] for rule in rules for port in rule["ports"]] for rules in (inward, outward))
@@ -53,7 +53,7 @@ def test_the_ports_that_are_open(component: str) -> None:
 
 
 def test_the_bundled_database_is_open_to_ours_alone() -> None:
-    """Our pods, and runners wherever their tasks are."""
+    """The database accepts Carillon's pods, and runners in any namespace."""
     spec = of_kind("trial", "NetworkPolicy")["carillon-postgres"]["spec"]
     assert spec.get("egress") is None
     (rule,) = spec["ingress"]
@@ -69,7 +69,7 @@ def test_the_bundled_database_is_open_to_ours_alone() -> None:
 
 
 def test_of_named_namespaces_the_bundled_database_is_open_to_these_alone() -> None:
-    """What has a runner's label elsewhere does not reach its port."""
+    """With a list of namespaces, the database accepts runners only from those."""
     values = ("--set", "postgres.enabled=true,watch.namespaces={a,b},api.defaultNamespace=a")
     (policy,) = (
         o for o in rendered(*values) if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == "carillon-postgres"

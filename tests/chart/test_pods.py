@@ -1,4 +1,4 @@
-"""The pods that the chart renders: hardened, with images that have tags, spread, scaled, in the right order."""
+"""The pods that the chart renders: security, images, replicas, and the order of the migration."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from support.restricted import violations
 
 @every_case
 def test_every_pod_is_restricted(case: str) -> None:
-    """By the Pod Security standard, with a root that is read-only and memory that is bounded."""
+    """Every pod meets the Pod Security standard, with a read-only root and a memory limit."""
     found = {name: violations(spec) for name, spec in pods(case).items()}
     assert found
     assert {name: what for name, what in found.items() if what} == {}
@@ -31,7 +31,7 @@ LOOSE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("what", LOOSE)
 def test_the_check_sees_what_is_loose(what: str) -> None:
-    """Each thing that is loosened in a pod of the chart is named."""
+    """The check names each setting of a pod that is loosened."""
     spec = json.loads(json.dumps(pods("trial")["Deployment carillon-api"]))
     pod, container = LOOSE[what]
     spec["securityContext"] |= pod
@@ -41,7 +41,7 @@ def test_the_check_sees_what_is_loose(what: str) -> None:
 
 @every_case
 def test_every_image_has_a_tag_or_a_digest(case: str) -> None:
-    """Never `latest`, and by default the release that the chart is of."""
+    """No image has the tag `latest`; by default the tag is the chart's version."""
     for name, container in containers(case).items():
         assert re.search(r"(:[^/:]+|@sha256:[0-9a-f]{64})$", container["image"]), name
         assert not container["image"].endswith(":latest"), name
@@ -50,7 +50,7 @@ def test_every_image_has_a_tag_or_a_digest(case: str) -> None:
 
 
 def test_a_digest_wins_over_the_tag() -> None:
-    """What is deployed is then what was tested."""
+    """If a digest is set, the tag is left out."""
     digest = "sha256:" + "0" * 64
     found = rendered("--values", str(values_of("trial")), "--set", f"operator.runnerImage.digest={digest}")
     (operator,) = (o for o in found if o["metadata"]["name"] == "carillon-operator-0" and o["kind"] == "Deployment")
@@ -59,7 +59,7 @@ def test_a_digest_wins_over_the_tag() -> None:
 
 
 def test_there_is_a_deployment_of_two_for_each_shard() -> None:
-    """Each knows its number, and all of them how many there are."""
+    """Each Deployment is told its shard and the number of shards."""
     found = [o for name, o in of_kind("life", "Deployment").items() if "operator" in name]
     told = []
     for deployment in found:
@@ -72,7 +72,7 @@ def test_there_is_a_deployment_of_two_for_each_shard() -> None:
 
 
 def test_the_pods_of_each_shard_keep_apart_from_one_another() -> None:
-    """A shard's standby is not on its leader's node for pods of other shards being there."""
+    """Pods spread within their own shard, regardless of other shards."""
     sets = ("--set", "postgres.enabled=true,operator.shards=2")
     found = [o for o in rendered(*sets) if o["kind"] == "Deployment" and "operator" in o["metadata"]["name"]]
     for shard, deployment in enumerate(found):
@@ -88,7 +88,7 @@ def test_the_pods_of_each_shard_keep_apart_from_one_another() -> None:
 
 @pytest.mark.parametrize("scaled", [True, False])
 def test_replicas_are_the_autoscalers_or_the_values(*, scaled: bool) -> None:
-    """Never both: Helm and the autoscaler would change the number in turn, or refuse each other's change."""
+    """With an autoscaler the Deployment has no replicas, so that Helm does not reset them."""
     found = rendered("--set", f"postgres.enabled=true,api.autoscaling.enabled={str(scaled).lower()},api.replicas=3")
     (api,) = (o for o in found if o["kind"] == "Deployment" and o["metadata"]["name"] == "carillon-api")
     assert api["spec"].get("replicas") == (None if scaled else 3)
@@ -96,7 +96,7 @@ def test_replicas_are_the_autoscalers_or_the_values(*, scaled: bool) -> None:
 
 
 def test_the_migration_comes_first_where_the_database_is_there_already() -> None:
-    """A hook; with the bundled database a Job like any other, since what it waits for comes with it."""
+    """The migration is a hook, except with the bundled database, which is installed with it."""
     (hook,) = of_kind("life", "Job").values()
     (plain,) = of_kind("trial", "Job").values()
     assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
@@ -109,7 +109,7 @@ def test_the_migration_comes_first_where_the_database_is_there_already() -> None
 
 
 def test_no_pod_has_a_token_that_does_not_need_one() -> None:
-    """The operator, the API and the test call the API server; the others do not."""
+    """Only the operator, the API and the test have a token for the API server."""
     for name, spec in pods("trial").items():
         wants = any(part in name for part in ("operator", "api", "test"))
         assert spec["automountServiceAccountToken"] is wants, name

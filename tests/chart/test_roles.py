@@ -1,4 +1,4 @@
-"""The roles that the chart renders, and in which namespaces they are bound."""
+"""The roles that the chart renders, and the namespaces in which they are bound."""
 
 import yaml
 
@@ -8,7 +8,7 @@ from support.chart import containers, objects, of_kind
 
 
 def test_the_roles_are_those_of_files_rbac() -> None:
-    """One source: what `make run` applies is what the chart renders."""
+    """The chart renders the roles that `make run` applies."""
     rules = {name: role["rules"] for name, role in of_kind("trial", "ClusterRole").items()}
     labels = {name: role["metadata"]["labels"] for name, role in of_kind("trial", "ClusterRole").items()}
     wanted = [o for path in RBAC.iterdir() for o in yaml.safe_load_all(path.read_text()) if o["kind"] == "ClusterRole"]
@@ -18,17 +18,17 @@ def test_the_roles_are_those_of_files_rbac() -> None:
 
 
 OF_NO_NAMESPACE = {"tokenreviews", "subjectaccessreviews", "users", "groups", "serviceaccounts"}
-"""What the facade asks the cluster about callers, and as whom it acts: callers may be of any namespace."""
+"""Resources that the API uses to check and impersonate callers, who may be from any namespace."""
 
 
 def test_for_all_namespaces_the_operators_role_is_the_clusters() -> None:
-    """And nothing is bound in any namespace but the release's."""
+    """Roles are bound in no namespace except the release's."""
     assert "carillon-operator" in of_kind("trial", "ClusterRoleBinding")
     assert {o["metadata"]["namespace"] for o in of_kind("trial", "RoleBinding").values()} == {"carillon-system"}
 
 
 def test_for_a_list_of_namespaces_the_operators_role_is_theirs() -> None:
-    """In each the rules of files/rbac, bound to the account; by the cluster it has nothing, the API no object."""
+    """Each namespace has the operator's role, and no cluster role covers any task."""
     (wanted,) = (
         o["rules"]
         for o in yaml.safe_load_all((RBAC / "operator.yaml").read_text())
@@ -49,7 +49,7 @@ def test_for_a_list_of_namespaces_the_operators_role_is_theirs() -> None:
 
 
 def test_the_programs_are_told_the_list_and_the_webhook_is_asked_there_alone() -> None:
-    """What the operator and the API read is what the chart binds; without a list all are told of all."""
+    """Operator, API and webhook cover the namespaces of the list, or all without one."""
     for case, told, chosen in (("listed", "team-a,team-b", ["team-a", "team-b"]), ("life", "", None)):
         for name, container in containers(case).items():
             if container["name"] in {"operator", "api"}:
@@ -63,7 +63,7 @@ def test_the_programs_are_told_the_list_and_the_webhook_is_asked_there_alone() -
 
 
 def test_helm_test_runs_its_task_where_the_release_does() -> None:
-    """In the first namespace of the list, else in the release's own; there it has its role."""
+    """The test uses the first namespace of the list, or the release's, and has its role there."""
     for case, namespace in (("listed", "team-a"), ("trial", "carillon-system")):
         ((name, container),) = ((k, c) for k, c in containers(case).items() if c["name"] == "test")
         env = {e["name"]: e.get("value") for e in container["env"]}
@@ -75,7 +75,7 @@ def test_helm_test_runs_its_task_where_the_release_does() -> None:
 
 
 def test_a_namespace_that_is_a_number_stays_a_text() -> None:
-    """As Kubernetes allows it."""
+    """A namespace may consist of digits, as in Kubernetes."""
     values = ("--set-string", "watch.namespaces[0]=2026,api.defaultNamespace=2026")
     found = rendered("--values", str(values_of("trial")), *values)
     bound = [o["metadata"]["namespace"] for o in found if o["metadata"]["name"] == "carillon-operator-tasks"]
@@ -83,6 +83,6 @@ def test_a_namespace_that_is_a_number_stays_a_text() -> None:
 
 
 def test_the_role_to_request_runs_does_nothing_else() -> None:
-    """Who has it cannot read a task, nor cancel one."""
+    """The role allows the creation of requests only."""
     (rule,) = of_kind("trial", "ClusterRole")["carillon-runner"]["rules"]
     assert rule == {"apiGroups": ["carillon.dev"], "resources": ["runrequests"], "verbs": ["create"]}

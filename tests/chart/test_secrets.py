@@ -1,4 +1,4 @@
-"""The Secrets of the chart: logins of the database, the webhook's certificate."""
+"""The Secrets of the chart: database logins and the webhook's certificate."""
 
 from base64 import b64decode
 from urllib.parse import urlsplit
@@ -18,11 +18,11 @@ READ: dict[str, dict[str, str]] = {
     "api-role": OWNERS | APIS,
     "test": {},
 }
-"""What each program reads from the Secret of the database, and into which variable."""
+"""The variables of each program, and the keys of the database's Secret that they hold."""
 
 
 def read_from_the_database_secret(case: str) -> dict[str, dict[str, str]]:
-    """Return the keys that each program is given, by the variable."""
+    """Return the keys of the Secret that each program gets, by variable."""
     found: dict[str, dict[str, str]] = {}
     for container in containers(case).values():
         given = {e["name"]: (e.get("valueFrom") or {}).get("secretKeyRef") for e in container["env"]}
@@ -31,14 +31,14 @@ def read_from_the_database_secret(case: str) -> dict[str, dict[str, str]]:
 
 
 def test_which_program_sees_which_login() -> None:
-    """The API none but its own; the owner's are the operator's and the migration's."""
+    """The API gets only its own login; the operator and the migration get the owner's."""
     assert read_from_the_database_secret("life") == READ
-    # its own container is given the owner's password
+    # the database's own container gets the owner's password
     assert read_from_the_database_secret("trial") == READ | {"postgres": {"POSTGRES_PASSWORD": "owner-password"}}
 
 
 def test_without_a_role_of_its_own_the_api_logs_in_as_the_owner() -> None:
-    """As it did before there was one: a release whose Secret has no such key goes on, and nobody reads the key."""
+    """Without database.apiRole, no program reads the key of the API's login."""
     found = read_from_the_database_secret("listed")
     assert found["api"] == OWNERS
     assert "api-role" not in found
@@ -46,7 +46,7 @@ def test_without_a_role_of_its_own_the_api_logs_in_as_the_owner() -> None:
 
 
 def test_the_bundled_database_has_three_logins() -> None:
-    """Each a user with a password of its own."""
+    """Each login has its own user and password."""
     (made,) = (o for name, o in of_kind("trial", "Secret").items() if name == "carillon-database")
     data = {name: b64decode(value).decode() for name, value in made["data"].items()}
     urls = [urlsplit(data[key]) for key in ("database-url", "runner-database-url", "api-database-url")]
@@ -57,14 +57,14 @@ def test_the_bundled_database_has_three_logins() -> None:
 
 
 def mounted(deployment: Object) -> str:
-    """Return the Secret that an operator reads its webhook's certificate from."""
+    """Return the Secret from which an operator reads its webhook certificate."""
     volumes = deployment["spec"]["template"]["spec"]["volumes"]
     (name,) = (volume["secret"]["secretName"] for volume in volumes if volume["name"] == "webhook")
     return str(name)
 
 
 def test_the_webhooks_certificate_is_the_charts_or_cert_managers() -> None:
-    """Made by the chart it is trusted by what is in the configuration; else cert-manager puts that in."""
+    """The CA bundle comes from the chart's own certificate, or cert-manager injects it."""
     (own,) = of_kind("life", "ValidatingWebhookConfiguration").values()
     authority = of_kind("life", "Secret")["carillon-webhook"]["data"]["ca.crt"]
     assert [hook["clientConfig"]["caBundle"] for hook in own["webhooks"]] == [authority] * len(KINDS)
@@ -73,7 +73,7 @@ def test_the_webhooks_certificate_is_the_charts_or_cert_managers() -> None:
     found = {o["kind"]: o for o in items if o["metadata"]["name"] != "carillon-api"}
     assert "Secret" not in found
     issued_secret = found["Certificate"]["spec"]["secretName"]
-    # of one name, Helm would delete what cert-manager has just written
+    # with one name for both, Helm would delete the Secret that cert-manager wrote
     assert (issued_secret, "carillon-webhook" in of_kind("life", "Secret")) == ("carillon-webhook-issued", True)
     assert mounted(found["Deployment"]) == issued_secret
     assert mounted(of_kind("life", "Deployment")["carillon-operator-0"]) == "carillon-webhook"

@@ -1,4 +1,4 @@
-"""What the chart takes from the rest of the repository: version, CRDs, metrics, the script of helm test."""
+"""Parts of the chart that come from the rest of the repository: version, CRDs, metrics, the test's script."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from support.chart import of_kind, pods
 
 
 def test_the_chart_is_of_this_release() -> None:
-    """The version of chart, app and packages is one."""
+    """Chart, app and packages have the same version."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], str(chart["appVersion"])) == (__version__, __version__)
 
 
 def test_the_chart_has_the_crds_that_the_models_make() -> None:
-    """Byte for byte as in crds/, and rendered with the note that keeps them when the release goes."""
+    """The files equal those in crds/, and helm uninstall keeps the CRDs."""
     files = {path.name: path.read_bytes() for path in (CHART / "files" / "crds").iterdir()}
     assert files == {path.name: path.read_bytes() for path in CRDS.iterdir()}, "run: make manifests"
     found = of_kind("trial", "CustomResourceDefinition")
@@ -32,14 +32,14 @@ def test_the_chart_has_the_crds_that_the_models_make() -> None:
 
 
 def metrics() -> set[str]:
-    """Return the metrics that docs/metrics.md has, with what a histogram makes of its name."""
+    """Return the metrics in docs/metrics.md, including the series of histograms."""
     found = set(re.findall(r"^\| `(carillon_\w+)` \| (\w+)", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
     more = {f"{name}_{part}" for name, kind in found if kind == "histogram" for part in ("bucket", "sum", "count")}
     return {name for name, _ in found} | more
 
 
 def expressions() -> dict[str, str]:
-    """Return the expressions of the alerts and the dashboard by where they are."""
+    """Return the expressions of the alerts and the dashboard by their place."""
     (rules,) = of_kind("life", "PrometheusRule").values()
     found = {rule["alert"]: rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]}
     (board,) = of_kind("life", "ConfigMap").values()
@@ -49,7 +49,7 @@ def expressions() -> dict[str, str]:
 
 
 def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
-    """Each expression names at least one, and none that docs/metrics.md has not; parentheses and braces are closed."""
+    """Each expression uses documented metrics, and its brackets are balanced."""
     for where, expression in expressions().items():
         named = set(re.findall(r"\bcarillon_\w+", expression))
         assert named, where
@@ -59,6 +59,6 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
 
 
 def test_the_script_of_helm_test_is_what_the_file_says() -> None:
-    """It goes through the template unchanged."""
+    """The template does not change the script."""
     (container,) = pods("trial")["Pod carillon-test"]["containers"]
     assert container["args"] == [(Path(CHART) / "files" / "installed.py").read_text()]

@@ -30,7 +30,7 @@ def read_by(program: str) -> set[str]:
 
 @every_case
 def test_every_variable_is_one_that_its_program_reads(case: str) -> None:
-    """A name that is misspelt would say nothing and do nothing."""
+    """A misspelt variable would be ignored without a message."""
     for name, container in containers(case).items():
         program = container["name"]
         if program == "postgres":
@@ -40,7 +40,7 @@ def test_every_variable_is_one_that_its_program_reads(case: str) -> None:
 
 
 def test_the_defaults_of_pods_are_what_the_operator_reads() -> None:
-    """As they stand in the values, whether there are any or none."""
+    """The operator reads the pod defaults of the values, also if there are none."""
     for name, pool in (("trial", {}), ("life", {"pool": "batch"})):
         found = next(each for key, each in containers(name).items() if key.endswith("/operator"))
         env = {each["name"]: each.get("value") for each in found["env"]}
@@ -55,7 +55,7 @@ def test_the_defaults_of_pods_are_what_the_operator_reads() -> None:
 
 
 def test_every_setting_of_the_operator_and_the_api_can_be_made() -> None:
-    """But for those that a pod has no use for."""
+    """The chart sets every variable except those that a pod does not need."""
     needless = {"KUBECONFIG", "CARILLON_RUNNER_SECRET", "CARILLON_WEBHOOK_CA_FILE", "CARILLON_WEBHOOK_ADDRESS"}
     needless |= {"CARILLON_WEBHOOK_HOST", "CARILLON_WEBHOOK_SERVICE", "CARILLON_WEBHOOK_FAILURE_POLICY"}
     for program in ("operator", "api"):

@@ -1,4 +1,4 @@
-"""The contract of ``Cluster``: Jobs, pods, Events, Secrets. Each adapter; the API server is a real one."""
+"""The contract of ``Cluster``: Jobs, pods, Events and Secrets. Both adapters are tested, one on a real API server."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 
 
 async def test_a_job_is_created_once(given: Given) -> None:
-    """The name is the lock: the second creation is told so, and can look at the first."""
+    """A second Job of the same name is refused, and the first one can be read."""
     created = await given.cluster.create_job(job(given, "once"))
     assert created["metadata"]["uid"]
     assert created["metadata"]["creationTimestamp"]
@@ -30,7 +30,7 @@ async def test_a_job_is_created_once(given: Given) -> None:
 
 
 async def test_a_job_that_is_not_there_is_not_found(given: Given) -> None:
-    """Nor is one of a namespace that does not exist."""
+    """A missing Job and a missing namespace both raise NotFoundError."""
     with pytest.raises(NotFoundError):
         await given.cluster.get_job(given.namespace, "absent")
     with pytest.raises(NotFoundError):
@@ -38,21 +38,21 @@ async def test_a_job_that_is_not_there_is_not_found(given: Given) -> None:
 
 
 async def test_jobs_go_with_their_task(given: Given, watch: Callable[..., Watcher]) -> None:
-    """Deleting a task deletes its Jobs in the background, and the watch tells."""
+    """Deleting a task deletes its Jobs in the background, and the watch reports it."""
     watcher = watch()
     owner = await create_task(given)
     await given.cluster.create_job(job(given, "owned", owner=owner))
     await given.cluster.create_job(job(given, "free"))
     await watcher.until_said("ADDED", "free")
     await given.tasks.delete(given.namespace, "backup")
-    # the garbage collector looks for new kinds every 30 seconds, and this one may be just installed
+    # the garbage collector looks for new kinds every 30 seconds, and this one may be new
     await watcher.until_said("DELETED", "owned", seconds=120)
     assert ("DELETED", "free") not in watcher.said
 
 
 @pytest.mark.parametrize("after_pods", [True, False])
 async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_pods: bool) -> None:
-    """Another of its name stays; one that has no pods is gone soon either way."""
+    """A Job with another uid is not deleted; a Job without pods is gone soon in both modes."""
     made = await given.cluster.create_job(job(given, "old"))
     with pytest.raises(NotFoundError):
         await given.cluster.delete_job(given.namespace, "old", str(uuid4()), after_pods=after_pods)
@@ -71,7 +71,7 @@ async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_p
 
 
 async def test_why_pods_are_refused_is_told_by_job(given: Given) -> None:
-    """Of those asked about, one or several; one that was refused nothing has no answer, nor has another namespace's."""
+    """Only the given Jobs with refused pods in the given namespace are reported."""
     began = datetime.now(UTC).replace(microsecond=0)
     uids = {}
     for name in ("one", "two", "idle"):
@@ -97,7 +97,7 @@ async def test_why_pods_are_refused_is_told_by_job(given: Given) -> None:
 
 
 async def test_the_pods_of_a_job_are_its_own(given: Given) -> None:
-    """As they are at this moment; none of another Job's."""
+    """Only the current pods of the given Job are returned."""
     uids = {}
     for name in ("one", "two", "idle"):
         uids[name] = (await given.cluster.create_job(job(given, name)))["metadata"]["uid"]
@@ -121,7 +121,7 @@ async def test_an_event_is_about_the_task(given: Given) -> None:
 
 
 async def test_a_secret_is_made_and_mended(given: Given) -> None:
-    """A value that differs is set; the rest of the Secret stays."""
+    """A differing value is corrected, and other values stay."""
     await given.cluster.ensure_runner_secret(given.namespace, "runner", {"a": "1", "b": "2"})
     assert await given.secret("runner") == {"a": "1", "b": "2"}
     await given.cluster.ensure_runner_secret(given.namespace, "runner", {"a": "1"})
@@ -130,7 +130,7 @@ async def test_a_secret_is_made_and_mended(given: Given) -> None:
 
 
 async def test_memory_that_is_down_is_unavailable() -> None:
-    """The switches for tests of those who use a cluster."""
+    """Tests can make the adapter in memory fail."""
     cluster = MemoryCluster()
     cluster.outage = "the test says so"
     with pytest.raises(UnavailableError, match="the test says so"):

@@ -1,4 +1,4 @@
-"""The contract of ``Cluster``: the status of tasks, requests and targets."""
+"""The contract of ``Cluster``: the status of tasks, and requests and targets."""
 
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ __all__ = ["given"]
 
 
 async def test_a_status_is_set_as_a_whole(given: Given) -> None:
-    """What the new status does not say, or says as null, is gone; the generation stays."""
+    """Fields that are absent or null in the new status are removed; the generation stays."""
     meta = await create_task(given)
     first = {
         "active": 1,
@@ -40,7 +40,7 @@ async def test_a_status_is_set_as_a_whole(given: Given) -> None:
 
 
 async def test_a_status_is_not_for_another_of_the_name(given: Given) -> None:
-    """A task that was deleted and made anew keeps clear of the old one's status."""
+    """The status of a deleted task is not written to a new task with its name."""
     old = await create_task(given)
     await given.tasks.delete(given.namespace, "backup")
     with pytest.raises(NotFoundError):
@@ -52,7 +52,7 @@ async def test_a_status_is_not_for_another_of_the_name(given: Given) -> None:
 
 
 async def test_a_status_is_for_one_version(given: Given) -> None:
-    """Who has not seen the latest change does not overwrite it; without a version nobody asks."""
+    """A status for an old version is a conflict; without a version there is no check."""
     meta = await create_task(given)
     await given.cluster.patch_status(meta, {"active": 1})
     with pytest.raises(ConflictError):
@@ -66,7 +66,7 @@ REQUEST = {"taskRef": {"name": "backup"}}
 
 
 async def test_requests_and_targets_are_found(given: Given) -> None:
-    """By their names, and all of a kind, whole or by their uids."""
+    """Objects are found by name, in a list, and in the list of uids."""
     target = await given.put("HTTPTarget", "hook", {"url": "http://example.com/"})
     request = await given.put("RunRequest", "now", REQUEST)
     found: list[tuple[ObjectKind, JSONObject]] = [("HTTPTarget", target), ("RunRequest", request)]
@@ -82,7 +82,7 @@ async def test_requests_and_targets_are_found(given: Given) -> None:
 
 
 async def test_a_list_of_a_namespace_is_of_that_alone(given: Given) -> None:
-    """Of every kind, whole or by uids."""
+    """A list of any kind, whole or of uids, has only objects of the given namespace."""
     await create_task(given)
     await given.put("HTTPTarget", "hook", {"url": "http://example.com/"})
     await given.put("RunRequest", "now", REQUEST)
@@ -96,7 +96,7 @@ async def test_a_list_of_a_namespace_is_of_that_alone(given: Given) -> None:
 
 
 async def test_a_request_has_a_status_and_is_deleted(given: Given) -> None:
-    """Its own and no other of its name."""
+    """A request's status is written, and a request with another uid is not deleted."""
     meta = parse_meta((await given.put("RunRequest", "now", REQUEST))["metadata"])
     written = await given.cluster.patch_status(meta, {"message": "hello"}, "RunRequest")
     assert written["status"] == {"message": "hello"}

@@ -10,7 +10,7 @@ __all__ = ["given", "watch"]
 
 
 async def test_a_watch_begins_with_a_list(given: Given, watch: Callable[..., Watcher]) -> None:
-    """What is there comes between LISTING and SYNCED; others' Jobs do not come at all."""
+    """Existing Jobs come between LISTING and SYNCED, and foreign Jobs do not come."""
     await given.cluster.create_job(job(given, "one"))
     await given.cluster.create_job(job(given, "foreign", ours=False))
     await given.cluster.create_job(job(given, "two"))
@@ -23,7 +23,7 @@ async def test_a_watch_begins_with_a_list(given: Given, watch: Callable[..., Wat
 
 @pytest.mark.parametrize("kind", ["Job", "Pod"])
 async def test_a_watch_of_a_namespace_is_of_that_alone(given: Given, watch: Callable[..., Watcher], kind: Kind) -> None:
-    """In the list, which says of which namespace it is, and in what comes after it."""
+    """The list and later events are of the given namespace, and the list names it."""
     await given.cluster.create_job(job(given, "one"))
     await given.start_pod("one")
     mine, other = watch(kind, given.namespace), watch(kind, "kube-public")
@@ -38,7 +38,7 @@ async def test_a_watch_of_a_namespace_is_of_that_alone(given: Given, watch: Call
 
 
 async def test_a_watch_goes_on_with_changes(given: Given, watch: Callable[..., Watcher]) -> None:
-    """A Job that is created and deleted after the list is told of, in order."""
+    """Creations and deletions after the list are reported in order."""
     watcher = watch()
     await watcher.until_said("SYNCED")
     await given.cluster.create_job(job(given, "late"))
@@ -49,7 +49,7 @@ async def test_a_watch_goes_on_with_changes(given: Given, watch: Callable[..., W
 
 
 async def test_pods_can_be_watched(given: Given, watch: Callable[..., Watcher]) -> None:
-    """The pod of a Job of ours is told of, with its owner."""
+    """The pod of a task's Job is reported with its owner."""
     watcher = watch("Pod")
     await watcher.until_said("SYNCED")
     created = await given.cluster.create_job(job(given, "with-pod"))

@@ -1,4 +1,4 @@
-"""The contract of ``HistoryRecorder``: what is recorded comes back. Each adapter; Postgres is a real one."""
+"""The contract of ``HistoryRecorder``: recorded rows come back. Both adapters are tested, one on a real Postgres."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,14 +53,14 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 async def test_a_row_comes_back_as_it_was_recorded(history: History, row: ExecutionRecord) -> None:
-    """Both by its id and in a listing."""
+    """A row is found by its id and in a listing."""
     await history.record([row])
     assert await history.get(row.id) == row
     assert await everything(history) == [row]
 
 
 async def test_times_come_back_in_utc(history: History) -> None:
-    """Whatever zone they were given in."""
+    """Times in other zones are converted to UTC."""
     await history.record([skipped(0, slot=T0.astimezone(timezone(timedelta(hours=5))))])
     stored = (await everything(history))[0]
     assert stored.slot == T0
@@ -71,7 +71,7 @@ async def test_times_come_back_in_utc(history: History) -> None:
 
 @pytest.mark.parametrize("status", [ExecutionStatus.SKIPPED, ExecutionStatus.MISSED])
 async def test_a_slot_that_never_ran_ends_when_it_is_recorded(history: History, status: ExecutionStatus) -> None:
-    """Its row is terminal, so it has an end, though the recorder was given none."""
+    """A skipped or missed row without times gets the time of its recording."""
     before = datetime.now(UTC)
     row = skipped(0, status=status, created_at=None, finished_at=None)
     await history.record([row])
@@ -82,7 +82,7 @@ async def test_a_slot_that_never_ran_ends_when_it_is_recorded(history: History, 
 
 
 async def test_attempts_come_with_their_execution_and_not_in_a_listing(history: History) -> None:
-    """In order, each as it was recorded; of a number that is given twice, the first."""
+    """Attempts come in order; if a number occurs twice, the first one is kept."""
     row = running(0, attempts=(attempt(1), attempt(2), running_attempt(3)))
     other = skipped(1, attempts=(attempt(1, status=ExecutionStatus.SUCCEEDED, reason=None, error=None),))
     await history.record([replace(row, attempts=(*reversed(row.attempts), attempt(1, reason="later"))), other])
@@ -94,7 +94,7 @@ async def test_attempts_come_with_their_execution_and_not_in_a_listing(history: 
 
 
 async def test_attempts_that_come_later_are_added_to_an_open_execution_alone(history: History) -> None:
-    """What was recorded first stays; one that has ended gets no more, and nobody else's row does."""
+    """New attempts are added only to the open execution itself, and recorded attempts stay unchanged."""
     opened, ended = running(0, attempts=(attempt(1),)), skipped(1)
     await history.record([opened, ended])
     late = (attempt(1, reason="later"), attempt(2))
@@ -107,7 +107,7 @@ async def test_attempts_that_come_later_are_added_to_an_open_execution_alone(his
 
 
 async def test_an_attempt_that_does_not_say_when_it_ended_ended_with_its_execution(history: History) -> None:
-    """A pod that never started has no times at all."""
+    """An attempt without times, whose pod never started, ends with its execution."""
     row = skipped(0, status=ExecutionStatus.FAILED, attempts=(attempt(1, started_at=None, finished_at=None),))
     await history.record([row])
     assert (await history.get(row.id)).attempts == (attempt(1, started_at=None, finished_at=row.finished_at),)
@@ -123,7 +123,7 @@ DUPLICATES: dict[str, Callable[[ExecutionRecord], ExecutionRecord]] = {
 
 @pytest.mark.parametrize("again", DUPLICATES.values(), ids=DUPLICATES.keys())
 async def test_a_duplicate_is_ignored(history: History, again: Callable[[ExecutionRecord], ExecutionRecord]) -> None:
-    """The first row stays as it is, and the new ones beside it are still recorded."""
+    """The first row stays unchanged, and new rows in the same batch are recorded."""
     row, other = skipped(0), skipped(9)
     await history.record([row])
     await history.record([again(row), other])
@@ -132,7 +132,7 @@ async def test_a_duplicate_is_ignored(history: History, again: Callable[[Executi
 
 
 async def test_requests_for_one_task_and_time_are_two(history: History) -> None:
-    """Each is its own origin; the same request is recorded once, whatever task it says."""
+    """Each request is its own origin, and one request is recorded once, even with another task."""
     mine, theirs = (skipped(0, cause=Cause.MANUAL, origin=uid, id=uuid4()) for uid in (REQUEST, str(UUID(int=9))))
     await history.record([mine, theirs])
     await history.record([replace(mine, id=uuid4(), task_uid=REPORT)])
@@ -140,7 +140,7 @@ async def test_requests_for_one_task_and_time_are_two(history: History) -> None:
 
 
 async def test_more_rows_than_one_batch(history: History) -> None:
-    """Recording and closing have no limit of their own, and nothing is a fine thing to record or close."""
+    """Any number of rows can be recorded and closed, including none."""
     rows = [running(minute) for minute in range(2 * BATCH + 1)]
     await history.record(rows)
     await history.record([])
@@ -163,21 +163,21 @@ async def test_more_rows_than_one_batch(history: History) -> None:
     ],
 )
 async def test_a_row_that_makes_no_sense_is_refused(history: History, bad: dict[str, Any]) -> None:
-    """It is the caller's fault, and nothing at all is recorded."""
+    """An invalid row raises an error, and none of the batch is recorded."""
     with pytest.raises(ValueError, match=r"UUID|start|slot|attempt"):
         await history.record([skipped(1), skipped(0, **bad)])
     assert await everything(history) == []
 
 
 async def test_an_unknown_execution_is_not_found(history: History) -> None:
-    """The message names it."""
+    """The error names the id."""
     uid = uuid4()
     with pytest.raises(NotFoundError, match=str(uid)):
         await history.get(uid)
 
 
 async def test_text_that_postgres_refuses_is_cleaned(history: History) -> None:
-    """A pod's last words may hold NUL bytes and halves of characters; they must not keep the row from being written."""
+    """NUL bytes and lone surrogates in a pod's message are replaced, so that the row can be written."""
     dirty = "out\0 of\ud800 memory"
     words = running_attempt(1), attempt(2, reason="O\0OM", error=dirty, pod_name="p\0")
     row = running(0, pod_name="p\0", attempts=words, result={"k\0": [dirty, float("nan"), 1.5]})
@@ -192,6 +192,6 @@ async def test_text_that_postgres_refuses_is_cleaned(history: History) -> None:
 
 
 async def test_ping_returns_when_all_is_well(history: History) -> None:
-    """And leaves no trace."""
+    """A ping records nothing."""
     await history.ping()
     assert await everything(history) == []

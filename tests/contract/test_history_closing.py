@@ -1,4 +1,4 @@
-"""The contract of ``HistoryRecorder``: open executions, and how they are closed."""
+"""The contract of ``HistoryRecorder``: open executions and their closing."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +24,7 @@ __all__ = ["history"]
 
 
 async def test_close_ends_the_attempt_that_runs(history: History) -> None:
-    """As the execution; what had ended before stays, also that of an execution that is not closed by this."""
+    """The running attempt ends like its execution; ended attempts and other executions stay unchanged."""
     ghost, other = (running(minute, attempts=(attempt(1), running_attempt(2))) for minute in (0, 1))
     await history.record([ghost, other])
     assert await history.close([lost(ghost)]) == [ghost.id]
@@ -36,7 +36,7 @@ async def test_close_ends_the_attempt_that_runs(history: History) -> None:
 
 
 async def test_close_ends_only_what_is_open(history: History) -> None:
-    """An execution that recorded its own end keeps it; an unknown id changes nothing."""
+    """A closed execution and an unknown id are left alone."""
     ghost, done = running(0), skipped(1, status=ExecutionStatus.SUCCEEDED)
     await history.record([ghost, done])
     closed = await history.close([lost(ghost), lost(done), lost(skipped(2))])
@@ -54,7 +54,7 @@ async def test_close_ends_only_what_is_open(history: History) -> None:
 
 
 async def test_close_ends_nothing_before_it_began(history: History) -> None:
-    """A pod's times are whole seconds, a row's are not: what ended in the second it began in took no time at all."""
+    """Pod times are truncated to seconds; an end before the start becomes the start."""
     began = T0 + timedelta(milliseconds=700)
     row = replace(running(0, attempts=(replace(running_attempt(1), started_at=began),)), started_at=began)
     await history.record([row])
@@ -64,7 +64,7 @@ async def test_close_ends_nothing_before_it_began(history: History) -> None:
 
 
 async def test_close_twice_changes_nothing_the_second_time(history: History) -> None:
-    """Neither in a later call nor within one: the first closing wins."""
+    """The first closing wins, in one call and across calls."""
     row = running(0)
     await history.record([row])
     later = replace(lost(row), status=ExecutionStatus.TIMED_OUT)
@@ -74,13 +74,13 @@ async def test_close_twice_changes_nothing_the_second_time(history: History) -> 
 
 
 async def test_close_to_an_open_status_is_refused(history: History) -> None:
-    """A closing ends, or it is a mistake."""
+    """A closing with the status running raises an error."""
     with pytest.raises(ValueError, match="cannot be closed as running"):
         await history.close([replace(lost(running(0)), status=ExecutionStatus.RUNNING)])
 
 
 async def test_open_executions_come_oldest_first(history: History) -> None:
-    """Whatever the order of their recording; the terminal ones are left out."""
+    """Open executions are sorted by slot, and closed ones are left out."""
     rows = [running(minute, uid) for minute in (5, 2, 0, 7, 1) for uid in (REPORT, BACKUP)]
     await history.record([*rows, skipped(3)])
     assert await history.open_executions() == sorted(rows, key=lambda row: (row.slot, row.id))

@@ -1,4 +1,4 @@
-"""The contract of ``HistoryReader``: filters, pages, dead letters, the summary."""
+"""The contract of ``HistoryReader``: filters, pages, dead letters and the summary."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -25,7 +25,7 @@ FILTERED = [
     FAILURE,
     skipped(5, status=ExecutionStatus.TIMED_OUT, reason="timeout", namespace="prod", started_at=T0),
     skipped(6, status=ExecutionStatus.FAILED, reason="http_5xx", cause=Cause.MANUAL, origin=REQUEST, started_at=T0),
-    # repeats the fourth, and has failed in its turn
+    # repeats FAILURE, and has failed as well
     replace(FAILURE, id=uuid4(), slot=T0 + timedelta(minutes=7), cause=Cause.MANUAL, retry_of=FAILURE.id),
 ]
 SKIPPED, FAILED = ExecutionStatus.SKIPPED, ExecutionStatus.FAILED
@@ -71,7 +71,7 @@ FILTERS = {
 
 @pytest.mark.parametrize(("filters", "want"), FILTERS.values(), ids=FILTERS.keys())
 async def test_filters(history: History, filters: dict[str, Any], want: list[int]) -> None:
-    """Each narrows the listing, together they narrow it further, and the order stays; so it does over pages."""
+    """Filters combine, keep the order, and apply on every page."""
     await history.record(FILTERED)
     assert await everything(history, ExecutionQuery(**filters)) == [FILTERED[n] for n in want]
     assert await everything(history, ExecutionQuery(**filters, limit=1)) == [FILTERED[n] for n in want]
@@ -79,7 +79,7 @@ async def test_filters(history: History, filters: dict[str, Any], want: list[int
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 30])
 async def test_paging_gives_every_row_once_while_rows_are_inserted(history: History, limit: int) -> None:
-    """Several rows share a slot; newer ones that come meanwhile are not seen, older ones are, none twice."""
+    """Newer rows inserted while paging are not seen, older ones are, and no row comes twice."""
     tasks = [str(UUID(int=n + 1)) for n in range(5)]
     first = [skipped(minute, uid) for minute in range(10, 13) for uid in tasks]
     await history.record(first)
@@ -101,7 +101,7 @@ async def test_paging_gives_every_row_once_while_rows_are_inserted(history: Hist
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("dead_letters", [False, True])
 async def test_pages_go_on_over_years(history: History, limit: int, dead_letters: bool) -> None:  # noqa: FBT001  # a parameter of the test
-    """Whatever part of the history is read first, the order is one, and no row is left out or told twice."""
+    """Rows come in order, complete and once each, across all partitions."""
     now = datetime.now(UTC).replace(microsecond=0)
     days = [1, 0, -30, -61, -62, -63, -64, -200, -400, -4000]
     rows = [replace(FAILURE, id=uuid4(), slot=now + timedelta(days=each), origin=str(uuid4())) for each in days]
@@ -127,7 +127,7 @@ async def test_pages_go_on_over_years(history: History, limit: int, dead_letters
 
 
 async def test_a_dead_letter_is_none_any_more_once_it_is_repeated(history: History) -> None:
-    """Whatever becomes of the repetition: then that one is looked at."""
+    """A repeated failure is no dead letter, whatever the result of the repetition."""
     await history.record([FAILURE])
     assert await everything(history, ExecutionQuery(dead_letters=True)) == [FAILURE]
     await history.record([running(8, namespace="elsewhere", cause=Cause.MANUAL, retry_of=FAILURE.id)])
@@ -149,14 +149,14 @@ NO_REPETITIONS: dict[str, ExecutionRecord] = {
 
 @pytest.mark.parametrize("said", NO_REPETITIONS.values(), ids=NO_REPETITIONS.keys())
 async def test_a_dead_letter_stays_one_when_nothing_was_repeated(history: History, said: ExecutionRecord) -> None:
-    """What never ran is no dead letter itself: the failure would be lost; nor can other namespaces hide it."""
+    """A repetition that never ran, came before, or is in another namespace does not count."""
     await history.record([FAILURE, said])
     assert await everything(history, ExecutionQuery(dead_letters=True)) == [FAILURE]
     assert (await history.summary(T0)).dead_letters == 1
 
 
 async def test_the_summary_counts(history: History) -> None:
-    """By status and the dead letters since a time, what runs whenever it began; of some namespaces or of all."""
+    """The summary counts statuses and dead letters since a time, and all running executions, by namespace."""
     await history.record(FILTERED)
     whole = await history.summary(T0 + timedelta(minutes=1))
     assert whole.since == T0 + timedelta(minutes=1)
@@ -173,14 +173,14 @@ async def test_the_summary_counts(history: History) -> None:
 
 
 async def test_a_full_last_page_has_no_next_one(history: History) -> None:
-    """Nobody is sent for an empty page."""
+    """The last page has no cursor, even if it is full."""
     await history.record([skipped(0), skipped(1)])
     assert (await history.list(ExecutionQuery(limit=2))).next_cursor is None
     assert (await history.list(ExecutionQuery(limit=1))).next_cursor is not None
 
 
 async def test_a_cursor_outlives_its_row(history: History) -> None:
-    """It names a place, not a row: one of another listing serves as well."""
+    """A cursor names a position, so it also works with other filters."""
     await history.record([skipped(0), skipped(1), skipped(2)])
     page = await history.list(ExecutionQuery(limit=1))
     assert page.next_cursor is not None
@@ -205,7 +205,7 @@ async def test_a_cursor_outlives_its_row(history: History) -> None:
     ],
 )
 async def test_a_cursor_that_is_not_ours_is_refused(history: History, cursor: str) -> None:
-    """With the field's name, so that the facade can say which."""
+    """The error names the field cursor."""
     with pytest.raises(InvalidResourceError) as refused:
         await history.list(ExecutionQuery(cursor=cursor))
     assert [problem.path for problem in refused.value.problems] == ["cursor"]
@@ -213,7 +213,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(history: History, cursor: st
 
 @pytest.mark.parametrize("limit", [0, -1, 501])
 async def test_a_limit_out_of_bounds_is_refused(history: History, limit: int) -> None:
-    """A page is one row at least and 500 at most."""
+    """A page has 1 to 500 rows."""
     with pytest.raises(InvalidResourceError) as refused:
         await history.list(ExecutionQuery(limit=limit))
     assert [problem.path for problem in refused.value.problems] == ["limit"]

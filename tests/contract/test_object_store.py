@@ -1,4 +1,4 @@
-"""The contract of ``ObjectStore``, over each adapter; the API server is a real one."""
+"""The contract of ``ObjectStore``. Both adapters are tested, one on a real API server."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ __all__ = ["given"]
 
 
 async def test_a_created_task_is_stored_with_identity_and_defaults(given: Given) -> None:
-    """What the API server adds is there, and what the spec left out has its default."""
+    """The stored object has the API server's metadata and the defaults of absent fields."""
     created = await given.create("backup", labels={"team": "a"})
     meta = parse_meta(created["metadata"])
     assert (meta.name, meta.namespace, meta.generation) == ("backup", given.namespace, 1)
@@ -38,7 +38,7 @@ async def test_a_created_task_is_stored_with_identity_and_defaults(given: Given)
 
 
 async def test_nulls_are_dropped_and_a_status_is_not_the_writers(given: Given) -> None:
-    """A field that is null is one left out; a status in a creation is ignored."""
+    """A null field counts as absent, and a status in a creation is ignored."""
     body = task("backup", schedule="@hourly", timeZone=None, suspend=None, task={"counter": {"name": None}})
     created = await given.store.create(given.namespace, body | {"status": {"active": 7}})
     assert created["spec"]["suspend"] is False
@@ -48,21 +48,21 @@ async def test_nulls_are_dropped_and_a_status_is_not_the_writers(given: Given) -
 
 
 async def test_a_name_is_taken_once(given: Given) -> None:
-    """The second creation is told that the name is taken."""
+    """A second object of the same name is refused."""
     await given.create("backup")
     with pytest.raises(AlreadyExistsError, match="backup"):
         await given.create("backup")
 
 
 async def test_a_missing_namespace_is_named(given: Given) -> None:
-    """Whoever creates in a namespace that does not exist reads its name."""
+    """The error names the missing namespace."""
     with pytest.raises(NotFoundError, match=r"namespaces.*no-such-namespace"):
         await given.store.create("no-such-namespace", task("backup", intervalSeconds=60, task=SUM))
 
 
 @pytest.mark.parametrize("name", ["absent", "", "..", "a/b", "Upper", "a?b"])
 async def test_what_is_not_there_is_not_found(given: Given, name: str) -> None:
-    """No call finds a task that does not exist, nor anything else by a name that no task can have."""
+    """Every call raises NotFoundError for a missing task and for an invalid name."""
     body = task(name, intervalSeconds=60, task=SUM)
     with pytest.raises(NotFoundError):
         await given.store.get(given.namespace, name)
@@ -75,7 +75,7 @@ async def test_what_is_not_there_is_not_found(given: Given, name: str) -> None:
 
 
 async def test_a_list_is_in_order_and_of_its_namespace(given: Given) -> None:
-    """Names come in order; a namespace without tasks gives an empty list."""
+    """Tasks are sorted by name, and a namespace without tasks gives an empty list."""
     for name in ("c", "a", "b"):
         await given.create(name)
     assert [t["metadata"]["name"] for t in await given.store.list(given.namespace)] == ["a", "b", "c"]
@@ -100,7 +100,7 @@ async def test_a_list_is_in_order_and_of_its_namespace(given: Given) -> None:
     ],
 )
 async def test_a_list_can_be_selected_by_labels(given: Given, selector: str, want: list[str]) -> None:
-    """Selectors are Kubernetes' own."""
+    """Selectors have the syntax and meaning of Kubernetes."""
     await given.create("one", labels={"team": "a", "tier": "web"})
     await given.create("two", labels={"team": "a"})
     await given.create("three", labels={"team": "b"})
@@ -110,13 +110,13 @@ async def test_a_list_can_be_selected_by_labels(given: Given, selector: str, wan
 
 @pytest.mark.parametrize("selector", ["team in a", "=a", "team=a=b", "team in (a", "a b"])
 async def test_a_selector_that_makes_no_sense_is_refused(given: Given, selector: str) -> None:
-    """It selects neither everything nor nothing."""
+    """An invalid selector raises an error instead of matching all or none."""
     with pytest.raises(RefusedError):
         await given.store.list(given.namespace, selector)
 
 
 async def test_a_replacement_is_the_whole_spec_and_a_new_generation(given: Given) -> None:
-    """What the new spec leaves out is gone; identity stays; the version moves."""
+    """Absent fields are removed, the uid stays, and generation and resourceVersion change."""
     old = await given.create("backup", labels={"team": "a"}, startingDeadlineSeconds=5)
     new = await given.store.replace(given.namespace, "backup", task("backup", schedule="@hourly", task=SUM))
     assert "startingDeadlineSeconds" not in new["spec"]
@@ -128,7 +128,7 @@ async def test_a_replacement_is_the_whole_spec_and_a_new_generation(given: Given
 
 
 async def test_a_replacement_of_an_old_version_is_a_conflict(given: Given) -> None:
-    """Nobody's change is overwritten unseen; with the current version it works."""
+    """A replacement needs the current resourceVersion."""
     old = await given.create("backup")
     seen = await given.store.patch(given.namespace, "backup", {"spec": {"suspend": True}})
     with pytest.raises(ConflictError):
@@ -139,7 +139,7 @@ async def test_a_replacement_of_an_old_version_is_a_conflict(given: Given) -> No
 
 
 async def test_a_patch_merges(given: Given) -> None:
-    """RFC 7396: named fields change, null removes, the rest stays."""
+    """As in RFC 7396, given fields change, null removes a field, and the others stay."""
     await given.create("backup", labels={"team": "a", "tier": "web"})
     patch = {
         "metadata": {"labels": {"team": None, "new": "x"}},
@@ -154,7 +154,7 @@ async def test_a_patch_merges(given: Given) -> None:
 
 
 async def test_a_patch_of_an_old_version_is_a_conflict(given: Given) -> None:
-    """A resourceVersion in a patch is a condition."""
+    """A resourceVersion in a patch must be the current one."""
     old = await given.create("backup")
     version = old["metadata"]["resourceVersion"]
     conditional = {"metadata": {"resourceVersion": version}, "spec": {"suspend": True}}
@@ -164,21 +164,21 @@ async def test_a_patch_of_an_old_version_is_a_conflict(given: Given) -> None:
 
 
 async def test_a_change_of_labels_alone_keeps_the_generation(given: Given) -> None:
-    """The generation speaks of the spec."""
+    """Only changes of the spec change the generation."""
     await given.create("backup")
     patched = await given.store.patch(given.namespace, "backup", {"metadata": {"labels": {"a": "b"}}})
     assert patched["metadata"]["generation"] == 1
 
 
 async def test_a_patch_that_changes_nothing_keeps_the_version(given: Given) -> None:
-    """Nobody who watches is woken for nothing."""
+    """Such a patch causes no event for watches."""
     created = await given.create("backup")
     patched = await given.store.patch(given.namespace, "backup", {"spec": {"intervalSeconds": 60}})
     assert patched["metadata"]["resourceVersion"] == created["metadata"]["resourceVersion"]
 
 
 async def test_writers_of_the_spec_do_not_touch_the_status(given: Given) -> None:
-    """Whatever a replacement or a patch says of the status, it stays the operator's."""
+    """A status in a replacement or a patch is ignored."""
     created = await given.create("backup")
     await given.cluster.patch_status(parse_meta(created["metadata"]), {"active": 1})
     body = task("backup", schedule="@hourly", task=SUM) | {"status": {"active": 5}}
@@ -188,7 +188,7 @@ async def test_writers_of_the_spec_do_not_touch_the_status(given: Given) -> None
 
 
 async def test_a_deleted_task_is_gone(given: Given) -> None:
-    """Its name is free again, for another object."""
+    """Its name can be used for a new object."""
     old = await given.create("backup")
     await given.store.delete(given.namespace, "backup")
     with pytest.raises(NotFoundError):
@@ -197,7 +197,7 @@ async def test_a_deleted_task_is_gone(given: Given) -> None:
 
 
 async def test_a_deletion_of_an_old_version_is_a_conflict(given: Given) -> None:
-    """What has been changed in the meantime is not deleted."""
+    """A deletion with a resourceVersion needs the current one."""
     old = await given.create("backup")
     new = await given.store.patch(given.namespace, "backup", {"spec": {"suspend": True}})
     with pytest.raises(ConflictError):
@@ -206,12 +206,12 @@ async def test_a_deletion_of_an_old_version_is_a_conflict(given: Given) -> None:
 
 
 async def test_a_store_that_answers_can_be_pinged(given: Given) -> None:
-    """Readiness asks this."""
+    """A ping of an available store succeeds; the readiness probe depends on it."""
     await given.store.ping()
 
 
 async def test_memory_that_is_down_is_unavailable() -> None:
-    """The switch for tests of those who use a store."""
+    """Tests can make the adapter in memory fail."""
     store = MemoryObjectStore()
     store.outage = "the test says so"
     with pytest.raises(UnavailableError, match="the test says so"):

@@ -1,4 +1,4 @@
-"""The contract of ``ObjectStore``: what is refused, and what the message says."""
+"""The contract of ``ObjectStore``: invalid objects are refused with a message that says what to correct."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["given"]
 
 
 def http(**fields: Any) -> JSONObject:
-    """Build a spec with an HTTP task."""
+    """Return a spec with an HTTP task."""
     return {"intervalSeconds": 60, "task": {"http": {"url": "https://example.com/"} | fields}}
 
 
@@ -173,7 +173,7 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
 
 @pytest.mark.parametrize(("spec", "path", "want"), BAD_SPECS.values(), ids=BAD_SPECS)
 async def test_a_bad_spec_is_refused_with_the_mend(given: Given, spec: JSONObject, path: str, want: str) -> None:
-    """The field is named, and the sentence tells what to do."""
+    """The error names the field and says what to write instead."""
     with pytest.raises(RefusedError) as refused:
         await given.store.create(given.namespace, task("bad", **spec))
     problems = [p for p in refused.value.problems if p.path.startswith(path)]
@@ -183,7 +183,7 @@ async def test_a_bad_spec_is_refused_with_the_mend(given: Given, spec: JSONObjec
 
 
 async def test_a_missing_spec_is_refused(given: Given) -> None:
-    """An object without a spec is no task."""
+    """An object without a spec is refused."""
     body = task("bad")
     del body["spec"]
     with pytest.raises(RefusedError) as refused:
@@ -192,7 +192,7 @@ async def test_a_missing_spec_is_refused(given: Given) -> None:
 
 
 async def test_a_patch_to_a_bad_spec_is_refused(given: Given) -> None:
-    """What a creation may not say, a change may not either."""
+    """A patch must result in a valid spec."""
     await given.create("backup")
     with pytest.raises(RefusedError, match="keep exactly one"):
         await given.store.patch(given.namespace, "backup", {"spec": {"schedule": "@hourly"}})
@@ -206,7 +206,7 @@ async def test_a_patch_to_a_bad_spec_is_refused(given: Given) -> None:
     }.items(),
 )
 async def test_a_bad_name_is_refused_with_the_mend(given: Given, name: str, want: str) -> None:
-    """A Job's name must have room for the slot's time."""
+    """Names have at most 52 characters, so that a Job's name has room for the time of the slot."""
     with pytest.raises(RefusedError) as refused:
         await given.create(name)
     (problem,) = refused.value.problems

@@ -1,4 +1,4 @@
-"""The chart as Helm renders it: objects, pods and containers, by the set of values."""
+"""The chart as Helm renders it: objects, pods and containers for each set of values."""
 
 from functools import cache
 from typing import Any
@@ -13,23 +13,23 @@ Object = dict[str, Any]
 
 @cache
 def objects(case: str) -> tuple[Object, ...]:
-    """Return the objects of a set of values."""
+    """Return the objects for a set of values."""
     return tuple(rendered("--values", str(values_of(case))))
 
 
 def of_kind(case: str, kind: str) -> dict[str, Object]:
-    """Return the objects of a kind by name."""
+    """Return the objects of one kind, by name."""
     return {o["metadata"]["name"]: o for o in objects(case) if o["kind"] == kind}
 
 
 def pods(case: str) -> dict[str, Object]:
-    """Return the specs of all pods by the kind and the name of what makes them."""
+    """Return the specs of all pods, by kind and name of the owner."""
     found = {f"{o['kind']} {o['metadata']['name']}": pod_spec(o) for o in objects(case)}
     return {name: spec for name, spec in found.items() if spec is not None}
 
 
 def containers(case: str) -> dict[str, Object]:
-    """Return all containers, those that come first among them, by their pod's and their own name."""
+    """Return all containers and init containers, by pod and name."""
     return {
         f"{name}/{container['name']}": container
         for name, spec in pods(case).items()

@@ -1,4 +1,4 @@
-"""Both adapters of ``Cluster``, with what the cluster does of its own accord, and watches of them."""
+"""Both adapters of ``Cluster``, with controllers and users that act on the cluster, and watches."""
 
 import asyncio
 import base64
@@ -17,11 +17,11 @@ from carillon_core.resources.scheduled_task import parse_meta
 
 Kind = Literal["Job", "Pod"]
 ABSENT = "absent"
-"""A ServiceAccount that is not there."""
+"""A ServiceAccount that does not exist."""
 
 
 class Given(Protocol):
-    """An adapter, a namespace of the test's own, and what the cluster does of its own accord."""
+    """An adapter, a namespace of its own, and what controllers and users do in the cluster."""
 
     namespace: str
 
@@ -34,16 +34,16 @@ class Given(Protocol):
         """The tasks of the same cluster."""
 
     async def put(self, kind: ObjectKind, name: str, spec: JSONObject) -> JSONObject:
-        """Create an object of that kind, as a user does."""
+        """Create an object of this kind, as a user does."""
 
     async def delete_job(self, name: str) -> None:
         """Delete a Job, as a user does."""
 
     async def start_pod(self, job: str) -> None:
-        """Let the Job controller create the Job's pod."""
+        """Have the Job controller create the Job's pod."""
 
     async def refuse_pod(self, job: str) -> None:
-        """Let the API server refuse the pod of a Job whose account is missing."""
+        """Have the API server refuse the pod of a Job whose account is missing."""
 
     async def secret(self, name: str) -> dict[str, str]:
         """Return a Secret's data, decoded."""
@@ -117,7 +117,7 @@ class GivenKube:
 
 @pytest.fixture(params=["memory", "kube"])
 def given(request: pytest.FixtureRequest) -> Given:
-    """Give each adapter in turn."""
+    """Provide each adapter in turn."""
     if request.param == "memory":
         return GivenMemory()
     return GivenKube(request.getfixturevalue("connection"), request.getfixturevalue("namespace"))
@@ -132,7 +132,7 @@ async def create_task(given: Given, name: str = "backup") -> ObjectMeta:
 def job(
     given: Given, name: str, *, owner: ObjectMeta | None = None, ours: bool = True, account: str = "default"
 ) -> JSONObject:
-    """Build a Job that is suspended, so that no pod comes of it before it is wanted."""
+    """Return a suspended Job, which has no pod until it is started."""
     labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY} if ours else {}
     manifest: JSONObject = {
         "apiVersion": "batch/v1",
@@ -164,7 +164,7 @@ def job(
 
 
 class Watcher:
-    """Takes what a watch yields, of one namespace."""
+    """Collects the events of a watch for one namespace."""
 
     def __init__(self, cluster: Cluster, kind: Kind, namespace: str, *, of: str | None = None) -> None:
         self._cluster = cluster
@@ -184,24 +184,24 @@ class Watcher:
 
     @property
     def said(self) -> list[tuple[str, str]]:
-        """Type and name of each event so far."""
+        """Return type and name of each event so far."""
         return [(e.type, e.object["metadata"]["name"] if e.object else "") for e in self.events]
 
     async def until(self, condition: Callable[["Watcher"], bool], seconds: float = 30) -> None:
-        """Wait until what was yielded meets the condition."""
+        """Wait until the events meet the condition."""
         async with asyncio.timeout(seconds):
             while not condition(self):
                 self._news.clear()
                 await self._news.wait()
 
     async def until_said(self, kind: str, name: str = "", seconds: float = 30) -> None:
-        """Wait until that event came."""
+        """Wait for an event of this type and name."""
         await self.until(lambda w: (kind, name) in w.said, seconds)
 
 
 @pytest.fixture
 async def watch(given: Given) -> AsyncIterator[Callable[..., Watcher]]:
-    """Start watches; they end with the test."""
+    """Start watches that end with the test."""
     running: list[asyncio.Task[None]] = []
 
     def start(kind: Kind = "Job", of: str | None = None) -> Watcher:

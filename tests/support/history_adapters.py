@@ -1,4 +1,4 @@
-"""Both adapters of the history, empty, and records to put into them."""
+"""Both adapters of the history, and records to put into them."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,12 +20,12 @@ REQUEST = "33333333-3333-4333-8333-333333333333"
 
 
 class History(HistoryRecorder, HistoryReader, Protocol):
-    """Both ports, as each adapter has them."""
+    """Both ports, which each adapter implements."""
 
 
 @pytest.fixture(params=["memory", "postgres"])
 async def history(request: pytest.FixtureRequest) -> AsyncIterator[History]:
-    """Give each adapter in turn, empty."""
+    """Provide each adapter in turn, empty."""
     if request.param == "memory":
         yield MemoryHistory()
         return
@@ -35,7 +35,7 @@ async def history(request: pytest.FixtureRequest) -> AsyncIterator[History]:
 
 
 def skipped(minute: int, task_uid: str = BACKUP, **changes: Any) -> ExecutionRecord:
-    """Build the record of a slot that was skipped, ``minute`` minutes after T0."""
+    """Return the record of a slot that was skipped, ``minute`` minutes after T0."""
     slot = T0 + timedelta(minutes=minute)
     record = ExecutionRecord(
         id=execution_id(task_uid, slot, Cause.SCHEDULE),
@@ -55,7 +55,7 @@ def skipped(minute: int, task_uid: str = BACKUP, **changes: Any) -> ExecutionRec
 
 
 def running(minute: int, task_uid: str = BACKUP, **changes: Any) -> ExecutionRecord:
-    """Build the record of an execution that runs."""
+    """Return the record of a running execution."""
     began = T0 + timedelta(minutes=minute, seconds=2)
     fields: dict[str, Any] = {
         "status": ExecutionStatus.RUNNING,
@@ -70,7 +70,7 @@ def running(minute: int, task_uid: str = BACKUP, **changes: Any) -> ExecutionRec
 
 
 def attempt(number: int, **changes: Any) -> Attempt:
-    """Build an attempt that failed within a second, ``number`` minutes after T0."""
+    """Return an attempt that failed within a second, ``number`` minutes after T0."""
     began = T0 + timedelta(minutes=number)
     failed = Attempt(
         number=number,
@@ -85,12 +85,12 @@ def attempt(number: int, **changes: Any) -> Attempt:
 
 
 def running_attempt(number: int) -> Attempt:
-    """Build an attempt that runs."""
+    """Return a running attempt."""
     return attempt(number, status=ExecutionStatus.RUNNING, reason=None, error=None, finished_at=None)
 
 
 def lost(record: ExecutionRecord) -> Closing:
-    """Build the closing of an execution whose pod vanished."""
+    """Return the closing of an execution whose pod was evicted."""
     return Closing(
         id=record.id,
         namespace=record.namespace,
@@ -102,7 +102,7 @@ def lost(record: ExecutionRecord) -> Closing:
 
 
 async def everything(history: History, query: ExecutionQuery | None = None) -> list[ExecutionRecord]:
-    """Return all that a query lists, page after page."""
+    """Return all records that match a query, page by page."""
     rows: list[ExecutionRecord] = []
     page = await history.list(query or ExecutionQuery())
     rows.extend(page.items)

@@ -1,4 +1,4 @@
-"""Executions of the task type ``http``, run in the test's own process; and httpbin to send them to."""
+"""Executions of the task type ``http`` in the test's own process, and httpbin as a server for them."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ SECRET = [{"name": "X-Token", "variable": "CARILLON_SECRET_0", "source": "key to
 
 
 def make_execution(url: str, secrets: Mapping[str, str] | None = None, **spec: Any) -> Execution:
-    """Return an execution of one request, at its third attempt."""
+    """Return an execution of one request, in its third attempt."""
     environment = Environment(
         database_url="postgresql://",
         token="",
@@ -64,7 +64,7 @@ def failure_of(execution: Execution) -> TaskFailedError:
 
 @pytest.fixture(scope="module")
 def httpbin() -> Iterator[str]:
-    """Serve httpbin on a free port of the loopback."""
+    """Serve httpbin on a free port of loopback."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -1,4 +1,4 @@
-"""A server of one connection that answers with bytes of the test's choice, which need not be HTTP."""
+"""A server of one connection that can send any bytes, valid HTTP or not."""
 
 import socket
 import ssl
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def odd_server(
     answer: Callable[[socket.socket, bytes], None], host: str = "127.0.0.1", context: ssl.SSLContext | None = None
 ) -> Iterator[int]:
-    """Serve one connection: read the request's head, then do with it what ``answer`` does; yield the port."""
+    """Serve one connection: read the request's head and pass it to ``answer``; yield the port."""
     listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
     def serve() -> None:
@@ -23,14 +23,14 @@ def odd_server(
                     request += chunk
                 answer(client, request)
         except OSError:
-            return  # the runner went, or refused the certificate: what the test looks at is on its side
+            return  # the runner closed the connection or refused the certificate, as the test expects
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
         yield listener.getsockname()[1]
     finally:
-        # wakes an accept that nobody came to
+        # ends an accept that is still waiting
         with socket.socket(listener.family) as waker:
             waker.connect_ex(listener.getsockname())
         thread.join()
@@ -38,7 +38,7 @@ def odd_server(
 
 
 def saying(*parts: bytes) -> Callable[[socket.socket, bytes], None]:
-    """Return an answer of these bytes, after which the connection is closed."""
+    """Return an answer that sends these bytes and closes the connection."""
 
     def answer(client: socket.socket, _request: bytes) -> None:
         for part in parts:

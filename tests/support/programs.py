@@ -1,4 +1,4 @@
-"""Our own programs, run by tests as people run them."""
+"""Carillon's programs, run as users run them."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ EMBEDDED_POSTGRES = Path(__file__).parents[2] / "tools" / "embedded_postgres.py"
 
 
 def run_embedded_postgres(command: str, data_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run ``tools/embedded_postgres.py`` and return what came of it."""
+    """Run ``tools/embedded_postgres.py`` and return the result."""
     return subprocess.run(
         [sys.executable, str(EMBEDDED_POSTGRES), command, "--data", str(data_dir), *options],
         check=False,
@@ -19,7 +19,7 @@ def run_embedded_postgres(command: str, data_dir: Path, *options: str) -> subpro
 
 
 def carillon_migrate(*args: str, url: str | None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run ``carillon-migrate`` on a database, with more variables of the environment if need be."""
+    """Run ``carillon-migrate`` with this database URL and these further variables."""
     measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     database = {} if url is None else {"DATABASE_URL": url}
     environment = {"PYTHONPATH": ":".join(sys.path), **database, **measured, **env}

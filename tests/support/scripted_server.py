@@ -1,4 +1,4 @@
-"""An HTTP server whose answers a function of the test gives; it keeps every request."""
+"""An HTTP server that answers with a function of the test and keeps every request."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class Seen:
-    """A request that came to a server."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -20,7 +20,7 @@ class Seen:
 
 @dataclass
 class Server:
-    """A server that remembers what it was asked."""
+    """A server that keeps its requests."""
 
     port: int = 0
     seen: list[Seen] = field(default_factory=list)
@@ -35,7 +35,7 @@ Reply = Callable[[Seen], tuple[int, Mapping[str, str], bytes]]
 
 @contextmanager
 def serving(reply: Reply) -> Iterator[Server]:
-    """Serve with these answers on a free port."""
+    """Serve these replies on a free port."""
     made = Server()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Both adapters of ``ObjectStore``, with an empty namespace each."""
+"""Both adapters of ``ObjectStore``, each with an empty namespace."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ SUM = {"sum": {"a": 1, "b": 2.5}}
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A store, the operator's side of it, and a namespace of the test's own."""
+    """A store, the operator's access to it, and a namespace of its own."""
 
     store: KubeObjectStore | MemoryObjectStore
     cluster: Cluster
@@ -31,7 +31,7 @@ class Given:
 
 @pytest.fixture(params=["memory", "kube"])
 def given(request: pytest.FixtureRequest) -> Given:
-    """Give each adapter in turn, with an empty namespace."""
+    """Provide each adapter in turn, with an empty namespace."""
     if request.param == "memory":
         memory = MemoryObjectStore(namespaces={"test-memory"})
         return Given(memory, MemoryCluster(memory), "test-memory")
@@ -40,7 +40,7 @@ def given(request: pytest.FixtureRequest) -> Given:
 
 
 def task(name: str, **spec: Any) -> JSONObject:
-    """Build a task's body."""
+    """Return the body of a task."""
     return {
         "apiVersion": "carillon.dev/v1alpha1",
         "kind": "ScheduledTask",

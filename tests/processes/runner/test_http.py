@@ -1,4 +1,4 @@
-"""The task type ``http``: what is sent and recorded. Real servers on the loopback: httpbin, and odd ones."""
+"""The task type ``http``: what is sent and recorded. The servers are httpbin and others on loopback."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ __all__ = ["httpbin"]
 
 
 def test_a_request_records_status_time_and_body(httpbin: str) -> None:
-    """What the server saw comes back in its body."""
+    """The result has the status, the response time and the body."""
     result = fetch(f"{httpbin}/get?a=1&b=%20x&c=a+b")
     seen = json.loads(result["body"])
     assert result["statusCode"] == 200
@@ -29,7 +29,7 @@ def test_a_request_records_status_time_and_body(httpbin: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 def test_method_headers_and_body_arrive(httpbin: str, method: str) -> None:
-    """The user's headers win over ours, whatever their case."""
+    """The user's headers replace the default ones, in any capitalisation."""
     given = {"idempotency-key": "mine", "user-agent": "me", "X-Latin": "é", "Content-Type": "text/plain"}
     result = fetch(f"{httpbin}/anything", method=method, headers=given, body="Grüße")
     seen = json.loads(result["body"])
@@ -41,19 +41,19 @@ def test_method_headers_and_body_arrive(httpbin: str, method: str) -> None:
 
 
 def test_head_has_no_body(httpbin: str) -> None:
-    """And is not waited for."""
+    """The runner does not wait for the body of a HEAD response."""
     assert fetch(f"{httpbin}/get", method="HEAD")["body"] == ""
 
 
 def test_a_path_is_percent_encoded_and_escapes_stay(httpbin: str) -> None:
-    """A path in any script, a space, and what is encoded already."""
+    """Spaces and non-ASCII characters are encoded, and existing escapes are kept."""
     seen = json.loads(fetch(f"{httpbin}/anything/straße/a b/%2F?q=ä b&r=%26")["body"])
     assert seen["args"] == {"q": "ä b", "r": "&"}
     assert parse_target("http://h/straße/a b/%2F?q=ä#part").path == "/stra%C3%9Fe/a%20b/%2F?q=%C3%A4"
 
 
 def test_userinfo_becomes_basic_authorization(httpbin: str) -> None:
-    """Percent-encoded in the URL, plain in the header; a header of the user's own wins."""
+    """User and password of the URL are decoded, and the user's own Authorization header wins."""
     url = httpbin.replace("http://", "http://me:p%40ss@")
     assert fetch(f"{url}/basic-auth/me/p%40ss")["statusCode"] == 200
     own = "Basic " + base64.b64encode(b"you:word").decode()
@@ -73,7 +73,7 @@ def test_userinfo_becomes_basic_authorization(httpbin: str) -> None:
     ],
 )
 def test_the_status_decides(httpbin: str, status: int, expected: list[int], want: str | None) -> None:
-    """A redirect is not followed; an unexpected status keeps the result."""
+    """A redirect is not followed, and an unexpected status fails with a result."""
     if want is None:
         assert fetch(f"{httpbin}/status/{status}", expectedStatuses=expected)["statusCode"] == status
         return
@@ -84,7 +84,7 @@ def test_the_status_decides(httpbin: str, status: int, expected: list[int], want
 
 
 def test_a_gigabyte_is_cut_and_not_read() -> None:
-    """Only so much is taken as is kept; the server's sending fails soon after."""
+    """The runner stops reading at the limit of a recorded body."""
     sent: list[int] = []
 
     def flood(client: socket.socket, _request: bytes) -> None:
@@ -102,7 +102,7 @@ def test_a_gigabyte_is_cut_and_not_read() -> None:
 
 @pytest.mark.parametrize(("length", "want_cut"), [(BODY_LIMIT, False), (BODY_LIMIT + 1, True)])
 def test_the_limit_is_exact(length: int, want_cut: bool) -> None:  # noqa: FBT001  # a column of the table
-    """A body of just 100 KiB is whole."""
+    """A body of exactly 100 KiB is not truncated."""
     with odd_server(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"y" * length)) as port:
         result = fetch(f"http://127.0.0.1:{port}/")
     assert (len(result["body"]), result["bodyTruncated"]) == (BODY_LIMIT, want_cut)
@@ -121,7 +121,7 @@ def test_the_limit_is_exact(length: int, want_cut: bool) -> None:  # noqa: FBT00
     ],
 )
 def test_any_body_becomes_text_that_postgres_can_keep(head: bytes, body: bytes, want: str) -> None:
-    """Invalid UTF-8, unknown charsets, NUL, lone surrogates, chunks."""
+    """Invalid UTF-8, unknown charsets, NUL, lone surrogates and chunks become valid text."""
     with odd_server(saying(b"HTTP/1.1 200 OK\r\n", head, b"\r\n\r\n", body)) as port:
         assert fetch(f"http://127.0.0.1:{port}/")["body"] == want
 
@@ -138,7 +138,7 @@ def test_any_body_becomes_text_that_postgres_can_keep(head: bytes, body: bytes, 
     ],
 )
 def test_a_server_that_breaks_off_or_speaks_no_http_is_classed(answer: list[bytes], want: str) -> None:
-    """The class is the row's reason."""
+    """The reason tells a closed connection from an invalid response."""
     with odd_server(saying(*answer)) as port:
         assert failure(f"http://127.0.0.1:{port}/").reason == want
 
@@ -157,7 +157,7 @@ def test_a_server_that_breaks_off_or_speaks_no_http_is_classed(answer: list[byte
     ids=["headers", "interim answers", "a chunk of -5", "a chunk of -1", "no chunk", "trailers", "extensions"],
 )
 def test_what_has_no_end_is_ended(head: bytes, more: bytes) -> None:
-    """Before it fills the memory, whatever the library would read."""
+    """An endless response fails before it fills the memory."""
     sent: list[int] = []
 
     def flood(client: socket.socket, _request: bytes) -> None:
@@ -184,7 +184,7 @@ def test_what_has_no_end_is_ended(head: bytes, more: bytes) -> None:
 def test_a_failure_says_whether_and_when_another_attempt_may_help(
     status: int, header: str | None, want: tuple[bool | None, float | None]
 ) -> None:
-    """None leaves it to the class: a 4xx is not tried again, but those that may pass."""
+    """The failure carries Retry-After, and whether the status may pass; None leaves that to its class."""
     with serving(lambda _seen: (status, {} if header is None else {"Retry-After": header}, b"")) as server:
         failed = failure_of(make_execution(server.url))
     assert (failed.again, failed.retry_after) == want

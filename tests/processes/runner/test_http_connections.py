@@ -15,7 +15,7 @@ from support.recording_server import RecordingServer
 __all__ = ["httpbin"]
 
 
-# made for this test alone: self-signed, for localhost and 127.0.0.1, good for a hundred years
+# only for this test: self-signed, for localhost and 127.0.0.1, valid for a hundred years
 CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgRi5G8f60MqBeIjpy
@@ -37,7 +37,7 @@ ojFJvQIgJHZA/OPWYeVQUhz9wBRxT4WouIp8iFK9UoYwdDhCXWU=
 
 
 def test_nobody_listening_is_a_connection_error() -> None:
-    """A port that was free a moment ago."""
+    """A refused connection fails with the reason connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     failed = failure(f"http://127.0.0.1:{port}/")
@@ -46,19 +46,19 @@ def test_nobody_listening_is_a_connection_error() -> None:
 
 @pytest.mark.parametrize("host", ["carillon.invalid", "a..b", "x" * 64])
 def test_a_name_without_an_address_is_a_dns_error(host: str) -> None:
-    """Names that do not exist (RFC 6761), and names that cannot."""
+    """Unknown and invalid names fail with the reason dns."""
     assert failure(f"http://{host}/").reason == "dns"
 
 
 def test_an_address_that_refuses_or_is_silent_leaves_time_for_the_next() -> None:
-    """A name may have several, of which one answers."""
+    """All addresses of a name are tried before the deadline."""
     with (
         socket.create_server(("127.0.0.1", 0)) as good,
         socket.create_server(("127.0.0.1", 0), backlog=0) as silent,
-        socket.create_connection(silent.getsockname()),  # fills its queue: from now on it answers nobody
+        socket.create_connection(silent.getsockname()),  # fills its queue: it answers no further connection
         socket.socket() as bound,
     ):
-        bound.bind(("127.0.0.1", 0))  # and does not listen
+        bound.bind(("127.0.0.1", 0))  # bound, but not listening
         addresses = [(socket.AF_INET, s.getsockname()) for s in (bound, silent, good)]
         deadline = time.monotonic() + 2
         with connected_socket(addresses, deadline) as sock:
@@ -77,7 +77,7 @@ def test_an_address_that_refuses_or_is_silent_leaves_time_for_the_next() -> None
     ],
 )
 def test_a_url_leads_somewhere(url: str, want: tuple[str, int, str]) -> None:
-    """Host in ASCII, port, request target."""
+    """The host is in ASCII, the port has a default, and the path is never empty."""
     target = parse_target(url)
     assert (target.host, target.port, target.path) == want
 
@@ -87,12 +87,12 @@ def test_a_url_leads_somewhere(url: str, want: tuple[str, int, str]) -> None:
     ["ftp://h/", "http://", "http://h:99999/", "http://h:x/", "http://[::g]/", "http://a b/", "http://xn--ü/"],
 )
 def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
-    """Before anything is sent."""
+    """An invalid URL fails before anything is sent."""
     assert failure(url).reason == "InvalidRequest"
 
 
 def test_an_ipv6_literal_is_reached_and_named_in_brackets() -> None:
-    """RFC 3986, 3.2.2."""
+    """The Host header has the brackets of RFC 3986, 3.2.2."""
     seen: list[bytes] = []
 
     def answer(client: socket.socket, request: bytes) -> None:
@@ -113,7 +113,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def test_https_verifies_and_speaks(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trusted through ``SSL_CERT_FILE``, as OpenSSL has it."""
+    """A certificate in ``SSL_CERT_FILE`` is trusted, as in OpenSSL."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -122,7 +122,7 @@ def test_https_verifies_and_speaks(certificate: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_certificate_that_nobody_vouches_for_is_a_tls_error(certificate: Path) -> None:
-    """The system's own list of authorities does not know it."""
+    """A certificate without a trusted authority fails with the reason tls."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with odd_server(saying(b"HTTP/1.1 200 OK\r\n\r\n"), context=context) as port:
@@ -130,12 +130,12 @@ def test_a_certificate_that_nobody_vouches_for_is_a_tls_error(certificate: Path)
 
 
 def test_a_server_without_tls_is_a_tls_error(httpbin: str) -> None:
-    """Https spoken to a port of plain http."""
+    """HTTPS to a plain HTTP port fails with the reason tls."""
     assert failure(httpbin.replace("http://", "https://")).reason == "tls"
 
 
 def test_proxies_of_the_environment_are_not_used(httpbin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a task reaches is what its spec says: a proxy would look names up anew, and connect to what it likes."""
+    """Requests go directly to the URL's host, because a proxy would resolve names on its own."""
     with RecordingServer() as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -148,13 +148,13 @@ def test_proxies_of_the_environment_are_not_used(httpbin: str, monkeypatch: pyte
 
 
 def test_a_proxy_opens_nothing(httpbin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is one that is public a way to an address that is closed."""
+    """A proxy in the environment does not open a closed address."""
     monkeypatch.setenv("http_proxy", httpbin)
     assert failure("http://10.0.0.1/").reason == "BlockedAddress"
 
 
 def test_a_template_does_not_lead_inward() -> None:
-    """The rendered URL is judged."""
+    """The rendered URL is checked."""
     failed = failure("http://{{ '10.' ~ '0.0.1' }}/?{{ slot }}")
     assert failed.reason == "BlockedAddress"
     assert failed.message.startswith("10.0.0.1 is in 10.0.0.0/8 (private use, RFC 1918), which is not allowed")

@@ -1,4 +1,4 @@
-"""Redirects of the task type ``http``: which are followed, and what goes along."""
+"""Redirects of the task type ``http``: which are followed, and what is sent to the new location."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["httpbin"]
 
 
 def redirecting(status: int, location: str | Callable[[Seen], str]) -> Reply:
-    """Redirect ``/`` and answer everything else."""
+    """Return a reply that redirects ``/`` and answers all other paths."""
 
     def reply(seen: Seen) -> tuple[int, Mapping[str, str], bytes]:
         if seen.path != "/":
@@ -42,7 +42,7 @@ def redirecting(status: int, location: str | Callable[[Seen], str]) -> Reply:
     ],
 )
 def test_a_redirect_is_followed_as_browsers_do(status: int, method: str, want: tuple[str, bytes]) -> None:
-    """Where the method changes, the body and what speaks of it stay behind; the key of idempotency never does."""
+    """A changed method drops the body and its headers; the Idempotency-Key always stays."""
     body: dict[str, Any] = (
         {"body": "body", "headers": {"Content-Type": "text/plain"}} if method in {"POST", "PUT"} else {}
     )
@@ -57,7 +57,7 @@ def test_a_redirect_is_followed_as_browsers_do(status: int, method: str, want: t
 
 @pytest.mark.parametrize("most", [1, 3, 10])
 def test_too_many_redirects_are_not_followed(most: int) -> None:
-    """As many as the task says, and no more are sent."""
+    """At most maxRedirects redirects are followed."""
     with serving(lambda seen: (302, {"Location": f"{seen.path}x"}, b"")) as server:
         failed = failure_of(make_execution(server.url + "/", maxRedirects=most))
     assert failed.reason == "TooManyRedirects"
@@ -65,7 +65,7 @@ def test_too_many_redirects_are_not_followed(most: int) -> None:
 
 
 def test_a_circle_is_seen_at_once() -> None:
-    """Not after all that the task allows."""
+    """A redirect loop fails before maxRedirects is reached."""
     with serving(lambda seen: (302, {"Location": "/b" if seen.path == "/a" else "/a"}, b"")) as server:
         assert failure_of(make_execution(server.url + "/a", maxRedirects=10)).reason == "TooManyRedirects"
     assert [seen.path for seen in server.seen] == ["/a", "/b"]
@@ -83,7 +83,7 @@ def test_a_circle_is_seen_at_once() -> None:
 def test_what_is_no_redirect_is_an_answer(
     status: int, headers: dict[str, str], spec: dict[str, Any], want: str | None
 ) -> None:
-    """Without a leave, without a place, of another meaning, or expected as it is."""
+    """A 3xx is a response if redirects are off, it has no Location, or it is expected."""
     with serving(lambda _seen: (status, headers, b"")) as server:
         execution = make_execution(server.url + "/", **spec)
         if want is None:
@@ -95,7 +95,7 @@ def test_what_is_no_redirect_is_an_answer(
 
 @pytest.mark.parametrize("location", ["ftp://h/", "javascript:alert(1)", "http://h:99999/", "//[::g]/"])
 def test_a_redirect_to_no_url_is_blocked(location: str) -> None:
-    """And says so without repeating it."""
+    """The message does not repeat the location."""
     with serving(redirecting(302, location)) as server:
         failed = failure_of(make_execution(server.url + "/", maxRedirects=2))
     assert failed.reason == "BlockedRedirect"
@@ -103,7 +103,7 @@ def test_a_redirect_to_no_url_is_blocked(location: str) -> None:
 
 
 def test_a_redirect_from_https_to_http_is_blocked() -> None:
-    """What was sent in private is not sent on in the clear."""
+    """A redirect from HTTPS to plain HTTP fails."""
     request = Request("https://h/a", parse_target("https://h/a"), "GET", {}, {"X": "y"}, None)
     with pytest.raises(TaskFailedError) as caught:
         _redirected(request, Answer(302, {"Location": "http://h/b"}, b"", None))
@@ -113,7 +113,7 @@ def test_a_redirect_from_https_to_http_is_blocked() -> None:
 
 @pytest.mark.parametrize("location", ["http://10.0.0.1/", "//169.254.169.254/latest/", "http://[::ffff:10.0.0.1]/"])
 def test_a_redirect_to_a_closed_address_is_not_followed(httpbin: str, location: str) -> None:
-    """The address is judged at each hop; a 307 would take method and body along."""
+    """The address is checked at each redirect."""
     url = f"{httpbin}/redirect-to?status_code=307&url={location}"
     failed = failure(url, maxRedirects=3, method="POST", body="x")
     assert failed.reason == "BlockedAddress"
@@ -121,7 +121,7 @@ def test_a_redirect_to_a_closed_address_is_not_followed(httpbin: str, location: 
 
 
 def test_another_origin_gets_no_secrets() -> None:
-    """Neither those of Secrets, nor credentials, nor signatures; also not when it leads back."""
+    """Secrets, credentials and signatures are not sent to another origin, nor back from there."""
     own: Server
 
     def away(seen: Seen) -> tuple[int, Mapping[str, str], bytes]:
@@ -148,7 +148,7 @@ def test_another_origin_gets_no_secrets() -> None:
 
 
 def test_the_same_origin_keeps_them_and_a_changed_method_leaves_the_signature() -> None:
-    """It was over a body that is not there any more."""
+    """Within one origin credentials stay; the signature is dropped with the body that it signs."""
     signing = [{"variable": "CARILLON_SECRET_0", "source": "k"}]
     secrets = {"CARILLON_SECRET_0": "whsec_AAAA"}
     for status, want in ((307, True), (303, False)):

@@ -1,4 +1,4 @@
-"""Secrets, templates and signatures of the task type ``http``: what is sent, and what is never repeated."""
+"""Secrets, templates and signatures of the task type ``http``: what is sent, and what is redacted."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ ECHOES: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
 @pytest.mark.parametrize("status", [200, 500])
 def test_an_answer_that_repeats_a_secret_is_recorded_without_it(echo: Callable[[str], bytes], status: int) -> None:
-    """However the server writes it, and wherever the body is cut."""
+    """The secret is redacted in any encoding, also where the body is truncated."""
 
     def reply(seen: Seen) -> tuple[int, Mapping[str, str], bytes]:
         assert seen.headers["x-token"] == TOKEN.encode("latin-1").decode("latin-1")
@@ -60,7 +60,7 @@ def test_an_answer_that_repeats_a_secret_is_recorded_without_it(echo: Callable[[
 
 @pytest.mark.parametrize("value", ["", "\n", "a\nb", "a\r\nX: y", "a\0b", "\u20ac"])
 def test_a_secret_that_is_no_header_is_refused_without_its_value(value: str) -> None:
-    """Nothing is sent, and the sentence names where to mend it."""
+    """An invalid header value fails before the request, and the message names its source."""
     failed = failure_of(make_execution("http://127.0.0.1:1/", {"CARILLON_SECRET_0": value}, secretHeaders=SECRET))
     assert failed.reason == "InvalidRequest"
     assert failed.message.startswith("the value of key token of Secret shop is empty, or has")
@@ -68,14 +68,14 @@ def test_a_secret_that_is_no_header_is_refused_without_its_value(value: str) -> 
 
 
 def test_a_secret_that_is_not_there_is_named() -> None:
-    """By its source, as people know it."""
+    """The message names the Secret and its key."""
     failed = failure_of(make_execution("http://127.0.0.1:1/", {"CARILLON_SECRET_1": "x"}, secretHeaders=SECRET))
     assert failed.reason == "SecretMissing"
     assert "key token of Secret shop" in failed.message
 
 
 def test_a_secret_is_no_template_and_wins_over_a_plain_header() -> None:
-    """Whatever case the names are in."""
+    """A secret is sent as it is and replaces a plain header, in any capitalisation."""
     with serving(lambda _seen: (200, {}, b"")) as server:
         spec: dict[str, Any] = {"secretHeaders": SECRET, "headers": {"x-token": "plain", "X-B": "{{ attempt }}"}}
         run(make_execution(server.url, {"CARILLON_SECRET_0": "{{ slot }}"}, **spec))
@@ -83,7 +83,7 @@ def test_a_secret_is_no_template_and_wins_over_a_plain_header() -> None:
 
 
 def test_templates_are_rendered_in_url_headers_and_body() -> None:
-    """Over what the execution knows; the method is none."""
+    """Templates can use the slot, the parameters and the execution's id."""
     with serving(lambda _seen: (200, {}, b"")) as server:
         spec: dict[str, Any] = {
             "headers": {"X-Slot": "{{ slot }}"},
@@ -101,7 +101,7 @@ def test_templates_are_rendered_in_url_headers_and_body() -> None:
 
 @pytest.mark.parametrize("text", ["{{ 'a\\nX-Evil: 1' }}", "{{ '\\u20ac' }}"])
 def test_a_template_cannot_write_a_second_header(text: str) -> None:
-    """What it renders is checked as what stands there."""
+    """The rendered value is checked like a literal one."""
     with serving(lambda _seen: (200, {}, b"")) as server:
         assert failure_of(make_execution(server.url, headers={"X-A": text})).reason == "InvalidRequest"
     assert server.seen == []
@@ -113,7 +113,7 @@ CODED = "whsec_" + base64.b64encode(b"coded key").decode()
 
 @pytest.mark.parametrize("body", [None, "", '{"a": "\u00fc {{ attempt }}"}'])
 def test_a_request_is_signed_as_standard_webhooks_say(body: str | None) -> None:
-    """By each key, over the id, the time and the body as it was sent."""
+    """Each key signs the id, the time and the body as sent."""
     with serving(lambda _seen: (200, {}, b"")) as server:
         execution = make_execution(
             server.url,
@@ -133,7 +133,7 @@ def test_a_request_is_signed_as_standard_webhooks_say(body: str | None) -> None:
 
 
 def test_the_signature_is_that_of_the_standards_own_example() -> None:
-    """The vector of the Standard Webhooks reference libraries' tests."""
+    """The signature matches the test vector of the Standard Webhooks libraries."""
     spec = {"signing": [{"variable": "V", "source": "k"}]}
     (key,) = read_secrets(spec, {"V": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}).keys
     signed = b'msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}'
@@ -143,7 +143,7 @@ def test_the_signature_is_that_of_the_standards_own_example() -> None:
 
 @pytest.mark.parametrize("value", ["whsec_!!", "whsec_", "whsec_hunter2", ""])
 def test_a_key_that_is_none_is_refused_without_its_value(value: str) -> None:
-    """Before anything is sent."""
+    """An invalid key fails before the request."""
     spec = {"signing": [{"variable": "CARILLON_SECRET_0", "source": "key s of Secret k"}]}
     failed = failure_of(make_execution("http://127.0.0.1:1/", {"CARILLON_SECRET_0": value}, **spec))
     assert failed.reason == "InvalidRequest"
@@ -165,6 +165,6 @@ def test_a_key_that_is_none_is_refused_without_its_value(value: str) -> None:
     ],
 )
 def test_no_error_repeats_a_secret(httpbin: str, url: str, headers: dict[str, str]) -> None:
-    """Neither the URL's user and password, nor its query, nor a header."""
+    """An error has no user, password, query or header of the request."""
     failed = failure(url.replace("{host}", httpbin.removeprefix("http://")), headers=headers)
     assert "hunter2" not in f"{failed} {failed.message} {failed.reason} {failed.result}"
