@@ -1,4 +1,4 @@
-"""Attempts of a runner on a real Postgres: retry policies, a server that counts, a pod that is lost."""
+"""Attempts of a runner on a real Postgres: retry policies, a server that counts, a lost pod."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -17,19 +17,19 @@ SLOW = {"limit": 2, "initialDelaySeconds": 600, "jitter": 0}
 
 
 def retrying(**policy: Any) -> Mapping[str, str]:
-    """Return the variable of a retry policy."""
+    """Return the environment variable of a retry policy."""
     return {contract.ENV_RETRY: json.dumps(policy)}
 
 
 @pytest.fixture
 def server() -> Iterator[CountingServer]:
-    """Give a server that counts its requests."""
+    """Provide a server that counts its requests."""
     with CountingServer() as made:
         yield made
 
 
 def tried(runners: Runners, execution: UUID | None = None) -> list[tuple[Any, ...]]:
-    """Return number, status, reason and pod of the attempts."""
+    """Return number, status, reason and pod of each attempt."""
     rows = runners.attempts(execution)
     for row in rows:
         assert (row["finished_at"] is None) == (row["status"] == "running")
@@ -40,7 +40,7 @@ def tried(runners: Runners, execution: UUID | None = None) -> list[tuple[Any, ..
 def lose(
     runners: Runners, task: dict[str, Any], execution: UUID, more: Mapping[str, str], reached: Callable[[], Any]
 ) -> None:
-    """Start a runner and kill it when it has come so far."""
+    """Start a runner and kill it when it has reached a point."""
     runner = runners.start(task, execution=execution, pod="report-1-lost", more=more, timeout_seconds=3600)
     runner.await_line("execution started")
     reached()

@@ -15,7 +15,7 @@ from support.cluster import RunningCluster
 
 
 class Release:
-    """A release of the chart in a namespace of the test's own, under names that no other test has."""
+    """A release of the chart with its own namespace and names."""
 
     def __init__(self, cluster: RunningCluster, namespace: str, folder: Path) -> None:
         self._namespace = namespace
@@ -26,7 +26,7 @@ class Release:
         }
 
     async def install(self, *values: str) -> subprocess.CompletedProcess[str]:
-        """Install or upgrade; CRDs and people's roles are the cluster's, and not this release's."""
+        """Install or upgrade the release, without CRDs and roles for people, which all releases share."""
         settings = ["crds.install=false", "rbac.peoplesRoles=false", f"fullnameOverride={self._namespace}", *values]
         sets = [word for value in settings for word in ("--set", value)]
         return await self.helm("upgrade", "--install", "carillon", str(CHART), "--timeout", "60s", *sets)
@@ -40,7 +40,7 @@ class Release:
 
 @pytest.fixture
 async def release(cluster: RunningCluster, namespace: str, tmp_path: Path) -> AsyncIterator[Release]:
-    """Give a release that is not installed yet; it is uninstalled afterwards."""
+    """Provide a release that is not installed yet; it is uninstalled after the test."""
     made = Release(cluster, namespace, tmp_path)
     yield made
     await made.helm("uninstall", "carillon", "--ignore-not-found")

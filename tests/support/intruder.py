@@ -1,4 +1,4 @@
-"""An intruder with the runners' login and the token of one execution; and the functions that it may call."""
+"""An intruder with the runners' login and the token of one execution, and the functions to attack."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ATTEMPTS = '[{"number": 1, "status": "succeeded"}]'
 
 
 def payload(**changed: Any) -> dict[str, Any]:
-    """Return what the token of an execution says."""
+    """Return the content of an execution's token."""
     uid = str(uuid4())
     return {
         "id": str(uuid4()),
@@ -36,7 +36,7 @@ def payload(**changed: Any) -> dict[str, Any]:
 
 @dataclass
 class Intruder:
-    """Somebody with the runners' login and the token of an execution that runs; and a victim beside it."""
+    """An attacker with the runners' login and the token of a running execution, and its victim."""
 
     connection: psycopg.Connection[tuple[Any, ...]]
     url: str
@@ -47,7 +47,7 @@ class Intruder:
     victim_token: str
 
     def run(self, statement: str, **given: Any) -> list[tuple[Any, ...]]:
-        """Execute a statement, with the token unless another is given."""
+        """Execute a statement with the attacker's token, unless another is given."""
         done = self.connection.execute(statement.encode(), {"token": self.token, "pod": POD, "victim": POD, **given})
         return done.fetchall() if done.description else []
 
@@ -58,7 +58,7 @@ class Intruder:
             return done.fetchall() if done.description else []
 
     def others(self) -> list[tuple[Any, ...]]:
-        """Return all that is not the attacker's own."""
+        """Return everything that is not the attacker's own."""
         own = self.own["id"]
         return [
             *self.owner("SELECT to_jsonb(e) FROM executions AS e WHERE id <> %s ORDER BY id", own),
@@ -70,7 +70,7 @@ class Intruder:
 
 @pytest.fixture
 def intruder(database_url: str, runner_database_url: str) -> Iterator[Intruder]:
-    """Give an attacker whose own execution runs, and a victim's that does."""
+    """Provide an attacker and a victim, both with a running execution."""
     register(database_url, TOKEN_KEY)
     own, victim = payload(), payload(namespace="bank", slot="2026-01-01T00:06:00+00:00")
     with psycopg.connect(runner_database_url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""Ways to a real API server for tests of the adapter: kubeconfigs, a proxy; and a Job to create."""
+"""Connections to a real API server: kubeconfigs, a proxy, and a Job to create."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from support.proxy import Proxy
 
 
 def kubeconfig_with(cluster: RunningCluster, folder: Path, server: str = "", **user: Any) -> str:
-    """Write a kubeconfig like the cluster's with another server or another user, and return its path."""
+    """Write a copy of the cluster's kubeconfig with another server or user, and return its path."""
     config: dict[str, Any] = yaml.safe_load(Path(cluster.kubeconfig).read_text(encoding="utf-8"))
     for each in config["clusters"]:
         if server:
@@ -32,7 +32,7 @@ def kubeconfig_with(cluster: RunningCluster, folder: Path, server: str = "", **u
 
 
 def job(namespace: str, name: str, **annotations: str) -> JSONObject:
-    """Build a suspended Job of ours."""
+    """Return a suspended Job with Carillon's label."""
     labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
     return {
         "apiVersion": "batch/v1",
@@ -47,7 +47,7 @@ def job(namespace: str, name: str, **annotations: str) -> JSONObject:
 
 @pytest.fixture
 async def proxy(connection: KubeConnection) -> AsyncIterator[Proxy]:
-    """Give a proxy before the API server."""
+    """Provide a proxy in front of the API server."""
     where = urlsplit(connection.server)
     async with Proxy(where.hostname or "", where.port or 443).running() as running:
         yield running

@@ -1,4 +1,4 @@
-"""A history in Postgres under maintenance: on a clock of the test's own, with its partitions."""
+"""A history in Postgres under maintenance, on a clock that the test sets."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_i
 
 TASK = "11111111-1111-4111-8111-111111111111"
 NOW = datetime(2031, 3, 15, 12, tzinfo=UTC)
-"""Years after the partitions that the migration makes, so that every month here is the maintenance's."""
+"""Years after the migration's partitions, so that only the maintenance makes partitions here."""
 WINDOW = ("2031_02", "2031_03", "2031_04", "2031_05", "2031_06")
 """Last month to three months ahead."""
 OLD = datetime(2029, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -26,7 +26,7 @@ OLD = datetime(2029, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[AsyncEngine]:
-    """Give the engine of a migrated database."""
+    """Provide the engine of a migrated database."""
     own = engine.create_engine(database_url)
     yield own
     await own.dispose()
@@ -34,7 +34,7 @@ async def pool(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 def history(pool: AsyncEngine) -> PostgresHistory:
-    """Give the history of the same database."""
+    """Return the history of the same database."""
     return PostgresHistory(pool)
 
 
@@ -44,7 +44,7 @@ async def maintain(pool: AsyncEngine, now: datetime = NOW, days: int = 400, **mo
 
 
 def row(slot: datetime, status: ExecutionStatus = ExecutionStatus.SUCCEEDED) -> ExecutionRecord:
-    """Build an execution of a slot, with its attempt."""
+    """Return an execution of a slot, with its attempt."""
     end = None if status is ExecutionStatus.RUNNING else slot
     return ExecutionRecord(
         id=execution_id(TASK, slot, Cause.SCHEDULE),
@@ -63,7 +63,7 @@ def row(slot: datetime, status: ExecutionStatus = ExecutionStatus.SUCCEEDED) -> 
 
 
 def places(url: str) -> dict[UUID, tuple[str, str]]:
-    """Return in which partitions each execution and its attempt are."""
+    """Return the partitions of each execution and its attempt."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT id, executions.tableoid::regclass::text, attempts.tableoid::regclass::text"
@@ -73,12 +73,12 @@ def places(url: str) -> dict[UUID, tuple[str, str]]:
 
 
 def in_month(suffix: str) -> tuple[str, str]:
-    """Return the partitions of a month, or the default ones."""
+    """Return the two partitions of a month."""
     return f"executions_{suffix}", f"attempts_{suffix}"
 
 
 def months(url: str) -> list[str]:
-    """Return the suffixes of the partitions that both tables have."""
+    """Return the suffixes of the partitions, which both tables must have."""
     with psycopg.connect(url) as connection:
         rows = connection.execute("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'").fetchall()
     names = {name for (name,) in rows}

@@ -1,4 +1,4 @@
-"""The history of a migrated Postgres, and the tables that are in it."""
+"""The history in a migrated Postgres, and the names of its tables."""
 
 from collections.abc import AsyncIterator
 
@@ -8,19 +8,19 @@ import pytest
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.tables import metadata
 
-PASSWORD = "p%40ss wörd"  # noqa: S105  # a made-up one, to look for in messages
+PASSWORD = "p%40ss wörd"  # noqa: S105  # not a real one; tests look for it in messages
 
 
 @pytest.fixture
 async def history(database_url: str) -> AsyncIterator[PostgresHistory]:
-    """Give the history of a migrated database."""
+    """Provide the history of a migrated database."""
     history = PostgresHistory.from_url(database_url)
     yield history
     await history.aclose()
 
 
 def tables(url: str) -> set[str]:
-    """Return the names of a database's tables; a partition is none of its own."""
+    """Return the names of a database's tables, without partitions."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"

@@ -1,4 +1,4 @@
-"""The adapter when the API server, or the way to it, fails; the API server is a real one."""
+"""The connection to a real API server: outages, retries, limits and long lists."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ __all__ = ["proxy"]
 async def test_a_server_that_is_not_there_is_unavailable(
     cluster: RunningCluster, tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    """The message says what was tried."""
+    """The error has the path and the address."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{unused_tcp_port}")
     async with KubeConnection(config) as connection:
         with pytest.raises(UnavailableError, match=r"API server is unavailable: /apis/carillon.dev.*127\.0\.0\.1"):
@@ -34,7 +34,7 @@ async def test_a_server_that_is_not_there_is_unavailable(
 async def test_a_server_that_does_not_answer_is_unavailable(
     cluster: RunningCluster, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """A request has its time."""
+    """A request without a response fails after its time-out."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
     async with KubeConnection(config, timeout_seconds=0.5) as connection:
         await KubeObjectStore(connection).ping()
@@ -44,7 +44,7 @@ async def test_a_server_that_does_not_answer_is_unavailable(
 
 
 class Busy:
-    """An API server that has no time twice, and knows whom it has told so; then it creates what it is given."""
+    """An API server that answers 429 twice, then 401, then creates what it gets."""
 
     def __init__(self) -> None:
         self.answers = [429, 429, 401, 201]
@@ -61,7 +61,7 @@ class Busy:
 
     @asynccontextmanager
     async def running(self, folder: Path) -> AsyncIterator[str]:
-        """Serve, and give the path of a kubeconfig."""
+        """Serve, and yield the path of a kubeconfig."""
         server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         token = folder / "token"
@@ -82,7 +82,7 @@ class Busy:
 async def test_a_write_is_sent_again_only_while_its_sender_leads(
     tmp_path: Path, leading_for: int, want_sent: int
 ) -> None:
-    """Between a 429 and the next try, or before new credentials, the Lease may be lost: each time it is asked again."""
+    """The Lease is checked again before each retry of a write."""
     busy, looks = Busy(), 0
 
     def fence() -> None:
@@ -105,7 +105,7 @@ async def test_a_write_is_sent_again_only_while_its_sender_leads(
 async def test_many_requests_at_once_keep_within_their_bound(
     cluster: RunningCluster, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """Hundreds of calls share few connections."""
+    """Concurrent requests share a limited number of connections."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
     async with KubeConnection(config, in_flight=8) as connection:
         store = KubeObjectStore(connection)
@@ -116,7 +116,7 @@ async def test_many_requests_at_once_keep_within_their_bound(
 async def test_waiting_for_the_crd_says_so_once(
     connection: KubeConnection, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line tells what is missing and how to mend it; the wait ends when it is there."""
+    """One warning says which CRD is missing and how to install it; the wait ends when it exists."""
     monkeypatch.setattr(readiness, "PLURALS", (names.PLURAL, "nosuchthings"))
     waiting = asyncio.ensure_future(wait_until_ready(connection, poll_seconds=0.01))
     await eventually(lambda: bool(caplog.records))

@@ -1,4 +1,4 @@
-"""Credentials for a real API server: unknown, broken, renewed."""
+"""Credentials for a real API server: unknown tokens, broken kubeconfigs, renewal."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from support.waiting import eventually
 
 
 async def test_a_token_that_nobody_knows_is_forbidden_and_not_told(cluster: RunningCluster, tmp_path: Path) -> None:
-    """The message tells the mend and not the token."""
+    """The message says to renew the token and does not repeat it."""
     config = kubeconfig_with(cluster, tmp_path, token="not-a-known-token")  # noqa: S106  # it is none
     async with KubeConnection(config) as connection:
         with pytest.raises(ForbiddenError, match="renew the token") as forbidden:
@@ -23,7 +23,7 @@ async def test_a_token_that_nobody_knows_is_forbidden_and_not_told(cluster: Runn
 
 
 async def test_a_kubeconfig_that_cannot_be_read_is_a_setting_to_mend(tmp_path: Path) -> None:
-    """The message names the file, not what is in it."""
+    """The message names the file and does not repeat its content."""
     broken = tmp_path / "broken.yaml"
     broken.write_text("users: [{name: x, user: {token: top-secret}}]\n", encoding="utf-8")
     for path in (broken, tmp_path / "absent.yaml"):
@@ -34,7 +34,7 @@ async def test_a_kubeconfig_that_cannot_be_read_is_a_setting_to_mend(tmp_path: P
 
 
 async def service_account_token(connection: KubeConnection, namespace: str) -> str:
-    """Return a token of the namespace's default account, whom the API server knows and allows nothing."""
+    """Return a token of the namespace's default account, which has no permissions."""
     account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
     await eventually_made(connection, account)
     token: str = (await connection.request("POST", f"{account}/token", body={"spec": {}}))["status"]["token"]
@@ -44,7 +44,7 @@ async def service_account_token(connection: KubeConnection, namespace: str) -> s
 async def test_a_token_file_that_was_rotated_is_read_again(
     cluster: RunningCluster, connection: KubeConnection, namespace: str, tmp_path: Path
 ) -> None:
-    """A token that the API server knows no more is read anew, and the request made once more."""
+    """After a 401 the token file is read again and the request repeated."""
     file = tmp_path / "token"
     file.write_text("stale", encoding="utf-8")
     config = kubeconfig_with(cluster, tmp_path, tokenFile=str(file))
@@ -59,7 +59,7 @@ async def test_a_token_file_that_was_rotated_is_read_again(
 async def test_a_plugin_is_run_again_when_its_token_expires(
     cluster: RunningCluster, connection: KubeConnection, namespace: str, tmp_path: Path
 ) -> None:
-    """The credentials of managed clouds come from programs and last for minutes."""
+    """A credential plugin, as managed clouds use, is run again for each expired token."""
     said_by_plugin = tmp_path / "credential.json"
     program = {
         "apiVersion": "client.authentication.k8s.io/v1",
@@ -86,7 +86,7 @@ async def test_a_plugin_is_run_again_when_its_token_expires(
 
 
 async def eventually_made(connection: KubeConnection, path: str) -> None:
-    """Wait until an object that a controller makes is there."""
+    """Wait until a controller has made an object."""
 
     async def there() -> bool:
         try:

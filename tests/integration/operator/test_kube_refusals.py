@@ -1,4 +1,4 @@
-"""What a real API server refuses, and how the adapter says so."""
+"""Objects that a real API server refuses, and the adapter's errors."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from support.waiting import eventually
 
 
 async def test_a_quota_refuses_and_does_not_forbid(connection: KubeConnection, namespace: str) -> None:
-    """Both are 403 to the API server; the operator's permissions would not mend a quota."""
+    """An exceeded quota is a RefusedError, although the API server answers 403 as for a missing permission."""
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -33,13 +33,13 @@ async def test_a_quota_refuses_and_does_not_forbid(connection: KubeConnection, n
 
 
 async def test_a_job_in_a_namespace_that_is_not_there(connection: KubeConnection) -> None:
-    """The namespace is named."""
+    """The error names the namespace."""
     with pytest.raises(NotFoundError, match="no-such-namespace"):
         await KubeCluster(connection).create_job(job("no-such-namespace", "x"))
 
 
 async def test_a_job_that_breaks_its_schema_is_refused(connection: KubeConnection, namespace: str) -> None:
-    """The fields are named."""
+    """The error names the fields."""
     bad = job(namespace, "bad")
     bad["spec"]["template"]["spec"]["restartPolicy"] = "Perhaps"
     with pytest.raises(RefusedError) as refused:
@@ -48,7 +48,7 @@ async def test_a_job_that_breaks_its_schema_is_refused(connection: KubeConnectio
 
 
 async def test_a_status_that_breaks_the_schema_is_refused(connection: KubeConnection, namespace: str) -> None:
-    """It is not mistaken for a task that is gone."""
+    """An invalid status is not taken for a missing task."""
     store = KubeObjectStore(connection)
     spec = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
     created = await store.create(namespace, {"metadata": {"name": "x"}, "spec": spec})
@@ -57,7 +57,7 @@ async def test_a_status_that_breaks_the_schema_is_refused(connection: KubeConnec
 
 
 async def test_a_long_note_is_cut(connection: KubeConnection, namespace: str) -> None:
-    """The API server refuses notes of over 1,024 characters, so that none is lost for its length."""
+    """A message over 1,024 characters, which the API server would refuse, is cut."""
     spec = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
     created = await KubeObjectStore(connection).create(namespace, {"metadata": {"name": "x"}, "spec": spec})
     notice = Notice("Normal", Reason.LAUNCHED, "ü" * 3000)
@@ -68,5 +68,5 @@ async def test_a_long_note_is_cut(connection: KubeConnection, namespace: str) ->
 
 
 def created_at(task: JSONObject) -> Any:
-    """Return a task's creation."""
+    """Return when a task was created."""
     return parse_meta(task["metadata"]).creation_timestamp

@@ -1,4 +1,4 @@
-"""Watches of a real API server: connections that are cut or fall silent, versions that are gone."""
+"""Watches of a real API server: closed and silent connections, expired versions, long lines."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ QUICK = Pace(server=30, idle=35, retries=Backoff(0.02, 0.1))
 
 @asynccontextmanager
 async def watched(kubeconfig: str, namespace: str, pace: Pace) -> AsyncIterator[list[JobEvent]]:
-    """Watch the Jobs of a namespace through a connection of the watch's own; give what it yields as it comes."""
+    """Watch the Jobs of a namespace through a separate connection; yield the growing list of events."""
     events: list[JobEvent] = []
 
     async def run() -> None:
@@ -35,7 +35,7 @@ async def watched(kubeconfig: str, namespace: str, pace: Pace) -> AsyncIterator[
             async with aclosing(stream):
                 async for event in stream:
                     if not event.object or event.object["metadata"]["namespace"] == namespace:
-                        events.append(event)  # noqa: PERF401  # the test looks at them as they come
+                        events.append(event)  # noqa: PERF401  # the test reads them while they come
 
     task = asyncio.ensure_future(run())
     try:
@@ -47,7 +47,7 @@ async def watched(kubeconfig: str, namespace: str, pace: Pace) -> AsyncIterator[
 
 
 def said(events: list[JobEvent], kind: str, name: str = "") -> bool:
-    """Return whether that event is among them."""
+    """Return whether the events include this one."""
     return any(e.type == kind and (not name or e.object["metadata"]["name"] == name) for e in events)
 
 
@@ -59,7 +59,7 @@ async def test_a_watch_whose_connection_is_cut_loses_nothing(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What happens while nobody can watch is told of afterwards, without a new list; one line says so."""
+    """Changes during the outage are reported afterwards without a new list, and the outage is logged once."""
     caplog.set_level(logging.INFO, "carillon_core.adapters.kube.watch")
     direct = KubeCluster(connection)
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
@@ -87,7 +87,7 @@ async def test_a_watch_whose_connection_is_cut_loses_nothing(
 async def test_a_watch_that_falls_silent_is_noticed(
     cluster: RunningCluster, connection: KubeConnection, namespace: str, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """A connection that is dead without an end is given up when it idles too long."""
+    """A connection that is idle for too long is replaced."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
     async with watched(config, namespace, Pace(server=30, idle=1, retries=Backoff(0.02, 0.1))) as events:
         await eventually(lambda: said(events, "SYNCED"))
@@ -99,7 +99,7 @@ async def test_a_watch_that_falls_silent_is_noticed(
 async def test_a_watch_that_the_server_ends_goes_on(
     cluster: RunningCluster, connection: KubeConnection, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That is how every watch ends; it is no failure, and no list follows."""
+    """When the server ends a watch, it continues without an error and without a new list."""
     caplog.set_level(logging.DEBUG, "carillon_core.adapters.kube.watch")
     async with watched(cluster.kubeconfig, namespace, Pace(server=1, idle=10)) as events:
         await eventually(lambda: said(events, "SYNCED"))
@@ -113,7 +113,7 @@ async def test_a_watch_that_the_server_ends_goes_on(
 
 
 async def test_a_watch_that_is_too_far_behind_lists_anew(connection: KubeConnection, namespace: str) -> None:
-    """A version that the server keeps no more (410) leads to a new list."""
+    """An expired version (410) leads to a new list."""
     await KubeCluster(connection).create_job(job(namespace, "there"))
     watch = Watch(connection, "/apis/batch/v1/jobs", "Job", "app.kubernetes.io/managed-by=carillon", QUICK, version="1")
     async with aclosing(watch.events()) as events:
@@ -125,7 +125,7 @@ async def test_a_watch_that_is_too_far_behind_lists_anew(connection: KubeConnect
 async def test_a_line_of_any_length_is_read(
     connection: KubeConnection, cluster: RunningCluster, namespace: str
 ) -> None:
-    """A Job with much in its annotations is one line of a watch."""
+    """A Job with long annotations is one long line of the watch."""
     async with watched(cluster.kubeconfig, namespace, QUICK) as events:
         await eventually(lambda: said(events, "SYNCED"))
         await KubeCluster(connection).create_job(job(namespace, "big", note="x" * 200_000))

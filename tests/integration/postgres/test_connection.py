@@ -1,4 +1,4 @@
-"""The connection of the history to Postgres: URLs, servers out of reach, connections that were cut."""
+"""The connection of the history to Postgres: URLs, unreachable servers, closed connections."""
 
 import asyncio
 import socket
@@ -21,20 +21,20 @@ __all__ = ["history"]
 
 
 def changed(url: str, **parts: str) -> str:
-    """Return the URL with parts of it replaced, by the names of ``urlsplit``."""
+    """Return the URL with some parts replaced, named as in ``urlsplit``."""
     return urlunsplit(urlsplit(url)._replace(**parts))
 
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Give a port that accepts and never answers."""
+    """Provide a port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 @pytest.mark.parametrize("case", ["nobody listens", "it never answers", "wrong password", "no such database"])
 async def test_unreachable(database_url: str, silent_port: int, case: str) -> None:
-    """Every call says so, in a sentence without the password."""
+    """Every call raises UnavailableError, with one line that has no password."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed_port = server.getsockname()[1]
     address = urlsplit(database_url)
@@ -58,7 +58,7 @@ async def test_unreachable(database_url: str, silent_port: int, case: str) -> No
 
 
 async def test_a_call_is_given_up_when_the_database_hangs(database_url: str) -> None:
-    """A connection that works, and a statement that does not come back."""
+    """A statement that does not return is given up, and the connection works afterwards."""
     hanging = engine.create_engine(database_url)
     with psycopg.connect(database_url) as blocker:
         blocker.execute("LOCK TABLE executions")
@@ -71,7 +71,7 @@ async def test_a_call_is_given_up_when_the_database_hangs(database_url: str) -> 
 
 
 async def test_a_server_that_cut_the_connections_is_found_again(history: PostgresHistory, database_url: str) -> None:
-    """The pool notices what died while it was idle: the next call simply works."""
+    """The pool replaces connections that were closed while idle."""
     await history.ping()
     with psycopg.connect(database_url, autocommit=True) as admin:
         cut = admin.execute(
@@ -86,7 +86,7 @@ async def test_a_server_that_cut_the_connections_is_found_again(history: Postgre
 async def test_an_idle_connection_is_asked_whatever_it_has_heard(
     database_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """One that is trusted tells by what it has heard that it was cut; one that is not is asked; both are replaced."""
+    """A closed connection is replaced, whether or not it was used within the trusted time."""
     monkeypatch.setattr(engine, "TRUSTED_SECONDS", seconds)
     history = PostgresHistory.from_url(database_url)
     for _ in range(3):
@@ -101,7 +101,7 @@ async def test_an_idle_connection_is_asked_whatever_it_has_heard(
 
 
 async def test_reading_leaves_no_transaction_open(history: PostgresHistory, database_url: str) -> None:
-    """One that stayed open would keep Postgres from clearing up, and its planner from sorting for others."""
+    """An open transaction would keep Postgres from cleaning up."""
     await history.list(ExecutionQuery())
     with pytest.raises(NotFoundError):
         await history.get(uuid4())
@@ -117,7 +117,7 @@ async def test_reading_leaves_no_transaction_open(history: PostgresHistory, data
     "url", ["", "nonsense", "mysql://u:hush@h/d", "postgresql://u:hush@h:port/d", "postgresql+asyncpg://u:hush@h/d"]
 )
 def test_a_url_that_is_none_is_a_setting_to_mend(url: str) -> None:
-    """The sentence names the setting and does not repeat the URL."""
+    """The message names the setting and does not repeat the URL."""
     with pytest.raises(SettingsError, match="DATABASE_URL") as refused:
         engine.create_engine(url)
     assert "hush" not in str(refused.value)
@@ -127,5 +127,5 @@ def test_a_url_that_is_none_is_a_setting_to_mend(url: str) -> None:
     "given", ["postgres://u@h/d", "postgresql://u@h/d", "postgresql+psycopg://u@h/d", " postgres://u@h/d\n"]
 )
 def test_the_usual_urls_are_taken(given: str) -> None:
-    """However the platform spells them."""
+    """Each usual form of the URL is accepted."""
     assert engine.sqlalchemy_url(given).render_as_string() == "postgresql+psycopg://u@h/d"

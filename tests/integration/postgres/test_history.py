@@ -1,4 +1,4 @@
-"""What only the history in Postgres has: cascades, locks, the planner's choices, deep results."""
+"""The parts of the history that only Postgres has: cascades, locks, query plans, deeply nested results."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ __all__ = ["history"]
 
 
 async def test_a_deleted_execution_takes_its_attempts_along(database_url: str, history: PostgresHistory) -> None:
-    """Retention deletes rows of one table."""
+    """Deleting an execution deletes its attempts."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     row = ExecutionRecord(
         id=UUID(int=5),
@@ -44,7 +44,7 @@ async def test_a_deleted_execution_takes_its_attempts_along(database_url: str, h
 async def test_an_attempt_that_begins_while_its_execution_is_closed_is_ended_with_it(
     database_url: str, history: PostgresHistory
 ) -> None:
-    """The closing waits for the runner's lock on the row, and then sees what the runner began under it."""
+    """The closing waits for the runner's row lock and then also ends the new attempt."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     uid = UUID(int=5)
     with psycopg.connect(database_url) as runner, psycopg.connect(database_url, autocommit=True) as watcher:
@@ -82,7 +82,7 @@ FROM generate_series(1, 50000) AS n ORDER BY md5(n::text)
 
 @pytest.fixture
 def filled_url(database_url: str) -> str:
-    """Give a database of 50,000 executions."""
+    """Provide a database with 50,000 executions."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(FILL)
         connection.execute("VACUUM ANALYZE executions")
@@ -90,7 +90,7 @@ def filled_url(database_url: str) -> str:
 
 
 async def test_the_order_of_open_executions_leans_on_no_index(filled_url: str) -> None:
-    """Oldest first, even where the planner reads the whole table."""
+    """Executions are sorted even if the planner uses no index."""
     history = PostgresHistory.from_url(
         f"{filled_url}?options=-c%20enable_indexscan%3Doff%20-c%20enable_bitmapscan%3Doff"
     )
@@ -101,7 +101,7 @@ async def test_the_order_of_open_executions_leans_on_no_index(filled_url: str) -
 
 
 async def test_an_outage_in_memory_is_as_one_of_the_database() -> None:
-    """Tests of the apps simulate an outage by a word."""
+    """The adapter in memory can simulate an outage with the same error."""
     history = MemoryHistory()
     history.outage = "it burns"
     changes = [history.ping(), history.record([]), history.close([])]
@@ -114,7 +114,7 @@ async def test_an_outage_in_memory_is_as_one_of_the_database() -> None:
 async def test_a_result_however_deep_keeps_nobody_from_reading(
     database_url: str, history: PostgresHistory, levels: int
 ) -> None:
-    """A plugin may return one: it is cut where nobody could be shown more, and the page is given as it is."""
+    """A deeply nested result is cut at the greatest depth that can be shown."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     record = ExecutionRecord(
         id=UUID(int=5),

@@ -1,4 +1,4 @@
-"""The maintenance of the history in a real Postgres: partitions are made, rows moved, and everybody can see it."""
+"""The maintenance of the history in a real Postgres: partitions, moved rows, locks, and its own record."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ __all__ = ["history", "pool"]
 async def test_months_are_there_before_they_come(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """From last month to three months ahead; the second time there is nothing to do."""
+    """Partitions exist from last month to three months ahead, and a second run changes nothing."""
     assert (await maintain(pool, days=0)).created == WINDOW
     assert await maintain(pool, days=0) == Changes()
     slots = [datetime(2031, 2, 1, tzinfo=UTC), NOW, datetime(2031, 6, 30, 23, 59, 59, 999_999, tzinfo=UTC)]
@@ -38,7 +38,7 @@ async def test_months_are_there_before_they_come(
 
 
 async def test_the_year_turns(pool: AsyncEngine) -> None:
-    """Months are counted across it, and by UTC whatever the clock's zone."""
+    """Months continue over the end of a year, counted in UTC."""
     december = datetime.fromisoformat("2031-12-01T01:00:00+05:00")
     assert (await maintain(pool, december, days=0)).created == ("2031_10", "2031_11", "2031_12", "2032_01", "2032_02")
 
@@ -46,7 +46,7 @@ async def test_the_year_turns(pool: AsyncEngine) -> None:
 async def test_what_has_no_month_is_recorded_all_the_same_and_moved_later(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """Nothing of it is lost, its attempts come along, and what was kept once is kept once still."""
+    """Rows without a partition are recorded and later moved with their attempts; duplicates stay ignored."""
     slots = [datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), NOW, NOW.replace(month=12)]
     rows = [row(slot) for slot in (*slots, datetime(9999, 12, 31, tzinfo=UTC))]
     await history.record(rows)
@@ -65,7 +65,7 @@ async def test_what_has_no_month_is_recorded_all_the_same_and_moved_later(
 async def test_a_moved_execution_still_takes_its_attempts_along(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """Each month's attempts belong to its executions."""
+    """The foreign key of a new partition deletes attempts with their execution."""
     await history.record([row(NOW)])
     await maintain(pool)
     with psycopg.connect(database_url) as connection:
@@ -81,7 +81,7 @@ async def test_a_moved_execution_still_takes_its_attempts_along(
 async def test_the_maintained_schema_has_the_keys_and_indexes_of_the_migrated_one(
     pool: AsyncEngine, database_url: str
 ) -> None:
-    """A partition that the maintenance makes is as those that the migration made."""
+    """A new partition has the keys, indexes and statistics of a migrated one."""
     await maintain(pool, days=0)
     query = (
         "SELECT replace(indexdef, tablename, '') FROM pg_indexes WHERE tablename = %(name)s UNION ALL"
@@ -103,7 +103,7 @@ async def test_the_maintained_schema_has_the_keys_and_indexes_of_the_migrated_on
 async def test_writers_go_on_while_a_month_is_made(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """One that has written and not yet committed holds up no more than it must: a month that exists, nothing."""
+    """An open write transaction does not block the creation of another partition."""
     await maintain(pool, days=0)
     uid = row(NOW).id
     with psycopg.connect(database_url) as writer:
@@ -120,7 +120,7 @@ async def test_writers_go_on_while_a_month_is_made(
 async def test_a_lock_that_is_not_free_is_tried_again(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """A writer of the default partition is waited for in short tries, and nothing that it wrote is lost."""
+    """The lock on the default partition is tried for short times, and rows written meanwhile are moved."""
     with psycopg.connect(database_url) as writer, psycopg.connect(database_url, autocommit=True) as watcher:
         writer.execute(
             "INSERT INTO executions (id, task_uid, origin, namespace, task, task_type, slot, cause, status, started_at)"
@@ -130,7 +130,7 @@ async def test_a_lock_that_is_not_free_is_tried_again(
         maintaining = asyncio.create_task(maintain(pool))
         waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
         await eventually(lambda: watcher.execute(waiting).fetchone() is not None)
-        # it gives way: while the writer holds its lock, others write
+        # between its tries others can write, while the writer holds its lock
         await history.record([row(NOW + timedelta(hours=1))])
         assert not maintaining.done()
         writer.commit()
@@ -139,7 +139,7 @@ async def test_a_lock_that_is_not_free_is_tried_again(
 
 
 async def test_two_at_once_do_everything_once(pool: AsyncEngine, history: PostgresHistory) -> None:
-    """Two operators, or an operator and a person."""
+    """Two concurrent runs do each change once."""
     await history.record([row(NOW), row(OLD)])
     both = await asyncio.gather(maintain(pool), maintain(pool))
     assert sorted(name for changes in both for name in changes.created) == list(WINDOW)
@@ -150,7 +150,7 @@ async def test_two_at_once_do_everything_once(pool: AsyncEngine, history: Postgr
 async def test_the_maintenance_can_be_seen(
     pool: AsyncEngine, history: PostgresHistory, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In its table, in its log line and in the summary."""
+    """A run is recorded in its table, in the log and in the summary."""
     assert (await history.summary(NOW)).maintained_at is None
     await history.record([row(NOW), row(OLD)])
     with caplog.at_level(logging.INFO):
@@ -172,7 +172,7 @@ async def test_the_maintenance_can_be_seen(
 
 
 async def test_a_failure_can_be_seen_and_passes(pool: AsyncEngine, history: PostgresHistory) -> None:
-    """It says why, keeps when it last went well, and is gone after the next success."""
+    """The summary has the error and the last success until the next success."""
     await maintain(pool)
     later = NOW + timedelta(hours=1)
     with pytest.raises(UnavailableError):
@@ -187,7 +187,7 @@ async def test_a_failure_can_be_seen_and_passes(pool: AsyncEngine, history: Post
 
 
 async def test_the_command_maintains(database_url: str, history: PostgresHistory) -> None:
-    """The retention comes from the option or from the environment; an upgrade drops nothing."""
+    """The retention comes from the option or the environment, and an upgrade drops nothing."""
     ancient = row(datetime(2001, 2, 3, tzinfo=UTC))
     await history.record([ancient])
     steps: Sequence[tuple[list[str], dict[str, str], int, str]] = [

@@ -1,4 +1,4 @@
-"""Migrations, and what the history says of a schema of another version."""
+"""Migrations, and how the history handles a schema of another version."""
 
 import logging
 import socket
@@ -31,11 +31,11 @@ __all__ = ["history"]
 
 
 def test_the_migrations_make_exactly_the_tables(database_url: str) -> None:
-    """The tables in the code and the migrated schema are one: nothing is left to generate."""
+    """The tables in the code equal the migrated schema."""
     own = create_engine(engine.sqlalchemy_url(database_url))
     opts = {
         "compare_server_default": True,
-        "include_name": lambda name, kind, _: kind != "table" or name in metadata.tables,  # partitions are not
+        "include_name": lambda name, kind, _: kind != "table" or name in metadata.tables,  # without partitions
     }
     with own.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection, opts=opts), metadata) == []
@@ -44,14 +44,14 @@ def test_the_migrations_make_exactly_the_tables(database_url: str) -> None:
 
 
 def test_the_code_knows_the_newest_revision() -> None:
-    """``SCHEMA_REVISION`` is the head of the migrations, which are one chain."""
+    """``SCHEMA_REVISION`` is the only head of the migrations."""
     config = Config()
     config.set_main_option("script_location", "carillon_core.adapters.postgres:migrations")
     assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA_REVISION]
 
 
 async def test_down_and_up_again(database_url: str, history: PostgresHistory) -> None:
-    """Down to nothing, where ping tells the mend, and up again, where all is well; up twice is as once."""
+    """A full downgrade and upgrade work, a second upgrade changes nothing, and ping says when to upgrade."""
     assert migrate.downgrade(database_url, "base").current is None
     assert tables(database_url) == {"alembic_version"}
     with pytest.raises(UnavailableError, match="run carillon-migrate upgrade"):
@@ -65,7 +65,7 @@ async def test_down_and_up_again(database_url: str, history: PostgresHistory) ->
 
 
 def test_the_second_migration_keeps_the_history(database_url: str) -> None:
-    """Up: every execution is its own task's. Down: the old key has one row for a task, slot and cause, the first."""
+    """An upgrade makes the task the origin; a downgrade keeps the first row for a task, slot and cause."""
     migrate.downgrade(database_url, "0001")
     columns = "id, task_uid, namespace, task, task_type, slot, cause, status, created_at, finished_at"
     values = "%s, %s, 'n', 't', 'sum', %s, 'manual', 'skipped', %s, now()"
@@ -89,7 +89,7 @@ def test_the_second_migration_keeps_the_history(database_url: str) -> None:
 
 
 async def test_ping_of_a_database_without_schema(empty_database_url: str) -> None:
-    """It answers, and still nothing can be recorded there."""
+    """The error says to run carillon-migrate."""
     history = PostgresHistory.from_url(empty_database_url)
     with pytest.raises(UnavailableError, match="run carillon-migrate upgrade"):
         await history.ping()
@@ -97,13 +97,13 @@ async def test_ping_of_a_database_without_schema(empty_database_url: str) -> Non
 
 
 def set_revision(url: str, revision: str) -> None:
-    """Say that the schema is at a revision."""
+    """Set the revision of the schema."""
     with psycopg.connect(url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
 
 
 async def test_a_schema_of_an_earlier_version(database_url: str, history: PostgresHistory) -> None:
-    """Ping names both revisions, and the mend."""
+    """The error has both revisions and says to run carillon-migrate."""
     set_revision(database_url, "0001")
     with pytest.raises(UnavailableError, match=f"0001.*{SCHEMA_REVISION}.*carillon-migrate upgrade"):
         await history.ping()
@@ -112,7 +112,7 @@ async def test_a_schema_of_an_earlier_version(database_url: str, history: Postgr
 async def test_a_schema_of_a_later_version(
     database_url: str, history: PostgresHistory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What runs while the next version is rolled out, or after it was rolled back, goes on; the migrator leaves it."""
+    """An older program keeps working during a roll-out, and its migrator changes nothing."""
     set_revision(database_url, "9999")
     await history.ping()
     assert migrate.upgrade(database_url).current == "9999"
@@ -121,7 +121,7 @@ async def test_a_schema_of_a_later_version(
 
 
 def test_migrators_at_once(empty_database_url: str) -> None:
-    """Each ends well and the schema is made once: the others wait for the first and find nothing to do."""
+    """One migrator makes the schema, and the others wait and find nothing to do."""
     crowd = 4
     together = threading.Barrier(crowd)
 
@@ -136,7 +136,7 @@ def test_migrators_at_once(empty_database_url: str) -> None:
 
 
 def test_a_migrator_waits_for_another(empty_database_url: str) -> None:
-    """As long as somebody holds the lock, nothing is created."""
+    """A migrator creates nothing while another one holds the lock."""
     with psycopg.connect(empty_database_url) as other, ThreadPoolExecutor(1) as pool:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [engine.LOCK])
         upgrading = pool.submit(migrate.upgrade, empty_database_url)
@@ -149,7 +149,7 @@ def test_a_migrator_waits_for_another(empty_database_url: str) -> None:
 
 
 def test_the_migrator_waits_for_the_database(caplog: pytest.LogCaptureFixture) -> None:
-    """It says what it waits for, and gives up when its time is over."""
+    """The migrator logs that it waits, and gives up after its time-out."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with caplog.at_level(logging.WARNING), pytest.raises(UnavailableError, match="refused"):
@@ -159,7 +159,7 @@ def test_the_migrator_waits_for_the_database(caplog: pytest.LogCaptureFixture) -
 
 
 def test_the_command(empty_database_url: str) -> None:
-    """Behind, up, current, down again: what it prints and its exit codes."""
+    """Each subcommand has the stated output and exit code."""
     steps = [
         (("current",), 1, f"base (newest: {SCHEMA_REVISION})"),
         (("upgrade",), 0, f"{SCHEMA_REVISION} (newest)"),
@@ -180,7 +180,7 @@ def test_the_command(empty_database_url: str) -> None:
     ],
 )
 def test_the_command_fails_in_one_sentence(args: list[str], url: str | None, want_code: int, want: str) -> None:
-    """On standard error, and with no traceback and no password."""
+    """An error is one line on standard error, without traceback and password."""
     done = carillon_migrate(*args, url=url)
     assert done.returncode == want_code
     assert done.stderr.startswith("error: ")
@@ -190,7 +190,7 @@ def test_the_command_fails_in_one_sentence(args: list[str], url: str | None, wan
 
 
 def test_downgrade_to_an_unknown_revision(database_url: str) -> None:
-    """It is a mistake of the caller's, told in a sentence."""
+    """The exit code is 2, and the message has no traceback."""
     done = carillon_migrate("downgrade", "4711", url=database_url)
     assert (done.returncode, done.stdout) == (2, "")
     assert "4711" in done.stderr
@@ -206,7 +206,7 @@ FILLED = {
 
 
 async def test_the_third_migration_keeps_the_history(database_url: str, history: PostgresHistory) -> None:
-    """Down and up again every row and attempt is there, in its month's partition; only ``retry_of`` is lost."""
+    """A downgrade and an upgrade keep all rows and attempts, except ``retry_of``, in the right partitions."""
     rows = [row(slot) for slot in FILLED.values()]
     rows.append(replace(row(NOW, ExecutionStatus.FAILED), retry_of=rows[0].id, result={"k": [1]}, first_slot=OLD))
     await history.record(rows)

@@ -1,4 +1,4 @@
-"""The retention of the history in a real Postgres: what is dropped, deleted or kept."""
+"""The retention of the history in a real Postgres: what is dropped, deleted and kept."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ __all__ = ["history", "pool"]
 async def test_months_past_the_retention_are_dropped(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """Those that ended before it, with all that is in them; one that began before it stays."""
+    """A month is dropped when all of it is past the retention."""
     rows = [row(slot) for slot in (OLD, datetime(2030, 1, 31, tzinfo=UTC), datetime(2030, 2, 1, tzinfo=UTC), NOW)]
     await history.record(rows)
     await maintain(pool, days=0)
@@ -33,7 +33,7 @@ async def test_months_past_the_retention_are_dropped(
 async def test_old_rows_without_a_month_are_deleted_where_they_are(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """No partition is made for what is to go at once."""
+    """Expired rows in the default partition are deleted without being moved."""
     await history.record([row(OLD), row(OLD - timedelta(days=40)), row(NOW)])
     changes = await maintain(pool)
     assert (changes.deleted, changes.moved, changes.created) == ({"executions": 2}, 1, WINDOW)
@@ -43,7 +43,7 @@ async def test_old_rows_without_a_month_are_deleted_where_they_are(
 async def test_a_month_in_which_something_runs_is_kept(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """However old it is, and whichever partition it was in; it goes when that has ended."""
+    """A month is kept until its last execution has ended."""
     running, ended = row(OLD, ExecutionStatus.RUNNING), row(OLD - timedelta(hours=1))
     await history.record([running, ended])
     await maintain(pool, days=0)
@@ -59,7 +59,7 @@ async def test_a_month_in_which_something_runs_is_kept(
 async def test_what_runs_and_is_old_and_has_no_month_is_not_deleted(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """It gets its month first."""
+    """An old running execution is moved to a partition of its month."""
     running = row(OLD, ExecutionStatus.RUNNING)
     await history.record([running, row(OLD - timedelta(hours=1))])
     changes = await maintain(pool)
@@ -70,7 +70,7 @@ async def test_what_runs_and_is_old_and_has_no_month_is_not_deleted(
 async def test_what_has_just_ended_is_kept_for_a_day(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """However old its slot: without its row, the next pod of its Job would run it a second time."""
+    """A row stays for a day after its end, or the next pod of its Job would run it again."""
     late = replace(row(OLD), finished_at=NOW - timedelta(hours=23), attempts=())
     await history.record([late, row(OLD - timedelta(hours=1))])
     changes = await maintain(pool)
@@ -81,7 +81,7 @@ async def test_what_has_just_ended_is_kept_for_a_day(
 
 
 async def test_rows_of_other_tables_expire(pool: AsyncEngine, database_url: str) -> None:
-    """By their own time or by the history's; with a history that is kept for ever only by their own."""
+    """Other tables have their own retention or the history's, which may be unlimited."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         for name in ("notes", "keys"):
             connection.execute(f"CREATE TABLE {name} (at timestamptz PRIMARY KEY)".encode())
@@ -96,7 +96,7 @@ async def test_rows_of_other_tables_expire(pool: AsyncEngine, database_url: str)
 
 @pytest.mark.parametrize("each", EXPIRING, ids=lambda each: each.table)
 async def test_what_expires_is_found_by_an_index(pool: AsyncEngine, each: Expiring) -> None:
-    """The tables that are registered exist, and what has expired is found without reading what has not."""
+    """Each registered table exists and has an index on the column of its time."""
     first = {str(next(iter(index.columns)).name) for index in metadata.tables[each.table].indexes}
     assert each.column in first
     assert (await maintain(pool, expiring=[each])).deleted == {}

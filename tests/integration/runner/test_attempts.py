@@ -1,4 +1,4 @@
-"""Attempts of the runner on a real Postgres: retries, waits, time-outs, ends."""
+"""Attempts of the runner on a real Postgres: retries, waits, time-outs and ends."""
 
 import socket
 import time
@@ -17,7 +17,7 @@ __all__ = ["server"]
 
 
 def test_an_execution_without_retries_has_one_attempt(runners: Runners) -> None:
-    """With the times of its execution, and its origin the task."""
+    """The attempt has the times of its execution, whose origin is the task."""
     assert runners.start(COUNT).wait() == ExitCode.SUCCEEDED
     row, (attempt,) = runners.row(), runners.attempts()
     assert tried(runners) == [(1, "succeeded", None, "report-1-x")]
@@ -26,7 +26,7 @@ def test_an_execution_without_retries_has_one_attempt(runners: Runners) -> None:
 
 
 def test_a_request_is_the_origin_of_its_execution(runners: Runners) -> None:
-    """Two may ask for the same task at the same time."""
+    """Two requests for the same task and time are two executions."""
     for origin in (uuid4(), uuid4()):
         more = {contract.ENV_ORIGIN: str(origin), contract.ENV_CAUSE: "manual"}
         assert runners.start(COUNT, more=more).wait() == ExitCode.SUCCEEDED
@@ -35,7 +35,7 @@ def test_a_request_is_the_origin_of_its_execution(runners: Runners) -> None:
 
 
 def test_a_failed_request_is_sent_again_until_it_succeeds(runners: Runners, server: CountingServer) -> None:
-    """Each attempt with its class; the key of idempotency is the execution's in all of them."""
+    """Each attempt is recorded, and all have the execution's idempotency key."""
     server.replies = [(500, {}), (503, {"Retry-After": "0"}), (200, {})]
     runner = runners.start({"http": {"url": server.url + "/{{ attempt }}"}}, more=retrying(**QUICK))
     assert runner.wait() == ExitCode.SUCCEEDED, runner.log
@@ -51,7 +51,7 @@ def test_a_failed_request_is_sent_again_until_it_succeeds(runners: Runners, serv
 
 
 def test_when_no_attempt_is_left_the_last_one_is_the_executions_end(runners: Runners, server: CountingServer) -> None:
-    """With its result, and a sentence that says so."""
+    """The execution ends with the result of the last attempt, and the error says that it was the last."""
     server.replies = [(500, {})]
     runner = runners.start({"http": {"url": server.url}}, more=retrying(**QUICK))
     assert runner.wait() == ExitCode.FAILED
@@ -66,7 +66,7 @@ def test_when_no_attempt_is_left_the_last_one_is_the_executions_end(runners: Run
 def test_what_would_fail_the_same_way_is_not_sent_again(
     runners: Runners, server: CountingServer, reply: tuple[int, dict[str, str]], want: int
 ) -> None:
-    """A 4xx, but those that pass; a redirect that leads nowhere."""
+    """A 4xx that does not pass and an invalid redirect are not retried."""
     server.replies = [reply]
     task = {"http": {"url": server.url, "maxRedirects": 2}}
     runner = runners.start(task, more=retrying(limit=1, initialDelaySeconds=0))
@@ -75,7 +75,7 @@ def test_what_would_fail_the_same_way_is_not_sent_again(
 
 
 def test_what_the_server_asks_for_is_waited_for(runners: Runners, server: CountingServer) -> None:
-    """Instead of the policy's own wait, which is shorter."""
+    """Retry-After wins over the shorter delay of the policy."""
     server.replies = [(429, {"Retry-After": "1"}), (200, {})]
     assert runners.start({"http": {"url": server.url}}, more=retrying(**QUICK)).wait() == ExitCode.SUCCEEDED
     first, second = runners.attempts()
@@ -86,7 +86,7 @@ def test_what_the_server_asks_for_is_waited_for(runners: Runners, server: Counti
 def test_a_wait_that_would_outlast_the_execution_ends_it_at_once(
     runners: Runners, server: CountingServer, reply: tuple[int, dict[str, str]], policy: dict[str, Any]
 ) -> None:
-    """As what it was, with a word on why there is no further attempt."""
+    """The execution fails with its last reason, and the error says that no time is left."""
     server.replies = [reply]
     runner = runners.start({"http": {"url": server.url}}, more=retrying(**policy))
     assert runner.wait() == ExitCode.FAILED
@@ -97,7 +97,7 @@ def test_a_wait_that_would_outlast_the_execution_ends_it_at_once(
 
 
 def test_an_attempt_beyond_its_own_time_out_has_failed_and_another_follows(runners: Runners) -> None:
-    """Its class is ``timeout``; the execution goes on."""
+    """An attempt that exceeds its time-out fails with the reason timeout and is retried."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         task = {"http": {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/"}}
         began = time.monotonic()
@@ -109,7 +109,7 @@ def test_an_attempt_beyond_its_own_time_out_has_failed_and_another_follows(runne
 
 
 def test_the_time_out_is_that_of_all_attempts_together(runners: Runners) -> None:
-    """It ends the attempt that runs, and the execution as timed out."""
+    """The execution's time-out ends the running attempt and the execution."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         task = {"http": {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/"}}
         more = retrying(limit=20, initialDelaySeconds=0, attemptTimeoutSeconds=1)
@@ -119,7 +119,7 @@ def test_the_time_out_is_that_of_all_attempts_together(runners: Runners) -> None
 
 
 def test_a_signal_ends_the_wait_between_two_attempts(runners: Runners, server: CountingServer) -> None:
-    """As cancelled, and the attempt before keeps its own end."""
+    """The execution is cancelled, and the attempt before keeps its own end."""
     server.replies = [(500, {})]
     runner = runners.start({"http": {"url": server.url}}, timeout_seconds=3600, more=retrying(**SLOW))
     runner.await_line("attempt failed, will retry")
@@ -130,7 +130,7 @@ def test_a_signal_ends_the_wait_between_two_attempts(runners: Runners, server: C
 
 
 def test_an_end_between_two_attempts_is_the_executions_end(runners: Runners, server: CountingServer) -> None:
-    """The operator has closed it: nothing more is sent, and what it said stands."""
+    """If the operator closes the row, the runner stops and leaves it unchanged."""
     server.replies = [(500, {})]
     wait = {"limit": 2, "initialDelaySeconds": 1, "factor": 1, "jitter": 0}
     runner = runners.start({"http": {"url": server.url}}, more=retrying(**wait))
@@ -143,7 +143,7 @@ def test_an_end_between_two_attempts_is_the_executions_end(runners: Runners, ser
 
 @pytest.mark.parametrize("status", ["skipped", "missed"])
 def test_a_row_that_a_stale_operator_wrote_is_taken_over(runners: Runners, status: str) -> None:
-    """The Job is the slot's lock, and it exists: so the slot was neither skipped nor missed."""
+    """The runner overwrites a skipped or missed row, because its Job proves that the slot was launched."""
     execution = uuid4()
     runners.insert(execution, status)
     runners.query("UPDATE executions SET reason = 'StillActive', message = 'm', error = 'e', first_slot = slot")

@@ -1,4 +1,4 @@
-"""Attempts of the runner while the database is away, or its answers are lost."""
+"""Attempts of the runner while the database is down, or its responses are lost."""
 
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ __all__ = ["server"]
 def test_attempts_go_on_without_the_database_and_are_written_at_the_end(
     runners: Runners, forwarder: Forwarder, server: CountingServer
 ) -> None:
-    """All of them, with the times at which they were."""
+    """All attempts are recorded with their real times."""
     server.replies = [(500, {}), (500, {}), (200, {})]
     server.before_answer = lambda number: forwarder.close() if number == 1 else None
     forwarder.open()
@@ -36,7 +36,7 @@ def test_attempts_go_on_without_the_database_and_are_written_at_the_end(
 def test_a_lost_answer_loses_no_attempt(
     runners: Runners, forwarder: Forwarder, server: CountingServer, statement: bytes
 ) -> None:
-    """The claim's, that of an attempt's record, or the end's."""
+    """A lost response to the claim, to an attempt's record or to the closing changes nothing."""
     server.replies = [(500, {}), (200, {})]
     forwarder.lose_answer_to(statement)
     forwarder.open()
@@ -51,7 +51,7 @@ def test_a_lost_answer_loses_no_attempt(
 def test_a_lost_answer_to_a_takeover_is_found_again(
     runners: Runners, forwarder: Forwarder, server: CountingServer, limit: int
 ) -> None:
-    """It took over, or it closed: once, and its exit code says so."""
+    """The takeover or the closing happens once, and the exit code reports it."""
     execution = uuid4()
     server.hold_at = 1
     task = {"http": {"url": server.url}}
@@ -66,7 +66,7 @@ def test_a_lost_answer_to_a_takeover_is_found_again(
 
 
 def test_a_database_that_does_not_answer_does_not_hold_the_attempts(runners: Runners, server: CountingServer) -> None:
-    """Here for a lock on the row: the attempt is written later, and what was sent for it is not carried out."""
+    """If the row is locked, the next attempt starts anyway and the record is written later."""
     server.replies = [(500, {}), (200, {})]
     with psycopg.connect(runners.database_url) as holder:
 

@@ -1,4 +1,4 @@
-"""A runner that takes over from a lost pod: what it repeats, what it records, at whatever moment the pod ended."""
+"""A runner that takes over from a lost pod: what is repeated and recorded, whenever the first pod ended."""
 
 import random
 import signal
@@ -21,7 +21,7 @@ __all__ = ["server"]
 
 
 def test_a_lost_pods_task_without_effect_is_taken_over(runners: Runners) -> None:
-    """Though the retry policy leaves it no attempt: nothing of the first is left."""
+    """A task without effects runs again even if the retry policy allows no further attempt."""
     execution = uuid4()
     lose(runners, {"sleep": {"durationSeconds": 600}}, execution, {}, lambda: None)
     before = runners.row()["started_at"]
@@ -38,7 +38,7 @@ def test_a_lost_pods_task_without_effect_is_taken_over(runners: Runners) -> None
 def test_a_lost_pods_request_is_sent_again_only_if_the_policy_leaves_an_attempt(
     runners: Runners, server: CountingServer, limit: int, want: ExitCode
 ) -> None:
-    """Else the row ends as lost, in words, and nothing is sent."""
+    """Without a further attempt, the row fails with PodLost and nothing is sent."""
     execution = uuid4()
     server.hold_at = 1
     task = {"http": {"url": server.url}}
@@ -53,12 +53,12 @@ def test_a_lost_pods_request_is_sent_again_only_if_the_policy_leaves_an_attempt(
         sentence = "pod report-1-lost was lost; the outcome of its attempt is unknown"
         assert (row["status"], row["reason"], row["pod_name"]) == ("failed", "PodLost", "report-1-lost")
         assert row["error"] == runner.termination_message() == f"{sentence}; the retry policy allows no further attempt"
-    # a third pod finds the end, whichever it is
+    # a third pod finds the execution ended, in either case
     assert runners.start(task, execution=execution, pod="report-1-z").wait() == ExitCode.ALREADY_CLAIMED
 
 
 def test_a_lost_pods_attempts_count(runners: Runners, server: CountingServer) -> None:
-    """Two of three have failed, and the third was lost: there is none left; the ends of the two stay."""
+    """Failed and lost attempts both count towards the limit."""
     execution = uuid4()
     server.replies = [(500, {}), (500, {}), (200, {})]
     server.hold_at = 3
@@ -77,7 +77,7 @@ def test_a_lost_pods_attempts_count(runners: Runners, server: CountingServer) ->
 def test_a_pod_that_was_lost_in_the_wait_leaves_the_rest_of_its_attempts(
     runners: Runners, server: CountingServer
 ) -> None:
-    """No attempt was running, so none was lost."""
+    """A pod lost between two attempts does not use up an attempt."""
     execution = uuid4()
     server.replies = [(500, {}), (200, {})]
     task = {"http": {"url": server.url}}
@@ -93,7 +93,7 @@ def test_a_pod_that_was_lost_in_the_wait_leaves_the_rest_of_its_attempts(
 
 
 def test_a_pod_that_was_taken_for_lost_records_nothing_more(runners: Runners) -> None:
-    """A node that only seemed to be gone: the row is the other pod's, and the counter counts once."""
+    """A pod that still runs after another took over changes neither row nor attempts."""
     execution = uuid4()
     zombie = runners.start({"sleep": {"durationSeconds": 600}}, execution=execution, pod="report-1-lost")
     zombie.await_line("execution started")
@@ -114,12 +114,12 @@ MOMENTS = 8
 
 
 def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runners, server: CountingServer) -> None:
-    """Killed or terminated anywhere in its life, and a second pod of the Job after it, the record is whole and true.
+    """The record is complete and correct if the first pod ends at any moment and a second one follows.
 
-    As many succeeded counters as the counter says; no request that the policy does not allow; no row and no attempt
-    that runs; a success only if it was one.
+    The counter equals the number of succeeded counters; no more requests are sent than the policy allows; no row or
+    attempt keeps running; and a row succeeds only if its task did.
     """
-    rng = random.Random(4711)  # noqa: S311  # nothing secret about it
+    rng = random.Random(4711)  # noqa: S311  # a sample, the same each time
     server.before_answer = lambda _number: time.sleep(0.03)
     runs = [
         (uuid4(), plan, step, rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
@@ -135,7 +135,7 @@ def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runn
             first.await_line("execution started")
             moment = 0.06 * step / MOMENTS
         else:
-            # most of a life is the interpreter's start, in which nothing can be lost
+            # most of the time is the start of the interpreter, during which nothing can be lost
             moment = lives[plan] * (0.4 + 0.9 * step / (MOMENTS - 2))
         with suppress(subprocess.TimeoutExpired):
             first.process.wait(timeout=moment)
@@ -145,7 +145,7 @@ def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runn
     with ThreadPoolExecutor(3) as pool:
         codes = list(pool.map(lose_one, range(len(runs))))
     ran_out = {ExitCode.SUCCEEDED, ExitCode.FAILED}
-    succeeded_counters = 1  # of the measured life
+    succeeded_counters = 1  # the run that was measured
     for (execution, plan, _, _), (first, second) in zip(runs, codes, strict=True):
         row, attempts = runners.row(execution), runners.attempts(execution)
         told = f"{plan}: {first}, {second}, {row}, {attempts}"
@@ -163,14 +163,14 @@ def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runn
             assert sent[-1] == 200, told
             assert attempts[-1]["status"] == "succeeded", told
     assert runners.counter() == succeeded_counters
-    # the moments were spread over all of it: before the claim, within an attempt, after the end
+    # the moments include some before the claim, some within an attempt, and some after the end
     assert any(first < 0 and second == ExitCode.SUCCEEDED for first, second in codes)
     assert any(row["reason"] == "PodLost" for row in runners.query("SELECT reason FROM attempts"))
     assert any(first == ExitCode.SUCCEEDED for first, _ in codes)
 
 
 def life(runners: Runners, server: CountingServer, plan: str) -> float:
-    """Return how long a runner of this plan lives if nobody ends it."""
+    """Return how long a runner of this plan takes."""
     began = time.monotonic()
     index = len(PLANS) * MOMENTS + list(PLANS).index(plan)
     start(runners, server, plan, uuid4(), index, "report-1-x").wait()
@@ -178,10 +178,10 @@ def life(runners: Runners, server: CountingServer, plan: str) -> float:
 
 
 def start(runners: Runners, server: CountingServer, plan: str, execution: UUID, index: int, pod: str) -> Running:
-    """Start a pod of one of the plans, on a slot of its own."""
+    """Start a pod of a plan, on a slot of its own."""
     task, policy = PLANS[plan]
     if "http" in task:
-        # a request that may be sent again fails at first
+        # a request that may be retried fails at first
         task = {"http": {"url": f"{server.url}/{'flaky' if policy else 'good'}"}}
     slot = SLOT + timedelta(minutes=index)
     return runners.start(task, execution=execution, pod=pod, slot=slot, more=retrying(**policy))

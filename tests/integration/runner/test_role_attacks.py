@@ -1,7 +1,7 @@
-"""What somebody can do who has the runners' Secret, and the token of one execution: that execution's record, no more.
+"""Attacks with the runners' database login: it can call its functions and do nothing else.
 
-Each attack is made as the runners' role on a real Postgres, and afterwards
-everything that is not the attacker's own is as it was.
+Each attack runs as the runners' role on a real Postgres, and afterwards
+everything that is not the attacker's own is unchanged.
 """
 
 from uuid import uuid4
@@ -72,7 +72,7 @@ STATEMENTS = {
 
 
 def test_a_statement_of_ones_own_is_refused(intruder: Intruder, subtests: pytest.Subtests) -> None:
-    """The login may call its functions, and nothing else."""
+    """The role has no privilege beyond calling its functions."""
     before = intruder.others()
     for attack, statement in STATEMENTS.items():
         with subtests.test(attack), pytest.raises(errors.InsufficientPrivilege):
@@ -81,13 +81,13 @@ def test_a_statement_of_ones_own_is_refused(intruder: Intruder, subtests: pytest
 
 
 def test_values_are_not_told_by_statistics_either(intruder: Intruder) -> None:
-    """The view of them shows a role what it may read, which is nothing."""
+    """The planner's statistics show the role no values."""
     intruder.owner("ANALYZE")
     assert intruder.run("SELECT * FROM pg_stats WHERE schemaname = 'public'") == []
 
 
 def test_others_large_objects_are_closed(intruder: Intruder) -> None:
-    """Neither read, nor written, nor removed."""
+    """Large objects of others cannot be read, written or deleted."""
     ((large,),) = intruder.owner("SELECT lo_from_bytea(0, 'secret')")
     for attack in ("SELECT lo_get({})", "SELECT lo_put({}, 0, 'x')", "SELECT lo_unlink({})"):
         with pytest.raises(errors.InsufficientPrivilege):
@@ -95,7 +95,7 @@ def test_others_large_objects_are_closed(intruder: Intruder) -> None:
 
 
 def test_others_sessions_show_no_statement(intruder: Intruder) -> None:
-    """Not the owner's; and another runner's, of the same role, shows no token: values travel apart."""
+    """Statements of the owner are hidden, and those of other runners do not contain their tokens."""
     with psycopg.connect(intruder.owner_url) as owner, psycopg.connect(intruder.url) as runner:
         owner.execute("SELECT 'the owner''s words'")
         runner.execute(CALLS["look"].encode(), {"token": intruder.victim_token})
@@ -110,7 +110,7 @@ def test_others_sessions_show_no_statement(intruder: Intruder) -> None:
 
 @pytest.mark.parametrize("path", ["mine, pg_catalog, public", "pg_temp, pg_catalog", '"$user", public, pg_catalog'])
 def test_a_search_path_of_ones_own_leads_no_function_astray(intruder: Intruder, path: str) -> None:
-    """Even where the database's owner let the role create things, in a schema of its own and for its session."""
+    """The functions ignore the caller's search path, even if the role may create schemas and objects."""
     role = sql.Identifier(intruder.connection.info.user)
     with psycopg.connect(intruder.owner_url, autocommit=True) as owner:
         owner.execute(
@@ -137,7 +137,7 @@ def test_a_search_path_of_ones_own_leads_no_function_astray(intruder: Intruder, 
 
 
 def test_the_login_of_another_user_is_not_enough(intruder: Intruder) -> None:
-    """Nobody has the functions by being in the database: PUBLIC may not call them."""
+    """PUBLIC may not call the functions."""
     stranger = f"stranger_{uuid4().hex}"
     with psycopg.connect(intruder.owner_url, autocommit=True) as owner:
         owner.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(stranger)))

@@ -1,4 +1,4 @@
-"""What an execution's token allows on a real Postgres: that execution's record, and no more."""
+"""Attacks with the token of one execution, on a real Postgres: it opens that execution's record and no other."""
 
 import base64
 import hashlib
@@ -20,14 +20,14 @@ __all__ = ["intruder"]
 
 
 def forged(intruder: Intruder, **changed: Any) -> str:
-    """Return the attacker's token with another payload under its own signature."""
+    """Return the attacker's token with a changed payload and the old signature."""
     key, _, mac = intruder.token.split(".")
     encoded = base64.b64encode(json.dumps({**intruder.own, **changed}).encode()).decode()
     return f"{key}.{encoded}.{mac}"
 
 
 def signed_by_hand(intruder: Intruder, key: bytes) -> str:
-    """Return a token of the victim under the known key's id, signed with something that the attacker has."""
+    """Return the victim's payload under the known key's id, signed with a key that the attacker has."""
     head = f"{TOKEN_KEY.id}.{intruder.victim_token.split('.')[1]}"
     return f"{head}.{hmac.new(key, head.encode(), hashlib.sha256).hexdigest()}"
 
@@ -55,7 +55,7 @@ TOKENS: dict[str, Callable[[Intruder], str | None]] = {
 def test_a_token_that_the_operator_did_not_make_is_refused_by_every_function(
     intruder: Intruder, subtests: pytest.Subtests
 ) -> None:
-    """Whatever is wrong with it, and nothing has changed."""
+    """Every forged token is refused, and nothing changes."""
     before = intruder.others()
     for what, make in TOKENS.items():
         with subtests.test(what):
@@ -67,7 +67,7 @@ def test_a_token_that_the_operator_did_not_make_is_refused_by_every_function(
 
 
 def test_every_function_that_the_role_may_call_is_attacked_here(intruder: Intruder) -> None:
-    """A new one belongs into the table."""
+    """The table has every function that the role may call."""
     callable_ = intruder.run(
         "SELECT proname FROM pg_proc WHERE pronamespace = 'carillon_runner'::regnamespace"
         " AND has_function_privilege(oid, 'EXECUTE')"
@@ -76,7 +76,7 @@ def test_every_function_that_the_role_may_call_is_attacked_here(intruder: Intrud
 
 
 def test_a_token_of_another_key_is_none_that_is_known(intruder: Intruder) -> None:
-    """Which is another error: a runner waits for a key, as its operator may not have reached the database yet."""
+    """An unknown key has its own error, because its operator may not have registered it yet."""
     token = TokenKey(b"another".ljust(32)).token(intruder.victim)
     for call in CALLS.values():
         with pytest.raises(psycopg.Error, match="is not known") as refused:
@@ -85,7 +85,7 @@ def test_a_token_of_another_key_is_none_that_is_known(intruder: Intruder) -> Non
 
 
 def test_a_key_is_known_until_nobody_has_used_it_for_fifteen_days(intruder: Intruder) -> None:
-    """Tokens of before a rotation work on; then they are refused, and at the next registration the key is gone."""
+    """Old tokens stay valid after a rotation; an unused key is refused and then deleted."""
     new = TokenKey(b"new".ljust(32))
     register(intruder.owner_url, new)
     assert intruder.run(CALLS["look"])[0][0] == "running"
@@ -100,7 +100,7 @@ def test_a_key_is_known_until_nobody_has_used_it_for_fifteen_days(intruder: Intr
 
 
 def test_a_token_closes_its_own_execution_alone(intruder: Intruder) -> None:
-    """Another's is as it was, and the counter of another namespace too."""
+    """Executions, counters and keys of others stay unchanged."""
     before = intruder.others()
     assert intruder.run(CALLS["close_row"]) == [(True,)]
     assert intruder.others() == before
@@ -109,7 +109,7 @@ def test_a_token_closes_its_own_execution_alone(intruder: Intruder) -> None:
 
 @pytest.mark.parametrize("ended", ["close_row", "increment"])
 def test_what_is_sent_again_after_the_end_changes_nothing(intruder: Intruder, ended: str) -> None:
-    """The guards are in the functions: an execution that has ended is neither run, taken over nor counted again."""
+    """A closed execution is not claimed, taken over, counted or closed again."""
     intruder.run(CALLS[ended])
     query = (
         "SELECT to_jsonb(e), (SELECT jsonb_agg(a) FROM attempts AS a WHERE execution_id = e.id) FROM executions AS e"
@@ -122,7 +122,7 @@ def test_what_is_sent_again_after_the_end_changes_nothing(intruder: Intruder, en
 
 
 def test_a_pod_of_another_job_takes_nothing_over(intruder: Intruder) -> None:
-    """Nor does the pod itself, a second time."""
+    """Another Job's pod cannot take over, nor can the same pod a second time."""
     token = TOKEN_KEY.token({**intruder.own, "job_name": "report-2"})
     for call in ("take_over", "close_lost"):
         assert not intruder.run(CALLS[call], token=token)[0][0]
@@ -132,7 +132,7 @@ def test_a_pod_of_another_job_takes_nothing_over(intruder: Intruder) -> None:
 
 @pytest.mark.parametrize("name", ["till", "", None])
 def test_a_counter_that_is_not_the_executions_is_closed(intruder: Intruder, name: str | None) -> None:
-    """Also one of the same namespace; and an execution that counts nothing has none."""
+    """Other counters of the namespace are refused, and an execution without a counter has none."""
     before = intruder.others()
     call = f"SELECT carillon_runner.increment(%(token)s, %(pod)s, %(name)s, '{ATTEMPTS}')"
     for token in (intruder.token, TOKEN_KEY.token({**intruder.own, "counter": None})):
@@ -145,7 +145,7 @@ INJECTION = "'); DROP TABLE executions; --"
 
 
 def test_sql_in_every_field_is_text(intruder: Intruder) -> None:
-    """In the token's, which a user's names reach, and in the arguments."""
+    """SQL in the token's fields and in the arguments is stored as text."""
     uid = UUID(intruder.own["id"])
     names = dict.fromkeys(("namespace", "task", "task_type", "cause", "job_name", "counter"), INJECTION)
     token = TOKEN_KEY.token({**payload(**names), "slot": "2026-01-01T00:07:00+00:00"})
@@ -173,7 +173,7 @@ SOUND = {"status": "failed", "result": None, "at": SLOT, "attempts": ATTEMPTS}
 
 @pytest.mark.parametrize("what", CLOSES)
 def test_an_end_that_a_reader_would_stumble_over_is_refused(intruder: Intruder, what: str) -> None:
-    """A page of the history must not fail for one row of it."""
+    """Values that would break a listing are refused."""
     with pytest.raises(psycopg.DataError):
         intruder.run(CLOSE, **SOUND | CLOSES[what])
     assert intruder.run(CALLS["look"])[0][0] == "running"
@@ -181,7 +181,7 @@ def test_an_end_that_a_reader_would_stumble_over_is_refused(intruder: Intruder, 
 
 @pytest.mark.parametrize("when", ["infinity", "-infinity", "20000-01-01Z", "4000-01-01 BC"])
 def test_a_time_that_no_reader_can_represent_is_put_right(intruder: Intruder, when: str) -> None:
-    """It becomes one between the beginning and a minute from now."""
+    """The time is moved between the start and one minute from now."""
     attempts = json.dumps([{"number": 1, "status": "failed", "started_at": when, "finished_at": when}])
     intruder.run(CLOSE, **SOUND | {"at": when, "attempts": attempts})
     sound = "{0} BETWEEN e.started_at AND now() + interval '1 minute'"

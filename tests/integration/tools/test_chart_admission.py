@@ -1,4 +1,4 @@
-"""The chart against a real API server: each object is taken as it is, each pod by Pod Security."""
+"""The chart against a real API server: it accepts each object, and Pod Security accepts each pod."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,11 +20,11 @@ from support.builders import TASK_UID, at, make_task
 from support.waiting import eventually
 
 NOT_SERVED = {"monitoring.coreos.com"}
-"""Groups whose CRDs are no part of a cluster."""
+"""API groups that the test cluster lacks."""
 
 
 async def path_of(connection: KubeConnection, item: Mapping[str, Any]) -> str:
-    """Return the path of an object, by what the API server says of its kind."""
+    """Return the path of an object, from the API server's discovery."""
     version = item["apiVersion"]
     base = f"/api/{version}" if "/" not in version else f"/apis/{version}"
     served = (await connection.request("GET", base))["resources"]
@@ -35,12 +35,12 @@ async def path_of(connection: KubeConnection, item: Mapping[str, Any]) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 async def test_the_api_server_takes_every_object(connection: KubeConnection, restricted: str, case: str) -> None:
-    """Applied strictly and for no effect: no field that it does not know, none twice, all defaults and rules kept."""
+    """Every object passes a strict server-side dry run."""
     refused = {}
     items = rendered("--values", str(values_of(case)), namespace=restricted)
     for name in {o["metadata"].get("namespace", restricted) for o in items} - {restricted}:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        with suppress(AlreadyExistsError):  # of another test, or of one at the same time
+        with suppress(AlreadyExistsError):  # made by another test
             await connection.request("POST", "/api/v1/namespaces", body=body)
     for item in items:
         if item["apiVersion"].partition("/")[0] in NOT_SERVED:
@@ -56,7 +56,7 @@ async def test_the_api_server_takes_every_object(connection: KubeConnection, res
 
 
 async def test_a_field_that_is_misspelt_is_refused(connection: KubeConnection, namespace: str) -> None:
-    """So that the test above means something."""
+    """The dry run finds an unknown field."""
     items = rendered("--values", str(values_of("trial")), namespace=namespace)
     (service,) = (o for o in items if o["kind"] == "Service" and o["metadata"]["name"] == "carillon-api")
     service["spec"]["selektor"] = {}
@@ -70,7 +70,7 @@ async def test_a_field_that_is_misspelt_is_refused(connection: KubeConnection, n
 
 @pytest.fixture
 async def restricted(connection: KubeConnection, namespace: str) -> str:
-    """Give a namespace that takes *restricted* pods alone, and has the accounts that they name."""
+    """Provide a namespace that enforces *restricted* and has the chart's accounts."""
     path = f"/api/v1/namespaces/{namespace}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await connection.request(
@@ -92,7 +92,7 @@ async def _has_default_account(connection: KubeConnection, namespace: str) -> bo
 
 
 async def refusal(connection: KubeConnection, namespace: str, spec: Mapping[str, Any]) -> str | None:
-    """Return why a pod is refused, or None if it would be taken; its account and its volumes may be missing."""
+    """Return why a pod is refused, or None; its account and volumes may be missing."""
     spec = {name: part for name, part in spec.items() if name != "serviceAccountName"}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried"}, "spec": spec}
     path = f"/api/v1/namespaces/{namespace}/pods"
@@ -105,7 +105,7 @@ async def refusal(connection: KubeConnection, namespace: str, spec: Mapping[str,
 
 @pytest.mark.parametrize("case", CASES)
 async def test_every_pod_of_the_chart_is_let_in(connection: KubeConnection, restricted: str, case: str) -> None:
-    """By Kubernetes' own Pod Security admission at the level *restricted*."""
+    """Pod Security admits every pod of the chart at the level *restricted*."""
     refused = {}
     for item in rendered("--values", str(values_of(case)), namespace=restricted):
         spec = pod_spec(item)
@@ -128,7 +128,7 @@ TASKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("what", TASKS)
 async def test_every_pod_of_an_execution_is_let_in(connection: KubeConnection, restricted: str, what: str) -> None:
-    """Whatever a task runs, it runs where *restricted* is enforced."""
+    """Pod Security admits the pods of tasks at the level *restricted*."""
     task = make_task().every(60).with_spec(task=TASKS[what])
     order = slot_order(task.observed(), LAUNCH)
     job = job_manifest(order, RunnerTemplate("runner:1", TokenKey(b"k" * 32)))
@@ -136,6 +136,6 @@ async def test_every_pod_of_an_execution_is_let_in(connection: KubeConnection, r
 
 
 async def test_a_pod_that_is_loose_is_not_let_in(connection: KubeConnection, restricted: str) -> None:
-    """So that the tests above mean something."""
+    """Pod Security refuses a pod without security settings."""
     spec = {"containers": [{"name": "a", "image": "a"}], "restartPolicy": "Never"}
     assert "violates PodSecurity" in str(await refusal(connection, restricted, spec))

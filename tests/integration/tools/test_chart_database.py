@@ -1,4 +1,4 @@
-"""Releases of the chart and their database: the Secret, the migration before the installation, logins."""
+"""Releases of the chart and their database: the Secret, the migration and the logins."""
 
 import json
 import os
@@ -24,7 +24,7 @@ OPERATOR_IMAGE = "carillon-operator:0.1.0"
 async def test_a_changed_password_starts_the_pods_anew(
     connection: KubeConnection, namespace: str, release: Release
 ) -> None:
-    """By what stands on them of the Secret: a digest, which an upgrade without a change leaves as it is."""
+    """A digest of the Secret in the pods' annotations changes with the password only."""
 
     async def marks() -> list[str]:
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
@@ -45,7 +45,7 @@ async def test_a_changed_password_starts_the_pods_anew(
 
 
 async def store_urls(connection: KubeConnection, namespace: str, owner: str, **others: str) -> None:
-    """Create the Secret with the database's URLs, the owner's and those of others."""
+    """Create the Secret with the owner's database URL and those of other logins."""
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -56,7 +56,7 @@ async def store_urls(connection: KubeConnection, namespace: str, owner: str, **o
 
 
 def know_the_operators_image(cluster: RunningCluster, folder: Path) -> None:
-    """Have the node run the image's programs from this checkout."""
+    """Configure the node to run the image's programs from this checkout."""
     if cluster.local is None:
         pytest.fail("this test needs the local cluster: unset CARILLON_TEST_KUBECONFIG")
     modules = {"operator": "carillon_operator", "api": "carillon_api", "migrate": "carillon_core.adapters.postgres"}
@@ -76,9 +76,9 @@ async def test_the_database_is_migrated_before_anything_is_installed(
     empty_database_url: str,
     tmp_path: Path,
 ) -> None:
-    """The hook's Job is run by the node, with a real Postgres: schema and roles are there when helm returns.
+    """The hook creates schema and roles in a real Postgres before helm returns.
 
-    A release that is there gets the API's role at the upgrade that asks for it.
+    An upgrade that enables the API's role creates it.
     """
     know_the_operators_image(cluster, tmp_path)
     suffix = namespace.replace("-", "_")
@@ -107,7 +107,7 @@ async def test_a_missing_login_of_the_api_is_said_and_nothing_has_changed(
     empty_database_url: str,
     tmp_path: Path,
 ) -> None:
-    """Helm fails and shows the line that names key and value; the API goes on as it was."""
+    """Helm fails with a message that names key and value, and the API stays as it was."""
     know_the_operators_image(cluster, tmp_path)
     role = f"runner_{namespace.replace('-', '_')}"
     await store_urls(connection, namespace, empty_database_url, runner=with_user(empty_database_url, role, "x"))
@@ -126,7 +126,7 @@ async def test_a_missing_login_of_the_api_is_said_and_nothing_has_changed(
 async def test_a_secret_that_is_missing_is_said_by_helm_and_in_the_log(
     connection: KubeConnection, cluster: RunningCluster, namespace: str, release: Release, tmp_path: Path
 ) -> None:
-    """The migration's pod starts all the same, and says what to do; the release is not installed."""
+    """The migration's pod starts without the Secret and says what to set; the release fails."""
     know_the_operators_image(cluster, tmp_path)
     done = await release.install("database.existingSecret=db")
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""Releases of the chart on a real cluster: upgrades, shards, two releases beside each other."""
+"""Releases of the chart on a real cluster: upgrades, shards, several releases in one cluster."""
 
 import base64
 import subprocess
@@ -14,7 +14,7 @@ __all__ = ["release"]
 
 
 async def secret(connection: KubeConnection, namespace: str, name: str) -> dict[str, str]:
-    """Return a Secret's data, encoded."""
+    """Return a Secret's data, still encoded."""
     found = await connection.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
     data: dict[str, str] = found["data"]
     return data
@@ -23,7 +23,7 @@ async def secret(connection: KubeConnection, namespace: str, name: str) -> dict[
 async def test_what_is_made_at_random_is_made_once(
     connection: KubeConnection, namespace: str, release: Release
 ) -> None:
-    """The database's passwords and the webhook's certificate outlive an upgrade, the passwords the release itself."""
+    """An upgrade keeps passwords and certificate; a new installation keeps the passwords."""
     names = (f"{namespace}-database", f"{namespace}-webhook")
     kept = []
     for workers in (32, 33):
@@ -44,7 +44,7 @@ async def test_what_is_made_at_random_is_made_once(
 
 
 async def test_shards_change_only_while_no_operator_runs(release: Release) -> None:
-    """Operators that count differently would both decide about a task: Helm refuses, and says the way."""
+    """Helm refuses to change the number of shards while an operator runs, and says how to do it."""
     assert (await release.install("postgres.enabled=true")).returncode == 0
     refused = await release.install("postgres.enabled=true", "operator.shards=2")
     assert refused.returncode != 0
@@ -56,7 +56,7 @@ async def test_shards_change_only_while_no_operator_runs(release: Release) -> No
 
 
 async def test_a_second_release_is_refused_while_the_first_one_decides(release: Release, namespace: str) -> None:
-    """Two operators would both decide about each task; one that is stopped decides nothing, so a release can move."""
+    """Helm refuses a second operator for the same namespaces, unless one of them is stopped."""
 
     async def second(*values: str) -> subprocess.CompletedProcess[str]:
         settings = ("postgres.enabled=true", "crds.install=false", "rbac.peoplesRoles=false", "fullnameOverride=second")
@@ -89,7 +89,7 @@ async def test_a_second_release_is_refused_while_the_first_one_decides(release: 
 async def test_an_upgrade_leaves_the_autoscalers_number_alone(
     connection: KubeConnection, namespace: str, release: Release
 ) -> None:
-    """Helm applies no number of replicas, so that there is nothing to contend for."""
+    """Helm sets no number of replicas if there is an autoscaler."""
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{namespace}-api"
     assert (await release.install("postgres.enabled=true")).returncode == 0
     patch = {"spec": {"replicas": 5}}
@@ -111,7 +111,7 @@ WATCHED: dict[str, tuple[str, str, str | None]] = {
 async def test_releases_of_different_namespaces_live_side_by_side(
     connection: KubeConnection, namespace: str, release: Release
 ) -> None:
-    """By what the operators that run are told to watch; where both watch one, the second release is refused."""
+    """A release is refused only if a running operator watches one of its namespaces."""
     assert (await release.install("postgres.enabled=true")).returncode == 0
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{namespace}-operator-0"
     settings = ("postgres.enabled=true", "crds.install=false", "rbac.peoplesRoles=false", "fullnameOverride=second")
@@ -129,7 +129,7 @@ async def test_releases_of_different_namespaces_live_side_by_side(
 
 @pytest.mark.parametrize("trusted", [(), ("api.trustedProxies={10.244.0.0/16}",)], ids=["nobody", "the proxy"])
 async def test_an_ingress_whose_proxy_is_not_trusted_is_warned_of(release: Release, trusted: tuple[str, ...]) -> None:
-    """Helm's notes say what follows from it, and the mend."""
+    """Helm's notes warn if api.trustedProxies is not set."""
     host = ("api.ingress.enabled=true", "api.ingress.host=carillon.example.com")
     done = await release.install("postgres.enabled=true", *host, *trusted)
     assert done.returncode == 0, done.stderr
