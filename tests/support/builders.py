@@ -26,6 +26,10 @@ from carillon_core.resources.run_request import RunRequestStatus
 TASK_UID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 REQUEST_UID = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST = "backup-1767225630"
+"""The Job of the slot at 2026-01-01T00:00:30Z."""
+POD_OF_FIRST = {"name": "p", "namespace": "default", "uid": "p", "creationTimestamp": "2026-01-01T00:00:31Z"}
+"""The metadata of that Job's pod."""
 RUNNER_ENV = {
     contract.ENV_DATABASE_URL: "postgresql+psycopg://carillon:hunter2@db:5432/carillon",
     contract.ENV_EXECUTION_TOKEN: "hunter2",

@@ -1,4 +1,4 @@
-"""The operator over the memory adapters, turn by turn, on a clock that the test sets."""
+"""An operator over the memory adapters, turn by turn, on a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
@@ -29,7 +31,7 @@ SETTINGS = Settings(database_url="memory", runner_database_url="postgresql://run
 
 
 class Operator:
-    """An operator whose turns the test takes."""
+    """An operator that acts only when the test calls it."""
 
     def __init__(self) -> None:
         self.now = CREATED
@@ -39,13 +41,13 @@ class Operator:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything that is not in the cluster or the history, as a new process has."""
+        """Forget everything that is not in the cluster or the history, as a new process does."""
         outside = Outside(reader=self.cluster, writer=self.cluster, history=self.history, keys=self.keys)
         self.app = Application(SETTINGS, outside, _observe_nothing, lambda: self.now)
 
     @property
     def term(self) -> Term:
-        """What decides and writes: without a Lease, always the same."""
+        """The current term: without a Lease, always the same."""
         return term_of(self.app)
 
     async def create_task(self, **spec: Any) -> None:
@@ -53,21 +55,21 @@ class Operator:
         await self.cluster.tasks.create(KEY[0], body)
 
     async def turn(self, when: str | datetime) -> None:
-        """Set the clock, see the cluster as it is, reconcile, and let every write be made, and what follows of it."""
+        """Set the clock, list the cluster, reconcile, and complete all writes and what follows from them."""
         self.now = at(when) if isinstance(when, str) else when
         await self.see()
         await self.term.reconciler.reconcile(KEY)
         await self.settle()
 
     async def settle(self) -> None:
-        """Let every write be made: the status, the record of what it settles, and the status without it."""
+        """Complete all writes: the status, the rows of settled slots, and the status without them."""
         for _ in range(3):
             await self.write()
             await self.term.reconciler.reconcile(KEY)
         await self.write()
 
     async def see(self) -> None:
-        """Take in the tasks, Jobs and pods as a fresh list shows them."""
+        """List the tasks, Jobs and pods."""
         for raw in await self.cluster.tasks.list(None):
             self.app.store.tasks.put(raw)
         for raw in list(self.cluster.objects["HTTPTarget"].values()):
@@ -86,7 +88,7 @@ class Operator:
             self.term.closer.job_changed(change)
 
     async def write(self) -> None:
-        """Have every status written, whatever the second, and run the outbox and the janitor until they are empty."""
+        """Write all statuses and empty the outbox and the janitor's queue."""
         await self.term.statuses.flush()
         async with running(self.term.outbox.run()):
             await asyncio.wait_for(self.term.outbox.drained(), 5)
@@ -101,15 +103,28 @@ class Operator:
         return [(f"{r.slot:%H:%M:%S}", r.status.value, r.reason) for r in rows]
 
 
+@pytest.fixture
+def operator() -> Operator:
+    """Return an operator that has not seen anything yet."""
+    return Operator()
+
+
+async def finish(operator: Operator, when: str, name: str, exit_code: int = 0, message: str = "") -> None:
+    """End a Job's pod and let the operator see it."""
+    operator.now = at(when)
+    operator.cluster.finish_pod(KEY[0], name, exit_code, message)
+    await operator.turn(when)
+
+
 def term_of(app: Application) -> Term:
-    """Return what decides and writes now in an application that leads."""
+    """Return the current term of an application that leads."""
     assert app.term is not None
     return app.term
 
 
 @asynccontextmanager
 async def running(work: Any) -> AsyncIterator[None]:
-    """Run something in the background for as long as the block lasts."""
+    """Run something in the background during the block."""
     task = asyncio.ensure_future(work)
     try:
         yield

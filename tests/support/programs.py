@@ -1,5 +1,6 @@
-"""Our own programs, run by tests as people run them."""
+"""Carillon's programs, run as users run them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,24 @@ EMBEDDED_POSTGRES = Path(__file__).parents[2] / "tools" / "embedded_postgres.py"
 
 
 def run_embedded_postgres(command: str, data_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run ``tools/embedded_postgres.py`` and return what came of it."""
+    """Run ``tools/embedded_postgres.py`` and return the result."""
     return subprocess.run(
         [sys.executable, str(EMBEDDED_POSTGRES), command, "--data", str(data_dir), *options],
         check=False,
         capture_output=True,
         text=True,
+    )
+
+
+def carillon_migrate(*args: str, url: str | None, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``carillon-migrate`` with this database URL and these further variables."""
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    database = {} if url is None else {"DATABASE_URL": url}
+    environment = {"PYTHONPATH": ":".join(sys.path), **database, **measured, **env}
+    return subprocess.run(
+        [sys.executable, "-m", "carillon_core.adapters.postgres", *args],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
     )

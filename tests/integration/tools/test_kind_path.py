@@ -1,4 +1,4 @@
-"""Where Docker and kind are, tests run in a cluster of pytest-kind's: the path as a whole, with kind's part played."""
+"""Where Docker and kind are installed, tests run in a cluster of pytest-kind. Here a script plays kind's part."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ if sys.argv[1] == "create":
 def test_tests_run_in_a_cluster_of_pytest_kind(
     worker: str, want_name: str, cluster: RunningCluster, tmp_path: Path
 ) -> None:
-    """Made by the kind on the path, one for each worker, deleted at the end; the tests in it pass."""
+    """Each worker has its own cluster, made with the kind on the path and deleted at the end."""
     programs = tmp_path / "bin"
     programs.mkdir()
     calls = tmp_path / "calls"
@@ -41,10 +41,10 @@ def test_tests_run_in_a_cluster_of_pytest_kind(
         program.chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if name.startswith(("HOME", "LANG"))}
     environment = kept | {"PATH": f"{programs}:/usr/bin:/bin", "PYTEST_XDIST_WORKER": worker}
-    # pytest-kind keeps its own state where it is called
+    # pytest-kind keeps its state in the working directory
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     place = ("--rootdir", str(ROOT), "--config-file", str(ROOT / "pyproject.toml"))
-    tests = ROOT / "tests" / "integration" / "tools" / "test_chart.py"
+    tests = ROOT / "tests" / "integration" / "tools" / "test_chart_admission.py"
     done = subprocess.run(
         [*command, *place, str(tests), "-k", "misspelt"],
         env=environment,

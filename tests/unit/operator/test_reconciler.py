@@ -1,31 +1,21 @@
-"""The reconciler and the closer over the memory adapters: what is launched, recorded and closed."""
+"""The reconciler over the memory adapters: launches, including those that fail or whose response is lost."""
 
 import asyncio
 import json
 import re
-from dataclasses import replace
-from uuid import uuid4
 
 import pytest
 
-from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.execution import ExecutionRecord, execution_id
-from carillon_core.errors import ForbiddenError, RefusedError, UnavailableError
-from support.builders import at
-from support.operator import KEY, SETTINGS, Operator, running
+from carillon_core.errors import ConflictError, ForbiddenError, RefusedError, UnavailableError
+from support.builders import FIRST, at
+from support.operator import KEY, SETTINGS, Operator, operator, running
 from support.waiting import eventually
 
-FIRST = "backup-1767225630"  # 2026-01-01T00:00:30Z
-
-
-@pytest.fixture
-def operator() -> Operator:
-    """An operator that has seen nothing yet."""
-    return Operator()
+__all__ = ["operator"]
 
 
 async def test_a_due_slot_is_launched_once(operator: Operator) -> None:
-    """However often it is reconciled."""
+    """Reconciling again does not launch the slot again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     await operator.turn("00:00:31")
@@ -33,7 +23,7 @@ async def test_a_due_slot_is_launched_once(operator: Operator) -> None:
 
 
 async def test_the_job_says_whose_it_is_and_what_to_run(operator: Operator) -> None:
-    """Owner, labels, image, the contract's environment; the database only by reference to a Secret."""
+    """The Job has owner, image and environment; the database URL comes from a Secret."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     (job,) = operator.cluster.created
@@ -49,7 +39,7 @@ async def test_the_job_says_whose_it_is_and_what_to_run(operator: Operator) -> N
 
 
 async def test_a_slot_that_finds_its_predecessor_active_is_recorded_as_skipped(operator: Operator) -> None:
-    """And never launched, not even when the predecessor ends a moment later."""
+    """A skipped slot is not launched later, even if its predecessor ends a moment afterwards."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.cluster.start_pod(KEY[0], FIRST)
@@ -61,7 +51,7 @@ async def test_a_slot_that_finds_its_predecessor_active_is_recorded_as_skipped(o
 
 
 async def test_a_pod_that_has_ended_makes_room_before_its_job_says_so(operator: Operator) -> None:
-    """A run that fits its interval is not skipped for the lag of the Job's status."""
+    """The next slot is launched when the pod has ended, even if the Job's status lags behind."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.cluster.finish_pod(KEY[0], FIRST)
@@ -70,12 +60,12 @@ async def test_a_pod_that_has_ended_makes_room_before_its_job_says_so(operator: 
 
 
 async def test_a_lost_answer_does_not_launch_twice(operator: Operator) -> None:
-    """The Job exists and is ours: carry on."""
+    """If the Job already exists and is the task's own, the launch counts as done."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.restart()
     operator.now = at("00:00:31")
-    for raw in await operator.cluster.tasks.list(None):  # the task as before the launch, and no Job in sight
+    for raw in await operator.cluster.tasks.list(None):  # the task as before the launch, and no Job
         raw["status"] = {}
         operator.app.store.tasks.put(raw)
     await operator.term.reconciler.reconcile(KEY)
@@ -85,7 +75,7 @@ async def test_a_lost_answer_does_not_launch_twice(operator: Operator) -> None:
 
 
 async def test_a_list_of_the_past_does_not_break_forbid(operator: Operator) -> None:
-    """A restarted operator that is shown no Job asks for the one that the status calls running."""
+    """If the list lacks the Job that the status calls running, the operator asks for that Job."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.restart()
@@ -101,7 +91,7 @@ async def test_a_list_of_the_past_does_not_break_forbid(operator: Operator) -> N
 async def test_a_job_that_neither_status_nor_list_tells_of_is_asked_for_before_its_slot_is_missed(
     operator: Operator,
 ) -> None:
-    """The operator was killed between the Job and the status, and the next is shown a list of the past."""
+    """If the operator died before writing the status and the list is stale, it asks for the Job."""
     await operator.create_task(intervalSeconds=30)
     operator.now = at("00:00:30")
     await operator.see()
@@ -117,7 +107,7 @@ async def test_a_job_that_neither_status_nor_list_tells_of_is_asked_for_before_i
 
 
 async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> None:
-    """The slot is recorded as missed, with the reason."""
+    """The slot is recorded as missed, with the reason JobNameTaken."""
     foreign = {"metadata": {"name": FIRST, "namespace": KEY[0]}, "spec": {}}
     await operator.cluster.create_job(foreign)
     await operator.create_task(intervalSeconds=30)
@@ -127,7 +117,7 @@ async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> N
 
 
 async def test_a_job_that_only_pretends_to_be_the_tasks_does_not_take_its_slot_in_silence(operator: Operator) -> None:
-    """Labels alone make no Job ours: the slot is recorded as missed, with the reason."""
+    """A Job with the labels but no owner is foreign: the slot is recorded as missed."""
     await operator.create_task(intervalSeconds=30)
     uid = (await operator.cluster.tasks.get(*KEY))["metadata"]["uid"]
     labels = {"carillon.dev/task": KEY[1], "carillon.dev/task-uid": uid}
@@ -137,7 +127,7 @@ async def test_a_job_that_only_pretends_to_be_the_tasks_does_not_take_its_slot_i
 
 
 async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(operator: Operator) -> None:
-    """A quota or a webhook says no to one slot, not for ever; it is not shown as a run."""
+    """A quota or a webhook that refuses one launch does not affect the next slot."""
     await operator.create_task(intervalSeconds=30)
     operator.cluster.create_error = RefusedError("quota exceeded")
     await operator.turn("00:00:30")
@@ -151,7 +141,7 @@ async def test_a_refused_launch_is_recorded_and_the_next_slot_tried(operator: Op
 
 
 async def test_a_forbidden_launch_keeps_its_slot(operator: Operator) -> None:
-    """A permission that is missing for a moment costs no slot, not even a one-shot's."""
+    """A slot whose launch was forbidden is launched when the permission is granted, even a one-shot's."""
     await operator.create_task(runAt="2026-01-01T00:00:30Z")
     await operator.turn("00:00:10")
     operator.cluster.create_error = ForbiddenError("no")
@@ -164,14 +154,14 @@ async def test_a_forbidden_launch_keeps_its_slot(operator: Operator) -> None:
 
 
 async def test_a_launch_whose_answer_was_lost_is_found_before_the_next_is_decided(operator: Operator) -> None:
-    """Forbid holds, and the slot that runs is not recorded as missed."""
+    """The next slot is skipped, and the launched one is not recorded as missed."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.now = at("00:00:30")
     operator.cluster.lose_next_answer = True
     with pytest.raises(UnavailableError):
         await operator.term.reconciler.reconcile(KEY)
-    operator.now = at("00:01:00")  # the watch has shown nothing yet
+    operator.now = at("00:01:00")  # the watch has not shown the Job yet
     await operator.term.reconciler.reconcile(KEY)
     await operator.settle()
     assert operator.job_names() == [FIRST]
@@ -179,7 +169,7 @@ async def test_a_launch_whose_answer_was_lost_is_found_before_the_next_is_decide
 
 
 async def test_tries_do_not_multiply_what_is_recorded_as_missed(operator: Operator) -> None:
-    """However often a launch is tried, what it overtook has one record."""
+    """Retrying a launch records each missed slot once."""
     await operator.create_task(intervalSeconds=30)
     operator.cluster.create_error = UnavailableError("API server", "away")
     for when in ("00:02:10", "00:02:40", "00:03:10"):
@@ -193,19 +183,8 @@ async def test_tries_do_not_multiply_what_is_recorded_as_missed(operator: Operat
     assert len(operator.job_names()) == 1
 
 
-async def test_what_the_history_refuses_holds_up_nothing_else(operator: Operator) -> None:
-    """The entry is dropped with a log line, the others are written."""
-    await operator.create_task(intervalSeconds=30)
-    await operator.turn("00:00:30")
-    row = await running_row(operator)
-    poison = replace(row, id=uuid4(), task_uid="no uid at all", slot=at("00:05"))
-    operator.term.outbox.put([poison, replace(row, id=uuid4(), slot=at("00:06"))])
-    await operator.write()
-    assert [slot for slot, _, _ in operator.rows()] == ["00:00:30", "00:06:00"]
-
-
 async def test_an_older_view_does_not_revive_a_job_that_was_deleted(operator: Operator) -> None:
-    """Forbid is not held up by a Job that is gone."""
+    """A stale event about a deleted Job does not make the Job active again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     (job,) = operator.cluster.created
@@ -214,31 +193,8 @@ async def test_an_older_view_does_not_revive_a_job_that_was_deleted(operator: Op
     assert [j.active for j in operator.app.store.jobs.under(KEY)] == [False]
 
 
-async def test_the_sweep_forgets_a_task_whose_deletion_nobody_told(operator: Operator) -> None:
-    """It is launched no more."""
-    await operator.create_task(intervalSeconds=30)
-    await operator.turn("00:00:10")
-    await operator.cluster.tasks.delete(*KEY)
-    await operator.term.sweep()
-    operator.now = at("00:00:30")
-    await operator.term.reconciler.reconcile(KEY)
-    assert operator.job_names() == []
-
-
-async def test_the_sweep_does_not_close_what_only_the_watch_has_not_shown(operator: Operator) -> None:
-    """Whether a Job is gone, the API server is asked."""
-    await operator.create_task(intervalSeconds=30)
-    await operator.turn("00:00:30")
-    await running_row(operator)
-    operator.restart()
-    operator.now = at("00:10:00")
-    await operator.term.sweeper.sweep()
-    await operator.write()
-    assert operator.rows() == [("00:00:30", "running", None)]
-
-
 async def test_a_long_task_goes_into_several_variables(operator: Operator) -> None:
-    """None is longer than Linux takes, and together they are the task."""
+    """Each variable fits Linux' limit, and joined they are the whole task."""
     body = "ü$" * 30_000
     http = {"url": "http://example.com", "body": body}
     await operator.create_task(intervalSeconds=30, task={"http": http})
@@ -252,7 +208,7 @@ async def test_a_long_task_goes_into_several_variables(operator: Operator) -> No
 
 
 async def test_an_api_server_that_is_away_costs_no_slot(operator: Operator) -> None:
-    """The launch is made when it is back."""
+    """The slot is launched when the API server is available again."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:10")
     operator.cluster.outage = "connection refused"
@@ -264,116 +220,8 @@ async def test_an_api_server_that_is_away_costs_no_slot(operator: Operator) -> N
     assert operator.job_names() == [FIRST]
 
 
-async def test_a_database_that_is_away_stops_no_launch_and_loses_no_record(operator: Operator) -> None:
-    """Schedules fire; what happened is recorded when it is back."""
-    await operator.create_task(intervalSeconds=30)
-    operator.history.outage = "connection refused"
-    for when in ("00:00:30", "00:01:00"):
-        operator.now = at(when)
-        await operator.see()
-        await operator.term.reconciler.reconcile(KEY)
-        await operator.term.statuses.flush()
-        await operator.term.reconciler.reconcile(KEY)
-    async with running(operator.term.outbox.run()):
-        operator.history.outage = None
-        await asyncio.wait_for(operator.term.outbox.drained(), 5)
-    assert operator.job_names() == [FIRST]
-    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
-
-
-async def test_a_skip_outlives_an_operator_that_is_killed_while_the_database_is_away(operator: Operator) -> None:
-    """The next one records it, and does not launch the slot after all."""
-    await operator.create_task(intervalSeconds=30)
-    await operator.turn("00:00:30")
-    operator.now = at("00:01:00")
-    await operator.see()
-    await operator.term.reconciler.reconcile(KEY)
-    await operator.term.statuses.flush()
-    operator.restart()
-    operator.cluster.finish_pod(KEY[0], FIRST)
-    await operator.turn("00:01:10")
-    assert operator.job_names() == [FIRST]
-    assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
-    assert (await operator.cluster.tasks.get(*KEY))["status"]["unrecorded"] == []
-
-
-async def test_a_skip_is_told_to_the_history_only_when_the_status_has_it(operator: Operator) -> None:
-    """An operator that dies before may launch the slot after all: no row must say otherwise."""
-    await operator.create_task(intervalSeconds=30)
-    await operator.turn("00:00:30")
-    operator.now = at("00:01:00")
-    await operator.see()
-    await operator.term.reconciler.reconcile(KEY)
-    assert len(operator.term.outbox) == 0
-    await operator.term.statuses.flush()
-    await operator.term.reconciler.reconcile(KEY)
-    assert len(operator.term.outbox) == 1
-
-
-async def test_a_pod_that_never_recorded_gets_a_row(operator: Operator) -> None:
-    """Image missing, evicted, killed before the claim: the row is written with what the cluster says."""
-    await operator.create_task(intervalSeconds=30)
-    await operator.turn("00:00:30")
-    operator.cluster.finish_pod(KEY[0], FIRST, exit_code=2, message="killed")
-    await operator.turn("00:00:35")
-    assert operator.rows() == [("00:00:30", "failed", "Error")]
-
-
-async def running_row(operator: Operator) -> ExecutionRecord:
-    """Record what a runner does when it claims its execution."""
-    raw = (await operator.cluster.tasks.list(None))[0]
-    slot = at("00:00:30")
-    row = ExecutionRecord(
-        id=execution_id(raw["metadata"]["uid"], slot, Cause.SCHEDULE),
-        task_uid=raw["metadata"]["uid"],
-        namespace=KEY[0],
-        task=KEY[1],
-        task_type="counter",
-        slot=slot,
-        cause=Cause.SCHEDULE,
-        status=ExecutionStatus.RUNNING,
-        job_name=FIRST,
-        started_at=slot,
-    )
-    await operator.history.record([row])
-    return row
-
-
-async def test_a_job_deleted_while_it_runs_closes_its_row(operator: Operator) -> None:
-    """No ghost that runs for ever."""
-    await operator.create_task(intervalSeconds=3600)
-    await operator.turn("00:00:00")
-    operator.now = at("01:00")
-    await operator.turn("01:00")
-    name = operator.job_names()[0]
-    operator.cluster.remove_job(KEY[0], name)
-    await operator.turn("01:00:05")
-    assert operator.rows() == [("01:00:00", "cancelled", "JobDeleted")]
-
-
-async def test_the_sweep_closes_what_no_job_stands_behind(operator: Operator) -> None:
-    """The Job was deleted while no operator watched."""
-    await operator.create_task(intervalSeconds=3600)
-    await running_row(operator)
-    await operator.turn("00:02:00")
-    await operator.term.sweeper.sweep()
-    await operator.write()
-    assert operator.rows() == [("00:00:30", "failed", "JobDeleted")]
-
-
-async def test_the_sweep_leaves_a_row_whose_job_is_there(operator: Operator) -> None:
-    """An execution that goes on stays open."""
-    await operator.create_task(intervalSeconds=30, concurrencyPolicy="Forbid")
-    await operator.turn("00:00:30")
-    await running_row(operator)
-    operator.now = at("00:10:00")
-    await operator.term.sweeper.sweep()
-    await operator.write()
-    assert operator.rows()[0] == ("00:00:30", "running", None)
-
-
 async def test_a_restart_runs_the_latest_missed_slot_once(operator: Operator) -> None:
-    """Down from 00:00:31 to 00:02:40: of 00:01:00 to 00:02:30 the latest runs, the others are recorded."""
+    """Of the slots missed during a restart the latest runs and the others are recorded."""
     await operator.create_task(intervalSeconds=30)
     await operator.turn("00:00:30")
     operator.cluster.finish_pod(KEY[0], FIRST)
@@ -385,7 +233,7 @@ async def test_a_restart_runs_the_latest_missed_slot_once(operator: Operator) ->
 
 
 async def test_the_status_reaches_the_object(operator: Operator) -> None:
-    """What kubectl shows: schedule, last and next run, readiness, the active count."""
+    """The stored status has the schedule, the last and next slot, and the Ready condition."""
     await operator.create_task(intervalSeconds=30)
     operator.now = at("00:00:30")
     await operator.see()
@@ -401,3 +249,38 @@ async def test_the_status_reaches_the_object(operator: Operator) -> None:
     assert status["lastScheduleTime"] == "2026-01-01T00:00:30Z"
     assert status["nextScheduleTime"] == "2026-01-01T00:01:00Z"
     assert status["conditions"][0]["type"] == "Ready"
+
+
+async def test_a_permission_that_is_missing_is_said_on_the_task(operator: Operator) -> None:
+    """The task is not ready while the permission is missing, and the slot is launched afterwards."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:10")
+    operator.cluster.create_error = ForbiddenError("no jobs for you")
+    operator.now = at("00:00:30")
+
+    async def is_said() -> bool:
+        task = operator.app.store.tasks.get(KEY)
+        return task is not None and any(c.reason == "LaunchRefused" for c in task.status.conditions)
+
+    async with running(operator.term.reconciler.run_worker()):
+        operator.app.queue.add(KEY)
+        await eventually(is_said)
+    await operator.write()
+    ready = (await operator.cluster.tasks.get(*KEY))["status"]["conditions"][0]
+    assert (ready["status"], ready["reason"]) == ("False", "LaunchRefused")
+    operator.cluster.create_error = None
+    await operator.turn("00:00:40")
+    assert operator.job_names() == [FIRST]
+
+
+async def test_a_conflict_at_a_launch_is_tried_again(operator: Operator) -> None:
+    """A conflict counts as an unavailable API server: the slot is kept and no bug is reported."""
+    await operator.create_task(intervalSeconds=30)
+    operator.now = at("00:00:30")
+    await operator.see()
+    operator.cluster.create_error = ConflictError("the object has been modified")
+    with pytest.raises(UnavailableError):
+        await operator.term.reconciler.reconcile(KEY)
+    operator.cluster.create_error = None
+    await operator.turn("00:00:31")
+    assert operator.job_names() == [FIRST]

@@ -1,5 +1,6 @@
-"""``decide``: what is done about one task now, and why; every case also at its fixed point."""
+"""``decide``: what is done about one task now, and why. Every case is also checked at its fixed point."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.decide import after_refusal, decide
 from carillon_core.domain.decision.plan import Launch, Plan, Reason, RecordUnlaunched
-from carillon_core.domain.observed.jobs import ObservedJob
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget
+from carillon_core.errors import FieldProblem
 from carillon_core.resources import RunResult, ScheduledTaskStatus
 from support.builders import TaskBuilder, at, decide_to_fixed_point, make_job, make_task
 
@@ -158,7 +160,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_decision(case: dict[str, Any]) -> None:
-    """Each sentence holds, and once carried out the same input yields nothing."""
+    """Each case has the stated outcome, and deciding again after it is carried out does nothing."""
     builder: TaskBuilder = case["task"]
     jobs: list[ObservedJob] = case.get("jobs", [])
     plan = decide_to_fixed_point(builder, jobs, at(case["now"]))
@@ -170,7 +172,7 @@ def test_decision(case: dict[str, Any]) -> None:
 
 
 def test_a_year_of_missed_seconds_is_one_launch_and_few_records() -> None:
-    """However long nobody watched: a record for each of the latest slots, and one for all those before."""
+    """The latest missed slots have a record each, and all earlier ones share one record."""
     builder = make_task().cron("* * * * * *")
     plan = decide_to_fixed_point(builder, [], at("2027-01-01T00:00:00+00:00"))
     assert launches(plan) == ["00:00:00"]
@@ -205,7 +207,7 @@ def test_editing_the_schedule_runs_nothing_that_its_new_form_had_before() -> Non
 
 
 def test_editing_something_else_keeps_the_slots() -> None:
-    """An edit of the task alone does not make a slot due at that moment go away."""
+    """An edit that leaves the schedule unchanged does not drop a slot that is due."""
     builder = make_task().cron("0 5 * * *")
     decide_to_fixed_point(builder, [], at("04:00"))
     builder.with_spec(task={"counter": {}})
@@ -213,7 +215,7 @@ def test_editing_something_else_keeps_the_slots() -> None:
 
 
 def test_a_completed_one_shot_runs_again_at_a_new_time() -> None:
-    """A new runAt is a new slot; Completed ends."""
+    """A new runAt is a new slot, and the Completed condition becomes False."""
     builder = make_task().once("06:00")
     decide_to_fixed_point(builder, [], at("06:00"))
     builder.once("09:00")
@@ -223,7 +225,7 @@ def test_a_completed_one_shot_runs_again_at_a_new_time() -> None:
 
 
 def test_a_lost_status_does_not_launch_a_slot_twice() -> None:
-    """The Job that exists settles its slot, even if the status that says so was never written."""
+    """An existing Job settles its slot, even if the status update was never written."""
     builder = make_task().every(30)
     jobs = [make_job("00:00:30", result=SUCCEEDED)]
     plan = decide(builder.observed(ScheduledTaskStatus()), jobs, at("00:00:40"))
@@ -231,7 +233,7 @@ def test_a_lost_status_does_not_launch_a_slot_twice() -> None:
 
 
 def test_what_a_job_said_outlives_the_job() -> None:
-    """The last result stays when the Job was cleaned up."""
+    """The last result stays after the Job is deleted."""
     builder = make_task().every(3600)
     done = make_job("01:00", result=RunResult.FAILED)
     plan = decide_to_fixed_point(builder, [done], at("01:00:10"))
@@ -243,7 +245,7 @@ def test_what_a_job_said_outlives_the_job() -> None:
 
 
 def test_a_job_that_went_unseen_has_not_failed() -> None:
-    """Its runner may have recorded a success: the history knows, the last result stays."""
+    """A Job that disappears unobserved does not change the last result: its runner may have recorded a success."""
     builder = make_task().every(3600)
     decide_to_fixed_point(builder, [make_job("01:00", result=SUCCEEDED)], at("01:00:10"))
     decide_to_fixed_point(builder, [make_job("02:00")], at("02:00:01"))
@@ -256,7 +258,7 @@ def test_a_job_that_went_unseen_has_not_failed() -> None:
 
 @pytest.mark.parametrize("broken", ["61 * * * *", "0 0 31 2 *"])
 def test_mending_a_schedule_runs_nothing_that_passed_meanwhile(broken: str) -> None:
-    """Neither a schedule that was never valid, nor one that was valid before."""
+    """Correcting an invalid schedule launches no earlier slot, whether or not the schedule was valid before."""
     for first in ([broken], ["0 3 * * *", broken]):
         builder = make_task()
         for expression in first:
@@ -271,7 +273,7 @@ def test_mending_a_schedule_runs_nothing_that_passed_meanwhile(broken: str) -> N
 
 
 def test_a_clock_that_was_ahead_for_a_moment_stops_nothing_for_years() -> None:
-    """What was settled by a wrong clock is not settled."""
+    """Slots that were settled while the clock was ahead become due again."""
     builder = make_task().every(30)
     decide_to_fixed_point(builder, [], at("2035-01-01T00:00:00+00:00"))
     decide_to_fixed_point(builder, [], at("00:10:10"))
@@ -279,7 +281,7 @@ def test_a_clock_that_was_ahead_for_a_moment_stops_nothing_for_years() -> None:
 
 
 def test_a_clock_that_is_set_back_by_an_hour_runs_nothing_twice() -> None:
-    """What ran ahead of its time has run, also when its Job is gone by now."""
+    """A slot that ran while the clock was ahead does not run again, even if its Job is gone."""
     builder = make_task().every(600)
     assert launches(decide_to_fixed_point(builder, [], at("02:00:01"))) == ["02:00:00"]
     for when in ("01:00:01", "01:10:01", "01:50:01", "02:00:02"):
@@ -288,7 +290,7 @@ def test_a_clock_that_is_set_back_by_an_hour_runs_nothing_twice() -> None:
 
 
 def test_a_one_shot_set_back_into_the_past_says_so_even_if_it_ran_before() -> None:
-    """It does not run, and does not claim to be completed."""
+    """A one-shot with a runAt in the past does not run and is not shown as completed."""
     builder = make_task().once("06:00")
     plan = decide_to_fixed_point(builder, [], at("06:00"))
     assert launches(plan) == ["06:00:00"]
@@ -299,7 +301,7 @@ def test_a_one_shot_set_back_into_the_past_says_so_even_if_it_ran_before() -> No
 
 
 def test_a_refused_launch_is_not_shown_as_a_run() -> None:
-    """The task is not ready, with the reason, until a launch succeeds; then it is ready again."""
+    """Ready is False with the reason until a launch succeeds."""
     builder = make_task().every(30)
     before = builder.observed()
     plan = decide(before, [], at("00:00:30"))
@@ -318,7 +320,7 @@ def test_a_refused_launch_is_not_shown_as_a_run() -> None:
 
 
 def test_success_is_remembered_with_its_time() -> None:
-    """The last successful time is the newest success, not the newest end."""
+    """The last successful time is that of the newest success, not of the newest execution."""
     builder = make_task().every(60)
     jobs = [make_job("00:01", result=SUCCEEDED), make_job("00:02", result=RunResult.FAILED)]
     plan = decide_to_fixed_point(builder, jobs, at("00:02:30"))
@@ -327,7 +329,7 @@ def test_success_is_remembered_with_its_time() -> None:
 
 
 def test_the_skip_is_said_everywhere_in_the_same_words() -> None:
-    """The row, the Event and the status carry one reason and one message."""
+    """The row, the Event and the status have the same reason and message."""
     plan = decide(make_task().every(30).observed(), [make_job("00:00:30")], at("00:01:00"))
     (record,) = plan.actions
     assert isinstance(record, RecordUnlaunched)
@@ -340,8 +342,18 @@ def test_the_skip_is_said_everywhere_in_the_same_words() -> None:
 
 
 def test_a_condition_keeps_its_transition_time_while_its_value_stays() -> None:
-    """Status is written only when it differs; the passing of time alone changes nothing."""
+    """A status that differs only by the passing of time is not written."""
     builder = make_task().cron("0 5 * * *")
     first = decide_to_fixed_point(builder, [], at("01:00")).status
     later = decide(builder.observed(), [], at("01:00") + timedelta(hours=3)).status
     assert later == first
+
+
+def test_a_condition_is_never_longer_than_the_crd_takes() -> None:
+    """A long message is cut, or the API server would refuse the status; cutting it causes no new notice."""
+    problems = tuple(FieldProblem(f"spec.headers[{k}]", "x" * 1000) for k in range(64))
+    task = make_task().every(60).with_spec(task={"http": {"targetRef": {"name": "crm"}}}).observed()
+    task = replace(task, target=ObservedTarget("crm", None, problems))
+    plan = decide(task, [], at("00:00:10"))
+    assert max(len(c.message) for c in plan.status.conditions) <= 32_768
+    assert decide(replace(task, status=plan.status), [], at("00:00:11")).notices == ()

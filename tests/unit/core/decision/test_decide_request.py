@@ -1,4 +1,4 @@
-"""``decide_request``: what becomes of a RunRequest, and why; every case also at its fixed point."""
+"""``decide_request``: what is done about a RunRequest, and why. Every case is also checked at its fixed point."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -10,10 +10,8 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.decide_request import decide_request, refusal_of, refused_launch
 from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.observed.pod_trouble import PodTrouble
-from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.resources import RunResult
-from carillon_core.resources.run_request import RunRequestStatus, parse_request_spec
-from carillon_core.resources.tasks import Task
+from carillon_core.resources.run_request import RunRequestStatus
 from support.builders import (
     REQUEST_UID,
     TASK_UID,
@@ -34,7 +32,7 @@ CALLING = {"task": {"http": {"targetRef": {"name": "shop"}}}}
 
 
 def did(plan: RequestPlan) -> list[str]:
-    """Return what a plan does, a few words for each action."""
+    """Return what a plan does, in a few words for each action."""
     words = ["delete"] if plan.delete else []
     for a in plan.actions:
         match a:
@@ -184,7 +182,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_at_first_sight(case: dict[str, Any]) -> None:
-    """Each sentence holds of a request that was created at 00:10."""
+    """Each case is a request that was created at 00:10 and is seen for the first time now."""
     request: RequestBuilder = case.get("request") or make_request()
     task = case["task"] if "task" in case else make_task().every(60)
     plan = request_to_fixed_point(request, task, case.get("jobs", []), case.get("now", "00:10:01"))
@@ -197,7 +195,7 @@ def test_at_first_sight(case: dict[str, Any]) -> None:
 
 
 def test_a_refusal_is_said_everywhere_in_the_same_words() -> None:
-    """The row, the Event, the condition and the status carry one reason and one message."""
+    """The row, the Event, the condition and the status have the same reason and message."""
     request = make_request()
     plan = request_to_fixed_point(request, make_task().every(60), [make_job("00:09:00")], "00:10:01")
     (record,) = plan.actions
@@ -211,7 +209,7 @@ def test_a_refusal_is_said_everywhere_in_the_same_words() -> None:
 
 
 def test_a_refusal_is_final() -> None:
-    """What was refused is not launched when the reason has gone, only deleted in the end."""
+    """A refused request is not launched when the reason no longer applies; it is deleted after its time to live."""
     request = make_request()
     request_to_fixed_point(request, make_task().every(60), [make_job("00:09:00")], "00:10:01")
     plan = request_to_fixed_point(request, make_task().every(60), [], "00:11:00")
@@ -221,7 +219,7 @@ def test_a_refusal_is_final() -> None:
 
 
 def test_a_replaced_execution_makes_room_for_the_request() -> None:
-    """Launched when the pods are gone."""
+    """With Replace, the request is launched when the active execution has ended."""
     request = make_request(concurrencyPolicy="Replace")
     task = make_task().every(60)
     request_to_fixed_point(request, task, [make_job("00:09:00")], "00:10:01")
@@ -230,7 +228,7 @@ def test_a_replaced_execution_makes_room_for_the_request() -> None:
 
 
 def test_a_request_shows_how_its_execution_goes_and_ends() -> None:
-    """Running, then its end with its message; then it is deleted, its time to live counted from that end."""
+    """The status shows Running and then the result; the time to live counts from the end."""
     request, task = make_request(ttlSecondsAfterFinished=60), make_task().every(60)
     plan = request_to_fixed_point(request, task, [], "00:10:01")
     assert (plan.status.result, plan.status.job_name) == (RunResult.RUNNING, f"now-{REQUEST_UID[:8]}")
@@ -246,7 +244,7 @@ def test_a_request_shows_how_its_execution_goes_and_ends() -> None:
 
 
 def test_a_time_to_live_of_nothing_waits_until_the_end_is_told() -> None:
-    """What is not stored was told to nobody."""
+    """With a time to live of 0, the request is deleted after its result is stored."""
     request = make_request(ttlSecondsAfterFinished=0)
     done = make_manual_job("00:10:00", result=SUCCEEDED, message="3")
     plan = request_to_fixed_point(request, make_task().every(60), [done], "00:10:06")
@@ -255,7 +253,7 @@ def test_a_time_to_live_of_nothing_waits_until_the_end_is_told() -> None:
 
 
 def test_a_job_that_its_queue_took_back_is_deleted_once_its_end_is_told() -> None:
-    """It would be begun again; while nobody is told how it ended, it is what tells that."""
+    """The Job is deleted, or it would run again, but only after its result is stored."""
     request, task = make_request(), make_task().every(60)
     taken = taken_back(make_manual_job("00:10:00", result=FAILED))
     told = decide_request(request.observed(), task.observed(), [taken], at("00:10:06"))
@@ -265,14 +263,14 @@ def test_a_job_that_its_queue_took_back_is_deleted_once_its_end_is_told() -> Non
 
 
 def test_a_request_whose_status_was_lost_is_not_launched_twice() -> None:
-    """The Job that exists says that it was accepted."""
+    """An existing Job shows that the request was accepted."""
     plan = request_to_fixed_point(make_request(), make_task().every(60), [make_manual_job("00:10:00")], "00:10:30")
     assert did(plan) == []
     assert said(plan) == ("True", "Accepted")
 
 
 def test_a_request_whose_job_went_unseen_is_finished_as_unknown() -> None:
-    """It is not launched again; the history has how it ended."""
+    """If the Job is gone, the result is Unknown and the request is not launched again."""
     request, task = make_request(), make_task().every(60)
     request_to_fixed_point(request, task, [], "00:10:01")
     plan = request_to_fixed_point(request, task, [], "00:20:00")
@@ -282,21 +280,21 @@ def test_a_request_whose_job_went_unseen_is_finished_as_unknown() -> None:
 
 
 def test_another_requests_job_is_not_its_own() -> None:
-    """Two requests of one instant are two executions."""
+    """Two requests for the same time are two executions."""
     other = make_manual_job("00:10:00", result=SUCCEEDED, origin="11111111-1111-4111-8111-111111111111")
     plan = request_to_fixed_point(make_request(), make_task().every(60), [other], "00:10:01")
     assert did(plan) == ["launch 00:10:00 manual"]
 
 
 def test_a_request_that_is_being_deleted_is_left_alone() -> None:
-    """It is launched no more."""
+    """A request with a deletion timestamp is not launched."""
     request = make_request()
     request.raw["metadata"]["deletionTimestamp"] = "2026-01-01T00:10:00Z"
     assert did(request_to_fixed_point(request, make_task().every(60), [], "00:10:01")) == []
 
 
 def test_a_requests_pod_that_cannot_start_is_ended() -> None:
-    """After the same patience as a slot's."""
+    """A request's pod has as much time to start as a slot's pod."""
     stuck = make_manual_job("00:10:00", trouble=PodTrouble("ErrImagePull", "none", at("00:10:02")))
     request, task = make_request(), make_task().every(60)
     plan = request_to_fixed_point(request, task, [stuck], "00:10:10")
@@ -310,7 +308,7 @@ def test_a_requests_pod_that_cannot_start_is_ended() -> None:
     [(Reason.LAUNCH_REFUSED, ExecutionStatus.MISSED), (Reason.NAME_TAKEN, ExecutionStatus.MISSED)],
 )
 def test_a_launch_that_the_api_server_refused_refuses_the_request(reason: Reason, want: ExecutionStatus) -> None:
-    """For good, and in its words."""
+    """The refusal is final and carries the API server's message."""
     request, task = make_request(), make_task().every(60)
     plan = refused_launch(request.observed(), task.observed(), reason, "quota exceeded", at("00:10:01"))
     (record,) = plan.actions
@@ -319,103 +317,15 @@ def test_a_launch_that_the_api_server_refused_refuses_the_request(reason: Reason
     assert plan.status.finished_at == at("00:10:01")
 
 
-# parameters
-
-CONTAINER = {"image": "busybox", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
-PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | str]] = {
-    "sum takes its summands": ({"sum": {"a": 1, "b": 2}}, {"a": 5}, {"sum": {"a": 5, "b": 2}}),
-    "sum takes nothing else": (
-        {"sum": {"a": 1, "b": 2}},
-        {"c": 5},
-        "spec.parameters.c is no parameter of the task type sum, which has only a and b",
-    ),
-    "sum refuses what is no number": (
-        {"sum": {"a": 1, "b": 2}},
-        {"a": "five"},
-        "spec.parameters.a is not a number: write one, without quotes",
-    ),
-    "sleep takes its duration": (
-        {"sleep": {"durationSeconds": 9}},
-        {"durationSeconds": 1},
-        {"sleep": {"durationSeconds": 1}},
-    ),
-    "sleep refuses a duration out of bounds": (
-        {"sleep": {"durationSeconds": 9}},
-        {"durationSeconds": 0},
-        "spec.parameters.durationSeconds Input should be greater than or equal to 1",
-    ),
-    "counter takes nothing": (
-        {"counter": {"name": "n"}},
-        {"name": "other"},
-        "spec.parameters.name is no parameter of the task type counter, which has none",
-    ),
-    "http takes anything, for its templates to read": (
-        {"http": {"url": "http://a.example/{{ parameters.x }}"}},
-        {"x": {"y": [1]}},
-        {"http": {"url": "http://a.example/{{ parameters.x }}"}},
-    ),
-    "container takes environment variables": (
-        {"container": CONTAINER},
-        {"B": True, "C": 1.5, "D": "$x"},
-        {
-            "container": {
-                "image": "busybox",
-                "env": [
-                    {"name": "A", "value": "1"},
-                    {"name": "B", "value": "true"},
-                    {"name": "C", "value": "1.5"},
-                    {"name": "D", "value": "$x"},
-                ],
-            }
-        },
-    ),
-    "container refuses what fits no variable": (
-        {"container": CONTAINER},
-        {"B": [1]},
-        "spec.parameters.B must be a text, a number or a boolean: it becomes an env variable",
-    ),
-    "plugin takes anything, beside its own": (
-        {"plugin": {"name": "report", "parameters": {"a": 1, "b": 1}}},
-        {"b": {"c": 2}},
-        {"plugin": {"name": "report", "parameters": {"a": 1, "b": {"c": 2}}}},
-    ),
-}
-
-
-@pytest.mark.parametrize(("task", "given", "want"), PARAMETERS.values(), ids=PARAMETERS.keys())
-def test_parameters(task: dict[str, Any], given: dict[str, Any], want: dict[str, Any] | str) -> None:
-    """Each task type has its own, whether the task is named or the request's own."""
-    named = parse_request_spec({"taskRef": {"name": "backup"}, "parameters": given}, strict=True)
-    own = parse_request_spec({"task": task, "parameters": given}, strict=True)
-    for found in (
-        requested_task(named, make_task().every(60).with_spec(task=task).observed()),
-        requested_task(own, None),
-    ):
-        if isinstance(want, str):
-            assert not isinstance(found, Task)
-            assert [f"{p.path} {p.message}" for p in found] == [want]
-        else:
-            assert isinstance(found, Task)
-            assert found == Task.model_validate(want)
-
-
-def test_a_request_that_names_no_task_that_can_be_run() -> None:
-    """Without a valid task there is nothing to give the parameters to."""
-    spec = parse_request_spec({"taskRef": {"name": "backup"}}, strict=True)
-    problems = requested_task(spec, None)
-    assert not isinstance(problems, Task)
-    assert [str(p) for p in problems] == ["spec.taskRef: does not name a task that can be run"]
-
-
 def test_a_request_of_its_own_uses_its_own_target() -> None:
-    """It is there: the request is launched."""
+    """A request with its own HTTP task is launched when its target exists."""
     request = make_request(**CALLING)
     request.target = make_target("shop", {"url": "http://shop.example/"})
     assert did(request_to_fixed_point(request, None, [], "00:10:01")) == ["launch 00:10:00 manual"]
 
 
 def test_the_status_that_nobody_decided_yet_is_the_stored_one() -> None:
-    """A request is parsed with what the API server has."""
+    """The first decision about a request starts from the stored status."""
     request = make_request()
     stored = replace(request.observed(), status=RunRequestStatus(), stored=RunRequestStatus())
     now = stored.slot + timedelta(seconds=1)

@@ -1,0 +1,79 @@
+"""The NetworkPolicies that the chart renders."""
+
+from typing import Any
+
+import pytest
+
+from carillon_chart.programs import pod_spec, rendered
+from support.chart import Object, objects, of_kind
+
+
+def selected(case: str, labels: dict[str, str]) -> list[Object]:
+    """Return the NetworkPolicies that select pods with these labels."""
+    chosen = []
+    for policy in of_kind(case, "NetworkPolicy").values():
+        wanted = policy["spec"]["podSelector"].get("matchLabels") or {}
+        if wanted.items() <= labels.items():
+            chosen.append(policy)
+    return chosen
+
+
+@pytest.mark.parametrize("case", ["life", "trial"])
+def test_nothing_passes_but_what_is_named(case: str) -> None:
+    """Every pod has the default-deny policy and one policy of its own, in both directions."""
+    for item in objects(case):
+        spec = pod_spec(item)
+        if spec is None:
+            continue
+        labels = item["metadata"]["labels"] if item["kind"] == "Pod" else item["spec"]["template"]["metadata"]["labels"]
+        policies = selected(case, labels)
+        names = sorted(policy["metadata"]["name"] for policy in policies)
+        assert names == sorted(["carillon-default-deny", f"carillon-{labels['app.kubernetes.io/component']}"])
+        assert all(policy["spec"]["policyTypes"] == ["Ingress", "Egress"] for policy in policies)
+
+
+OPEN: dict[str, tuple[list[Any], list[Any]]] = {
+    "operator": (["webhook"], [53, 53, 5353, 5353, 5432, 443]),
+    "api": (["http"], [53, 53, 5353, 5353, 5432, 443]),
+    "migrate": ([], [53, 53, 5353, 5353, 5432]),
+    "runner": ([], [53, 53, 5353, 5353, 5432]),
+    "test": ([], [53, 53, 5353, 5353, "http"]),
+    "default-deny": ([], []),
+}
+
+
+@pytest.mark.parametrize("component", OPEN)
+def test_the_ports_that_are_open(component: str) -> None:
+    """Each component has the stated open ports, and its outgoing rules name their destination."""
+    spec = of_kind("life", "NetworkPolicy")[f"carillon-{component}"]["spec"]
+    inward, outward = (list(spec.get(way) or ()) for way in ("ingress", "egress"))
+    ports = tuple([port["port"] for rule in rules for port in rule["ports"]] for rules in (inward, outward))
+    assert ports == OPEN[component]
+    assert all(rule["to"] for rule in outward)
+
+
+def test_the_bundled_database_is_open_to_ours_alone() -> None:
+    """The database accepts Carillon's pods, and runners in any namespace."""
+    spec = of_kind("trial", "NetworkPolicy")["carillon-postgres"]["spec"]
+    assert spec.get("egress") is None
+    (rule,) = spec["ingress"]
+    assert [peer["podSelector"]["matchLabels"].get("app.kubernetes.io/component") for peer in rule["from"][:-1]] == [
+        "operator",
+        "api",
+        "migrate",
+    ]
+    assert rule["from"][-1] == {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "carillon"}},
+    }
+
+
+def test_of_named_namespaces_the_bundled_database_is_open_to_these_alone() -> None:
+    """With a list of namespaces, the database accepts runners only from those."""
+    values = ("--set", "postgres.enabled=true,watch.namespaces={a,b},api.defaultNamespace=a")
+    (policy,) = (
+        o for o in rendered(*values) if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == "carillon-postgres"
+    )
+    assert policy["spec"]["ingress"][0]["from"][-1]["namespaceSelector"] == {
+        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}]
+    }
