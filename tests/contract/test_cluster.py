@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
@@ -48,6 +48,9 @@ class Given(Protocol):
     async def start_pod(self, job: str) -> None:
         """Let the Job controller create the Job's pod."""
 
+    def end_pod(self, job: str) -> None:
+        """Let the node end the pod of a Job; a real one does so by itself."""
+
     async def refuse_pod(self, job: str) -> None:
         """Let the API server refuse the pod of a Job whose account is missing."""
 
@@ -71,10 +74,13 @@ class GivenMemory:
         return self.cluster.put_object(kind, self.namespace, name, spec)
 
     async def delete_job(self, name: str) -> None:
-        self.cluster.remove_job(self.namespace, name)
+        self.cluster.delete_job_first(self.namespace, name)
 
     async def start_pod(self, job: str) -> None:
         self.cluster.start_pod(self.namespace, job)
+
+    def end_pod(self, job: str) -> None:
+        self.cluster.finish_pod(self.namespace, job, 143)
 
     async def refuse_pod(self, job: str) -> None:
         self.cluster.refuse_pod(self.namespace, job, f'serviceaccount "{ABSENT}" not found')
@@ -108,6 +114,9 @@ class GivenKube:
         path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{job}"
         patch = {"spec": {"suspend": False}}
         await self.connection.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+
+    def end_pod(self, job: str) -> None:
+        pass
 
     async def refuse_pod(self, job: str) -> None:
         await self.start_pod(job)
@@ -400,13 +409,12 @@ async def test_a_request_has_a_status_and_is_deleted(given: Given) -> None:
         await given.cluster.delete_request(meta)
 
 
-@pytest.mark.parametrize("after_pods", [True, False])
-async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_pods: bool) -> None:
-    """Another of its name stays; one that has no pods is gone soon either way."""
+async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given) -> None:
+    """Another of its name stays; one that has no pods is gone soon."""
     made = await given.cluster.create_job(job(given, "old"))
     with pytest.raises(NotFoundError):
-        await given.cluster.delete_job(given.namespace, "old", str(uuid4()), after_pods=after_pods)
-    await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"], after_pods=after_pods)
+        await given.cluster.delete_job(given.namespace, "old", str(uuid4()))
+    await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"])
 
     async def gone() -> bool:
         try:
@@ -417,7 +425,52 @@ async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_p
 
     await eventually(gone, 30)
     with pytest.raises(NotFoundError):
-        await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"], after_pods=after_pods)
+        await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"])
+
+
+async def pod_of(given: Given, watcher: Watcher, name: str) -> None:
+    """Create a Job and wait until the watch shows its pod."""
+    await given.cluster.create_job(job(given, name))
+    await given.start_pod(name)
+    await watcher.until(lambda w: any(change == "ADDED" for change, _ in w.said))
+
+
+def grace_of(watcher: Watcher) -> datetime:
+    """Return the deletion time of the pod that a watch shows."""
+    found = [e.object["metadata"].get("deletionTimestamp") for e in watcher.events if e.object]
+    return datetime.fromisoformat(next(text for text in found if text))
+
+
+async def test_a_job_that_is_deleted_waits_for_its_pods(given: Given, watch: Callable[..., Watcher]) -> None:
+    """It has a deletion time until they have ended; theirs is the end of their grace period."""
+    jobs, pods = watch("Job"), watch("Pod")
+    await pods.until_said("SYNCED")
+    await pod_of(given, pods, "old")
+    uid = (await given.cluster.get_job(given.namespace, "old"))["metadata"]["uid"]
+    began = datetime.now(UTC)
+    await given.cluster.delete_job(given.namespace, "old", uid)
+    await jobs.until(lambda w: any("deletionTimestamp" in e.object["metadata"] for e in w.events if e.object))
+    await pods.until(lambda w: any("deletionTimestamp" in e.object["metadata"] for e in w.events if e.object))
+    assert grace_of(pods) > began + timedelta(seconds=20)
+    given.end_pod("old")
+    await jobs.until_said("DELETED", "old")
+    assert await given.cluster.pods_of_job(given.namespace, uid) == []
+
+
+async def test_pods_of_a_job_that_a_user_deletes_live_on_in_their_grace(
+    given: Given, watch: Callable[..., Watcher]
+) -> None:
+    """``kubectl delete job`` lets the Job be gone first."""
+    jobs, pods = watch("Job"), watch("Pod")
+    await pods.until_said("SYNCED")
+    await pod_of(given, pods, "old")
+    began = datetime.now(UTC)
+    await given.delete_job("old")
+    await jobs.until_said("DELETED", "old")
+    await pods.until(lambda w: any("deletionTimestamp" in e.object["metadata"] for e in w.events if e.object))
+    assert grace_of(pods) > began + timedelta(seconds=20)
+    given.end_pod("old")
+    await pods.until(lambda w: any(change == "DELETED" for change, _ in w.said))
 
 
 async def test_why_pods_are_refused_is_told_by_job(given: Given) -> None:

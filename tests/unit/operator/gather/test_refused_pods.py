@@ -11,6 +11,7 @@ from carillon_core.domain.decision.decide_request import decide_request
 from carillon_core.domain.decision.plan import EndExecution
 from carillon_core.domain.decision.stuck import next_look
 from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.pod_ends import JobPods
 from carillon_core.domain.observed.pod_trouble import PodRefusal, PodTrouble, has_had_pod, pod_refusal, refused_pod
 from carillon_core.errors import ForbiddenError, UnavailableError
 from carillon_core.ports import JobEvent
@@ -262,7 +263,8 @@ def test_an_end_by_the_deadline_says_what_the_execution_waited_for() -> None:
             }
         ],
     }
-    job = observed_job({"metadata": meta, "status": {"conditions": [failed]}}, (), trouble(NO_ROOM, waits=True))
+    raw = {"metadata": meta, "status": {"conditions": [failed]}}
+    job = observed_job(raw, JobPods(trouble=trouble(NO_ROOM, waits=True)))
     assert job is not None
     assert job.result is RunResult.TIMED_OUT
     assert job.message == f"too long: its pod waits for room: FailedCreate: {NO_ROOM}"
@@ -438,7 +440,7 @@ async def test_a_job_that_its_queue_has_just_let_go_is_not_looked_into_yet(opera
     raw = await operator.cluster.get_job(KEY[0], operator.job_names()[0])
     store = operator.app.store
     store.jobs.put({**raw, "spec": {**raw["spec"], "suspend": False}, "status": {"conditions": [HELD]}})
-    assert store.jobs.namespaces_without_pods() == set()
+    assert store.jobs.without_pod() == []
     change = store.jobs.put({**raw, "status": {"conditions": [{**HELD, "status": "False"}]}})
     assert change is not None
     assert change.after is not None
