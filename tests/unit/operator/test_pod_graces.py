@@ -256,3 +256,33 @@ async def test_pods_of_a_job_that_is_gone_leave_nothing_behind(operator: Operato
     await operator.term.reconciler.reconcile(key)
     assert operator.app.store.jobs.under(key) == []
     assert [row[1:] for row in operator.rows()] == [("cancelled", "JobDeleted")]
+
+
+async def drain(operator: Operator) -> None:
+    """Evict the first Job's pod, and let it end."""
+    job = operator.cluster.jobs[KEY[0], FIRST]
+    operator.cluster.delete_pods(KEY[0], job["metadata"]["uid"], disruption="EvictionByEvictionAPI")
+    await operator.see()
+    operator.cluster.finish_pod(KEY[0], FIRST, 143)
+    await watch_pods(operator)
+
+
+async def test_a_container_that_a_drain_ends_is_not_over(operator: Operator) -> None:
+    """Its Job starts another pod, and the eviction uses up no try: nothing is launched beside it."""
+    await begin(operator)
+    operator.now = at("00:00:40")
+    await drain(operator)
+    await operator.turn("00:00:41")
+    await operator.turn("00:01:00")
+    assert [row[1] for row in operator.rows()] == ["running", "skipped"]
+    operator.cluster.start_pod(KEY[0], FIRST)
+    await operator.turn("00:01:01")
+    operator.now = at("00:01:05")
+    operator.cluster.finish_pod(KEY[0], FIRST)
+    await operator.turn("00:01:06")
+    row = min(operator.history.rows.values(), key=lambda row: row.slot)
+    assert row.status.value == "succeeded"
+    assert [(a.status.value, a.reason) for a in row.attempts] == [
+        ("failed", "EvictionByEvictionAPI"),
+        ("succeeded", None),
+    ]
