@@ -77,11 +77,13 @@ class Reconciler:
         """
         queue, ownership = self._view.queue, self._view.ownership
         await self._effects.launcher.resolve_doubt(key)
+        await self._end_graces(key)
         if any(request.task_name is not None for request in ownership.requests_of(key)):
             await self._look_up(key)
-        times = [await self.tasks.reconcile(key)]
+        times = [self._view.store.jobs.next_give_up(key)]
+        times.append(await self.tasks.reconcile(key))
         # set now, so that the next slot is on time even if a request fails
-        queue.add_at(key, times[0])
+        queue.add_at(key, earliest(*times))
         failures: list[Exception] = []
         for request in ownership.requests_of(key):
             try:
@@ -93,6 +95,15 @@ class Reconciler:
         queue.add_at(key, earliest(*times))
         if failures:
             raise failures[0]
+        self._view.store.jobs.unread.pop(key, None)
+
+    async def _end_graces(self, key: Key) -> None:
+        """Find out which pods of Jobs that are ending still live."""
+        jobs, ownership = self._view.store.jobs, self._view.ownership
+        for change in jobs.give_up(key, self._clock()):
+            if any(ownership.owns_job(key, job) for job in (change.before, change.after) if job is not None):
+                self._effects.closer.job_changed(change)
+        await self._lookups.pods_of_deleted(key)
 
     async def _look_up(self, key: Key) -> None:
         """Look up a task that requests name, if it has not been observed."""

@@ -50,13 +50,12 @@ async def test_jobs_go_with_their_task(given: Given, watch: Callable[..., Watche
     assert ("DELETED", "free") not in watcher.said
 
 
-@pytest.mark.parametrize("after_pods", [True, False])
-async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_pods: bool) -> None:
-    """A Job with another uid is not deleted; a Job without pods is gone soon in both modes."""
+async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given) -> None:
+    """A Job with another uid is not deleted; a Job without pods is gone soon."""
     made = await given.cluster.create_job(job(given, "old"))
     with pytest.raises(NotFoundError):
-        await given.cluster.delete_job(given.namespace, "old", str(uuid4()), after_pods=after_pods)
-    await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"], after_pods=after_pods)
+        await given.cluster.delete_job(given.namespace, "old", str(uuid4()))
+    await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"])
 
     async def gone() -> bool:
         try:
@@ -67,7 +66,7 @@ async def test_a_job_is_deleted_if_it_is_still_the_same(given: Given, *, after_p
 
     await eventually(gone, 30)
     with pytest.raises(NotFoundError):
-        await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"], after_pods=after_pods)
+        await given.cluster.delete_job(given.namespace, "old", made["metadata"]["uid"])
 
 
 async def test_why_pods_are_refused_is_told_by_job(given: Given) -> None:

@@ -1,6 +1,7 @@
 """The contract of ``Cluster``: watches of Jobs and pods."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,3 +59,48 @@ async def test_pods_can_be_watched(given: Given, watch: Callable[..., Watcher]) 
     pod = next(e.object for e in watcher.events if e.type == "ADDED")
     owner = next(o for o in pod["metadata"]["ownerReferences"] if o["kind"] == "Job")
     assert (owner["name"], owner["uid"]) == ("with-pod", created["metadata"]["uid"])
+
+
+async def pod_of(given: Given, watcher: Watcher, name: str) -> None:
+    """Create a Job and wait until the watch shows its pod."""
+    await given.cluster.create_job(job(given, name))
+    await given.start_pod(name)
+    await watcher.until(lambda w: any(change == "ADDED" for change, _ in w.said))
+
+
+def grace_of(watcher: Watcher) -> datetime:
+    """Return the deletion time of the pod that a watch shows."""
+    found = [e.object["metadata"].get("deletionTimestamp") for e in watcher.events if e.object]
+    return datetime.fromisoformat(next(text for text in found if text))
+
+
+async def test_a_job_that_is_deleted_waits_for_its_pods(given: Given, watch: Callable[..., Watcher]) -> None:
+    """It has a deletion time until they have ended; theirs is the end of their grace period."""
+    jobs, pods = watch("Job"), watch("Pod")
+    await pods.until_said("SYNCED")
+    await pod_of(given, pods, "old")
+    uid = (await given.cluster.get_job(given.namespace, "old"))["metadata"]["uid"]
+    began = datetime.now(UTC)
+    await given.cluster.delete_job(given.namespace, "old", uid)
+    await jobs.until(lambda w: any("deletionTimestamp" in e.object["metadata"] for e in w.events if e.object))
+    await pods.until(lambda w: any("deletionTimestamp" in e.object["metadata"] for e in w.events if e.object))
+    assert grace_of(pods) > began + timedelta(seconds=20)
+    given.end_pod("old")
+    await jobs.until_said("DELETED", "old")
+    assert await given.cluster.pods_of_job(given.namespace, uid) == []
+
+
+async def test_pods_of_a_job_that_a_user_deletes_live_on_in_their_grace(
+    given: Given, watch: Callable[..., Watcher]
+) -> None:
+    """``kubectl delete job`` lets the Job be gone first."""
+    jobs, pods = watch("Job"), watch("Pod")
+    await pods.until_said("SYNCED")
+    await pod_of(given, pods, "old")
+    began = datetime.now(UTC)
+    await given.delete_job("old")
+    await jobs.until_said("DELETED", "old")
+    await pods.until(lambda w: any("deletionTimestamp" in e.object["metadata"] for e in w.events if e.object))
+    assert grace_of(pods) > began + timedelta(seconds=20)
+    given.end_pod("old")
+    await pods.until(lambda w: any(change == "DELETED" for change, _ in w.said))

@@ -42,6 +42,9 @@ class Given(Protocol):
     async def start_pod(self, job: str) -> None:
         """Have the Job controller create the Job's pod."""
 
+    def end_pod(self, job: str) -> None:
+        """Have the node end the pod of a Job; a real one does so by itself."""
+
     async def refuse_pod(self, job: str) -> None:
         """Have the API server refuse the pod of a Job whose account is missing."""
 
@@ -65,10 +68,13 @@ class GivenMemory:
         return self.cluster.put_object(kind, self.namespace, name, spec)
 
     async def delete_job(self, name: str) -> None:
-        self.cluster.remove_job(self.namespace, name)
+        self.cluster.delete_job_first(self.namespace, name)
 
     async def start_pod(self, job: str) -> None:
         self.cluster.start_pod(self.namespace, job)
+
+    def end_pod(self, job: str) -> None:
+        self.cluster.finish_pod(self.namespace, job, 143)
 
     async def refuse_pod(self, job: str) -> None:
         self.cluster.refuse_pod(self.namespace, job, f'serviceaccount "{ABSENT}" not found')
@@ -102,6 +108,9 @@ class GivenKube:
         path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{job}"
         patch = {"spec": {"suspend": False}}
         await self.connection.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+
+    def end_pod(self, job: str) -> None:
+        pass
 
     async def refuse_pod(self, job: str) -> None:
         await self.start_pod(job)

@@ -76,14 +76,17 @@ class Operator:
             self.app.store.targets.put(raw)
         for raw in list(self.cluster.objects["RunRequest"].values()):
             self.app.store.requests.put(raw)
-        self._take(JobEvent("LISTING", "Job", {}))
+        self.take(JobEvent("LISTING", "Job", {}))
         for job in list(self.cluster.jobs.values()):
-            self._take(JobEvent("ADDED", "Job", job))
+            self.take(JobEvent("ADDED", "Job", job))
+        self.take(JobEvent("SYNCED", "Job", {}))
+        self.take(JobEvent("LISTING", "Pod", {}))
         for pod in list(self.cluster.pods.values()):
-            self._take(JobEvent("ADDED", "Pod", pod))
-        self._take(JobEvent("SYNCED", "Job", {}))
+            self.take(JobEvent("ADDED", "Pod", pod))
+        self.take(JobEvent("SYNCED", "Pod", {}))
 
-    def _take(self, event: JobEvent) -> None:
+    def take(self, event: JobEvent) -> None:
+        """Take what a watch shows."""
         for change in self.app.store.jobs.changes(event):
             self.term.closer.job_changed(change)
 

@@ -102,14 +102,8 @@ class JobWriter(Protocol):
         """
         ...
 
-    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
-        """Delete a Job, if it is still the same object.
-
-        Args:
-            namespace: The Job's namespace.
-            name: The Job's name.
-            uid: The Job's uid.
-            after_pods: Keep the Job until its pods are gone; otherwise it is deleted first.
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a Job, if it is still the same object: its pods are told to end, and it is gone when they are.
 
         Raises:
             NotFoundError: The Job is gone, or another of its name took its place.

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import EndExecution, Notice, Reason
-from carillon_core.domain.decision.records import DELETED, End, decided_end, end_of, ended_rows, failed, failure_message
+from carillon_core.domain.decision.records import End, decided_end, end_of, ended_rows, failed, failure_message
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.logs import get_logger
@@ -50,8 +50,9 @@ class Closer:
     def job_changed(self, change: JobChange) -> None:
         """Announce a failure, and close the execution of a Job that was deleted while it was active."""
         if change.after is None:
-            if change.before is not None and change.before.active:
-                self._put(change.before, DELETED)
+            end = None if change.gone is None else end_of(change.gone)
+            if change.gone is not None and end is not None and self._needs_record(change.gone):
+                self._put(change.gone, end)
             return
         job, task = change.after, self._view.ownership.task(change.key)
         news = failed(job) and change.before is not None and change.before.active

@@ -38,7 +38,7 @@ class Janitor:
 
         async def delete() -> None:
             try:
-                await self._cluster.delete_job(namespace, name, uid, after_pods=False)
+                await self._cluster.delete_job(namespace, name, uid)
             except NotFoundError:
                 self._store.jobs.drop((namespace, name), uid)
 

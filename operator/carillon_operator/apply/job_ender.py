@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import Action, DeleteJob, EndExecution
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.errors import NotFoundError
@@ -32,7 +33,9 @@ class JobEnder:
         look_again: datetime | None = None
         for action in actions:
             if isinstance(action, EndExecution):
-                if self._closer.end(by_uid[action.job_uid], action):
+                # a container that runs is recorded when it has ended: what it has done by then may be all of its work
+                runs = by_uid[action.job_uid].container and action.status is ExecutionStatus.CANCELLED
+                if runs or self._closer.end(by_uid[action.job_uid], action):
                     await self._end(key, action)
                 else:
                     # the record comes first: this key has another turn when it is written, and at the latest then
@@ -42,9 +45,9 @@ class JobEnder:
         return look_again
 
     async def _end(self, key: Key, end: EndExecution) -> None:
-        self._view.store.jobs.end(end, self._clock())
+        self._view.store.jobs.ends.put(end, self._clock())
         try:
-            await self._writer.delete_job(key[0], end.job_name, end.job_uid, after_pods=True)
+            await self._writer.delete_job(key[0], end.job_name, end.job_uid)
         except NotFoundError:
             self._view.store.jobs.drop((key[0], end.job_name), end.job_uid)
             self._view.queue.add(key)

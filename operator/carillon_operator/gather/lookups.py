@@ -28,6 +28,15 @@ class Lookups:
             return False
         return self._store.jobs.put(raw) is not None
 
+    async def pods_of_deleted(self, key: Key) -> None:
+        """Have the pods in the store of Jobs that were deleted while no watch showed a living pod of theirs."""
+        for name in sorted(self._store.jobs.unasked.get(key, ())):
+            job = self._store.jobs.get(*name)
+            for pod in () if job is None else await self._jobs.pods_of_job(name[0], job.uid):
+                self._store.jobs.put_pod(pod)
+            self._store.jobs.unasked[key].discard(name)
+        self._store.jobs.unasked.pop(key, None)
+
     async def target(self, namespace: str, name: str) -> ObservedTarget | None:
         """Return an HTTPTarget, or None if it does not exist."""
         known = self._store.targets.get(namespace, name)

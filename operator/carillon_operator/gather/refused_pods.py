@@ -63,9 +63,8 @@ class RefusedPods:
 
     def processes(self) -> list[Coroutine[None, None, None]]:
         """Return the coroutines that read, for ever; run them together. They start with the known Jobs."""
-        for namespace in self._jobs.namespaces_without_pods():
-            for _, job in self._jobs.without_pod(namespace):
-                self.expect(job)
+        for _, job in self._jobs.without_pod():
+            self.expect(job)
         return [self._due.run_sleeper(), self._run_worker()]
 
     async def _run_worker(self) -> None:

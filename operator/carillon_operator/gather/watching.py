@@ -80,7 +80,8 @@ class Watching:
         """Read the current state of everything; retry until that succeeds.
 
         The previous leader launches nothing any more, but a watch may lag behind its launches, by a lot if the
-        connection has died silently. Then a Forbid task would run twice at once, or a settled slot would run again.
+        connection has died silently. Then a Forbid task would run twice at once, or a settled slot would run again; and
+        pods outlive their Jobs.
         A list without a version is a consistent read: one that starts now contains everything ever written.
         """
         began, tries = asyncio.get_running_loop().time(), Tries(RETRIES)
@@ -143,8 +144,7 @@ class Watching:
 
     async def _see(self, places: Sequence[str | None]) -> None:
         """List everything in some namespaces again."""
-        again: list[Watched] = [("Job", place) for place in places]
-        again += [each for each in self._refused if each[0] == "Pod" and each[1] in places]
+        again: list[Watched] = [(kind, place) for place in places for kind in WATCHED]
         await asyncio.gather(*map(self._begin_again, again))
         for place in places:
             try:

@@ -40,10 +40,10 @@ class FencedWriter:
         self._check()
         return await self._cluster.create_job(manifest)
 
-    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete a Job, if it is still the same object."""
         self._check()
-        await self._cluster.delete_job(namespace, name, uid, after_pods=after_pods)
+        await self._cluster.delete_job(namespace, name, uid)
 
     async def patch_status(
         self, meta: ObjectMeta, status: JSONObject, kind: ObjectKind = "ScheduledTask"

@@ -1,22 +1,20 @@
 """The runner Jobs and what their pods tell of them."""
 
 from collections.abc import Iterator, KeysView, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from carillon_core.domain.decision.plan import EndExecution
-from carillon_core.domain.decision.records import result_of_deleted
-from carillon_core.domain.observed.job_reading import observed_job, still_taken_back
+from carillon_core.domain.decision.plan import earliest
+from carillon_core.domain.observed.job_reading import job_of_pod, observed_job, owning_job, still_taken_back
 from carillon_core.domain.observed.jobs import ObservedJob, job_key
 from carillon_core.domain.observed.pod_trouble import PodTrouble, has_had_pod, is_held
 from carillon_core.ports import JobEvent
-from carillon_operator.state.observed_pods import ObservedPods
+from carillon_core.resources.scheduled_task import RunResult
+from carillon_operator.state.decided_ends import DecidedEnds
+from carillon_operator.state.observed_pods import JobName, ObservedPods
 from carillon_operator.state.podless_jobs import PodlessJobs
 from carillon_operator.state.work_queue import Key
-
-JobName = tuple[str, str]
-"""A Job's namespace and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,9 @@ class JobChange:
     """The key of its task, or of a request that has a task of its own."""
     before: ObservedJob | None
     after: ObservedJob | None
-    """None if the Job is gone."""
+    """None if the Job and its pods are gone."""
+    gone: ObservedJob | None = None
+    """How a Job that is gone ended, if it was active until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class _Job:
 
     raw: Mapping[str, Any]
     observed: ObservedJob
+    gone: bool = False
+    """Whether the Job is deleted. Its pods may live on in their grace period."""
 
 
 class JobShelf:
@@ -43,16 +45,21 @@ class JobShelf:
 
     def __init__(self) -> None:
         """Start empty."""
+        self.ends = DecidedEnds()
+        self.unasked: dict[Key, set[JobName]] = {}
+        """The Jobs that were deleted while they were active and no pod of theirs was known to live."""
+        self.unread: dict[Key, set[JobName]] = {}
+        """The Jobs that ended since their key had a turn."""
         self._jobs: dict[JobName, _Job] = {}
         self._by_key: dict[Key, set[JobName]] = {}
-        self._deleted: set[str] = set()
-        """The uids of Jobs that were deleted while they were active."""
-        self._ends: dict[str, tuple[EndExecution, datetime]] = {}
-        """How the operator ended Jobs that still exist, by uid."""
         self._pods = ObservedPods()
         self._podless = PodlessJobs()
         self._listed: dict[str | None, set[JobName]] = {}
         """The Jobs named by each list that is being read, by the list's namespace; None is a list of all."""
+        self._complete: set[str | None] = set()
+        """The namespaces whose Jobs were listed once; None means all."""
+        self._strays: dict[str, Mapping[str, Any]] = {}
+        """Jobs that no list or event has shown, by uid, as the pods tell of them that live."""
 
     def keys(self) -> KeysView[Key]:
         """Return the keys that have Jobs."""
@@ -76,8 +83,9 @@ class JobShelf:
         return {job.observed.uid for job in self._jobs.values()}
 
     def was_deleted(self, job: ObservedJob) -> bool:
-        """Return whether a Job was deleted while it was active."""
-        return job.uid in self._deleted
+        """Return whether a Job was deleted while it was active, and has ended."""
+        found = self._jobs.get((job.namespace, job.name))
+        return found is not None and found.gone and not job.active
 
     def changes(self, event: JobEvent) -> Iterator[JobChange]:
         """Take an event of the watch; yield the changes of Jobs."""
@@ -87,9 +95,11 @@ class JobShelf:
             self._listed[event.namespace] = set()
         elif event.type == "SYNCED":
             listed = self._listed.pop(event.namespace, set())
-            for name in [n for n in self._jobs if event.namespace in {None, n[0]} and n not in listed]:
-                if change := self.drop(name):
-                    yield change
+            self._complete.add(event.namespace)
+            missing = [n for n in self._jobs if event.namespace in {None, n[0]} and n not in listed]
+            strays = [raw for raw in self._strays.values() if event.namespace in {None, raw["metadata"]["namespace"]}]
+            found = [self.drop(name) for name in missing] + [self._adopt(raw) for raw in strays]
+            yield from (change for change in found if change)
         else:
             meta = event.object["metadata"]
             name = (meta["namespace"], meta["name"])
@@ -104,109 +114,155 @@ class JobShelf:
         for place in (None, name[0]):
             if place in self._listed:  # created while a list is read, so perhaps not in it
                 self._listed[place].add(name)
+        known = self._jobs.get(name)
+        if known is not None and known.gone and known.observed.uid == meta["uid"] and meta["uid"] not in self._strays:
+            return None  # a late response does not revive it
+        self._strays.pop(meta["uid"], None)
         return self._take(raw)
 
-    def _take(self, raw: Mapping[str, Any]) -> JobChange | None:
+    def _take(self, raw: Mapping[str, Any], *, gone: bool = False) -> JobChange | None:
+        """Read a Job, with what its pods show; return None if that is nothing new, or if the Job is not ours."""
         meta = raw["metadata"]
-        name = (meta["namespace"], meta["name"])
+        name, uid = (meta["namespace"], meta["name"]), meta["uid"]
         if (raw.get("spec") or {}).get("suspend"):
-            self._pods.hold(meta["uid"])
-        observed = observed_job(raw, self._pods.ends(meta["uid"]), self._pods.trouble(meta["uid"]))
+            self._pods.hold(uid)
+        observed = self._read(raw, gone=gone)
         if observed is None:
             return None
-        before = self.get(*name)
-        if before is not None and before.uid == observed.uid:
-            if not before.active and observed.active:
+        known = self._jobs.get(name)
+        before = known.observed if known is not None else None
+        if known is not None and before is not None and before.uid == uid and not (known.gone and observed.active):
+            if not before.active and observed.ending > before.ending:
+                observed = replace(before, ending=True)  # a deletion says nothing of an execution that is over
+            elif not before.active and observed.active:
                 return None  # an older version: a Job that has ended does not start again
             observed = still_taken_back(before, observed)
-        self._jobs[name] = _Job(_kept(raw), observed)
+        self._jobs[name] = _Job(_kept(raw), observed, gone)
         may_have_pod = observed.active and not (observed.ending or observed.waiting or is_held(raw))
-        if may_have_pod and not self._pods.seen(observed.uid) and not has_had_pod(raw):
+        if may_have_pod and not self._pods.seen(uid) and not has_had_pod(raw):
             self._podless.add(name)
         else:
             self._podless.discard(name)
         key = job_key(meta)
         self._by_key.setdefault(key, set()).add(name)
+        if not observed.active and (before is None or before.active or before.uid != uid):
+            self.unread.setdefault(key, set()).add(name)
+        if gone and not observed.active:
+            return JobChange(key, before, None, observed)
         return JobChange(key, before, observed)
+
+    def _read(self, raw: Mapping[str, Any], *, gone: bool) -> ObservedJob | None:
+        """Return a Job as observed; one that is being deleted has ended when its pods have."""
+        pods = self._pods.of(raw["metadata"]["uid"])
+        observed = observed_job(raw, pods, deleted=gone)
+        if observed is None:
+            return None
+        if observed.active:
+            ended = observed.ending and not pods.living and (gone or pods.seen)
+        else:
+            ended = observed.result is not RunResult.SUCCEEDED and self.ends.has(observed)
+        return self.ends.ended(observed) if ended else observed
 
     def drop(self, name: JobName, uid: str | None = None) -> JobChange | None:
         """Forget a deleted Job; with a uid, only if it is that Job.
 
-        A Job that was deleted while it was active is kept as cancelled, or as
-        the operator ended it, until it is dropped again, by the next list or
-        when no task or request needs it any more. So its slot stays settled,
-        its task's status says how it ended, and a late response does not
-        revive it.
+        A Job that was deleted while it was active stays active until its pods
+        have ended. It is then kept as its containers or the operator ended it,
+        or as cancelled, until it is dropped again, by the next list or when no
+        task or request needs it any more; and so is one that ended just before.
+        So its slot stays settled, its task's status says how it ended, and a
+        late response does not revive it.
         """
         found = self._jobs.get(name)
         if found is None or (uid is not None and found.observed.uid != uid):
             return None
-        before = found.observed
-        self._pods.forget(before.uid)
+        before, key = found.observed, job_key(found.raw["metadata"])
         self._podless.discard(name)
-        key = job_key(found.raw["metadata"])
+        if not found.gone and (before.active or name in self.unread.get(key, ())):
+            change = self._take(found.raw, gone=True)
+            if change is not None and change.gone is not None and before.active and not before.waiting:
+                self.unasked.setdefault(key, set()).add(name)
+            return change
         if before.active:
-            self._jobs[name] = _Job(found.raw, self._ended(before))
-            self._deleted.add(before.uid)
-            return JobChange(key, before, None)
+            return None
+        self.unread.get(key, set()).discard(name)
+        self._pods.forget(before.uid)
+        self.ends.forget(before.uid)
         del self._jobs[name]
-        self._deleted.discard(before.uid)
-        self._ends.pop(before.uid, None)
         siblings = self._by_key.get(key, set())
         siblings.discard(name)
         if not siblings:
             self._by_key.pop(key, None)
         return JobChange(key, before, None)
 
-    def end(self, end: EndExecution, now: datetime) -> None:
-        """Remember why the operator deletes a Job, so that its task's status gives that reason."""
-        # in whole seconds, as a status keeps it; otherwise the status would be written again and again
-        self._ends.setdefault(end.job_uid, (end, now.replace(microsecond=0)))
+    def give_up(self, key: Key, now: datetime) -> list[JobChange]:
+        """Wait no longer for pods whose grace period is long over; return the Jobs that end with that."""
+        names = [name for name in self._by_key.get(key, ()) if self._pods.give_up(self._jobs[name].observed.uid, now)]
+        changes = [self._take(self._jobs[name].raw, gone=self._jobs[name].gone) for name in names]
+        return [change for change in changes if change is not None]
 
-    def _ended(self, job: ObservedJob) -> ObservedJob:
-        """Return how the execution of a Job that was deleted while it was active ended."""
-        end, at = self._ends.get(job.uid, (None, None))
-        result, reason, message = result_of_deleted(end)
-        return job.ended(result, at, reason, message)
+    def next_give_up(self, key: Key) -> datetime | None:
+        """Return when a Job of a key may have pods that are waited for no longer."""
+        return earliest(*(self._pods.given_up_at(job.uid) for job in self.under(key) if job.active))
 
     def put_pod(self, raw: Mapping[str, Any]) -> JobChange | None:
-        """Take a pod from the API server: how it ended, or why it cannot start, changes its Job."""
-        owner = _owning_job(raw)
+        """Take a pod from the API server: that it lives, how it ended, or why it cannot start, changes its Job."""
+        owner = owning_job(raw)
         if owner is None:
             return None
-        news = self._pods.take(owner["uid"], raw)
-        name = (raw["metadata"]["namespace"], owner["name"])
+        name, uid = (raw["metadata"]["namespace"], owner["name"]), owner["uid"]
+        news = self._pods.take(name, uid, raw)
         found = self._jobs.get(name)
-        if found is None or found.observed.uid != owner["uid"]:
+        if found is not None and found.observed.uid == uid:
+            self._podless.discard(name)
+            return self._take(found.raw, gone=found.gone) if news else None
+        stray = job_of_pod(raw)
+        if stray is None or not self._pods.of(uid).living:
+            self._strays.pop(uid, None)
             return None
-        self._podless.discard(name)
-        return self._take(found.raw) if news else None
+        self._strays[uid] = stray
+        return self._adopt(stray) if self._complete & {None, name[0]} else None
+
+    def _adopt(self, stray: Mapping[str, Any]) -> JobChange | None:
+        """Take a Job that only its living pods tell of, because it is gone or its event is late."""
+        meta = stray["metadata"]
+        known = self._jobs.get((meta["namespace"], meta["name"]))
+        if known is not None and known.observed.uid != meta["uid"] and known.observed.active:
+            return None
+        return self._take(stray, gone=True)
 
     def _pod_changes(self, event: JobEvent) -> Iterator[JobChange]:
-        if event.type not in {"ADDED", "MODIFIED", "DELETED"}:
-            return
-        # the last version of a deleted pod is often the first that says how it ended
-        change = self.put_pod(event.object)
-        owner = _owning_job(event.object)
-        if event.type == "DELETED" and owner:
-            if (event.object["metadata"]["namespace"], owner["name"]) in self._jobs:
-                self._pods.gone(owner["uid"], event.object["metadata"].get("uid", ""))
-            else:
-                self._pods.forget(owner["uid"])
-        if change:
-            yield change
-
-    def namespaces_without_pods(self) -> set[str]:
-        """Return the namespaces that have Jobs without a pod."""
-        return self._podless.namespaces()
+        names: list[JobName] = []
+        if event.type == "LISTING":
+            self._pods.begin_list(event.namespace)
+        elif event.type == "SYNCED":
+            names = self._pods.end_list(event.namespace)
+        else:
+            # the last version of a deleted pod is often the first that says how it ended
+            change = self.put_pod(event.object)
+            if change:
+                yield change
+            owner = owning_job(event.object)
+            if event.type == "DELETED" and owner:
+                name = (event.object["metadata"]["namespace"], owner["name"])
+                if self._pods.gone(owner["uid"], event.object["metadata"].get("uid", "")):
+                    names = [name]
+                if name not in self._jobs:
+                    self._pods.forget(owner["uid"])
+        for name in names:
+            found = self._jobs.get(name)
+            change = self._take(found.raw, gone=found.gone) if found else None
+            if change and change.before != change.after:
+                yield change
 
     def lacks_pod(self, job: ObservedJob) -> bool:
         """Return whether a Job may have a pod and never had one."""
         return self._podless.has((job.namespace, job.name))
 
-    def without_pod(self, namespace: str) -> list[tuple[Key, ObservedJob]]:
-        """Return the Jobs of a namespace that may have a pod and never had one, each with its key."""
-        found = [self._jobs[name] for name in self._podless.of(namespace)]
+    def without_pod(self, namespace: str | None = None) -> list[tuple[Key, ObservedJob]]:
+        """Return the Jobs of a namespace, or all, that may have a pod and never had one, each with its key."""
+        places = self._podless.namespaces() if namespace is None else {namespace}
+        found = [self._jobs[name] for place in places for name in self._podless.of(place)]
         return [(job_key(job.raw["metadata"]), job.observed) for job in found]
 
     def refuse_pod(self, job: ObservedJob, trouble: PodTrouble) -> JobChange | None:
@@ -214,13 +270,8 @@ class JobShelf:
         found = self._jobs.get((job.namespace, job.name))
         if found is None or found.observed.uid != job.uid or not self.lacks_pod(job):
             return None
-        self._pods.refuse(job.uid, trouble)
+        self._pods.refuse((job.namespace, job.name), job.uid, trouble)
         return self._take(found.raw)
-
-
-def _owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    owners = pod["metadata"].get("ownerReferences") or ()
-    return next((o for o in owners if o["kind"] == "Job" and o.get("controller")), None)
 
 
 def _kept(raw: Mapping[str, Any]) -> Mapping[str, Any]:

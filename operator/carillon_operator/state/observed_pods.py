@@ -1,61 +1,102 @@
 """What the pods of each Job show. The Job shelf keeps it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from carillon_core.domain.observed.pod_ends import PodEnd, pod_end
-from carillon_core.domain.observed.pod_trouble import PodTrouble, pod_trouble
+from carillon_core.domain.observed.pod_ends import NO_PODS, JobPods, PodEnd, given_up_at, pod_end
+from carillon_core.domain.observed.pod_trouble import PodTrouble, pod_trouble, utc_second
+
+JobName = tuple[str, str]
+"""A Job's namespace and name."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    """What one pod shows, or showed last."""
+
+    created_at: datetime
+    end: PodEnd | None
+    trouble: PodTrouble | None
+    given_up_at: datetime | None
+
+    def lives(self, now: datetime) -> bool:
+        return self.end is None and (self.given_up_at is None or self.given_up_at > now)
 
 
 @dataclass(slots=True)
 class _Pods:
     """What the pods of one Job show."""
 
-    seen: bool = False
-    """Whether the Job ever had a pod."""
+    job: JobName
     refused: PodTrouble | None = None
     """Why the Job has no pod."""
+    there: dict[str, _Pod] = field(default_factory=dict)
+    """The pods that exist, by uid."""
     ends: dict[str, PodEnd] = field(default_factory=dict)
-    """How pods ended, by the pod's uid."""
-    troubles: dict[str, PodTrouble] = field(default_factory=dict)
+    """How pods ended, those that are gone too, by the pod's uid."""
+    seen: bool = False
+    """Whether the Job ever had a pod."""
+    now: datetime = _LONG_AGO
+    """When it was looked last which pods are given up."""
 
 
 class ObservedPods:
-    """How pods ended, why they cannot start, and which Jobs have none; all by the Job's uid."""
+    """How pods ended, which live, why they cannot start, and which Jobs have none; all by the Job's uid."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._of: dict[str, _Pods] = {}
+        self._listed: dict[str | None, set[str]] = {}
+        """The uids of pods named by each list that is being read, by the list's namespace; None is a list of all."""
 
-    def take(self, job_uid: str, raw: Mapping[str, Any]) -> bool:
+    def begin_list(self, namespace: str | None) -> None:
+        """Note that a list of the pods of a namespace, or of all, begins."""
+        self._listed[namespace] = set()
+
+    def end_list(self, namespace: str | None) -> list[JobName]:
+        """Forget the pods that a list did not name; return the Jobs that had such pods."""
+        listed = self._listed.pop(namespace, set())
+        changed = []
+        for pods in self._of.values():
+            if namespace in {None, pods.job[0]} and (gone := pods.there.keys() - listed):
+                for uid in gone:
+                    del pods.there[uid]
+                changed.append(pods.job)
+        return changed
+
+    def take(self, job: JobName, job_uid: str, raw: Mapping[str, Any]) -> bool:
         """Take a pod from the API server; return whether it changes what is known of its Job's execution."""
-        uid = raw["metadata"].get("uid", raw["metadata"]["name"])
-        end, trouble = pod_end(raw), pod_trouble(raw)
-        pods = self._of.setdefault(job_uid, _Pods())
-        news = end is not None or trouble is not None or uid in pods.troubles or pods.refused is not None
+        meta = raw["metadata"]
+        uid = meta.get("uid", meta["name"])
+        for place in (None, job[0]):
+            if place in self._listed:
+                self._listed[place].add(uid)
+        created_at = utc_second(meta.get("creationTimestamp")) or _LONG_AGO
+        pod = _Pod(created_at, pod_end(raw), pod_trouble(raw), given_up_at(raw))
+        pods = self._of.setdefault(job_uid, _Pods(job))
+        news = pods.refused is not None or pods.there.get(uid) != pod
         pods.seen, pods.refused = True, None
-        if trouble is None:
-            pods.troubles.pop(uid, None)
-        else:
-            pods.troubles[uid] = trouble
-        if end is not None:
-            pods.ends[uid] = end
+        pods.there[uid] = pod
+        if pod.end is not None:
+            pods.ends[uid] = pod.end
         return news
 
-    def refuse(self, job_uid: str, trouble: PodTrouble) -> None:
+    def refuse(self, job: JobName, job_uid: str, trouble: PodTrouble) -> None:
         """Remember why a Job has no pod."""
-        self._of.setdefault(job_uid, _Pods()).refused = trouble
+        self._of.setdefault(job_uid, _Pods(job)).refused = trouble
 
     def hold(self, job_uid: str) -> None:
         """Forget why a Job has no pod: its queue suspends it and will start it again."""
         if pods := self._of.get(job_uid):
             pods.refused = None
 
-    def gone(self, job_uid: str, pod_uid: str) -> None:
-        """Forget the trouble of a pod that was deleted."""
-        if pods := self._of.get(job_uid):
-            pods.troubles.pop(pod_uid, None)
+    def gone(self, job_uid: str, pod_uid: str) -> bool:
+        """Forget a pod that was deleted, except how it ended; return whether it was known."""
+        pods = self._of.get(job_uid)
+        return pods is not None and pods.there.pop(pod_uid, None) is not None
 
     def forget(self, job_uid: str) -> None:
         """Forget the pods of a Job that is gone."""
@@ -66,12 +107,28 @@ class ObservedPods:
         pods = self._of.get(job_uid)
         return pods is not None and pods.seen
 
-    def ends(self, job_uid: str) -> Sequence[PodEnd]:
-        """Return how the pods of a Job that have ended did so."""
+    def of(self, job_uid: str) -> JobPods:
+        """Return what the pods of a Job show: their ends, whether one lives, and the trouble of the newest."""
         pods = self._of.get(job_uid)
-        return list(pods.ends.values()) if pods else ()
+        if pods is None:
+            return NO_PODS
+        there = list(pods.there.values())
+        # of two that were created in the same second, the one that was seen later
+        newest = max(reversed(there), key=lambda pod: pod.created_at, default=None)
+        trouble = pods.refused if newest is None else newest.trouble
+        return JobPods(list(pods.ends.values()), trouble, any(pod.lives(pods.now) for pod in there), pods.seen)
 
-    def trouble(self, job_uid: str) -> PodTrouble | None:
-        """Return the trouble of the newest pod that has any, else the reason why the Job has no pod."""
+    def give_up(self, job_uid: str, now: datetime) -> bool:
+        """Wait no longer for pods whose time is over; return whether there are any."""
         pods = self._of.get(job_uid)
-        return None if pods is None else max(pods.troubles.values(), key=lambda t: t.since, default=pods.refused)
+        if pods is None:
+            return False
+        before, pods.now = pods.now, max(pods.now, now)
+        return any(pod.lives(before) and not pod.lives(pods.now) for pod in pods.there.values())
+
+    def given_up_at(self, job_uid: str) -> datetime | None:
+        """Return when the last living pod of a Job is given up; None if none lives, or one without a bound."""
+        pods = self._of.get(job_uid)
+        times = [] if pods is None else [pod.given_up_at for pod in pods.there.values() if pod.lives(pods.now)]
+        known = [when for when in times if when is not None]
+        return max(known) if known and len(known) == len(times) else None

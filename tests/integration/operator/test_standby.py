@@ -285,7 +285,7 @@ async def test_two_shards_launch_each_task_once(world: World) -> None:
 
 WRITES: dict[str, Callable[[FencedWriter], object]] = {
     "a Job": lambda it: it.create_job({"metadata": {"namespace": "default", "name": "x"}}),
-    "a Job's deletion": lambda it: it.delete_job("default", "x", "u", after_pods=True),
+    "a Job's deletion": lambda it: it.delete_job("default", "x", "u"),
     "a status": lambda it: it.patch_status(parse_meta({"namespace": "default", "name": "x", "uid": "u"}), {}),
     "a request's deletion": lambda it: it.delete_request(parse_meta({"namespace": "d", "name": "x", "uid": "u"})),
     "a Secret": lambda it: it.ensure_runner_secret("default", "x", {}),

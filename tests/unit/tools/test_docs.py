@@ -31,8 +31,8 @@ def test_the_walks_through_the_code_name_files_that_exist() -> None:
 
 
 def test_decisions_are_numbered_and_listed() -> None:
-    """Each page has the next number, and its line in the index."""
+    """Each page has a number of its own, and its line in the index. Branches use ranges: some stay free."""
     pages = sorted(path.name for path in DECISIONS.glob("0*.md"))
-    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    assert len({int(name[:4]) for name in pages}) == len(pages)
     index = (DECISIONS / "README.md").read_text()
     assert [name for name in pages if f"({name})" not in index] == []

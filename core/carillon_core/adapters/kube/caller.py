@@ -111,8 +111,8 @@ class KubeCallerCluster:
         return await self._connection.request("GET", path, subject=self._subject)
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a Job and in the background its pods, if it is still the same object."""
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        """Delete a Job once its pods have ended, if it is still the same object."""
+        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
         path = f"{jobs_path(namespace)}/{segment(name)}"
         try:
             await self._connection.request("DELETE", path, body=options, subject=self._subject)

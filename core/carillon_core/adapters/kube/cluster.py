@@ -104,9 +104,9 @@ class KubeCluster:
         pages = listed(self._connection, _pods_path(namespace), f"{_JOB_OF_POD}={job_uid}")
         return [pod async for page in pages for pod in page.items]
 
-    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
-        """Delete a Job, if it is still the same object."""
-        options = {"propagationPolicy": "Foreground" if after_pods else "Background", "preconditions": {"uid": uid}}
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a Job once its pods have ended, if it is still the same object."""
+        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
         await self._delete(f"{jobs_path(namespace)}/{segment(name)}", options)
 
     async def patch_status(

@@ -136,7 +136,7 @@ class MemoryCallerCluster:
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete a Job and its pods, if it is still the same object."""
         self._check("delete", "jobs", namespace, name, group="batch")
-        await self._server.cluster.delete_job(namespace, name, uid, after_pods=False)
+        await self._server.cluster.delete_job(namespace, name, uid)
 
     async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
         """Return the pods whose labels have each ``key=value`` of the selector."""

@@ -117,16 +117,16 @@ class MemoryCluster(MemoryWorld):
         pods = [pod for (where, _), pod in self.pods.items() if where == namespace]
         return [copy.deepcopy(pod) for pod in pods if is_owned_by(pod, job_uid)]
 
-    async def delete_job(self, namespace: str, name: str, uid: str, *, after_pods: bool) -> None:
-        """Delete a Job, if it is still the same object."""
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete a Job once its pods have ended, if it is still the same object."""
         self._check()
         job = self._job(namespace, name)
         if job["metadata"]["uid"] != uid:
             raise NotFoundError(f"Job {name} is another object than {uid}")
-        if after_pods and (namespace, f"{name}-pod") in self.pods:
-            job["metadata"]["deletionTimestamp"] = rfc3339(self._clock())
-            self._put("Job", job)
-        else:
+        job["metadata"]["deletionTimestamp"] = rfc3339(self._clock())
+        self._put("Job", job)
+        self.delete_pods(namespace, uid)
+        if not any(is_owned_by(pod, uid) for pod in self.pods.values()):
             self.remove_job(namespace, name)
 
     async def patch_status(

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -24,6 +24,8 @@ from carillon_core.resources.names import LABEL_MANAGED_BY, MANAGED_BY
 Key = tuple[str, str]
 """A namespace and a name."""
 Kind = Literal["Job", "Pod"]
+GRACE = 30
+"""The seconds that a pod has to end, unless its template says otherwise."""
 
 
 class MemoryWorld:
@@ -33,6 +35,7 @@ class MemoryWorld:
         tasks: The tasks whose statuses are set; deleting one deletes its Jobs.
         jobs: The Jobs by namespace and name, as stored.
         pods: The pods by namespace and name, as stored.
+        gone_pods: The last version of each pod that is gone, in order.
         objects: The RunRequests and the HTTPTargets by namespace and name, as stored.
         created: Every Job that was ever created, in order.
         refusals: What the Job controller's Events say of pods that it could not create, by the Job's uid.
@@ -53,6 +56,7 @@ class MemoryWorld:
         self.tasks = tasks or MemoryObjectStore(clock=clock)
         self.jobs: dict[Key, JSONObject] = {}
         self.pods: dict[Key, JSONObject] = {}
+        self.gone_pods: list[JSONObject] = []
         self.objects: dict[ObjectKind, dict[Key, JSONObject]] = {"RunRequest": {}, "HTTPTarget": {}}
         self.created: list[JSONObject] = []
         self.events: list[tuple[ObjectMeta, Notice, datetime]] = []
@@ -90,15 +94,17 @@ class MemoryWorld:
         self.refusals.setdefault(self._job(namespace, job_name)["metadata"]["uid"], []).append(refusal)
 
     def start_pod(self, namespace: str, job_name: str) -> JSONObject:
-        """Let the Job controller create the Job's pod, running; its name is the Job's and ``-pod``."""
+        """Let the Job controller create a pod of the Job, running; the first one's name is the Job's and ``-pod``."""
         job = self._job(namespace, job_name)
-        template = job["spec"]["template"]["metadata"]
+        template = job["spec"]["template"].get("metadata") or {}
+        spec = job["spec"]["template"].get("spec") or {}
+        number = sum(is_owned_by(pod, job["metadata"]["uid"]) for pod in self.pods.values()) + 1
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job["metadata"]["uid"]}
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": f"{job_name}-pod",
+                "name": f"{job_name}-pod" if number == 1 else f"{job_name}-pod-{number}",
                 "namespace": namespace,
                 "uid": str(uuid4()),
                 "creationTimestamp": rfc3339(self._clock()),
@@ -106,6 +112,12 @@ class MemoryWorld:
                 "annotations": dict(template.get("annotations") or {}),
                 "ownerReferences": [owner | {"controller": True}],
             },
+            "spec": {
+                "nodeName": "memory",
+                "containers": copy.deepcopy(spec.get("containers") or []),
+                "terminationGracePeriodSeconds": GRACE,
+            }
+            | {k: spec[k] for k in ("terminationGracePeriodSeconds",) if k in spec},
             "status": {"phase": "Running"},
         }
         job["status"] |= {"active": 1, "startTime": rfc3339(self._clock())}
@@ -113,11 +125,11 @@ class MemoryWorld:
         return self._put("Pod", pod)
 
     def finish_pod(self, namespace: str, job_name: str, exit_code: int = 0, message: str = "") -> None:
-        """Let the Job's pod end; the Job's own status lags, as it does in a cluster."""
-        key = (namespace, f"{job_name}-pod")
-        if key not in self.pods:
-            self.start_pod(namespace, job_name)
-        pod = self.pods[key]
+        """Let the pod of the Job end that runs, or one that is started first; the Job's own status lags.
+
+        A pod that was told to end is gone then, and so is a Job that waits for that.
+        """
+        pod = self._running_pod(namespace, job_name) or self.start_pod(namespace, job_name)
         ended = {
             "exitCode": exit_code,
             "reason": "Completed" if exit_code == 0 else "Error",
@@ -126,9 +138,43 @@ class MemoryWorld:
         }
         pod["status"] = {
             "phase": "Succeeded" if exit_code == 0 else "Failed",
+            "conditions": pod["status"].get("conditions") or [],
             "containerStatuses": [{"name": "runner", "state": {"terminated": ended}}],
         }
         self._put("Pod", pod)
+        if "deletionTimestamp" in pod["metadata"]:
+            self.lose_pod(namespace, pod["metadata"]["name"])
+
+    def delete_pods(self, namespace: str, job_uid: str, *, disruption: str | None = None) -> None:
+        """Tell the pods of a Job to end, as its controller, the garbage collector or, by its reason, a drain does."""
+        for pod in list(self.pods.values()):
+            if pod["metadata"]["namespace"] != namespace or not is_owned_by(pod, job_uid):
+                continue
+            if pod["status"]["phase"] in {"Succeeded", "Failed"}:
+                self._tell("DELETED", "Pod", self.pods.pop((namespace, pod["metadata"]["name"])))
+                continue
+            grace = timedelta(seconds=pod["spec"]["terminationGracePeriodSeconds"])
+            pod["metadata"].setdefault("deletionTimestamp", rfc3339(self._clock() + grace))
+            if disruption is not None:
+                condition = {"type": "DisruptionTarget", "status": "True", "reason": disruption}
+                pod["status"]["conditions"] = [condition]
+            self._put("Pod", pod)
+
+    def lose_pod(self, namespace: str, name: str) -> None:
+        """Let a pod be gone, with the Job that waited for it if it was the last one."""
+        pod = self.pods.pop((namespace, name))
+        self._tell("DELETED", "Pod", pod)
+        owner = pod["metadata"]["ownerReferences"][0]
+        job = self.jobs.get((namespace, owner["name"]))
+        left = any(is_owned_by(each, owner["uid"]) for each in self.pods.values())
+        if job is not None and "deletionTimestamp" in job["metadata"] and not left:
+            self.remove_job(namespace, owner["name"])
+
+    def delete_job_first(self, namespace: str, name: str) -> None:
+        """Delete a Job as ``kubectl delete`` does: it is gone at once, and its pods are told to end."""
+        job = self.jobs.pop((namespace, name))
+        self._tell("DELETED", "Job", job)
+        self.delete_pods(namespace, job["metadata"]["uid"])
 
     def finish_job(self, namespace: str, job_name: str, *, failed: str | None = None) -> None:
         """Let the Job controller say that the Job is complete, or failed with that reason."""
@@ -175,6 +221,14 @@ class MemoryWorld:
         except KeyError:
             raise NotFoundError(f'jobs.batch "{name}" not found') from None
 
+    def _running_pod(self, namespace: str, job_name: str) -> JSONObject | None:
+        """Return the pod of a Job, which may be gone itself, that has not ended; None if there is none."""
+        for (where, _), pod in self.pods.items():
+            is_its = where == namespace and pod["metadata"]["ownerReferences"][0]["name"] == job_name
+            if is_its and pod["status"]["phase"] not in {"Succeeded", "Failed"}:
+                return pod
+        return None
+
     def _put(self, kind: Kind, item: JSONObject) -> JSONObject:
         meta = item["metadata"]
         key = (meta["namespace"], meta["name"])
@@ -186,6 +240,8 @@ class MemoryWorld:
         return copy.deepcopy(item)
 
     def _tell(self, change: Literal["ADDED", "MODIFIED", "DELETED"], kind: Kind, item: JSONObject) -> None:
+        if (change, kind) == ("DELETED", "Pod"):
+            self.gone_pods.append(copy.deepcopy(item))
         if is_ours(item):
             for queue in self._watchers[kind]:
                 queue.put_nowait(JobEvent(change, kind, copy.deepcopy(item)))

@@ -48,10 +48,6 @@ class End:
         return None if self.status is ExecutionStatus.SUCCEEDED else self.message
 
 
-DELETED = End(ExecutionStatus.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE)
-"""The end of an execution whose Job somebody deleted: a runner that is told to end records the same."""
-
-
 def end_of(job: ObservedJob) -> End | None:
     """Return how the execution of a Job ended, or None while it is active or if that is unknown."""
     status = _STATUS_OF_RESULT.get(job.result)

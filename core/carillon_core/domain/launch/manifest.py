@@ -9,7 +9,7 @@ from carillon_core.contract import ExitCode
 from carillon_core.domain.egress.rules import CLOSED, AllowList
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.order import Order
-from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER
+from carillon_core.domain.observed.pod_ends import DISRUPTION_TARGET, RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.domain.pod_settings import RUNNER_RESOURCES, joined, merged, pod_fields, resources_field
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
@@ -33,6 +33,9 @@ FINAL_EXIT_CODES = (
     ExitCode.CANCELLED,
 )
 """After these no other pod is to follow: the execution has its end, or another pod could do no better."""
+
+# The API server accepts it only with podReplacementPolicy Failed and restartPolicy Never.
+_IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": DISRUPTION_TARGET, "status": "True"}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +109,19 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
 def _tries(order: Order) -> dict[str, Any]:
     """Return how often the Job tries, and for how long."""
     if order.task.container is not None:
-        # each pod is an attempt, and its own deadline ends it; between them Kubernetes waits, ever longer
-        tries = order.retry.limit + 1
+        # Each pod is an attempt, and its own deadline ends it. Kubernetes waits longer and longer between them. One
+        # that a drain ends does not count; the additional time is for the pod that follows it.
+        pods = order.retry.limit + 2
         return {
             "backoffLimit": order.retry.limit,
-            "activeDeadlineSeconds": min(order.timeout_seconds * tries + START_SECONDS * tries, 2**31 - 1),
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": [_IGNORE_DISRUPTIONS]},
+            "activeDeadlineSeconds": min((order.timeout_seconds + START_SECONDS) * pods, 2**31 - 1),
         }
     return {
         # A pod that is lost is followed by another, which finds out from the row whether it may run the task. A node
-        # that is drained, or a pod that is preempted, does not count as a failure.
+        # that is drained, or a pod that is preempted, does not count as a failure. The exit codes come first: they say
+        # that the row has its end, however the pod came to it.
         "backoffLimit": LOST_PODS,
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {
@@ -127,7 +134,7 @@ def _tries(order: Order) -> dict[str, Any]:
                         "values": [int(code) for code in FINAL_EXIT_CODES],
                     },
                 },
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                _IGNORE_DISRUPTIONS,
             ]
         },
         # The runner keeps the time-out itself, once for the wait for the database and once for the task. This

@@ -1,6 +1,6 @@
 """Reads a Job from the API server, with what its pods say, as active or finished. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,8 @@ from uuid import UUID
 from carillon_core.contract import Cause, ExitCode
 from carillon_core.domain.execution import execution_id, job_name, request_job_name
 from carillon_core.domain.observed.jobs import ActiveJob, FinishedJob, JobResult, ObservedJob
-from carillon_core.domain.observed.pod_ends import USER_CONTAINER, PodEnd
-from carillon_core.domain.observed.pod_trouble import PodTrouble, utc_second
+from carillon_core.domain.observed.pod_ends import DISRUPTION_TARGET, NO_PODS, USER_CONTAINER, JobPods, PodEnd
+from carillon_core.domain.observed.pod_trouble import utc_second
 from carillon_core.resources import names
 from carillon_core.resources.scheduled_task import RunResult
 
@@ -25,24 +25,24 @@ _RESULT_OF_EXIT: dict[int | None, JobResult] = {
 }
 
 
-def observed_job(
-    job: Mapping[str, Any], pods: Sequence[PodEnd] = (), trouble: PodTrouble | None = None
-) -> ObservedJob | None:
+def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bool = False) -> ObservedJob | None:
     """Return a Job as observed, or None if it is not one of Carillon's.
 
     A Job is believed only if its labels are consistent with its controlling
     ScheduledTask or RunRequest and with the one name that this Job can have.
     The execution's id is computed, not read.
 
-    A Job counts as finished at the first sure sign: a pod has ended that ends
-    it, or its conditions say ``SuccessCriteriaMet``, ``FailureTarget``,
-    ``Complete`` or ``Failed``. The Job's own status lags its pod by a second or
-    more. A pod that was lost does not end a Job that may try another.
+    A Job counts as finished when its pods have ended, however early its
+    conditions or its deletion time announce it: pods live on in their grace
+    period. It does not count as active for longer: its own status lags its pods
+    by a second or more. A pod that was lost does not end a Job that may try
+    another. A Job that is being deleted ends by what its pods say themselves;
+    other ends of deleted Jobs are not judged here.
 
     Args:
         job: The raw object.
-        pods: How its pods ended, those that have.
-        trouble: Why its newest pod cannot start, or none is created.
+        pods: What its pods show.
+        deleted: Whether the Job is known to be gone.
 
     """
     seen = _identity(job["metadata"])
@@ -52,22 +52,41 @@ def observed_job(
     seen = replace(
         seen,
         container=any(c.get("name") == USER_CONTAINER for c in containers),
-        ending=bool(job["metadata"].get("deletionTimestamp")),
+        ending=deleted or bool(job["metadata"].get("deletionTimestamp")),
         waiting=bool((job.get("spec") or {}).get("suspend")),
         admitted_at=_admitted_at(job),
-        trouble=trouble,
-        attempts=tuple(sorted(pods, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
+        trouble=pods.trouble,
+        attempts=tuple(sorted(pods.ends, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
     )
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
-    last = next((p for p in seen.attempts if p.succeeded), seen.attempts[-1] if seen.attempts else None)
+    if pods.living or _has_unseen_pods(job, pods, conditions):
+        return seen
+    last = _decisive(seen)
     if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (last and last.succeeded):
         done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
         ended = (last and last.finished_at) or utc_second(done.get("lastTransitionTime"))
         return seen.ended(RunResult.SUCCEEDED, ended, message=last.message if last else "")
     failure = conditions.get("Failed") or conditions.get("FailureTarget")
-    if last is not None and (failure is not None or _ends_job(job, last)):
+    if last is not None and (failure is not None or _ends_job(job, last, ending=seen.ending)):
         return _failed_by_pod(seen, last, failure or {}, taken_back=seen.waiting and not conditions.keys() & _TERMINAL)
     return seen if failure is None else _failed_without_pod(seen, failure)
+
+
+def _has_unseen_pods(job: Mapping[str, Any], pods: JobPods, conditions: Mapping[str, Any]) -> bool:
+    """Return whether a Job whose end is only announced has pods that no watch has shown."""
+    if pods.seen or conditions.keys() & {"Complete", "Failed"} or not conditions.keys() & _TERMINAL:
+        return False
+    status = job.get("status") or {}
+    return bool(status.get("active") or status.get("terminating"))
+
+
+def _decisive(seen: ActiveJob) -> PodEnd | None:
+    """Return the end of the pod that speaks for a Job: one that succeeded, else the last that had the execution."""
+    succeeded = next((pod for pod in seen.attempts if pod.succeeded), None)
+    if succeeded is not None or not seen.attempts:
+        return succeeded
+    own = [pod for pod in seen.attempts if seen.container or pod.exit_code != ExitCode.ALREADY_CLAIMED]
+    return (own or seen.attempts)[-1]
 
 
 def _failed_by_pod(seen: ActiveJob, pod: PodEnd, failure: Mapping[str, Any], *, taken_back: bool) -> FinishedJob:
@@ -111,15 +130,56 @@ def _admitted_at(job: Mapping[str, Any]) -> datetime | None:
     return max((t for t in map(utc_second, times) if t is not None), default=None)
 
 
-def _ends_job(job: Mapping[str, Any], pod: PodEnd) -> bool:
+def _ends_job(job: Mapping[str, Any], pod: PodEnd, *, ending: bool) -> bool:
     """Return whether a failed pod is the last of its Job: by its exit code, or because no other may follow."""
     spec = job.get("spec") or {}
-    if not spec.get("backoffLimit"):
-        return True
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         if rule.get("action") == "FailJob" and pod.exit_code in (rule.get("onExitCodes") or {}).get("values", ()):
             return True
-    return False
+        if rule.get("action") == "Ignore" and pod.disrupted and _is_about_disruption(rule):
+            return False
+    return not spec.get("backoffLimit") and not ending
+
+
+def _is_about_disruption(rule: Mapping[str, Any]) -> bool:
+    return any(pattern.get("type") == DISRUPTION_TARGET for pattern in rule.get("onPodConditions") or ())
+
+
+def job_of_pod(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the Job of a pod as it must have been, for a Job that is gone; None if the pod has no Job.
+
+    Its pods have the Job's labels and annotations.
+    """
+    meta = pod["metadata"]
+    owner = owning_job(pod)
+    labels = meta.get("labels") or {}
+    if owner is None:
+        return None
+    manual = labels.get(names.LABEL_REQUEST_UID)
+    parent = {
+        "kind": names.KIND_REQUEST if manual else names.KIND,
+        "name": labels.get(names.LABEL_REQUEST if manual else names.LABEL_TASK),
+        "uid": manual or labels.get(names.LABEL_TASK_UID),
+        "controller": True,
+    }
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return {
+        "metadata": {
+            "name": owner["name"],
+            "namespace": meta["namespace"],
+            "uid": owner["uid"],
+            "labels": labels,
+            "annotations": meta.get("annotations") or {},
+            "ownerReferences": [parent],
+        },
+        "spec": {"template": {"spec": {"containers": [{"name": c.get("name")} for c in containers]}}},
+    }
+
+
+def owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a pod's reference to its Job, or None if no Job controls it."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((o for o in owners if o["kind"] == "Job" and o.get("controller")), None)
 
 
 def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:

@@ -1,15 +1,21 @@
-"""How a pod ended, read from its status. Pure."""
+"""How a pod ended, or when it is no longer waited for, read from its status. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from carillon_core.domain.observed.pod_trouble import utc_second
+from carillon_core.domain.observed.pod_trouble import PodTrouble, utc_second
 
 RUNNER_CONTAINER = "runner"
 USER_CONTAINER = "task"
 """The name of a user's container, of a ``container`` task."""
+DISRUPTION_TARGET = "DisruptionTarget"
+"""The condition of a pod that a drain, a preemption, an eviction or a taint ends."""
+END_MARGIN = timedelta(seconds=10)
+"""How long after its grace period a pod may take to be reported as ended."""
+NODE_LOST = "NodeLost"
+"""The reason of Kubernetes for a pod whose node does not respond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,38 @@ class PodEnd:
     """The container's termination message, else Kubernetes' own."""
     pod_name: str = ""
     started_at: datetime | None = None
+    disrupted: bool = False
+    """Whether Kubernetes ended it for another cause than its own: a drain, a preemption, pressure on its node."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPods:
+    """What the pods of a Job show."""
+
+    ends: Sequence[PodEnd] = ()
+    """How those that have ended did so."""
+    trouble: PodTrouble | None = None
+    """Why its newest pod cannot start, or none is created."""
+    living: bool = False
+    """Whether one of them has not ended, in its grace period or not."""
+    seen: bool = False
+    """Whether there ever was one."""
+
+
+NO_PODS = JobPods()
+
+
+def given_up_at(pod: Mapping[str, Any]) -> datetime | None:
+    """Return when a pod that has not ended is no longer waited for, or None if it is waited for without a bound.
+
+    The API server sets a pod's deletion time to the end of its grace period. The
+    kubelet kills the containers then; one that does not report this soon
+    afterwards, or whose node is known to be lost, is not heard from again.
+    """
+    deleted_at = utc_second(pod["metadata"].get("deletionTimestamp"))
+    if (pod.get("status") or {}).get("reason") == NODE_LOST:
+        return deleted_at or utc_second(pod["metadata"].get("creationTimestamp"))
+    return None if deleted_at is None else deleted_at + END_MARGIN
 
 
 def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
@@ -34,6 +72,8 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
         return None
     succeeded = status["phase"] == "Succeeded"
     name = pod["metadata"].get("name", "")
+    disruption = next((c for c in status.get("conditions") or () if _is_disruption(c)), None)
+    word = status.get("reason") or (disruption or {}).get("reason") or ""
     # injected sidecars do not count
     containers = sorted(
         status.get("containerStatuses") or (), key=lambda c: c.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
@@ -45,19 +85,25 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
                 succeeded=succeeded,
                 finished_at=utc_second(ended.get("finishedAt")) or _last_change(status),
                 exit_code=ended.get("exitCode"),
-                reason=status.get("reason") or ended.get("reason") or "",
+                reason=word or ended.get("reason") or "",
                 message=ended.get("message") or status.get("message") or "",
                 pod_name=name,
                 started_at=utc_second(ended.get("startedAt")),
+                disrupted=disruption is not None,
             )
     return PodEnd(
         succeeded=succeeded,
         finished_at=_last_change(status),
-        reason=status.get("reason") or "",
+        reason=word,
         message=status.get("message") or "",
         pod_name=name,
         started_at=utc_second(status.get("startTime")),
+        disrupted=disruption is not None,
     )
+
+
+def _is_disruption(condition: Mapping[str, Any]) -> bool:
+    return condition.get("type") == DISRUPTION_TARGET and condition.get("status") == "True"
 
 
 def _last_change(status: Mapping[str, Any]) -> datetime | None:

@@ -37,13 +37,16 @@ async def running_job(rest: Facade, record: ExecutionRecord) -> None:
 
 
 async def test_an_execution_that_runs_is_ended_by_its_job(rest: Facade) -> None:
-    """The response is 202; the Job is deleted, and the audit has the caller."""
+    """The response is 202; the Job is gone when its pod has ended, and the audit has the caller."""
     record = row(status=RUNNING)
     await rest.history.record([record])
     await running_job(rest, record)
     response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
     assert response.status_code == 202, response.text
     assert response.json()["jobName"] == "nightly-0"
+    (job,) = rest.server.cluster.jobs.values()
+    assert job["metadata"]["deletionTimestamp"], "its pod is in its grace period"
+    rest.server.cluster.finish_pod(record.namespace, "nightly-0", 143)
     assert rest.server.cluster.jobs == {}
     event = (await rest.audited())[-1]
     assert (event.action, event.resource, event.name) == ("cancel", "executions", str(record.id))

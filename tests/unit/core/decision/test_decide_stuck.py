@@ -8,6 +8,7 @@ from carillon_core.domain.decision.decide_request import decide_request
 from carillon_core.domain.decision.plan import EndExecution
 from carillon_core.domain.decision.stuck import next_look
 from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.pod_ends import JobPods
 from carillon_core.domain.observed.pod_trouble import PodTrouble
 from carillon_core.resources import RunResult
 from support.builders import (
@@ -126,7 +127,8 @@ def test_an_end_by_the_deadline_says_what_the_execution_waited_for() -> None:
             }
         ],
     }
-    job = observed_job({"metadata": meta, "status": {"conditions": [failed]}}, (), trouble(NO_ROOM, waits=True))
+    raw = {"metadata": meta, "status": {"conditions": [failed]}}
+    job = observed_job(raw, JobPods(trouble=trouble(NO_ROOM, waits=True)))
     assert job is not None
     assert job.result is RunResult.TIMED_OUT
     assert job.message == f"too long: its pod waits for room: FailedCreate: {NO_ROOM}"

@@ -9,7 +9,8 @@ import pytest
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.records import (
-    DELETED,
+    DELETED_WHILE_ACTIVE,
+    End,
     decided_end,
     end_of,
     ended_rows,
@@ -57,6 +58,9 @@ def test_the_end_of_a_job_is_its_status_its_reason_and_its_error(
     assert (row.status, row.reason, row.error) == want
     assert (closing.status, closing.reason, closing.message) == (row.status, row.reason, row.message)
     assert row.finished_at == closing.finished_at == at("00:10:05")
+
+
+DELETED = End(ExecutionStatus.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE)
 
 
 def test_an_active_job_has_no_end() -> None:
@@ -135,4 +139,4 @@ def test_a_job_that_was_deleted_ended_as_decided_or_was_cancelled() -> None:
     end = EndExecution(job.name, job.uid, UUID(EXECUTION), ExecutionStatus.FAILED, "ErrImagePull", "no such image")
     assert result_of_deleted(end) == (RunResult.FAILED, "ErrImagePull", "no such image")
     assert decided_end(end).error == "no such image"
-    assert result_of_deleted(None) == (RunResult.CANCELLED, DELETED.reason, DELETED.message)
+    assert result_of_deleted(None) == (RunResult.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE)

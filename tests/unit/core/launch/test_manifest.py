@@ -110,9 +110,23 @@ def test_a_containers_attempts_are_pods_with_a_deadline_each() -> None:
     task = make_task().every(60).with_spec(task={"container": CONTAINER}, timeoutSeconds=60, retry={"limit": 2})
     job = job_of(task)
     assert job["spec"]["backoffLimit"] == 2
-    assert job["spec"]["activeDeadlineSeconds"] == 3 * 60 + 3 * 300
     assert pod_of(job)["activeDeadlineSeconds"] == 60
-    assert "podFailurePolicy" not in job["spec"]
+
+
+@pytest.mark.parametrize("task", [{"container": CONTAINER}, {"counter": {}}])
+def test_a_drain_runs_no_two_pods_and_uses_up_no_try(task: dict[str, Any]) -> None:
+    """A pod is followed by another when it has ended, and a disruption counts as no failure."""
+    job = job_of(make_task().every(60).with_spec(task=task))
+    assert job["spec"]["podReplacementPolicy"] == "Failed"
+    ignored = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert ignored in job["spec"]["podFailurePolicy"]["rules"]
+    assert pod_of(job)["restartPolicy"] == "Never"
+
+
+def test_a_container_that_a_drain_ended_late_has_its_whole_time_again() -> None:
+    """Of the tries and one more; between them Kubernetes waits."""
+    task = make_task().every(60).with_spec(task={"container": CONTAINER}, timeoutSeconds=60, retry={"limit": 2})
+    assert job_of(task)["spec"]["activeDeadlineSeconds"] == 4 * 60 + 4 * 300
 
 
 def test_a_runners_job_is_read_back_as_the_tasks() -> None:

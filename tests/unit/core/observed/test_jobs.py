@@ -8,7 +8,7 @@ from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id
 from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.domain.observed.jobs import ObservedTask
-from carillon_core.domain.observed.pod_ends import pod_end
+from carillon_core.domain.observed.pod_ends import JobPods, PodEnd, given_up_at, pod_end
 from carillon_core.resources import RunResult
 from support.builders import TASK_UID, at, make_task
 
@@ -71,12 +71,72 @@ def test_the_end_of_an_execution(
 ) -> None:
     """Each sign is read as what it says; without one the Job is active."""
     end = pod_end(pod) if pod else None
-    job = observed_job(raw_job(*conditions), [end] if end else ())
+    job = observed_job(raw_job(*conditions), JobPods([end] if end else ()))
     assert job is not None
     assert job.execution_id == str(execution_id(TASK_UID, at("00:00:30"), Cause.SCHEDULE))
     assert job.result is want
     assert job.active is (want is RunResult.RUNNING)
     assert job.message == want_message
+
+
+ANNOUNCED: dict[str, tuple[dict[str, Any], JobPods, bool]] = {
+    # conditions, deletion time and counts; pods; whether it is active
+    "FailureTarget, a pod in its grace": ({"say": "FailureTarget"}, JobPods(living=True, seen=True), True),
+    "FailureTarget, its pods have ended": ({"say": "FailureTarget", "terminating": 1}, JobPods(seen=True), False),
+    "FailureTarget, a pod that no watch has shown": ({"say": "FailureTarget", "terminating": 1}, JobPods(), True),
+    "FailureTarget, it never had a pod": ({"say": "FailureTarget"}, JobPods(), False),
+    "SuccessCriteriaMet, a pod in its grace": ({"say": "SuccessCriteriaMet"}, JobPods(living=True, seen=True), True),
+    "SuccessCriteriaMet, a pod that no watch has shown": ({"say": "SuccessCriteriaMet", "active": 1}, JobPods(), True),
+    "Failed, a pod in its grace": ({"say": "Failed"}, JobPods(living=True, seen=True), True),
+    "Failed, whatever it counts": ({"say": "Failed", "terminating": 1}, JobPods(), False),
+    "a deletion time, a pod in its grace": ({"deleted": True}, JobPods(living=True, seen=True), True),
+    "a deletion time": ({"deleted": True}, JobPods(), True),
+}
+
+
+@pytest.mark.parametrize(("job", "pods", "want_active"), ANNOUNCED.values(), ids=ANNOUNCED.keys())
+def test_an_announcement_is_no_end(
+    job: dict[str, Any],
+    pods: JobPods,
+    want_active: bool,  # noqa: FBT001  # a column of the table
+) -> None:
+    """An execution is active until its pods have ended, and no longer."""
+    meta = {"deletionTimestamp": "2026-01-01T00:01:00Z"} if job.get("deleted") else {}
+    raw = raw_job(*([{"type": job["say"]}] if "say" in job else []), **meta)
+    raw["status"] |= {count: job[count] for count in ("active", "terminating") if count in job}
+    seen = observed_job(raw, pods)
+    assert seen is not None
+    assert seen.active is want_active
+
+
+GRACES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    # metadata, status; until when it is waited for
+    "a pod that runs": ({}, {}, None),
+    "a pod in its grace": ({"deletionTimestamp": "2026-01-01T00:01:00Z"}, {}, "00:01:10"),
+    "a pod in its grace, of a lost node": (
+        {"deletionTimestamp": "2026-01-01T00:01:00Z"},
+        {"reason": "NodeLost"},
+        "00:01:00",
+    ),
+    "a pod of a lost node": ({"creationTimestamp": "2026-01-01T00:00:30Z"}, {"reason": "NodeLost"}, "00:00:30"),
+}
+
+
+@pytest.mark.parametrize(("meta", "status", "want"), GRACES.values(), ids=GRACES.keys())
+def test_how_long_a_pod_is_waited_for(meta: dict[str, Any], status: dict[str, Any], want: str | None) -> None:
+    """Its deletion time is the end of its grace; one that is not told to end has no bound."""
+    assert given_up_at({"metadata": meta, "status": status}) == (at(want) if want else None)
+
+
+def test_the_pod_that_had_the_execution_speaks_for_its_job() -> None:
+    """One that followed a pod whose row was closed found nothing to do."""
+    ends = [
+        PodEnd(succeeded=False, finished_at=at("00:00:40"), exit_code=6, message="terminated"),
+        PodEnd(succeeded=False, finished_at=at("00:00:50"), exit_code=4, message="already cancelled"),
+    ]
+    job = observed_job(raw_job({"type": "Failed"}), JobPods(ends, seen=True))
+    assert job is not None
+    assert (job.result, job.message) == (RunResult.CANCELLED, "terminated")
 
 
 FAILED = raw_pod("Failed", exitCode=143, reason="Error", message="ended")
@@ -100,7 +160,7 @@ def test_a_job_that_its_queue_takes_back(
     """Its pod has ended and no other may follow, but would, were it admitted again; one with tries left waits."""
     end = pod_end(FAILED)
     raw = raw_job(*conditions) | {"spec": {"suspend": suspended, "backoffLimit": tries}}
-    job = observed_job(raw, [end] if end else ())
+    job = observed_job(raw, JobPods([end] if end else ()))
     assert job is not None
     assert (job.taken_back, job.message) == (want, want_message)
     assert (job.active, job.waiting) == (tries > 0, tries > 0)

@@ -14,8 +14,7 @@ async def test_a_deletion_that_hangs_or_fails_delays_no_other(monkeypatch: pytes
     operator = Operator()
     asked: list[str] = []
 
-    async def delete_job(_namespace: str, name: str, _uid: str, *, after_pods: bool) -> None:
-        assert not after_pods
+    async def delete_job(_namespace: str, name: str, _uid: str) -> None:
         asked.append(name)
         if name == "hangs":
             await asyncio.Event().wait()

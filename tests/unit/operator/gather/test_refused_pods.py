@@ -160,7 +160,7 @@ async def test_a_job_that_its_queue_has_just_let_go_is_not_looked_into_yet(opera
     raw = await operator.cluster.get_job(KEY[0], operator.job_names()[0])
     store = operator.app.store
     store.jobs.put({**raw, "spec": {**raw["spec"], "suspend": False}, "status": {"conditions": [HELD]}})
-    assert store.jobs.namespaces_without_pods() == set()
+    assert store.jobs.without_pod() == []
     change = store.jobs.put({**raw, "status": {"conditions": [{**HELD, "status": "False"}]}})
     assert change is not None
     assert change.after is not None
