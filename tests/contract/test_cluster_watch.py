@@ -62,10 +62,10 @@ async def test_pods_can_be_watched(given: Given, watch: Callable[..., Watcher]) 
 
 
 async def pod_of(given: Given, watcher: Watcher, name: str) -> None:
-    """Create a Job and wait until the watch shows its pod."""
+    """Create a Job and wait until the watch shows its pod on a node: a pod without a node has no grace period."""
     await given.cluster.create_job(job(given, name))
     await given.start_pod(name)
-    await watcher.until(lambda w: any(change == "ADDED" for change, _ in w.said))
+    await watcher.until(lambda w: any(e.object["spec"].get("nodeName") for e in w.events if e.object))
 
 
 def grace_of(watcher: Watcher) -> datetime:
