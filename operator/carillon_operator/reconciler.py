@@ -15,13 +15,16 @@ from datetime import datetime
 from carillon_core.backoff import Backoff
 from carillon_core.domain.decision.plan import Notice, Reason, earliest
 from carillon_core.domain.decision.status import Statement, with_condition
+from carillon_core.domain.observed.jobs import ObservedRequest
 from carillon_core.errors import CarillonError, ForbiddenError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import ClusterReader
 from carillon_core.resources.pods import PodSettings
+from carillon_core.resources.scheduled_task import DEFAULT_REQUESTS_LIMIT
 from carillon_operator.apply.effects import Effects
 from carillon_operator.gather.lookups import Lookups
 from carillon_operator.request_turn import RequestTurn
+from carillon_operator.state.agenda import Name
 from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key
 from carillon_operator.task_turn import TaskTurn
@@ -29,6 +32,8 @@ from carillon_operator.task_turn import TaskTurn
 log = get_logger(__name__)
 
 RETRIES = Backoff(first=0.2, longest=30.0)
+REQUESTS_A_TURN = 50
+"""The requests that one turn of a key looks at: the others wait, and so does nobody else, for another turn."""
 
 
 class Reconciler:
@@ -50,6 +55,8 @@ class Reconciler:
         self.tasks = TaskTurn(view, self._lookups, effects, clock, pod_defaults)
         self.requests = RequestTurn(view, self._lookups, effects, clock, pod_defaults)
         self._failures: dict[Key, int] = {}
+        self._task_uids: dict[Key, str] = {}
+        """The task of each key, as of its last turn."""
 
     async def run_worker(self) -> None:
         """Reconcile the keys of the queue, for ever. A failure of one task does not stop the others."""
@@ -71,31 +78,92 @@ class Reconciler:
                 queue.done(key)
 
     async def reconcile(self, key: Key) -> None:
-        """Reconcile a task, then the requests for it, oldest first.
+        """Reconcile a task, then the requests for it that changed or are due.
 
         They share one turn so that a slot and a request cannot both see no active execution and both launch.
         """
-        queue, ownership = self._view.queue, self._view.ownership
+        queue, jobs, agenda = self._view.queue, self._view.store.jobs, self._view.store.agenda
         await self._effects.launcher.resolve_doubt(key)
         await self._end_graces(key)
-        if any(request.task_name is not None for request in ownership.requests_of(key)):
-            await self._look_up(key)
-        times = [self._view.store.jobs.next_give_up(key)]
-        times.append(await self.tasks.reconcile(key))
-        # set now, so that the next slot is on time even if a request fails
-        queue.add_at(key, earliest(*times))
-        failures: list[Exception] = []
-        for request in ownership.requests_of(key):
-            try:
-                times.append(await self.requests.reconcile(key, request))
-            except UnavailableError:
-                raise
-            except Exception as error:  # noqa: BLE001  # raised below, after the other requests
-                failures.append(error)
-        queue.add_at(key, earliest(*times))
+        self._look_for_owner(key)
+        names, more = agenda.take(key, self._clock(), REQUESTS_A_TURN)
+        try:
+            requests = self._requests(key, names)
+            if any(request.task_name is not None for request in requests):
+                await self._look_up(key)
+                requests = self._requests(key, names)
+            again = earliest(jobs.next_give_up(key), await self.tasks.reconcile(key))
+            # set now, so that the next slot is on time even if a request fails
+            queue.add_at(key, again)
+            failures = await self._reconcile_requests(key, requests, names)
+        finally:
+            agenda.put_back(key, names)
+        self._delete_superfluous(key)
+        queue.add_at(key, earliest(again, agenda.next_time(key)))
+        if more:
+            queue.add(key)
         if failures:
             raise failures[0]
-        self._view.store.jobs.unread.pop(key, None)
+        if not more:
+            jobs.unread.pop(key, None)
+
+    def _requests(self, key: Key, names: list[Name]) -> list[ObservedRequest]:
+        """Return the requests of these names that are ours, oldest first."""
+        found = (self._view.ownership.request(key, name) for name in names)
+        return sorted((each for each in found if each is not None), key=lambda r: (r.slot, r.meta.name))
+
+    async def _reconcile_requests(
+        self, key: Key, requests: list[ObservedRequest], names: list[Name]
+    ) -> list[Exception]:
+        """Reconcile requests, and take those that had their turn out of the names; return what failed.
+
+        Raises:
+            UnavailableError: The others can have no turn now.
+
+        """
+        store, failures = self._view.store, list[Exception]()
+        kept = {(request.meta.namespace, request.meta.name) for request in requests}
+        names[:] = [name for name in names if name in kept]
+        for request in requests:
+            name = (request.meta.namespace, request.meta.name)
+            try:
+                again = await self.requests.reconcile(key, request)
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  # raised by the caller, after the other requests
+                failures.append(error)
+                continue
+            names.remove(name)
+            now = store.requests.get(name)
+            if now is not None:
+                ended = now.status.finished_at
+                waits = ended is None and now.slot <= self._clock() and store.job_of(now) is None
+                store.agenda.seen(key, name, again, restless=waits, ended=ended)
+        return failures
+
+    def _look_for_owner(self, key: Key) -> None:
+        """Look at all requests of a key again if their task is another than before: it decides whose they are."""
+        store = self._view.store
+        task = store.tasks.get(key)
+        uid = "" if task is None else task.meta.uid
+        if self._task_uids.get(key, "") != uid:
+            for request in store.requests.under(key):
+                store.requests.touch((request.meta.namespace, request.meta.name))
+        if uid:
+            self._task_uids[key] = uid
+        else:
+            self._task_uids.pop(key, None)
+
+    def _delete_superfluous(self, key: Key) -> None:
+        """Delete the oldest requests that have ended, if a task has more of them than it may keep."""
+        agenda, task = self._view.store.agenda, self._view.ownership.task(key)
+        limit = DEFAULT_REQUESTS_LIMIT
+        if task is not None and task.spec is not None:
+            limit = task.spec.finished_requests_history_limit
+        for name in agenda.beyond(key, limit, REQUESTS_A_TURN):
+            request = self._view.ownership.request(key, name)
+            if request is not None and request.stored.finished_at is not None and self.requests.delete(request):
+                agenda.handed_over(key, name)
 
     async def _end_graces(self, key: Key) -> None:
         """Find out which pods of Jobs that are ending still live."""

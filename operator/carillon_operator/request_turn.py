@@ -6,17 +6,18 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from carillon_core.contract import Cause
 from carillon_core.domain.decision.decide_request import decide_request, refused_launch
 from carillon_core.domain.decision.plan import Launch, RequestPlan, earliest
 from carillon_core.domain.decision.records import refused_row
 from carillon_core.domain.launch.order import request_order
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.resources.pods import PodSettings
+from carillon_operator.apply.closer import RECORD_FIRST
 from carillon_operator.apply.effects import Effects
 from carillon_operator.gather.lookups import Lookups
 from carillon_operator.guard.guard import SetAsideError
 from carillon_operator.guard.subject import Subject
+from carillon_operator.state.agenda import Name
 from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key
 
@@ -39,6 +40,14 @@ class RequestTurn:
         self._effects = effects
         self._clock = clock
         self._pod_defaults = pod_defaults
+        self._unrecorded: dict[UUID, Name] = {}
+        """The requests that are deleted once their execution is recorded."""
+
+    def recorded(self, execution: UUID) -> None:
+        """Learn that an execution is recorded: its request may wait for that."""
+        name = self._unrecorded.pop(execution, None)
+        if name is not None:
+            self._store.requests.touch(name)
 
     async def reconcile(self, key: Key, request: ObservedRequest) -> datetime | None:
         """Gather, decide, apply; return when to look again."""
@@ -46,12 +55,16 @@ class RequestTurn:
             request = replace(request, target=await self._lookups.target(key[0], request.target_name))
         task = self._store.tasks.get(key) if request.task_name is not None else None
         self._record_refused(request, task)
-        jobs = self._store.jobs.under(key)
-        plan = self._decided(request, task, jobs)
+        plan = self._decided(request, task, self._jobs(key, request))
         if plan.delete:
-            self._delete(request, jobs)
-            return None
+            return None if self.delete(request) else self._clock() + RECORD_FIRST
         return await self._apply(key, request, task, plan)
+
+    def _jobs(self, key: Key, request: ObservedRequest) -> Sequence[ObservedJob]:
+        """Return the Jobs that decide about a request: its own, and what is active under its key."""
+        own = self._store.job_of(request)
+        active = [job for job in self._store.jobs.under(key) if job.active and (own is None or job.uid != own.uid)]
+        return active if own is None else [own, *active]
 
     def _decided(self, request: ObservedRequest, task: ObservedTask | None, jobs: Sequence[ObservedJob]) -> RequestPlan:
         """Return the plan; if deciding fails in a way that could stop the operator, that of a request set aside."""
@@ -82,8 +95,8 @@ class RequestTurn:
             self._effects.statuses.put("RunRequest", request.meta, plan.status, request.stored)
         for notice in plan.notices:
             self._effects.announcer.report(request.meta, notice, "RunRequest")
-        jobs = self._store.jobs.under(key)
-        return earliest(plan.requeue_at, await self._effects.ender.apply(key, jobs, plan.actions))
+        ending = self._effects.ender.apply(key, self._jobs(key, request), plan.actions)
+        return earliest(plan.requeue_at, await ending)
 
     def _record_refused(self, request: ObservedRequest, task: ObservedTask | None) -> None:
         """Record a request that the stored status has as refused."""
@@ -92,11 +105,13 @@ class RequestTurn:
         if row is not None and not outbox.waits(row.id) and not outbox.wrote(row.id):
             outbox.put([row])
 
-    def _delete(self, request: ObservedRequest, jobs: Sequence[ObservedJob]) -> None:
-        """Have a request and its Job deleted, unless something of them is still to be recorded."""
-        uid = request.stored.execution_id
+    def delete(self, request: ObservedRequest) -> bool:
+        """Have a request and its Job deleted; return False if something of them is still to be recorded."""
+        uid, job = request.stored.execution_id, self._store.job_of(request)
         if uid and self._effects.outbox.waits(UUID(uid)):
-            return  # this key has another turn when it is written
-        own = [job for job in jobs if job.cause is Cause.MANUAL and job.origin == request.meta.uid]
-        if all(self._effects.closer.is_recorded(job) for job in own):
-            self._effects.janitor.delete_request(request.meta)
+            self._unrecorded[UUID(uid)] = (request.meta.namespace, request.meta.name)
+            return False
+        if job is not None and not self._effects.closer.is_recorded(job):
+            return False
+        self._effects.janitor.delete_request(request.meta)
+        return True

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from carillon_core.contract import ExecutionStatus
+from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.decide import after_refusal, decide
 from carillon_core.domain.decision.plan import Launch, Notice, Plan, RecordUnlaunched, earliest
 from carillon_core.domain.decision.records import settled_row
@@ -58,6 +58,7 @@ class TaskTurn:
             jobs = self._store.jobs.under(key)
             plan = self._decided(task, jobs)
         await self._apply(key, task, plan, foreign)
+        self._retire(key, task, jobs)
         return earliest(plan.requeue_at, await self._effects.ender.apply(key, jobs, plan.actions))
 
     def _decided(self, task: ObservedTask, jobs: Sequence[ObservedJob]) -> Plan:
@@ -108,11 +109,21 @@ class TaskTurn:
             if closer.is_recorded(job):
                 self._store.forget_deleted(job)
 
+    def _retire(self, key: Key, task: ObservedTask, jobs: Sequence[ObservedJob]) -> None:
+        """Look no more at the Jobs of requests that have ended and are counted; the latest to end says the result."""
+        counted = task.stored.counted_until
+        ended = sorted((job for job in jobs if not job.active), key=lambda job: (job.slot, job.name))
+        for job in ended[:-1]:
+            said_all = job.cause is Cause.MANUAL and counted is not None and (job.finished_at or job.slot) <= counted
+            if said_all and self._effects.closer.is_recorded(job) and not self._store.jobs.was_deleted(job):
+                self._store.jobs.index.retire(key, (job.namespace, job.name))
+
     def _forget(self, key: Key) -> None:
         """Forget a task that is gone."""
         self._effects.statuses.forget("ScheduledTask", *key)
         self._announced.pop(key, None)
-        if not self._store.requests_of(key):
+        with_requests = self._store.requests.keys()
+        if key not in with_requests:
             self._effects.launcher.forget(key)
 
     def _record_settled(self, task: ObservedTask) -> None:

@@ -181,6 +181,7 @@ class Term:
 
     def _written(self, entry: Entry) -> None:
         """Reconcile what waited for its record."""
+        self.reconciler.requests.recorded(entry.id)
         self._view.enqueue(self._view.store.keys_of_execution(entry))
 
 

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "missedRunPolicy": "Latest",
     "successfulJobsHistoryLimit": 3,
     "failedJobsHistoryLimit": 1,
+    "finishedRequestsHistoryLimit": 100,
     "timeoutSeconds": 3600,
 }
 """What the CRD fills into a stored spec."""

@@ -28,6 +28,10 @@ BOUND_FIELDS = ("startAt", "endAt", "durationSeconds", "maxRuns")
 YEAR_SECONDS = 366 * DAY_SECONDS
 
 
+DEFAULT_REQUESTS_LIMIT = 100
+"""The number of finished RunRequests that are kept for a task."""
+
+
 class ConcurrencyPolicy(StrEnum):
     """What to do with a slot that is due while an execution of its task is active."""
 
@@ -99,6 +103,9 @@ class ScheduledTaskSpec(Calendar):
     failed_jobs_history_limit: int = Field(default=1, ge=0, le=100)
     """The number of failed, timed-out and cancelled Jobs to keep. Executions stay in the history when their Job is
     deleted. Range: 0 to 100. Default: 1."""
+    finished_requests_history_limit: int = Field(default=DEFAULT_REQUESTS_LIMIT, ge=0, le=1000)
+    """The number of finished RunRequests of the task to keep; the oldest are deleted first, even before their
+    ttlSecondsAfterFinished. Executions stay in the history. Range: 0 to 1000. Default: 100."""
     ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=YEAR_SECONDS)
     """A Job is deleted this many seconds after it finishes, even if the history limits would keep it. Range: 0 to
     31622400. Default: no limit."""

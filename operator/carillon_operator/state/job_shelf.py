@@ -1,6 +1,6 @@
 """The runner Jobs and what their pods tell of them."""
 
-from collections.abc import Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from carillon_core.domain.observed.pod_trouble import PodTrouble, has_had_pod, i
 from carillon_core.ports import JobEvent
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.state.decided_ends import DecidedEnds
+from carillon_operator.state.job_index import JobIndex
 from carillon_operator.state.observed_pods import JobName, ObservedPods
 from carillon_operator.state.podless_jobs import PodlessJobs
 from carillon_operator.state.work_queue import Key
@@ -43,15 +44,15 @@ class _Job:
 class JobShelf:
     """The runner Jobs by namespace and name."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, changed: Callable[[str], None] = lambda _: None) -> None:
+        """Start empty; take what learns of each change of a request's Job, by the request's uid."""
+        self.index = JobIndex(changed)
         self.ends = DecidedEnds()
         self.unasked: dict[Key, set[JobName]] = {}
         """The Jobs that were deleted while they were active and no pod of theirs was known to live."""
         self.unread: dict[Key, set[JobName]] = {}
         """The Jobs that ended since their key had a turn."""
         self._jobs: dict[JobName, _Job] = {}
-        self._by_key: dict[Key, set[JobName]] = {}
         self._pods = ObservedPods()
         self._podless = PodlessJobs()
         self._listed: dict[str | None, set[JobName]] = {}
@@ -63,11 +64,11 @@ class JobShelf:
 
     def keys(self) -> KeysView[Key]:
         """Return the keys that have Jobs."""
-        return self._by_key.keys()
+        return self.index.keys()
 
     def under(self, key: Key) -> list[ObservedJob]:
-        """Return the Jobs of a key, including those of an older task of the same name."""
-        return [self._jobs[name].observed for name in self._by_key.get(key, ())]
+        """Return the Jobs of a key that are not retired, including those of an older task of the same name."""
+        return [self._jobs[name].observed for name in self.index.under(key)]
 
     def get(self, namespace: str, name: str) -> ObservedJob | None:
         """Return a Job, or None if it is not known."""
@@ -144,7 +145,7 @@ class JobShelf:
         else:
             self._podless.discard(name)
         key = job_key(meta)
-        self._by_key.setdefault(key, set()).add(name)
+        self.index.put(key, name, observed)
         if not observed.active and (before is None or before.active or before.uid != uid):
             self.unread.setdefault(key, set()).add(name)
         if gone and not observed.active:
@@ -189,15 +190,12 @@ class JobShelf:
         self._pods.forget(before.uid)
         self.ends.forget(before.uid)
         del self._jobs[name]
-        siblings = self._by_key.get(key, set())
-        siblings.discard(name)
-        if not siblings:
-            self._by_key.pop(key, None)
+        self.index.drop(key, name, before)
         return JobChange(key, before, None)
 
     def give_up(self, key: Key, now: datetime) -> list[JobChange]:
         """Wait no longer for pods whose grace period is long over; return the Jobs that end with that."""
-        names = [name for name in self._by_key.get(key, ()) if self._pods.give_up(self._jobs[name].observed.uid, now)]
+        names = [name for name in self.index.under(key) if self._pods.give_up(self._jobs[name].observed.uid, now)]
         changes = [self._take(self._jobs[name].raw, gone=self._jobs[name].gone) for name in names]
         return [change for change in changes if change is not None]
 

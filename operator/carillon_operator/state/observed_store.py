@@ -14,6 +14,7 @@ from carillon_core.domain.observed.jobs import (
 )
 from carillon_core.ports import ObjectKind
 from carillon_operator.guard.guard import Guard
+from carillon_operator.state.agenda import Agenda
 from carillon_operator.state.job_shelf import JobShelf
 from carillon_operator.state.shelf import Shelf, Status
 from carillon_operator.state.target_shelf import TargetShelf
@@ -58,6 +59,7 @@ class ObservedStore:
     """The operator's view of the cluster.
 
     Attributes:
+        agenda: Which requests need a turn.
         guard: Keeps one object from stopping the operator.
         targets: The HTTPTargets.
         tasks: The ScheduledTasks.
@@ -69,14 +71,19 @@ class ObservedStore:
     def __init__(self, guard: Guard | None = None) -> None:
         """Start empty; without a guard, with one that keeps its notes in memory."""
         self.guard = guard = guard or Guard.in_folder(None)
+        self.agenda = Agenda()
         self.targets = TargetShelf(guard.parsed("HTTPTarget", ObservedTarget.from_object))
         self.tasks = Shelf(
             "ScheduledTask", guard.parsed("ScheduledTask", ObservedTask.from_object), _task_key, self.targets
         )
         self.requests = Shelf(
-            "RunRequest", guard.parsed("RunRequest", ObservedRequest.from_object), request_key, self.targets
+            "RunRequest",
+            guard.parsed("RunRequest", ObservedRequest.from_object),
+            request_key,
+            self.targets,
+            self.agenda,
         )
-        self.jobs = JobShelf()
+        self.jobs = JobShelf(self._touch_request)
         self._status_shelves: Mapping[WithStatus, StatusShelf] = {
             "ScheduledTask": self.tasks,
             "RunRequest": self.requests,
@@ -101,12 +108,20 @@ class ObservedStore:
 
     def forget_decisions(self) -> None:
         """Go back to the statuses that the API server has: a decision that was not written does not count."""
+        self.agenda.clear()
         self.tasks.forget_decisions()
         self.requests.forget_decisions()
 
-    def requests_of(self, key: Key) -> list[ObservedRequest]:
-        """Return the requests that are reconciled under a key, oldest first."""
-        return sorted(self.requests.under(key), key=lambda r: (r.slot, r.meta.name))
+    def job_of(self, request: ObservedRequest) -> ObservedJob | None:
+        """Return the Job that was launched for a request, if it is known."""
+        name = self.jobs.index.of_request(request.meta.uid)
+        return None if name is None else self.jobs.get(*name)
+
+    def _touch_request(self, uid: str) -> None:
+        """Have the agenda look at a request whose Job has changed."""
+        name = self.requests.name_of(uid)
+        if name is not None:
+            self.requests.touch(name)
 
     def keys_of_execution(self, entry: ExecutionRecord | Closing) -> list[Key]:
         """Return the keys under which an execution's task, or requests of that name, are reconciled."""
@@ -117,9 +132,8 @@ class ObservedStore:
     def forget_deleted(self, job: ObservedJob) -> None:
         """Forget a Job that was deleted while it was active, once the task or request that it belongs to is gone."""
         if self.jobs.was_deleted(job):
-            key = self.jobs.key_of(job)
-            owners = (self.tasks.uids_under(key) or {""}) | self.requests.uids_under(key)
-            if job.origin not in owners:
+            owners = self.tasks.uids_under(self.jobs.key_of(job)) or {""}
+            if job.origin not in owners and self.requests.name_of(job.origin) is None:
                 self.jobs.drop((job.namespace, job.name), job.uid)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask, request_key
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_operator.state.observed_store import ObservedStore
@@ -33,11 +33,12 @@ class Ownership:
         task = None if key[0] in self.unseen else self._store.tasks.get(key)
         return task if task is not None and self._shard.owns(task.meta.uid) else None
 
-    def requests_of(self, key: Key) -> Sequence[ObservedRequest]:
-        """Return our requests of a key, oldest first."""
-        if key[0] in self.unseen:
-            return []
-        return [request for request in self._store.requests_of(key) if self._owns_request(key, request)]
+    def request(self, key: Key, name: tuple[str, str]) -> ObservedRequest | None:
+        """Return a request if it is reconciled under a key, and ours."""
+        request = None if key[0] in self.unseen else self._store.requests.get(name)
+        if request is None or request_key(request) != key:
+            return None
+        return request if self._owns_request(key, request) else None
 
     def jobs_of(self, key: Key) -> Sequence[ObservedJob]:
         """Return the Jobs of a key whose ends this operator records."""
@@ -47,7 +48,8 @@ class Ownership:
         """Return whether this operator records the end of a Job: it owns the Job's task or request."""
         if self._shard.owns(job.task_uid):
             return True
-        return job.cause is Cause.MANUAL and any(r.meta.uid == job.origin for r in self.requests_of(key))
+        name = self._store.requests.name_of(job.origin) if job.cause is Cause.MANUAL else None
+        return name is not None and self.request(key, name) is not None
 
     def owns_row(self, row: ExecutionRecord) -> bool:
         """Return whether this operator may close a row; other releases may serve other namespaces."""

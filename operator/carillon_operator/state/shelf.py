@@ -10,6 +10,7 @@ from carillon_core.ports import ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus
+from carillon_operator.state.agenda import Agenda
 from carillon_operator.state.target_shelf import TargetShelf
 from carillon_operator.state.work_queue import Key
 
@@ -30,6 +31,7 @@ class Shelf(Generic[ItemT]):
         parse: Callable[[Mapping[str, Any]], ItemT],
         key_of: Callable[[ItemT], Key],
         targets: TargetShelf,
+        agenda: Agenda | None = None,
     ) -> None:
         """Start empty.
 
@@ -38,12 +40,16 @@ class Shelf(Generic[ItemT]):
             parse: Returns an object from its JSON.
             key_of: Returns the key under which an object is reconciled.
             targets: Learns which HTTPTarget each object uses.
+            agenda: Learns which objects change.
 
         """
         self._kind = kind
         self._parse: Callable[[Mapping[str, Any]], ItemT] = parse
         self._key_of: Callable[[ItemT], Key] = key_of
         self._targets = targets
+        self._agenda = agenda
+        self._names: dict[str, Key] = {}
+        """The namespace and name of each object by its uid."""
         self._items: dict[Key, ItemT] = {}
         self._by_key: dict[Key, set[Key]] = {}
         self._sent: dict[Key, Status] = {}
@@ -61,6 +67,15 @@ class Shelf(Generic[ItemT]):
     def uids_under(self, key: Key) -> set[str]:
         """Return the uids of the objects that are reconciled under a key."""
         return {self._items[name].meta.uid for name in self._by_key.get(key, ())}
+
+    def name_of(self, uid: str) -> Key | None:
+        """Return the namespace and name of an object, or None if it is not known."""
+        return self._names.get(uid)
+
+    def touch(self, name: Key) -> None:
+        """Have the agenda look at an object."""
+        if self._agenda is not None and (item := self._items.get(name)) is not None:
+            self._agenda.changed(self._key_of(item), name)
 
     def keys(self) -> KeysView[Key]:
         """Return the keys under which objects are reconciled."""
@@ -113,6 +128,7 @@ class Shelf(Generic[ItemT]):
         meta = item.meta.model_copy(update={"resource_version": written.meta.resource_version})
         # a newer spec comes with an event of its own, whose version is newer still
         self._items[name] = _with_stored(item, meta, written)
+        self.touch(name)
         return [self._key_of(written)]
 
     def foreign_statuses(self, name: Key) -> int:
@@ -136,6 +152,7 @@ class Shelf(Generic[ItemT]):
             return [key]
         self._targets.unuse((self._kind, key, name))
         del self._items[name]
+        self._names.pop(uid, None)
         self._leave(key, name)
         self._sent.pop(name, None)
         self._foreign.pop(name, None)
@@ -146,6 +163,7 @@ class Shelf(Generic[ItemT]):
         self._sent.clear()
         for name, item in self._items.items():
             self._items[name] = _with_status(item, item.stored)
+            self.touch(name)
 
     def _with_target(self, item: ItemT) -> ItemT:
         if item.target_name is None:
@@ -158,11 +176,17 @@ class Shelf(Generic[ItemT]):
             # deleted and created again for another task, without a deletion event
             self._targets.unuse((self._kind, old_key, name))
             self._leave(old_key, name)
+        if old is not None and old.meta.uid != item.meta.uid:
+            self._names.pop(old.meta.uid, None)
+        self._names[item.meta.uid] = name
         self._targets.use((self._kind, key, name), item.target_name)
         self._items[name] = item
         self._by_key.setdefault(key, set()).add(name)
+        self.touch(name)
 
     def _leave(self, key: Key, name: Key) -> None:
+        if self._agenda is not None:
+            self._agenda.gone(key, name)
         names = self._by_key[key]
         names.discard(name)
         if not names:

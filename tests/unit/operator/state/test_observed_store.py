@@ -43,8 +43,8 @@ def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> Non
     store.requests.put(request("a"))
     again = "44444444-8b86-4011-b42d-00c04fc964ff"
     assert store.requests.put(request("b", again, version="2")) == [B]
-    assert store.requests_of(A) == []
-    assert [each.meta.uid for each in store.requests_of(B)] == [again]
+    assert store.requests.under(A) == []
+    assert [each.meta.uid for each in store.requests.under(B)] == [again]
     assert store.requests.drop(("default", "run"), again) == [B]
     assert store.all_keys() == set()
 
@@ -54,7 +54,7 @@ def test_a_deletion_under_a_name_that_was_taken_again_has_the_new_object_decided
     store = ObservedStore()
     store.requests.put(request("a", uid="44444444-8b86-4011-b42d-00c04fc964ff", version="2"))
     assert store.requests.drop(("default", "run"), REQUEST_UID) == [A]
-    assert [each.meta.name for each in store.requests_of(A)] == ["run"]
+    assert [each.meta.name for each in store.requests.under(A)] == ["run"]
     assert store.requests.drop(("default", "unknown"), REQUEST_UID) == []
 
 
@@ -155,11 +155,11 @@ def test_the_status_decided_last_is_kept_until_another_writer_changes_it() -> No
     store.requests.set_status(name, REQUEST_UID, later)
     foreign = store.requests.foreign_statuses(name)
     store.requests.put(request("a", version="2") | {"status": sent.model_dump(mode="json")})
-    (known,) = store.requests_of(A)
+    (known,) = store.requests.under(A)
     assert (known.status, known.stored) == (later, sent)
     assert store.requests.foreign_statuses(name) == foreign
     store.requests.put(request("a", version="3") | {"status": {"jobName": "other"}})
-    (known,) = store.requests_of(A)
+    (known,) = store.requests.under(A)
     assert known.status.job_name == "other"
     assert store.requests.foreign_statuses(name) == foreign + 1
 
