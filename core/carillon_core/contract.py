@@ -88,3 +88,5 @@ class ExitCode(IntEnum):
     TIMED_OUT = 5
     CANCELLED = 6
     """A termination signal ended the task, and its row says so."""
+    INTERRUPTED = 7
+    """A termination signal ended an attempt, and another is allowed: the row is open, and the next pod goes on."""

@@ -166,10 +166,7 @@ class Record:
     def _begin(self, number: int, began_at: datetime, began: float) -> None:
         self.attempt, self._began, self._began_at = number, began, began_at
         # already stored; kept for the statements that end it
-        self._unsaved = {number: self._new_attempt(began_at)}
-
-    def _new_attempt(self, began_at: datetime) -> dict[str, Any]:
-        return {"number": self.attempt, "status": ExecutionStatus.RUNNING.value, "started_at": began_at.isoformat()}
+        self._unsaved = {number: _new_attempt(number, began_at)}
 
     def _now(self) -> datetime:
         """Return the database's time as computed from the claim and this process's clock."""
@@ -187,7 +184,17 @@ class Record:
     def begin_attempt(self) -> None:
         """Note that the next attempt starts."""
         self.attempt += 1
-        self._unsaved[self.attempt] = self._new_attempt(self._now())
+        self._unsaved[self.attempt] = _new_attempt(self.attempt, self._now())
+
+    def leave(self, outcome: Outcome) -> bool:
+        """Note how the attempt was interrupted and leave the row open for the next pod; return False if it is closed.
+
+        One try: the pod has little time left. An attempt that could not be recorded counts as that of a lost pod.
+        """
+        # an attempt that has ended keeps its end: the signal may come in the wait for the next one
+        if "finished_at" not in self._unsaved[self.attempt]:
+            self.end_attempt(outcome)
+        return self.save_attempts()
 
     def save_attempts(self) -> bool:
         """Write the noted attempts, in one try; return False if the row is no longer ours.
@@ -344,6 +351,10 @@ class Record:
         # without the position inside a function, if the server has a primary message
         text = " ".join((error.diag.message_primary or str(error)).split()) or type(error).__name__
         return text.replace(self._password, "***") if self._password else text
+
+
+def _new_attempt(number: int, began_at: datetime) -> dict[str, Any]:
+    return {"number": number, "status": ExecutionStatus.RUNNING.value, "started_at": began_at.isoformat()}
 
 
 def _is_misplaced(error: psycopg.Error) -> bool:

@@ -56,11 +56,12 @@ def _run(environment: Environment, interrupts: Interrupts, record: Record, telle
         return teller.not_run(ExitCode.ALREADY_CLAIMED, taken)
     teller.started(record.attempt)
     outcome = run_attempts(environment, interrupts, record, teller.failed)
+    another = outcome.status is ExecutionStatus.CANCELLED and environment.retry.leaves_attempt_after(record.attempt)
     try:
-        recorded = record.close(outcome)
+        recorded = None if another and record.leave(outcome) else record.close(outcome)
     except (UnavailableError, RefusedError) as error:
         return teller.not_recorded(outcome, str(error))
-    return teller.finished(outcome, recorded)
+    return teller.interrupted(outcome) if recorded is None else teller.finished(outcome, recorded)
 
 
 class _Teller:
@@ -83,6 +84,11 @@ class _Teller:
         self._tell(logging.WARNING, "not run", why=why, exit=code.name)
         self._write(f"not run: {why}")
         return code
+
+    def interrupted(self, outcome: Outcome) -> ExitCode:
+        self._tell(logging.WARNING, "attempt interrupted, left to another pod", why=outcome.error)
+        self._write(f"interrupted, and left to another pod: {outcome.error}")
+        return ExitCode.INTERRUPTED
 
     def not_recorded(self, outcome: Outcome, why: str) -> ExitCode:
         fields = {"status": outcome.status.value, "reason": outcome.reason, "error": outcome.error}

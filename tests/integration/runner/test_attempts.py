@@ -118,17 +118,6 @@ def test_the_time_out_is_that_of_all_attempts_together(runners: Runners) -> None
     assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "timeout"), ("timed_out", "timeout")]
 
 
-def test_a_signal_ends_the_wait_between_two_attempts(runners: Runners, server: CountingServer) -> None:
-    """The execution is cancelled, and the attempt before keeps its own end."""
-    server.replies = [(500, {})]
-    runner = runners.start({"http": {"url": server.url}}, timeout_seconds=3600, more=retrying(**SLOW))
-    runner.await_line("attempt failed, will retry")
-    runner.process.terminate()
-    assert runner.wait() == ExitCode.CANCELLED
-    assert tried(runners) == [(1, "failed", "http_5xx", "report-1-x")]
-    assert runners.row()["error"] == "terminated by SIGTERM; attempt 1 had failed with http_5xx"
-
-
 def test_an_end_between_two_attempts_is_the_executions_end(runners: Runners, server: CountingServer) -> None:
     """If the operator closes the row, the runner stops and leaves it unchanged."""
     server.replies = [(500, {})]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from carillon_core.contract import ExitCode
 from carillon_core.domain.execution import job_name
 from carillon_core.ports import JobEvent
 from support.builders import at
@@ -258,12 +259,12 @@ async def test_pods_of_a_job_that_is_gone_leave_nothing_behind(operator: Operato
     assert [row[1:] for row in operator.rows()] == [("cancelled", "JobDeleted")]
 
 
-async def drain(operator: Operator) -> None:
+async def drain(operator: Operator, code: int = 143) -> None:
     """Evict the first Job's pod, and let it end."""
     job = operator.cluster.jobs[KEY[0], FIRST]
     operator.cluster.delete_pods(KEY[0], job["metadata"]["uid"], disruption="EvictionByEvictionAPI")
     await operator.see()
-    operator.cluster.finish_pod(KEY[0], FIRST, 143)
+    operator.cluster.finish_pod(KEY[0], FIRST, code)
     await watch_pods(operator)
 
 
@@ -286,3 +287,29 @@ async def test_a_container_that_a_drain_ends_is_not_over(operator: Operator) -> 
         ("failed", "EvictionByEvictionAPI"),
         ("succeeded", None),
     ]
+
+
+INTERRUPTED: dict[str, tuple[Callable[[Operator], Any] | None, tuple[str, str | None] | None]] = {
+    "by a drain": (None, None),
+    "by kubectl delete job": (delete_job_first, ("cancelled", "JobDeleted")),
+    "by the facade": (delete_in_the_foreground, ("cancelled", "JobDeleted")),
+    "by its Job's deadline": (announce_failure, ("timed_out", "Error")),
+}
+
+
+@pytest.mark.parametrize(("end", "want"), INTERRUPTED.values(), ids=INTERRUPTED.keys())
+async def test_an_execution_that_an_interrupted_runner_left_open(
+    operator: Operator, end: Callable[[Operator], Any] | None, want: tuple[str, str | None] | None
+) -> None:
+    """The next pod goes on with it; if none may follow, it is closed with the reason."""
+    await begin(operator, task={"counter": {}}, retry={"limit": 1})
+    operator.now = at("00:00:40")
+    await (drain(operator, ExitCode.INTERRUPTED) if end is None else end(operator))
+    await operator.see()
+    if end is not None:
+        operator.cluster.finish_pod(KEY[0], FIRST, ExitCode.INTERRUPTED)
+        await watch_pods(operator)
+    await operator.turn("00:00:41")
+    first = [row[1:] for row in operator.rows() if row[0] == "00:00:30"]
+    assert first == ([want] if want else [])
+    assert any(job.active for job in operator.app.store.jobs.under(KEY)) is (want is None)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from carillon_core.contract import ENV_EXECUTION_TOKEN, Cause
+from carillon_core.contract import ENV_EXECUTION_TOKEN, Cause, ExitCode
 from carillon_core.domain.decision.plan import Launch
 from carillon_core.domain.execution import execution_id
 from carillon_core.domain.launch.execution_token import TokenKey
@@ -118,6 +118,10 @@ def test_a_drain_runs_no_two_pods_and_uses_up_no_try(task: dict[str, Any]) -> No
     """A pod is followed by another when it has ended, and a disruption counts as no failure."""
     job = job_of(make_task().every(60).with_spec(task=task))
     assert job["spec"]["podReplacementPolicy"] == "Failed"
+    final = [
+        rule["onExitCodes"]["values"] for rule in job["spec"]["podFailurePolicy"]["rules"] if "onExitCodes" in rule
+    ]
+    assert not any(ExitCode.INTERRUPTED in values for values in final), "another pod goes on"
     ignored = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     assert ignored in job["spec"]["podFailurePolicy"]["rules"]
     assert pod_of(job)["restartPolicy"] == "Never"
