@@ -2,16 +2,11 @@
 
 from typing import Any
 
-from carillon_core.contract import Cause
-from carillon_core.domain.decision.plan import Launch
-from carillon_core.domain.execution import execution_id
-from carillon_core.domain.launch.manifest import job_manifest
-from carillon_core.domain.launch.order import slot_order
 from carillon_core.ports import JobEvent
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_operator.state.observed_store import ObservedStore
-from support.builders import REQUEST_UID, TASK_UID, at, make_task
-from support.operator import TEMPLATE
+from support.builders import REQUEST_UID, TASK_UID
+from support.jobs import raw_job
 
 A, B = ("default", "a"), ("default", "b")
 
@@ -84,14 +79,6 @@ def test_a_target_concerns_those_that_name_it() -> None:
     assert store.targets.put(target("stock")) == []
 
 
-def job(namespace: str) -> dict[str, Any]:
-    """Return a Job of a task of the same name in some namespace, as the API server shows it."""
-    launch = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
-    made = job_manifest(slot_order(make_task().every(60).observed(), launch), TEMPLATE)
-    meta = made["metadata"] | {"namespace": namespace, "uid": namespace, "creationTimestamp": "2026-01-01T00:01:00Z"}
-    return made | {"metadata": meta, "status": {}}
-
-
 def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
     """Each has lists of its own, which may be read at the same time; what one does not name is gone from there."""
     store = ObservedStore()
@@ -104,24 +91,24 @@ def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
     take("LISTING", {}, "a")
     take("LISTING", {}, "b")
     for namespace in ("a", "b", "c"):
-        take("ADDED", job(namespace))
+        take("ADDED", raw_job(namespace))
     assert {name for name in "abc" if store.jobs.under((name, "backup"))} == {*"abc"}
     assert take("SYNCED", {}, "a") == []
     take("LISTING", {}, "a")
     assert take("SYNCED", {}, "b") == []
     assert take("SYNCED", {}, "a") == ["a"]
     take("LISTING", {}, "c")
-    store.jobs.put(job("c"))  # created amid the list
+    store.jobs.put(raw_job("c"))  # created amid the list
     assert take("SYNCED", {}, "c") == []
     take("LISTING", {})
-    take("ADDED", job("b"))
+    take("ADDED", raw_job("b"))
     assert take("SYNCED", {}) == ["a", "c"]
 
 
 def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
     """Admitted again it may have another pod, even one that succeeds: it is to be deleted all the same."""
     store = ObservedStore()
-    held = job("a")
+    held = raw_job("a")
     held["spec"] = held["spec"] | {"suspend": True, "backoffLimit": 0}
     owner = {"kind": "Job", "controller": True, "name": held["metadata"]["name"], "uid": "a"}
 
