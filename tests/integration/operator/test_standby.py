@@ -163,8 +163,12 @@ async def test_the_next_launches_the_next_slots(world: World) -> None:
     assert len(names) == len({*names})
 
 
-async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(world: World) -> None:
-    """Else a Forbid task would run twice at once."""
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(
+    world: World,
+    deleted: bool,  # noqa: FBT001  # a parameter of the table
+) -> None:
+    """Otherwise, a Forbid task would run twice at once, also next to a pod whose Job has been deleted."""
     async with world.operator("two", cluster=Deaf(world.cluster)) as (standby, second):
         world.leases.outage = "the test keeps it from leading"
         await eventually(lambda: not second.leads())
@@ -173,8 +177,9 @@ async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(w
             for count, name in enumerate(("long", "short"), 1):
                 await world.request(name, "slow")
                 await eventually(lambda count=count: len(world.cluster.created) == count)  # type: ignore[misc]
-            (namespace, _), (_, short) = world.cluster.jobs
+            (namespace, long), (_, short) = world.cluster.jobs
             world.cluster.finish_pod(namespace, short)
+            world.cluster.finish_job(namespace, short)
 
             async def told() -> bool:
                 status = (await world.cluster.tasks.get("default", "slow")).get("status") or {}
@@ -182,13 +187,16 @@ async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(w
 
             # nothing in the status tells of the one that still runs
             await eventually(told)
+        if deleted:
+            world.cluster.start_pod(namespace, long)
+            world.cluster.delete_job_first(namespace, long)
         assert not standby.store.jobs.under(("default", "slow")), "its watch is dead"
         await world.change("slow", intervalSeconds=1)
         world.leases.outage = None
         await eventually(second.leads)
         await eventually(lambda: any(row.task == "slow" for row in world.history.rows.values()))
         assert {row.reason for row in world.history.rows.values()} == {"StillActive"}
-        assert len(world.cluster.jobs) == 2
+        assert len(world.cluster.jobs) == (1 if deleted else 2)
 
 
 async def test_the_next_sees_tasks_that_no_event_has_shown(world: World) -> None:
