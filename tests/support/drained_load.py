@@ -1,0 +1,143 @@
+"""Tasks that run while their node is drained, and what must be true of them afterwards; on any kind of node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from support.waiting import until
+
+if TYPE_CHECKING:
+    from support.span_server import SpanServer
+    from support.view import View
+
+PROGRAM = """
+import http.client, os, signal, sys
+url, path, polite = sys.argv[1:4]
+signal.signal(signal.SIGTERM, lambda *_: os._exit(143) if polite == "polite" else None)
+connection = http.client.HTTPConnection(url, timeout=60)
+connection.request("POST", path, headers={"Idempotency-Key": os.environ["CARILLON_EXECUTION_ID"]})
+sys.exit(connection.getresponse().status != 200)
+"""
+"""A container's work: one held request. A polite one ends at SIGTERM; another one finishes its work first."""
+RETRY = {"limit": 5, "initialDelaySeconds": 0}
+TASKS: dict[str, tuple[str, float, int, str]] = {
+    # concurrencyPolicy, seconds of work, interval, what it is
+    "patient": ("Forbid", 3, 4, "stubborn container"),
+    "polite": ("Forbid", 2, 5, "polite container"),
+    "hasty": ("Replace", 2, 5, "stubborn container"),
+    "replaced": ("Replace", 7, 5, "polite container"),
+    "asked": ("Forbid", 2, 5, "runner"),
+    "asked-anew": ("Replace", 1, 6, "runner"),
+}
+AT_WORK = ("patient", "polite", "asked")
+"""Those that a drain is to find at work."""
+COUNTER = "counted"
+
+
+class DrainedLoad:
+    """Runner and container tasks, Forbid and Replace, in a namespace.
+
+    Their work is a request that a server holds, so that it knows when each of their processes lived.
+    """
+
+    def __init__(self, view: View, namespace: str, server: SpanServer, image: str, python: str) -> None:
+        """Take where to run, and what runs ``PROGRAM``.
+
+        Args:
+            view: The cluster and its history.
+            namespace: Where the tasks are applied.
+            server: Holds their requests; pods reach it.
+            image: An image of containers with Python.
+            python: Python's name in that image.
+
+        """
+        self._view = view
+        self._namespace = namespace
+        self._server = server
+        self._image = image
+        self._python = python
+
+    def begin(self) -> None:
+        """Apply the tasks, and wait until each has run."""
+        for name, (policy, seconds, interval, what) in TASKS.items():
+            self._view.apply(
+                self._namespace,
+                name,
+                intervalSeconds=interval,
+                concurrencyPolicy=policy,
+                task=self._work(name, seconds, what),
+                retry=RETRY if what == "runner" else {"limit": 0},
+                timeoutSeconds=60,
+            )
+        self._view.apply(self._namespace, COUNTER, intervalSeconds=3, concurrencyPolicy="Forbid", task={"counter": {}})
+        for name in (*TASKS, COUNTER):
+            wanted = "cancelled" if name == "replaced" else "succeeded"
+            self._view.await_rows(self._namespace, name, 1, wanted, seconds=120)
+
+    def _path(self, name: str) -> str:
+        return f"/{self._namespace}/{name}"
+
+    def _work(self, name: str, seconds: float, what: str) -> dict[str, Any]:
+        held = f"{self._path(name)}?hold={seconds}"
+        if what == "runner":
+            return {"http": {"url": f"{self._server.url}{held}", "method": "POST"}}
+        address = self._server.url.removeprefix("http://")
+        command = [self._python, "-c", PROGRAM, address, held, what.split(maxsplit=1)[0]]
+        return {"container": {"image": self._image, "command": command}}
+
+    def drain(self, node: str) -> None:
+        """Drain a node of the tasks' pods while some of them work, let it take pods again, and see that all go on."""
+        until(lambda: all(self._server.at_work(self._path(name)) for name in AT_WORK), 90, "they work at once")
+        began = datetime.now(UTC)
+        try:
+            # the operator stays: it has no other node to go to
+            self._view.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force",
+                               f"--pod-selector=carillon.dev/task in ({','.join((*TASKS, COUNTER))})",
+                               "--timeout=120s")  # fmt: skip
+        finally:
+            self._view.kubectl("uncordon", node)
+        for name in (*TASKS, COUNTER):
+            if name != "replaced":
+                self._view.await_slot_after(self._namespace, name, began, seconds=120)
+
+    def end(self) -> dict[str, int]:
+        """Suspend the tasks, wait for the last execution, and check them all; return how often each succeeded.
+
+        Raises:
+            AssertionError: Two executions of a task overlapped, an effect was doubled, or a row is not true.
+
+        """
+        for name in (*TASKS, COUNTER):
+            patch = '{"spec": {"suspend": true}}'
+            self._view.kubectl("patch", "scheduledtask", name, "--namespace", self._namespace, "--type=merge",
+                               "--patch", patch)  # fmt: skip
+        until(lambda: not self._view.rows(self._namespace, None, "running"), 120, "every execution has its end")
+        until(lambda: not any(self._server.at_work(self._path(name)) for name in TASKS), 60, "nobody works any more")
+        for name, (_, _, _, what) in TASKS.items():
+            self._assert_true(name, what)
+        counted = [row["result"]["value"] for row in self._view.rows(self._namespace, COUNTER, "succeeded")]
+        assert sorted(counted) == list(range(1, len(counted) + 1)), "each counted once"
+        self._assert_reached()
+        return {name: len(self._view.rows(self._namespace, name, "succeeded")) for name in (*TASKS, COUNTER)}
+
+    def _assert_reached(self) -> None:
+        """Check that the drains met what they were to meet: containers and runners at work that went on elsewhere."""
+        for name, reason in (("polite", "EvictionByEvictionAPI"), ("asked", "Terminated")):
+            rows = self._view.rows(self._namespace, name, "succeeded")
+            ended = [attempt["reason"] for row in rows for attempt in self._view.attempts(row)]
+            assert reason in ended, f"no drain met {name} at work: {ended}"
+
+    def _assert_true(self, name: str, what: str) -> None:
+        assert self._server.overlaps(self._path(name)) == [], f"{name} ran beside itself"
+        done = Counter(span.key for span in self._server.spans(self._path(name)) if span.done)
+        assert [key for key, times in done.items() if times > 1] == [], f"{name} did its work twice"
+        for row in self._view.rows(self._namespace, name):
+            told = f"{name} ({what}): {row['status']} {row['reason']}: {row['message']}"
+            # a runner's row is closed before it is told to end, so its request may still be answered
+            if what != "runner" or row["status"] != "cancelled":
+                assert (str(row["id"]) in done) is (row["status"] == "succeeded"), told
+            allowed = {"succeeded", "skipped", "missed", *(["cancelled"] if TASKS[name][0] == "Replace" else [])}
+            assert row["status"] in allowed, told
+            assert row["status"] != "cancelled" or row["reason"] == "Replaced", told

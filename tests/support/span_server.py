@@ -1,0 +1,93 @@
+"""An HTTP server that knows who works when: a request is held for as long as its client works, or lives."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One client's work, on ``time.monotonic``'s clock."""
+
+    key: str
+    """The execution's id, as the client says it."""
+    began: float
+    ended: float
+    done: bool
+    """Whether the work was completed: the client took the answer. Otherwise the client ended before."""
+
+
+class SpanServer:
+    """Serves on a free port while it is entered.
+
+    A POST to ``/path?hold=seconds`` is answered after that time. The span ends when the client closes its connection: a
+    process that is killed does so, too.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._spans: dict[str, list[Span]] = defaultdict(list)
+        self._open: dict[str, int] = defaultdict(int)
+        self._lock = threading.Lock()
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                address = urlsplit(self.path)
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                key = self.headers.get("Idempotency-Key", "")
+                owner.hold(self, address.path, key, float(parse_qs(address.query)["hold"][0]))
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((host, 0), Handler)
+        self.url = f"http://{host}:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def hold(self, request: BaseHTTPRequestHandler, path: str, key: str, seconds: float) -> None:
+        """Answer after some time, unless the client goes away first; keep the span."""
+        began = time.monotonic()
+        with self._lock:
+            self._open[path] += 1
+        # nothing follows a request: what can be read is the end of the connection
+        gone, _, _ = select.select([request.connection], [], [], seconds)
+        if not gone:
+            request.send_response(200)
+            request.send_header("Content-Length", "0")
+            request.send_header("Connection", "close")
+            request.end_headers()
+        span = Span(key, began, time.monotonic(), done=not gone)
+        with self._lock:
+            self._open[path] -= 1
+            self._spans[path].append(span)
+
+    def at_work(self, path: str) -> int:
+        """Return how many clients work on a path now."""
+        with self._lock:
+            return self._open[path]
+
+    def spans(self, path: str) -> list[Span]:
+        """Return the spans of a path, in order of their begins."""
+        with self._lock:
+            return sorted(self._spans[path], key=lambda span: span.began)
+
+    def overlaps(self, path: str) -> list[tuple[Span, Span]]:
+        """Return the pairs of neighbouring spans of which the second began before the first had ended."""
+        return [(one, two) for one, two in pairwise(self.spans(path)) if two.began < one.ended]
