@@ -24,11 +24,11 @@ sys.exit(connection.getresponse().status != 200)
 RETRY = {"limit": 5, "initialDelaySeconds": 0}
 TASKS: dict[str, tuple[str, float, int, str]] = {
     # concurrencyPolicy, seconds of work, interval, what it is
-    "patient": ("Forbid", 3, 4, "stubborn container"),
-    "polite": ("Forbid", 2, 5, "polite container"),
+    "patient": ("Forbid", 5, 6, "stubborn container"),
+    "polite": ("Forbid", 6, 8, "polite container"),
     "hasty": ("Replace", 2, 5, "stubborn container"),
     "replaced": ("Replace", 7, 5, "polite container"),
-    "asked": ("Forbid", 2, 5, "runner"),
+    "asked": ("Forbid", 6, 8, "runner"),
     "asked-anew": ("Replace", 1, 6, "runner"),
 }
 AT_WORK = ("patient", "polite", "asked")
