@@ -205,7 +205,7 @@ def test_a_node_that_is_killed_leaves_nothing_running(stack: Stack, namespace: s
     """
     with CountingServer() as server:
         server.hold_at = 1
-        stack.apply(namespace, "nap", **ONCE, task={"sleep": {"durationSeconds": 15}})
+        stack.apply(namespace, "nap", **ONCE, task={"sleep": {"durationSeconds": 60}})  # longer than pods are waited for
         stack.apply(namespace, "lost", **ONCE, task={"sleep": {"durationSeconds": 600}})
         stack.apply(namespace, "call", **ONCE, task={"http": {"url": f"{server.url}/"}})
         stack.apply(namespace, "steady", intervalSeconds=1, task={"counter": {}})
@@ -216,9 +216,9 @@ def test_a_node_that_is_killed_leaves_nothing_running(stack: Stack, namespace: s
         # no node tells of its end, only the Job's own deadline does; brought near, for this test
         near = '{"spec":{"activeDeadlineSeconds":1}}'
         stack.kubectl("patch", "job", lost["job_name"], "--namespace", namespace, "--type=merge", "--patch", near)
-        stack.await_rows(namespace, "lost", 1, "timed_out")
+        stack.await_rows(namespace, "lost", 1, "timed_out", seconds=90)
         stack.cluster.start()
-        (row,) = stack.await_rows(namespace, "nap", 1, "succeeded", seconds=90)
+        (row,) = stack.await_rows(namespace, "nap", 1, "succeeded", seconds=150)
         assert [attempt["reason"] for attempt in stack.attempts(row)] == ["PodLost", None]
         (row,) = stack.await_rows(namespace, "call", 1, "failed", seconds=60)
         assert row["reason"] == "PodLost"
