@@ -165,7 +165,7 @@ async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: W
             code, said = await webhook.apply(kind, "bad", spec)
             assert code == 1
             assert (
-                "requests.memory: is 512Mi, which exceeds the limit of 256Mi that every runner has by default" in said
+                "requests.memory: must be at most the limit of 256Mi that runners have by default (got 512Mi)" in said
             )
             assert "lower it, or set spec.pod.resources.limits.memory" in said
         odd = {"resources": {"requests": {"memory": "512 MB"}}}

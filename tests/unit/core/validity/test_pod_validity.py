@@ -97,11 +97,11 @@ def decided(status: ScheduledTaskStatus, when: str, given: PodSettings = NONE) -
 
 
 def test_a_task_whose_pods_nobody_could_start_is_not_ready_and_launches_nothing() -> None:
-    """Its condition and one Event say the field and the mend; no slot fails at its launch."""
+    """Its condition and one Event name the field and the fix; no slot fails at its launch."""
     plan = decided(ScheduledTaskStatus(), "00:01")
     (ready,) = plan.status.conditions
     assert (ready.type, ready.status, ready.reason) == ("Ready", "False", "InvalidSpec")
-    assert ready.message.startswith("spec.pod.resources.requests.memory: is 512Mi, which exceeds the limit of 256Mi")
+    assert ready.message.startswith("spec.pod.resources.requests.memory: must be at most the limit of 256Mi")
     assert [notice.message for notice in plan.notices] == [ready.message]
     assert (plan.actions, plan.status.next_schedule_time) == ((), None)
     assert decided(plan.status, "00:02").notices == ()
@@ -160,7 +160,7 @@ def test_a_default_that_no_runner_could_start_with_is_refused_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_env(NEEDED | {"CARILLON_POD_DEFAULTS": '{"resources": {"limits": {"memory": "32Mi"}}}'})
     assert str(refused.value) == (
-        "CARILLON_POD_DEFAULTS.resources.limits.memory: is 32Mi, "
-        "which is below the request of 48Mi that every runner has by default: "
+        "CARILLON_POD_DEFAULTS.resources.limits.memory: "
+        "must be at least the request of 48Mi that runners have by default (got 32Mi): "
         "raise it, or set CARILLON_POD_DEFAULTS.resources.requests.memory"
     )
