@@ -37,7 +37,7 @@ def test_an_execution_waits_in_its_queue_and_runs_once_it_is_admitted(stack: "St
 
     until(lambda: shown() == (0, 1, "it is waiting in its queue for admission"), 30, "it is shown as waiting")
     stack.await_rows(namespace, "queued", 1, "skipped")
-    assert "still waits in its queue" in stack.rows(namespace, "queued", "skipped")[0]["message"]
+    assert "is still waiting in its queue" in stack.rows(namespace, "queued", "skipped")[0]["message"]
     (job,) = jobs(stack, namespace)
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "nightly"
     pod = job["spec"]["template"]["spec"]

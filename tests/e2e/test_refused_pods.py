@@ -125,7 +125,9 @@ def test_a_full_quota_is_shown_and_waited_for(stack: Stack, narrow: str) -> None
     until(lambda: tries() >= 7, 120, "the Job controller has tried for a minute")
     assert [each["metadata"]["uid"] for each in stack.jobs(narrow)] == [job["metadata"]["uid"]]
     assert stack.rows(narrow, "squeezed") == []
-    assert last_message(stack, narrow, "squeezed").startswith("its pod waits for room: FailedCreate: exceeded quota")
+    assert last_message(stack, narrow, "squeezed").startswith(
+        "its pod is waiting for quota: FailedCreate: exceeded quota"
+    )
     assert len(pod_cannot_start(stack, narrow, "squeezed")) == 1
     stack.apply_objects(narrow, quota(5))
     stack.await_rows(narrow, "squeezed", 1, "succeeded", seconds=120)

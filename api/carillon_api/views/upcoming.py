@@ -9,7 +9,7 @@ from typing import Any
 
 from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 from carillon_api.views.timetables import Timetable, Timetables, Why
-from carillon_core.domain.decision.plan import Reason
+from carillon_core.domain.decision.plan import NO_SLOTS_LEFT, Reason
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import Schedule
 from carillon_core.domain.validity.advice import local_time
@@ -189,4 +189,4 @@ def _why_none(raw: Mapping[str, Any], table: Timetable, window: Window) -> Why:
     ready = next((c for c in ObservedTask.from_object(raw).status.conditions if c.type == "Ready"), None)
     if ready is not None and ready.reason == Reason.RUN_AT_IN_THE_PAST:
         return ready.reason, ready.message
-    return Reason.COMPLETED, "no slot is left"
+    return Reason.COMPLETED, NO_SLOTS_LEFT

@@ -1,4 +1,4 @@
-"""What ``decide`` returns, and the fixed vocabulary of reasons that everything else repeats."""
+"""The plan that ``decide`` returns, and the reasons that conditions, Events and rows share."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,6 +46,10 @@ class Reason(StrEnum):
     JOB_DELETED = "JobDeleted"
     REPLACED = "Replaced"
     STUCK = "PodCannotStart"
+
+
+NO_SLOTS_LEFT = "the schedule has no more slots"
+"""The message of ``Reason.COMPLETED`` unless ``maxRuns`` ended the task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reads a Job from the API server, with what its pods say, as active or finished. Pure."""
+"""Turns a Job from the API server and the ends of its pods into an ``ActiveJob`` or a ``FinishedJob``. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +16,9 @@ from carillon_core.resources.scheduled_task import RunResult
 
 _TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 DEADLINE_EXCEEDED = "DeadlineExceeded"
-"""The reason of Kubernetes for a Job or a pod that ran too long."""
-TAKEN_BACK = "its queue took it back before it was done"
-"""What is said of one whose Job is suspended after it was begun, before the pod's own words."""
+"""Kubernetes' reason for a Job or a pod that ran too long."""
+TAKEN_BACK = "suspended by its queue before it finished"
+"""The message of an execution whose Job is suspended after it had started; the pod's message follows."""
 _RESULT_OF_EXIT: dict[int | None, JobResult] = {
     ExitCode.TIMED_OUT: RunResult.TIMED_OUT,
     ExitCode.CANCELLED: RunResult.CANCELLED,
@@ -30,19 +30,19 @@ def observed_job(
 ) -> ObservedJob | None:
     """Return a Job as observed, or None if it is not one of Carillon's.
 
-    A Job is believed only if its labels are consistent with its controlling
-    ScheduledTask or RunRequest and with the one name that this Job can have.
-    The execution's id is computed, not read.
+    A Job counts as Carillon's only if its labels and its name are those that
+    its controlling ScheduledTask or RunRequest gives it. The execution's id is
+    computed, not read.
 
-    A Job counts as finished at the first sure sign: a pod has ended that ends
-    it, or its conditions say ``SuccessCriteriaMet``, ``FailureTarget``,
-    ``Complete`` or ``Failed``. The Job's own status lags its pod by a second or
-    more. A pod that was lost does not end a Job that may try another.
+    A Job counts as finished as soon as a pod has ended after which no other
+    follows, or a condition ``SuccessCriteriaMet``, ``FailureTarget``,
+    ``Complete`` or ``Failed`` is true. The Job's own status lags its pod by a
+    second or more. A lost pod does not end a Job that may create another.
 
     Args:
         job: The raw object.
-        pods: How its pods ended, those that have.
-        trouble: Why its newest pod cannot start, or none is created.
+        pods: The ends of its pods that have ended.
+        trouble: Why its newest pod cannot start, or why no pod is created.
 
     """
     seen = _identity(job["metadata"])
@@ -85,7 +85,7 @@ def _failed_by_pod(seen: ActiveJob, pod: PodEnd, failure: Mapping[str, Any], *, 
 def _failed_without_pod(seen: ActiveJob, failure: Mapping[str, Any]) -> FinishedJob:
     """Return a Job that failed before any of its pods ended."""
     reason = failure.get("reason") or ""
-    # a Job that never started was late for a reason
+    # why it never started
     words = [failure.get("message") or "", seen.hindrance]
     return seen.ended(
         RunResult.TIMED_OUT if reason == DEADLINE_EXCEEDED else RunResult.FAILED,
@@ -96,9 +96,9 @@ def _failed_without_pod(seen: ActiveJob, failure: Mapping[str, Any]) -> Finished
 
 
 def still_taken_back(before: ObservedJob, after: ObservedJob) -> ObservedJob:
-    """Return a Job as it is seen now, but still finished if its queue had taken it back.
+    """Return the newer view of a Job, but still finished if its queue had suspended it after it started.
 
-    The queue may admit it again before it is deleted; it is deleted all the same.
+    The queue may admit it again before it is deleted; it is deleted nevertheless.
     """
     if not isinstance(before, FinishedJob) or not before.taken_back:
         return after
@@ -106,7 +106,7 @@ def still_taken_back(before: ObservedJob, after: ObservedJob) -> ObservedJob:
 
 
 def _admitted_at(job: Mapping[str, Any]) -> datetime | None:
-    """Return since when a Job may have pods; the Job controller sets ``startTime`` anew when a queue lets it begin."""
+    """Return since when a Job may have pods; the Job controller sets ``startTime`` again when a queue admits it."""
     times = (job["metadata"].get("creationTimestamp"), (job.get("status") or {}).get("startTime"))
     return max((t for t in map(utc_second, times) if t is not None), default=None)
 
@@ -123,7 +123,7 @@ def _ends_job(job: Mapping[str, Any], pod: PodEnd) -> bool:
 
 
 def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
-    """Return the Job as active, or None if it does not belong to a task or a request, or only pretends to."""
+    """Return the Job as active, or None if it does not belong to a task or a request."""
     labels = meta.get("labels") or {}
     slot = utc_second((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
     owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
@@ -142,7 +142,7 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
         if (owner.get("name"), owner.get("uid"), meta["name"]) != wanted:
             return None
         uid = execution_id(origin, slot, cause)
-    except ValueError:  # a uid that is none
+    except ValueError:  # not a uid
         return None
     return ActiveJob(
         name=meta["name"],
@@ -160,7 +160,7 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
 
 
 def _uuid(text: str | None) -> UUID | None:
-    """Return an id, or None for what is none: it is only a link."""
+    """Return the text as an id, or None if it is not one: it is only a link."""
     try:
         return UUID(text) if text else None
     except ValueError:

@@ -35,7 +35,7 @@ class PodTrouble:
     @property
     def sentence(self) -> str:
         """The trouble as a sentence: why the execution does not start."""
-        return f"its pod {'waits for room' if self.waits else 'cannot start'}: {self.reason}: {self.message}"
+        return f"its pod {'is waiting for quota' if self.waits else 'cannot start'}: {self.reason}: {self.message}"
 
 
 STUCK = frozenset(

@@ -96,7 +96,7 @@ def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:
     if not slots:
         return
     if spec.suspend:
-        yield "is suspended: no runs start until spec.suspend is false"
+        yield "is suspended: no slots are launched until spec.suspend is false"
         return
     zone = spec.time_zone or "UTC"
     times = (rfc3339(s) if zone == "UTC" else f"{rfc3339(s)} ({local_time(s, zone)})" for s in slots)

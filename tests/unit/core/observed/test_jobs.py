@@ -83,7 +83,7 @@ FAILED = raw_pod("Failed", exitCode=143, reason="Error", message="ended")
 TAKEN: dict[str, tuple[bool, int, list[dict[str, str]], bool, str]] = {
     # suspended, backoffLimit, conditions; taken back, message
     "an end that is an end": (False, 0, [], False, "ended"),
-    "suspended at its end": (True, 0, [], True, "its queue took it back before it was done: ended"),
+    "suspended at its end": (True, 0, [], True, "suspended by its queue before it finished: ended"),
     "suspended after the Job's own end": (True, 0, [{"type": "Failed"}], False, "ended"),
     "suspended with tries left": (True, 2, [], False, ""),
 }

@@ -48,7 +48,7 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
         {"runAt": "2026-01-01T00:00:00Z"},
         "will never run: spec.runAt: must be in the future (got",
     ),
-    "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: no runs start"),
+    "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: no slots are launched"),
     "a sleep longer than the way to the next slot": (
         {"intervalSeconds": 5, "task": {"sleep": {"durationSeconds": 7}}},
         "sleeps 7 s, but slots are only 5 s apart",

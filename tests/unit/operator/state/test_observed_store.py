@@ -141,7 +141,7 @@ def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
     store.jobs.put_pod(pod("second", "Succeeded"))
     (known,) = store.jobs.under(("a", "backup"))
     assert (known.taken_back, known.result) == (True, "Failed")
-    assert known.message == "its queue took it back before it was done: first"
+    assert known.message == "suspended by its queue before it finished: first"
 
 
 def test_the_status_decided_last_is_kept_until_another_writer_changes_it() -> None:
