@@ -1,4 +1,4 @@
-"""How a pod ended, read from its status. Pure."""
+"""Reads from a pod's status how it ended. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ USER_CONTAINER = "task"
 
 @dataclass(frozen=True, slots=True)
 class PodEnd:
-    """How a pod of a Job ended, the first sure sign of an attempt's end."""
+    """How a pod of a Job ended; it is known before the Job's status shows it."""
 
     succeeded: bool
     finished_at: datetime | None
     exit_code: int | None = None
     reason: str = ""
-    """Kubernetes' word, such as OOMKilled, Evicted, DeadlineExceeded, Error."""
+    """Kubernetes' reason, such as OOMKilled, Evicted, DeadlineExceeded or Error."""
     message: str = ""
-    """The container's termination message, else Kubernetes' own."""
+    """The container's termination message, else Kubernetes' message."""
     pod_name: str = ""
     started_at: datetime | None = None
 

@@ -13,7 +13,7 @@ def run_at_problem(run_at: datetime | None, now: datetime, path: str = PATH) -> 
 
     Args:
         run_at: The time, if one is set.
-        now: This instant.
+        now: The current time.
         path: The field that has the time.
 
     """
@@ -23,7 +23,7 @@ def run_at_problem(run_at: datetime | None, now: datetime, path: str = PATH) -> 
 
 
 def passed_over(run_at: datetime) -> str:
-    """Return why a task has not run and never will: its only slot had passed when its calendar took effect.
+    """Return why a task never runs: its only slot had passed when its calendar took effect.
 
     A condition says this, so it does not contain the current time.
     """
