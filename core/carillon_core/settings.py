@@ -1,9 +1,9 @@
-"""How the programs read their settings: one model per program, one field per environment variable.
+"""Reads the programs' settings: one model per program, one field per environment variable.
 
 ``docs/settings.md`` is generated from the models, so each field has a
-description. An error names the variable, says what its value must be and what
-it is: ``CARILLON_API_PORT: must be a number from 1 to 65535 (got "http")``.
-The values of secrets appear in no error and no ``repr``.
+description. An error names the variable, the form of a valid value and the
+actual value: ``CARILLON_API_PORT: must be a number from 1 to 65535 (got
+"http")``. The values of secrets appear in no error and no ``repr``.
 
 The runner does not use this module: pydantic would slow down the start of each
 pod (see ``carillon_runner.environment``).
@@ -40,7 +40,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the value of a variable looks like, for the settings page and for errors; metadata of a field."""
+    """Describes the value of a variable for the settings page and for errors; metadata of a field."""
 
     text: str
     """A phrase that completes "must be", such as ``namespace/name``."""

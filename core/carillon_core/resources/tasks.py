@@ -1,4 +1,4 @@
-"""What a ScheduledTask runs: ``spec.task`` has exactly one of these."""
+"""The task types: ``spec.task`` of a ScheduledTask has exactly one of them."""
 
 import re
 from typing import Annotated, Literal
@@ -36,7 +36,7 @@ PATTERN_MENDS = {
     LABEL_NAME: "is not a valid queue name: use at most 63 lowercase letters, digits and hyphens",
     IMAGE_PATTERN: "is not an image name: write it without spaces, such as busybox:1.37",
 }
-"""What a pattern says, in words."""
+"""The message for each pattern."""
 
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=HEADER_NAME_PATTERN)]
 HeaderValue = Annotated[str, Field(max_length=8192, pattern=HEADER_VALUE_PATTERN)]
@@ -223,7 +223,7 @@ class Task(Model):
 
 
 def _number(low: int, high: int) -> dict[str, JsonValue]:
-    """Return what pydantic's schema of a union does not say: its type and its bounds."""
+    """Return the schema keywords that pydantic omits for a union: its type and its bounds."""
     return {"type": "number", "minimum": low, "maximum": high}
 
 
