@@ -5,7 +5,6 @@
 """
 
 import json
-import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,8 +24,8 @@ from carillon_core.domain.shard import Shard
 from carillon_core.domain.validity.pod_validity import default_problems
 from carillon_core.errors import SettingsError
 from carillon_core.resources.field_problems import field_problems
+from carillon_core.resources.name_patterns import is_dns_label
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.tasks import LABEL_NAME
 from carillon_core.settings import (
     MOST_NUMBER,
     MOST_PORT,
@@ -45,12 +44,11 @@ MIN_TOKEN_KEY_LENGTH = 32
 LEASE_NAME = "carillon-operator"
 MOST_SHARDS = 100
 
-_DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TOKEN_KEY_FORM = f"at least {MIN_TOKEN_KEY_LENGTH} random characters, such as `openssl rand -hex 32` prints"
 
 
 def _name(text: str) -> str:
-    if not _DNS_NAME.fullmatch(text):
+    if not is_dns_label(text):
         msg = (
             "must be a name of at most 63 lower-case letters, digits and hyphens, such as carillon-system"
             f' (got "{text}")'
@@ -74,7 +72,7 @@ def _service(name: str) -> str:
 
 
 def _queue(name: str) -> str:
-    if not re.match(LABEL_NAME, name):
+    if not is_dns_label(name):
         msg = f'must be at most 63 lower-case letters, digits and hyphens (got "{name}")'
         raise ValueError(msg)
     return name

@@ -19,6 +19,7 @@ import yaml
 
 from carillon_chart.programs import HELM, program
 from carillon_core import __version__
+from carillon_core.resources.name_patterns import is_dns_label
 from carillon_deploy.programs import DeployError
 from carillon_images.__main__ import image_name
 from carillon_local.layout import CHART
@@ -28,7 +29,6 @@ RELEASE = "carillon"
 NAMESPACE = "carillon-system"
 LOADED = ("kind-", "minikube")
 """How contexts begin whose clusters are given images, and need not pull them."""
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DURATION = re.compile(r"([0-9]+(h|m|s))+")
 
 
@@ -56,7 +56,7 @@ class Settings:
 
         """
         namespace = env.get("NAMESPACE", "").strip() or NAMESPACE
-        if not _NAME.fullmatch(namespace):
+        if not is_dns_label(namespace):
             raise DeployError(f"NAMESPACE is {namespace!r}: set it to small letters, digits and hyphens")
         values = tuple(Path(word.strip()) for word in env.get("VALUES", "").split(",") if word.strip())
         for file in values:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from carillon_core.resources.base import Model
+from carillon_core.resources.name_patterns import DNS_LABEL, LABEL_PREFIX, LABEL_WORD
 from carillon_core.resources.nesting import FreeObject
 
 DAY_SECONDS = 86_400
@@ -15,14 +16,11 @@ URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"
 HEADER_VALUE_PATTERN = r"^[\t\x20-\x7e\x80-\xff]*$"
 ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 IMAGE_PATTERN = r"^\S+$"
-QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
-LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
-LABEL_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+QUALIFIED_NAME = rf"^({LABEL_PREFIX}/)?{LABEL_WORD}$"
+LABEL_VALUE = rf"^({LABEL_WORD})?$"
+LABEL_NAME = rf"^{DNS_LABEL}$"
 QUANTITY = r"^[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?$"
-RESOURCE_NAME = (
-    r"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTPE]i"
-    r"|[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$"
-)
+RESOURCE_NAME = rf"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTPE]i|{LABEL_PREFIX}/{LABEL_WORD})$"
 PATTERN_MENDS = {
     HEADER_NAME_PATTERN: (
         "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a "

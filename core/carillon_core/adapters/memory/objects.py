@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -24,12 +23,12 @@ from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.crd.definitions import KINDS, RUN_REQUEST, schema_of
 from carillon_core.resources.http_target import parse_target_spec
+from carillon_core.resources.name_patterns import is_dns_subdomain
 from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import name_problems, parse_spec
 
 Key = tuple[str, str]
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _KEPT_META = ("name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion")
 """The metadata that a write cannot change."""
 
@@ -188,7 +187,7 @@ class MemoryObjectStore:
         name = str((body.get("metadata") or {}).get("name") or "")
         if not name:
             raise _refused([FieldProblem("metadata.name", "name or generateName is required")])
-        if not _SUBDOMAIN.fullmatch(name):
+        if not is_dns_subdomain(name):
             rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
             raise _refused([FieldProblem("metadata.name", rule)])
         if self._kind.names_jobs and (problems := name_problems(name)):

@@ -20,13 +20,13 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.resources.base import Model
+from carillon_core.resources.name_patterns import DNS_LABEL, is_dns_label
 
 SECRET_LENGTH = 32
 MOST_HASHES = 2
 HASH_MARK = "sha256:"
-NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _ALPHABET = string.ascii_letters + string.digits
-_KEY = re.compile(rf"crl_(?P<name>{NAME})_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
+_KEY = re.compile(rf"crl_(?P<name>{DNS_LABEL})_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _NO_HASH = HASH_MARK + "0" * 64
@@ -69,7 +69,7 @@ def new_key(name: str) -> str:
         ValueError: The name is invalid.
 
     """
-    if not re.fullmatch(NAME, name):
+    if not is_dns_label(name):
         raise ValueError(
             "is not a valid key name: use at most 63 lower-case letters, digits and hyphens, and begin and end with a "
             "letter or a digit, such as ci"
