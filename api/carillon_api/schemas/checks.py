@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from carillon_core.domain.validity import problems as validity
-from carillon_core.domain.validity.run_at import run_at_problem
+from carillon_core.domain.validity.future import future_problem
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.name_patterns import (
     DNS_SUBDOMAIN,
@@ -129,7 +129,7 @@ def spec_problems(spec: ScheduledTaskSpec, now: datetime, stored: ScheduledTaskS
 
     """
     problems = list(validity.spec_problems(spec, now, stored))
-    past = run_at_problem(spec.run_at, now)
+    past = future_problem(spec.run_at, now)
     if past is not None and (stored is None or stored.run_at != spec.run_at):
         problems.append(past)
     return problems

@@ -13,6 +13,7 @@ from carillon_core.domain.decision.plan import NO_SLOTS_LEFT, Reason
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import Schedule
 from carillon_core.domain.validity.advice import local_time
+from carillon_core.domain.validity.future import future_problem
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import rfc3339
 
@@ -53,9 +54,10 @@ def window_of(query: UpcomingQuery, now: datetime) -> Window:
     ]
     # a window that begins now excludes the current instant: a slot that is due is not upcoming
     after = now if query.from_ is None or query.from_ <= now else query.from_ - MICROSECOND
-    if query.to is not None and query.to <= after + MICROSECOND:
-        message = f"must be in the future (it is {rfc3339(now)} now)" if query.to <= now else "must be after from"
-        problems.append(FieldProblem("to", f"{message}: set a later time"))
+    if past := future_problem(query.to, now, "to"):
+        problems.append(past)
+    elif query.to is not None and query.to <= after + MICROSECOND:
+        problems.append(FieldProblem("to", "must be after from: set a later time"))
     if problems:
         raise InvalidResourceError(problems)
     return Window(now, after, query.to, query.count)

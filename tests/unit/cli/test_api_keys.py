@@ -60,7 +60,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "an administrator": (["ci", "--user", "a", "--group", "system:masters"], "group system:masters"),
     "a node": (["ci", "--user", "system:node:a"], "user system:node:a"),
     "an end that is none": (["ci", "--user", USER, "--expires-at", "soon"], "--expires-at 'soon' is not a time"),
-    "an end that is past": (["ci", "--user", USER, "--expires-at", "2020-01-01T00:00:00Z"], "is in the past"),
+    "an end that is past": (
+        ["ci", "--user", USER, "--expires-at", "2020-01-01T00:00:00Z"],
+        "--expires-at: must be in the future",
+    ),
     "a hash that is none": (["ci", "--user", USER, "--previous-hash", "abc"], "has an invalid hash"),
     "a Secret without a namespace": (["ci", "--user", USER, "--secret", "keys"], "--secret: must be NAMESPACE/NAME"),
 }

@@ -28,8 +28,8 @@ from carillon_core.domain.timetable.schedule import (
     schedule_of,
     schedule_problems,
 )
+from carillon_core.domain.validity.future import passed_over
 from carillon_core.domain.validity.pod_validity import pod_problems
-from carillon_core.domain.validity.run_at import passed_over
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.pods import PodSettings

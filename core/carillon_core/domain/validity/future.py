@@ -1,4 +1,4 @@
-"""A ``runAt`` that has passed: one rule and one wording for the API, the webhook, the CLI and ``decide``. Pure."""
+"""Times that must be in the future: one rule and one message for the API, the CLI and ``decide``. Pure."""
 
 from datetime import datetime
 
@@ -8,18 +8,18 @@ from carillon_core.resources.base import rfc3339
 PATH = "spec.runAt"
 
 
-def run_at_problem(run_at: datetime | None, now: datetime, path: str = PATH) -> FieldProblem | None:
-    """Return the problem of a ``runAt`` that has passed, or None.
+def future_problem(when: datetime | None, now: datetime, path: str = PATH) -> FieldProblem | None:
+    """Return the problem of a time that has passed, or None.
 
     Args:
-        run_at: The time, if one is set.
+        when: The time, if one is set.
         now: The current time.
         path: The field that has the time.
 
     """
-    if run_at is None or run_at > now:
+    if when is None or when > now:
         return None
-    return FieldProblem(path, f"must be in the future (got {rfc3339(run_at)}, now {rfc3339(now)})")
+    return FieldProblem(path, f"must be in the future (got {rfc3339(when)}, now {rfc3339(now)})")
 
 
 def passed_over(run_at: datetime) -> str:
