@@ -83,7 +83,7 @@ def _first_served(values: dict[str, Any]) -> str:
 
 
 class Settings(CommonSettings):
-    """What can be set about the API."""
+    """The API's variables."""
 
     database_url: Annotated[
         SecretStr,

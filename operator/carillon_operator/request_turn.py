@@ -72,17 +72,17 @@ class RequestTurn:
         return earliest(plan.requeue_at, await self._effects.ender.apply(key, jobs, plan.actions))
 
     def _record_refused(self, request: ObservedRequest, task: ObservedTask | None) -> None:
-        """Record a request that the stored status has as refused."""
+        """Record a request that was refused according to its stored status."""
         outbox = self._effects.outbox
         row = refused_row(request, task, self._clock())
         if row is not None and not outbox.waits(row.id) and not outbox.wrote(row.id):
             outbox.put([row])
 
     def _delete(self, request: ObservedRequest, jobs: Sequence[ObservedJob]) -> None:
-        """Have a request and its Job deleted, unless something of them is still to be recorded."""
+        """Delete a request and its Job, unless their end has yet to be recorded."""
         uid = request.stored.execution_id
         if uid and self._effects.outbox.waits(UUID(uid)):
-            return  # this key has another turn when it is written
+            return  # this key has another turn when the record is written
         own = [job for job in jobs if job.cause is Cause.MANUAL and job.origin == request.meta.uid]
         if all(self._effects.closer.is_recorded(job) for job in own):
             self._effects.janitor.delete_request(request.meta)

@@ -1,7 +1,7 @@
 """The operator's settings, read once from the environment by ``__main__``.
 
-``Variables`` and its like are what can be set, one field per variable;
-``Settings`` is what the application is given, made from them.
+``Variables`` and the other settings models have one field per variable;
+``Settings`` is derived from them and passed to the application.
 """
 
 import json
@@ -194,7 +194,7 @@ class LeaseVariables(ProgramSettings):
 
 
 class Variables(HistorySettings, CommonSettings):
-    """What can be set about the operator, apart from its Lease and its webhook."""
+    """The operator's variables, except those of its Lease and its webhook."""
 
     database_url: DatabaseURL = Field(
         validation_alias="DATABASE_URL", description="The database with the history; the operator's login owns it."
@@ -291,13 +291,13 @@ class Variables(HistorySettings, CommonSettings):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the application is given."""
+    """The settings that the application takes."""
 
     database_url: str = field(repr=False)
     runner_database_url: str = field(repr=False)
-    """What runner pods record with."""
+    """The URL that runner pods record with."""
     runner: RunnerTemplate
-    """What all runner pods have in common."""
+    """The settings that all runner pods share."""
     scope: Scope = field(default_factory=Scope)
     """The namespaces whose tasks it runs. Each belongs to one operator, or to several that share a Lease."""
     kubeconfig: str | None = None

@@ -1,4 +1,4 @@
-"""What the pods of each Job show. The Job shelf keeps it."""
+"""The state of each Job's pods. The Job shelf keeps it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from carillon_core.domain.observed.pod_trouble import PodTrouble, pod_trouble
 
 @dataclass(slots=True)
 class _Pods:
-    """What the pods of one Job show."""
+    """The state of one Job's pods."""
 
     seen: bool = False
     """Whether the Job ever had a pod."""
@@ -29,7 +29,7 @@ class ObservedPods:
         self._of: dict[str, _Pods] = {}
 
     def take(self, job_uid: str, raw: Mapping[str, Any]) -> bool:
-        """Take a pod from the API server; return whether it changes what is known of its Job's execution."""
+        """Take a pod from the API server; return whether this changes the state of its Job's execution."""
         uid = raw["metadata"].get("uid", raw["metadata"]["name"])
         end, trouble = pod_end(raw), pod_trouble(raw)
         pods = self._of.setdefault(job_uid, _Pods())
