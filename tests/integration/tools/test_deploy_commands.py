@@ -68,11 +68,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 MISSING: dict[str, tuple[dict[str, int], str, list[str]]] = {
     "kind is not there": ({}, "kind-up", ["kind is not on the path: install it", "make deploy", "docs/clusters.md"]),
-    "kind has no engine": ({"kind": 0}, "kind-up", ["neither Docker nor Podman answers: start one"]),
-    "Docker is there and does not answer": ({"kind": 0, "docker": 1}, "kind-up", ["neither Docker nor Podman answers"]),
+    "kind has no engine": ({"kind": 0}, "kind-up", ["needs Docker or Podman, and neither answers: start one"]),
+    "Docker is there and does not answer": (
+        {"kind": 0, "docker": 1},
+        "kind-up",
+        ["needs Docker or Podman, and neither answers"],
+    ),
     "kind is gone before its cluster": ({"docker": 0}, "kind-down", ["kind is not on the path"]),
     "minikube is not there": ({}, "mk-image", ["minikube is not on the path: install it"]),
-    "minikube does not run": ({"minikube": 1}, "mk-image", ["does not run: minikube start --profile minikube"]),
+    "minikube does not run": ({"minikube": 1}, "mk-image", ["is not running: minikube start --profile minikube"]),
     "there is nothing to deploy to": ({"minikube": 1}, "mk-deploy", ["minikube start"]),
     "there is nothing to reach": ({}, "mk-url", ["minikube is not on the path"]),
     "images that the cluster cannot have": ({}, "deploy", ["REGISTRY is not set", "context own", "make images REG"]),
@@ -153,7 +157,10 @@ KUBECONFIGS = {
     "list": "[a]",
 }
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
-    "a context that there is not": ({"CONTEXT": "other"}, r"CONTEXT is 'other'.* one of kind-carillon, minikube, own"),
+    "a context that there is not": (
+        {"CONTEXT": "other"},
+        r"CONTEXT: must be .* one of kind-carillon, minikube, own .got .other",
+    ),
     "the cluster of make run": ({"CONTEXT": "kind-carillon"}, r"is the cluster of make run.* set CONTEXT to another"),
     "a kubeconfig without a current context": (
         {"KUBECONFIG": "HERE/none"},
@@ -161,16 +168,16 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a current context that there is not": (
         {"KUBECONFIG": "HERE/gone"},
-        r"current context is 'gone', .* set CONTEXT",
+        r"current context, .gone., .* set CONTEXT",
     ),
     "a list for a kubeconfig": (
         {"KUBECONFIG": "HERE/list"},
         r"no usable kubeconfig .*list: .* set KUBECONFIG",
     ),
     "a kubeconfig that is not there": ({"KUBECONFIG": "/nowhere"}, r"no usable kubeconfig .* set KUBECONFIG"),
-    "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE is 'Team': set it to small letters"),
-    "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES names nowhere.yaml, which is no file"),
-    "a time-out without a unit": ({"TIMEOUT": "10"}, r"TIMEOUT is '10': set it to a duration such as 10m"),
+    "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE: must be at most 63 lower-case letters"),
+    "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES: nowhere.yaml is not a file"),
+    "a time-out without a unit": ({"TIMEOUT": "10"}, r"TIMEOUT: must be a duration such as 10m"),
 }
 
 

@@ -334,7 +334,7 @@ def test_programs_are_not_taken_from_where_others_may_plant_them(
     monkeypatch.setattr(postgres_programs, "SHARED_FOLDERS", (shared,))
     # what is installed lies beyond a closed folder
     monkeypatch.setattr(postgres_programs, "_package", lambda: closed(tmp_path) / PACKAGE)
-    with pytest.raises(PostgresError, match="cannot pass"):
+    with pytest.raises(PostgresError, match="cannot enter"):
         programs(Account(65_534, 65_534))
     assert list(shared.iterdir()) == []
 

@@ -28,7 +28,7 @@ def test_a_port_that_is_taken_is_known_at_once(tmp_path: Path) -> None:
     """Unless it is our own, from an earlier run."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with pytest.raises(SetupError, match=f"CARILLON_API_PORT: port {port} of 127.0.0.1 is in use"):
+        with pytest.raises(SetupError, match=f"CARILLON_API_PORT: 127.0.0.1:{port} is in use"):
             check_ports({"CARILLON_API_PORT": port}, tmp_path)
         (tmp_path / "api-port.json").write_text(port)
         check_ports({"CARILLON_API_PORT": port}, tmp_path)
@@ -64,7 +64,7 @@ def test_little_memory_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "value", "want"),
     [
-        pytest.param("version_info", (3, 10, 4), "Python 3.11 or later is needed", id="too old"),
+        pytest.param("version_info", (3, 10, 4), "Python 3.11 or later is required", id="too old"),
         pytest.param("path", [], "python3.*-venv", id="Debian's without python3-venv"),
     ],
 )

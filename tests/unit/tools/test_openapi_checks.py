@@ -21,13 +21,13 @@ MODEL = 'class Task:\n    interval_seconds: int\n\n    def to_dict(self):\n     
     ("schemas", "want"),
     {
         "complete": ({"Task": TASK}, []),
-        "a model that is missing": ({"Spec": TASK}, ["Spec: the client has no such model"]),
+        "a model that is missing": ({"Spec": TASK}, ["Spec: the client lacks this model"]),
         "a field that is missing": (
             {"Task": {"properties": {"runAt": {}}}},
-            ["Task.runAt: the client's model has no such field"],
+            ["Task.runAt: the client's model lacks this field"],
         ),
         "a union has no model": ({"Either": {"oneOf": [{"$ref": "#/components/schemas/Task"}]}}, []),
-        "an enum that is missing": ({"Cause": {"enum": ["manual"]}}, ["Cause: the client has no such model"]),
+        "an enum that is missing": ({"Cause": {"enum": ["manual"]}}, ["Cause: the client lacks this model"]),
     }.values(),
 )
 def test_missing_models_are_named(schemas: dict[str, Any], want: list[str], tmp_path: Path) -> None:
