@@ -187,5 +187,5 @@ def test_a_node_is_schedulable_when_it_is_ready_now(found: dict[str, object], wa
 
 def test_a_bad_cluster_name_is_refused() -> None:
     """It becomes a folder's name."""
-    with pytest.raises(ClusterError, match="cannot be a cluster's name"):
+    with pytest.raises(ClusterError, match="is not a valid cluster name"):
         LocalCluster("../elsewhere")
