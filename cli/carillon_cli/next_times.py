@@ -17,7 +17,7 @@ from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 
 @dataclass(slots=True)
 class Answer:
-    """What goes to the standard output, what to the standard error, and whether something was invalid."""
+    """The lines for standard output and for standard error, and whether something was invalid."""
 
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

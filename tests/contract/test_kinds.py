@@ -215,9 +215,9 @@ async def test_a_requests_name_has_room_for_its_jobs(server: Server) -> None:
     """The Job's name carries a part of the uid; a target names no Job."""
     with pytest.raises(RefusedError) as refused:
         await server.create("RunRequest", "a" * 53, {"task": SUM})
-    mend = "must be at most 52 characters long"
-    assert [mend in p.message for p in refused.value.problems] == [True]
-    assert [mend in p.message for p in name_problems("a" * 53)] == [True]
+    hint = "must be at most 52 characters long"
+    assert [hint in p.message for p in refused.value.problems] == [True]
+    assert [hint in p.message for p in name_problems("a" * 53)] == [True]
     await server.create("RunRequest", "a" * 52, {"task": SUM})
     await server.create("HTTPTarget", "a" * 53, target())
 

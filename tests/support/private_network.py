@@ -33,7 +33,7 @@ _NEW_MOUNTS, _NEW_USER, _NEW_NETWORK = 0x0002_0000, 0x1000_0000, 0x4000_0000
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x4_0000
 _SET_ADDRESS, _SET_NETMASK, _SET_FLAGS = 0x8916, 0x891C, 0x8914
 _UP = 0x1
-_MEND = (
+_HINT = (
     "the tests of HTTP tasks need namespaces of their own (user, mount, network): run them as root on Linux, or allow "
     "user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0)"
 )
@@ -198,7 +198,7 @@ def main() -> None:
             _lie_about_names(Path(stack.enter_context(tempfile.TemporaryDirectory())))
             _add_addresses()
         except OSError as error:
-            _say({"error": f"{_MEND} ({error})"})
+            _say({"error": f"{_HINT} ({error})"})
             return
         dns = stack.enter_context(DNSServer(_RESOLVER))
         requests = _Requests(stack)

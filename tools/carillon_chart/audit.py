@@ -41,8 +41,8 @@ class Finding:
 
     def __str__(self) -> str:
         """Return a line with the vulnerability and the fixed version."""
-        mend = f"upgrade to {' or '.join(self.fixed_in)}" if self.fixed_in else "no fixed version yet"
-        return f"{self.package} {self.version}: {', '.join(self.ids)}: {mend}"
+        hint = f"upgrade to {' or '.join(self.fixed_in)}" if self.fixed_in else "no fixed version yet"
+        return f"{self.package} {self.version}: {', '.join(self.ids)}: {hint}"
 
 
 def audit(program: Path, files: Sequence[Path], state: Path) -> str:
@@ -77,8 +77,8 @@ def _refuse(findings: Sequence[Finding]) -> None:
     """Raise AuditError if a finding is not accepted."""
     found = unexpected(findings)
     if found:
-        mend = "require that version and run make requirements, or accept it with a reason in carillon_chart/audit.py"
-        raise AuditError("pip-audit found vulnerabilities:\n" + "\n".join(map(str, found)) + f"\n{mend}")
+        hint = "require that version and run make requirements, or accept it with a reason in carillon_chart/audit.py"
+        raise AuditError("pip-audit found vulnerabilities:\n" + "\n".join(map(str, found)) + f"\n{hint}")
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-MENDS = {
+HINTS = {
     "kind": "install it (kind.sigs.k8s.io says how)",
     "minikube": "install it (minikube.sigs.k8s.io says how)",
 }
@@ -25,7 +25,7 @@ def needed(name: str) -> str:
     """
     found = shutil.which(name)
     if found is None:
-        raise DeployError(f"{name} is not on the path: {MENDS[name]}, {OTHERWISE}")
+        raise DeployError(f"{name} is not on the path: {HINTS[name]}, {OTHERWISE}")
     return found
 
 

@@ -109,7 +109,7 @@ def _contexts(kubeconfig: str) -> tuple[list[str], str]:
         DeployError: There is no file, one is not a kubeconfig, or there is no context.
 
     """
-    mend = "set KUBECONFIG to the file of the cluster, or create a cluster: make kind-up"
+    hint = "set KUBECONFIG to the file of the cluster, or create a cluster: make kind-up"
     names, current, file = set[str](), "", Path(kubeconfig)
     try:
         for name in filter(None, kubeconfig.split(os.pathsep)):
@@ -120,9 +120,9 @@ def _contexts(kubeconfig: str) -> tuple[list[str], str]:
             names |= {str(each["name"]) for each in config.get("contexts") or []}
             current = current or str(config.get("current-context") or "")
     except (OSError, RuntimeError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise DeployError(f"no usable kubeconfig ({file}: {error}): {mend}") from error
+        raise DeployError(f"no usable kubeconfig ({file}: {error}): {hint}") from error
     if not names:
-        raise DeployError(f"no usable kubeconfig ({kubeconfig} has no context): {mend}")
+        raise DeployError(f"no usable kubeconfig ({kubeconfig} has no context): {hint}")
     return sorted(names), current
 
 

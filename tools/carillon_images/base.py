@@ -54,8 +54,8 @@ def signature_options(keyring: Path) -> list[str]:
     """
     if keyring.is_file() and shutil.which("gpgv"):
         return [f"--keyring={keyring}", "--force-check-gpg"]
-    mend = "apt-get install debian-archive-keyring gpgv"
-    print(f"images: Debian's signature is not checked, because its keys or gpgv are missing: {mend}", file=sys.stderr)
+    hint = "apt-get install debian-archive-keyring gpgv"
+    print(f"images: Debian's signature is not checked, because its keys or gpgv are missing: {hint}", file=sys.stderr)
     return []
 
 

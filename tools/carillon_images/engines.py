@@ -14,7 +14,7 @@ from pathlib import Path
 from container_engine import answers
 
 STORE = Path(__file__).resolve().parents[2] / ".carillon" / "images"
-MEND = "start Docker or Podman, or install buildah (on Debian, as root: apt-get install buildah)"
+HINT = "start Docker or Podman, or install buildah (on Debian, as root: apt-get install buildah)"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -150,5 +150,5 @@ def find_engine(wanted: str = "") -> Engine:
         if answers(name):
             return Engine(name, [program])
     if wanted:
-        raise ImageError(f"ENGINE={wanted} is not installed or does not answer: {MEND}, or leave ENGINE out")
-    raise ImageError(f"no container engine answers on this machine: {MEND}")
+        raise ImageError(f"ENGINE={wanted} is not installed or does not answer: {HINT}, or leave ENGINE out")
+    raise ImageError(f"no container engine answers on this machine: {HINT}")

@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.tasks import PATTERN_MENDS
+from carillon_core.resources.tasks import PATTERN_MESSAGES
 
 
 def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
@@ -26,7 +26,9 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
             path += f".{detail['ctx']['field']}"
         pattern = detail.get("ctx", {}).get("pattern", "")
         message = (
-            _MENDS.get(detail["type"]) or PATTERN_MENDS.get(pattern) or detail["msg"].removeprefix("Value error, ")
+            _MESSAGES.get(detail["type"])
+            or PATTERN_MESSAGES.get(pattern)
+            or detail["msg"].removeprefix("Value error, ")
         )
         if detail["type"].startswith(("datetime_", "timezone_")):
             message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
@@ -38,7 +40,7 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
     return tuple(problems)
 
 
-_MENDS = {
+_MESSAGES = {
     "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
     "missing": "is required: add it",
     "dict_type": "must be an object: write 'name: value' lines under it, or {}",

@@ -21,7 +21,7 @@ LABEL_VALUE = rf"^({LABEL_WORD})?$"
 LABEL_NAME = rf"^{DNS_LABEL}$"
 QUANTITY = r"^[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?$"
 RESOURCE_NAME = rf"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTPE]i|{LABEL_PREFIX}/{LABEL_WORD})$"
-PATTERN_MENDS = {
+PATTERN_MESSAGES = {
     HEADER_NAME_PATTERN: (
         "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a "
         "colon"

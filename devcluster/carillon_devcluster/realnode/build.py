@@ -112,8 +112,8 @@ def _go(what: str, command: Sequence[str], environment: Mapping[str, str], log: 
         done = subprocess.run(command, cwd=MODULE, env=dict(environment), stdout=out, stderr=out, check=False)
     if done.returncode:
         said = end_of(log, lines=5)
-        mend = "apt-get install gcc libc6-dev libseccomp-dev pkg-config" if what == "runc" else "see the log"
-        message = f"{what} could not be built ({mend}; the whole log is {log}):\n{said}"
+        hint = "apt-get install gcc libc6-dev libseccomp-dev pkg-config" if what == "runc" else "see the log"
+        message = f"{what} could not be built ({hint}; the whole log is {log}):\n{said}"
         raise BuildError(message)
 
 

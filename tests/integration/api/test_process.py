@@ -207,8 +207,8 @@ async def test_a_busy_port_is_said_in_one_sentence(environment: dict[str, str]) 
         code, said = await outcome(environment)
     assert code == 1
     where = f"127.0.0.1:{environment['CARILLON_API_PORT']}"
-    mend = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
-    assert said == [f"carillon-api: {where} is in use: {mend}"]
+    hint = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
+    assert said == [f"carillon-api: {where} is in use: {hint}"]
 
 
 async def test_an_address_of_another_machine_is_said_in_one_sentence(environment: dict[str, str]) -> None:

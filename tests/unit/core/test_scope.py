@@ -63,8 +63,8 @@ def test_the_facades_default_namespace_is_one_of_the_list() -> None:
     assert FacadeSettings.from_env(env).default_namespace == "team-a"
     chosen = env | {"CARILLON_DEFAULT_NAMESPACE": "team-b"}
     assert FacadeSettings.from_env(chosen).default_namespace == "team-b"
-    mend = r'CARILLON_DEFAULT_NAMESPACE: must be in CARILLON_NAMESPACES, one of team-a, team-b \(got "default"\)'
-    with pytest.raises(SettingsError, match=f"^{mend}$"):
+    hint = r'CARILLON_DEFAULT_NAMESPACE: must be in CARILLON_NAMESPACES, one of team-a, team-b \(got "default"\)'
+    with pytest.raises(SettingsError, match=f"^{hint}$"):
         FacadeSettings.from_env(env | {"CARILLON_DEFAULT_NAMESPACE": "default"})
 
 

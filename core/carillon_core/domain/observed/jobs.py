@@ -263,7 +263,7 @@ class FinishedJob(_Job):
 
     @property
     def hindrance(self) -> str:
-        """What keeps it from starting: nothing."""
+        """Empty: it has started."""
         return ""
 
 

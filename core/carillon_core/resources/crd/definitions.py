@@ -16,7 +16,7 @@ from carillon_core.resources.crd.rules import RULES, cel_string, name_rule
 from carillon_core.resources.http_target import HTTPTarget
 from carillon_core.resources.run_request import RunRequest
 from carillon_core.resources.scheduled_task import ScheduledTask
-from carillon_core.resources.tasks import PATTERN_MENDS
+from carillon_core.resources.tasks import PATTERN_MESSAGES
 
 JSONSchema = dict[str, Any]
 
@@ -197,7 +197,7 @@ def _structural_map(schema: Mapping[str, Any], definitions: Mapping[str, JSONSch
     out["x-kubernetes-validations"] = [
         {
             "rule": f"self.all(key, size(key) >= {low} && size(key) <= {high} && key.matches({cel_string(pattern)}))",
-            "message": PATTERN_MENDS[pattern].replace("is", "has", 1),
+            "message": PATTERN_MESSAGES[pattern].replace("is", "has", 1),
         }
     ]
     return out

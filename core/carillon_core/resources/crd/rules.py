@@ -13,7 +13,7 @@ from carillon_core.resources.tasks import (
     ENV_NAME_PATTERN,
     HEADER_NAME_PATTERN,
     IMAGE_PATTERN,
-    PATTERN_MENDS,
+    PATTERN_MESSAGES,
     QUANTITY,
     TASK_TYPES,
     URL_PATTERN,
@@ -133,12 +133,12 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _forbidden(f"{_count(('url', 'targetRef'))} <= 1", "has url and targetRef: keep exactly one of them"),
         _URL,
     ),
-    "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MENDS[IMAGE_PATTERN]),),
+    "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MESSAGES[IMAGE_PATTERN]),),
     "ContainerResources": tuple(
         _invalid(
             # longer values are rejected before, which limits the rule's cost
             f"!has(self.{field}) || self.{field}.all(name, self.{field}[name].matches({cel_string(QUANTITY)}))",
-            PATTERN_MENDS[QUANTITY].replace("is", "has a value that is", 1),
+            PATTERN_MESSAGES[QUANTITY].replace("is", "has a value that is", 1),
             field,
         )
         for field in ("requests", "limits")
@@ -168,7 +168,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "TargetHeader": (
         _required(_any(("value", "secretKeyRef")), "has neither value nor secretKeyRef: add one"),
         _forbidden(f"{_count(('value', 'secretKeyRef'))} <= 1", "has value and secretKeyRef: keep exactly one of them"),
-        _matching("name", HEADER_NAME_PATTERN, PATTERN_MENDS[HEADER_NAME_PATTERN]),
+        _matching("name", HEADER_NAME_PATTERN, PATTERN_MESSAGES[HEADER_NAME_PATTERN]),
     ),
     "RunRequestSpec": (
         _required(_any(("task", "taskRef")), "must set taskRef or task"),
