@@ -1,4 +1,4 @@
-"""The documents: their links lead somewhere, and the decisions are numbered without a gap."""
+"""The documentation: links are valid, and decisions are numbered without gaps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECISIONS = ROOT / "docs" / "adr"
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page: Path) -> None:
-    """Relative ones; addresses elsewhere cannot be looked up everywhere."""
+    """Only relative links are checked; external ones may be unreachable."""
     missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert missing == []
 
@@ -31,7 +31,7 @@ def test_the_walks_through_the_code_name_files_that_exist() -> None:
 
 
 def test_decisions_are_numbered_and_listed() -> None:
-    """Each page has the next number, and its line in the index."""
+    """Each page has the next number and a line in the index."""
     pages = sorted(path.name for path in DECISIONS.glob("0*.md"))
     assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
     index = (DECISIONS / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""How large a piece of code may grow before it needs a second thought: modules, functions, classes, calls, folders."""
+"""Size limits of modules, functions, classes, calls and folders."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MOST_ROOMS = 15
 EXCEPTIONS = {
     "cli/carillon_cli/app.py: import_command": "a command's parameters are its options",
 }
-"""What is larger, with the reason."""
+"""The exceptions with their reasons."""
 
 
 def sources() -> list[Path]:
-    """Return every module of ours but migrations, each of which stands alone, and tests."""
+    """Return all of our modules except migrations, which are self-contained, and tests."""
     found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     return [path for path in found if "versions" not in path.parts and not path.name.startswith("test_")]
 
 
 def too_large(path: Path) -> Iterator[str]:
-    """Yield what in a module is larger than it may be, as ``path: name: what``."""
+    """Yield everything in a module that exceeds a limit, as ``path: name: what``."""
     text = path.read_text()
     name = str(path.relative_to(ROOT))
     if (lines := text.count("\n")) > MOST_LINES:
@@ -57,7 +57,7 @@ def too_large(path: Path) -> Iterator[str]:
 
 
 def test_nothing_is_larger_than_it_may_be() -> None:
-    """Or it is listed with its reason; and what is listed is larger."""
+    """Exceptions are listed with a reason, and must exceed the limit."""
     found = {line.rpartition(": ")[0]: line for path in sources() for line in too_large(path)}
     assert sorted(found.keys() - EXCEPTIONS.keys()) == [], [found[key] for key in found.keys() - EXCEPTIONS.keys()]
     assert sorted(EXCEPTIONS.keys() - found.keys()) == []
@@ -65,7 +65,7 @@ def test_nothing_is_larger_than_it_may_be() -> None:
 
 @pytest.mark.parametrize("package", ["core", "operator", "api", "runner", "cli"])
 def test_a_folder_is_seen_at_a_glance(package: str) -> None:
-    """At most twelve modules in a folder, and at most fifteen folders in a folder."""
+    """A folder has at most twelve modules and at most fifteen folders."""
     modules = Counter(path.parent for path in sources() if path.is_relative_to(ROOT / package))
     init = Counter(path.parent for path in sources() if path.name == "__init__.py")
     crowded = {str(folder.relative_to(ROOT)): n for folder, n in (modules - init).items() if n > MOST_MODULES}

@@ -1,4 +1,4 @@
-"""``decide``: what is done about one task now, and why; every case also at its fixed point."""
+"""``decide``: the decision about one task and its reason; each case also at its fixed point."""
 
 from datetime import timedelta
 from typing import Any
@@ -158,7 +158,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_decision(case: dict[str, Any]) -> None:
-    """Each sentence holds, and once carried out the same input yields nothing."""
+    """The plan is as expected, and deciding again after it has been carried out yields nothing."""
     builder: TaskBuilder = case["task"]
     jobs: list[ObservedJob] = case.get("jobs", [])
     plan = decide_to_fixed_point(builder, jobs, at(case["now"]))
@@ -170,7 +170,7 @@ def test_decision(case: dict[str, Any]) -> None:
 
 
 def test_a_year_of_missed_seconds_is_one_launch_and_few_records() -> None:
-    """However long nobody watched: a record for each of the latest slots, and one for all those before."""
+    """After any outage, there is one record for each of the latest slots, and one for all earlier slots."""
     builder = make_task().cron("* * * * * *")
     plan = decide_to_fixed_point(builder, [], at("2027-01-01T00:00:00+00:00"))
     assert launches(plan) == ["00:00:00"]
@@ -182,7 +182,7 @@ def test_a_year_of_missed_seconds_is_one_launch_and_few_records() -> None:
 
 
 def test_resuming_runs_nothing_that_passed_meanwhile() -> None:
-    """Slots count from the moment the resume is seen."""
+    """Slots count from the time at which the resume is seen."""
     builder = make_task().every(30).suspended()
     decide_to_fixed_point(builder, [], at("00:00:10"))
     builder.suspended(yes=False)
@@ -195,7 +195,7 @@ def test_resuming_runs_nothing_that_passed_meanwhile() -> None:
 
 
 def test_editing_the_schedule_runs_nothing_that_its_new_form_had_before() -> None:
-    """Slots of the new schedule count from the moment the edit is seen."""
+    """Slots of the new schedule count from the time at which the edit is seen."""
     builder = make_task().cron("0 5 * * *")
     decide_to_fixed_point(builder, [], at("04:00"))
     builder.cron("0 3 * * *")
@@ -205,7 +205,7 @@ def test_editing_the_schedule_runs_nothing_that_its_new_form_had_before() -> Non
 
 
 def test_editing_something_else_keeps_the_slots() -> None:
-    """An edit of the task alone does not make a slot due at that moment go away."""
+    """A slot that is due when the task type is edited is still launched."""
     builder = make_task().cron("0 5 * * *")
     decide_to_fixed_point(builder, [], at("04:00"))
     builder.with_spec(task={"counter": {}})
@@ -213,7 +213,7 @@ def test_editing_something_else_keeps_the_slots() -> None:
 
 
 def test_a_completed_one_shot_runs_again_at_a_new_time() -> None:
-    """A new runAt is a new slot; Completed ends."""
+    """A new runAt is a new slot; Completed becomes False."""
     builder = make_task().once("06:00")
     decide_to_fixed_point(builder, [], at("06:00"))
     builder.once("09:00")
@@ -223,7 +223,7 @@ def test_a_completed_one_shot_runs_again_at_a_new_time() -> None:
 
 
 def test_a_lost_status_does_not_launch_a_slot_twice() -> None:
-    """The Job that exists settles its slot, even if the status that says so was never written."""
+    """An existing Job settles its slot, even if the status was never written."""
     builder = make_task().every(30)
     jobs = [make_job("00:00:30", result=SUCCEEDED)]
     plan = decide(builder.observed(ScheduledTaskStatus()), jobs, at("00:00:40"))
@@ -231,7 +231,7 @@ def test_a_lost_status_does_not_launch_a_slot_twice() -> None:
 
 
 def test_what_a_job_said_outlives_the_job() -> None:
-    """The last result stays when the Job was cleaned up."""
+    """The last result stays after the Job has been deleted."""
     builder = make_task().every(3600)
     done = make_job("01:00", result=RunResult.FAILED)
     plan = decide_to_fixed_point(builder, [done], at("01:00:10"))
@@ -243,7 +243,7 @@ def test_what_a_job_said_outlives_the_job() -> None:
 
 
 def test_a_job_that_went_unseen_has_not_failed() -> None:
-    """Its runner may have recorded a success: the history knows, the last result stays."""
+    """Its runner may have recorded a success in the history, so the last result stays."""
     builder = make_task().every(3600)
     decide_to_fixed_point(builder, [make_job("01:00", result=SUCCEEDED)], at("01:00:10"))
     decide_to_fixed_point(builder, [make_job("02:00")], at("02:00:01"))
@@ -256,7 +256,7 @@ def test_a_job_that_went_unseen_has_not_failed() -> None:
 
 @pytest.mark.parametrize("broken", ["61 * * * *", "0 0 31 2 *"])
 def test_mending_a_schedule_runs_nothing_that_passed_meanwhile(broken: str) -> None:
-    """Neither a schedule that was never valid, nor one that was valid before."""
+    """This holds for a schedule that was never valid, and for one that was valid before."""
     for first in ([broken], ["0 3 * * *", broken]):
         builder = make_task()
         for expression in first:
@@ -271,7 +271,7 @@ def test_mending_a_schedule_runs_nothing_that_passed_meanwhile(broken: str) -> N
 
 
 def test_a_clock_that_was_ahead_for_a_moment_stops_nothing_for_years() -> None:
-    """What was settled by a wrong clock is not settled."""
+    """Slots that were settled by a wrong clock are open again."""
     builder = make_task().every(30)
     decide_to_fixed_point(builder, [], at("2035-01-01T00:00:00+00:00"))
     decide_to_fixed_point(builder, [], at("00:10:10"))
@@ -279,7 +279,7 @@ def test_a_clock_that_was_ahead_for_a_moment_stops_nothing_for_years() -> None:
 
 
 def test_a_clock_that_is_set_back_by_an_hour_runs_nothing_twice() -> None:
-    """What ran ahead of its time has run, also when its Job is gone by now."""
+    """A slot that ran too early does not run again, even if its Job is gone."""
     builder = make_task().every(600)
     assert launches(decide_to_fixed_point(builder, [], at("02:00:01"))) == ["02:00:00"]
     for when in ("01:00:01", "01:10:01", "01:50:01", "02:00:02"):
@@ -288,7 +288,7 @@ def test_a_clock_that_is_set_back_by_an_hour_runs_nothing_twice() -> None:
 
 
 def test_a_one_shot_set_back_into_the_past_says_so_even_if_it_ran_before() -> None:
-    """It does not run, and does not claim to be completed."""
+    """It does not run, and is not Completed."""
     builder = make_task().once("06:00")
     plan = decide_to_fixed_point(builder, [], at("06:00"))
     assert launches(plan) == ["06:00:00"]
@@ -318,7 +318,7 @@ def test_a_refused_launch_is_not_shown_as_a_run() -> None:
 
 
 def test_success_is_remembered_with_its_time() -> None:
-    """The last successful time is the newest success, not the newest end."""
+    """The status has the time of the latest success, not of the latest end."""
     builder = make_task().every(60)
     jobs = [make_job("00:01", result=SUCCEEDED), make_job("00:02", result=RunResult.FAILED)]
     plan = decide_to_fixed_point(builder, jobs, at("00:02:30"))
@@ -327,7 +327,7 @@ def test_success_is_remembered_with_its_time() -> None:
 
 
 def test_the_skip_is_said_everywhere_in_the_same_words() -> None:
-    """The row, the Event and the status carry one reason and one message."""
+    """The row, the Event and the status have the same reason and message."""
     plan = decide(make_task().every(30).observed(), [make_job("00:00:30")], at("00:01:00"))
     (record,) = plan.actions
     assert isinstance(record, RecordUnlaunched)
@@ -340,7 +340,7 @@ def test_the_skip_is_said_everywhere_in_the_same_words() -> None:
 
 
 def test_a_condition_keeps_its_transition_time_while_its_value_stays() -> None:
-    """Status is written only when it differs; the passing of time alone changes nothing."""
+    """The status is written only if it differs; the passage of time alone changes nothing."""
     builder = make_task().cron("0 5 * * *")
     first = decide_to_fixed_point(builder, [], at("01:00")).status
     later = decide(builder.observed(), [], at("01:00") + timedelta(hours=3)).status

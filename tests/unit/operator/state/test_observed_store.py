@@ -1,4 +1,4 @@
-"""What the operator knows of requests and targets, when events do not come in the order of life."""
+"""The operator's view of requests and targets if events arrive out of order."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def target(name: str) -> dict[str, Any]:
 
 
 def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> None:
-    """Though nobody told of its deletion: it is not run with the task that its namesake named."""
+    """There was no deletion event: the new request does not run the task of the old one."""
     store = ObservedStore()
     store.requests.put(request("a"))
     again = "44444444-8b86-4011-b42d-00c04fc964ff"
@@ -50,7 +50,7 @@ def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> Non
 
 
 def test_a_deletion_under_a_name_that_was_taken_again_has_the_new_object_decided() -> None:
-    """The status that was decided for it may have been dropped with the old object's."""
+    """Its decided status may have been dropped with the old object's."""
     store = ObservedStore()
     store.requests.put(request("a", uid="44444444-8b86-4011-b42d-00c04fc964ff", version="2"))
     assert store.requests.drop(("default", "run"), REQUEST_UID) == [A]
@@ -59,7 +59,7 @@ def test_a_deletion_under_a_name_that_was_taken_again_has_the_new_object_decided
 
 
 def test_a_status_sent_for_a_deleted_object_is_not_remembered() -> None:
-    """Names of requests do not come again: what is kept for them would stay."""
+    """Names of requests are rarely reused, so the memory would never be freed."""
     store = ObservedStore()
     store.requests.put(request("a"))
     store.requests.drop(("default", "run"), REQUEST_UID)
@@ -71,7 +71,7 @@ def test_a_status_sent_for_a_deleted_object_is_not_remembered() -> None:
 
 
 def test_a_target_concerns_those_that_name_it() -> None:
-    """Tasks and requests, whether they came before it or after, and no longer once they name another."""
+    """This holds for tasks and requests, observed before or after it, until they name another target."""
     store = ObservedStore()
     store.tasks.put(task("a", "shop"))
     store.tasks.put(task("b", "shop"))
@@ -85,7 +85,7 @@ def test_a_target_concerns_those_that_name_it() -> None:
 
 
 def job(namespace: str) -> dict[str, Any]:
-    """Return a Job of a task of the same name in some namespace, as the API server shows it."""
+    """Return a Job in a namespace, of a task with the same name in each, as the API server shows it."""
     launch = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
     made = job_manifest(slot_order(make_task().every(60).observed(), launch), TEMPLATE)
     meta = made["metadata"] | {"namespace": namespace, "uid": namespace, "creationTimestamp": "2026-01-01T00:01:00Z"}
@@ -93,11 +93,11 @@ def job(namespace: str) -> dict[str, Any]:
 
 
 def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
-    """Each has lists of its own, which may be read at the same time; what one does not name is gone from there."""
+    """Each has its own lists, which may overlap; an object missing from a list is gone in that namespace only."""
     store = ObservedStore()
 
     def take(kind: Any, raw: dict[str, Any], namespace: str | None = None) -> list[str]:
-        """Return the namespaces of the Jobs that are gone by an event."""
+        """Return the namespaces of the Jobs that an event removes."""
         changes = store.jobs.changes(JobEvent(kind, "Job", raw, namespace))
         return [change.before.namespace for change in changes if change.before and change.after is None]
 
@@ -111,7 +111,7 @@ def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
     assert take("SYNCED", {}, "b") == []
     assert take("SYNCED", {}, "a") == ["a"]
     take("LISTING", {}, "c")
-    store.jobs.put(job("c"))  # created amid the list
+    store.jobs.put(job("c"))  # created during the list
     assert take("SYNCED", {}, "c") == []
     take("LISTING", {})
     take("ADDED", job("b"))
@@ -119,7 +119,7 @@ def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
 
 
 def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
-    """Admitted again it may have another pod, even one that succeeds: it is to be deleted all the same."""
+    """If it is admitted again, another pod may even succeed; the Job is still deleted."""
     store = ObservedStore()
     held = job("a")
     held["spec"] = held["spec"] | {"suspend": True, "backoffLimit": 0}
@@ -145,7 +145,7 @@ def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
 
 
 def test_the_status_decided_last_is_kept_until_another_writer_changes_it() -> None:
-    """Its own write's event may come before the response; the rule is the same for tasks and requests."""
+    """The event of our own write may come before its response; this holds for tasks and requests."""
     store = ObservedStore()
     sent = RunRequestStatus(task_uid=TASK_UID)
     later = RunRequestStatus(task_uid=TASK_UID, job_name="run-1")
