@@ -1,4 +1,4 @@
-"""The operator over the memory adapters, turn by turn, on a clock that the test sets."""
+"""The operator over the memory adapters, turn by turn, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SETTINGS = Settings(database_url="memory", runner_database_url="postgresql://run
 
 
 class Operator:
-    """An operator whose turns the test takes."""
+    """An operator whose turns the test triggers."""
 
     def __init__(self) -> None:
         self.now = CREATED
@@ -39,13 +39,13 @@ class Operator:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything that is not in the cluster or the history, as a new process has."""
+        """Forget everything that is not in the cluster or the history, like a new process."""
         outside = Outside(reader=self.cluster, writer=self.cluster, history=self.history, keys=self.keys)
         self.app = Application(SETTINGS, outside, _observe_nothing, lambda: self.now)
 
     @property
     def term(self) -> Term:
-        """What decides and writes: without a Lease, always the same."""
+        """The current term; without a Lease, it is always the same."""
         return term_of(self.app)
 
     async def create_task(self, **spec: Any) -> None:
@@ -53,21 +53,21 @@ class Operator:
         await self.cluster.tasks.create(KEY[0], body)
 
     async def turn(self, when: str | datetime) -> None:
-        """Set the clock, see the cluster as it is, reconcile, and let every write be made, and what follows of it."""
+        """Set the clock, observe the cluster, reconcile, and make all writes, including those that follow from them."""
         self.now = at(when) if isinstance(when, str) else when
         await self.see()
         await self.term.reconciler.reconcile(KEY)
         await self.settle()
 
     async def settle(self) -> None:
-        """Let every write be made: the status, the record of what it settles, and the status without it."""
+        """Make all writes: the status, the record of what it settles, and the status without it."""
         for _ in range(3):
             await self.write()
             await self.term.reconciler.reconcile(KEY)
         await self.write()
 
     async def see(self) -> None:
-        """Take in the tasks, Jobs and pods as a fresh list shows them."""
+        """Read the tasks, Jobs and pods from fresh lists."""
         for raw in await self.cluster.tasks.list(None):
             self.app.store.tasks.put(raw)
         for raw in list(self.cluster.objects["HTTPTarget"].values()):
@@ -86,7 +86,7 @@ class Operator:
             self.term.closer.job_changed(change)
 
     async def write(self) -> None:
-        """Have every status written, whatever the second, and run the outbox and the janitor until they are empty."""
+        """Write all statuses without waiting, and run the outbox and the janitor until they are empty."""
         await self.term.statuses.flush()
         async with running(self.term.outbox.run()):
             await asyncio.wait_for(self.term.outbox.drained(), 5)
@@ -96,20 +96,20 @@ class Operator:
         return [job["metadata"]["name"] for job in self.cluster.created]
 
     def rows(self) -> list[tuple[str, str, str | None]]:
-        """Return slot, status and reason of every row, oldest first."""
+        """Return the slot, status and reason of every row, oldest first."""
         rows = sorted(self.history.rows.values(), key=lambda r: r.slot)
         return [(f"{r.slot:%H:%M:%S}", r.status.value, r.reason) for r in rows]
 
 
 def term_of(app: Application) -> Term:
-    """Return what decides and writes now in an application that leads."""
+    """Return the current term of an application that leads."""
     assert app.term is not None
     return app.term
 
 
 @asynccontextmanager
 async def running(work: Any) -> AsyncIterator[None]:
-    """Run something in the background for as long as the block lasts."""
+    """Run a coroutine in the background until the block ends."""
     task = asyncio.ensure_future(work)
     try:
         yield

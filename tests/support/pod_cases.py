@@ -1,4 +1,4 @@
-"""Resources of a task beside those of an operator: told by a unit test, and by a real API server to be right."""
+"""Cases of a task's and an operator's pod resources, for a unit test and for a comparison with a real API server."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ NONE = PodSettings()
 
 
 def defaults(**resources: dict[str, str]) -> PodSettings:
-    """Return an operator's defaults with those resources."""
+    """Return an operator's defaults with these resources."""
     return PodSettings.model_validate({"resources": resources})
 
 
