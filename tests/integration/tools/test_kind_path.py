@@ -1,4 +1,4 @@
-"""Where Docker and kind are, tests run in a cluster of pytest-kind's: the path as a whole, with kind's part played."""
+"""If Docker and kind are available, tests use pytest-kind's cluster: that path, with a replacement of kind."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ if sys.argv[1] == "create":
 def test_tests_run_in_a_cluster_of_pytest_kind(
     worker: str, want_name: str, cluster: RunningCluster, tmp_path: Path
 ) -> None:
-    """Made by the kind on the path, one for each worker, deleted at the end; the tests in it pass."""
+    """The kind on the path creates one cluster for each worker and deletes it at the end; the tests in it pass."""
     programs = tmp_path / "bin"
     programs.mkdir()
     calls = tmp_path / "calls"
@@ -41,7 +41,7 @@ def test_tests_run_in_a_cluster_of_pytest_kind(
         program.chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if name.startswith(("HOME", "LANG"))}
     environment = kept | {"PATH": f"{programs}:/usr/bin:/bin", "PYTEST_XDIST_WORKER": worker}
-    # pytest-kind keeps its own state where it is called
+    # pytest-kind stores its state in the current folder
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     place = ("--rootdir", str(ROOT), "--config-file", str(ROOT / "pyproject.toml"))
     tests = ROOT / "tests" / "integration" / "tools" / "test_chart.py"
