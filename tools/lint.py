@@ -1,6 +1,6 @@
-"""Run every check of ``make lint``, some at a time, and say how each has ended as soon as it has.
+"""Run every check of ``make lint``, several at a time, and print each result as soon as it is known.
 
-Names of checks as arguments choose some of them.
+Arguments are the names of checks to run. Default: all.
 """
 
 import os
@@ -27,7 +27,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a check ended."""
+    """The result of a check."""
 
     name: str
     code: int
@@ -36,7 +36,7 @@ class Outcome:
 
 
 def main(names: list[str]) -> int:
-    """Return 0 if no check finds anything."""
+    """Return 0 if all checks pass."""
     if unknown := [name for name in names if name not in CHECKS]:
         print(f"lint: unknown checks: {', '.join(unknown)}; the checks are {', '.join(CHECKS)}", file=sys.stderr)
         return 2

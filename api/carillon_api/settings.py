@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-from carillon_api.schemas.checks import dns_label_problem, is_dns_subdomain
 from carillon_core.domain.scope import SETTING
+from carillon_core.resources.name_patterns import is_dns_label, is_dns_subdomain
 from carillon_core.settings import (
     DATABASE_URL_FORM,
     MOST_PORT,
@@ -35,7 +35,7 @@ def _host(host: str) -> str:
 
 
 def _namespace(name: str) -> str:
-    if dns_label_problem(name):
+    if not is_dns_label(name):
         msg = f'must be at most 63 lower-case letters, digits and hyphens, such as team-a (got "{name}")'
         raise ValueError(msg)
     return name
@@ -56,7 +56,7 @@ def _secret_name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     namespace, _, name = value.partition("/")
-    if dns_label_problem(namespace) or not is_dns_subdomain(name):
+    if not is_dns_label(namespace) or not is_dns_subdomain(name):
         msg = (
             f'must be the namespace and the name of a Secret, such as carillon-system/carillon-api-keys (got "{value}")'
         )
@@ -83,7 +83,7 @@ def _first_served(values: dict[str, Any]) -> str:
 
 
 class Settings(CommonSettings):
-    """What can be set about the API."""
+    """The API's variables."""
 
     database_url: Annotated[
         SecretStr,

@@ -1,7 +1,6 @@
 """``carillon api-key``: create a key and its entry in the Secret, without a cluster. ``app`` calls it."""
 
 import base64
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,8 @@ import yaml
 
 from carillon_cli.documents import InputError
 from carillon_core.domain.access.api_keys import InvalidEntryError, entry, entry_json, hash_of, new_key
-from carillon_core.resources.base import rfc3339
+from carillon_core.domain.validity.future import future_problem
+from carillon_core.resources.name_patterns import is_dns_label, is_dns_subdomain
 
 SECRET = "carillon-system/carillon-api-keys"  # noqa: S105  # the name of one
 
@@ -46,10 +46,10 @@ def create(
 
     """
     namespace, slash, secret_name = secret.partition("/")
-    if not slash or not all(re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", part) for part in (namespace, secret_name)):
+    if not slash or not is_dns_label(namespace) or not is_dns_subdomain(secret_name):
         raise InputError(f"--secret: must be NAMESPACE/NAME, such as {SECRET} (got {secret!r})")
-    if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise InputError(f"--expires-at {rfc3339(expires_at)} is in the past: write a future time")
+    if past := future_problem(expires_at, datetime.now(UTC), "--expires-at"):
+        raise InputError(str(past))
     try:
         key = new_key(name)
     except ValueError as error:

@@ -72,10 +72,10 @@ def next_command(
 ) -> int:
     """Print the next fire times, one per line: in UTC and in the time zone.
 
-    A line is 2026-03-29T01:30:00Z  2026-03-29T03:30:00+02:00, always in this format. The times of each task of a
-    file follow a line # namespace/name. Notes about surprises go to standard error.
+    Each line has the format 2026-03-29T01:30:00Z  2026-03-29T03:30:00+02:00. For a file, a line # namespace/name
+    precedes the times of each task. Warnings go to standard error.
 
-    Exit code 2 if the input cannot be used or contains something invalid.
+    Exit code 2 if the input cannot be read or is invalid.
     """
     if not 1 <= count <= MOST_TIMES:
         raise InputError(f"-n: must be from 1 to {MOST_TIMES} (got {count})")

@@ -8,8 +8,8 @@ from carillon_cli.documents import Document, InputError, only_ours, read_documen
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import fire_times, schedule_of
 from carillon_core.domain.validity.advice import advice_of, shown_time
+from carillon_core.domain.validity.future import future_problem
 from carillon_core.domain.validity.problems import spec_problems
-from carillon_core.domain.validity.run_at import run_at_problem
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.names import KIND, KIND_REQUEST
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
@@ -17,7 +17,7 @@ from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 
 @dataclass(slots=True)
 class Answer:
-    """What goes to the standard output, what to the standard error, and whether something was invalid."""
+    """The lines for standard output and for standard error, and whether something was invalid."""
 
     lines: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ def _of_document(document: Document, after: datetime, count: int) -> tuple[list[
         run_at = request_of(document, after).run_at
         if run_at is None:
             return [], ["runs immediately when it is created"]
-        past = run_at_problem(run_at, after)
+        past = future_problem(run_at, after)
         return ([shown_time(run_at, "UTC")], []) if past is None else ([], [str(past)])
     task = task_of(document, after)
     spec = task.spec

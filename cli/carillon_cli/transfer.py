@@ -147,8 +147,8 @@ def imported(source: str, cluster: Cluster, now: datetime, options: ImportOption
         return Imported(problems=problems)
     there = _those_there(cluster, objects)
     if there and options.existing is Existing.FAIL:
-        mend = "choose --existing skip or --existing replace"
-        return Imported(problems=[f"{name} already exists: {mend}" for name in names if name in there])
+        hint = "choose --existing skip or --existing replace"
+        return Imported(problems=[f"{name} already exists: {hint}" for name in names if name in there])
     said = [f"{each.kind} {each.name} ({each.place}) ignored" for each in read if each not in documents]
     said += _written(cluster, objects, there, options)
     if options.existing is Existing.SKIP:

@@ -1,4 +1,4 @@
-"""What every part of Carillon shares: resources, the pure domain, ports, adapters."""
+"""The code that all parts of Carillon share: resources, the pure domain, ports and adapters."""
 
 __version__ = "0.1.0"
-"""The release, which the project's metadata takes from here."""
+"""The version of the release; the project's metadata reads it."""

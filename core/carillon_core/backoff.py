@@ -1,4 +1,4 @@
-"""How long to wait before the next try of something that fails: one type for every loop that tries again."""
+"""The waits between retries, for every loop that retries."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Backoff:
 
 @dataclass(slots=True)
 class Tries:
-    """The failures in a row of one thing that is tried until it succeeds."""
+    """Counts the consecutive failures of one operation that is retried."""
 
     backoff: Backoff
     failures: int = 0

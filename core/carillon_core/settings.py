@@ -1,15 +1,14 @@
-"""How the programs read their settings: one model per program, one field per environment variable.
+"""Reads the programs' settings: one model per program, one field per environment variable.
 
 ``docs/settings.md`` is generated from the models, so each field has a
-description. An error names the variable, says what its value must be and what
-it is: ``CARILLON_API_PORT: must be a number from 1 to 65535 (got "http")``.
-The values of secrets appear in no error and no ``repr``.
+description. An error names the variable, the form of a valid value and the
+actual value: ``CARILLON_API_PORT: must be a number from 1 to 65535 (got
+"http")``. The values of secrets appear in no error and no ``repr``.
 
 The runner does not use this module: pydantic would slow down the start of each
 pod (see ``carillon_runner.environment``).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
@@ -28,6 +27,7 @@ from pydantic_settings import (
 
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import SettingsError
+from carillon_core.resources.name_patterns import is_dns_label
 
 DATABASE_URL_FORM = "postgresql://user:password@host:5432/name"
 RETENTION_DAYS = 400
@@ -35,12 +35,10 @@ MOST_RETENTION_DAYS = 36_500
 MOST_PORT = 65_535
 MOST_NUMBER = 2**31 - 1
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the value of a variable looks like, for the settings page and for errors; metadata of a field."""
+    """Describes the value of a variable for the settings page and for errors; metadata of a field."""
 
     text: str
     """A phrase that completes "must be", such as ``namespace/name``."""
@@ -124,7 +122,7 @@ def read_scope(value: Any) -> Any:
         return value
     found = words(value)
     for name in found:
-        if not _DNS_LABEL.fullmatch(name):
+        if not is_dns_label(name):
             msg = (
                 "must be names of at most 63 lower-case letters, digits and hyphens, separated by commas, such as"
                 f' team-a,team-b (got "{name}")'

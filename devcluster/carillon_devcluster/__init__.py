@@ -1,7 +1,7 @@
-"""A real Kubernetes on a bare machine: its own control plane, and a node that runs pods as local processes.
+"""A real Kubernetes cluster on a bare machine: a control plane, and a node that runs pods as local processes.
 
-`LocalCluster` is what tests and `make run` use; `python3 -m carillon_devcluster` is the same as a command. Only the
-standard library is needed, so that it works before anything is installed.
+Tests and `make run` use `LocalCluster`; `python3 -m carillon_devcluster` is its command line. It needs only the
+standard library, so it works before anything is installed.
 """
 
 from carillon_devcluster.cluster import LocalCluster, Status

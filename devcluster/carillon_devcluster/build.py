@@ -1,4 +1,4 @@
-"""Building the cluster's program: once, whole or not at all, and again only when its sources change."""
+"""Builds the cluster's program, atomically, and only when its sources have changed."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _COMPONENT = "k8s.io/component-base/version"
 COMPILE_FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
 LINK_FLAGS = (
     "-ldflags",
-    # Without these the API server says that it is v0.0.0, and clients complain.
+    # Without these, the API server reports version v0.0.0, and clients complain.
     f"-s -w -X {_COMPONENT}.gitVersion=v{VERSION} -X {_COMPONENT}.gitMajor=1 -X {_COMPONENT}.gitMinor=36",
 )
 TITLE = "building the local cluster (first time only)"
 TITLE_AGAIN = "building the local cluster (its sources changed)"
 NEEDED_BYTES = 4 * 1024**3
-"""Free space for a first build: the modules' sources, Go's cache, and the linker's temporary files."""
+"""The free space for a first build: the modules' sources, Go's cache, and the linker's temporary files."""
 
 NEEDED_BYTES_AGAIN = 1024**3
 
 
 def sources(folder: Path = SOURCES) -> Iterator[Path]:
-    """Return the files that make the program, in a fixed order."""
+    """Return the source files of the program, in a fixed order."""
     yield from (folder / "go.mod", folder / "go.sum")
-    # what a real node needs is another program, of a module of its own
+    # the real node's programs have their own module
     other = folder / "realnode"
     yield from sorted(
         path for path in folder.rglob("*.go") if not path.name.endswith("_test.go") and other not in path.parents
@@ -49,7 +49,7 @@ def sources(folder: Path = SOURCES) -> Iterator[Path]:
 
 
 def stamp(folder: Path = SOURCES) -> str:
-    """Return a digest of everything that the program is made from, but the Go that makes it."""
+    """Return a digest of all inputs of the program, except the version of Go."""
     digest = hashlib.sha256()
     for path in sources(folder):
         digest.update(f"{path.relative_to(folder)}\0".encode())
@@ -59,11 +59,11 @@ def stamp(folder: Path = SOURCES) -> str:
 
 
 def is_current(root: Root) -> bool:
-    """Tell whether the program is there and made from these sources by a Go that is still good enough."""
+    """Return whether the program exists and was built from these sources by a version of Go that is new enough."""
     try:
         made, version, size = root.stamp.read_text().split()
         if root.binary.stat().st_size != int(size):
-            return False  # cut short since
+            return False  # truncated since
     except (OSError, ValueError):
         return False
     built_with = toolchain.parse_version(version) or ()
@@ -73,18 +73,18 @@ def is_current(root: Root) -> bool:
 def build(root: Root, out: TextIO | None = None) -> Path:
     """Build the program unless it is current, and return its path.
 
-    A second caller waits for the first and uses what that one built.
+    A concurrent call waits for the first one and uses its result.
 
     Raises:
         BuildError: It could not be built; the message says why and what to do.
-        ToolchainError: There is no Go and none could be installed.
+        ToolchainError: Go is missing and could not be installed.
 
     """
     if is_current(root):
         return root.binary
     reporter = Reporter(out or sys.stderr, TITLE_AGAIN if root.stamp.exists() else TITLE)
     try:
-        with locked(root.build_lock, on_wait=lambda: reporter.say("waiting for another build that is under way")):
+        with locked(root.build_lock, on_wait=lambda: reporter.say("waiting for another build")):
             if not is_current(root):
                 _build(root, reporter)
     except OSError as error:
@@ -97,9 +97,9 @@ def _build(root: Root, reporter: Reporter) -> None:
     root.binary.parent.mkdir(parents=True, exist_ok=True)
     go = toolchain.find_or_install(root, reporter.say)
     check_space(root, go)
-    for left in root.binary.parent.glob(".build-*"):  # by a build that was killed
+    for left in root.binary.parent.glob(".build-*"):  # left by a build that was killed
         shutil.rmtree(left, ignore_errors=True)
-    made_from = stamp()  # before the build: a file that changes meanwhile means another build
+    made_from = stamp()  # before the build: if a file changes meanwhile, the next call builds again
     root.build_log.write_text("")
     total = len(stale_packages(root, go, reporter))
     with tempfile.TemporaryDirectory(prefix=".build-", dir=root.binary.parent) as folder:
@@ -113,11 +113,11 @@ def _build(root: Root, reporter: Reporter) -> None:
 
 
 def stale_packages(root: Root, go: Path, reporter: Reporter) -> list[str]:
-    """Return the packages still to be compiled; fetches the sources of all of them on the way."""
-    reporter.say("looking for what is to be compiled")
+    """Return the packages to compile; this downloads the sources of all of them."""
+    reporter.say("listing the packages to compile")
     command = [str(go), "list", *COMPILE_FLAGS, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."]
     fetched = 0
-    # The list goes to a file: read after stderr, a pipe would fill up and both would wait for ever.
+    # The list goes to a file: a pipe that is read after stderr would fill up, and both sides would wait for ever.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as listed,
         root.build_log.open("a", encoding="utf-8") as log,
@@ -161,10 +161,10 @@ def _run_build(root: Root, go: Path, target: Path, reporter: Reporter, total: in
 
 
 def check_space(root: Root, go: Path) -> None:
-    """Refuse a build that would fill the disk half-way.
+    """Check that the disk has enough space for a build.
 
     Raises:
-        BuildError: There is too little space in one of the places that a build writes to.
+        BuildError: There is too little space in one of the folders that a build writes to.
 
     """
     needed = NEEDED_BYTES_AGAIN if root.stamp.exists() else NEEDED_BYTES
@@ -196,7 +196,7 @@ def failure(root: Root) -> BuildError:
     elif "signal: killed" in text:
         why = "the compiler was killed, probably for want of memory: free some memory and run this again"
     else:
-        # -v names packages one a line; what has a space in it was said by the compiler.
+        # -v prints one package per line; lines with a space are the compiler's.
         said = [line for line in log.splitlines() if " " in line.strip()]
         why = f"Go says: {said[-1].strip()}" if said else "Go gave no reason"
     return BuildError(f"The local cluster could not be built; {why} (the whole log is {root.build_log}).")

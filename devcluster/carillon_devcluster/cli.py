@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 EXIT_CODES = {"running": 0, "broken": 1, "stopped": 3}
-"""What `status` exits with; 3 for a stopped service is an old custom (LSB init scripts)."""
+"""The exit codes of `status`; 3 for a stopped service is the convention of LSB init scripts."""
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--name", default=DEFAULT_NAME, help="which cluster (default: %(default)s)")
+    common.add_argument("--name", default=DEFAULT_NAME, help="the name of the cluster (default: %(default)s)")
     common.add_argument("--root", "--state", default=str(DEFAULT_ROOT), help="the state root (default: .carillon)")
-    common.add_argument("--build-root", default=None, help="the state root with the built program, if another one")
+    common.add_argument("--build-root", default=None, help="the state root with the program (default: --root)")
     top = argparse.ArgumentParser(
-        prog="carillon_devcluster", description="A real Kubernetes on a bare machine: no root, no container engine."
+        prog="carillon_devcluster",
+        description="A real Kubernetes cluster without root and without a container engine.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -35,16 +36,16 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(action=action)
         return added
 
-    command("build", _build, "build the cluster's program, if it is not current")
-    start = command("start", _start, "start the cluster and wait until it works; harmless if it runs")
+    command("build", _build, "build the cluster's program unless it is current")
+    start = command("start", _start, "start the cluster and wait until it is ready; no effect if it is running")
     start.add_argument("--kubeconfig", default=None, help="where to write the kubeconfig")
-    start.add_argument("--images", default=None, help="a JSON file with the image table to use")
+    start.add_argument("--images", default=None, help="a JSON file with the image table")
     start.add_argument("--timeout", type=float, default=120.0, help="seconds to wait (default: %(default)s)")
-    command("stop", _stop, "end all of the cluster's processes; its objects are there again at the next start")
-    command("delete", _delete, "stop the cluster and remove everything of it")
-    status = command("status", _status, "show the cluster; exit code 0: runs, 1: broken, 3: stopped")
+    command("stop", _stop, "stop all of the cluster's processes; its objects are kept")
+    command("delete", _delete, "stop the cluster and delete its data")
+    status = command("status", _status, "show the state of the cluster; exit code 0: running, 1: broken, 3: stopped")
     status.add_argument("--json", action="store_true", help="as JSON")
-    command("check", _check, "succeed quietly if the cluster works, else say what is wrong")
+    command("check", _check, "exit with 0 if the cluster works, else print what is wrong")
     command("kubeconfig", _kubeconfig, "print the path of the kubeconfig")
     kubectl = command("kubectl", _kubectl, "run kubectl on the cluster; its own flags after --")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -85,10 +86,10 @@ def _start(options: argparse.Namespace) -> int:
             with open(options.images, encoding="utf-8") as file:  # noqa: PTH123
                 cluster.set_images(json.load(file))
         except (OSError, ValueError) as error:
-            message = f"The image table {options.images} cannot be read ({error}); it is a JSON object of image names."
+            message = f"The image table {options.images} cannot be read: it must be a JSON object ({error})."
             raise ClusterError(message) from error
     cluster.start(options.kubeconfig, timeout=options.timeout)
-    _say(f"the cluster {cluster.name!r} runs: KUBECONFIG={cluster.kubeconfig}")
+    _say(f"the cluster {cluster.name!r} is running: KUBECONFIG={cluster.kubeconfig}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""One local cluster: starting, stopping and looking at it. The command line and the tests both come here."""
+"""One local cluster: start, stop and inspect it. The command line and the tests use this module."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 BUSY = ("address already in use", "failed to create listener", "bind: ")
-"""What a part says whose port was taken between its choice and its use."""
+"""Messages of a part whose port was taken by another process after it was chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """A cluster: `running` (all is well), `stopped`, or `broken` (`problem` says in a sentence what is wrong)."""
+    """The state of a cluster: `running`, `stopped`, or `broken` (`problem` is a sentence that says what is wrong)."""
 
     name: str
     state: str
@@ -44,7 +44,7 @@ class Status:
 
 
 class LocalCluster:
-    """A local cluster by its name and its state root. As a context manager it is started, and stopped at the end."""
+    """A local cluster, identified by its name and state root. As a context manager, it starts and stops the cluster."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class LocalCluster:
         settings: Mapping[str, str] | None = None,
         place: parts.Place = parts.ON_LOOPBACK,
     ) -> None:
-        """Name a cluster; nothing is read or started.
+        """Take the cluster's name; nothing is read or started.
 
-        `build_root` is where the program is, if another place than `root`. `settings` stand for environment variables
-        such as CARILLON_DEVCLUSTER_CM_QPS; the default is the environment. `place` is for a real node: `realnode`.
+        `build_root` has the program; default: `root`. `settings` replaces the environment variables, such as
+        CARILLON_DEVCLUSTER_CM_QPS. `place` is for a real node; see `realnode`.
         """
         if not name.replace("-", "").isalnum():
-            message = f"{name!r} cannot be a cluster's name; use letters, digits and dashes."
+            message = f"{name!r} is not a valid cluster name: use letters, digits and hyphens."
             raise ClusterError(message)
         self.name = name
         self._root = Root(Path(root or DEFAULT_ROOT).absolute())
@@ -72,7 +72,7 @@ class LocalCluster:
         self._supervisor = Supervisor(name, self._files, self.binary, self._settings, place)
 
     def __enter__(self) -> Self:
-        """Start the cluster; one that does not come up is stopped again."""
+        """Start the cluster; if that fails, stop it again."""
         try:
             self.start()
         except BaseException:
@@ -88,12 +88,12 @@ class LocalCluster:
 
     @property
     def binary(self) -> Path:
-        """The program that is every part, and kubectl."""
+        """The program, which contains every part and kubectl."""
         return self._build_root.binary
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig; written by `start`."""
+        """The administrator's kubeconfig, written by `start`."""
         remembered = State.read(self._files.state).kubeconfig
         return Path(remembered) if remembered else self._default_kubeconfig()
 
@@ -102,7 +102,7 @@ class LocalCluster:
         """The API server's address.
 
         Raises:
-            NotRunningError: The cluster was never started.
+            NotRunningError: The cluster has never been started.
 
         """
         state = State.read(self._files.state)
@@ -116,28 +116,28 @@ class LocalCluster:
 
     @property
     def files(self) -> ClusterFiles:
-        """Where this cluster's files are."""
+        """The paths of this cluster's files."""
         return self._files
 
     def make_certificates(self) -> None:
-        """Make the cluster's folders, keys and certificates, unless they are there; `start` does it by itself."""
+        """Create the cluster's folders, keys and certificates if they are missing; `start` calls it."""
         with locked(self._files.lock):
             self._supervisor.prepare()
 
     def set_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
-        """Say which images there are: name to `{"entrypoint": [...], "env": {...}, "workingDir": "..."}`.
+        """Set the images: name to `{"entrypoint": [...], "env": {...}, "workingDir": "..."}`.
 
-        The node looks again by itself; a pod that waits for an image starts within a second or so.
+        The node notices the change; a pod that waits for an image starts within about a second.
         """
         write_atomically(self._files.images, json.dumps(images, indent=2) + "\n")
 
     def start(self, kubeconfig: Path | str | None = None, *, timeout: float = 120.0, out: TextIO | None = None) -> None:
-        """Start what does not run, wait until all of it works, and write the kubeconfig.
+        """Start the parts that are not running, wait until all of them work, and write the kubeconfig.
 
-        Harmless when the cluster runs already.
+        It has no effect if the cluster is running.
 
         Raises:
-            PartDiedError: A part ended; the message has the end of its log.
+            PartDiedError: A part has exited; the message has the end of its log.
             StartTimeoutError: The cluster was not ready within `timeout` seconds.
             BuildError, ToolchainError: The program could not be built.
 
@@ -153,18 +153,18 @@ class LocalCluster:
                     last = attempt + 1 == ATTEMPTS
                     if last or not any(text in str(error) for text in BUSY):
                         raise
-                    # Another process took one of the ports: choose new ones.
+                    # Another process has taken one of the ports: choose new ones.
                     self._supervisor.stop()
                 else:
                     return
 
     def stop(self) -> None:
-        """End all parts and all pods' processes. The data stays for the next start."""
+        """Stop all parts and the processes of all pods. The data is kept for the next start."""
         with locked(self._files.lock):
             self._supervisor.stop()
 
     def kill_part(self, part: str) -> None:
-        """End one part without a warning, as a crash does; `start` starts it again."""
+        """Kill one part, as in a crash; `start` starts it again."""
         with locked(self._files.lock):
             process = State.read(self._files.state).processes.get(part)
             if process is not None:
@@ -172,7 +172,7 @@ class LocalCluster:
                 processes.ended([process], PART_GRACE)
 
     def delete(self) -> None:
-        """Stop the cluster and remove everything of it."""
+        """Stop the cluster and delete its data."""
         with locked(self._files.lock):
             self._supervisor.stop()
             self._supervisor.remove_kubeconfig(self.kubeconfig)
@@ -180,7 +180,7 @@ class LocalCluster:
         self._files.lock.unlink(missing_ok=True)
 
     def status(self) -> Status:
-        """Look at the cluster."""
+        """Return the state of the cluster."""
         state = State.read(self._files.state)
         found = tuple(self._supervisor.part_status(name, state) for name in self._place.parts)
         url = self._place.server_url(state.ports) if state.ports else ""
@@ -190,17 +190,17 @@ class LocalCluster:
             condition, problem = "broken", describe(dead)
         elif not self._supervisor.api(state).ready():
             log = self._files.log("kube-apiserver")
-            condition, problem = "broken", f"The API server runs but is not ready; its log is {log}."
+            condition, problem = "broken", f"The API server is running but not ready; its log is {log}."
         else:
             condition, problem = "running", ""
         return Status(self.name, condition, url, str(self.kubeconfig), found, problem)
 
     def check(self) -> None:
-        """Do nothing if the cluster works.
+        """Return if the cluster works.
 
         Raises:
             NotRunningError: It is stopped.
-            PartDiedError: Something of it is not as it should be; the message has the end of a dead part's log.
+            PartDiedError: It is broken; the message has the end of a dead part's log.
 
         """
         status = self.status()
@@ -210,10 +210,10 @@ class LocalCluster:
             raise PartDiedError(status.problem)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        """Run kubectl as the administrator and return what it prints.
+        """Run kubectl as the administrator and return its output.
 
         Raises:
-            ClusterError: kubectl failed, and `check` was not turned off.
+            ClusterError: kubectl failed, and `check` is true.
 
         """
         done = subprocess.run(self.kubectl_command(arguments), input=stdin, capture_output=True, text=True, check=False)
@@ -230,9 +230,9 @@ class LocalCluster:
         return self._root.path / "kubeconfig" if self.name == DEFAULT_NAME else self._files.kubeconfig
 
     def _not_running(self) -> NotRunningError:
-        return NotRunningError(f"The cluster {self.name!r} does not run; start it first.")
+        return NotRunningError(f"The cluster {self.name!r} is not running; start it first.")
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """Return a status as JSON has it."""
+    """Return a status as JSON."""
     return dataclasses.asdict(status)

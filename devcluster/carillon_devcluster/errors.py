@@ -2,11 +2,11 @@
 
 
 class ClusterError(Exception):
-    """Anything that keeps the local cluster from doing what was asked."""
+    """The base of the local cluster's errors."""
 
 
 class ToolchainError(ClusterError):
-    """There is no suitable Go, and none could be installed."""
+    """A suitable version of Go is missing and could not be installed."""
 
 
 class BuildError(ClusterError):
@@ -14,7 +14,7 @@ class BuildError(ClusterError):
 
 
 class NotRunningError(ClusterError):
-    """The cluster is asked for something that only a running one can do."""
+    """The operation needs a running cluster."""
 
 
 class StartTimeoutError(ClusterError):
@@ -22,4 +22,4 @@ class StartTimeoutError(ClusterError):
 
 
 class PartDiedError(ClusterError):
-    """A part of the cluster ended by itself."""
+    """A part of the cluster exited unexpectedly."""

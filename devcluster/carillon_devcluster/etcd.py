@@ -1,4 +1,4 @@
-"""Calls of a cluster's etcd, for tests of what a compaction does to watches and cursors."""
+"""Calls a cluster's etcd, for tests of the effects of compaction on watches and cursors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compact(files: ClusterFiles) -> None:
-    """Have etcd forget all versions but the newest, as the API server does every five minutes."""
+    """Make etcd forget all versions except the newest, as the API server does every five minutes."""
     port = State.read(files.state).ports["etcd"]
     trust = ssl.create_default_context(cafile=files.certificate("ca"))
     trust.load_cert_chain(files.certificate("apiserver"), files.key("apiserver"))
@@ -36,5 +36,5 @@ def _ask(connection: http.client.HTTPSConnection, method: str, body: Mapping[str
     response = connection.getresponse()
     answer: dict[str, Any] = json.loads(response.read())
     if response.status != http.HTTPStatus.OK:
-        raise ClusterError(f"etcd refuses {method}: {answer}")
+        raise ClusterError(f"etcd rejected {method}: {answer}")
     return answer

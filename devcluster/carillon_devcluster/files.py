@@ -1,4 +1,4 @@
-"""Small file operations with a guarantee: whole or not at all, and one at a time."""
+"""Atomic file writes, and lock files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_atomically(path: Path, content: str, mode: int = 0o600) -> None:
-    """Write a file so that a reader sees the old content or the new one, and never a part."""
+    """Write a file atomically: readers see either the old content or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -30,7 +30,7 @@ def write_atomically(path: Path, content: str, mode: int = 0o600) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock file; `on_wait` is called once if someone else holds it. The kernel frees it when a holder dies."""
+    """Hold a lock file; call `on_wait` once if another process holds it. The kernel releases it when a holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         try:
@@ -43,7 +43,7 @@ def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[No
 
 
 def end_of(path: Path, lines: int = 10, most: int = 16_384) -> str:
-    """Return the last lines of a text file, or nothing if there is none."""
+    """Return the last lines of a text file; empty if the file does not exist."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -1,6 +1,6 @@
-"""Programs in Go that developers need, each built from a pinned module of its own on first use.
+"""Development tools written in Go, each built on first use from its own pinned module.
 
-``bench/api.py`` builds its load with it, the checks of the Helm chart theirs.
+``bench/api.py`` and the checks of the Helm chart use it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GoTool:
-    """A program, and what it is built from."""
+    """A program, and the package that it is built from."""
 
     name: str
-    """The program's, under ``bin`` of the state root."""
+    """The program's file name in ``bin`` of the state root."""
     package: str
-    """Go's import path of its main package."""
+    """The import path of its main package."""
     module: Path
     """The folder whose go.mod and go.sum pin it."""
 
 
 def built(tool: GoTool, root: Root, say: Callable[[str], None]) -> Path:
-    """Return the tool's program; build it first if it is not there, or its module has changed.
+    """Return the tool's program; build it first if it is missing or its module has changed.
 
     Waits for a build that is already running in any process. It takes
     some minutes on a machine that has built nothing yet.
 
     Raises:
         ToolchainError: There is no Go, and none can be installed.
-        BuildError: It cannot be built; the message has the end of what Go says.
+        BuildError: It cannot be built; the message has the end of Go's output.
 
     """
     program = root.path / "bin" / tool.name
@@ -54,7 +54,7 @@ def built(tool: GoTool, root: Root, say: Callable[[str], None]) -> Path:
     with program.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_current(program, stamp, wanted):
-            say(f"building {tool.name}; this may take some minutes, once")
+            say(f"building {tool.name} (first time only; this may take some minutes)")
             _build(tool, find_or_install(root, say), program)
             stamp.write_text(wanted)
     return program
@@ -77,6 +77,6 @@ def _build(tool: GoTool, go: Path, program: Path) -> None:
     )
     if done.returncode:
         tail = "\n".join(done.stderr.splitlines()[-10:])
-        message = f"{tool.name} cannot be built from {tool.module.name}/go.mod; the end of what Go says:\n{tail}"
+        message = f"{tool.name} cannot be built from {tool.module.name}/go.mod; the end of Go's output:\n{tail}"
         raise BuildError(message)
     os.replace(aside, program)  # noqa: PTH105  # atomic, so that a partial program is never started

@@ -1,4 +1,4 @@
-"""Questions to the API server, with the administrator's certificate and the standard library alone."""
+"""Queries the API server with the administrator's certificate, using only the standard library."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class ApiServer:
-    """A cluster's API server, as far as its health goes."""
+    """The health of a cluster's API server."""
 
     def __init__(self, url: str, files: ClusterFiles) -> None:
         """Read the certificates; nothing is sent yet."""
         self._url = url
         context = ssl.create_default_context(cafile=str(files.certificate("ca")))
         context.load_cert_chain(files.certificate("admin"), files.key("admin"))
-        # No proxy, even if the environment names one: this is loopback.
+        # No proxy, even if the environment sets one, because this is loopback.
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
 
     def get(self, path: str) -> bytes | None:
-        """Return the answer to a request, or nothing unless it is a good one."""
+        """Return the response to a request; None unless it is successful."""
         try:
             with self._opener.open(self._url + path, timeout=5) as response:
                 content: bytes = response.read()
@@ -36,7 +36,7 @@ class ApiServer:
             return None
 
     def read(self, path: str) -> dict[str, Any] | None:
-        """Return an object, or nothing if there is none."""
+        """Return an object, or None if it does not exist."""
         content = self.get(path)
         if content is None:
             return None
@@ -44,26 +44,26 @@ class ApiServer:
         return found
 
     def ready(self) -> bool:
-        """Tell whether the API server is ready."""
+        """Return whether the API server is ready."""
         return self.get("/readyz") is not None
 
     def has_service_account(self) -> bool:
-        """Tell whether pods can be created: the controller manager has made the default service account."""
+        """Return whether pods can be created: whether the default service account exists."""
         return self.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
     def schedulable(self, node: str, booted_after: float) -> bool:
-        """Tell whether a node is ready for pods, and not merely remembered as such from an earlier run."""
+        """Return whether a node is ready for pods now, not only according to the status of an earlier run."""
         found = self.read(f"/api/v1/nodes/{node}")
         return found is not None and is_schedulable(found, booted_after)
 
 
 def is_schedulable(node: dict[str, Any], heartbeat_after: float) -> bool:
-    """Tell whether a Node object is ready, without taints, and has been heard of since (seconds of the epoch)."""
+    """Return whether a Node object is ready, without taints, and has sent a heartbeat since (seconds since 1970)."""
     if node.get("spec", {}).get("taints"):
         return False
     for condition in node.get("status", {}).get("conditions", []):
         if condition.get("type") == "Ready" and condition.get("status") == "True":
             heartbeat = datetime.fromisoformat(condition["lastHeartbeatTime"])
-            # The API's times are in whole seconds, cut.
+            # The API truncates times to whole seconds.
             return heartbeat.timestamp() >= int(heartbeat_after)
     return False

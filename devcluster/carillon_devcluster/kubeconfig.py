@@ -31,7 +31,7 @@ users:
 
 
 def render(name: str, server: str, files: ClusterFiles, user: str) -> str:
-    """Return a kubeconfig with everything inlined, so that it can be copied elsewhere."""
+    """Return a kubeconfig with embedded certificates, so that it can be copied."""
 
     def encoded(content: bytes) -> str:
         return base64.b64encode(content).decode()

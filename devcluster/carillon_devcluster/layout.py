@@ -1,4 +1,4 @@
-"""Where everything is: the checked-out sources, the state root, and one folder for each cluster."""
+"""The paths of all files: the sources, the state root, and one folder for each cluster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent
-"""The Go module; this package lies inside it."""
+"""The Go module, which contains this package."""
 
 DEFAULT_ROOT = SOURCES.parent / ".carillon"
 DEFAULT_NAME = "default"
@@ -14,33 +14,33 @@ DEFAULT_NAME = "default"
 
 @dataclasses.dataclass(frozen=True)
 class Root:
-    """The state root: what all clusters share."""
+    """The state root, with the files that all clusters share."""
 
     path: Path
 
     @property
     def binary(self) -> Path:
-        """The program that is every part of a cluster."""
+        """The program, which contains every part of a cluster."""
         return self.path / "bin" / "carillon-devcluster"
 
     @property
     def stamp(self) -> Path:
-        """What the program was built from."""
+        """The digest of the program's inputs."""
         return self.path / "bin" / "carillon-devcluster.stamp"
 
     @property
     def build_lock(self) -> Path:
-        """Held while the program is built."""
+        """The lock of the build."""
         return self.path / "bin" / "build.lock"
 
     @property
     def build_log(self) -> Path:
-        """What the last build said."""
+        """The log of the last build."""
         return self.path / "bin" / "build.log"
 
     @property
     def go_venv(self) -> Path:
-        """Where Go is installed if the machine has none."""
+        """The folder in which Go is installed if the machine has none."""
         return self.path / "go"
 
     def cluster(self, name: str) -> ClusterFiles:
@@ -56,12 +56,12 @@ class ClusterFiles:
 
     @property
     def state(self) -> Path:
-        """Ports and processes, as JSON."""
+        """The ports and processes, as JSON."""
         return self.path / "state.json"
 
     @property
     def lock(self) -> Path:
-        """Locked while the cluster is started or stopped. It is beside the folder, which may be deleted."""
+        """The lock of start and stop. It is next to the folder, because that may be deleted."""
         return self.path.parent / f".{self.path.name}.lock"
 
     @property
@@ -71,7 +71,7 @@ class ClusterFiles:
 
     @property
     def images(self) -> Path:
-        """The image table, which the node reads again whenever it changes."""
+        """The image table; the node reads it again when it changes."""
         return self.path / "images.json"
 
     @property
@@ -86,16 +86,16 @@ class ClusterFiles:
 
     @property
     def pods(self) -> Path:
-        """The pods' logs, scratch folders and process records."""
+        """The pods' logs, temporary folders and process records."""
         return self.node_state / "pods"
 
     @property
     def etcd(self) -> Path:
-        """The database: all objects of the cluster."""
+        """The database with all objects of the cluster."""
         return self.path / "etcd"
 
     def kubeconfig_of(self, user: str) -> Path:
-        """Return the kubeconfig of one of the parts."""
+        """Return the kubeconfig of a part."""
         return self.path / f"{user}.kubeconfig"
 
     def log(self, part: str) -> Path:

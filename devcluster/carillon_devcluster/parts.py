@@ -1,4 +1,4 @@
-"""The parts of a cluster and their flags. Everything else is upstream's default."""
+"""The parts of a cluster and their flags. All other flags have their defaults."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from carillon_devcluster.layout import ClusterFiles
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "node")
-"""In the order of their start; they are stopped in the reverse order."""
+"""The parts in start order; they are stopped in reverse order."""
 
 PORTS = ("etcd", "etcd-peer", "kube-apiserver", "node")
 NODE_NAME = "local"
 CM_QPS = "CARILLON_DEVCLUSTER_CM_QPS"
-"""Environment variable: the controller manager's client limit in requests a second, for benchmarks."""
+"""Environment variable: the controller manager's client limit in requests per second, for benchmarks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where the API server listens, and whether the cluster's node is the one of local processes.
+    """The address of the API server, and whether the node runs pods as local processes.
 
-    A real node's pods have a network of their own: the API server then listens at the address that they reach, with
-    the certificate that names it, and appears there as the endpoint of its service.
+    A real node's pods have their own network: the API server then listens on an address that they can reach, with a
+    certificate for it, and that address is the endpoint of its Service.
     """
 
     address: str = LOOPBACK
@@ -35,7 +35,7 @@ class Place:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that this cluster has."""
+        """The parts of this cluster."""
         return PARTS if self.process_node else PARTS[:-1]
 
     def server_url(self, ports: Mapping[str, int]) -> str:
@@ -78,7 +78,7 @@ def _etcd(files: ClusterFiles, ports: Mapping[str, int], _: Mapping[str, str]) -
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,
         "initial-cluster": f"local={peer}",
-        # Certificates on loopback as well: all Secrets are in here, and others may use the machine.
+        # TLS on loopback as well, because etcd has all Secrets and the machine may have other users.
         "client-cert-auth": "true",
         "trusted-ca-file": authority,
         "cert-file": certificate,
@@ -87,7 +87,7 @@ def _etcd(files: ClusterFiles, ports: Mapping[str, int], _: Mapping[str, str]) -
         "peer-trusted-ca-file": authority,
         "peer-cert-file": certificate,
         "peer-key-file": key,
-        # A throw-away cluster: a crash of the whole machine may lose its last writes, a crash of etcd does not.
+        # Acceptable for a temporary cluster: a crash of the machine may lose the last writes, a crash of etcd does not.
         "unsafe-no-fsync": "true",
         "auto-compaction-retention": "5m",
         "log-level": "warn",
@@ -111,7 +111,7 @@ def _api_server(files: ClusterFiles, ports: Mapping[str, int], place: Place) -> 
         "service-account-key-file": files.key("service-accounts"),
         "service-account-signing-key-file": files.key("service-accounts"),
         "service-cluster-ip-range": "10.0.0.0/16",
-        # Nothing routes to services of a node of processes, so the API server need not appear as one's endpoint.
+        # Services have no routing on a node of local processes, so the API server need not be an endpoint.
         "endpoint-reconciler-type": "none" if place.process_node else "lease",
         "kubelet-preferred-address-types": "InternalIP",
         "kubelet-client-certificate": files.certificate("apiserver-kubelet-client"),
@@ -119,7 +119,7 @@ def _api_server(files: ClusterFiles, ports: Mapping[str, int], place: Place) -> 
         "kubelet-certificate-authority": files.certificate("ca"),
         "allow-privileged": "true",
         "profiling": "false",
-        # Its own wait on SIGTERM, for load balancers that are not here.
+        # The wait after SIGTERM is for load balancers, which do not exist here.
         "shutdown-delay-duration": "0s",
     }
 

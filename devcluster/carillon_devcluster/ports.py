@@ -1,4 +1,4 @@
-"""The choice of free ports on loopback."""
+"""Chooses free ports on loopback."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on this port now."""
+    """Return whether a server could listen on this port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do it: a port whose last connections are only lingering (TIME_WAIT) is free.
+        # As servers do: a port with connections in TIME_WAIT only counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -27,7 +27,7 @@ def is_free(port: int) -> bool:
 def choose(names: Iterable[str], wanted: Mapping[str, int]) -> dict[str, int]:
     """Give each name a free port, the wanted one if it is free.
 
-    All are held open until the last one is chosen, so that no port is given twice. Someone else can still take one
+    All are held open until the last one is chosen, so that each is given once. Another process can still take one
     before it is used; the caller then starts again.
     """
     chosen: dict[str, int] = {}
@@ -40,7 +40,7 @@ def choose(names: Iterable[str], wanted: Mapping[str, int]) -> dict[str, int]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((LOOPBACK, port))
-            except OSError:  # taken in this very moment
+            except OSError:  # taken just now
                 probe.bind((LOOPBACK, 0))
             chosen[name] = probe.getsockname()[1]
     return chosen

@@ -1,4 +1,4 @@
-"""Processes that outlive this one, and how to be sure that a process number still means the same process."""
+"""Processes that outlive this one, identified reliably even if process ids are reused."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ON_LINUX = sys.platform == "linux"
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """A process by its number and the time it started: numbers are used again, the pair is not."""
+    """A process, identified by its id and start time: ids are reused, but not the pair."""
 
     pid: int
     start: str
 
     def alive(self) -> bool:
-        """Tell whether this very process still runs (a zombie does not)."""
+        """Return whether exactly this process is running (a zombie is not)."""
         if self.pid <= 1 or not self.start:
             return False
         reap(self)
@@ -36,10 +36,10 @@ class Process:
 
 
 def start_time(pid: int) -> str:
-    """Return when a process started, in the system's own notation, or an empty string if it does not run."""
+    """Return the start time of a process in the system's notation; empty if it is not running."""
     if ON_LINUX:
         try:
-            # Fields follow the command's name, which stands in brackets and may hold anything.
+            # The fields follow the command's name, which is in parentheses and may contain anything.
             fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except OSError:
             return ""
@@ -58,9 +58,9 @@ def identify(pid: int) -> Process:
 
 
 def spawn(program: Path, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> Process:
-    """Start a daemon: a session of its own, output appended to a log, no open files and no input of ours.
+    """Start a daemon: in its own session, with its output appended to a log, without our open files and input.
 
-    Not with `subprocess`, which wants to see the end of what it started, and complains if it does not.
+    Does not use `subprocess`, which warns about processes that it has not waited for.
     """
     pid = os.posix_spawn(
         program,
@@ -72,14 +72,14 @@ def spawn(program: Path, arguments: Sequence[str], log: Path, environment: Mappi
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
-        # Python ignores this signal, and what it starts would inherit that.
+        # Python ignores this signal, and its children would inherit that.
         setsigdef=[signal.SIGPIPE],
     )
     return identify(pid)
 
 
 def stop(processes: Iterable[Process], grace: float) -> None:
-    """End processes: SIGTERM, then SIGKILL to those that still run after `grace` seconds."""
+    """End processes: SIGTERM, then SIGKILL for those that are still running after `grace` seconds."""
     alive = [process for process in processes if process.alive()]
     for process in alive:
         send(process, signal.SIGTERM)
@@ -90,7 +90,7 @@ def stop(processes: Iterable[Process], grace: float) -> None:
 
 
 def ended(processes: Iterable[Process], within: float) -> bool:
-    """Wait until all processes have ended, and tell whether they have."""
+    """Wait until all processes have ended; return whether they have."""
     remaining = list(processes)
 
     def none_left() -> bool:
@@ -101,7 +101,7 @@ def ended(processes: Iterable[Process], within: float) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], within: float, every: float = 0.02) -> bool:
-    """Wait until a condition holds, at most `within` seconds, and tell whether it does."""
+    """Wait until a condition is true, at most `within` seconds; return whether it is."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
@@ -111,23 +111,23 @@ def wait_until(condition: Callable[[], bool], within: float, every: float = 0.02
 
 
 def send(process: Process, number: signal.Signals) -> None:
-    """Signal a process, if it still is the same one."""
+    """Signal a process, if it is still the same one."""
     if process.alive():
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, number)
 
 
 def reap(process: Process) -> None:
-    """Take note of a daemon's end if this very process started it, as it would stay a zombie otherwise."""
+    """Reap a daemon that this process has started; otherwise it would remain a zombie."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
 
 
 def kill_pods(pods: Path) -> int:
-    """End what a killed node left running and return how many processes that were.
+    """End the processes that a killed node has left, and return their number.
 
-    The node records each container's process; on Linux a process that left its session is known by its environment,
-    which names its termination log below this folder.
+    The node records each container's process. On Linux, a process that has left its session is found by its
+    environment, which has the path of its termination log below this folder.
     """
     found: set[Process] = set()
     for record in pods.glob("*/*/process.json"):
@@ -148,7 +148,7 @@ def kill_pods(pods: Path) -> int:
 
 
 def of_folder(program: str, folder: Path) -> list[Process]:
-    """Return the processes of a program with a folder in their arguments, ignoring records; none without /proc."""
+    """Return the running processes of a program that have a folder in their arguments; none without /proc."""
     found = []
     for place in PROC.iterdir() if ON_LINUX else ():
         if not place.name.isdigit():
@@ -163,7 +163,7 @@ def of_folder(program: str, folder: Path) -> list[Process]:
 
 
 def marked(mark: str) -> list[Process]:
-    """Return the processes whose environment has an entry that starts with `mark`; none where /proc is missing."""
+    """Return the processes that have an environment entry starting with `mark`; none without /proc."""
     if not ON_LINUX:
         return []
     found = []

@@ -1,4 +1,4 @@
-"""How far a build is and how long it will still take; and telling it to a terminal or to a log."""
+"""The progress of a build and its estimated end, shown on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LINK_SHARE = 0.06
-"""The last step, linking, is one step in the compiler's output but this share of the time."""
+"""The share of the time that linking takes, which is a single step in the compiler's output."""
 
 LINE_EVERY_PERCENT = 10
 LINE_EVERY_SECONDS = 20.0
 FIRST_ESTIMATE_AFTER = 10.0
-"""Seconds before a first guess at the time left; before, it would jump about."""
+"""Seconds before the first estimate of the remaining time; earlier estimates would vary too much."""
 
 ENOUGH_TO_GUESS = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """How far a build is."""
+    """The progress of a build."""
 
     done: int
     total: int
@@ -30,14 +30,14 @@ class Estimate:
 
     @property
     def fraction(self) -> float:
-        """The share that is done, from 0 to 1. Measured: the number of packages is close to linear in time."""
+        """The finished share, from 0 to 1. By measurement, the number of packages is nearly linear in time."""
         if self.total <= 0:
             return 0.0
         return min(self.done / self.total, 1.0) * (1 - LINK_SHARE)
 
     @property
     def left(self) -> float | None:
-        """Seconds left, or nothing while that is a wild guess."""
+        """The estimated remaining seconds; None while there is no good estimate."""
         if self.elapsed < FIRST_ESTIMATE_AFTER or self.fraction < ENOUGH_TO_GUESS:
             return None
         return self.elapsed * (1 - self.fraction) / self.fraction
@@ -49,17 +49,17 @@ class Estimate:
 
 
 def duration(seconds: float) -> str:
-    """Say a length of time as one would: `40 s`, `4 min`."""
+    """Return a rounded duration: `40 s`, `4 min`."""
     if seconds < 55:  # noqa: PLR2004
         return f"{max(5, round(seconds / 5) * 5)} s"
     return f"{max(1, round(seconds / 60))} min"
 
 
 class Reporter:
-    """Tells progress: one line that changes on a terminal, now and then a new one elsewhere."""
+    """Shows progress: on a terminal one line that changes, otherwise a new line from time to time."""
 
     def __init__(self, out: TextIO, title: str, now: Callable[[], float] = time.monotonic) -> None:
-        """Begin counting the time."""
+        """Start the clock."""
         self._out = out
         self._title = title
         self._now = now
@@ -70,7 +70,7 @@ class Reporter:
         self._width = 0
 
     def step(self, done: int, total: int) -> None:
-        """Tell how far it is, if that is worth a line."""
+        """Show the progress, if it is time for a line."""
         now = self._now()
         estimate = Estimate(done, total, now - self._began)
         percent = int(estimate.fraction * 100)
@@ -83,21 +83,21 @@ class Reporter:
             self._line(f"{self._title}: {estimate.sentence()}")
 
     def say(self, text: str) -> None:
-        """Tell something else, at once."""
+        """Show another message at once."""
         if self._terminal:
             self._overwrite(f"{self._title}: {text}")
         else:
             self._line(f"{self._title}: {text}")
 
     def count(self, text: str) -> None:
-        """Tell something that changes often: each time on a terminal, now and then elsewhere."""
+        """Show a message that changes often: each time on a terminal, otherwise from time to time."""
         now = self._now()
         if self._terminal or now - self._told_at >= LINE_EVERY_SECONDS:
             self._told_at = now
             self.say(text)
 
     def finish(self, text: str) -> None:
-        """End with a line that stays."""
+        """End with a permanent line."""
         if self._terminal:
             self._overwrite(text)
             self._out.write("\n")

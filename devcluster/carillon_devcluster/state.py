@@ -1,4 +1,4 @@
-"""What a cluster remembers between two calls: its ports, its processes and where its kubeconfig went."""
+"""The stored state of a cluster: its ports, its processes and the place of its kubeconfig."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """A cluster's memory."""
+    """The stored state of a cluster."""
 
     ports: dict[str, int] = dataclasses.field(default_factory=dict)
     processes: dict[str, Process] = dataclasses.field(default_factory=dict)
@@ -23,7 +23,7 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> State:
-        """Read the state; one that is missing or cannot be read is an empty one."""
+        """Read the state; empty if it is missing or invalid."""
         try:
             content = json.loads(path.read_text())
             return cls(

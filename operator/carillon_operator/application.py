@@ -1,4 +1,4 @@
-"""The operator as a whole: observes for as long as it runs, and decides and writes while it leads.
+"""The operator as a whole: observes all the time, and decides and writes while it leads.
 
 Without a Lease it leads all the time. Each term of leadership is an object of
 its own (``Term``); what is observed stays from one term to the next.
@@ -27,9 +27,9 @@ from carillon_operator.term import Outside, Term, forget_unowned
 log = get_logger(__name__)
 
 DRAIN_SECONDS = 5.0
-"""How long a stopping operator tries to write the records and statuses that are left."""
+"""How long a stopping operator tries to write the remaining records and statuses."""
 HANDOVER_SECONDS = 0.5
-"""The same where another operator waits to lead: it derives again what is left."""
+"""The same if another operator is waiting to lead; it derives the rest again."""
 OBSERVER_SECONDS = 5.0
 """How long a stopping operator waits for its observer to end by itself."""
 
@@ -72,7 +72,7 @@ class Application:
         self._view = View(self.store, Ownership(settings.shard, self.store, settings.scope), self.queue)
         self._watching = Watching(self._outside.reader, self._view, settings.scope, self._take)
         self.term: Term | None = None
-        """What decides and writes now; None while another operator leads."""
+        """The current term; None while another operator leads."""
         if elector is None:
             self.term = self._new_term()
         else:

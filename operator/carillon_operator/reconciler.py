@@ -37,7 +37,7 @@ REQUESTS_A_TURN = 50
 
 
 class Reconciler:
-    """Brings each task's Jobs, records and status to where ``decide`` wants them."""
+    """Brings each task's Jobs, records and status to the state that ``decide`` returns."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Reconciler:
             except ForbiddenError as error:
                 self._report_forbidden(key, error)
                 self._retry(key, str(error), logging.WARNING)
-            except Exception as error:  # a defect met by one object must not end the operator
+            except Exception as error:  # a bug with one object must not end the operator
                 log.exception("reconciling failed", task="/".join(key))
                 self._retry(key, repr(error), logging.ERROR)
             finally:
@@ -182,7 +182,7 @@ class Reconciler:
             raise
 
     def _report_forbidden(self, key: Key, error: ForbiddenError) -> None:
-        """Say on the task that the operator lacks a permission; its slot is kept and tried again."""
+        """Post an Event that the operator lacks a permission; the slot is kept and tried again."""
         task = self._view.ownership.task(key)
         if task is None:
             return

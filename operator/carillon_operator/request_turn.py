@@ -99,7 +99,7 @@ class RequestTurn:
         return earliest(plan.requeue_at, await ending)
 
     def _record_refused(self, request: ObservedRequest, task: ObservedTask | None) -> None:
-        """Record a request that the stored status has as refused."""
+        """Record a request that was refused according to its stored status."""
         outbox = self._effects.outbox
         row = refused_row(request, task, self._clock())
         if row is not None and not outbox.waits(row.id) and not outbox.wrote(row.id):

@@ -1,11 +1,10 @@
 """The operator's settings, read once from the environment by ``__main__``.
 
-``Variables`` and its like are what can be set, one field per variable;
-``Settings`` is what the application is given, made from them.
+``Variables`` and the other settings models have one field per variable;
+``Settings`` is derived from them and passed to the application.
 """
 
 import json
-import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,8 +24,8 @@ from carillon_core.domain.shard import Shard
 from carillon_core.domain.validity.pod_validity import default_problems
 from carillon_core.errors import SettingsError
 from carillon_core.resources.field_problems import field_problems
+from carillon_core.resources.name_patterns import is_dns_label
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.tasks import LABEL_NAME
 from carillon_core.settings import (
     MOST_NUMBER,
     RETENTION_DAYS,
@@ -45,12 +44,11 @@ MIN_TOKEN_KEY_LENGTH = 32
 LEASE_NAME = "carillon-operator"
 MOST_SHARDS = 100
 
-_DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TOKEN_KEY_FORM = f"at least {MIN_TOKEN_KEY_LENGTH} random characters, such as `openssl rand -hex 32` prints"
 
 
 def _name(text: str) -> str:
-    if not _DNS_NAME.fullmatch(text):
+    if not is_dns_label(text):
         msg = (
             "must be a name of at most 63 lower-case letters, digits and hyphens, such as carillon-system"
             f' (got "{text}")'
@@ -67,7 +65,7 @@ def _image(image: str) -> str:
 
 
 def _queue(name: str) -> str:
-    if not re.match(LABEL_NAME, name):
+    if not is_dns_label(name):
         msg = f'must be at most 63 lower-case letters, digits and hyphens (got "{name}")'
         raise ValueError(msg)
     return name
@@ -141,7 +139,7 @@ class LeaseVariables(ProgramSettings):
 
 
 class Variables(HistorySettings, CommonSettings):
-    """What can be set about the operator, apart from its Lease and its webhook."""
+    """The operator's variables, except those of its Lease and its webhook."""
 
     database_url: DatabaseURL = Field(
         validation_alias="DATABASE_URL", description="The database with the history; the operator's login owns it."
@@ -245,13 +243,13 @@ class Variables(HistorySettings, CommonSettings):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the application is given."""
+    """The settings that the application takes."""
 
     database_url: str = field(repr=False)
     runner_database_url: str = field(repr=False)
-    """What runner pods record with."""
+    """The URL that runner pods record with."""
     runner: RunnerTemplate
-    """What all runner pods have in common."""
+    """The settings that all runner pods share."""
     scope: Scope = field(default_factory=Scope)
     """The namespaces whose tasks it runs. Each belongs to one operator, or to several that share a Lease."""
     kubeconfig: str | None = None
@@ -259,7 +257,7 @@ class Settings:
     sweep_seconds: int = 60
     history_retention_days: int = RETENTION_DAYS
     liveness_endpoint: str | None = None
-    """Where kopf answers 200 while the operator's own loop turns, else 500."""
+    """The URL of the liveness probe: kopf responds with 200 if the operator's own loop is alive, else with 500."""
     ready_file: Path | None = None
     state_folder: Path | None = None
     """Where the guard keeps its files."""

@@ -70,7 +70,7 @@ class TaskTurn:
             return decide(replace(task, spec=None, quarantined=str(error)), jobs, now)
 
     async def _gathered(self, key: Key) -> ObservedTask | None:
-        """Return the task, if it is ours, with its target and without the entries that the history has."""
+        """Return the task, if it is ours, with its target and without the entries that the history already has."""
         task = self._view.ownership.task(key)
         if task is None:
             return None
@@ -81,7 +81,7 @@ class TaskTurn:
         return task if status is task.status else replace(task, status=status)
 
     async def _look_for_running_job(self, task: ObservedTask) -> None:
-        """Ask for the Job that the status calls running, if no list has shown it: a list may be old."""
+        """Look up the Job that is running according to the status, if no list has shown it: a list may be old."""
         last = task.status.last_execution
         if last is None or last.result is not RunResult.RUNNING:
             return
@@ -89,7 +89,7 @@ class TaskTurn:
             await self._lookups.has_job(task.meta.namespace, last.job_name)
 
     async def _found_overtaken_job(self, task: ObservedTask, plan: Plan) -> bool:
-        """Ask for the Job of the oldest slot that the plan calls missed; return whether it exists.
+        """Look up the Job of the oldest slot that is missed according to the plan; return whether it exists.
 
         If an operator was killed between creating that Job and writing the status, nothing else shows the Job, and a
         list may be old. Later slots have no such Job: they are launched only after that status was written.
@@ -127,7 +127,7 @@ class TaskTurn:
             self._effects.launcher.forget(key)
 
     def _record_settled(self, task: ObservedTask) -> None:
-        """Record the slots that the stored status has as settled without a launch."""
+        """Record the slots that were settled without a launch according to the stored status."""
         outbox = self._effects.outbox
         for entry in task.stored.unrecorded:
             uid = unrecorded_id(task.meta.uid, entry)
@@ -165,7 +165,7 @@ class TaskTurn:
             self._view.queue.add(key)
 
     def _announce(self, key: Key, task: ObservedTask, notices: Sequence[Notice]) -> None:
-        """Announce what the last turn did not: a turn that waits for a record decides the same again."""
+        """Announce the notices that the last turn did not have: a turn that waits for a record decides as before."""
         announced = self._announced.get(key, frozenset())
         for notice in notices:
             if notice not in announced:

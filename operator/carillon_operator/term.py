@@ -1,7 +1,7 @@
-"""One term of leadership: everything that decides and writes, new each time the operator starts to lead.
+"""One term of leadership: all parts that decide and write, created each time the operator starts to lead.
 
-An earlier term may have left anything in memory; a new term starts like a new
-process, from what the cluster and the history hold.
+A new term starts like a new process, from the state of the cluster and the
+history, so that nothing in memory remains from an earlier term.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ from carillon_operator.state.view import View
 log = get_logger(__name__)
 
 TURN_SECONDS = 1.0
-"""How long turns in progress may still take at the end: cutting one off may leave a Job whose response is lost."""
+"""How long turns in progress may take at the end: if one is cut off, the response to a launch may be lost."""
 STATUS_WRITERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """What the operator reads and writes outside of itself."""
+    """The systems that the operator reads and writes."""
 
     reader: ClusterReader
     writer: ClusterWriter
@@ -63,7 +63,7 @@ class Term:
         watching: Watching,
         clock: Callable[[], datetime],
     ) -> None:
-        """Make everything that decides and writes; nothing runs yet."""
+        """Create the parts; nothing runs yet."""
         reader, writer, runner = outside.reader, outside.writer, settings.runner
         self._settings = settings
         self._view = view
@@ -95,7 +95,7 @@ class Term:
         )
         self.reconciler = Reconciler(reader, view, effects, clock, runner.pod)
         self._registrar = KeyRegistrar(outside.keys, runner.token_key, settings.sweep_seconds)
-        # the first shard alone does what concerns all of them alike
+        # only the first shard does what concerns all shards
         maintain = None if settings.shard.index else outside.maintain
         self._maintainer = None if maintain is None else Maintainer(maintain)
 
@@ -110,14 +110,14 @@ class Term:
             self.refused_pods.expect(change.after)
 
     async def run(self, stop: asyncio.Event, drain_seconds: float) -> bool:
-        """Decide and write until ``stop`` is set, then write what is left.
+        """Decide and write until ``stop`` is set, then write the rest.
 
         Args:
             stop: Set when the operator is to stop.
-            drain_seconds: How long, at most, the records and the statuses may each take at the end.
+            drain_seconds: The maximum time to write the remaining records at the end, and the same for statuses.
 
         Returns:
-            Whether every turn that had begun has ended, so that no launch is still on its way.
+            Whether all turns have ended, so that no launch is still in progress.
 
         """
         async with asyncio.TaskGroup() as group:
@@ -154,7 +154,7 @@ class Term:
                 await self.sweep()
             except (OwnAccountError, UnavailableError) as error:
                 log.info("sweep postponed", why=str(error))
-            except Exception:  # a defect met by one row must not end the operator
+            except Exception:  # a bug with one row must not end the operator
                 log.exception("sweep failed")
             await asyncio.sleep(self._settings.sweep_seconds)
 
@@ -170,7 +170,7 @@ class Term:
         return True
 
     async def _drain(self, seconds: float) -> None:
-        """Write what is left: records first, since a status can be derived again."""
+        """Write the rest: records first, since a status can be derived again."""
         self.statuses.hurry()
         for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
             try:

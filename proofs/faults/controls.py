@@ -1,4 +1,4 @@
-"""The operators of one plan, and what its faults do to them, to Postgres and to pods.
+"""The operators of one plan, and the effects of its faults on them, on Postgres and on pods.
 
 ``run.PlanRun`` starts it; the proxy calls it as ``director.Controls`` when a
 fault strikes.
@@ -32,7 +32,7 @@ _SNAPSHOTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all plans of a lane share."""
+    """The parts that all plans of a lane share."""
 
     upstream: Upstream
     operators: Operators
@@ -52,7 +52,7 @@ class PlanControls:
         self.killed_pods: set[str] = set()
         """The Jobs whose pod was killed."""
         self.violations: list[Violation] = []
-        """What went wrong outside the slots: an operator that ended by itself, a fault that could not be undone."""
+        """Errors outside the slots: an operator that exited by itself, a fault that could not be undone."""
         self._plan = plan
         self._around = around
         self._namespace = namespace

@@ -1,4 +1,4 @@
-"""A real node with Carillon installed by Helm, shared by all tests here; `make e2e` builds what they need."""
+"""A real node with Carillon installed by Helm, shared by all tests here; `make e2e` builds the programs."""
 
 from __future__ import annotations
 

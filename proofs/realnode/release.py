@@ -92,7 +92,7 @@ class Release(View):
         """Install or upgrade with values besides the usual ones, and wait until everything is ready.
 
         Raises:
-            AssertionError: Helm failed; with what it said.
+            AssertionError: Helm failed; the message has its output.
 
         """
         repositories = {name: image.rpartition(":")[0] for name, image in IMAGES.items()}
@@ -115,7 +115,7 @@ class Release(View):
         """Run Helm in the release's namespace; return its output.
 
         Raises:
-            AssertionError: It failed; with what it said.
+            AssertionError: It failed; the message has its output.
 
         """
         kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"}}

@@ -200,7 +200,7 @@ def test_uninstalled_it_leaves_nothing_that_is_stuck(release: Release, restricte
 
 
 KEPT = {"lease.coordination.k8s.io/carillon-operator", "secret/carillon-runner"}
-"""What remains, as the chart's README says."""
+"""The objects that remain, as in the chart's README."""
 ANYWAY = {
     "configmap/kube-root-ca.crt", "serviceaccount/default", "serviceaccount/e2e-admin", f"secret/{SECRET}",
 }  # fmt: skip

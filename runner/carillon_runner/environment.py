@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_TIMEOUT_SECONDS = 366 * 86_400
-MEND = "the operator sets this variable; to start a runner by hand, see carillon_core.contract"
+HINT = "the operator sets this variable; to start a runner by hand, see carillon_core.contract"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +119,12 @@ def _read_optional(env: Mapping[str, str], name: str, parse: Callable[[str], T],
 def _read(env: Mapping[str, str], name: str, parse: Callable[[str], T], what: str, *, secret: bool = False) -> T:
     text = env.get(name, "").strip()
     if not text:
-        raise SettingsError(f"{name} is not set: {MEND}")
+        raise SettingsError(f"{name} is not set: {HINT}")
     try:
         return parse(text)
     except (ValueError, RecursionError):
         shown = "cannot be read" if secret else f"is {text[:100]!r}"
-        raise SettingsError(f"{name} {shown}: must be {what}; {MEND}") from None
+        raise SettingsError(f"{name} {shown}: must be {what}; {HINT}") from None
 
 
 def _postgres_url(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the chart refuses: each wrong value by its name, before anything is installed."""
+"""The chart rejects invalid values by name, before anything is installed."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -104,7 +104,7 @@ WRONG: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_value_is_refused_by_its_name(case: str) -> None:
-    """Helm says which value is wrong, and what it should be."""
+    """Helm names the invalid value, and says what it must be."""
     given, want = WRONG[case]
     with pytest.raises(ChartError) as refused:
         rendered(*TRIAL, "--set", given)
@@ -183,12 +183,12 @@ ALLOWED = {
 
 
 def taken_by_the_api(variable: str, text: str) -> bool:
-    """Return whether the API would start with it."""
+    """Return whether the API would start with this value."""
     return _taken(ApiSettings.from_env, {"DATABASE_URL": "postgresql://u:p@h/d", variable: text})
 
 
 def taken_by_the_operator(text: str) -> bool:
-    """Return whether the operator would."""
+    """Return whether the operator would start with this value."""
     return _taken(read_allow_list, {"CARILLON_HTTP_ALLOW": text})
 
 
@@ -209,7 +209,7 @@ JUDGED: dict[str, tuple[dict[str, bool], Callable[[str], bool]]] = {
 
 @pytest.mark.parametrize("field", JUDGED)
 def test_what_a_program_would_refuse_is_refused_before_it_starts(field: str) -> None:
-    """The chart says of each entry what the program says, and names the field."""
+    """The chart and the program give the same verdict on each entry, and the chart names the field."""
     entries, taken = JUDGED[field]
     part, name = field.split(".")
     assert {entry: taken(entry) for entry in entries} == entries
@@ -243,7 +243,7 @@ PODS: dict[str, bool] = {
 
 @pytest.mark.parametrize("pod", PODS)
 def test_defaults_of_pods_that_the_operator_would_refuse_are_refused(pod: str) -> None:
-    """The schema says what the operator says when it starts."""
+    """The schema and the operator give the same verdict."""
     needed = {"DATABASE_URL": "postgresql://u:p@h/d", "CARILLON_RUNNER_IMAGE": "r:1"}
     assert _taken(OperatorSettings.from_env, needed | {"CARILLON_POD_DEFAULTS": pod}) is PODS[pod]
     arguments = (*TRIAL, "--set-json", f"operator.podDefaults={pod}")
@@ -255,7 +255,7 @@ def test_defaults_of_pods_that_the_operator_would_refuse_are_refused(pod: str) -
 
 
 def test_no_database_is_refused_with_the_mend() -> None:
-    """The one thing that has no default."""
+    """The database is the only value without a default."""
     with pytest.raises(
         ChartError, match=r"database\.existingSecret is not set: name a Secret .* postgres\.enabled=true"
     ):
@@ -263,7 +263,7 @@ def test_no_database_is_refused_with_the_mend() -> None:
 
 
 def test_every_value_has_a_description_and_a_default() -> None:
-    """What the schema knows, values.yaml has, and the other way round; but for Helm's own."""
+    """The schema and values.yaml have the same values, except Helm's own."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert set(schema["properties"]) - set(values) == {"global"}
@@ -273,7 +273,7 @@ def test_every_value_has_a_description_and_a_default() -> None:
 
 
 def _paths(schema: dict[str, object], values: object, where: str = "") -> list[str]:
-    """Return what is only in the schema or only in the values; what an object without a schema holds does not count."""
+    """Return the values that only the schema or only values.yaml has, except those in objects without a schema."""
     properties = schema.get("properties")
     if not isinstance(properties, dict) or not isinstance(values, dict) or "requests" in properties:
         return []
@@ -284,7 +284,7 @@ def _paths(schema: dict[str, object], values: object, where: str = "") -> list[s
 
 
 def test_the_schema_is_strict_all_the_way_down() -> None:
-    """An object that names its values has no others."""
+    """An object with named values allows no others."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert _open(schema) == []
 
@@ -299,12 +299,12 @@ def _open(schema: object, where: str = "") -> list[str]:
 
 
 def test_the_readme_is_what_is_generated() -> None:
-    """`make manifests` writes it."""
+    """`make manifests` updates it."""
     assert (CHART / "README.md").read_text() == readme()
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_sets_of_values_of_the_checks_render(case: str) -> None:
-    """Each in ci/, twice the same but for what is random."""
+    """Each set in ci/ renders the same twice, except for random values."""
     first, second = (rendered("--values", str(values_of(case))) for _ in range(2))
     assert [(o["kind"], o["metadata"]["name"]) for o in first] == [(o["kind"], o["metadata"]["name"]) for o in second]

@@ -1,4 +1,4 @@
-"""The contract of ``AuditLog``, over each adapter, Postgres being a real one."""
+"""The contract of ``AuditLog``, for each adapter; Postgres is real."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture(params=["memory", "postgres"])
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[AuditLog]:
-    """Give each adapter in turn, empty; Postgres as the API logs in to it."""
+    """Give each adapter in turn, empty; Postgres with the API's login."""
     if request.param == "memory":
         yield MemoryAuditLog()
         return
@@ -53,14 +53,14 @@ async def numbers(log: AuditLog, **query: Any) -> list[int]:
 
 
 async def test_an_event_comes_back_as_it_was_written(log: AuditLog) -> None:
-    """With both sides, or one."""
+    """It may have a before, an after, or both."""
     events = [event(3), event(2, before=None), event(1, after=None)]
     await log.write(events)
     assert (await log.list(AuditQuery())).items == events
 
 
 async def test_times_come_back_in_utc(log: AuditLog) -> None:
-    """To the microsecond."""
+    """They are precise to the microsecond."""
     given = datetime(2026, 3, 1, 5, 0, 0, 123456, tzinfo=timezone(timedelta(hours=5)))
     await log.write([event(1, at=given)])
     (found,) = (await log.list(AuditQuery())).items
@@ -68,20 +68,20 @@ async def test_times_come_back_in_utc(log: AuditLog) -> None:
 
 
 async def test_nothing_to_write_is_written(log: AuditLog) -> None:
-    """And no error."""
+    """An empty list of events is not an error."""
     await log.write([])
     assert await numbers(log) == []
 
 
 async def test_an_event_that_is_there_is_left_as_it_is(log: AuditLog) -> None:
-    """Whoever writes may write again what may have been written."""
+    """An event may be written again if it is unknown whether it was written."""
     await log.write([event(1)])
     await log.write([event(1, subject="mallory"), event(2)])
     assert [(e.id.int, e.subject) for e in (await log.list(AuditQuery())).items] == [(2, "alice"), (1, "alice")]
 
 
 async def test_text_that_postgres_refuses_is_mended(log: AuditLog) -> None:
-    """A NUL is left out, half a surrogate pair becomes a question mark, in texts and in specs."""
+    """In texts and specs, NUL is removed, and half a surrogate pair becomes a question mark."""
     await log.write([event(1, user_agent="a\0b\ud800", after={"spec": {"x\0": "\udfff"}})])
     (found,) = (await log.list(AuditQuery())).items
     assert (found.user_agent, found.after) == ("ab?", {"spec": {"x": "?"}})
@@ -114,7 +114,7 @@ FILTERS: dict[str, tuple[dict[str, Any], list[int]]] = {
 
 @pytest.mark.parametrize("case", FILTERS)
 async def test_filters(log: AuditLog, case: str) -> None:
-    """Each narrows the list."""
+    """Each filter narrows the list."""
     query, want = FILTERS[case]
     await log.write(EVENTS)
     assert await numbers(log, **query) == want
@@ -122,7 +122,7 @@ async def test_filters(log: AuditLog, case: str) -> None:
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 10])
 async def test_paging_gives_every_event_once_while_events_are_written(log: AuditLog, limit: int) -> None:
-    """Events of one instant are told apart by their ids; newer ones do not shift the pages."""
+    """Events of the same instant are ordered by id; newer events do not shift the pages."""
     await log.write([event(n, at=T0 + timedelta(minutes=n // 3)) for n in range(1, 11)])
     seen: list[int] = []
     cursor = None
@@ -145,7 +145,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 async def test_a_query_that_makes_no_sense_is_refused(log: AuditLog, case: str) -> None:
-    """The field is named."""
+    """The problem names the field."""
     query, want = BAD[case]
     with pytest.raises(InvalidResourceError) as refused:
         await log.list(AuditQuery(**query))

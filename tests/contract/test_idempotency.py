@@ -1,4 +1,4 @@
-"""The contract of ``IdempotencyStore``, over each adapter, Postgres being a real one."""
+"""The contract of ``IdempotencyStore``, for each adapter; Postgres is real."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ MINE = Reservation(mine=True)
 
 @pytest.fixture(params=["memory", "postgres"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStore]:
-    """Give each adapter in turn, empty; Postgres as the API logs in to it."""
+    """Give each adapter in turn, empty; Postgres with the API's login."""
     if request.param == "memory":
         yield MemoryIdempotency()
         return
@@ -29,20 +29,20 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStor
 
 
 async def test_who_comes_first_has_the_key(store: IdempotencyStore) -> None:
-    """Whoever repeats the request finds it under way."""
+    """A repeated request finds that the first is in progress."""
     assert await store.reserve("alice", "k", ONE, T0) == MINE
     assert await store.reserve("alice", "k", ONE, SOON) == Reservation(mine=False)
 
 
 async def test_a_key_is_its_callers_own(store: IdempotencyStore) -> None:
-    """Two callers may use the same key, and one caller any number."""
+    """Two callers may use the same key, and one caller may use many."""
     assert await store.reserve("alice", "k", ONE, T0) == MINE
     assert await store.reserve("bob", "k", OTHER, T0) == MINE
     assert await store.reserve("alice", "l", OTHER, T0) == MINE
 
 
 async def test_an_answer_is_kept_to_the_byte(store: IdempotencyStore) -> None:
-    """Status, headers and body; the first answer is the one that counts."""
+    """Status, headers and body are stored; a second answer changes nothing."""
     await store.reserve("alice", "k", ONE, T0)
     await store.finish("alice", "k", ANSWER)
     await store.finish("alice", "k", StoredAnswer(500, {}, b"late"))
@@ -50,7 +50,7 @@ async def test_an_answer_is_kept_to_the_byte(store: IdempotencyStore) -> None:
 
 
 async def test_an_empty_answer_is_an_answer(store: IdempotencyStore) -> None:
-    """No body and no headers."""
+    """It has no body and no headers."""
     await store.reserve("alice", "k", ONE, T0)
     await store.finish("alice", "k", StoredAnswer(204, {}, b""))
     assert (await store.reserve("alice", "k", ONE, SOON)).answer == StoredAnswer(204, {}, b"")
@@ -58,7 +58,7 @@ async def test_an_empty_answer_is_an_answer(store: IdempotencyStore) -> None:
 
 @pytest.mark.parametrize("finished", [True, False], ids=["answered", "under way"])
 async def test_another_request_is_told_so(store: IdempotencyStore, *, finished: bool) -> None:
-    """It learns nothing of the first one's answer, and takes nothing over."""
+    """It does not get the first request's answer, and cannot take over the key."""
     await store.reserve("alice", "k", ONE, T0)
     if finished:
         await store.finish("alice", "k", ANSWER)
@@ -68,14 +68,14 @@ async def test_another_request_is_told_so(store: IdempotencyStore, *, finished: 
 
 
 async def test_a_key_that_was_given_back_is_free(store: IdempotencyStore) -> None:
-    """For any request."""
+    """Any request may use it."""
     await store.reserve("alice", "k", ONE, T0)
     await store.release("alice", "k")
     assert await store.reserve("alice", "k", OTHER, SOON) == MINE
 
 
 async def test_an_answer_is_not_given_back(store: IdempotencyStore) -> None:
-    """A late release changes nothing, nor does one of a key that nobody has."""
+    """A late release changes nothing, nor does the release of an unknown key."""
     await store.reserve("alice", "k", ONE, T0)
     await store.finish("alice", "k", ANSWER)
     await store.release("alice", "k")
@@ -86,7 +86,7 @@ async def test_an_answer_is_not_given_back(store: IdempotencyStore) -> None:
 
 
 async def test_what_a_dead_process_has_left_is_taken_over(store: IdempotencyStore) -> None:
-    """After a minute, by the same request, and by one alone; from then on it counts anew."""
+    """After a minute, one repetition of the request may take it over; the minute then starts again."""
     await store.reserve("alice", "k", ONE, T0)
     assert await store.reserve("alice", "k", ONE, T0 + KEY_ABANDONED - timedelta(seconds=1)) == Reservation(mine=False)
     assert await store.reserve("alice", "k", ONE, T0 + KEY_ABANDONED) == MINE
@@ -94,7 +94,7 @@ async def test_what_a_dead_process_has_left_is_taken_over(store: IdempotencyStor
 
 
 async def test_an_answer_is_never_taken_over_while_it_is_kept(store: IdempotencyStore) -> None:
-    """The minute is for those without an answer."""
+    """Only a key without an answer can be taken over."""
     await store.reserve("alice", "k", ONE, T0)
     await store.finish("alice", "k", ANSWER)
     just_before = T0 + KEY_KEPT - timedelta(seconds=1)
@@ -102,7 +102,7 @@ async def test_an_answer_is_never_taken_over_while_it_is_kept(store: Idempotency
 
 
 async def test_a_key_is_forgotten_after_a_day(store: IdempotencyStore) -> None:
-    """Whatever it was used for."""
+    """This holds for answered and unanswered keys."""
     await store.reserve("alice", "k", ONE, T0)
     await store.finish("alice", "k", ANSWER)
     assert await store.reserve("alice", "k", OTHER, T0 + KEY_KEPT) == MINE
@@ -110,6 +110,6 @@ async def test_a_key_is_forgotten_after_a_day(store: IdempotencyStore) -> None:
 
 
 async def test_of_fifty_at_once_one_has_the_key(store: IdempotencyStore) -> None:
-    """The others find it under way."""
+    """The others find that it is in progress."""
     found = await asyncio.gather(*(store.reserve("alice", "k", ONE, T0) for _ in range(50)))
     assert sorted(found, key=lambda r: r.mine) == [Reservation(mine=False)] * 49 + [MINE]

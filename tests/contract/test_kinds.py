@@ -1,4 +1,4 @@
-"""What the API server refuses of an HTTPTarget or a RunRequest is what the models refuse, in the same words."""
+"""The API server and the models reject the same HTTPTargets and RunRequests, with the same messages."""
 
 import re
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ PARSERS = {"HTTPTarget": parse_target_spec, "RunRequest": parse_request_spec}
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The real API server, as far as objects of ours go, in a namespace of the test's own."""
+    """Our objects in the real API server, in the test's own namespace."""
 
     connection: KubeConnection
     namespace: str
 
     async def create(self, kind: str, name: str, spec: Any) -> JSONObject:
-        """Create an object; raise what the server refuses."""
+        """Create an object; raise the server's errors."""
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
-        # refuse unknown fields as kubectl and the REST facade ask the server to
+        # kubectl and the REST facade also ask the server to reject unknown fields
         return await self.connection.request("POST", f"{self._path(kind)}?fieldValidation=Strict", body=body)
 
     async def patch(self, kind: str, name: str, patch: JSONObject) -> JSONObject:
@@ -142,7 +142,7 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
 
 
 def telling(problems: tuple[FieldProblem, ...], path: str, want: str) -> list[FieldProblem]:
-    """Return the problems of that field that say that; an exact sentence matches itself."""
+    """Return the field's problems that match; an exact sentence matches itself."""
     return [p for p in problems if p.path == path and (want in p.message or re.search(want, p.message))]
 
 
@@ -150,7 +150,7 @@ def telling(problems: tuple[FieldProblem, ...], path: str, want: str) -> list[Fi
 async def test_a_bad_spec_is_refused_in_the_same_words(
     server: Server, kind: str, spec: JSONObject, path: str, want: str
 ) -> None:
-    """The model and the API server name the same field and tell the same mend."""
+    """The model and the API server name the same field and the same fix."""
     with pytest.raises(InvalidResourceError) as by_model:
         PARSERS[kind](spec, strict=True)
     assert telling(by_model.value.problems, path, want), str(by_model.value)
@@ -192,7 +192,7 @@ async def test_a_bad_spec_is_refused_in_the_same_words(
 async def test_a_sound_spec_is_stored_as_it_stands_with_its_defaults(
     server: Server, kind: str, spec: JSONObject, defaults: JSONObject
 ) -> None:
-    """Free objects keep what the schema does not name; the model reads what is stored, strictly."""
+    """Free-form objects keep all their fields; the model can read the stored object strictly."""
     stored = (await server.create(kind, "sound", spec))["spec"]
     assert stored == spec | defaults
     PARSERS[kind](stored, strict=True)
@@ -202,7 +202,7 @@ async def test_a_sound_spec_is_stored_as_it_stands_with_its_defaults(
     "change", [{"parameters": {"deep": {"a": 2}}}, {"runAt": "2027-01-01T00:00:00Z"}, {"retry": {"limit": 1}}]
 )
 async def test_a_request_cannot_be_changed(server: Server, change: JSONObject) -> None:
-    """What was asked for stays what was asked for, free objects included; labels are nobody's business."""
+    """Its spec is immutable, including free-form objects; labels can be changed."""
     await server.create("RunRequest", "once", {"task": SUM, "parameters": {"deep": {"a": 1}}})
     with pytest.raises(RefusedError) as refused:
         await server.patch("RunRequest", "once", {"spec": change})
@@ -212,18 +212,18 @@ async def test_a_request_cannot_be_changed(server: Server, change: JSONObject) -
 
 
 async def test_a_requests_name_has_room_for_its_jobs(server: Server) -> None:
-    """The Job's name carries a part of the uid; a target names no Job."""
+    """The Job's name contains a part of the uid; no Job is named after a target."""
     with pytest.raises(RefusedError) as refused:
         await server.create("RunRequest", "a" * 53, {"task": SUM})
-    mend = "must be at most 52 characters long"
-    assert [mend in p.message for p in refused.value.problems] == [True]
-    assert [mend in p.message for p in name_problems("a" * 53)] == [True]
+    hint = "must be at most 52 characters long"
+    assert [hint in p.message for p in refused.value.problems] == [True]
+    assert [hint in p.message for p in name_problems("a" * 53)] == [True]
     await server.create("RunRequest", "a" * 52, {"task": SUM})
     await server.create("HTTPTarget", "a" * 53, target())
 
 
 async def test_an_object_of_another_release_is_read(server: Server) -> None:
-    """Unknown fields, of an older or a newer release, are passed over."""
+    """Unknown fields, of an older or newer release, are ignored."""
     assert parse_request_spec({"task": SUM, "once": True}, strict=False).task is not None
     assert parse_target_spec(target(proxy="x"), strict=False).url == "https://example.com/"
     stored = await server.create("RunRequest", "plain", {"task": SUM})

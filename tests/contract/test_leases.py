@@ -1,4 +1,4 @@
-"""The contract of ``Leases``, over each adapter; the API server is a real one."""
+"""The contract of ``Leases``, for each adapter; the API server is real."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ SPEC = {
 
 
 class Given(NamedTuple):
-    """An adapter and a namespace of the test's own."""
+    """An adapter, and the test's own namespace."""
 
     leases: Leases
     namespace: str
@@ -34,7 +34,7 @@ def given(request: pytest.FixtureRequest) -> Given:
 
 
 async def test_a_lease_is_created_once_and_read_as_it_was_written(given: Given) -> None:
-    """Times come back letter by letter: by them a process knows its own record."""
+    """Times are returned unchanged, because a process recognises its own record by them."""
     with pytest.raises(NotFoundError):
         await given.leases.get(given.namespace, "leader")
     created = await given.leases.create(given.namespace, "leader", SPEC)
@@ -45,7 +45,7 @@ async def test_a_lease_is_created_once_and_read_as_it_was_written(given: Given) 
 
 
 async def test_a_lease_is_updated_only_as_it_was_read(given: Given) -> None:
-    """Of two who take the same Lease one alone gets it."""
+    """If two candidates take the same Lease, only one gets it."""
     first = await given.leases.create(given.namespace, "leader", SPEC)
     second = await given.leases.update(first | {"spec": SPEC | {"holderIdentity": "two"}})
     assert second["spec"]["holderIdentity"] == "two"
@@ -55,7 +55,7 @@ async def test_a_lease_is_updated_only_as_it_was_read(given: Given) -> None:
 
 
 async def test_a_released_lease_says_so(given: Given) -> None:
-    """The API server keeps an empty holder."""
+    """The API server stores an empty holder."""
     first = await given.leases.create(given.namespace, "leader", SPEC)
     released = await given.leases.update(first | {"spec": SPEC | {"holderIdentity": ""}})
     assert (await given.leases.get(given.namespace, "leader"))["spec"].get("holderIdentity") == ""

@@ -1,4 +1,4 @@
-"""Builders of pods and Jobs, and waiting for a condition. A test shows only what matters to it."""
+"""Builders of pods and Jobs with which a test sets only the relevant values, and waiting for conditions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 IMAGES = {"shell:1": {"entrypoint": ["/bin/sh", "-c"], "env": {"FROM_IMAGE": "yes"}}}
-"""One image: a shell that takes its script as an argument."""
+"""An image: a shell that takes its script as an argument."""
 
 
 def pod(name: str, script: str, *, env: list[dict[str, Any]] | None = None, **spec: object) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def apply(cluster: LocalCluster, *manifests: dict[str, Any]) -> None:
 
 
 def get(cluster: LocalCluster, kind: str, name: str) -> dict[str, Any]:
-    """Return an object, or an empty one if there is none."""
+    """Return an object; empty if it does not exist."""
     text = cluster.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
     found: dict[str, Any] = json.loads(text) if text.strip() else {}
     return found
@@ -59,7 +59,7 @@ def main_state(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def until(what: str, condition: Callable[[], bool], within: float = 30.0) -> None:
-    """Return as soon as the condition holds; fail, saying what was waited for, if it does not in time."""
+    """Return as soon as the condition is true; fail with its name if it does not become true in time."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"waited {within} s for {what}"
@@ -72,6 +72,6 @@ def phase(cluster: LocalCluster, name: str) -> str:
 
 
 def finished(cluster: LocalCluster, name: str) -> dict[str, Any]:
-    """Return a pod as soon as it is over."""
+    """Return a pod as soon as it has finished."""
     until(f"pod {name} to end", lambda: phase(cluster, name) in {"Succeeded", "Failed"})
     return get(cluster, "pod", name)

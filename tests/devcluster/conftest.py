@@ -1,4 +1,4 @@
-"""One real local cluster for all tests here, on a state root of its own that uses the built program."""
+"""One real local cluster for all tests here, with its own state root, which uses the built program."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def build_root() -> Path:
-    """Return the state root with the program, built if need be."""
+    """Return the state root with the program, which is built if necessary."""
     LocalCluster().build()
     return DEFAULT_ROOT
 
 
 @pytest.fixture(scope="session")
 def cluster(build_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Return a running cluster that knows one image: a shell that takes its script as an argument."""
+    """Return a running cluster with one image: a shell that takes its script as an argument."""
     made = LocalCluster("shared", tmp_path_factory.mktemp("root"), build_root=build_root)
     made.set_images(IMAGES)
     try:

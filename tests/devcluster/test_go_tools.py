@@ -1,4 +1,4 @@
-"""A tool in Go is built from its pinned module, once, and again when the module changes."""
+"""A Go tool is built from its pinned module once, and again when the module changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAIN = 'package main\n\nfunc main() {{ print("{0}") }}\n'
 
 @pytest.fixture
 def tool(tmp_path: Path) -> GoTool:
-    """Give a tool of one file that needs no other module."""
+    """Give a tool with one file and no dependencies."""
     module = tmp_path / "module"
     module.mkdir()
     (module / "go.mod").write_text("module example.com/said\n\ngo 1.24\n")
@@ -30,12 +30,12 @@ def tool(tmp_path: Path) -> GoTool:
 
 
 def said_by(program: Path) -> str:
-    """Return what the program says."""
+    """Return the program's output."""
     return subprocess.run([program], capture_output=True, text=True, check=True).stderr
 
 
 def test_it_is_built_once_and_again_when_its_module_changes(tool: GoTool, tmp_path: Path) -> None:
-    """Two that want it at once wait for one build; go.mod and go.sum say what it is, and not its sources."""
+    """Concurrent calls wait for one build; only go.mod and go.sum identify the tool, not its sources."""
     told: list[str] = []
     root = Root(tmp_path / "state")
     with ThreadPoolExecutor(2) as both:
@@ -50,7 +50,7 @@ def test_it_is_built_once_and_again_when_its_module_changes(tool: GoTool, tmp_pa
 
 
 def test_what_cannot_be_built_says_why(tool: GoTool, tmp_path: Path) -> None:
-    """And leaves no program that would be taken for one."""
+    """It leaves no incomplete program."""
     root = Root(tmp_path / "state")
     (tool.module / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
     with pytest.raises(BuildError, match=r"(?s)said cannot be built from module/go\.mod.*undefined: nothing"):

@@ -1,4 +1,4 @@
-"""Starting, stopping, breaking and mending whole clusters."""
+"""Starting, stopping, breaking and repairing whole clusters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def own(build_root: Path, tmp_path: Path) -> Iterator[LocalCluster]:
-    """Return a cluster of the test's own, not started."""
+    """Return a new cluster that is not started."""
     made = LocalCluster("own", tmp_path / "state", build_root=build_root)
     made.set_images(IMAGES)
     yield made
@@ -36,7 +36,7 @@ def pids(cluster: LocalCluster) -> list[int]:
 
 
 def kill(cluster: LocalCluster, name: str) -> None:
-    """Kill a part, hard."""
+    """Kill a part with SIGKILL."""
     pid = next(part.pid for part in cluster.status().parts if part.name == name)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -52,7 +52,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_restart_keeps_objects_and_fails_what_was_running(own: LocalCluster, tmp_path: Path) -> None:
-    """Finished pods stay finished, running ones are reported lost, and stop leaves no process behind."""
+    """Finished pods stay finished, running ones are reported as lost, and stop leaves no process behind."""
     own.start()
     address = own.api_url
     apply(own, job("finished", "true"), pod("lost", "echo up; sleep 1000 & setsid sleep 1000 & wait"))
@@ -75,7 +75,7 @@ def test_a_restart_keeps_objects_and_fails_what_was_running(own: LocalCluster, t
 
 
 def test_a_killed_node_leaves_nothing_behind_after_stop(own: LocalCluster, tmp_path: Path) -> None:
-    """Even processes that left their session are found."""
+    """Even processes that have left their session are found."""
     own.start()
     apply(own, pod("orphan", "setsid sleep 1000 & exec sleep 1000"))
     mark = f"CARILLON_TERMINATION_LOG={tmp_path}/"
@@ -86,7 +86,7 @@ def test_a_killed_node_leaves_nothing_behind_after_stop(own: LocalCluster, tmp_p
 
 
 def test_a_dead_part_is_named_with_the_end_of_its_log_and_mended_by_start(own: LocalCluster) -> None:
-    """Status and check say which and why; start brings back that part alone."""
+    """Status and check name the part and the reason; start restarts only that part."""
     own.start()
     before = {part.name: part.pid for part in own.status().parts}
     kill(own, "kube-scheduler")
@@ -110,19 +110,19 @@ def test_two_clusters_run_side_by_side(cluster: LocalCluster, own: LocalCluster)
 
 
 def test_starting_a_running_cluster_changes_nothing(cluster: LocalCluster) -> None:
-    """The same processes, the same address."""
+    """The processes and the address are the same."""
     before = cluster.status()
     cluster.start()
     assert cluster.status() == before
 
 
 def test_the_kubeconfig_is_for_its_owner_alone(cluster: LocalCluster) -> None:
-    """It holds an administrator's key."""
+    """It contains an administrator's key."""
     assert cluster.kubeconfig.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_command_line_tells_the_status(cluster: LocalCluster, build_root: Path) -> None:
-    """As text, as JSON, and by the exit code."""
+    """It is printed as text or JSON, and is the exit code."""
     root = cluster.files.log("x").parents[3]
     place = ("--name", cluster.name, "--root", str(root), "--build-root", str(build_root))
     told = command("status", *place, "--json")
@@ -135,7 +135,7 @@ def test_the_command_line_tells_the_status(cluster: LocalCluster, build_root: Pa
 
 
 def test_a_lost_record_leaves_no_process_behind(own: LocalCluster, tmp_path: Path) -> None:
-    """The processes are found by what they were told, and a new start is not held up by the old one."""
+    """The processes are found by their arguments, and the old ones do not prevent a new start."""
     own.start()
     first = pids(own)
     (record,) = tmp_path.rglob("state.json")

@@ -1,4 +1,4 @@
-"""The node does with a pod what a real node does, as far as a local process can."""
+"""The node treats a pod like a real node does, as far as local processes allow."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_environment_comes_from_secrets_config_maps_and_fields(cluster: Loca
 
 
 def test_a_missing_secret_is_waited_for(cluster: LocalCluster) -> None:
-    """The pod says what is missing, and runs once it is there."""
+    """The pod's status names the missing Secret; the pod runs once it exists."""
     env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "late", "key": "key"}}}]
     apply(cluster, pod("waits-for-secret", 'test "$A" = now', env=env))
 
@@ -57,7 +57,7 @@ def test_a_missing_secret_is_waited_for(cluster: LocalCluster) -> None:
 
 
 def test_the_exit_code_and_the_termination_message_are_reported(cluster: LocalCluster) -> None:
-    """They stand where a real node puts them."""
+    """They are in the same fields as on a real node."""
     apply(cluster, pod("fails", 'printf "no luck" > "$CARILLON_TERMINATION_LOG"; exit 7'))
     ended = main_state(finished(cluster, "fails"))["terminated"]
     assert (ended["exitCode"], ended["reason"], ended["message"]) == (7, "Error", "no luck")
@@ -65,13 +65,13 @@ def test_the_exit_code_and_the_termination_message_are_reported(cluster: LocalCl
 
 
 def test_a_long_termination_message_is_cut(cluster: LocalCluster) -> None:
-    """A real node takes 4096 bytes of it."""
+    """A real node keeps 4096 bytes of it."""
     apply(cluster, pod("wordy", 'head -c 10000 /dev/zero | tr "\\0" x > "$CARILLON_TERMINATION_LOG"'))
     assert main_state(finished(cluster, "wordy"))["terminated"]["message"] == "x" * 4096
 
 
 def test_a_missing_program_is_a_start_error(cluster: LocalCluster) -> None:
-    """As with a real runtime: exit code 128 and the name of what is missing."""
+    """As with a real runtime, the exit code is 128, and the message names the program."""
     manifest = pod("no-program", "")
     manifest["spec"]["containers"][0]["command"] = ["no-such-program"]
     apply(cluster, manifest)
@@ -95,7 +95,7 @@ def test_an_unknown_image_cannot_be_pulled(cluster: LocalCluster) -> None:
 
 
 def test_init_containers_run_first_and_in_order(cluster: LocalCluster) -> None:
-    """The pod's own containers start when all of them have succeeded."""
+    """The pod's main containers start when all of them have succeeded."""
     manifest = pod("with-init", "true")
     manifest["spec"]["initContainers"] = [
         {"name": "one", "image": "shell:1", "args": ["echo one"]},
@@ -109,14 +109,14 @@ def test_init_containers_run_first_and_in_order(cluster: LocalCluster) -> None:
 
 
 def test_a_failed_container_is_restarted_if_the_pod_wants_that(cluster: LocalCluster) -> None:
-    """OnFailure: run again, and the count tells."""
+    """With OnFailure it runs again, and the restart count increases."""
     apply(cluster, pod("again", "test -e here || { touch here; exit 1; }", restartPolicy="OnFailure"))
     found = finished(cluster, "again")["status"]
     assert (found["phase"], found["containerStatuses"][0]["restartCount"]) == ("Succeeded", 1)
 
 
 def test_a_deleted_pod_gets_sigterm_and_its_whole_tree_ends(cluster: LocalCluster) -> None:
-    """A polite process ends at once, well before the grace period, and its children with it."""
+    """A process that handles SIGTERM ends at once with its children, well before the grace period is over."""
     apply(cluster, pod("polite", "sleep 1000 & echo $!; wait"))
     child = logged_number(cluster, "polite")
     cluster.kubectl("delete", "pod", "polite", "--timeout=10s")
@@ -124,8 +124,8 @@ def test_a_deleted_pod_gets_sigterm_and_its_whole_tree_ends(cluster: LocalCluste
 
 
 def test_a_stubborn_process_is_killed_after_the_grace_period(cluster: LocalCluster) -> None:
-    """SIGTERM first; SIGKILL when the time is over, and not before."""
-    # Kubernetes makes $$ in an argument a $.
+    """It gets SIGTERM first, and SIGKILL only when the grace period is over."""
+    # Kubernetes turns $$ in an argument into $.
     script = "trap 'echo not yet' TERM; echo $$$$; while true; do sleep 0.1; done"
     apply(cluster, pod("stubborn", script, terminationGracePeriodSeconds=2))
     pid = logged_number(cluster, "stubborn")
@@ -136,7 +136,7 @@ def test_a_stubborn_process_is_killed_after_the_grace_period(cluster: LocalClust
 
 
 def test_a_pod_deleted_in_its_init_container_stays_until_that_has_ended(cluster: LocalCluster) -> None:
-    """No container of its own runs, but a process does."""
+    """None of its main containers is running, but a process is."""
     manifest = pod("early", "true")
     script = "trap 'sleep 1; exit' TERM; echo $$$$; while true; do sleep 0.1; done"
     manifest["spec"]["initContainers"] = [{"name": "first", "image": "shell:1", "args": [script]}]
@@ -150,7 +150,7 @@ def test_a_pod_deleted_in_its_init_container_stays_until_that_has_ended(cluster:
 
 
 def test_many_jobs_at_once_complete_and_leave_nothing_behind(cluster: LocalCluster) -> None:
-    """No pod keeps a finalizer, so their namespace can go."""
+    """No pod keeps a finalizer, so their namespace can be deleted."""
     cluster.kubectl("create", "namespace", "many")
     jobs = [job(f"one-{number}", "true") for number in range(20)]
     several = {"apiVersion": "v1", "kind": "List", "items": jobs}
@@ -162,14 +162,14 @@ def test_many_jobs_at_once_complete_and_leave_nothing_behind(cluster: LocalClust
 
 
 def test_a_process_killed_by_a_signal_tells_which(cluster: LocalCluster) -> None:
-    """128 and the signal's number, as everywhere."""
+    """The exit code is 128 plus the signal's number."""
     apply(cluster, pod("suicide", "kill -KILL $$$$"))
     ended = main_state(finished(cluster, "suicide"))["terminated"]
     assert (ended["exitCode"], ended["signal"], ended["reason"]) == (137, 9, "Error")
 
 
 def test_a_pod_past_its_deadline_fails(cluster: LocalCluster) -> None:
-    """ActiveDeadlineSeconds of the pod itself."""
+    """This is activeDeadlineSeconds of the pod itself."""
     apply(cluster, pod("too-long", "sleep 1000", activeDeadlineSeconds=1))
     status = finished(cluster, "too-long")["status"]
     assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
@@ -177,7 +177,7 @@ def test_a_pod_past_its_deadline_fails(cluster: LocalCluster) -> None:
 
 
 def test_logs_can_be_tailed_and_followed(cluster: LocalCluster) -> None:
-    """`kubectl logs`, with --tail, and with -f until the container ends."""
+    """`kubectl logs` works with --tail, and with -f until the container ends."""
     apply(cluster, pod("talks", "echo one; echo two; until test -e stop; do sleep 0.05; done; echo three"))
     until("the first lines", lambda: cluster.kubectl("logs", "talks", check=False) == "one\ntwo\n")
     assert cluster.kubectl("logs", "talks", "--tail=1") == "two\n"
@@ -193,7 +193,7 @@ def test_logs_can_be_tailed_and_followed(cluster: LocalCluster) -> None:
 def test_nothing_of_the_callers_environment_reaches_a_pod(
     cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither what the cluster was started with nor what is set now."""
+    """This holds for variables at the cluster's start, and for those set later."""
     monkeypatch.setenv("LEAK", "now")
     apply(cluster, pod("clean", "env"))
     finished(cluster, "clean")
@@ -214,7 +214,7 @@ def test_nothing_of_the_callers_environment_reaches_a_pod(
 
 
 def test_only_the_api_server_may_read_logs_from_the_node(cluster: LocalCluster) -> None:
-    """Without its client certificate there is no connection."""
+    """Without its client certificate, the connection fails."""
     port = get(cluster, "node", "local")["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
     address = ("127.0.0.1", port)
     context = ssl.create_default_context()
@@ -226,7 +226,7 @@ def test_only_the_api_server_may_read_logs_from_the_node(cluster: LocalCluster) 
 
 
 def test_the_node_runs_as_this_user(cluster: LocalCluster) -> None:
-    """No root is needed, and none is used."""
+    """Root is neither required nor used."""
     pid = next(part.pid for part in cluster.status().parts if part.name == "node")
     assert pid is not None
     assert Path(f"/proc/{pid}").stat().st_uid == os.getuid()
@@ -239,6 +239,6 @@ def logged_number(cluster: LocalCluster, name: str) -> int:
 
 
 def home_of(cluster: LocalCluster, name: str) -> Path:
-    """Return the folder that a pod's container runs in."""
+    """Return the working folder of a pod's container."""
     uid: str = get(cluster, "pod", name)["metadata"]["uid"]
     return cluster.files.log("node").parents[1] / "node" / "pods" / uid / "main" / "home"

@@ -1,4 +1,4 @@
-"""The build's progress, its decisions and its error sentences. Nothing is compiled."""
+"""The build's progress, decisions and error messages. Nothing is compiled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from carillon_devcluster.progress import Estimate, Reporter, duration
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
+        """Start at zero."""
         self.now = 0.0
 
     def __call__(self) -> float:
@@ -35,18 +35,18 @@ class Clock:
     ],
 )
 def test_the_estimate_in_words(done: int, total: int, elapsed: float, want: str) -> None:
-    """How far, and how long it will still take."""
+    """It has the progress and the remaining time."""
     assert Estimate(done, total, elapsed).sentence() == want
 
 
 @pytest.mark.parametrize(("seconds", "want"), [(0, "5 s"), (42, "40 s"), (58, "1 min"), (250, "4 min")])
 def test_durations_are_round(seconds: float, want: str) -> None:
-    """As one would say it."""
+    """Durations are rounded for people."""
     assert duration(seconds) == want
 
 
 def test_a_log_gets_a_line_each_tenth_or_twenty_seconds() -> None:
-    """Not one for each of thousands of packages."""
+    """There is no line for each of thousands of packages."""
     out, clock = io.StringIO(), Clock()
     reporter = Reporter(out, "building", clock)
     for done in range(1001):
@@ -56,7 +56,7 @@ def test_a_log_gets_a_line_each_tenth_or_twenty_seconds() -> None:
 
 
 def test_a_count_is_told_now_and_then() -> None:
-    """A log is not flooded with a line for each module that is fetched."""
+    """A log does not get a line for each downloaded module."""
     out, clock = io.StringIO(), Clock()
     reporter = Reporter(out, "building", clock)
     for fetched in range(200):
@@ -66,7 +66,7 @@ def test_a_count_is_told_now_and_then() -> None:
 
 
 def test_a_terminal_gets_one_line() -> None:
-    """It is written over again and again."""
+    """The line is overwritten."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -94,7 +94,7 @@ def test_a_terminal_gets_one_line() -> None:
     ],
 )
 def test_a_failed_build_says_why_and_where_the_log_is(tmp_path: Path, log: str, want: str) -> None:
-    """One sentence, with the mend."""
+    """The message is one sentence with the fix."""
     root = Root(tmp_path)
     root.build_log.parent.mkdir()
     root.build_log.write_text(log)
@@ -105,7 +105,7 @@ def test_a_failed_build_says_why_and_where_the_log_is(tmp_path: Path, log: str, 
 
 
 def test_a_full_disk_is_noticed_before_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With how much is needed."""
+    """The message says how much space is needed."""
     monkeypatch.setattr(build, "NEEDED_BYTES", 1 << 60)
     go = toolchain.find(Root(tmp_path))
     with pytest.raises(ClusterError, match="free some space"):
@@ -113,7 +113,7 @@ def test_a_full_disk_is_noticed_before_the_build(tmp_path: Path, monkeypatch: py
 
 
 def test_a_machine_without_go_that_cannot_get_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither found nor installed: what to install."""
+    """If Go is neither found nor installed, the message says what to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(toolchain, "COMMON_PLACES", ())
     monkeypatch.setattr(toolchain, "REQUIREMENTS", tmp_path / "missing.txt")
@@ -122,7 +122,7 @@ def test_a_machine_without_go_that_cannot_get_it_is_told(tmp_path: Path, monkeyp
 
 
 def test_a_build_without_its_stamp_is_not_current(tmp_path: Path) -> None:
-    """A program that nobody vouches for, or that was cut short since, is built again."""
+    """A program without a stamp, or a truncated one, is built again."""
     root = Root(tmp_path)
     root.binary.parent.mkdir()
     root.binary.write_text("program")
@@ -138,7 +138,7 @@ def test_a_build_without_its_stamp_is_not_current(tmp_path: Path) -> None:
 
 
 def test_a_changed_source_changes_the_stamp(tmp_path: Path) -> None:
-    """Tests do not count."""
+    """Tests are not part of the stamp."""
     for name in ("go.mod", "go.sum", "main.go", "main_test.go"):
         (tmp_path / name).write_text("")
     before = build.stamp(tmp_path)
@@ -152,7 +152,7 @@ def test_a_changed_source_changes_the_stamp(tmp_path: Path) -> None:
     ("text", "want"), [("go1.26.8", (1, 26, 8)), ("go version go1.27rc1 linux/amd64", (1, 27)), ("nonsense", None)]
 )
 def test_go_versions_are_read(text: str, want: tuple[int, ...] | None) -> None:
-    """As Go prints them."""
+    """The input is the output of `go version`."""
     assert toolchain.parse_version(text) == want
 
 
@@ -186,6 +186,6 @@ def test_a_node_is_schedulable_when_it_is_ready_now(found: dict[str, object], wa
 
 
 def test_a_bad_cluster_name_is_refused() -> None:
-    """It becomes a folder's name."""
-    with pytest.raises(ClusterError, match="cannot be a cluster's name"):
+    """The name becomes a folder's name."""
+    with pytest.raises(ClusterError, match="is not a valid cluster name"):
         LocalCluster("../elsewhere")

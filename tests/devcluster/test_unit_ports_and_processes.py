@@ -1,4 +1,4 @@
-"""The choice of ports, and the identity of processes. No cluster is needed."""
+"""The choice of ports, and the identity of processes. These tests need no cluster."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(1000)"]
 
 
 def test_chosen_ports_differ_and_are_free() -> None:
-    """One for each name."""
+    """There is one port for each name."""
     chosen = ports.choose(["a", "b", "c"], {})
     assert len(set(chosen.values())) == 3
     assert all(ports.is_free(port) for port in chosen.values())
 
 
 def test_a_wanted_port_is_kept_if_it_is_free() -> None:
-    """So that an address survives a restart."""
+    """Addresses therefore survive a restart."""
     wanted = ports.choose(["a"], {})
     assert ports.choose(["a", "b"], wanted)["a"] == wanted["a"]
 
 
 def test_a_busy_port_is_replaced() -> None:
-    """Someone listens there: another one."""
+    """If another program listens there, another port is chosen."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         busy = server.getsockname()[1]
         assert not ports.is_free(busy)
@@ -38,7 +38,7 @@ def test_a_busy_port_is_replaced() -> None:
 
 
 def test_the_same_wanted_port_is_given_once() -> None:
-    """Two names cannot share."""
+    """Two names cannot share a port."""
     port = ports.choose(["a"], {})["a"]
     chosen = ports.choose(["a", "b"], {"a": port, "b": port})
     assert chosen["a"] == port
@@ -46,7 +46,7 @@ def test_the_same_wanted_port_is_given_once() -> None:
 
 
 def test_a_process_is_itself_and_no_other() -> None:
-    """The number alone does not do: the start time has to be the same."""
+    """The id is not enough: the start time has to be the same, too."""
     me = processes.identify(os.getpid())
     assert me.alive()
     assert not Process(me.pid, "1").alive()
@@ -54,7 +54,7 @@ def test_a_process_is_itself_and_no_other() -> None:
 
 
 def test_a_reused_number_is_not_signalled() -> None:
-    """What has another start time is somebody else's."""
+    """A process with another start time is not ours."""
     with subprocess.Popen(SLEEP) as other:
         processes.stop([Process(other.pid, "1")], grace=0.1)
         assert other.poll() is None
@@ -62,7 +62,7 @@ def test_a_reused_number_is_not_signalled() -> None:
 
 
 def test_a_daemon_is_ended_and_its_log_written(tmp_path: Path) -> None:
-    """Spawned with its own environment alone, stopped by SIGTERM."""
+    """It has only the given environment, and is stopped by SIGTERM."""
     script = "import os, time; print(sorted(os.environ), flush=True); time.sleep(1000)"
     log = tmp_path / "log"
     daemon = processes.spawn(PYTHON, ["-c", script], log, {"ONLY": "this", "LC_CTYPE": "C.UTF-8"})
@@ -74,7 +74,7 @@ def test_a_daemon_is_ended_and_its_log_written(tmp_path: Path) -> None:
 
 
 def test_a_stubborn_daemon_is_killed(tmp_path: Path) -> None:
-    """SIGKILL after the grace period."""
+    """It gets SIGKILL after the grace period."""
     script = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(1000)"
     log = tmp_path / "log"
     daemon = processes.spawn(PYTHON, ["-c", script], log, {})
@@ -84,7 +84,7 @@ def test_a_stubborn_daemon_is_killed(tmp_path: Path) -> None:
 
 
 def test_pods_of_a_killed_node_are_found_by_their_records_and_their_environment(tmp_path: Path) -> None:
-    """A record of a process that is gone, or of another one, does no harm."""
+    """The record of a process that has ended, or of another one, is ignored."""
     folder = tmp_path / "uid" / "main"
     folder.mkdir(parents=True)
     (folder / "process.json").write_text(f'{{"pid": {os.getpid()}, "start": "1"}}')
@@ -96,7 +96,7 @@ def test_pods_of_a_killed_node_are_found_by_their_records_and_their_environment(
 
 
 def test_a_state_that_cannot_be_read_is_an_empty_one(tmp_path: Path) -> None:
-    """Half a file, or none."""
+    """The file may be truncated or missing."""
     path = tmp_path / "state.json"
     assert State.read(path) == State()
     path.write_text('{"ports": {')
@@ -104,7 +104,7 @@ def test_a_state_that_cannot_be_read_is_an_empty_one(tmp_path: Path) -> None:
 
 
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Round trip."""
+    """Writing and reading it gives the same state."""
     state = State(ports={"a": 1}, processes={"etcd": Process(2, "3")}, kubeconfig="/somewhere")
     state.write(tmp_path / "state.json")
     assert State.read(tmp_path / "state.json") == state

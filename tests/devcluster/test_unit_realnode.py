@@ -1,4 +1,4 @@
-"""What a real node is told and where it keeps its things. Nothing is built or started: `make e2e` does."""
+"""The configuration and the paths of a real node. Nothing is built or started; `make e2e` does that."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PORTS = {name: 40_000 + number for number, name in enumerate((*parts.PORTS, *con
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    """Return the places of a node whose state root has a long path."""
+    """Return the paths of a node whose state root has a long path."""
     return Places(Root(tmp_path / ("long" * 20)).cluster("x"))
 
 
 def test_the_control_plane_listens_where_pods_reach_it(places: Places) -> None:
-    """At the bridge's address, by a certificate that names it, as the endpoint of its service."""
+    """It listens at the bridge's address, with a certificate for it, as the endpoint of its Service."""
     place = parts.Place(address=network.ADDRESS, certificate="apiserver-bridge", process_node=False)
     flags = parts.arguments("kube-apiserver", places.files, PORTS, {}, place)
     assert {f"--bind-address={network.ADDRESS}", f"--advertise-address={network.ADDRESS}"} <= set(flags)
@@ -36,33 +36,33 @@ def test_the_control_plane_listens_where_pods_reach_it(places: Places) -> None:
 
 
 def test_without_a_real_node_the_control_plane_is_as_before(places: Places) -> None:
-    """On loopback alone, with the node of processes."""
+    """It listens on loopback only, with the node of local processes."""
     flags = parts.arguments("kube-apiserver", places.files, PORTS, {})
     assert {"--bind-address=127.0.0.1", "--endpoint-reconciler-type=none"} <= set(flags)
     assert parts.ON_LOOPBACK.parts == parts.PARTS
 
 
 def test_what_only_a_real_node_needs_is_no_source_of_the_others_program() -> None:
-    """A change of the node's module must not have everyone build the control plane again."""
+    """A change of the node's module must not trigger a build of the control plane."""
     assert not [path for path in build.sources() if MODULE in path.parents]
     assert (MODULE / "go.mod").exists()
 
 
 def test_a_socket_has_a_short_path_wherever_the_state_is(places: Places) -> None:
-    """A shim's socket is a folder and 64 characters; a socket's path has 107 at most."""
+    """A shim's socket is a folder plus 64 characters; the path of a socket has at most 107."""
     assert len(str(places.run / ("f" * 64))) <= 107
     assert len(places.bridge) <= 15
 
 
 def test_two_clusters_share_no_name(tmp_path: Path) -> None:
-    """Bridge, cgroup, network and sockets are named for the cluster's folder."""
+    """Bridge, cgroup, network and sockets are named after the cluster's folder."""
     one, other = (Places(Root(tmp_path).cluster(name)) for name in ("one", "other"))
     for name in ("bridge", "cgroup", "network", "run"):
         assert getattr(one, name) != getattr(other, name)
 
 
 def test_the_node_keeps_what_it_can_below_its_folder(places: Places) -> None:
-    """No daemon of the machine's is met, and one folder goes when the node stops."""
+    """It shares nothing with the machine's daemons, and one folder is deleted when the node stops."""
     text = config.CONTAINERD.format(
         folder=places.folder, run=places.run, pause=PAUSE_IMAGE, plugins=CNI_PLUGINS, runc="/x/runc"
     )
@@ -75,7 +75,7 @@ def test_the_node_keeps_what_it_can_below_its_folder(places: Places) -> None:
 
 
 def test_the_kubelet_knows_its_callers(places: Places) -> None:
-    """By certificate, and what they may do the API server says; nobody is anonymous."""
+    """Callers need a certificate, and the API server authorizes them; anonymous access is off."""
     told = json.loads(json.dumps(config.kubelet(places, PORTS)))
     assert told["authentication"]["anonymous"] == {"enabled": False}
     assert told["authorization"] == {"mode": "Webhook"}
@@ -83,7 +83,7 @@ def test_the_kubelet_knows_its_callers(places: Places) -> None:
 
 
 def test_the_pause_image_is_one_program(tmp_path: Path) -> None:
-    """Docker's form of an archive: a manifest that names the image, a configuration, a layer with one file."""
+    """It is an archive in Docker's format: a manifest with the image's name, a configuration, a layer with one file."""
     program = tmp_path / "pause"
     program.write_bytes(b"\x7fELF" + bytes(20))
     config.write_pause_image(program, tmp_path / "pause.tar")
@@ -98,14 +98,14 @@ def test_the_pause_image_is_one_program(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_lacks_something_is_told_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root is asked for first, then Debian's packages by name."""
+    """First root is required, then Debian's packages are named."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match=r"run this as root|apt-get install .*nftables"):
         check_machine()
 
 
 def test_mounts_are_found_at_and_below_a_folder() -> None:
-    """The folder itself counts, a namesake beside it does not."""
+    """The folder itself counts, but not a folder with a longer name."""
     found = list(leftovers.mounts_below(Path("/proc")))
     assert Path("/proc") in found
     assert list(leftovers.mounts_below(Path("/pro"))) == []
@@ -122,7 +122,7 @@ def test_mounts_are_found_at_and_below_a_folder() -> None:
     ],
 )
 def test_other_names_are_asked_of_the_machines_resolvers(tmp_path: Path, text: str, want: list[str]) -> None:
-    """As resolv.conf names them; without one, such a name does not exist, and nobody waits."""
+    """They are read from resolv.conf; without resolvers, other names do not exist, without a delay."""
     file = tmp_path / "resolv.conf"
     file.write_text(text)
     found = dns.resolvers(file)
@@ -133,12 +133,12 @@ def test_other_names_are_asked_of_the_machines_resolvers(tmp_path: Path, text: s
 
 
 def test_a_machine_without_a_file_of_resolvers_has_none(tmp_path: Path) -> None:
-    """The file's absence is no error."""
+    """A missing file is not an error."""
     assert dns.resolvers(tmp_path / "absent") == []
 
 
 def test_the_kubelet_names_the_dns_that_is_started(places: Places) -> None:
-    """Pods get the address that CoreDNS listens at, and the domain that it serves."""
+    """Pods get the address of CoreDNS and the domain that it serves."""
     told = config.kubelet(places, PORTS)
     names = dns.corefile(places.files.kubeconfig_of("coredns"), [])
     assert told["clusterDNS"] == [network.ADDRESS]
@@ -147,7 +147,7 @@ def test_the_kubelet_names_the_dns_that_is_started(places: Places) -> None:
 
 
 def test_dns_reads_names_and_nothing_else() -> None:
-    """It lists and watches; Secrets, pods and all writing are beyond it."""
+    """It may list and watch, but not read Secrets or pods, or write."""
     role, binding = json.loads(dns.rights())["items"]
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list", "watch"}
     assert {name for rule in role["rules"] for name in rule["resources"]} == {
@@ -161,9 +161,9 @@ def test_dns_reads_names_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(("kind", "want"), [(socket.SOCK_DGRAM, "UDP"), (socket.SOCK_STREAM, "TCP")])
 def test_a_port_that_somebody_holds_is_told(kind: socket.SocketKind, want: str) -> None:
-    """Also by somebody who listens at all addresses; the message names protocol, port and address."""
+    """The other program may listen at all addresses; the message names protocol, port and address."""
     with socket.socket(socket.AF_INET, kind) as holder:
-        holder.bind(("0.0.0.0", 0))  # noqa: S104  # all addresses are the point
+        holder.bind(("0.0.0.0", 0))  # noqa: S104  # the test needs all addresses
         if kind == socket.SOCK_STREAM:
             holder.listen()
         port = holder.getsockname()[1]
@@ -183,7 +183,7 @@ def test_a_port_that_somebody_holds_is_told(kind: socket.SocketKind, want: str) 
     ],
 )
 def test_a_server_is_known_by_what_it_answers(reply: bytes, want: tuple[bool, bool]) -> None:
-    """The node is ready when its DNS knows a Service; a resolver of the machine's counts if it says anything."""
+    """The node is ready when its DNS resolves a Service; a resolver of the machine counts if it responds at all."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
@@ -196,14 +196,14 @@ def test_a_server_is_known_by_what_it_answers(reply: bytes, want: tuple[bool, bo
 
 
 def test_a_server_that_says_nothing_is_passed_over() -> None:
-    """A resolver that is away would have every pod wait."""
+    """An unreachable resolver would delay every pod."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         assert not dns.responds("127.0.0.1", server.getsockname()[1])
 
 
 def test_a_go_that_is_too_old_for_the_node_is_not_taken(tmp_path: Path) -> None:
-    """Each module says which Go it needs; the node's containerd wants a later one than the control plane."""
+    """Each module names its Go version; the node's containerd needs a later one than the control plane."""
     (tmp_path / "go.mod").write_text("module x\n\ngo 1.99.3\n")
     assert toolchain.wanted_version(tmp_path) == (1, 99, 3)
     assert toolchain.find(Root(tmp_path), tmp_path) is None
@@ -211,7 +211,7 @@ def test_a_go_that_is_too_old_for_the_node_is_not_taken(tmp_path: Path) -> None:
 
 
 def test_volumes_lie_in_the_clusters_folder(places: Places) -> None:
-    """A claim that names no class gets one; each is a folder that goes when the cluster is deleted."""
+    """A claim without a class gets one; each is a folder that is deleted with the cluster."""
     first, *made = json.loads(volumes.make(places))["items"]
     assert first["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "true"}
     folders = {Path(volume["spec"]["local"]["path"]) for volume in made}

@@ -1,4 +1,4 @@
-"""The whole of Carillon, once for all end-to-end tests, and what they call."""
+"""All of Carillon, once for all end-to-end tests, and the servers that they call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["namespace", "stack"]
 
 @pytest.fixture(scope="module")
 def shared_namespace(stack: Stack) -> Iterator[str]:
-    """Give a namespace that the tests of a module share: what they wait for happens at the same time."""
+    """Give a namespace that the tests of a module share, so that their waits overlap."""
     name = f"e2e-{uuid4().hex[:8]}"
     stack.kubectl("create", "namespace", name)
     yield name

@@ -1,4 +1,4 @@
-"""What has no runner to record it: the task type container, and pods that cannot start."""
+"""Executions without a runner's record: container tasks, and pods that cannot start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHELL = "test/shell:1"
 SAYS = 'printf "%s" "$MESSAGE" > "$CARILLON_TERMINATION_LOG"'
-"""The local cluster's node says by a variable where the termination message goes: there is no /dev of the pod's own."""
+"""The local cluster's node sets a variable with the path of the termination message, since pods have no own /dev."""
 
 
 def shell(script: str, **env: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def shell(script: str, **env: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Apply all tasks at once: their waits are the same."""
+    """Apply all tasks at once, so that their waits overlap."""
     mark: Path = tmp_path_factory.mktemp("marks") / "mark"
     stack.add_images({SHELL: {"entrypoint": []}})
     retry = {"limit": 1}
@@ -50,7 +50,7 @@ def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.Tem
 
 
 def test_exit_code_0_is_success_and_the_termination_message_is_kept(stack: Stack, containers: str) -> None:
-    """It knows its execution, and no database."""
+    """The container knows its execution, but no database URL."""
     (row,) = stack.await_rows(containers, "good", 1, "succeeded")
     assert row["result"] == {"exitCode": 0, "message": "all $(done) $$"}
     assert row["started_at"] <= row["finished_at"]
@@ -62,7 +62,7 @@ def test_exit_code_0_is_success_and_the_termination_message_is_kept(stack: Stack
 
 
 def test_another_exit_code_is_failure(stack: Stack, containers: str) -> None:
-    """With the message, or the log's end where there is none; a request's parameters are variables."""
+    """The row has the message, or the end of the log; a request's parameters are environment variables."""
     (row,) = stack.await_rows(containers, "bad", 1, "failed")
     assert row["result"] == {"exitCode": 3, "message": "out of paper"}
     assert row["error"] == "out of paper"
@@ -73,13 +73,13 @@ def test_another_exit_code_is_failure(stack: Stack, containers: str) -> None:
 
 
 def test_a_container_past_its_time_out_is_ended(stack: Stack, containers: str) -> None:
-    """And recorded as timed out."""
+    """It is recorded as timed out."""
     (row,) = stack.await_rows(containers, "slow", 1, "timed_out")
     assert (row["finished_at"] - row["started_at"]).total_seconds() < 40
 
 
 def test_retries_are_pods_and_recorded_as_attempts(stack: Stack, containers: str) -> None:
-    """A limit of one is two pods at the most."""
+    """A limit of one allows two pods."""
     (row,) = stack.await_rows(containers, "never", 1, "failed")
     assert [attempt["status"] for attempt in stack.attempts(row)] == ["failed", "failed"]
     (row,) = stack.await_rows(containers, "second", 1, "succeeded")
@@ -88,7 +88,7 @@ def test_retries_are_pods_and_recorded_as_attempts(stack: Stack, containers: str
 
 
 def test_an_image_that_is_missing_ends_the_execution(stack: Stack, containers: str) -> None:
-    """Within about a minute, with the reason; the next slot has its turn."""
+    """It ends within about a minute, with the reason; the next slot is launched."""
     row = stack.await_rows(containers, "imageless", 1, "failed", seconds=90)[0]
     assert row["reason"] in {"ErrImagePull", "ImagePullBackOff"}
     assert "test/missing:1" in row["message"]
@@ -103,7 +103,7 @@ def test_an_image_that_is_missing_ends_the_execution(stack: Stack, containers: s
 
 
 def test_a_secret_that_is_gone_leaves_no_ghost(stack: Stack, containers: str) -> None:
-    """Without its database a runner cannot start: the Secret is mended, or the execution given up with its reason."""
+    """A runner cannot start without it: the Secret is restored, or the execution is given up with the reason."""
     stack.await_rows(containers, "blind", 1, "skipped", seconds=30)
     until(lambda: stack.rows(containers, "blind")[-1]["status"] == "succeeded", 120, "executions succeed again")
     assert {row["status"] for row in stack.rows(containers, "blind")} <= {"succeeded", "skipped", "failed", "running"}

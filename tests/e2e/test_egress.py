@@ -1,4 +1,4 @@
-"""An HTTP task that leads inward, on a real cluster: its Job runs, and nobody is called."""
+"""An HTTP task with an internal URL on a real cluster: its Job runs, and nothing is called."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_the_operators_list_decides_what_a_task_may_call(stack: Stack, namespace: str) -> None:
-    """The loopback is opened by the operator's setting; what is not has a row that says why, after one attempt."""
+    """The operator's setting opens the loopback; a closed address gets a row with the reason, after one attempt."""
     again = {"limit": 3, "initialDelaySeconds": 0}
     with RecordingServer() as server:
         stack.apply_objects(

@@ -1,4 +1,4 @@
-"""Executions by REST on the whole system: repeated, ended, and listened to."""
+"""Executions over REST on the whole system: retries, cancellation and logs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def shell(script: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def executions(stack: Stack, shared_namespace: str) -> str:
-    """Apply all tasks at once: their waits are the same."""
+    """Apply all tasks at once, so that their waits overlap."""
     stack.add_images({SHELL: {"entrypoint": []}})
     stack.apply_objects(
         shared_namespace,
@@ -38,7 +38,7 @@ def executions(stack: Stack, shared_namespace: str) -> str:
 
 
 def told(stack: Stack, uid: object) -> dict[str, Any]:
-    """Return an execution as REST tells it; an empty one if it is not there yet."""
+    """Return an execution from REST; empty if it does not exist yet."""
     answer = stack.http.get(f"{EXECUTIONS}/{uid}")
     found: dict[str, Any] = answer.json() if answer.is_success else {}
     return found
@@ -51,7 +51,7 @@ def dead_letters(stack: Stack, namespace: str) -> list[str]:
 
 
 def test_a_failed_execution_is_repeated_and_no_dead_letter_any_more(stack: Stack, executions: str) -> None:
-    """The new one has the id that was told, other parameters, and a link to the old one, which has one to it."""
+    """The retry has the returned id and other parameters; both executions refer to each other."""
     (failed,) = stack.await_rows(executions, "failing", 1, "failed")
     assert str(failed["id"]) in dead_letters(stack, executions)
     answer = stack.http.post(f"{EXECUTIONS}/{failed['id']}/retry", json={"parameters": {"CODE": "0"}})
@@ -69,7 +69,7 @@ def test_a_failed_execution_is_repeated_and_no_dead_letter_any_more(stack: Stack
 
 
 def test_the_logs_of_a_pod_that_has_ended(stack: Stack, executions: str) -> None:
-    """As long as its Job is there; then they are gone, and that is said."""
+    """They are available while the Job exists; afterwards, the response says that they are gone."""
     (failed,) = stack.await_rows(executions, "failing", 1, "failed")
     path = f"{EXECUTIONS}/{failed['id']}/logs"
     answer = stack.http.get(path)
@@ -83,7 +83,7 @@ def test_the_logs_of_a_pod_that_has_ended(stack: Stack, executions: str) -> None
 
 
 def test_a_sleep_is_cancelled(stack: Stack, executions: str) -> None:
-    """Its runner is told to end, and says so in its row."""
+    """Its runner is terminated, and records that in its row."""
     (running,) = stack.await_rows(executions, "long", 1, "running")
     assert stack.http.post(f"{EXECUTIONS}/{running['id']}/retry").status_code == 409
     answer = stack.http.post(f"{EXECUTIONS}/{running['id']}/cancel")
@@ -96,7 +96,7 @@ def test_a_sleep_is_cancelled(stack: Stack, executions: str) -> None:
 
 
 def test_a_container_is_listened_to_and_cancelled(stack: Stack, executions: str) -> None:
-    """It has no runner: the operator records its end."""
+    """It has no runner, so the operator records its end."""
     (running,) = stack.await_rows(executions, "endless", 1, "running")
     path = f"{EXECUTIONS}/{running['id']}/logs"
     until(lambda: stack.http.get(path).text == "begun\n", 30, "the container's words are there")
@@ -106,7 +106,7 @@ def test_a_container_is_listened_to_and_cancelled(stack: Stack, executions: str)
 
 
 def test_what_succeeded_is_not_repeated(stack: Stack, executions: str) -> None:
-    """Nor is what had a task of its own."""
+    """Nor is a run with its own task."""
     (row,) = stack.await_rows(executions, "adding", 1, "succeeded")
     assert stack.http.post(f"{EXECUTIONS}/{row['id']}/retry").status_code == 409
     until(lambda: bool([r for r in stack.rows(executions, None, "failed") if r["cause"] == "manual"]), 60, "own ended")
@@ -117,7 +117,7 @@ def test_what_succeeded_is_not_repeated(stack: Stack, executions: str) -> None:
 
 
 def test_the_numbers_are_there(stack: Stack, executions: str) -> None:
-    """For people, of the namespace; for Prometheus, of everything."""
+    """JSON has those of the namespace, Prometheus those of all namespaces."""
     stack.await_rows(executions, "adding", 1, "succeeded")
     summary = stack.http.get("/api/v1/metrics", params={"namespace": executions}).raise_for_status().json()
     assert summary["hour"]["executions"]["succeeded"] >= 1

@@ -1,4 +1,4 @@
-"""A small slice of ``make faults``: one plan of each kind, on a cluster and databases of its own."""
+"""A small part of ``make faults``: one plan of each kind, with its own cluster and databases."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ PLANS = {
 
 @pytest.fixture(scope="module")
 def results() -> Mapping[str, Result]:
-    """Run all plans, some at a time; what came of each by its text."""
+    """Run all plans, several at a time; give the results by the plans' texts."""
     found: dict[str, Result] = {}
 
     async def run() -> None:
         async with World.running(LANES) as world:
             plans = [Plan.parse(f"mixed: {text}", number) for number, text in enumerate(PLANS.values())]
             await world.run(plans, lambda result: found.update({str(result.plan): result}))
-            # on a machine that is busy with the others, a plan may have ended before it came to its step
+            # on a busy machine, a plan may end before its step occurs
             for plan in [plan for plan in plans if len(found[str(plan)].fired) < len(plan.injections)]:
                 await world.run([plan], lambda result: found.update({str(result.plan): result}))
 
@@ -59,12 +59,12 @@ def results() -> Mapping[str, Result]:
 
 @pytest.mark.parametrize("text", PLANS.values(), ids=PLANS.keys())
 def test_no_slot_is_lost_or_run_twice(results: Mapping[str, Result], text: str) -> None:
-    """The fault has struck, and every promise was kept."""
+    """The fault has occurred, and there is no violation."""
     kept(results, text)
 
 
 def kept(results: Mapping[str, Result], text: str) -> None:
-    """Assert that a plan's fault has struck, and that every promise was kept."""
+    """Assert that a plan's fault has occurred, and that there is no violation."""
     result = results[f"mixed: {text}"]
     story = "\n".join(map(str, result.log))
     assert not result.violations, f"{[str(violation) for violation in result.violations]}\n{story}"

@@ -1,4 +1,4 @@
-"""``make faults``, ended while it runs: what it has started ends with it."""
+"""If ``make faults`` is terminated, everything that it has started ends."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ COMMAND = [sys.executable, "-m", "faults", "--plans", "2", "--lanes", "1"]
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Return the command lines of the processes that work in a folder or were told of it."""
+    """Return the command lines of the processes with a folder as working directory or argument."""
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         try:
             where, what = str((each / "cwd").readlink()), (each / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:  # it has ended, or is none of ours
+        except OSError:  # it has ended, or is not ours
             continue
         if str(folder) in where or str(folder) in what:
             found.append(what.replace("\0", " "))
@@ -27,7 +27,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def test_sigterm_leaves_no_process(tmp_path: Path, passable_dir: Callable[[], Path]) -> None:
-    """Sent to the whole group, as ``timeout`` and CI do: the cluster, Postgres and the operators end, files go."""
+    """After SIGTERM to the process group, as from CI, cluster, Postgres and operators end, and files are deleted."""
     log = tmp_path / "log"
     temporary = passable_dir()
     with log.open("wb") as out:

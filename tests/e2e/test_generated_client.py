@@ -1,4 +1,4 @@
-"""A Python client that is generated from the OpenAPI document works with the facade: typed specs go in and come out."""
+"""A Python client generated from the OpenAPI document works with the facade, with typed specs."""
 
 import json
 import subprocess

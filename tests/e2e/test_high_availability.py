@@ -1,4 +1,4 @@
-"""Several operators at once: the next one leads when the first is gone, and shards share the tasks."""
+"""Several operators: the next one leads when the leader is gone, and shards share the tasks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEP = timedelta(seconds=1)
 
 @contextmanager
 def operators(stack: Stack, *each: dict[str, str]) -> Iterator[list[str]]:
-    """Run operators instead of the one that the other tests share; give their names."""
+    """Run operators instead of the shared one; give their names."""
     stack.end("operator")
     names = [f"operator-{number}" for number in range(len(each))]
     try:
@@ -44,18 +44,18 @@ def operators(stack: Stack, *each: dict[str, str]) -> Iterator[list[str]]:
 
 
 def says(stack: Stack, name: str, message: str) -> bool:
-    """Return whether an operator has logged that."""
+    """Return whether an operator has logged this message."""
     return f'"message": "{message}"' in stack.log(name)
 
 
 def holder(stack: Stack, namespace: str, lease: str = LEASE) -> str:
-    """Return who holds a Lease, or an empty text."""
+    """Return the holder of a Lease; empty if there is none."""
     found = stack.get(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{lease}")
     return str(((found or {}).get("spec") or {}).get("holderIdentity") or "")
 
 
 def await_leader(stack: Stack, namespace: str, *candidates: str) -> str:
-    """Wait until one of them leads and sees what is there; return who."""
+    """Wait until one of them leads and has observed everything; return its name."""
     until(lambda: holder(stack, namespace) in candidates, 60, f"one of {candidates} leads")
     leader = holder(stack, namespace)
     until(lambda: says(stack, leader, "caught up"), 60, f"{leader} has seen what is there")
@@ -63,13 +63,13 @@ def await_leader(stack: Stack, namespace: str, *candidates: str) -> str:
 
 
 def times_run(stack: Stack, namespace: str, task: str) -> list[tuple[datetime, datetime]]:
-    """Return from when until when each execution of a task ran, in their order."""
+    """Return the start and the end of each execution of a task, in order."""
     rows = stack.rows(namespace, task, "succeeded")
     return sorted((row["started_at"], row["finished_at"]) for row in rows)
 
 
 def assert_sound(stack: Stack, namespace: str) -> None:
-    """Every slot of ``steady`` ran once, each counted; no two executions of ``slow``, which is Forbid, ran at once."""
+    """Assert that every slot of ``steady`` ran and counted once, and that those of ``slow`` (Forbid) never overlap."""
     rows = stack.rows(namespace, "steady", "succeeded")
     slots = [row["slot"] for row in rows]
     assert slots == [slots[0] + k * STEP for k in range(len(slots))], "none is lost, none is doubled"
@@ -79,7 +79,7 @@ def assert_sound(stack: Stack, namespace: str) -> None:
 
 
 def apply_both(stack: Stack, namespace: str) -> None:
-    """Apply a task whose every slot is to run, and one that takes longer than its interval."""
+    """Apply a task whose slots must all run, and one that takes longer than its interval."""
     counted: dict[str, Any] = {"intervalSeconds": 1, "missedRunPolicy": "All", "concurrencyPolicy": "Allow"}
     slow: dict[str, Any] = {"intervalSeconds": 1, "concurrencyPolicy": "Forbid"}
     stack.apply(namespace, "steady", **counted, task={"counter": {}})
@@ -98,7 +98,7 @@ def apply_both(stack: Stack, namespace: str) -> None:
 def test_the_next_operator_goes_on_where_the_leader_ended(
     stack: Stack, namespace: str, number: signal.Signals, want_exit: int
 ) -> None:
-    """No slot is lost or doubled; one that is told to stop hands over, one that is killed is replaced."""
+    """No slot is lost or runs twice; a stopped leader hands over, a killed one is replaced."""
     with operators(stack, *[{"CARILLON_LEASE_NAMESPACE": namespace}] * 2) as names:
         first = await_leader(stack, namespace, *names)
         (second,) = {*names} - {first}
@@ -123,7 +123,7 @@ def is_active(job: Mapping[str, Any]) -> bool:
 
 
 def test_two_shards_share_the_tasks(stack: Stack, namespace: str) -> None:
-    """Each task, and each request with it, belongs to one of them, which alone launches, closes and says so."""
+    """Each task, with its requests, belongs to one shard, which alone launches, closes and logs."""
     each = [
         {"CARILLON_LEASE_NAMESPACE": namespace, "CARILLON_SHARDS": "2", "CARILLON_SHARD": str(index)}
         for index in range(2)
@@ -156,14 +156,14 @@ def test_two_shards_share_the_tasks(stack: Stack, namespace: str) -> None:
 
 
 def uid_of(stack: Stack, namespace: str, name: str) -> str:
-    """Return the uid of a task, or of the request of that name."""
+    """Return the uid of a task, or of the request with this name."""
     plural = "runrequests" if name.startswith("own-") else "scheduledtasks"
     uid: str = stack.ours(namespace, plural, name)["metadata"]["uid"]
     return uid
 
 
 def launched(log: str, namespace: str) -> set[str]:
-    """Return the names of what a log says was launched in a namespace."""
+    """Return the names of the launches in a namespace, from a log."""
     said = [json.loads(line) for line in log.splitlines() if '"message": "launched"' in line]
     found = [line["task"].partition("/") for line in said]
     return {name for there, _, name in found if there == namespace}

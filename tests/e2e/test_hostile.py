@@ -1,4 +1,4 @@
-"""Objects that no schema of today would let in: older than the rules, or written past them. Others go on."""
+"""Objects that today's schemas reject, because they are older or bypassed them, do not affect other tasks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ GARBAGE: dict[str, Any] = {
 
 @contextmanager
 def lawless(stack: Stack) -> Iterator[None]:
-    """Take the schemas and the webhook away for as long as the block lasts."""
+    """Remove the schemas and the webhook until the block ends."""
     everything = [yaml.safe_load(path.read_text()) for path in sorted(CRDS.glob("*.yaml"))]
     with stack.webhook_off():
         for crd in everything:
@@ -66,22 +66,22 @@ def lawless(stack: Stack) -> Iterator[None]:
 
 HONEST = {"intervalSeconds": 1, "task": {"counter": {}}}
 LOOSE = {"x-kubernetes-preserve-unknown-fields": True}
-"""Any value at all, of any type."""
+"""Any value of any type."""
 
 
 def applied(stack: Stack, namespace: str, items: list[dict[str, Any]]) -> bool:
-    """Apply objects; return whether the API server took all of them, which it does once it knows the new schemas."""
+    """Apply objects; return whether the API server accepted all of them, which it does once it uses the new schemas."""
     said = stack.apply_objects(namespace, *items, check=False)
     return len(said.splitlines()) == len(items)
 
 
 def test_what_breaks_every_rule_stops_nobody_else(stack: Stack, namespace: str) -> None:
-    """Specs and statuses of any shape, giant annotations, Jobs that pretend to be ours: the operator goes on."""
+    """The operator survives specs and statuses of any shape, giant annotations, and Jobs that pretend to be ours."""
     stack.apply_objects(namespace, task("honest", **HONEST))
     with lawless(stack):
         write_garbage(stack, namespace)
         others_go_on(stack, namespace)
-    # the rules are back, and what breaks them is still there
+    # the rules are restored, and the invalid objects still exist
     others_go_on(stack, namespace)
     stack.end("operator")
     stack.start_operator()
@@ -98,13 +98,13 @@ def test_what_breaks_every_rule_stops_nobody_else(stack: Stack, namespace: str) 
 
 
 def await_ready(stack: Stack, namespace: str, name: str) -> None:
-    """Wait until the status is ours again."""
+    """Wait until the operator has written the status again."""
     wanted = ("True", "Scheduled")
     until(lambda: condition(stack.ours(namespace, "scheduledtasks", name), "Ready") == wanted, 30, f"{name} is mended")
 
 
 def others_go_on(stack: Stack, namespace: str) -> None:
-    """Wait until the tasks whose spec is in order have run again, whatever stands in their status."""
+    """Wait until the tasks with a valid spec have run again, whatever their status contains."""
     names = ["honest", "giant", *(f"status-{name}" for name in GARBAGE)]
     since = datetime.now(UTC)
     for name in names:
@@ -112,7 +112,7 @@ def others_go_on(stack: Stack, namespace: str) -> None:
 
 
 def write_garbage(stack: Stack, namespace: str) -> None:
-    """Write what no schema would let in."""
+    """Write an object that every schema would reject."""
     giant = {"metadata": {"name": "giant", "annotations": {"note": "x" * 100_000}}}
     broken = [
         *({**task(f"spec-{name}"), "spec": spec} for name, spec in ANCIENT_SPECS.items()),

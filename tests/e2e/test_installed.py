@@ -1,4 +1,4 @@
-"""What the chart brings, against all of Carillon: the script of `helm test`, and the operator's own account."""
+"""Parts of the chart with all of Carillon: the script of `helm test`, and the operator's account."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACCOUNT = "carillon-test"
 
 
 def run_script(stack: Stack, namespace: str, token_file: Path, api_url: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the script as its pod would."""
+    """Run the script like its pod."""
     environment = {"PATH": os.environ["PATH"], "API_URL": api_url or stack.api_url, "NAMESPACE": namespace}
     return subprocess.run(
         [sys.executable, str(CHART / "files" / "installed.py")],
@@ -37,7 +37,7 @@ def run_script(stack: Stack, namespace: str, token_file: Path, api_url: str = ""
 
 @pytest.fixture
 def token_file(stack: Stack, namespace: str, tmp_path: Path) -> Path:
-    """Install the account of `helm test` with its role, as the chart has them; give its token."""
+    """Install the chart's account of `helm test` with its role; give its token."""
     items = rendered("--values", str(values_of("trial")), namespace=namespace)
     kinds = {"ServiceAccount", "Role", "RoleBinding"}
     stack.apply_objects(namespace, *(o for o in items if o["kind"] in kinds and o["metadata"]["name"] == ACCOUNT))
@@ -54,7 +54,7 @@ def token_file(stack: Stack, namespace: str, tmp_path: Path) -> Path:
 
 
 def test_the_api_logs_in_to_the_database_as_its_own_role(stack: Stack) -> None:
-    """So all that these tests ask of it is asked of that role; nothing was refused to it so far."""
+    """All API calls of these tests therefore use that role, and none has been refused."""
     until(stack.api_ready, 60, "the API has asked the database")
     with psycopg.connect(stack.database_url) as owner:
         query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'carillon_api'"
@@ -64,7 +64,7 @@ def test_the_api_logs_in_to_the_database_as_its_own_role(stack: Stack) -> None:
 
 
 def test_helm_test_runs_a_task_from_its_creation_to_its_end(stack: Stack, namespace: str, token_file: Path) -> None:
-    """With the rights that the chart gives it, and it leaves nothing."""
+    """It has the chart's permissions only, and deletes its objects."""
     done = run_script(stack, namespace, token_file)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a task was created, run, recorded and deleted" in done.stdout
@@ -72,7 +72,7 @@ def test_helm_test_runs_a_task_from_its_creation_to_its_end(stack: Stack, namesp
 
 
 def test_helm_test_keeps_to_the_limit_of_requests(stack: Stack, namespace: str, token_file: Path) -> None:
-    """One at once and one a second is the least that the values allow: it waits, and says nothing of it."""
+    """The lowest limit in the values is a burst of one and one request per second: the script waits silently."""
     port = free_port(0)
     url = f"http://127.0.0.1:{port}"
     stack.start_facade("slow", port, CARILLON_RATE_BURST="1", CARILLON_RATE_LIMIT="1")
@@ -86,7 +86,7 @@ def test_helm_test_keeps_to_the_limit_of_requests(stack: Stack, namespace: str, 
 
 
 def answers(url: str) -> bool:
-    """Return whether there is a good answer."""
+    """Return whether the response is successful."""
     try:
         return httpx.get(url, timeout=10, trust_env=False).is_success
     except httpx.HTTPError:
@@ -94,7 +94,7 @@ def answers(url: str) -> bool:
 
 
 def test_helm_test_says_what_is_wrong(stack: Stack, namespace: str, token_file: Path) -> None:
-    """Somebody who may not create tasks there is told so, and the test fails."""
+    """Without the permission to create tasks, the test fails with that message."""
     done = run_script(stack, "default", token_file)
     assert done.returncode != 0
     assert "403" in done.stderr
@@ -102,11 +102,11 @@ def test_helm_test_says_what_is_wrong(stack: Stack, namespace: str, token_file: 
 
 
 def test_the_operator_runs_under_the_role_of_the_chart(stack: Stack, namespace: str) -> None:
-    """Nothing that it does in these tests is forbidden to it; and it is no administrator."""
+    """None of its calls in these tests is forbidden, and it is not an administrator."""
     stack.apply(namespace, "held", intervalSeconds=1, maxRuns=1, task={"sum": {"a": 1, "b": 2}})
     stack.await_rows(namespace, "held", 1, "succeeded")
     stack.kubectl("delete", "scheduledtask", "held", "--namespace", namespace)
-    # not the "is forbidden" of a namespace that is going, which is nobody's lack
+    # except the "is forbidden" of a namespace that is being deleted, which is not a missing permission
     assert "is forbidden: User" not in stack.log("operator")
     asked = ("auth", "can-i", "list", "secrets", "--as", "system:serviceaccount:carillon-system:carillon-operator")
     assert stack.kubectl(*asked, check=False).strip() == "no"

@@ -1,4 +1,4 @@
-"""Releases for some namespaces: each under the accounts that the chart gives it, side by side over one database."""
+"""Releases for some namespaces, side by side over one database, each with the chart's accounts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Release:
     """A release's accounts and its operator, for a list of namespaces."""
 
     def __init__(self, stack: Stack, home: str, name: str, watched: list[str], folder: Path) -> None:
-        """Install the accounts with their roles, as the chart has them, as far as their namespaces are there."""
+        """Install the chart's accounts and roles in the namespaces that exist."""
         self.name = name
         self._stack = stack
         self._home = home
@@ -45,7 +45,7 @@ class Release:
         self._kubeconfig.write_text(yaml.safe_dump(with_token(shown, stack.token(home, f"{name}-operator"))))
 
     def start(self) -> None:
-        """Start the operator, and wait until it leads and has seen what there is."""
+        """Start the operator, and wait until it leads and has observed everything."""
         settings = {
             "KUBECONFIG": str(self._kubeconfig),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
@@ -58,17 +58,17 @@ class Release:
         until(lambda: "caught up" in self.log, 60, f"{self.name} leads")
 
     def may(self, *asked: str) -> bool:
-        """Return whether the operator's account may do something."""
+        """Return whether the operator's account has a permission."""
         account = f"system:serviceaccount:{self._home}:{self.name}-operator"
         return self._stack.kubectl("auth", "can-i", *asked, "--as", account, check=False).strip() == "yes"
 
     @property
     def log(self) -> str:
-        """What the operator has said."""
+        """The operator's log."""
         return self._stack.log(self.name)
 
     def remove(self) -> None:
-        """End the operator and remove what is the cluster's; the rest goes with its namespaces."""
+        """Stop the operator and delete cluster-wide objects; the rest is deleted with its namespaces."""
         if self._stack.known(self.name):
             self._stack.end(self.name)
         for item in self.objects:
@@ -78,7 +78,7 @@ class Release:
 
 @pytest.fixture
 def namespaces(stack: Stack) -> Iterator[list[str]]:
-    """Give two namespaces of the test's own, one whose name comes before and one after the shared one's."""
+    """Give two new namespaces, whose names come before and after the shared one's."""
     made = [f"{letter}-{uuid4().hex[:8]}" for letter in "az"]
     for name in made:
         stack.kubectl("create", "namespace", name)
@@ -89,7 +89,7 @@ def namespaces(stack: Stack) -> Iterator[list[str]]:
 
 @pytest.fixture
 def alone(stack: Stack) -> Iterator[None]:
-    """Have the operator that the other tests share away."""
+    """Stop the shared operator during the test."""
     stack.end("operator")
     yield
     stack.start_operator()
@@ -99,7 +99,7 @@ def alone(stack: Stack) -> Iterator[None]:
 def releases(
     stack: Stack, namespace: str, namespaces: list[str], tmp_path: Path, alone: None
 ) -> Iterator[tuple[Release, Release]]:
-    """Give a release for the first namespace, and one for the second and another that is not there."""
+    """Give a release for the first namespace, and one for the second and a missing one."""
     del alone
     first, second = namespaces
     one = Release(stack, namespace, f"r-{first}", [first], tmp_path)
@@ -112,7 +112,7 @@ def releases(
 def test_a_release_runs_the_tasks_of_its_own_namespaces_alone(
     stack: Stack, namespaces: list[str], releases: tuple[Release, Release]
 ) -> None:
-    """Under roles in these alone it lacks nothing; another release beside it runs what it leaves."""
+    """Roles in its namespaces are sufficient; another release runs the other tasks."""
     (first, second), (one, two) = namespaces, releases
     one.start()
     for name in namespaces:
@@ -132,22 +132,22 @@ def test_a_release_runs_the_tasks_of_its_own_namespaces_alone(
     for name in namespaces:
         stack.kubectl("delete", "scheduledtask", "tick", "--namespace", name)
         until(partial(has_no_jobs, stack, name), 60, f"the Jobs of {name} are gone")
-        # neither has closed what it took for the other's
+        # neither has closed executions of the other
         assert "failed" not in {row["status"] for row in stack.rows(name)}
     assert "orbidden" not in one.log
     assert "namespace unreadable" not in one.log
-    # of the namespace that is not there, where it has no role, it says so and goes on
+    # it logs that it has no role in the missing namespace, and continues
     assert two.log.count('"namespace": "never-there"') == 1
     assert "remove it from CARILLON_NAMESPACES" in two.log
 
 
 def has_no_jobs(stack: Stack, namespace: str) -> bool:
-    """Return whether a namespace has no Job any more."""
+    """Return whether a namespace has no Jobs left."""
     return stack.jobs(namespace) == []
 
 
 def test_an_api_serves_its_own_namespaces_alone(stack: Stack, namespaces: list[str]) -> None:
-    """Its lists of all are of these, for who may list in these; another namespace is refused by the setting's name."""
+    """Lists contain only these, and need permissions only in these; others are rejected with the setting's name."""
     first, second = namespaces
     for name in namespaces:
         stack.apply(name, "later", runAt="2099-01-01T00:00:00Z", task=COUNT)
@@ -173,7 +173,7 @@ def test_an_api_serves_its_own_namespaces_alone(stack: Stack, namespaces: list[s
 
 
 def is_ready(client: httpx.Client) -> bool:
-    """Return whether an API says that it is ready."""
+    """Return whether an API reports that it is ready."""
     try:
         return client.get("/readyz").is_success
     except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""What the fields of a ScheduledTask promise, each seen on the rows and the Jobs of a real cluster."""
+"""The fields of a ScheduledTask, each checked by the rows and Jobs of a real cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT, WINDOW = 2, 20
 
 @pytest.fixture(scope="module")
 def ailing() -> Iterator[RecordingServer]:
-    """Serve errors until told otherwise."""
+    """Serve errors until the test changes that."""
     with RecordingServer() as server:
         server.status = 500
         yield server
@@ -41,7 +41,7 @@ def flaky() -> Iterator[CountingServer]:
 
 @pytest.fixture(scope="module")
 def tasks(stack: Stack, shared_namespace: str, ailing: RecordingServer, flaky: CountingServer) -> str:
-    """Apply all tasks at once: they go on while others are looked at."""
+    """Apply all tasks at once, so that they run while others are checked."""
     failing = {"http": {"url": f"{ailing.url}/"}}
     stack.apply_objects(
         shared_namespace,
@@ -64,7 +64,7 @@ def tasks(stack: Stack, shared_namespace: str, ailing: RecordingServer, flaky: C
 
 
 def await_finished(stack: Stack, namespace: str, name: str, kind: str, most: int) -> None:
-    """Wait until a task has so many finished Jobs at the most."""
+    """Wait until a task has at most this many finished Jobs."""
 
     def within() -> bool:
         found = [j for j in stack.jobs(namespace) if j["metadata"]["labels"]["carillon.dev/task"] == name]
@@ -84,7 +84,7 @@ def await_condition(stack: Stack, namespace: str, name: str, kind: str, value: s
 
 
 def test_failures_open_the_circuit_and_a_trial_closes_it(stack: Stack, tasks: str, ailing: RecordingServer) -> None:
-    """Two failures in a row; slots are skipped; a trial that fails opens it again, one that succeeds closes it."""
+    """After two failures, slots are skipped; a failed trial opens it again, a successful one closes it."""
     await_condition(stack, tasks, "circuit", "CircuitOpen", "True")
     assert condition(stack.task(tasks, "circuit"), "Ready") == ("False", "CircuitOpen")
     rows = stack.await_rows(tasks, "circuit", 3, "failed")
@@ -100,19 +100,19 @@ def test_failures_open_the_circuit_and_a_trial_closes_it(stack: Stack, tasks: st
 
 
 def test_replace_ends_the_execution_before_the_next_begins(stack: Stack, tasks: str) -> None:
-    """Each is cancelled, with its reason; never are two active."""
+    """Each is cancelled with the reason; there are never two active executions."""
     cancelled = stack.await_rows(tasks, "replaced", 2, "cancelled")
     assert {row["reason"] for row in cancelled} == {"Replaced"}
     stack.await_rows(tasks, "replaced", 1, "running")
     rows = stack.rows(tasks, "replaced")
     assert {row["status"] for row in rows} == {"cancelled", "running"}, "no slot is lost"
-    begun = [row for row in rows if row["started_at"]]  # one may be replaced before its runner has begun
+    begun = [row for row in rows if row["started_at"]]  # an execution may be replaced before its runner has started
     for earlier, later in pairwise(begun):
         assert earlier["finished_at"] <= later["started_at"]
 
 
 def test_finished_jobs_are_kept_up_to_the_limits(stack: Stack, tasks: str) -> None:
-    """Those beyond go, their rows stay; and after its time to live a Job goes in any case."""
+    """Other Jobs are deleted, but not their rows; after its time to live, every Job is deleted."""
     stack.await_rows(tasks, "kept", 6, "succeeded")
     stack.await_rows(tasks, "faulty", 4, "failed")
     await_finished(stack, tasks, "kept", "Complete", 2)
@@ -120,7 +120,7 @@ def test_finished_jobs_are_kept_up_to_the_limits(stack: Stack, tasks: str) -> No
     last = stack.rows(tasks, "kept", "succeeded")[5]["slot"]
 
     def whole() -> bool:
-        """Return whether each second up to the last has its row: what was skipped is recorded a moment later."""
+        """Return whether each second up to the last has its row; skipped slots are recorded a moment later."""
         slots = [(row["first_slot"] or row["slot"], row["slot"]) for row in stack.rows(tasks, "kept")]
         slots = [(first, slot) for first, slot in slots if slot <= last]
         return all(later[0] - earlier[1] == timedelta(seconds=1) for earlier, later in pairwise(slots))
@@ -132,7 +132,7 @@ def test_finished_jobs_are_kept_up_to_the_limits(stack: Stack, tasks: str) -> No
 
 
 def test_a_task_that_has_no_slot_left_is_completed(stack: Stack, tasks: str) -> None:
-    """By its count or by its end: it launches nothing more."""
+    """After maxRuns or endAt, it launches nothing more."""
     for name, most in (("counted", LIMIT), ("windowed", WINDOW // 2)):
         await_condition(stack, tasks, name, "Completed", "True")
         assert stack.task(tasks, name)["status"].get("nextScheduleTime") is None
@@ -144,7 +144,7 @@ def test_a_task_that_has_no_slot_left_is_completed(stack: Stack, tasks: str) -> 
 
 
 def test_attempts_are_recorded(stack: Stack, tasks: str, flaky: CountingServer) -> None:
-    """The first fails and is tried again, as the same execution."""
+    """The first fails and is retried within the same execution."""
     (row,) = stack.await_rows(tasks, "again", 1, "succeeded")
     first, second = stack.attempts(row)
     assert (first["number"], first["status"], first["reason"]) == (1, "failed", "http_5xx")
@@ -154,7 +154,7 @@ def test_attempts_are_recorded(stack: Stack, tasks: str, flaky: CountingServer) 
 
 
 def test_jitter_moves_launches_and_no_slots(stack: Stack, tasks: str) -> None:
-    """By as much for each launch, which is the task's own."""
+    """The delay is the same for each launch of a task."""
     rows = stack.await_rows(tasks, "spread", 2, "succeeded")
     found = stack.task(tasks, "spread")
     offset = jitter_offset(found["metadata"]["uid"], 4)

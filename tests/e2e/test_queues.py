@@ -1,4 +1,4 @@
-"""A task that waits in a queue: its Job is suspended until it is admitted, as Kueue does it; and what pods are told."""
+"""A queued task: its Job is suspended until its admission, as with Kueue; and pod settings."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ def jobs(stack: "Stack", namespace: str) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(120)
 def test_an_execution_waits_in_its_queue_and_runs_once_it_is_admitted(stack: "Stack", namespace: str) -> None:
-    """Waiting, it has no pod and is not shown as active; a slot that finds it there is skipped; admitted, it runs."""
+    """While it waits, it has no pod, is not shown as active, and the next slot is skipped; when admitted, it runs."""
     stack.apply(
         namespace,
         "queued",
@@ -37,7 +37,7 @@ def test_an_execution_waits_in_its_queue_and_runs_once_it_is_admitted(stack: "St
 
     until(lambda: shown() == (0, 1, "it is waiting in its queue for admission"), 30, "it is shown as waiting")
     stack.await_rows(namespace, "queued", 1, "skipped")
-    assert "still waits in its queue" in stack.rows(namespace, "queued", "skipped")[0]["message"]
+    assert "is still waiting in its queue" in stack.rows(namespace, "queued", "skipped")[0]["message"]
     (job,) = jobs(stack, namespace)
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "nightly"
     pod = job["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""Jobs whose pods the API server refuses: the reason is told, and what cannot begin does not go on for ever."""
+"""Jobs whose pods the API server rejects: the reason is reported, and the execution does not last for ever."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from support.stack import Stack
 
 BOUND = timedelta(seconds=90)
-"""The patience of 45 seconds, a look each quarter of a minute, and a machine that is busy."""
+"""The patience of 45 seconds, a check every 15 seconds, and a busy machine."""
 ABSENT = {"serviceAccountName": "absent"}
 MISSING = 'serviceaccount "absent" not found'
 
 
 def quota(pods: int) -> dict[str, Any]:
-    """Return a quota of so many pods."""
+    """Return a quota for this many pods."""
     hard = {"pods": str(pods)}
     return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "narrow"}, "spec": {"hard": hard}}
 
 
 def pod_cannot_start(stack: Stack, namespace: str, name: str) -> list[str]:
-    """Return what Events of the reason PodCannotStart say about an object."""
+    """Return the messages of Events with the reason PodCannotStart about an object."""
     events = stack.get(f"/api/v1/namespaces/{namespace}/events", fieldSelector="reason=PodCannotStart")["items"]
     return [event["message"] for event in events if event["involvedObject"]["name"] == name]
 
 
 def last_message(stack: Stack, namespace: str, name: str) -> str:
-    """Return what a task's status says of its last execution."""
+    """Return the message of the last execution in a task's status."""
     status = stack.ours(namespace, "scheduledtasks", name).get("status") or {}
     return str((status.get("lastExecution") or {}).get("message", ""))
 
 
 @pytest.fixture(scope="module")
 def narrow(stack: Stack) -> Iterator[str]:
-    """Give a namespace that has room for no pod, and a task that wants one."""
+    """Give a namespace whose quota allows no pods, and a task in it."""
     name = "e2e-narrow"
     stack.kubectl("create", "namespace", name)
     stack.apply_objects(name, quota(0))
@@ -52,8 +52,8 @@ def narrow(stack: Stack) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def accountless(stack: Stack, narrow: str, shared_namespace: str) -> str:  # noqa: ARG001  # their waits are the same
-    """Apply tasks and a request whose pods have an account that is not there."""
+def accountless(stack: Stack, narrow: str, shared_namespace: str) -> str:  # noqa: ARG001  # so that their waits overlap
+    """Apply tasks and a request whose pods have a missing service account."""
     stack.apply_objects(
         shared_namespace,
         task("orphan", intervalSeconds=3, pod=ABSENT, task={"counter": {}}),
@@ -66,7 +66,7 @@ def accountless(stack: Stack, narrow: str, shared_namespace: str) -> str:  # noq
 
 @pytest.mark.timeout(240)
 def test_a_pod_whose_account_is_missing_ends_its_execution(stack: Stack, accountless: str) -> None:
-    """As failed, with the reason and the account's name, within the bound; before that the status says so."""
+    """It fails in time, with the reason and the account's name, which the status has before."""
     until(lambda: MISSING in last_message(stack, accountless, "orphan"), 60, "the status says why nothing runs")
     first = stack.await_rows(accountless, "orphan", 1, "failed", seconds=BOUND.total_seconds())[0]
     assert first["reason"] == "FailedCreate"
@@ -98,19 +98,19 @@ def test_a_request_whose_pod_is_refused_ends_too(stack: Stack, accountless: str)
 
 @pytest.mark.timeout(240)
 def test_the_next_slot_has_its_turn_and_runs_once_the_account_is_there(stack: Stack, accountless: str) -> None:
-    """Slots in between are skipped and say what for; a circuit counts such failures."""
+    """Slots in between are skipped with the reason; a circuit counts such failures."""
     skipped = stack.await_rows(accountless, "orphan", 1, "skipped")
     stack.await_rows(accountless, "orphan", 1, "failed", seconds=BOUND.total_seconds())
     assert any(MISSING in row["message"] for row in stack.rows(accountless, "orphan", "skipped")), skipped
     until(lambda: stack.ready_reason(accountless, "tripping") == "False CircuitOpen", BOUND.total_seconds(), "it opens")
     stack.kubectl("create", "serviceaccount", "absent", "--namespace", accountless)
-    # the Job that waits just now is tried again within a minute, or the next one at once
+    # the waiting Job is retried within a minute, or the next one starts at once
     stack.await_rows(accountless, "orphan", 2, "succeeded", seconds=120)
 
 
 @pytest.mark.timeout(300)
 def test_a_full_quota_is_shown_and_waited_for(stack: Stack, narrow: str) -> None:
-    """Longer than a missing account is; an Event says so once. With room, it runs."""
+    """It waits longer than for a missing account; one Event reports it. When the quota has room, it runs."""
     until(lambda: "exceeded quota: narrow" in last_message(stack, narrow, "squeezed"), 60, "the status says so")
     until(lambda: pod_cannot_start(stack, narrow, "squeezed") != [], 30, "an Event says so")
     (job,) = stack.jobs(narrow)
@@ -121,11 +121,13 @@ def test_a_full_quota_is_shown_and_waited_for(stack: Stack, narrow: str) -> None
         )["items"]
         return sum(int(event["count"]) for event in events)
 
-    # the seventh is a minute after the first, and so beyond the patience with what is not waited for
+    # the seventh try is a minute after the first, and thus later than the patience with other causes
     until(lambda: tries() >= 7, 120, "the Job controller has tried for a minute")
     assert [each["metadata"]["uid"] for each in stack.jobs(narrow)] == [job["metadata"]["uid"]]
     assert stack.rows(narrow, "squeezed") == []
-    assert last_message(stack, narrow, "squeezed").startswith("its pod waits for room: FailedCreate: exceeded quota")
+    assert last_message(stack, narrow, "squeezed").startswith(
+        "its pod is waiting for quota: FailedCreate: exceeded quota"
+    )
     assert len(pod_cannot_start(stack, narrow, "squeezed")) == 1
     stack.apply_objects(narrow, quota(5))
     stack.await_rows(narrow, "squeezed", 1, "succeeded", seconds=120)

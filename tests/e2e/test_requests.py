@@ -1,4 +1,4 @@
-"""RunRequests: a task run out of turn, at once or at a time; refused, deleted, and by whom."""
+"""RunRequests: runs outside the schedule, now or at a given time, refusals, deletion and permissions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PERMITTED = [
 
 
 def await_row(stack: Stack, namespace: str, name: str, *statuses: str, seconds: float = 60) -> dict[str, Any]:
-    """Return the row of a request once it has one of those statuses."""
+    """Return the row of a request once it has one of these statuses."""
     uid = stack.ours(namespace, "runrequests", name)["metadata"]["uid"]
     found: list[dict[str, Any]] = []
 
@@ -61,7 +61,7 @@ def await_condition(stack: Stack, namespace: str, name: str, kind: str, value: s
 
 
 def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) -> None:
-    """With its own parameters or the task's; a task of its own needs no schedule; kubectl shows it; time removes it."""
+    """It has its own parameters or the task's, or its own task; kubectl shows it; its time to live deletes it."""
     at = soon(8)
     ref = {"taskRef": {"name": "sum"}, "concurrencyPolicy": "Allow"}
     stack.apply_objects(
@@ -89,7 +89,7 @@ def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) ->
     assert stack.rows(namespace, "brief", "succeeded"), "the row outlives the request"
     until(lambda: not stack.ours(namespace, "runrequests", "brief"), 30, "the request goes after its time to live")
     until(
-        # a cluster's garbage collector learns of new kinds each half a minute
+        # a cluster's garbage collector learns about new kinds every half minute
         lambda: not [j for j in stack.jobs(namespace) if j["metadata"]["name"].startswith("brief-")],
         90,
         "and its Job",
@@ -107,7 +107,7 @@ def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) ->
 
 
 def test_a_request_is_refused_while_its_task_is_active(stack: Stack, namespace: str) -> None:
-    """Or replaces it, if it says so; all is recorded; one that is deleted while it runs is cancelled."""
+    """With Replace, it replaces the execution; everything is recorded; a deleted active request is cancelled."""
     stack.apply_objects(namespace, LONG, request("first", taskRef={"name": "long"}))
     await_row(stack, namespace, "first", "running")
     stack.apply_objects(namespace, request("second", taskRef={"name": "long"}))
@@ -127,7 +127,7 @@ def test_a_request_is_refused_while_its_task_is_active(stack: Stack, namespace: 
 
 
 def await_row_by_id(stack: Stack, namespace: str, uid: Any, *statuses: str) -> dict[str, Any]:
-    """Return a row once it has left ``running``; it has one of those statuses then."""
+    """Return a row once it is no longer ``running``; it must have one of these statuses."""
     until(
         lambda: any(r["id"] == uid and r["status"] != "running" for r in stack.rows(namespace)), 60, "the row is closed"
     )
@@ -137,7 +137,7 @@ def await_row_by_id(stack: Stack, namespace: str, uid: Any, *statuses: str) -> d
 
 
 def test_who_may_only_request_runs_cannot_change_tasks(stack: Stack, namespace: str) -> None:
-    """Real RBAC: create and get of runrequests are enough to run a task and to see how it went."""
+    """With real RBAC, create and get on runrequests suffice to run a task and to see the result."""
     stack.apply_objects(namespace, SUM, *PERMITTED)
     as_caller = ("--namespace", namespace, "--as", "caller")
     wanted = {"apiVersion": "carillon.dev/v1alpha1", **request("mine", taskRef={"name": "sum"})}
@@ -162,7 +162,7 @@ def test_who_may_only_request_runs_cannot_change_tasks(stack: Stack, namespace: 
 
 
 def test_a_request_cannot_be_changed(stack: Stack, namespace: str) -> None:
-    """What was asked for is what was run."""
+    """The spec is that of the run."""
     wanted = request("fixed", task={"sum": {"a": 1, "b": 1}}, runAt=soon(3600))
     stack.apply_objects(namespace, wanted)
     wanted["spec"]["task"]["sum"]["a"] = 2

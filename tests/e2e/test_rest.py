@@ -1,4 +1,4 @@
-"""What REST leaves to the real cluster: runs to their results, pages by real tokens, a target in use."""
+"""REST on a real cluster: runs and their results, pages with real tokens, a target in use."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def output_at(stack: Stack, path: str) -> dict[str, Any]:
 
 
 def accepted(answer: httpx.Response) -> dict[str, Any]:
-    """Return the body of a 202."""
+    """Return the body of a response 202."""
     assert answer.status_code == 202, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
 def test_a_task_is_run_with_other_parameters_to_its_result(stack: Stack, namespace: str) -> None:
-    """The id in the answer is the operator's, the history's and the output's; the run says how it went."""
+    """The response, the operator, the history and the output have the same id; the run shows its result."""
     stack.apply(namespace, "add", **ADD)
     answer = stack.http.post(f"/api/v1/namespaces/{namespace}/tasks/add/run", json={"parameters": {"a": 40}})
     view = accepted(answer)
@@ -64,7 +64,7 @@ def test_a_task_is_run_with_other_parameters_to_its_result(stack: Stack, namespa
 
 
 def test_a_run_at_a_time_is_pending_until_then(stack: Stack, namespace: str) -> None:
-    """It is found by its id alone, before there is a row; what names no such task fails and says so."""
+    """It is found by its id alone before there is a row; a run of a missing task fails with the reason."""
     stack.apply(namespace, "add", **ADD)
     runs = f"/api/v1/namespaces/{namespace}/tasks/add/run"
     waiting = accepted(stack.http.post(runs, json={"runAt": "2099-01-01T00:00:00Z"}))
@@ -79,7 +79,7 @@ def test_a_run_at_a_time_is_pending_until_then(stack: Stack, namespace: str) -> 
 
 
 def test_each_type_is_run_by_itself_to_its_output(stack: Stack, namespace: str, httpbin_url: str) -> None:
-    """All at once, then each to its end."""
+    """All are started at once, and each is followed to its end."""
     stack.add_images({SHELL: {"entrypoint": []}})
     bodies: dict[str, dict[str, Any]] = {
         "sum": {"a": 1, "b": 2},
@@ -109,7 +109,7 @@ def test_each_type_is_run_by_itself_to_its_output(stack: Stack, namespace: str, 
 
 
 def test_the_same_key_runs_once(stack: Stack, namespace: str) -> None:
-    """The name of the run is made of the key: even a second facade that knows of no keys would find it taken."""
+    """The name of the run is derived from the key: even a second facade without the key's row would find it taken."""
     body = {"task_name": "counter", "name": "once"}
     where = f"/api/v1/run-task?namespace={namespace}"
     headers = {"Idempotency-Key": "4b1d"}
@@ -125,7 +125,7 @@ MANY = 300
 
 @pytest.fixture(scope="module")
 def many(stack: Stack, shared_namespace: str) -> str:
-    """Apply three hundred tasks, every third suspended and every tenth of another type; none ever runs."""
+    """Apply three hundred tasks that never run, every third suspended, every tenth of another type."""
     spec = {"runAt": "2099-01-01T00:00:00Z"}
     kinds = {True: {"sum": {"a": 1, "b": 2}}, False: {"counter": {}}}
     tasks = [
@@ -147,7 +147,7 @@ PAGES: dict[str, tuple[dict[str, Any], list[int]]] = {
 
 @pytest.mark.parametrize("case", PAGES)
 def test_pages_by_the_api_servers_tokens_join(stack: Stack, many: str, case: str) -> None:
-    """Fifty at a time, filtered or not: nothing twice, nothing left out, whatever is created on the way."""
+    """Each task is listed once, fifty per page, filtered or not, even if others are created meanwhile."""
     filters, want = PAGES[case]
     params: dict[str, Any] = {"limit": 50, **filters}
     found: list[str] = []
@@ -168,7 +168,7 @@ def test_pages_by_the_api_servers_tokens_join(stack: Stack, many: str, case: str
 
 
 def test_what_is_to_come_of_three_hundred(stack: Stack, many: str) -> None:
-    """The first of them all, by the namespace; suspended ones are not among them."""
+    """The list has the first times of all tasks in the namespace, without suspended ones."""
     params = {"from": "2098-12-31T23:00:00Z", "count": "3"}
     refused = stack.http.get(f"/api/v1/namespaces/{many}/upcoming", params=params)
     assert [e["field"] for e in refused.json()["errors"]] == ["from"]
@@ -177,7 +177,7 @@ def test_what_is_to_come_of_three_hundred(stack: Stack, many: str) -> None:
 
 
 def test_a_target_in_use_is_not_deleted_unawares(stack: Stack, namespace: str) -> None:
-    """409 names its users; a cascade deletes them, really."""
+    """The 409 names its users; a cascade deletes them in the cluster."""
     calling = {"http": {"targetRef": {"name": "shop"}}}
     stack.apply_objects(
         namespace,
@@ -196,7 +196,7 @@ def test_a_target_in_use_is_not_deleted_unawares(stack: Stack, namespace: str) -
 
 
 def test_pause_and_resume_are_seen_by_kubectl(stack: Stack, namespace: str) -> None:
-    """And an object of kubectl's that says nothing of suspension can be paused."""
+    """A task from kubectl without the field suspend can be paused, too."""
     stack.apply(namespace, "idle", **ADD)
     path = f"/api/v1/namespaces/{namespace}/tasks/idle"
     paused = stack.http.post(f"{path}/pause")

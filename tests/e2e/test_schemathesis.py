@@ -1,4 +1,4 @@
-"""The facade under schemathesis: everything that its OpenAPI document describes, and much that it forbids."""
+"""The facade tested with schemathesis: requests that its OpenAPI document describes, and many that it forbids."""
 
 import os
 import subprocess
@@ -15,13 +15,13 @@ from support.waiting import until
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 8
 SECONDS = 600
-"""Some two minutes on idle cores; this much where everything else runs beside it."""
+"""It takes about two minutes on idle cores; this is enough on a busy machine."""
 
 
 @pytest.mark.timeout(SECONDS + 120)
 def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, tmp_path: Path) -> None:
-    """No 5xx, no undocumented status, type, header or body; what the document forbids is refused, the rest is not."""
-    # what it creates is real and runs; so many pods at once are enough
+    """There are no 5xx and nothing undocumented; forbidden requests are rejected, allowed ones are not."""
+    # its tasks are real and run; this limits the number of pods
     stack.kubectl("create", "quota", "few", "--namespace", namespace, "--hard=pods=10")
     port = free_port(0)
     base = f"http://127.0.0.1:{port}"
@@ -33,7 +33,7 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(CONFIG)),
                 *("run", f"{base}/openapi.json", "--header", f"Authorization: {stack.http.headers['Authorization']}"),
-                # one worker: with more, parsing Python in two threads at once now and then breaks off in Python 3.11
+                # one worker: in Python 3.11, parsing Python in two threads at once sometimes fails
                 *("--checks", "all", "--max-examples", str(EXAMPLES), "--seed", "1", "--workers", "1"),
                 *("--continue-on-failure", "--suppress-health-check", "all"),
             ],

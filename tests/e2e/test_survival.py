@@ -1,4 +1,4 @@
-"""Things end and come back: the operator, the database, the API server, the whole cluster."""
+"""Restarts and outages of the operator, the database, the API server and the whole cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def one_row_a_slot(stack: Stack, namespace: str, name: str, interval: int) -> None:
-    """Assert that no slot has two rows and that rows lie on the interval's grid."""
+    """Assert that no slot has two rows, and that the rows' slots are multiples of the interval."""
     slots = [instant(row["slot"]) for row in stack.executions(namespace, name)]
     assert len(slots) == len(set(slots))
     assert all((slot - slots[0]) % timedelta(seconds=interval) == timedelta() for slot in slots)
@@ -30,7 +30,7 @@ def counter_is_exact(stack: Stack, namespace: str, name: str) -> None:
 
 
 def test_a_killed_operator_comes_back_without_a_loss(stack: Stack, namespace: str) -> None:
-    """SIGKILL, start again: schedules go on, nothing runs twice."""
+    """After SIGKILL and a restart, schedules continue, and nothing runs twice."""
     stack.apply(namespace, "steady", intervalSeconds=1, task={"counter": {}})
     stack.await_executions(namespace, "steady", 2, "succeeded")
     stack.end("operator", signal.SIGKILL)
@@ -42,14 +42,14 @@ def test_a_killed_operator_comes_back_without_a_loss(stack: Stack, namespace: st
 
 
 def test_an_operator_told_to_stop_stops_cleanly(stack: Stack) -> None:
-    """SIGTERM is a request that it fulfils with exit code 0."""
+    """After SIGTERM, it exits with code 0."""
     assert stack.end("operator") == 0
     assert '"message": "stopped"' in stack.log("operator")
     stack.start_operator()
 
 
 def test_schedules_survive_a_restart_of_the_whole_cluster(stack: Stack, namespace: str) -> None:
-    """The operator and the API wait for the API server, and go on when it is back."""
+    """The operator and the API wait for the API server, and continue when it is available."""
     stack.apply(namespace, "patient", intervalSeconds=1, task={"counter": {}})
     stack.await_executions(namespace, "patient", 1, "succeeded")
     stack.cluster.stop()
@@ -63,7 +63,7 @@ def test_schedules_survive_a_restart_of_the_whole_cluster(stack: Stack, namespac
 
 
 def test_a_database_that_stops_stops_no_schedule(stack: Stack, namespace: str) -> None:
-    """Jobs are launched meanwhile, the API says what is missing, and what happened is recorded afterwards."""
+    """Jobs are launched meanwhile, the API reports the outage, and executions are recorded afterwards."""
     stack.apply(namespace, "on", intervalSeconds=1, task={"counter": {}})
     stack.apply(namespace, "slow", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
     stack.await_executions(namespace, "on", 2, "succeeded")
@@ -87,11 +87,11 @@ def test_a_database_that_stops_stops_no_schedule(stack: Stack, namespace: str) -
 
 
 def test_an_operator_started_before_its_database_waits_for_it(stack: Stack, namespace: str) -> None:
-    """Launching goes on without the history; the log says what is missing, and no password."""
+    """Launches do not need the history; the log reports the outage without a password."""
     stack.end("operator")
     stack.start_operator(
         DATABASE_URL="postgresql://carillon:hunter2@127.0.0.1:9/carillon",
-        # of another password the database would not know the key, and runners would wait for it
+        # with another password, the database would not know the key, and runners would wait for it
         CARILLON_TOKEN_KEY=stack.password,
     )
     stack.apply(namespace, "bold", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
@@ -103,7 +103,7 @@ def test_an_operator_started_before_its_database_waits_for_it(stack: Stack, name
 
 
 def test_a_job_deleted_while_it_runs_is_recorded_as_cancelled(stack: Stack, namespace: str) -> None:
-    """No ghost: its execution reaches a terminal state, and says why."""
+    """Its execution reaches a terminal status with the reason."""
     stack.apply(namespace, "gone", intervalSeconds=3, task={"sleep": {"durationSeconds": 600}}, timeoutSeconds=900)
     running = stack.await_executions(namespace, "gone", 1, "running")[0]
     stack.kubectl("delete", "job", running["jobName"], "--namespace", namespace, "--wait=false")
@@ -112,7 +112,7 @@ def test_a_job_deleted_while_it_runs_is_recorded_as_cancelled(stack: Stack, name
 
 
 def test_deleting_a_task_deletes_its_jobs(stack: Stack, namespace: str) -> None:
-    """By owner references; nothing of ours stays."""
+    """Owner references cause it; none of our objects remain."""
     stack.apply(namespace, "brief", intervalSeconds=1, task={"counter": {}})
     stack.await_executions(namespace, "brief", 1, "succeeded")
     stack.kubectl("delete", "scheduledtask", "brief", "--namespace", namespace)
@@ -124,7 +124,7 @@ def test_deleting_a_task_deletes_its_jobs(stack: Stack, namespace: str) -> None:
 
 
 def covered(rows: list[dict[str, Any]], step: timedelta) -> list[datetime]:
-    """Return every slot that the rows speak of, those that a row stands for among them."""
+    """Return every slot of the rows, including those in a series."""
     slots: list[datetime] = []
     for row in rows:
         slot = row["first_slot"] or row["slot"]
@@ -135,7 +135,7 @@ def covered(rows: list[dict[str, Any]], step: timedelta) -> list[datetime]:
 
 
 def test_what_was_skipped_is_neither_lost_nor_run_when_database_and_operator_go(stack: Stack, namespace: str) -> None:
-    """Postgres away, slots skipped, the operator killed: afterwards every slot has its row, and none skipped ran."""
+    """Postgres is away, slots are skipped, the operator is killed: later each slot has its row, none skipped ran."""
     step = timedelta(seconds=1)
     stack.apply(namespace, "busy", intervalSeconds=1, task={"sleep": {"durationSeconds": 6}})
     stack.await_rows(namespace, "busy", 1, "running")
@@ -156,13 +156,13 @@ def test_what_was_skipped_is_neither_lost_nor_run_when_database_and_operator_go(
 
 
 def status_of(stack: Stack, namespace: str, name: str) -> dict[str, Any]:
-    """Return a task's status; an empty one if it has none."""
+    """Return a task's status; empty if it has none."""
     found: dict[str, Any] = stack.ours(namespace, "scheduledtasks", name).get("status") or {}
     return found
 
 
 def test_what_passed_while_no_operator_was_there_is_run_as_the_policy_says(stack: Stack, namespace: str) -> None:
-    """All runs each slot once and in order; Latest and Skip only the last; the others are recorded as missed."""
+    """All runs each slot once and in order; Latest and Skip run only the last; the others are recorded as missed."""
     step = timedelta(seconds=2)
     for name in ("All", "Latest", "Skip"):
         stack.apply(namespace, name.lower(), intervalSeconds=2, missedRunPolicy=name, task={"counter": {}})
@@ -176,7 +176,7 @@ def test_what_passed_while_no_operator_was_there_is_run_as_the_policy_says(stack
     stack.start_operator()
     for name in ("all", "latest", "skip", "brisk"):
         stack.await_slot_after(namespace, name, datetime.now(UTC))
-        # what did not run is recorded a moment later
+        # slots that did not run are recorded a moment later
         until(partial(_is_complete, stack, namespace, name, step), 30, f"every slot of {name} has one row")
         rows = stack.rows(namespace, name)
         between = [row for row in rows if away < row["slot"] < back]
@@ -213,7 +213,7 @@ def test_a_node_that_is_killed_leaves_nothing_running(stack: Stack, namespace: s
         stack.await_rows(namespace, "nap", 1, "running")
         (lost,) = stack.await_rows(namespace, "lost", 1, "running")
         stack.cluster.kill_part("node")
-        # no node tells of its end, only the Job's own deadline does; brought near, for this test
+        # no node reports its end, only the Job's deadline, which is short in this test
         near = '{"spec":{"activeDeadlineSeconds":1}}'
         stack.kubectl("patch", "job", lost["job_name"], "--namespace", namespace, "--type=merge", "--patch", near)
         stack.await_rows(namespace, "lost", 1, "timed_out", seconds=90)

@@ -1,4 +1,4 @@
-"""HTTPTargets: headers and signatures of Secrets, and what becomes of a task whose target or Secret is missing."""
+"""HTTPTargets: headers and signatures from Secrets, and tasks whose target or Secret is missing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from support.stack import Stack
 
-TOKEN = "s3cr3t-t0k3n-of-the-test"  # noqa: S105  # made up, and looked for everywhere
+TOKEN = "s3cr3t-t0k3n-of-the-test"  # noqa: S105  # a made-up value that the test searches for everywhere
 KEYS = (b"the first key, 24 bytes!", b"another text as a key")
 ENCODED = f"whsec_{base64.b64encode(KEYS[0]).decode()}"
 
 
 @pytest.fixture
 def server() -> Iterator[RecordingServer]:
-    """Serve what repeats everything it is sent."""
+    """Serve responses that repeat each request."""
     with RecordingServer() as running:
         yield running
 
@@ -34,7 +34,7 @@ def server() -> Iterator[RecordingServer]:
 def test_a_target_brings_headers_and_signatures_of_secrets(
     stack: Stack, namespace: str, server: RecordingServer
 ) -> None:
-    """Both keys sign; the receiver can verify either; no secret is anywhere but in the Secret and on the wire."""
+    """Both keys sign, and the receiver can verify either; secrets are only in the Secret and in requests."""
     signing = {"secretKeyRefs": [{"name": "keys", "key": "new"}, {"name": "keys", "key": "old"}]}
     headers = [
         {"name": "Authorization", "secretKeyRef": {"name": "keys", "key": "token"}},
@@ -63,7 +63,7 @@ def test_a_target_brings_headers_and_signatures_of_secrets(
 
 
 def assert_nowhere(stack: Stack, namespace: str, *values: str) -> None:
-    """Look for secrets in logs, Events, statuses, manifests of Jobs and pods, and rows."""
+    """Search for secrets in logs, Events, statuses, manifests of Jobs and pods, and rows."""
     kinds = "scheduledtasks,runrequests,httptargets,jobs,pods,events"
     pods = [pod["metadata"]["name"] for pod in stack.pods(namespace)]
     rows = stack.rows(namespace)
@@ -81,7 +81,7 @@ def assert_nowhere(stack: Stack, namespace: str, *values: str) -> None:
 
 
 def test_what_is_missing_is_said_and_mended(stack: Stack, namespace: str, server: RecordingServer) -> None:
-    """A Secret's key fails each execution; a target makes the task unready, until it is there."""
+    """A missing key of a Secret fails each execution; a missing target makes the task not ready until it exists."""
     header = {"name": "X-Key", "secretKeyRef": {"name": "late", "key": "key"}}
     stack.apply_objects(
         namespace,

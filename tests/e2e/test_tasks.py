@@ -1,4 +1,4 @@
-"""Every task type runs in a pod of a real cluster, and records what it must."""
+"""Every task type runs in a pod of a real cluster, and records its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_sleep_records_the_time_it_slept(stack: Stack, namespace: str) -> None:
-    """The measured time is the result, and the row's own times agree with it."""
+    """The result is the measured time, and the times of the row agree with it."""
     stack.apply(namespace, "nap", intervalSeconds=2, task={"sleep": {"durationSeconds": 1}})
     row = stack.await_executions(namespace, "nap", 1, "succeeded")[0]
     assert row["result"]["sleptSeconds"] >= 1
@@ -23,14 +23,14 @@ def test_sleep_records_the_time_it_slept(stack: Stack, namespace: str) -> None:
 
 
 def test_counter_grows_by_one_with_each_execution(stack: Stack, namespace: str) -> None:
-    """It is kept between pods; no value is left out and none comes twice."""
+    """It survives pods; each value occurs once."""
     stack.apply(namespace, "tally", intervalSeconds=1, task={"counter": {}})
     rows = stack.await_executions(namespace, "tally", 4, "succeeded")
     assert [row["result"]["value"] for row in rows] == list(range(1, len(rows) + 1))
 
 
 def test_http_records_status_code_and_response_time(stack: Stack, namespace: str, httpbin_url: str) -> None:
-    """A 200 succeeds; the time is that of a delayed answer."""
+    """A 200 succeeds; the time is that of a delayed response."""
     http = {"url": f"{httpbin_url}/delay/1", "method": "GET"}
     stack.apply(namespace, "call", intervalSeconds=2, task={"http": http})
     row = stack.await_executions(namespace, "call", 1, "succeeded")[0]
@@ -39,7 +39,7 @@ def test_http_records_status_code_and_response_time(stack: Stack, namespace: str
 
 
 def test_http_that_answers_otherwise_fails_with_its_class(stack: Stack, namespace: str, httpbin_url: str) -> None:
-    """The status code is kept, and kubectl shows the failure."""
+    """The status code is recorded, and kubectl shows the failure."""
     stack.apply(namespace, "broken", intervalSeconds=2, task={"http": {"url": f"{httpbin_url}/status/503"}})
     row = stack.await_executions(namespace, "broken", 1, "failed")[0]
     assert row["reason"] == "http_5xx"
@@ -54,14 +54,14 @@ def test_sum_records_the_sum(stack: Stack, namespace: str) -> None:
 
 
 def test_an_execution_past_its_time_out_is_ended(stack: Stack, namespace: str) -> None:
-    """And recorded as timed out; the next slot runs."""
+    """It is recorded as timed out; the next slot runs."""
     stack.apply(namespace, "long", intervalSeconds=4, timeoutSeconds=1, task={"sleep": {"durationSeconds": 60}})
     rows = stack.await_executions(namespace, "long", 2, "timed_out")
     assert all(row["durationSeconds"] < 10 for row in rows)
 
 
 def test_a_task_never_overlaps_itself(stack: Stack, namespace: str) -> None:
-    """A run longer than its interval makes the slots in between skipped, each recorded with its reason."""
+    """If a run is longer than the interval, the slots in between are skipped and recorded with the reason."""
     stack.apply(namespace, "slow", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
     ran = stack.await_executions(namespace, "slow", 3, "succeeded")
     for earlier, later in pairwise(ran):
@@ -75,14 +75,14 @@ def test_a_task_never_overlaps_itself(stack: Stack, namespace: str) -> None:
 
 
 def test_allow_lets_executions_overlap(stack: Stack, namespace: str) -> None:
-    """The policy is the user's to choose."""
+    """The concurrencyPolicy is Allow."""
     stack.apply(namespace, "many", intervalSeconds=1, concurrencyPolicy="Allow", task={"sleep": {"durationSeconds": 4}})
     ran = stack.await_executions(namespace, "many", 2, "succeeded")
     assert instant(ran[1]["startedAt"]) < instant(ran[0]["finishedAt"])
 
 
 def test_different_tasks_run_at_the_same_time(stack: Stack, namespace: str) -> None:
-    """Forbid is about one task, not about all."""
+    """Forbid applies to one task, not to all."""
     at = (datetime.now(UTC) + timedelta(seconds=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
     for name in ("left", "right"):
         stack.apply(namespace, name, runAt=at, task={"sleep": {"durationSeconds": 3}})
@@ -92,7 +92,7 @@ def test_different_tasks_run_at_the_same_time(stack: Stack, namespace: str) -> N
 
 
 def test_a_one_shot_runs_once_at_its_time(stack: Stack, namespace: str) -> None:
-    """Not before, not twice; then the task says that it is completed."""
+    """It runs neither earlier nor twice; then the task is Completed."""
     at = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
     stack.apply(namespace, "once", runAt=at.strftime("%Y-%m-%dT%H:%M:%SZ"), task={"sum": {"a": 1, "b": 1}})
     (row,) = stack.await_executions(namespace, "once", 1, "succeeded")

@@ -1,4 +1,4 @@
-"""The three ways to use it see each other: kubectl, REST, and what ``kubectl get`` prints."""
+"""kubectl and REST show the same objects, and ``kubectl get`` prints the relevant columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEC = {"intervalSeconds": 3600, "task": {"sum": {"a": 1, "b": 2}}}
 
 
 def test_what_rest_creates_kubectl_sees(stack: Stack, namespace: str) -> None:
-    """Create, change and delete through REST."""
+    """This holds for create, change and delete over REST."""
     tasks = f"/api/v1/namespaces/{namespace}/tasks"
     created = stack.http.post(tasks, json={"name": "made", "spec": SPEC})
     assert created.status_code == 201
@@ -29,7 +29,7 @@ def test_what_rest_creates_kubectl_sees(stack: Stack, namespace: str) -> None:
 
 
 def test_what_kubectl_applies_rest_sees(stack: Stack, namespace: str) -> None:
-    """Create, change and delete through kubectl."""
+    """This holds for create, change and delete with kubectl."""
     path = f"/api/v1/namespaces/{namespace}/tasks/applied"
     stack.apply(namespace, "applied", **SPEC)
     assert stack.http.get(path).json()["spec"]["task"] == SPEC["task"]
@@ -40,7 +40,7 @@ def test_what_kubectl_applies_rest_sees(stack: Stack, namespace: str) -> None:
 
 
 def test_kubectl_get_answers_the_questions(stack: Stack, namespace: str) -> None:
-    """Schedule, suspended, active, last run and result, next run, ready: in these columns."""
+    """The columns are schedule, suspended, active, last run and result, next run, and ready."""
     stack.apply(namespace, "shown", intervalSeconds=1, task={"counter": {}})
     stack.await_executions(namespace, "shown", 1, "succeeded")
     until(lambda: stack.task(namespace, "shown")["status"].get("lastResult") == "Succeeded", 30, "the status says so")
@@ -57,7 +57,7 @@ def test_kubectl_get_answers_the_questions(stack: Stack, namespace: str) -> None
 
 
 def test_suspend_stops_and_resume_runs_no_surprise(stack: Stack, namespace: str) -> None:
-    """What passed while it was suspended is not made up for."""
+    """Slots that passed during the suspension are not launched."""
     stack.apply(namespace, "pausing", intervalSeconds=1, suspend=True, task={"counter": {}})
     until(lambda: stack.ready_reason(namespace, "pausing") == "True Suspended", 30, "the task is suspended")
     assert stack.executions(namespace, "pausing") == []
@@ -91,13 +91,13 @@ REFUSED = {
 
 @pytest.mark.parametrize(("spec", "want"), REFUSED.values(), ids=REFUSED.keys())
 def test_kubectl_is_told_what_to_mend(stack: Stack, namespace: str, spec: dict[str, object], want: str) -> None:
-    """The API server refuses an invalid spec, with a sentence that tells the mend."""
+    """The API server rejects an invalid spec with a message that says what to fix."""
     with pytest.raises(ClusterError, match=want):
         stack.apply(namespace, "wrong", **spec)
 
 
 def test_a_name_that_is_too_long_is_refused(stack: Stack, namespace: str) -> None:
-    """A Job's name must have room for the slot's time."""
+    """A Job's name also contains the slot's time."""
     with pytest.raises(ClusterError, match="52"):
         stack.apply(namespace, "n" * 53, **SPEC)
 
@@ -108,7 +108,7 @@ def test_a_name_that_is_too_long_is_refused(stack: Stack, namespace: str) -> Non
     ids=["an unparsable cron", "an unknown time zone"],
 )
 def test_what_no_schema_sees(stack: Stack, namespace: str, fields: dict[str, str], want_field: str) -> None:
-    """REST and the webhook refuse it with the field; past them it becomes Ready=False, and the operator goes on."""
+    """REST and the webhook reject it with the field; past them, it is Ready=False, and the operator continues."""
     spec = {**fields, "task": {"counter": {}}}
     answer = stack.http.post(f"/api/v1/namespaces/{namespace}/tasks", json={"name": "wrong", "spec": spec})
     assert answer.status_code == 422

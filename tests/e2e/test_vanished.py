@@ -1,4 +1,4 @@
-"""Pods and Jobs that vanish: every execution reaches a terminal state, and no effect comes twice."""
+"""Lost pods and Jobs: every execution reaches a terminal status, and no effect occurs twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = {"sleep": {"durationSeconds": 600}}
 
 @pytest.fixture
 def held() -> Iterator[CountingServer]:
-    """Hold the first request of each execution that it sees, so that its runner can be killed meanwhile."""
+    """Hold the first request of each execution, so that its runner can be killed meanwhile."""
     with CountingServer() as server:
         server.hold_at = 1
         yield server
@@ -47,7 +47,7 @@ def pid_of(stack: Stack, pod: dict[str, Any]) -> int:
 
 
 def kill(stack: Stack, namespace: str, name: str) -> None:
-    """Kill the process of a task's pod, as the kernel does when memory is out."""
+    """Kill the process of a task's pod, as the kernel does when memory runs out."""
     (pod,) = stack.pods(namespace, name)
     os.kill(pid_of(stack, pod), signal.SIGKILL)
 
@@ -55,7 +55,7 @@ def kill(stack: Stack, namespace: str, name: str) -> None:
 def test_a_runner_that_is_killed_is_followed_by_another(
     stack: Stack, namespace: str, held: CountingServer, held_once: CountingServer
 ) -> None:
-    """Exit code 137: what has no effect yet runs again; a request only if the retry policy allows another attempt."""
+    """After exit code 137, a task without effects runs again; an HTTP request only if the retry policy allows it."""
     stack.apply_objects(
         namespace,
         task("nap", **ONCE, task={"sleep": {"durationSeconds": 8}}),
@@ -65,7 +65,7 @@ def test_a_runner_that_is_killed_is_followed_by_another(
     )
     with psycopg.connect(stack.database_url) as other:
         other.execute("INSERT INTO counters VALUES (%s, 'exact', 10, now())", (namespace,))
-        # the runner waits for this transaction, with its increment sent
+        # the runner has sent its increment, and waits for this transaction
         for name in ("nap", "tally"):
             stack.await_rows(namespace, name, 1, "running")
         held.await_requests(1)
@@ -91,7 +91,7 @@ def test_a_runner_that_is_killed_is_followed_by_another(
 
 
 def test_what_is_deleted_while_it_runs_is_cancelled(stack: Stack, namespace: str) -> None:
-    """A pod, a Job, a request. A pod deleted by force had no time to record its end: another follows."""
+    """This holds for a pod, a Job and a request. A pod deleted by force cannot record its end: another follows."""
     names = ("pod", "forced", "job", "request")
     stack.apply_objects(
         namespace,
@@ -120,7 +120,7 @@ def test_what_is_deleted_while_it_runs_is_cancelled(stack: Stack, namespace: str
 
 
 def test_a_jobs_deadline_ends_what_cannot_end_itself(stack: Stack, namespace: str) -> None:
-    """The Job controller ends it, and the row says so."""
+    """The Job controller ends it, and the row has the reason."""
     stack.apply_objects(namespace, task("late", **ONCE, task=LONG))
     (row,) = stack.await_rows(namespace, "late", 1, "running")
     patch = '{"spec":{"activeDeadlineSeconds":1}}'

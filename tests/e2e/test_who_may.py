@@ -1,4 +1,4 @@
-"""Who may do what through the API, on a real cluster: real tokens, real roles, real keys."""
+"""Permissions in the API on a real cluster, with real tokens, roles and keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HTTP: dict[str, Any] = {
 }
 EDITOR = ("carillon-view", "carillon-run", "carillon-edit", "carillon-audit")
 CACHE_SECONDS = 30
-"""More than any answer is kept while the API server is there."""
+"""Longer than any cached response lasts while the API server is available."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def spaces(stack: Stack) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def users(stack: Stack, spaces: tuple[str, str]) -> Iterator[dict[str, httpx.Client]]:
-    """Give an editor of each namespace, a viewer of the first, and one who may do nothing."""
+    """Give an editor of each namespace, a viewer of the first, and a user without permissions."""
     mine, yours = spaces
     made = {
         "mine": stack.user(mine, "editor", *EDITOR),
@@ -65,12 +65,12 @@ def tasks(namespace: str) -> str:
 
 
 def elsewhere() -> dict[str, str]:
-    """Return the header of a request that comes from an address of its own: its failures count by themselves."""
+    """Return the header for a request from a unique address, so that its failures are counted separately."""
     return {"X-Forwarded-For": f"2001:db8:1{uuid4().hex[:3]}:1{uuid4().hex[:3]}::1"}
 
 
 def test_each_sees_only_what_is_its_own(stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]) -> None:
-    """Two editors in two namespaces: tasks, executions and audit of the other are forbidden, and so is everything."""
+    """For two editors, tasks, executions and audit of the other namespace are forbidden, and lists of all, too."""
     mine, yours = spaces
     for who, namespace in (("mine", mine), ("yours", yours)):
         created = users[who].post(tasks(namespace), json={"name": "own", "spec": {**ONCE, "task": {"counter": {}}}})
@@ -92,7 +92,7 @@ def test_each_sees_only_what_is_its_own(stack: Stack, spaces: tuple[str, str], u
 
 
 def test_a_viewer_cannot_change(spaces: tuple[str, str], users: dict[str, httpx.Client]) -> None:
-    """Reading is allowed, each change forbidden, and nothing has changed but what the operator tells."""
+    """Reading is allowed, changes are forbidden, and only the operator has changed anything."""
     path = f"{tasks(spaces[0])}/seen"
     unchanged = ("uid", "generation", "labels", "spec")
     assert users["mine"].post(tasks(spaces[0]), json={"name": "seen", "spec": SPEC}).status_code == 201
@@ -113,7 +113,7 @@ def test_a_viewer_cannot_change(spaces: tuple[str, str], users: dict[str, httpx.
 def test_the_audit_says_who_changed_what_and_hides_secrets(
     stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]
 ) -> None:
-    """Create, patch and delete are there, by whom and with what, newest first; passwords are not, nor in the log."""
+    """Create, patch and delete are listed with author and content, newest first; passwords are not, nor in the log."""
     mine, path = spaces[0], f"{tasks(spaces[0])}/audited"
     spec = {**SPEC, "task": HTTP}
     sent = elsewhere()
@@ -143,7 +143,7 @@ def test_the_audit_says_who_changed_what_and_hides_secrets(
 
 
 def test_a_key_is_rotated_and_the_old_one_stops(stack: Stack, spaces: tuple[str, str]) -> None:
-    """Both work while both are kept; then the old one does not; neither they nor their hashes are in the log."""
+    """Both work while both are stored; later, the old one fails; keys and hashes are not in the log."""
     user = f"system:serviceaccount:{spaces[0]}:editor"
     stack.kubectl(
         "create", "rolebinding", "key-lists", "-n", spaces[0], "--clusterrole=carillon-view", f"--user={user}"
@@ -174,7 +174,7 @@ def test_a_key_is_rotated_and_the_old_one_stops(stack: Stack, spaces: tuple[str,
 
 
 def test_a_key_calls_as_its_user_and_no_more(stack: Stack, spaces: tuple[str, str]) -> None:
-    """RBAC decides about the user of the key as about the user's token; the audit names the key."""
+    """RBAC treats the key's user like the user's token; the audit names the key."""
     made = create("viewing", "viewing@example.com", ["readers"], None, None)
     stack.kubectl("apply", "--server-side", "--field-manager", "k", "--filename", "-", stdin=made.manifest)
     stack.kubectl(
@@ -195,7 +195,7 @@ def test_a_key_calls_as_its_user_and_no_more(stack: Stack, spaces: tuple[str, st
 
 
 def test_make_run_has_a_user_with_a_key(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key is its owner's alone to read, calls as that user, and stays the same when everything is started again."""
+    """Only its owner can read the key; it authenticates that user, and a restart keeps it."""
     monkeypatch.setattr("carillon_local.access.API_KEY", tmp_path / "api-key")
     monkeypatch.setattr("carillon_local.access.FACADE_KUBECONFIG", tmp_path / "facade.kubeconfig")
     target = LocalTarget(stack.cluster, stack.cluster.kubeconfig)
@@ -215,7 +215,7 @@ def test_make_run_has_a_user_with_a_key(stack: Stack, tmp_path: Path, monkeypatc
 
 
 def test_the_token_of_a_deleted_account_ends(stack: Stack, namespace: str) -> None:
-    """Within the cache's time; its token is in no log."""
+    """It ends within the cache's lifetime; the token is in no log."""
     client = stack.user(namespace, "leaving", "carillon-view")
     with client:
         until(lambda: client.get(tasks(namespace)).status_code == 200, 10, "the role works")
@@ -226,7 +226,7 @@ def test_the_token_of_a_deleted_account_ends(stack: Stack, namespace: str) -> No
 
 
 def operations(stack: Stack) -> list[tuple[str, str]]:
-    """Return every operation of the API that needs a caller, with names filled in that nothing has."""
+    """Return every operation that requires authentication, with names that no object has."""
     document = stack.http.get("/openapi.json").json()
     uid = str(uuid4())
     return [
@@ -252,7 +252,7 @@ CREDENTIALS: dict[str, list[tuple[str, str]]] = {
 
 @pytest.mark.parametrize("case", CREDENTIALS)
 def test_no_operation_is_open(stack: Stack, case: str) -> None:
-    """401 with WWW-Authenticate for each operation of the document, and for a path that it does not have."""
+    """The response is 401 with WWW-Authenticate for each operation of the document, and for an unknown path."""
     with stack.client({}) as client:
         for method, path in [*operations(stack), ("GET", "/api/v1/none"), ("GET", "/none")]:
             answer = client.request(method, path, headers=[*CREDENTIALS[case], *elsewhere().items()])
@@ -262,17 +262,17 @@ def test_no_operation_is_open(stack: Stack, case: str) -> None:
 
 
 def test_no_operation_serves_who_has_no_role(stack: Stack, users: dict[str, httpx.Client]) -> None:
-    """403 for each operation, or a refusal of the request itself before anybody is asked; never a success."""
+    """The response is 403, or an error of the request itself, and never a success."""
     for method, path in operations(stack):
         answer = users["nobody"].request(method, path, json={"name": "a", "spec": SPEC})
-        # without a row there is no namespace to ask about, and a body of another form is refused before
+        # without a row there is no namespace to check, and an invalid body is rejected earlier
         assert answer.status_code in {403, 404, 415, 422}, (method, path, answer.text)
 
 
 def test_impersonation_headers_of_a_caller_change_nothing(
     spaces: tuple[str, str], users: dict[str, httpx.Client]
 ) -> None:
-    """Neither by themselves nor smuggled in a name."""
+    """This holds for the headers themselves, and for names that contain them."""
     headers = {"Impersonate-User": "system:admin", "Impersonate-Group": "system:masters", "Impersonate-Uid": "0"}
     assert users["nobody"].get(tasks(spaces[0]), headers=headers).status_code == 403
     for smuggled in ("a%0d%0aImpersonate-User:%20system:admin", "a%00", "..%2f..%2fapi%2fv1%2fsecrets", "a%3fwatch=1"):
@@ -281,7 +281,7 @@ def test_impersonation_headers_of_a_caller_change_nothing(
 
 
 def test_guesses_are_bounded_by_address(stack: Stack) -> None:
-    """After some 401 an address is told to wait; another one is not, nor is whoever was known before."""
+    """After some 401s, an address has to wait, but not other addresses or known callers."""
     guesser = elsewhere()
     known = dict(stack.http.headers)["authorization"]
     assert stack.http.get("/api/v1/tasks", headers=guesser).status_code == 200
@@ -298,7 +298,7 @@ def test_guesses_are_bounded_by_address(stack: Stack) -> None:
 
 
 def test_every_answer_tells_the_callers_limit(stack: Stack) -> None:
-    """The fields of the draft, in structured form; probes and documents have none."""
+    """They are the structured fields of the draft; probes and documents have none."""
     headers = stack.http.get("/api/v1/tasks").headers
     assert headers["ratelimit-policy"] == '"default";q=100;w=2'
     assert re.fullmatch(r'"default";r=\d+;t=\d+', headers["ratelimit"])
@@ -308,7 +308,7 @@ def test_every_answer_tells_the_callers_limit(stack: Stack) -> None:
 def test_a_change_is_audited_though_the_database_was_away_or_the_process_told_to_stop(
     stack: Stack, namespace: str
 ) -> None:
-    """The change is made at once; its event comes when the database is back, and before the process ends."""
+    """The change is immediate; its event is stored when the database is available, and before the process ends."""
     query = f"/api/v1/audit?namespace={namespace}"
     stack.postgres.stop()
     assert stack.http.post(tasks(namespace), json={"name": "meanwhile", "spec": SPEC}).status_code == 201
@@ -325,7 +325,7 @@ def test_a_change_is_audited_though_the_database_was_away_or_the_process_told_to
 def test_the_history_is_readable_while_the_api_server_is_down(
     stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]
 ) -> None:
-    """For who has read it just now; tasks are not, and nobody new is let in. All is as before when it is back."""
+    """Recent readers can read it, but not tasks, and no new caller is accepted. Afterwards, everything works again."""
     history = f"/api/v1/executions?namespace={spaces[0]}"
     before = users["mine"].get(history)
     assert before.status_code == 200

@@ -1,6 +1,6 @@
-"""Requirements files are installed as they are pinned, by every pip that a Python of ours may come with.
+"""Requirements files are installed exactly as pinned, with every pip that a supported Python may have.
 
-No index is asked: packages are wheels in a local folder. The pips come from the index once, and are kept.
+No index is used: packages are wheels in a local folder. The pips come from the index once, and are cached.
 """
 
 import base64
@@ -25,14 +25,14 @@ from unit_pythons import pythons
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST, PYTHON = min(pythons(os.environ).items())
 PIPS = {"23.0.1": "Debian 12", "23.2.1": "Python 3.11.7", "24.0": "Python 3.12.3", "": "the newest"}
-"""Each pip, with what brings it."""
+"""The versions of pip, with their sources."""
 if OLDEST > (3, 11):
-    del PIPS["23.0.1"]  # it runs on no newer one
+    del PIPS["23.0.1"]  # it does not run on newer versions
 
 
 @pytest.fixture(params=[pytest.param(version, id=version or name) for version, name in PIPS.items()])
 def python(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Make an environment with that pip."""
+    """Create an environment with this pip."""
     pip = unpacked_pip(request.param)
     environment = tmp_path / "venv"
     subprocess.run([str(PYTHON), "-m", "venv", "--without-pip", str(environment)], check=True)
@@ -42,7 +42,7 @@ def python(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def unpacked_pip(version: str) -> Path:
-    """Return a folder with a pip in it; fetch it unless an earlier test has."""
+    """Return a folder with a pip, which is downloaded once."""
     folder = ROOT / ".carillon" / "pips" / ".".join([*map(str, OLDEST), "pip", version or "newest"])
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock", on_wait=lambda: None):
@@ -58,7 +58,7 @@ def unpacked_pip(version: str) -> Path:
 
 
 def wheel(folder: Path, name: str, version: str, *metadata: str) -> str:
-    """Make a wheel of a package without modules; return its line of a requirements file."""
+    """Create a wheel of a package without modules; return its line for a requirements file."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{info}/METADATA": "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata, ""]),
@@ -79,7 +79,7 @@ def _digest(text: str) -> str:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder that stands for the index."""
+    """Give a folder that replaces the index."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null"}.items():
@@ -88,14 +88,14 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what came of it."""
+    """Run a command and return the result."""
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 def test_a_newer_release_of_what_is_wanted_with_an_extra_is_not_taken(
     python: Path, index: Path, tmp_path: Path
 ) -> None:
-    """pytest-cov asks for coverage[toml]; the index has a coverage that is newer than the pinned one."""
+    """A package requires coverage[toml], and the index has a newer coverage than the pinned one."""
     extra = ("Provides-Extra: toml",)
     pins = [wheel(index, "measure", "1.0", *extra), wheel(index, "plugin", "1.0", "Requires-Dist: measure[toml]>=0.9")]
     wheel(index, "measure", "1.1", *extra)
@@ -109,7 +109,7 @@ def test_a_newer_release_of_what_is_wanted_with_an_extra_is_not_taken(
 
 
 def test_a_file_that_lacks_a_package_is_refused(python: Path, index: Path, tmp_path: Path) -> None:
-    """What is not resolved again is checked instead: the message names who lacks what."""
+    """Dependencies are checked instead of resolved: the message names what is missing, and who needs it."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(wheel(index, "plugin", "1.0", "Requires-Dist: measure>=0.9") + "\n")
     *installs, check = install_commands(python, requirements)
@@ -121,7 +121,7 @@ def test_a_file_that_lacks_a_package_is_refused(python: Path, index: Path, tmp_p
 
 @pytest.mark.parametrize("name", ["dev", "operator", "runner"])
 def test_a_file_has_all_that_its_packages_require(name: str) -> None:
-    """Judged by what they say of themselves, as installed here; each image has the versions that the tests ran with."""
+    """The installed packages' metadata is checked; the images have the versions of the tests."""
     pins = pinned(ROOT / "requirements" / f"{name}.txt")
     assert {(package, importlib.metadata.version(package)) for package in pins} == set(pins.items())
     asked = {(package, "") for package in pins}

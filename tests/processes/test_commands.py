@@ -1,4 +1,4 @@
-"""The commands as programs: what their modules do when Python runs them."""
+"""The commands as programs, run by Python as modules."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from support.builders import RUNNER_ENV
 
 
 def test_make_manifests_writes_the_crds(tmp_path: Path) -> None:
-    """``make manifests`` writes what is checked in, byte for byte."""
+    """``make manifests`` writes the checked-in files, byte for byte."""
     command = [sys.executable, "-m", "carillon_core.resources"]
     subprocess.run([*command, "--output", str(tmp_path / "made")], check=True)
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -24,7 +24,7 @@ def test_make_manifests_writes_the_crds(tmp_path: Path) -> None:
 
 
 def test_the_cli_runs_as_a_module() -> None:
-    """``python -m carillon_cli`` is the same; the exit code is the process's."""
+    """``python -m carillon_cli`` is the same program, with the same exit code."""
     command = [sys.executable, "-m", "carillon_cli", "next", "often"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2
 
@@ -37,7 +37,7 @@ def test_the_cli_runs_as_a_module() -> None:
     ],
 )
 def test_the_runner_names_a_bad_variable_in_one_line_and_exits_with_misconfigured(name: str, value: str) -> None:
-    """Also for a URL that only libpq can refuse, whose own message would repeat the password."""
+    """This includes URLs that only libpq rejects, whose own message would contain the password."""
     done = subprocess.run(
         [sys.executable, "-m", "carillon_runner"],
         check=False,

@@ -1,4 +1,4 @@
-"""The facade over the memory adapters, and a client that speaks to it without a socket."""
+"""The facade over the memory adapters, and a client without a socket."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -37,20 +37,20 @@ DEFAULTS: dict[str, Any] = {
     "finishedRequestsHistoryLimit": 100,
     "timeoutSeconds": 3600,
 }
-"""What the CRD fills into a stored spec."""
+"""The defaults that the CRD fills into a stored spec."""
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
-SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in answers, and no password
+SECRET = "s3cr3t-pa55"  # noqa: S105  # a marker that tests search for in responses, not a password
 TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster in memory
 CALLER = Subject("alice", ("developers", "system:authenticated"))
-"""Who the client is; she may do anything."""
+"""The client's user, who may do anything."""
 UNLIMITED = 1_000_000
-"""Requests: a test makes fewer."""
+"""More requests than any test makes."""
 AS_CALLER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @dataclass
 class Clock:
-    """A clock that stands."""
+    """A clock that stands still until a test moves it."""
 
     now: datetime = NOW
 
@@ -65,7 +65,7 @@ class Clock:
 
 @dataclass
 class Facade:
-    """An app, what it works with, and a client."""
+    """An app, its backends, and a client."""
 
     app: FastAPI
     client: httpx.AsyncClient
@@ -77,12 +77,12 @@ class Facade:
     clock: Clock = field(default_factory=Clock)
 
     async def audited(self) -> list[AuditEvent]:
-        """Return what the audit has, oldest first, once nothing waits to be written to it."""
+        """Return the events of the audit, oldest first, once the queue is empty."""
         await self.audit.drained()
         return sorted(self.audit_log.events.values(), key=lambda event: event.at)
 
     def let(self, name: str, token: str, *rules: Rule) -> Mapping[str, str]:
-        """Have the cluster know a user who may do that, and no more; return the headers of its requests."""
+        """Create a user with only these permissions; return the headers of its requests."""
         self.server.tokens[token] = Subject(name, ("system:authenticated",))
         self.server.rules[name] = list(rules)
         return {"Authorization": f"Bearer {token}"}
@@ -103,12 +103,12 @@ class Facade:
 
 @cache
 def _app() -> FastAPI:
-    """Return the one app of all tests, which is most of what a test of the facade would cost; its context is theirs."""
+    """Return the app that all tests share, because creating it is most of a test's time; each test sets its context."""
     return describing_app()
 
 
 def openapi_document() -> dict[str, Any]:
-    """Return the OpenAPI document of that app, which is generated once; it is not to be changed."""
+    """Return the app's OpenAPI document, which is generated once and must not be changed."""
     return _app().openapi()
 
 
@@ -135,7 +135,7 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
     access = AccessControl(served, made, clock, clock.seconds)
     async with AuditTrail(ServedAudit(audit_log, made.scope)) as audit:
         app = _app()
-        app.state.metrics.history.forget()  # what another test's history has told
+        app.state.metrics.history.forget()  # values of another test's history
         read = ServedHistory(history, made.scope)
         app.state.backends = Backends(served, read, clock, made, access, audit, idempotency)
         transport = httpx.ASGITransport(app)

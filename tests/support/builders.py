@@ -1,4 +1,4 @@
-"""Builders: a test says only what matters to it."""
+"""Builders, with which a test sets only the relevant values."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ RUNNER_ENV = {
     contract.ENV_JOB_NAME: "report-1767225900",
     contract.ENV_POD_NAME: "report-1767225900-x7k2p",
 }
-"""A runner's environment, whole and valid."""
+"""A complete and valid environment of a runner."""
 
 
 def at(text: str) -> datetime:
-    """Return a time of 2026-01-01 UTC (``12:30`` or ``12:30:05``), or a whole RFC 3339 one."""
+    """Return a time of 2026-01-01 UTC (``12:30`` or ``12:30:05``), or parse a full RFC 3339 time."""
     if "T" in text:
         return datetime.fromisoformat(text)
     return datetime.fromisoformat(f"2026-01-01T{text}+00:00")
@@ -103,12 +103,12 @@ class TaskBuilder:
         return self
 
     def edited(self, **fields: Any) -> Self:
-        """Change the spec, as a user does: its generation grows."""
+        """Change the spec, as a user does: its generation increases."""
         self.raw["metadata"]["generation"] += 1
         return self.with_spec(**fields)
 
     def calling(self, name: str = "shop", target: dict[str, Any] | None = None) -> Self:
-        """Make it an HTTP task of a target, which is there if its spec is given."""
+        """Make it an HTTP task of a target, which exists if its spec is given."""
         self.target = make_target(name, target) if target is not None else None
         return self.with_spec(task={"http": {"targetRef": {"name": name}}})
 
@@ -120,7 +120,7 @@ class TaskBuilder:
 
 
 def make_task(name: str = "backup") -> TaskBuilder:
-    """Begin a task."""
+    """Start building a task."""
     return TaskBuilder(name)
 
 
@@ -137,7 +137,7 @@ def make_job(
     result: RunResult = RunResult.RUNNING,
     **more: Any,
 ) -> ObservedJob:
-    """Return the Job of a slot: active, unless it has another result."""
+    """Return the Job of a slot; it is active unless a result is given."""
     when = at(slot) if isinstance(slot, str) else slot
     job: ObservedJob = ActiveJob(
         name=job_name(task, when),
@@ -155,20 +155,20 @@ def make_job(
 
 
 def ended(job: ObservedJob, result: RunResult, when: datetime) -> FinishedJob:
-    """Return a Job with its end."""
+    """Return the ended Job."""
     assert result is not RunResult.RUNNING
     assert result is not RunResult.UNKNOWN
     return job.ended(result, when)
 
 
 def taken_back(job: ObservedJob) -> FinishedJob:
-    """Return a Job that has ended as its queue took it back."""
+    """Return a Job that ended because its queue suspended it."""
     assert isinstance(job, FinishedJob)
     return replace(job, taken_back=True)
 
 
 def make_manual_job(slot: str, *, result: RunResult = RunResult.RUNNING, **more: Any) -> ObservedJob:
-    """Return the Job of the request that ``make_request`` makes."""
+    """Return the Job of the request that ``make_request`` builds."""
     own = {
         "name": request_job_name("now", REQUEST_UID),
         "execution_id": str(execution_id(REQUEST_UID, at(slot), Cause.MANUAL)),
@@ -203,7 +203,7 @@ class RequestBuilder:
 
 
 def make_request(**spec: Any) -> RequestBuilder:
-    """Begin a request, of the task ``backup`` unless it says otherwise."""
+    """Start building a request, of the task ``backup`` by default."""
     return RequestBuilder(**(spec if "task" in spec or "taskRef" in spec else {"taskRef": {"name": "backup"}, **spec}))
 
 
@@ -216,7 +216,7 @@ def carried_out(actions: tuple[Action, ...], jobs: list[ObservedJob]) -> list[Ob
 
 
 def decide_to_fixed_point(builder: TaskBuilder, jobs: list[ObservedJob], now: datetime) -> Plan:
-    """Decide, carry out, and assert that the same input again yields nothing new; return the first plan."""
+    """Decide, carry out, and assert that deciding again yields nothing new; return the first plan."""
     plan = decide(builder.observed(), jobs, now)
     after = carried_out(plan.actions, jobs)
     second = decide(builder.observed(plan.status, builder.status), after, now)
@@ -232,7 +232,7 @@ def decide_to_fixed_point(builder: TaskBuilder, jobs: list[ObservedJob], now: da
 def request_to_fixed_point(
     builder: RequestBuilder, task: TaskBuilder | None, jobs: list[ObservedJob], when: str
 ) -> RequestPlan:
-    """Decide about a request, carry out, and assert that the same input again yields nothing; return the plan."""
+    """Decide about a request, carry out, and assert that deciding again yields nothing; return the plan."""
     now, observed = at(when), task.observed() if task else None
     plan = decide_request(builder.observed(), observed, jobs, now)
     after = carried_out(plan.actions, jobs)
@@ -248,7 +248,7 @@ def request_to_fixed_point(
 
 
 class Story:
-    """A task and its Jobs as time goes by: each turn decides, to the fixed point, and carries out."""
+    """A task and its Jobs over time: each turn decides, up to the fixed point, and carries out."""
 
     def __init__(self, task: TaskBuilder) -> None:
         self.task = task
@@ -264,7 +264,7 @@ class Story:
         self.jobs = [ended(job, result, at(when)) if job.slot == at(slot) else job for job in self.jobs]
 
     def gone(self, slot: str) -> None:
-        """Let the Job of a slot be gone."""
+        """Remove the Job of a slot."""
         self.jobs = [job for job in self.jobs if job.slot != at(slot)]
 
     def run(self, slot: str, result: RunResult) -> Plan:

@@ -1,4 +1,4 @@
-"""Certificates for the admission webhook of a test, by an authority of its own."""
+"""Certificates for the admission webhook of a test, from its own authority."""
 
 from __future__ import annotations
 

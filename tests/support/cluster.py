@@ -1,4 +1,4 @@
-"""A real API server for tests; ``tests/conftest.py`` brings its fixtures to all of them.
+"""A real API server for tests; ``tests/conftest.py`` loads its fixtures.
 
 One cluster for a test session (or an xdist worker), with the CRDs installed;
 one fresh namespace for each test. ``CARILLON_TEST_KUBECONFIG`` names a cluster
@@ -29,15 +29,15 @@ _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 @dataclass(frozen=True, slots=True)
 class RunningCluster:
-    """A cluster that works and has the CRDs."""
+    """A working cluster with the CRDs."""
 
     kubeconfig: str
-    """The administrator's, as a path."""
+    """The path of the administrator's kubeconfig."""
     local: LocalCluster | None = None
-    """The local cluster, if it is one: its node can be told of images."""
+    """The local cluster, if this is one; its node's images can be set."""
 
     def set_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
-        """Say which images the local cluster's node has; another cluster has real ones."""
+        """Set the images of the local cluster's node; other clusters have real images."""
         if self.local is not None:
             self.local.set_images(images)
 
@@ -82,14 +82,14 @@ def _kind_kubeconfig(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def connection(cluster: RunningCluster) -> AsyncIterator[KubeConnection]:
-    """Give an administrator's connection."""
+    """Give a connection with an administrator's credentials."""
     async with KubeConnection(cluster.kubeconfig) as made:
         yield made
 
 
 @pytest.fixture
 async def namespace(connection: KubeConnection) -> AsyncIterator[str]:
-    """Give a namespace of the test's own; it is deleted afterwards, in the background."""
+    """Give a new namespace, which is deleted afterwards in the background."""
     name = f"test-{uuid4().hex[:8]}"
     body: dict[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await connection.request("POST", "/api/v1/namespaces", body=body)
@@ -98,13 +98,13 @@ async def namespace(connection: KubeConnection) -> AsyncIterator[str]:
 
 
 def run_apart(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on a loop and a thread of its own: a fixture may be asked for while the test's loop runs."""
+    """Run a coroutine in a new loop and thread, because a fixture may be requested while the test's loop is running."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, work).result()
 
 
 async def install_crds(kubeconfig: str | Path) -> None:
-    """Install the CRDs, or bring them up to date, and wait until they are served."""
+    """Install or update the CRDs, and wait until they are served."""
     async with KubeConnection(str(kubeconfig)) as connection:
         for crd in all_crds():
             try:

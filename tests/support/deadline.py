@@ -1,4 +1,4 @@
-"""A deadline for code that might never return: a test fails instead of waiting for it."""
+"""A deadline for code that might never return, so that a test fails instead of hanging."""
 
 import signal
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class DeadlineExceededError(AssertionError):
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise ``DeadlineExceededError`` in code that uses more than this many seconds of processor time.
+    """Raise ``DeadlineExceededError`` in code that uses more than this many seconds of CPU time.
 
     Works in the main thread, and on Python code only.
     """

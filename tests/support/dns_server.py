@@ -1,4 +1,4 @@
-"""A small DNS server (RFC 1035, over UDP) that changes its mind: each look-up of a name has an answer of its own."""
+"""A small DNS server (RFC 1035, over UDP) whose answers change: each look-up of a name has its own answer."""
 
 import socket
 import struct
@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Self
 
 Answer = Sequence[str]
-"""Addresses; ``CNAME name`` before them says whose they are."""
+"""Addresses; a preceding ``CNAME name`` makes them those of another name."""
 _TYPES = {"A": 1, "CNAME": 5, "AAAA": 28}
 _QUERIED = {number: name for name, number in _TYPES.items()}
 _HEADER = struct.Struct("!6H")
@@ -39,7 +39,7 @@ class DNSServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # an empty datagram, which is no query, ends the loop
+        # an empty datagram, which is not a query, ends the loop
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", self._socket.getsockname())
         self._thread.join()

@@ -1,4 +1,4 @@
-"""An HTTP server for whole processes to be tested against: it counts, answers by a list, and can hold a request."""
+"""An HTTP server for tests of processes: it counts requests, responds from a list, and can hold a request."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -35,14 +35,14 @@ class CountingServer:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                owner._answer(self)  # the same thing in two classes
+                owner._answer(self)  # the same code in two classes
 
             def log_message(self, *_: Any) -> None:
                 pass
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *_: Any) -> None:
-                pass  # the client was killed, or has enough: what the test looks at is on its side
+                pass  # the client was killed, or has read enough: the test checks the client's side
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -59,7 +59,7 @@ class CountingServer:
         self._server.server_close()
 
     def await_requests(self, count: int) -> None:
-        """Return when so many have come."""
+        """Return when this many requests have arrived."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.seen) >= count, PATIENCE_SECONDS), f"{self.seen} came"
 

@@ -1,4 +1,4 @@
-"""Kueue itself, built from its module and run as a process beside the cluster, with its own CRDs and webhooks."""
+"""The real Kueue, built from its module and run as a process, with its own CRDs and webhooks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KUEUE = GoTool("kueue", "sigs.k8s.io/kueue/cmd/kueue", Path(__file__).parents[2] / "proofs" / "kueue" / "module")
 GROUP = "kueue.x-k8s.io/v1beta2"
 HOOKS = ("batch-v1-job", "kueue-x-k8s-io")
-"""What the paths of those webhooks have in them that concern Jobs and Kueue's own objects."""
+"""Parts of the paths of the webhooks for Jobs and Kueue's own objects."""
 
 ELSEWHERE = (
     *("unshare", "--user", "--map-root-user", "--mount", "sh", "-euc"),
@@ -39,17 +39,17 @@ ELSEWHERE = (
 
 
 class Kueue:
-    """Kueue's controllers, and the queues that tests make."""
+    """Kueue's controllers, and the queues that tests create."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
-        """Take what it is to run beside, and where its certificates and its log are kept."""
+        """Take the cluster, and the folder of its certificates and its log."""
         self._stack = stack
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._webhook, self._health = free_port(0), free_port(0)
 
     def start(self) -> None:
-        """Build it, install what it needs, and wait until its webhooks answer."""
+        """Build it, install its objects, and wait until its webhooks respond."""
         program = built(KUEUE, Root(STATE), print)
         made = make_certificates(self._folder)
         shutil.copy(made.cert, self._folder / "tls.crt")
@@ -70,13 +70,13 @@ class Kueue:
         self._create([self._with_urls(each, authority) for each in _webhooks(manifests)])
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)
 
     def queue(self, namespace: str, name: str, *, cpu: str) -> str:
-        """Make a LocalQueue with a ClusterQueue of its own and so much of the CPU; return the latter's name."""
+        """Create a LocalQueue with its own ClusterQueue and this much CPU; return the latter's name."""
         cluster_queue = f"{namespace}-{name}"
         self.create({"kind": "ResourceFlavor", "metadata": {"name": "any"}})
         self.create(
@@ -96,7 +96,7 @@ class Kueue:
         return cluster_queue
 
     def change(self, cluster_queue: str, **spec: Any) -> None:
-        """Change a ClusterQueue: ``cpu`` is how much there is, other words are fields of its spec."""
+        """Change a ClusterQueue: ``cpu`` is its quota, other arguments are fields of its spec."""
         changed = {"resourceGroups": _groups(spec.pop("cpu"))} if "cpu" in spec else {}
         patch = json.dumps({"spec": changed | spec})
         self._stack.kubectl(
@@ -104,12 +104,12 @@ class Kueue:
         )
 
     def workloads(self, namespace: str) -> list[dict[str, Any]]:
-        """Return what Kueue has made of the Jobs of a namespace."""
+        """Return Kueue's workloads for the Jobs of a namespace."""
         items: list[dict[str, Any]] = self._stack.get(f"/apis/{GROUP}/namespaces/{namespace}/workloads")["items"]
         return items
 
     def create(self, item: dict[str, Any]) -> None:
-        """Create, or replace, an object of Kueue's."""
+        """Create or replace one of Kueue's objects."""
         self._create([{"apiVersion": GROUP, **item}])
 
     def _create(self, items: list[dict[str, Any]]) -> None:
@@ -144,7 +144,7 @@ class Kueue:
         return file
 
     def _client(self, authority: str, path: str) -> dict[str, str]:
-        """Return how the API server reaches one of its webhooks."""
+        """Return the client configuration of one of its webhooks."""
         return {"url": f"https://{LOOPBACK}:{self._webhook}{path}", "caBundle": authority}
 
     def _with_urls(self, configuration: dict[str, Any], authority: str) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Kueue:
 
 @functools.cache
 def module_folder() -> Path:
-    """Return the folder of Kueue's sources, which has its manifests."""
+    """Return the folder of Kueue's sources with its manifests."""
     go = find_or_install(Root(STATE), print)
     command = [str(go), "mod", "download", "-json", "sigs.k8s.io/kueue"]
     found = subprocess.run(

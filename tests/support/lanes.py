@@ -1,9 +1,9 @@
-"""How the files of tests are shared among pytest-xdist's workers; ``tests/conftest.py`` brings it to all of them.
+"""Distributes the test files among pytest-xdist's workers; ``tests/conftest.py`` loads it.
 
-A file is run by one worker, whole and in order: its tests share what it has made. The whole of Carillon takes seconds
-to start, and a cluster without it takes seconds too, so half of the workers begin with the end-to-end tests and half
-with what needs less: each starts one of the two, and the other only when it helps to finish what the others left. The
-longest files come first, the unit tests, which need nothing and fill every gap, last.
+One worker runs a whole file in order, because its tests share fixtures. Starting all of Carillon takes seconds, and
+so does a cluster without it. Therefore half of the workers begin with the end-to-end tests and half with the others,
+and a worker starts the second environment only to help finish the rest. The longest files come first; the unit tests,
+which need no environment, come last.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 WHOLE = ("tests/e2e/",)
-"""Where the whole of Carillon runs."""
+"""Folders of tests that need all of Carillon."""
 NOTHING = ("tests/unit/", "tests/processes/", "tests/chart/")
-"""Where no cluster runs and no database."""
+"""Folders of tests without cluster and database."""
 LONGEST = (
     "tests/e2e/test_schemathesis.py",
     "tests/e2e/test_survival.py",
@@ -26,15 +26,15 @@ LONGEST = (
     "tests/e2e/test_high_availability.py",
     "tests/e2e/test_refused_pods.py",
 )
-"""Those that would be waited for at the end if they did not come first."""
+"""Long files, which come first so that no worker waits for them at the end."""
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is published without types
-    """Hands whole files out: to each worker one of those that it is best at."""
+    """Assigns whole files, to each worker those that fit its environment best."""
 
     def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
         super().__init__(config, log)
-        config.option.loadscopereorder = False  # by the number of tests, which says nothing about their length
+        config.option.loadscopereorder = False  # by the number of tests, which does not reflect their duration
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid.partition("::")[0]
@@ -47,7 +47,7 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is publi
 
 
 def _rank(file: str, *, whole_first: bool) -> tuple[int, int]:
-    """Return where a file stands in a worker's order; the lowest comes first."""
+    """Return the rank of a file in a worker's order; the lowest comes first."""
     if file.startswith(NOTHING):
         kind = 1
     elif file.startswith(WHOLE):

@@ -1,4 +1,4 @@
-"""Manifests of our kinds, as short as tests want them."""
+"""Short manifests of our kinds, for tests."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from carillon_core.resources.base import rfc3339
 
 ONCE: dict[str, Any] = {"intervalSeconds": 1, "maxRuns": 1}
-"""The schedule of a task that runs once, and soon, however long it takes to apply it."""
+"""The schedule of a task that runs once, soon after it is applied."""
 
 
 def task(name: str, **spec: Any) -> dict[str, Any]:
@@ -30,11 +30,11 @@ def secret(name: str, **data: str) -> dict[str, Any]:
 
 
 def soon(seconds: float) -> str:
-    """Return a time that comes soon, as a manifest has it."""
+    """Return a time in the near future, in a manifest's format."""
     return rfc3339(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def condition(item: dict[str, Any], kind: str) -> tuple[str, str]:
-    """Return the status and the reason of an object's condition; empty ones if it has none."""
+    """Return the status and the reason of an object's condition; empty if it is missing."""
     conditions = (item.get("status") or {}).get("conditions") or []
     return next(((c["status"], c["reason"]) for c in conditions if c["type"] == kind), ("", ""))

@@ -101,7 +101,7 @@ class Operator:
         return [job["metadata"]["name"] for job in self.cluster.created]
 
     def rows(self) -> list[tuple[str, str, str | None]]:
-        """Return slot, status and reason of every row, oldest first."""
+        """Return the slot, status and reason of every row, oldest first."""
         rows = sorted(self.history.rows.values(), key=lambda r: r.slot)
         return [(f"{r.slot:%H:%M:%S}", r.status.value, r.reason) for r in rows]
 

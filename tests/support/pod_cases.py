@@ -1,4 +1,4 @@
-"""Resources of a task beside those of an operator: told by a unit test, and by a real API server to be right."""
+"""Cases of a task's and an operator's pod resources, for a unit test and for a comparison with a real API server."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ NONE = PodSettings()
 
 
 def defaults(**resources: dict[str, str]) -> PodSettings:
-    """Return an operator's defaults with those resources."""
+    """Return an operator's defaults with these resources."""
     return PodSettings.model_validate({"resources": resources})
 
 
@@ -21,16 +21,16 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}},
         None,
         (
-            "spec.pod.resources.requests.memory: is 2Gi, which exceeds the limit of 1Gi in spec.pod.resources: "
-            "lower it, or raise that"
+            "spec.pod.resources.requests.memory: must be at most the limit of 1Gi in spec.pod.resources (got 2Gi): "
+            "lower it, or raise the limit"
         ),
     ),
     "a request over the default's limit": (
         {"requests": {"cpu": "2"}},
         defaults(limits={"cpu": "1500m"}),
         (
-            "spec.pod.resources.requests.cpu: is 2, "
-            "which exceeds the limit of 1500m of the operator's CARILLON_POD_DEFAULTS: "
+            "spec.pod.resources.requests.cpu: "
+            "must be at most the limit of 1500m in the operator's CARILLON_POD_DEFAULTS (got 2): "
             "lower it, or set spec.pod.resources.limits.cpu"
         ),
     ),
@@ -38,8 +38,8 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"requests": {"memory": "512Mi"}},
         NONE,
         (
-            "spec.pod.resources.requests.memory: is 512Mi, "
-            "which exceeds the limit of 256Mi that every runner has by default: "
+            "spec.pod.resources.requests.memory: "
+            "must be at most the limit of 256Mi that runners have by default (got 512Mi): "
             "lower it, or set spec.pod.resources.limits.memory"
         ),
     ),
@@ -52,8 +52,8 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"limits": {"memory": "64Mi"}},
         defaults(requests={"memory": "128Mi"}),
         (
-            "spec.pod.resources.limits.memory: is 64Mi, which is below the request of 128Mi of the operator's "
-            "CARILLON_POD_DEFAULTS: raise it, or set spec.pod.resources.requests.memory"
+            "spec.pod.resources.limits.memory: must be at least the request of 128Mi in the operator's "
+            "CARILLON_POD_DEFAULTS (got 64Mi): raise it, or set spec.pod.resources.requests.memory"
         ),
     ),
     "what only the operator could judge, where it is not known": ({"requests": {"memory": "512Mi"}}, None, None),
@@ -61,7 +61,7 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"requests": {GPU: "1"}},
         NONE,
         (
-            f"spec.pod.resources.requests.{GPU}: has no limit, and must have the same: set "
+            f"spec.pod.resources.requests.{GPU}: must equal the limit (got 1, no limit): set "
             f"spec.pod.resources.limits.{GPU} to 1"
         ),
     ),
@@ -70,23 +70,23 @@ CASES: dict[str, tuple[dict[str, Any], PodSettings | None, str | None]] = {
         {"requests": {GPU: "1"}},
         defaults(limits={GPU: "2"}),
         (
-            f"spec.pod.resources.requests.{GPU}: is 1, and must be the same as the 2 of the operator's "
-            "CARILLON_POD_DEFAULTS: make them equal"
+            f"spec.pod.resources.requests.{GPU}: must equal the limit of 2 in the operator's "
+            "CARILLON_POD_DEFAULTS (got 1)"
         ),
     ),
     "huge pages that differ": (
         {"limits": {HUGE: "4Mi"}},
         defaults(requests={HUGE: "2Mi"}, limits={HUGE: "2Mi"}),
         (
-            f"spec.pod.resources.limits.{HUGE}: is 4Mi, and must be the same as the 2Mi of the operator's "
-            "CARILLON_POD_DEFAULTS: make them equal"
+            f"spec.pod.resources.limits.{HUGE}: must equal the request of 2Mi in the operator's "
+            "CARILLON_POD_DEFAULTS (got 4Mi)"
         ),
     ),
     "half a device": (
         {"limits": {GPU: "500m"}},
         NONE,
-        f"spec.pod.resources.limits.{GPU}: is 500m, which cannot be divided: write a whole number",
+        f"spec.pod.resources.limits.{GPU}: must be a whole number (got 500m)",
     ),
     "a device by its limit alone": ({"limits": {GPU: "1"}}, NONE, None),
 }
-"""What a task says, what the operator's default says (None: that is not known), and the problem."""
+"""A task's resources, the operator's defaults (None: not known), and the problem."""

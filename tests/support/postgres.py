@@ -1,4 +1,4 @@
-"""Real Postgres for tests: ``pytest_plugins = ["support.postgres"]`` brings its fixtures.
+"""Real Postgres for tests: ``pytest_plugins = ["support.postgres"]`` loads its fixtures.
 
 One server for a test session (or an xdist worker), one fresh and migrated
 database for each test, copied from a template.
@@ -48,7 +48,7 @@ def execute(url: str, statement: str, *given: object) -> list[tuple[object, ...]
 
 @pytest.fixture(scope="session")
 def passable_dir() -> Iterator[Callable[[], Path]]:
-    """Make temporary directories that the server's account can pass; pytest's own are closed to it under root."""
+    """Create temporary directories that the server's account can enter; for root, pytest's own are closed to it."""
     with tempfile.TemporaryDirectory(prefix="carillon-test-", ignore_cleanup_errors=True) as name:
         root = Path(name)
         root.chmod(0o711)
@@ -83,7 +83,7 @@ def postgres_url(passable_dir: Callable[[], Path]) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _template(postgres_url: str) -> Iterator[str]:
-    """Create a migrated database that nobody connects to any more."""
+    """Create a migrated database without connections, as a template."""
     name = f"carillon_template_{uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -94,7 +94,7 @@ def _template(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
-    """Give a database of the test's own without any schema."""
+    """Give a new database without a schema."""
     name = f"carillon_{uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -104,7 +104,7 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres_url: str, _template: str) -> Iterator[str]:
-    """Give a database of the test's own, migrated and empty."""
+    """Give a new, migrated and empty database."""
     name = f"carillon_{uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
@@ -115,12 +115,12 @@ def database_url(postgres_url: str, _template: str) -> Iterator[str]:
 
 @pytest.fixture
 def runner_database_url(database_url: str) -> Iterator[str]:
-    """Give the test's own database to a runner: by a login of its own, which may record executions and no more."""
+    """Give the test's database with a runner's login, which may only record executions."""
     role = f"runner_{uuid4().hex}"
     url = with_user(database_url, role, uuid4().hex)
     runner_role.prepare(database_url, url)
     with psycopg.connect(database_url, autocommit=True) as owner:
-        # so that tests see what its sessions wait for, and may end them
+        # so that tests can see what its sessions wait for, and end them
         owner.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
     yield url
     drop_role(database_url, role)
@@ -128,7 +128,7 @@ def runner_database_url(database_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def api_database_url(database_url: str) -> Iterator[str]:
-    """Give the test's own database to the API: by a login of its own, which may do what the API does and no more."""
+    """Give the test's database with the API's login, which may only do what the API does."""
     role = f"api_{uuid4().hex}"
     url = with_user(database_url, role, uuid4().hex)
     api_role.prepare(database_url, url)
@@ -137,12 +137,12 @@ def api_database_url(database_url: str) -> Iterator[str]:
 
 
 def drop_role(url: str, role: str) -> None:
-    """Drop a role, and what it was granted in a database."""
+    """Drop a role and its privileges in a database."""
     with psycopg.connect(url, autocommit=True) as admin:
         name = sql.Identifier(role)
-        # whoever created it is no member, and only a member may end its sessions and drop what it was granted
+        # its creator is not a member, and only a member may end its sessions and drop its privileges
         admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
-        # a session that outlives its role is nobody's, and only the superuser could end it
+        # only the superuser could end a session that outlives its role
         admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", [role])
         admin.execute(sql.SQL("DROP OWNED BY {}").format(name))
         admin.execute(sql.SQL("DROP ROLE {}").format(name))

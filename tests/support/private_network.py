@@ -1,4 +1,4 @@
-"""A network of our own for a runner: a public address, a secret on the loopback, and a DNS server that lies.
+"""A private network for a runner: a public address, a secret on the loopback interface, and a DNS server that lies.
 
 ``PrivateNetwork`` starts this module as a program, which moves into namespaces
 of its own (user, mount and network; Linux) and serves there. A test tells it what
@@ -28,19 +28,19 @@ PUBLIC = "93.184.216.34"
 PUBLIC_TOO = "93.184.216.35"
 _RESOLVER = "127.0.0.53"
 _SECRETS = ("127.0.0.1", "::1", "10.1.2.3", "169.254.169.254")
-"""Where the same server tells its secret: what must never be called."""
+"""The addresses at which the same server returns its secret, and which must never be called."""
 _NEW_MOUNTS, _NEW_USER, _NEW_NETWORK = 0x0002_0000, 0x1000_0000, 0x4000_0000
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x4_0000
 _SET_ADDRESS, _SET_NETMASK, _SET_FLAGS = 0x8916, 0x891C, 0x8914
 _UP = 0x1
-_MEND = (
+_HINT = (
     "the tests of HTTP tasks need namespaces of their own (user, mount, network): run them as root on Linux, or allow "
     "user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0)"
 )
 
 
 class PrivateNetwork:
-    """The network, as a test sees it from outside, while it is entered."""
+    """The network, as a test sees it from outside; a context manager."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -56,7 +56,7 @@ class PrivateNetwork:
         )
         self._stack.enter_context(self._process)
         assert self._process.stdin is not None
-        # the program ends with its input, before its exit is waited for
+        # the program ends at the end of its input, before we wait for its exit
         self._stack.callback(self._process.stdin.close)
         ready = self._read()
         with_user = ["--user", "--preserve-credentials"] if ready["own_user"] else []
@@ -67,7 +67,7 @@ class PrivateNetwork:
         self._stack.close()
 
     def resolve(self, names: Mapping[str, Sequence[Sequence[str]]]) -> None:
-        """Say what each name resolves to, look-up after look-up (see ``DNSServer.names``); forget what was seen."""
+        """Set the answers of each name, look-up by look-up (see ``DNSServer.names``); forget earlier look-ups."""
         self._ask(names)
 
     def seen(self) -> tuple[dict[str, int], list[str]]:
@@ -91,14 +91,14 @@ class PrivateNetwork:
 
 
 class _Requests:
-    """What the HTTP servers have been asked."""
+    """The requests to the HTTP servers."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.seen: list[str] = []
         self._stack = stack
 
     def serve(self, address: str) -> None:
-        """Serve on port 80 of an address: ``/to?url=…`` redirects, anything else is answered with the address."""
+        """Serve on port 80 of an address: ``/to?url=…`` redirects, other paths return the address."""
         requests = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -128,13 +128,13 @@ class _Requests:
 
 
 def _enter_namespaces() -> bool:
-    """Move into namespaces of our own; return whether one for users is among them."""
+    """Move into new namespaces; return whether a user namespace is among them."""
     user, group = os.getuid(), os.getgid()
     own_user = True
     try:
         _call("unshare", _NEW_USER | _NEW_MOUNTS | _NEW_NETWORK)
     except OSError:
-        # root may have the other two where nobody may have the first
+        # root may create the other two even if user namespaces are disabled
         _call("unshare", _NEW_MOUNTS | _NEW_NETWORK)
         own_user = False
     if own_user:
@@ -146,7 +146,7 @@ def _enter_namespaces() -> bool:
 
 
 def _lie_about_names(folder: Path) -> None:
-    """Put files of our own over those that the C library's resolver reads."""
+    """Mount our own files over those that the C library's resolver reads."""
     _call("mount", b"none", b"/", None, _RECURSIVE | _PRIVATE, None)
     files = {
         "/etc/resolv.conf": f"nameserver {_RESOLVER}\nsearch .\noptions timeout:5 attempts:1\n",
@@ -158,14 +158,14 @@ def _lie_about_names(folder: Path) -> None:
         ours.write_text(text)
         _call("mount", str(ours).encode(), path.encode(), None, _BIND, None)
     cache = Path("/run/nscd")
-    if cache.is_dir():  # a cache of names that would be asked first
+    if cache.is_dir():  # a name cache that would be used first
         empty = folder / "empty"
         empty.mkdir()
         _call("mount", str(empty).encode(), str(cache).encode(), None, _BIND, None)
 
 
 def _add_addresses() -> None:
-    """Bring the loopback up, and give it the addresses that are served beside its own."""
+    """Bring up the loopback interface, and add the other addresses that are served."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sh14x", b"lo", _UP))
         mine = (PUBLIC, PUBLIC_TOO, *(a for a in _SECRETS if not a.startswith(("127.", "::"))))
@@ -189,8 +189,8 @@ def _say(answer: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Serve, and answer the questions of the standard input until it ends."""
-    from support.dns_server import DNSServer  # noqa: PLC0415  # the test's side has no use for it
+    """Serve, and answer commands on standard input until it ends."""
+    from support.dns_server import DNSServer  # noqa: PLC0415  # the test's side does not need it
 
     with ExitStack() as stack:
         try:
@@ -198,7 +198,7 @@ def main() -> None:
             _lie_about_names(Path(stack.enter_context(tempfile.TemporaryDirectory())))
             _add_addresses()
         except OSError as error:
-            _say({"error": f"{_MEND} ({error})"})
+            _say({"error": f"{_HINT} ({error})"})
             return
         dns = stack.enter_context(DNSServer(_RESOLVER))
         requests = _Requests(stack)

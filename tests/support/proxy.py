@@ -1,4 +1,4 @@
-"""A TCP proxy that can cut or freeze what goes through it: how a network fails."""
+"""A TCP proxy that can cut or freeze connections, like a failing network."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,17 +6,17 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Passes bytes on to one server; begin it with ``running``."""
+    """Forwards bytes to one server; start it with ``running``."""
 
     def __init__(self, host: str, port: int) -> None:
-        """Name the server."""
+        """Take the server's address."""
         self._target = (host, port)
         self._pipes: set[asyncio.Task[None]] = set()
         self._frozen: set[asyncio.Task[None]] = set()
         self.refusing = False
-        """While true, connections are closed as soon as they are made."""
+        """While true, connections are closed as soon as they are opened."""
         self.connections = 0
-        """How many were made so far."""
+        """The number of connections so far."""
         self.port = 0
 
     @asynccontextmanager
@@ -32,12 +32,12 @@ class Proxy:
             await asyncio.gather(*self._pipes, return_exceptions=True)
 
     def cut(self) -> None:
-        """End every connection there is."""
+        """Close all connections."""
         for pipe in self._pipes:
             pipe.cancel()
 
     def freeze(self) -> None:
-        """Let every connection that there is fall silent without ending; new ones work."""
+        """Freeze all current connections without closing them; new ones work."""
         self._frozen |= self._pipes
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

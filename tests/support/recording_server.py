@@ -1,4 +1,4 @@
-"""An HTTP server that keeps every request, and repeats each header in its answer, as a careless server might."""
+"""An HTTP server that records every request, and repeats each header in its response, like a careless server."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,7 +30,7 @@ class RecordingServer:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_GET = do_POST  # noqa: N815  # http.server looks for this name
+            do_GET = do_POST  # noqa: N815  # http.server requires this name
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -49,5 +49,5 @@ class RecordingServer:
         self._server.server_close()
 
     def to(self, path: str) -> list[tuple[dict[str, str], bytes]]:
-        """Return headers and body of each request to a path."""
+        """Return the headers and the body of each request to a path."""
         return [(headers, body) for seen, headers, body in list(self.seen) if seen == path]

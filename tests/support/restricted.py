@@ -1,4 +1,4 @@
-"""The Pod Security standard *restricted*, and our own additions, as sentences about a pod's spec.
+"""Checks a pod's spec against the Pod Security standard *restricted* and our own additions.
 
 From https://kubernetes.io/docs/concepts/security/pod-security-standards/.
 """
@@ -10,7 +10,7 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 
 
 def violations(spec: Mapping[str, Any], *, read_only: bool = True) -> list[str]:
-    """Return what a pod's spec lacks.
+    """Return the violations of a pod's spec.
 
     Args:
         spec: The pod's.

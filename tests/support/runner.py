@@ -1,4 +1,4 @@
-"""The runner as a program: started on an execution, its way to the database cut at will, its rows looked at."""
+"""Runs the runner as a program, with a connection to the database that tests can cut, and reads its rows."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def register(database_url: str, key: TokenKey) -> None:
-    """Have a key known, as the operator does."""
+    """Register a key, as the operator does."""
 
     async def registered() -> None:
         keys = PostgresRunnerKeys.from_url(database_url)
@@ -43,7 +43,7 @@ def register(database_url: str, key: TokenKey) -> None:
 
 
 class Forwarder:
-    """A way to the database that can be closed, opened again, and lose an answer."""
+    """A connection to the database that can be closed, opened again, and lose an answer."""
 
     def __init__(self, url: str, host: str = "127.0.0.1") -> None:
         parts = urlsplit(url)
@@ -54,27 +54,27 @@ class Forwarder:
         self._threads: list[threading.Thread] = []
         self._lose: bytes | None = None
         self.lost = threading.Event()
-        # bound as long as this lives, or somebody else could be given the port while it is closed
+        # bound all the time, or another process could get the port while it is closed
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind((host, 0))
         self._port = self._reserved.getsockname()[1]
         self.url = urlunsplit(
-            # in the clear, or a statement could not be recognised
+            # without TLS, so that statements can be recognised
             parts._replace(netloc=f"{parts.username}:{parts.password}@{host}:{self._port}", query="sslmode=disable")
         )
 
     def open(self) -> None:
-        """Let connections through from now on."""
+        """Accept connections from now on."""
         self._listener = socket.create_server((self._host, self._port))
         self._start(self._accept, self._listener)
 
     def lose_answer_to(self, statement: bytes) -> None:
-        """Carry out the next statement that has this in it, and cut the connection instead of answering."""
+        """Execute the next statement that contains this text, and cut the connection instead of answering."""
         self._lose = statement
 
     def close(self) -> None:
-        """Cut every connection and refuse new ones."""
+        """Cut all connections and refuse new ones."""
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -87,7 +87,7 @@ class Forwarder:
         self._threads.clear()
 
     def give_back(self) -> None:
-        """Leave the port to others."""
+        """Release the port."""
         self._reserved.close()
 
     def _start(self, work: Callable[..., None], *args: object) -> None:
@@ -118,20 +118,20 @@ class Forwarder:
                     drop.set()
                 sink.sendall(chunk)
         except OSError:
-            pass  # cut by the other side, or by the test
+            pass  # closed by the other side, or by the test
         _cut(source, sink)
 
 
 def _cut(*sockets: socket.socket) -> None:
     for sock in sockets:
-        with suppress(OSError):  # it was cut before
+        with suppress(OSError):  # it was already closed
             sock.shutdown(socket.SHUT_RDWR)
         sock.close()
 
 
 @pytest.fixture
 def forwarder(runner_database_url: str) -> Iterator[Forwarder]:
-    """Give a runner's way to the test's database, closed at first."""
+    """Give a runner's connection to the test's database, initially closed."""
     made = Forwarder(runner_database_url)
     yield made
     made.close()
@@ -139,7 +139,7 @@ def forwarder(runner_database_url: str) -> Iterator[Forwarder]:
 
 
 class Running:
-    """A runner that has been started."""
+    """A started runner."""
 
     def __init__(self, process: subprocess.Popen[str], termination_log: Path) -> None:
         self.process = process
@@ -147,7 +147,7 @@ class Running:
         self.log = ""
 
     def await_line(self, text: str) -> None:
-        """Return when the log has said this."""
+        """Return when the log contains this text."""
         assert self.process.stderr is not None
         while text not in self.log:
             line = self.process.stderr.readline()
@@ -162,23 +162,23 @@ class Running:
         return self.process.returncode
 
     def termination_message(self) -> str:
-        """Return what the kubelet would put into the pod's status."""
+        """Return the termination message, which the kubelet would put into the pod's status."""
         return self._termination_log.read_text() if self._termination_log.exists() else ""
 
 
 @dataclass
 class Runners:
-    """Starts runners, and looks at what they left: they as the runners' role, it as the owner."""
+    """Starts runners with the runners' role, and reads their results as the owner."""
 
     database_url: str
     runner_url: str
     directory: Path
     task_uid: UUID = field(default_factory=uuid4)
     prefix: Sequence[str] = ()
-    """A program that starts them elsewhere, such as in another network."""
+    """A command that runs them elsewhere, such as in another network."""
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def start(  # noqa: PLR0913  # a builder: each test names what matters to it
+    def start(  # noqa: PLR0913  # a builder: each test sets the relevant values
         self,
         task: dict[str, Any],
         *,
@@ -190,7 +190,7 @@ class Runners:
         url: str | None = None,
         more: Mapping[str, str] | None = None,
     ) -> Running:
-        """Start one on an execution of a task."""
+        """Start a runner for an execution of a task."""
         execution = execution or uuid4()
         task_type, spec = next(iter(task.items()))
         more = more or {}
@@ -221,7 +221,7 @@ class Runners:
             contract.ENV_JOB_NAME: job,
             contract.ENV_POD_NAME: pod,
             contract.ENV_TERMINATION_LOG: str(termination_log),
-            contract.ENV_HTTP_ALLOW: "127.0.0.0/8,::1",  # where the tests' servers are
+            contract.ENV_HTTP_ALLOW: "127.0.0.0/8,::1",  # the tests' servers are there
         }
         coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         process = subprocess.Popen(
@@ -235,30 +235,30 @@ class Runners:
         return Running(process, termination_log)
 
     def query(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
-        """Return the rows of a query, or none of a command."""
+        """Return the rows of a query; none for a command."""
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
     def row(self, execution: UUID | None = None) -> dict[str, Any]:
-        """Return the one row there is, or that of an execution."""
+        """Return the only row, or that of an execution."""
         rows = self.query("SELECT * FROM executions WHERE id = coalesce(%s, id)", execution)
         assert len(rows) == 1
         return rows[0]
 
     def attempts(self, execution: UUID | None = None) -> list[dict[str, Any]]:
-        """Return the attempts of the one execution there is, or of one, in order."""
+        """Return the attempts of the only execution, or of the given one, in order."""
         return self.query(
             "SELECT * FROM attempts WHERE execution_id = coalesce(%s, execution_id) ORDER BY number", execution
         )
 
     def counter(self) -> int:
-        """Return where the counter ``report`` stands; 0 if nobody has counted."""
+        """Return the value of the counter ``report``; 0 if it does not exist."""
         rows = self.query("SELECT value FROM counters WHERE namespace = 'shop' AND name = 'report'")
         return int(rows[0]["value"]) if rows else 0
 
     def insert(self, execution: UUID, status: str, pod: str | None = None, job: str | None = None) -> None:
-        """Put a row there as another would have."""
+        """Insert a row, as another process would have."""
         started = None if pod is None else SLOT
         finished = None if status == "running" else SLOT
         self.query(
@@ -271,7 +271,7 @@ class Runners:
 
 @pytest.fixture
 def runners(database_url: str, runner_database_url: str, tmp_path: Path) -> Iterator[Runners]:
-    """Give a starter of runners, whose runners end with the test; the database knows the key of their tokens."""
+    """Give a starter of runners, which end with the test; the key of their tokens is registered."""
     register(database_url, TOKEN_KEY)
     made = Runners(database_url, runner_database_url, tmp_path)
     with made.stack:

@@ -1,4 +1,4 @@
-"""All of Carillon as it runs for users: a real cluster, a real Postgres, the operator's and the API's own processes."""
+"""All of Carillon as for users: a real cluster, a real Postgres, and the processes of operator and API."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 KEYS_SECRET = f"{FACADE_NAMESPACE}/{KEYS_SECRET_NAME}"
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180
-"""How long a program may take to start. A machine that is busy with other things needs a minute to import it."""
+"""How long a program may take to start. On a busy machine, its imports may take a minute."""
 
 
 class Stack(View):
-    """The parts, and how a test looks at them. Waits are bounded; nothing here sleeps."""
+    """The parts, and methods to inspect them. Waits are limited; nothing here sleeps."""
 
     def __init__(self, cluster: LocalCluster, postgres: EmbeddedPostgres, folder: Path) -> None:
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
-        # calls the API as an administrator, once ``start`` has made one
+        # calls the API as an administrator, once ``start`` has created one
         http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
         super().__init__(cluster, postgres.url(), http, folder)
         self.postgres = postgres
@@ -53,7 +53,7 @@ class Stack(View):
 
     @property
     def password(self) -> str:
-        """The owner's, from which the operator makes the key of its runners' tokens unless it is given another."""
+        """The owner's URL, from which the operator derives the key of its runners' tokens by default."""
         return urlsplit(self.database_url).password or ""
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class Stack(View):
         self.start_api()
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self.http.close()
         for name in list(self._processes):
             self.end(name)
@@ -98,30 +98,30 @@ class Stack(View):
         self.spawn("operator", module, **(always | webhook | settings))
 
     def start_api(self) -> None:
-        """Start the API and wait until it is ready to serve."""
+        """Start the API and wait until it is ready."""
         self.start_facade("api", int(self.api_url.rpartition(":")[2]))
         until(self.api_ready, START_SECONDS, "the API is ready")
 
     def start_facade(self, name: str, port: int, **settings: str) -> None:
-        """Start a facade under its own accounts, the cluster's and the database's; several can run at once."""
+        """Start a facade with its own accounts in the cluster and the database; several can run at once."""
         access = {
             "DATABASE_URL": self.api_database_url,
             "KUBECONFIG": str(self._folder / "facade.kubeconfig"),
             "CARILLON_API_KEYS_SECRET": KEYS_SECRET,
-            # a test that fails to show who it is, and often, says that it comes from elsewhere
+            # tests with many failed authentications send another address
             "CARILLON_TRUSTED_PROXIES": "127.0.0.0/8",
         }
         self.spawn(name, "carillon_api", CARILLON_API_PORT=str(port), **(access | settings))
 
     def _install_access(self) -> None:
-        """Apply the roles, give operator and facade their own accounts' credentials, the tests an administrator's."""
+        """Apply the roles, and create the credentials of operator and facade, and an administrator's for the tests."""
         self.kubectl("apply", "--server-side", "--filename", str(RBAC))
         admin = "e2e-admin"
         self.kubectl("create", "serviceaccount", admin, "--namespace", "default")
         binding = ("create", "clusterrolebinding", admin, "--clusterrole", "cluster-admin")
         self.kubectl(*binding, "--serviceaccount", f"default:{admin}")
         self.http.headers["Authorization"] = f"Bearer {self.token('default', admin)}"
-        # outside a cluster the webhook's configuration is the operator's to apply; within one it is the chart's
+        # outside the cluster, the operator applies the webhook's configuration; inside, the chart does
         webhook = "operator-applies-webhook"
         resource = ("--resource", "validatingwebhookconfigurations", "--resource-name", "carillon")
         self.kubectl("create", "clusterrole", webhook, "--verb", "get,patch,create", *resource)
@@ -133,7 +133,7 @@ class Stack(View):
             (self._folder / f"{file}.kubeconfig").write_text(yaml.safe_dump(config))
 
     def user(self, namespace: str, name: str, *roles: str) -> httpx.Client:
-        """Create a ServiceAccount that has these ClusterRoles in its namespace; return a client that calls as it."""
+        """Create a ServiceAccount with these ClusterRoles in its namespace; return a client with its token."""
         self.kubectl("create", "serviceaccount", name, "--namespace", namespace)
         for role in roles:
             binding = ("create", "rolebinding", f"{name}-{role}", "--namespace", namespace, "--clusterrole", role)
@@ -141,11 +141,11 @@ class Stack(View):
         return self.client({"Authorization": f"Bearer {self.token(namespace, name)}"})
 
     def client(self, headers: Mapping[str, str]) -> httpx.Client:
-        """Return another client of the API; whoever asked for it closes it."""
+        """Return another client of the API; the caller closes it."""
         return httpx.Client(base_url=self.api_url, headers=dict(headers), timeout=10, trust_env=False)
 
     def spawn(self, name: str, module: str, **settings: str) -> None:
-        """Start one of our programs with its log in a file of its own."""
+        """Start one of our programs with its own log file."""
         kept = {k: v for k, v in os.environ.items() if k.startswith(("COV", "PATH", "LANG"))}
         environment = {
             **kept,
@@ -161,7 +161,7 @@ class Stack(View):
             )
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
-        """End one of our programs by a signal; return its exit code.
+        """Stop one of our programs with a signal; return its exit code.
 
         Raises:
             subprocess.TimeoutExpired: If it does not end; it is killed, so that the next can be started.
@@ -180,31 +180,31 @@ class Stack(View):
         return self._processes[name].pid
 
     def known(self, name: str) -> bool:
-        """Return whether one of our programs was started and not ended by us."""
+        """Return whether one of our programs was started and not stopped by us."""
         return name in self._processes
 
     def runs(self, name: str) -> bool:
-        """Return whether one of our programs still runs."""
+        """Return whether one of our programs is still running."""
         return self._processes[name].poll() is None
 
     def log(self, name: str) -> str:
-        """Return what one of our programs has said since it was started last."""
+        """Return the log of one of our programs since its last start."""
         return self._log_path(name).read_text(errors="replace")
 
     def api_ready(self) -> bool:
-        """Return whether the API says that it is ready."""
+        """Return whether the API reports that it is ready."""
         try:
             return self.http.get("/readyz").is_success
         except httpx.HTTPError:
             return False
 
     def add_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
-        """Have the node know more images."""
+        """Add images to the node."""
         self._images |= images
         self.cluster.set_images(self._images)
 
     def refuses(self, namespace: str, name: str, why: str, **spec: Any) -> bool:
-        """Apply a ScheduledTask; return whether it was refused, and for that."""
+        """Apply a ScheduledTask; return whether it was rejected with this message."""
         try:
             self.apply(namespace, name, **spec)
         except ClusterError as error:
@@ -213,7 +213,7 @@ class Stack(View):
 
     @contextmanager
     def webhook_off(self) -> Iterator[None]:
-        """Take the admission webhook's configuration away for as long as the block lasts."""
+        """Remove the admission webhook's configuration until the block ends."""
         kind = ("validatingwebhookconfiguration", "carillon")
         kept = json.loads(self.kubectl("get", *kind, "--output", "json"))
         self.kubectl("delete", *kind)
@@ -221,7 +221,7 @@ class Stack(View):
             yield
         finally:
             kept["metadata"] = {"name": "carillon", "labels": kept["metadata"]["labels"]}
-            # unless an operator that was started meanwhile has brought its own
+            # unless an operator that was started meanwhile has applied its own
             if not self.kubectl("get", *kind, "--ignore-not-found"):
                 self.kubectl("create", "--filename", "-", stdin=json.dumps(kept))
 

@@ -1,4 +1,4 @@
-"""The whole of Carillon, once for a session of tests: for the conftest of each folder whose tests want it."""
+"""All of Carillon, once per test session: for the conftest of each folder whose tests need it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def stack(passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Start a cluster and a Postgres of its own, the operator and the API; everything ends with the session."""
+    """Start a cluster, a Postgres, the operator and the API; everything ends with the session."""
     postgres = EmbeddedPostgres(passable_dir() / "postgres", fast=True)
     cluster = LocalCluster("e2e", passable_dir(), build_root=ROOT / ".carillon")
     cluster.build()
@@ -41,7 +41,7 @@ def stack(passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def namespace(stack: Stack) -> Iterator[str]:
-    """Give a namespace of the test's own."""
+    """Give a new namespace."""
     name = f"e2e-{uuid4().hex[:8]}"
     stack.kubectl("create", "namespace", name)
     yield name

@@ -1,4 +1,4 @@
-"""What tests see of Carillon on a cluster, however it came there: objects, Jobs, pods, rows, executions."""
+"""A test's view of Carillon on a cluster: objects, Jobs, pods, rows, executions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class View:
-    """A cluster, its database and its API, as an administrator sees them. Waits are bounded; nothing here sleeps."""
+    """A cluster, its database and its API, as an administrator sees them. Waits are limited; nothing here sleeps."""
 
     def __init__(self, cluster: LocalCluster, database_url: str, http: httpx.Client, folder: Path) -> None:
         """Take what there is to look at.
@@ -55,20 +55,20 @@ class View:
         self.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump(task))
 
     def apply_objects(self, namespace: str, *objects: Mapping[str, Any], check: bool = True) -> str:
-        """Apply objects of any kind with one kubectl; a ScheduledTask unless they say otherwise."""
+        """Apply objects of any kind with one kubectl call; the default kind is ScheduledTask."""
         common = {"apiVersion": "carillon.dev/v1alpha1", "kind": "ScheduledTask"}
         items = [{**common, **o, "metadata": {"namespace": namespace, **o["metadata"]}} for o in objects]
         listed = {"apiVersion": "v1", "kind": "List", "items": items}
         return self.kubectl("apply", "--filename", "-", stdin=json.dumps(listed), check=check)
 
     def get(self, path: str, **parameters: str) -> Any:
-        """Return what the API server has at a path, or None if there is nothing; cheaper than kubectl."""
+        """Return the object at a path of the API server, or None if it does not exist; faster than kubectl."""
         with httpx.Client(base_url=self.cluster.api_url, verify=self._admin, trust_env=False, timeout=10) as client:
             answer = client.get(path, params=parameters)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
     def ours(self, namespace: str, plural: str, name: str) -> dict[str, Any]:
-        """Return an object of ours; an empty one if it is not there."""
+        """Return one of our objects; empty if it does not exist."""
         found: dict[str, Any] | None = self.get(f"/apis/carillon.dev/v1alpha1/namespaces/{namespace}/{plural}/{name}")
         return found or {}
 
@@ -91,7 +91,7 @@ class View:
         return [row for row in found if not statuses or row["status"] in statuses]
 
     def attempts(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the attempts of an execution, first to last."""
+        """Return the attempts of an execution in order."""
         query = "SELECT * FROM attempts WHERE execution_id = %s ORDER BY number"
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
             return connection.execute(query, (row["id"],)).fetchall()
@@ -99,7 +99,7 @@ class View:
     def await_rows(
         self, namespace: str, task: str | None, count: int, *statuses: str, seconds: float = 60
     ) -> list[dict[str, Any]]:
-        """Wait until a task has that many rows of those statuses; return them."""
+        """Wait until a task has this many rows with these statuses; return them."""
         try:
             until(lambda: len(self.rows(namespace, task, *statuses)) >= count, seconds, "")
         except TimeoutError:
@@ -109,7 +109,7 @@ class View:
         return self.rows(namespace, task, *statuses)
 
     def await_slot_after(self, namespace: str, task: str, when: datetime, seconds: float = 60) -> None:
-        """Wait until a slot that came later than that has been run, and well."""
+        """Wait until a slot after this time has succeeded."""
         until(
             lambda: any(row["slot"] > when for row in self.rows(namespace, task, "succeeded")),
             seconds,
@@ -130,7 +130,7 @@ class View:
         return next((f"{c['status']} {c['reason']}" for c in conditions if c["type"] == "Ready"), None)
 
     def executions(self, namespace: str, name: str, *statuses: str) -> list[dict[str, Any]]:
-        """Return a task's executions, oldest first, from the API; those of some statuses if any are given."""
+        """Return a task's executions from the API, oldest first; only those with the given statuses, if any."""
         answer = self.http.get(f"/api/v1/namespaces/{namespace}/tasks/{name}/executions", params={"limit": 500})
         items: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
         return [i for i in reversed(items) if not statuses or i["status"] in statuses]
@@ -138,7 +138,7 @@ class View:
     def await_executions(
         self, namespace: str, name: str, count: int, *statuses: str, seconds: float = 60
     ) -> list[dict[str, Any]]:
-        """Wait until a task has that many executions of those statuses; return them."""
+        """Wait until a task has this many executions with these statuses; return them."""
         what = f"{count} executions of {name} are {' or '.join(statuses)}"
         until(lambda: len(self.executions(namespace, name, *statuses)) >= count, seconds, what)
         return self.executions(namespace, name, *statuses)
@@ -149,7 +149,7 @@ class View:
 
     @cached_property
     def _admin(self) -> ssl.SSLContext:
-        """The administrator's credentials; a restart of the cluster keeps them."""
+        """The administrator's credentials, which survive a restart of the cluster."""
         config = yaml.safe_load(self.cluster.kubeconfig.read_text())
         user, server = config["users"][0]["user"], config["clusters"][0]["cluster"]
         parts = {"cert": user["client-certificate-data"], "key": user["client-key-data"]}
@@ -162,5 +162,5 @@ class View:
 
 
 def instant(text: str) -> datetime:
-    """Return an RFC 3339 time of an answer."""
+    """Parse an RFC 3339 time of a response."""
     return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,1 +1,1 @@
-"""The Helm chart's tools: what it is rendered and checked with, and its README."""
+"""Tools for the Helm chart: rendering, checks, and its README."""

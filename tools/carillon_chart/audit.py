@@ -1,8 +1,8 @@
-"""Ask pip-audit whether what ``requirements/`` pins has known vulnerabilities; ``lint`` calls it.
+"""Check the packages pinned in ``requirements/`` for known vulnerabilities with pip-audit; ``lint`` calls it.
 
-Its data is that of the public registry of packages, which not every machine reaches: then one line says so, and
-nothing fails. The smallest file is asked about first, and the rest only if that was answered; what was clean is asked
-about again on another day, or when a file has changed.
+The data comes from the public package registry. If this machine cannot reach it, the check prints one line and
+passes. The smallest file is checked first, the others only if that succeeded. A clean result is valid for the day,
+unless a file changes.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 SECONDS_FOR_AN_ANSWER = 10
-"""How long pip-audit waits for the registry, for each package."""
+"""How long pip-audit waits for the registry for each package."""
 EXCEPTIONS: dict[str, str] = {}
-"""Vulnerabilities that are let through: each by its id (PYSEC-…, GHSA-… or CVE-…) with its reason."""
+"""Accepted vulnerabilities: the id (PYSEC-…, GHSA-… or CVE-…) with the reason."""
 
 
 class AuditError(Exception):
@@ -26,61 +26,59 @@ class AuditError(Exception):
 
 
 class UnreachableError(Exception):
-    """There is no data to judge by; the message says why, in one line."""
+    """There is no data; the message says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A known vulnerability of a package that is pinned."""
+    """A known vulnerability of a pinned package."""
 
     package: str
     version: str
     ids: tuple[str, ...]
-    """Its id and the others that it goes by."""
+    """Its id and its aliases."""
     fixed_in: tuple[str, ...]
 
     def __str__(self) -> str:
         """Return a line with the vulnerability and the fixed version."""
-        mend = f"raise it to {' or '.join(self.fixed_in)}" if self.fixed_in else "no fixed version yet"
-        return f"{self.package} {self.version}: {', '.join(self.ids)}: {mend}"
+        hint = f"upgrade to {' or '.join(self.fixed_in)}" if self.fixed_in else "no fixed version yet"
+        return f"{self.package} {self.version}: {', '.join(self.ids)}: {hint}"
 
 
 def audit(program: Path, files: Sequence[Path], state: Path) -> str:
-    """Return a line that says what was looked at, or why nothing could be.
+    """Return a line with the result, or the reason why nothing was checked.
 
-    `program` is pip-audit; `files` are pinned requirements with hashes; in `state` it is kept what was clean today.
+    `program` is pip-audit; `files` are pinned requirements with hashes; `state` stores the clean results of the day.
 
     Raises:
-        AuditError: There is a vulnerability that is no exception.
+        AuditError: There is a vulnerability that is not accepted.
 
     """
     first, *others = sorted(files, key=lambda file: file.stat().st_size)
     stamp = state / "clean"
     today = _digest(files)
     if stamp.exists() and stamp.read_text() == today:
-        return "pip-audit: no known vulnerability (asked today)"
+        return "pip-audit: no known vulnerability (checked earlier today)"
     state.mkdir(parents=True, exist_ok=True)
     findings: list[Finding] = []
     try:
         for batch in filter(None, ([first], others)):
             findings += _asked(program, batch, state)
     except UnreachableError as error:
-        if findings:  # what is known is not lost for what is not
+        if findings:  # keep the results so far
             _refuse(findings)
-        return f"pip-audit: nothing audited, since its data cannot be reached here ({error})"
+        return f"pip-audit: not checked, its data is unreachable from here ({error})"
     _refuse(findings)
     stamp.write_text(today)
-    return f"pip-audit: no known vulnerability in {len(files)} files of requirements"
+    return f"pip-audit: no known vulnerability in {len(files)} requirements files"
 
 
 def _refuse(findings: Sequence[Finding]) -> None:
-    """Raise AuditError for what is no exception."""
+    """Raise AuditError if a finding is not accepted."""
     found = unexpected(findings)
     if found:
-        mend = (
-            "run make requirements with that version asked for, or list it with its reason in carillon_chart/audit.py"
-        )
-        raise AuditError("pip-audit found something:\n" + "\n".join(map(str, found)) + f"\n{mend}")
+        hint = "require that version and run make requirements, or accept it with a reason in carillon_chart/audit.py"
+        raise AuditError("pip-audit found vulnerabilities:\n" + "\n".join(map(str, found)) + f"\n{hint}")
 
 
 def _digest(files: Iterable[Path]) -> str:
@@ -103,13 +101,13 @@ def _asked(program: Path, files: Iterable[Path], state: Path) -> list[Finding]:
 
 
 def read(output: str, errors: str) -> list[Finding]:
-    """Return the findings in what pip-audit prints.
+    """Return the findings in the output of pip-audit.
 
-    Its exit code is 1 for a finding and for a failure, and 0 where the registry knew no package at all; so only its
-    document counts.
+    Its exit code is not used: it is 1 both for findings and for failures, and 0 if the registry knew no package at
+    all.
 
     Raises:
-        UnreachableError: It printed no document, or one without a package that it had data of.
+        UnreachableError: There is no document, or it has no package with data.
 
     """
     try:
@@ -128,5 +126,5 @@ def read(output: str, errors: str) -> list[Finding]:
 
 
 def unexpected(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings that are no exceptions, each once, since files pin the same packages."""
+    """Return the findings that are not accepted, each once, since files pin the same packages."""
     return [found for found in dict.fromkeys(findings) if not EXCEPTIONS.keys() & set(found.ids)]

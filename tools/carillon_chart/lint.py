@@ -1,9 +1,9 @@
 """Check the chart and the sources: ``python -m carillon_chart.lint``, which ``make lint`` calls.
 
-helm lint, kubeconform and kube-score look at the chart with each set of values
-of its ``ci/``, checkov at the same and at the Dockerfiles, bandit at the Python
-sources, pip-audit at what is pinned. What is excepted stands below with its
-reason, bandit's in pyproject.toml, pip-audit's in ``audit``.
+helm lint, kubeconform and kube-score check the chart with each set of values in
+its ``ci/``, checkov the same and the Dockerfiles, bandit the Python sources,
+pip-audit the pinned packages. Exceptions are listed below with their reasons,
+bandit's in pyproject.toml, pip-audit's in ``audit``.
 """
 
 import hashlib
@@ -28,34 +28,34 @@ DOCKERFILES = tuple(sorted(ROOT.glob("Dockerfile.*")))
 SCANNERS = STATE / "scanners"
 SOURCES = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "charts")
 KUBERNETES = "v1.36"
-UNPROTECTED = {"bare": "what protects, replicas and NetworkPolicies, is off there on purpose"}
-"""Sets of values that are not asked how well they protect."""
+UNPROTECTED = {"bare": "replicas and NetworkPolicies are off in these values on purpose"}
+"""Sets of values that are not checked for security."""
 NO_SCHEMA = {
     "ServiceMonitor": "its schema belongs to the Prometheus Operator, not to Kubernetes",
     "PrometheusRule": "the same",
 }
 SCORE_EXCEPTIONS = {
     "container-image-pull-policy": "images have the tag of a release, which does not change, or a digest",
-    "deployment-has-host-podantiaffinity": "topologySpreadConstraints keep pods apart, in newer Kubernetes' way",
+    "deployment-has-host-podantiaffinity": "topologySpreadConstraints keep pods apart instead",
 }
 CHECKOV_EXCEPTIONS = {
     "CKV_K8S_15": "images have the tag of a release, which does not change, or a digest",
-    "CKV_K8S_43": "a digest is a value; the chart cannot know that of an image that each builds for oneself",
-    "CKV_K8S_35": "the programs read their settings from the environment, and a Secret's part in no other way",
-    "CKV_K8S_38": "operator, API and test call the API server; what does not has no token, which a test holds",
+    "CKV_K8S_43": "a digest is a value: the chart cannot know the digests of images that users build",
+    "CKV_K8S_35": "the programs read all their settings, including those in Secrets, from the environment",
+    "CKV_K8S_38": "only pods that call the API server have a token, which a test checks",
     "CKV_K8S_8": "only the pod of helm test has no liveness probe, and it ends",
-    "CKV_K8S_9": "the same of readiness",
-    "CKV_K8S_40": "the official image of Postgres has the account 999 and no other",
+    "CKV_K8S_9": "the same for readiness",
+    "CKV_K8S_40": "the official Postgres image runs as the account 999 only",
 }
 
 DOCKERFILE_EXCEPTIONS = {
-    "CKV_DOCKER_2": "Kubernetes ignores HEALTHCHECK, an OCI image cannot carry it, and the probes ask more",
-    "CKV_DOCKER_7": "the base is an argument, whose default has a tag; the check reads the argument's name as an image",
+    "CKV_DOCKER_2": "Kubernetes ignores HEALTHCHECK, OCI images do not have it, and the probes check more",
+    "CKV_DOCKER_7": "the base image is an argument whose default has a tag; the check reads the argument's name",
 }
 
 
 class LintError(Exception):
-    """A check found something, or could not be made; the message says what."""
+    """A check found something, or could not run; the message says what."""
 
 
 def main() -> int:
@@ -107,7 +107,7 @@ def _kube_score(files: list[Path]) -> None:
     ignored = [word for name in SCORE_EXCEPTIONS for word in ("--ignore-test", name)]
     flags = ("--kubernetes-version", KUBERNETES, "--exit-one-on-warning", "--output-format", "ci")
     for file in files:
-        # each by itself: objects of two releases would be taken for one's
+        # separately: objects of several releases would be taken for one release
         _run("kube-score", program(KUBE_SCORE), "score", *flags, *ignored, file, without=("[OK]", "[SKIPPED]"))
 
 
@@ -118,13 +118,13 @@ def _bandit() -> None:
 
 def _checkov(framework: str, files: Sequence[Path], exceptions: Mapping[str, str]) -> None:
     named = [word for file in files for word in ("--file", file)]
-    # --skip-download: no guidelines of the vendor's are fetched
+    # --skip-download: do not fetch the vendor's guidelines
     flags = ("--framework", framework, "--skip-download", "--quiet", "--compact")
     _run("checkov", _scanners() / "checkov", *flags, "--skip-check", ",".join(exceptions), *named)
 
 
 def _scanners() -> Path:
-    """Return the folder of the scanners, which have an environment of their own: checkov pins what others use too."""
+    """Return the folder of the scanners, which have their own environment because checkov pins shared dependencies."""
     stamp = SCANNERS / ".carillon-stamp"
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode() + str(SCANNERS).encode()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
@@ -137,7 +137,7 @@ def _scanners() -> Path:
 
 
 def _run(what: str, *command: object, without: tuple[str, ...] = ()) -> None:
-    """Run a check; of what it says, lines that begin so are no finding."""
+    """Run a check; lines of its output that begin with these prefixes are not findings."""
     words = [str(word) for word in command]
     done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:

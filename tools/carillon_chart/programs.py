@@ -14,12 +14,12 @@ from carillon_local.layout import CHART, STATE
 _HERE = Path(__file__).parent
 HELM = GoTool("helm", "helm.sh/helm/v4/cmd/helm", _HERE / "gotools")
 KUBECONFORM = GoTool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", _HERE / "gotools")
-# a module of its own: it reads APIs that Helm's Kubernetes has no more
+# its own Go module: it needs APIs that Helm's version of Kubernetes no longer has
 KUBE_SCORE = GoTool("kube-score", "github.com/zegl/kube-score/cmd/kube-score", _HERE / "gotools_score")
 RELEASE = "carillon"
 NAMESPACE = "carillon-system"
 CASES = tuple(sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml")))
-"""The sets of values that the checks render the chart with."""
+"""The sets of values with which the checks render the chart."""
 
 
 class ChartError(Exception):
@@ -27,7 +27,7 @@ class ChartError(Exception):
 
 
 def program(tool: GoTool) -> Path:
-    """Return a tool's program, built if need be; errors as ``go_tools.built``'s."""
+    """Return a tool's program, built if necessary; raises the errors of ``go_tools.built``."""
     return built(tool, Root(STATE), lambda text: print(text, flush=True))
 
 
@@ -40,7 +40,7 @@ def rendered_text(*arguments: str, release: str = RELEASE, namespace: str = NAME
     """Return what ``helm template`` renders, as text.
 
     Raises:
-        ChartError: It renders nothing, since a value is wrong for example.
+        ChartError: It fails, for example because a value is wrong.
 
     """
     command = [str(program(HELM)), "template", release, str(chart), "--namespace", namespace, *arguments]
@@ -51,7 +51,7 @@ def rendered_text(*arguments: str, release: str = RELEASE, namespace: str = NAME
 
 
 def rendered(*arguments: str, release: str = RELEASE, namespace: str = NAMESPACE) -> list[dict[str, Any]]:
-    """Return the objects that ``helm template`` renders; errors as ``rendered_text``'s."""
+    """Return the objects that ``helm template`` renders; raises the errors of ``rendered_text``."""
     return objects_of(rendered_text(*arguments, release=release, namespace=namespace))
 
 
@@ -61,7 +61,7 @@ def objects_of(text: str) -> list[dict[str, Any]]:
 
 
 def pod_spec(item: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the spec of the pods that an object makes, or is; None if it makes none."""
+    """Return the pod spec of an object, which may be a pod itself; None if it has none."""
     if item["kind"] == "Pod":
         spec: dict[str, Any] = item["spec"]
         return spec

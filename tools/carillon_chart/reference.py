@@ -85,7 +85,7 @@ _LONGEST = 60
 
 
 def readme() -> str:
-    """Return the page, the same at every call."""
+    """Return the page; it is deterministic."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     return HEAD + "".join(_row(*each) for each in leaves(schema, values))
@@ -112,7 +112,7 @@ def _row(path: str, default: Any, description: str) -> str:
 def main() -> None:
     """Print the page, or write it to ``--output``."""
     parser = argparse.ArgumentParser(prog="python -m carillon_chart.reference", description=main.__doc__)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the file to write")
     file: Path | None = parser.parse_args().output
     if file is None:
         print(readme(), end="")

@@ -1,7 +1,7 @@
-"""JSON schemas of Kubernetes' kinds and of ours, for kubeconform, of the OpenAPI documents of the cluster's sources.
+"""JSON schemas of Kubernetes' kinds and ours for kubeconform, from the OpenAPI documents in the cluster's sources.
 
-They come with the Go module that the local cluster is built from, so that nothing else is fetched, and are of
-its version. ``lint`` makes them on first use.
+They come with the Go module that the local cluster is built from, so nothing else is downloaded and the versions
+agree. ``lint`` generates them on first use.
 """
 
 import json
@@ -18,17 +18,17 @@ from carillon_devcluster.toolchain import environment, find_or_install
 from carillon_local.layout import CRDS, STATE
 
 LOCATION = "{{ .ResourceKind }}-{{ .Group }}-{{ .ResourceAPIVersion }}.json"
-"""How kubeconform finds a schema in the folder."""
+"""The template of a schema's file name, for kubeconform."""
 _MODULE = "k8s.io/kubernetes"
 _PREFIX = "#/components/schemas/"
 
 
 def schemas() -> Path:
-    """Return the folder with the schemas; make it if it is not there, or is of another version of Kubernetes.
+    """Return the folder with the schemas; create it if it is missing or of another version of Kubernetes.
 
     Raises:
         ToolchainError: There is no Go, and none can be installed.
-        subprocess.CalledProcessError: The module cannot be had.
+        subprocess.CalledProcessError: The module cannot be downloaded.
 
     """
     go = find_or_install(Root(STATE), lambda text: print(text, flush=True))
@@ -36,7 +36,7 @@ def schemas() -> Path:
     done = subprocess.run(command, cwd=SOURCES, env=environment(go), check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
     folder = STATE / "schemas" / str(found["Version"])
-    with locked(folder.parent.with_suffix(".lock")):  # two at once would remove each other's
+    with locked(folder.parent.with_suffix(".lock")):  # two concurrent calls would remove each other's files
         if not folder.exists():
             shutil.rmtree(folder.parent, ignore_errors=True)
             aside = folder.parent / "new"
@@ -50,7 +50,7 @@ def schemas() -> Path:
 
 
 def _write_kinds(document: dict[str, Any], folder: Path) -> None:
-    """Write a schema for each kind of an OpenAPI document, with all that it refers to."""
+    """Write a schema for each kind of an OpenAPI document, with all definitions that it references."""
     definitions = {name: strict(part) for name, part in (document.get("components", {}).get("schemas") or {}).items()}
     for name, part in definitions.items():
         for kind in part.get("x-kubernetes-group-version-kind") or ():
@@ -68,12 +68,12 @@ def _write_crd(crd: dict[str, Any], folder: Path) -> None:
 
 
 def _write(folder: Path, group: str, version: str, kind: str, schema: dict[str, Any]) -> None:
-    # kubeconform takes the core group's version for its name
+    # kubeconform uses the version as the name of the core group
     (folder / f"{kind.lower()}-{group or version}-{version}.json").write_text(json.dumps(schema))
 
 
 def _reached(name: str, definitions: dict[str, Any]) -> set[str]:
-    """Return the names of all definitions that one refers to, itself among them."""
+    """Return the names of all definitions that one references, including itself."""
     found, waiting = set(), [name]
     while waiting:
         current = waiting.pop()
@@ -91,12 +91,12 @@ def _references(part: Any) -> list[str]:
 
 
 def strict(part: Any) -> Any:
-    """Return a schema as JSON schema has it, in which an object has no properties but those that are named."""
+    """Return the JSON schema of an OpenAPI schema, in which objects have only the named properties."""
     if isinstance(part, list):
         return [strict(value) for value in part]
     if not isinstance(part, dict):
         return part
-    # a format is OpenAPI's, or is read more narrowly than the API server does
+    # formats are OpenAPI's own, or are validated more strictly than by the API server
     kept = {key: value for key, value in part.items() if key not in {"default", "format"}}
     made: dict[str, Any] = {
         # the keys are names of properties

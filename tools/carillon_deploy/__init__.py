@@ -1,1 +1,1 @@
-"""The chart in a trial cluster: kind, minikube, or the cluster of the current kubeconfig."""
+"""Deploys the chart to a trial cluster: kind, minikube, or the cluster of the current kubeconfig."""

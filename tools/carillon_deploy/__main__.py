@@ -1,6 +1,6 @@
-"""``python -m carillon_deploy kind-up|kind-down|deploy|mk-image|mk-deploy|mk-url``: the work behind make's targets.
+"""``python -m carillon_deploy kind-up|kind-down|deploy|mk-image|mk-deploy|mk-url``: implements make's targets.
 
-Settings are environment variables; ``release`` and ``clusters`` list theirs, ``carillon_images`` those of the images.
+Settings are environment variables; ``release``, ``clusters`` and ``carillon_images`` list theirs.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from carillon_images.engines import ImageError
 
 
 def main(arguments: list[str]) -> int:
-    """Do what is asked for; return the exit code."""
+    """Run one command; return the exit code."""
     actions: dict[str, Callable[[], None]] = {
         "kind-up": clusters.kind_up,
         "kind-down": clusters.kind_down,
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     }
     parser = argparse.ArgumentParser(prog="python -m carillon_deploy", description=main.__doc__)
     parser.add_argument("action", choices=sorted(actions))
-    parser.add_argument("--no-wait", action="store_true", help="return when the objects are there, ready or not")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until the objects are ready")
     given = parser.parse_args(arguments)
     try:
         actions[given.action]()
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
 def _minikube(*, wait: bool) -> None:
     clusters.running_minikube()
     settings = Settings.from_env({**os.environ, "CONTEXT": clusters.minikube_profile()})
-    # a port of the node, which `minikube service` finds
+    # a node port, for `minikube service`
     Deployment(settings, {"api": {"service": {"type": "NodePort"}}}, loaded=True).run(wait=wait)
 
 

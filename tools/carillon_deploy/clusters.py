@@ -1,7 +1,7 @@
-"""kind and minikube: a cluster, and the images in it. Called by ``__main__``.
+"""kind and minikube: create a cluster and load the images. Called by ``__main__``.
 
-Each is its own program, found on the path. Images are built by the engine at hand and given to the cluster as
-archives, which is the one way that works with Docker, Podman and buildah alike.
+Both are external programs, found on the path. Images are built by the available engine and loaded as archives, which
+works with Docker, Podman and buildah.
 """
 
 import os
@@ -17,7 +17,7 @@ from carillon_images.engines import Engine, ImageError, find_engine
 from container_engine import answers
 
 KIND_CLUSTER = "carillon-trial"
-"""Not the one of ``make run``, whose operator is a process of this machine: two would decide about each task."""
+"""Not the cluster of ``make run``, whose operator runs on this machine: two would decide about each task."""
 READY_WITHIN = "180s"
 
 
@@ -27,10 +27,10 @@ def kind_cluster() -> str:
 
 
 def kind_up() -> None:
-    """Make the kind cluster if it is not there, make its context the current one, build the images and load them.
+    """Create the kind cluster if it does not exist, make its context the current one, build the images and load them.
 
     Raises:
-        DeployError: kind is missing, or no engine that it can use answers, or it failed.
+        DeployError: kind is missing, has no engine that it can use, or failed.
         ImageError: The images cannot be built.
 
     """
@@ -43,11 +43,11 @@ def kind_up() -> None:
     engine = find_engine(os.environ.get("ENGINE", ""))
     build(engine)
     _archived(engine, lambda archive: shown(kind, "load", "image-archive", str(archive), "--name", name, env=provider))
-    print(f"the kind cluster {name} has the images, and is the current context: make deploy; make kind-down ends it")
+    print(f"the kind cluster {name} has the images and is the current context: make deploy; make kind-down deletes it")
 
 
 def kind_down() -> None:
-    """Delete the kind cluster with all that is in it; nothing happens if it is not there.
+    """Delete the kind cluster and everything in it, if it exists.
 
     Raises:
         DeployError: kind is missing, or failed.
@@ -57,7 +57,7 @@ def kind_down() -> None:
 
 
 def _provider() -> dict[str, str]:
-    """Return what tells kind which engine its nodes run in; the engine that builds may be another.
+    """Return the environment variable that selects kind's engine, which may differ from the engine that builds.
 
     Raises:
         DeployError: Neither Docker nor Podman answers.
@@ -67,11 +67,11 @@ def _provider() -> dict[str, str]:
     for name in (wanted,) if wanted in {"docker", "podman"} else ("docker", "podman"):
         if answers(name):
             return {"KIND_EXPERIMENTAL_PROVIDER": name}
-    raise DeployError("kind runs its nodes in containers, and neither Docker nor Podman answers: start one of them")
+    raise DeployError("kind needs Docker or Podman, and neither answers: start one of them")
 
 
 def minikube_profile() -> str:
-    """Return the minikube profile, which its context is named after: ``MINIKUBE_PROFILE``, or minikube's own."""
+    """Return the minikube profile, also the name of its context: ``MINIKUBE_PROFILE``, or minikube's default."""
     return os.environ.get("MINIKUBE_PROFILE", "").strip() or "minikube"
 
 
@@ -79,18 +79,18 @@ def running_minikube() -> str:
     """Return minikube's path.
 
     Raises:
-        DeployError: It is missing, or its cluster does not run.
+        DeployError: It is missing, or its cluster is not running.
 
     """
     minikube, profile = needed("minikube"), minikube_profile()
     command = [minikube, "status", "--profile", profile]
     if subprocess.run(command, check=False, capture_output=True).returncode:
-        raise DeployError(f"minikube's cluster {profile} does not run: minikube start --profile {profile}")
+        raise DeployError(f"minikube's cluster {profile} is not running: minikube start --profile {profile}")
     return minikube
 
 
 def minikube_images() -> None:
-    """Build the images by the engine at hand and load them into minikube, or have minikube build them itself.
+    """Build the images with the available engine and load them into minikube, or let minikube build them.
 
     Raises:
         DeployError: minikube is missing, does not run, or failed.
@@ -104,7 +104,7 @@ def minikube_images() -> None:
     except ImageError:
         if os.environ.get("ENGINE"):
             raise
-        # nothing that is not asked for: what minikube makes of it depends on its container runtime
+        # only what is set: minikube's handling of build arguments depends on its container runtime
         told = [f"--build-opt=build-arg={name}={value}" for name, value in base_arguments().items()]
         for name in PROGRAMS:
             named = ("--tag", image_name(name), "--file", f"Dockerfile.{name}")
@@ -112,14 +112,14 @@ def minikube_images() -> None:
     else:
         build(engine)
         _archived(engine, lambda archive: shown(minikube, "image", "load", *profile, str(archive)))
-    print("minikube has the images: make mk-deploy")
+    print("minikube has the images: run make mk-deploy")
 
 
 def minikube_url() -> None:
-    """Print the API's address; with some of minikube's drivers it holds as long as this runs.
+    """Print the API's address; with some of minikube's drivers it is valid only while this runs.
 
     Raises:
-        DeployError: minikube is missing, does not run, or finds no such Service.
+        DeployError: minikube is missing, is not running, or does not find the Service.
 
     """
     where = ("--namespace", os.environ.get("NAMESPACE", "").strip() or NAMESPACE)

@@ -5,11 +5,11 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-MENDS = {
+HINTS = {
     "kind": "install it (kind.sigs.k8s.io says how)",
     "minikube": "install it (minikube.sigs.k8s.io says how)",
 }
-OTHERWISE = "or use a cluster that you have: make deploy goes where KUBECONFIG and CONTEXT point (docs/clusters.md)"
+OTHERWISE = "or use an existing cluster: make deploy uses that of KUBECONFIG and CONTEXT (docs/clusters.md)"
 
 
 class DeployError(Exception):
@@ -20,12 +20,12 @@ def needed(name: str) -> str:
     """Return a program's path.
 
     Raises:
-        DeployError: It is not on the path; the message says how to come by it.
+        DeployError: It is not on the path; the message says how to get it.
 
     """
     found = shutil.which(name)
     if found is None:
-        raise DeployError(f"{name} is not on the path: {MENDS[name]}, {OTHERWISE}")
+        raise DeployError(f"{name} is not on the path: {HINTS[name]}, {OTHERWISE}")
     return found
 
 
@@ -33,7 +33,7 @@ def shown(*command: str, env: Mapping[str, str] | None = None) -> None:
     """Run a program whose output the user sees.
 
     Raises:
-        DeployError: It failed; what it printed says why.
+        DeployError: It failed; its output says why.
 
     """
     done = subprocess.run(command, check=False, env={**os.environ, **(env or {})})
@@ -42,10 +42,10 @@ def shown(*command: str, env: Mapping[str, str] | None = None) -> None:
 
 
 def asked(*command: str, env: Mapping[str, str] | None = None) -> str:
-    """Return what a program prints.
+    """Return the output of a program.
 
     Raises:
-        DeployError: It failed; the message has what it said.
+        DeployError: It failed; the message has its output.
 
     """
     done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **(env or {})})
@@ -55,4 +55,4 @@ def asked(*command: str, env: Mapping[str, str] | None = None) -> str:
 
 
 def _brief(command: tuple[str, ...]) -> str:
-    return " ".join([os.path.basename(command[0]), *command[1:3]])  # noqa: PTH119  # a name to show, no path to use
+    return " ".join([os.path.basename(command[0]), *command[1:3]])  # noqa: PTH119  # only shown, not used as a path

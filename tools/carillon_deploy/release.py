@@ -1,8 +1,8 @@
-"""The release: the chart, installed or upgraded by Helm in the cluster that the kubeconfig names.
+"""Installs or upgrades the chart with Helm in the cluster of the kubeconfig.
 
-Settings are environment variables: KUBECONFIG and CONTEXT (which cluster), NAMESPACE, VALUES (files of values, by
-commas; without them it is a trial with a Postgres of its own), REGISTRY and IMAGE_TAG (the images, as ``make images``
-names them), TIMEOUT (how long Helm waits, such as 10m). Called by ``__main__``.
+Settings are environment variables: KUBECONFIG and CONTEXT (the cluster), NAMESPACE, VALUES (files of values, separated
+by commas; by default a trial with its own Postgres), REGISTRY and IMAGE_TAG (the images, as in ``make images``),
+TIMEOUT (how long Helm waits, such as 10m). Called by ``__main__``.
 """
 
 import os
@@ -19,6 +19,7 @@ import yaml
 
 from carillon_chart.programs import HELM, program
 from carillon_core import __version__
+from carillon_core.resources.name_patterns import is_dns_label
 from carillon_deploy.programs import DeployError
 from carillon_images.__main__ import image_name
 from carillon_local.layout import CHART
@@ -27,25 +28,24 @@ from carillon_local.target import KIND_NAME
 RELEASE = "carillon"
 NAMESPACE = "carillon-system"
 LOADED = ("kind-", "minikube")
-"""How contexts begin whose clusters are given images, and need not pull them."""
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""The prefixes of contexts of clusters into which images are loaded, so that they need not be pulled."""
 _DURATION = re.compile(r"([0-9]+(h|m|s))+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a deployment can be told; each field names its variable."""
+    """The settings of a deployment; each field names its variable."""
 
     context: str
-    """``CONTEXT``: the context of the kubeconfig; the current one without it."""
+    """``CONTEXT``: the context of the kubeconfig. Default: the current one."""
     namespace: str = NAMESPACE
-    """``NAMESPACE``: where the release is."""
+    """``NAMESPACE``: the namespace of the release."""
     values: tuple[Path, ...] = ()
-    """``VALUES``: files of values, by commas, the last of which wins."""
+    """``VALUES``: files of values, separated by commas; the last one wins."""
     timeout: str = "10m"
-    """``TIMEOUT``: how long Helm waits until all is ready."""
+    """``TIMEOUT``: how long Helm waits until everything is ready."""
     registry: str = ""
-    """``REGISTRY``: where the images are pulled from; without it, they have been loaded."""
+    """``REGISTRY``: the registry of the images. Default: the images have been loaded into the cluster."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -56,15 +56,16 @@ class Settings:
 
         """
         namespace = env.get("NAMESPACE", "").strip() or NAMESPACE
-        if not _NAME.fullmatch(namespace):
-            raise DeployError(f"NAMESPACE is {namespace!r}: set it to small letters, digits and hyphens")
+        if not is_dns_label(namespace):
+            rule = "at most 63 lower-case letters, digits and hyphens"
+            raise DeployError(f"NAMESPACE: must be {rule} (got {namespace!r})")
         values = tuple(Path(word.strip()) for word in env.get("VALUES", "").split(",") if word.strip())
         for file in values:
             if not file.is_file():
-                raise DeployError(f"VALUES names {file}, which is no file: correct the path")
+                raise DeployError(f"VALUES: {file} is not a file: correct the path")
         timeout = env.get("TIMEOUT", "").strip() or "10m"
         if not _DURATION.fullmatch(timeout):
-            raise DeployError(f"TIMEOUT is {timeout!r}: set it to a duration such as 10m or 90s")
+            raise DeployError(f"TIMEOUT: must be a duration such as 10m or 90s (got {timeout!r})")
         return cls(
             context=known_context(env.get("CONTEXT", "").strip(), env.get("KUBECONFIG") or None),
             namespace=namespace,
@@ -75,21 +76,21 @@ class Settings:
 
 
 def known_context(wanted: str, kubeconfig: str | None) -> str:
-    """Return the context to use: the one that is asked for, or the current one.
+    """Return the context to use: the wanted one, or the current one.
 
-    `kubeconfig` is as the variable is: files, by colons; kubectl's own without it.
+    `kubeconfig` has the form of the variable: files, separated by colons; kubectl's default if empty.
 
     Raises:
-        DeployError: There is no kubeconfig, no current context, or not the one that is asked for.
+        DeployError: There is no kubeconfig, no current context, or no context with the wanted name.
 
     """
     here = f"kind-{KIND_NAME}"
     names, current = _contexts(kubeconfig or "~/.kube/config")
     if wanted and wanted not in names:
-        raise DeployError(f"CONTEXT is {wanted!r}, which the kubeconfig has not: set it to one of {', '.join(names)}")
+        raise DeployError(f"CONTEXT: must be a context of the kubeconfig, one of {', '.join(names)} (got {wanted!r})")
     if not wanted and current not in names:
-        said = f"its current context is {current!r}, which it has not" if current else "it has no current context"
-        raise DeployError(f"the kubeconfig says no cluster ({said}): set CONTEXT to one of {', '.join(names)}")
+        said = f"its current context, {current!r}, does not exist" if current else "it has no current context"
+        raise DeployError(f"the kubeconfig selects no cluster ({said}): set CONTEXT to one of {', '.join(names)}")
     found = wanted or current
     if found == here:
         raise DeployError(
@@ -100,15 +101,15 @@ def known_context(wanted: str, kubeconfig: str | None) -> str:
 
 
 def _contexts(kubeconfig: str) -> tuple[list[str], str]:
-    """Return the names of all contexts, and the current one, as kubectl has it: the first file that names one.
+    """Return the names of all contexts, and the current one as kubectl reads it: from the first file that names one.
 
-    The client's own function refuses a kubeconfig that has no current context, and takes the last file's.
+    The client's own function rejects a kubeconfig without a current context, and uses the last file's.
 
     Raises:
-        DeployError: No file is there, or one is no kubeconfig, or none has a context.
+        DeployError: There is no file, one is not a kubeconfig, or there is no context.
 
     """
-    mend = "set KUBECONFIG to the file of the cluster, or make a cluster: make kind-up"
+    hint = "set KUBECONFIG to the file of the cluster, or create a cluster: make kind-up"
     names, current, file = set[str](), "", Path(kubeconfig)
     try:
         for name in filter(None, kubeconfig.split(os.pathsep)):
@@ -119,19 +120,19 @@ def _contexts(kubeconfig: str) -> tuple[list[str], str]:
             names |= {str(each["name"]) for each in config.get("contexts") or []}
             current = current or str(config.get("current-context") or "")
     except (OSError, RuntimeError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise DeployError(f"no usable kubeconfig ({file}: {error}): {mend}") from error
+        raise DeployError(f"no usable kubeconfig ({file}: {error}): {hint}") from error
     if not names:
-        raise DeployError(f"no usable kubeconfig ({kubeconfig} has no context): {mend}")
+        raise DeployError(f"no usable kubeconfig ({kubeconfig} has no context): {hint}")
     return sorted(names), current
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What is deployed, and how."""
+    """A deployment of the chart."""
 
     settings: Settings
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Values of the kind of cluster, by their part of the chart; the user's win over them."""
+    """Values for the kind of cluster, by part of the chart; the user's values override them."""
 
     loaded: bool = False
     """Whether the images have been loaded into the cluster."""
@@ -141,7 +142,7 @@ class Deployment:
 
         Raises:
             DeployError: The cluster cannot get the images, or Helm failed; the message says what to do.
-            ClusterError: Helm is not there and cannot be built.
+            ClusterError: Helm is missing and cannot be built.
 
         """
         settings = self.settings
@@ -155,10 +156,10 @@ class Deployment:
             done = subprocess.run(command, check=False)
         if done.returncode:
             pods = f"kubectl --context {settings.context} --namespace {settings.namespace} get pods"
-            raise DeployError(f"Helm did not get the release ready; see above, and what its pods say: {pods}")
+            raise DeployError(f"the release did not become ready; see Helm's output above, and its pods: {pods}")
 
     def values(self) -> dict[str, Any]:
-        """Return the values that come before the user's files: the images, and the database of a trial."""
+        """Return the values that the user's files override: the images, and the database of a trial."""
         values: dict[str, Any] = {
             "operator": {"image": _image("operator"), "runnerImage": _image("runner")},
         }
@@ -174,7 +175,7 @@ class Deployment:
         if self.loaded or settings.registry or settings.values or settings.context.startswith(LOADED):
             return
         raise DeployError(
-            f"REGISTRY is not set, and the cluster of context {settings.context} has not been given the images: push"
+            f"REGISTRY is not set, and the images are not loaded into the cluster of context {settings.context}: push"
             " them where it pulls from (make images REGISTRY=…, docs/clusters.md), then make deploy REGISTRY=…"
         )
 
@@ -193,5 +194,5 @@ def _file_of(values: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def environment() -> Settings:
-    """Return the settings of this process; errors as ``Settings.from_env``'s."""
+    """Return the settings of this process; raises the errors of ``Settings.from_env``."""
     return Settings.from_env(os.environ)

@@ -1,1 +1,1 @@
-"""The container images: building them with the engine at hand, a base where none can be pulled, and their SBOM."""
+"""Builds the container images with the available engine, a base image if none can be pulled, and their SBOM."""

@@ -1,7 +1,8 @@
-"""``python -m carillon_images build|base|sbom|archives``: the work behind ``make images`` and its like.
+"""``python -m carillon_images build|base|sbom|archives``: implements ``make images`` and related targets.
 
-Settings are environment variables: ENGINE (docker, podman or buildah), REGISTRY (put before the names), IMAGE_TAG
-(default: the release), BASE_IMAGE and BUILD_IMAGE (default: the Dockerfiles'; ``local`` is what ``base`` makes).
+Settings are environment variables: ENGINE (docker, podman or buildah), REGISTRY (prefix of the names), IMAGE_TAG
+(default: the release), BASE_IMAGE and BUILD_IMAGE (default: those of the Dockerfiles; ``local`` is the result of
+``base``).
 """
 
 import os
@@ -25,7 +26,7 @@ CLOSED_MACHINE = "if no base image can be pulled here: make base-image, then mak
 
 
 def main(arguments: list[str]) -> int:
-    """Do what is asked for; return the exit code."""
+    """Run one action; return the exit code."""
     actions = {"build": build, "base": make_base, "sbom": sbom, "archives": archives}
     if len(arguments) != 1 or arguments[0] not in actions:
         print(f"usage: python -m carillon_images {'|'.join(actions)}", file=sys.stderr)
@@ -45,7 +46,7 @@ def image_name(program: str) -> str:
 
 
 def build(engine: Engine) -> None:
-    """Build both images and say how large they are.
+    """Build both images and print their sizes.
 
     Raises:
         ImageError: A build failed; if the base image is missing, the message says what to do.
@@ -54,7 +55,7 @@ def build(engine: Engine) -> None:
     arguments = {"VERSION": __version__, **base_arguments()}
     missing = [name for name in (base.BASE, base.BUILD) if name in arguments.values() and not engine.has(name)]
     if missing:
-        raise ImageError(f"BASE_IMAGE=local names {' and '.join(missing)}, not made yet: make base-image")
+        raise ImageError(f"BASE_IMAGE=local needs {' and '.join(missing)}, which do not exist yet: run make base-image")
     with tempfile.TemporaryDirectory(prefix="carillon-images-") as folder:
         secrets = pip_secrets(Path(folder))
         for program in PROGRAMS:
@@ -70,7 +71,7 @@ def build(engine: Engine) -> None:
 
 
 def base_arguments() -> dict[str, str]:
-    """Return the build arguments that say what the images are built upon."""
+    """Return the build arguments with the base images."""
     wanted = os.environ.get("BASE_IMAGE", "")
     if wanted == "local":
         return {"BASE_IMAGE": base.BASE, "BUILD_IMAGE": base.BUILD}
@@ -80,13 +81,13 @@ def base_arguments() -> dict[str, str]:
 
 
 def make_base(engine: Engine) -> None:
-    """Make a base image from Debian's packages."""
+    """Build a base image from Debian's packages."""
     for name in base.make_base(engine):
         print(f"{name}: {engine.size(name) / MEGABYTE:.0f} MB unpacked; make images BASE_IMAGE=local uses it")
 
 
 def archives(engine: Engine) -> None:
-    """Build both images, their local base too if it is wanted and missing, and write archives for ``make e2e``."""
+    """Build both images, and their local base if it is wanted and missing, and write archives for ``make e2e``."""
     if os.environ.get("BASE_IMAGE") == "local" and not (engine.has(base.BASE) and engine.has(base.BUILD)):
         make_base(engine)
     build(engine)

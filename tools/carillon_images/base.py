@@ -1,4 +1,4 @@
-"""A base image for a machine that can pull none, of Debian's packages. Called by ``make base-image``."""
+"""Builds a base image from Debian's packages, for machines that cannot pull one. Called by ``make base-image``."""
 
 import os
 import shutil
@@ -18,15 +18,15 @@ NOT_NEEDED = (
     "usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/lintian",
     "var/cache/apt", "var/lib/apt/lists", "var/log",
 )  # fmt: skip
-"""Files that a container does not need. Licences are in the packages; dpkg's records stay for the SBOM."""
+"""Files that a container does not need. Licences are in the packages; dpkg's records are kept for the SBOM."""
 
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-"""The keys that Debian signs its releases with, where its package debian-archive-keyring is installed."""
+"""The keys of Debian's releases, installed by the package debian-archive-keyring."""
 
 
 def make_base(engine: Engine) -> tuple[str, str]:
-    """Make the images to run in and to build in, and return their names.
+    """Build the runtime image and the build image, and return their names.
 
     Raises:
         ImageError: This machine cannot build it, or debootstrap failed; the message says what to do.
@@ -35,7 +35,7 @@ def make_base(engine: Engine) -> tuple[str, str]:
     program = shutil.which("debootstrap")
     if program is None or os.geteuid() != 0:
         raise ImageError(
-            "a base image is made by debootstrap, as root: apt-get install debootstrap, and run this as root"
+            "building a base image needs debootstrap and root: apt-get install debootstrap, and run this as root"
         )
     for tag, packages in ((BASE, RUNTIME_PACKAGES), (BUILD, BUILD_PACKAGES)):
         with tempfile.TemporaryDirectory(prefix="carillon-base-") as folder:
@@ -48,19 +48,19 @@ def make_base(engine: Engine) -> tuple[str, str]:
 
 
 def signature_options(keyring: Path) -> list[str]:
-    """Return what has debootstrap refuse a release that Debian has not signed; nothing where it cannot be checked.
+    """Return the options that make debootstrap verify Debian's signature; none if it cannot be verified.
 
-    By itself debootstrap only warns, and goes on, where a keyring or gpgv is missing; that is said here.
+    Without a keyring or gpgv, debootstrap only warns and continues; this prints the warning.
     """
     if keyring.is_file() and shutil.which("gpgv"):
         return [f"--keyring={keyring}", "--force-check-gpg"]
-    mend = "apt-get install debian-archive-keyring gpgv"
-    print(f"images: Debian's signature is not checked, because its keys or gpgv are missing: {mend}", file=sys.stderr)
+    hint = "apt-get install debian-archive-keyring gpgv"
+    print(f"images: Debian's signature is not checked, because its keys or gpgv are missing: {hint}", file=sys.stderr)
     return []
 
 
 def _bootstrap(program: str, root: Path, packages: str) -> None:
-    mirror = os.environ.get("DEBIAN_MIRROR", "").strip()  # debootstrap has one of its own
+    mirror = os.environ.get("DEBIAN_MIRROR", "").strip()  # debootstrap sets its own
     options = ["--variant=minbase", f"--include={packages}", *signature_options(KEYRING)]
     command = [program, *options, RELEASE, str(root), *([mirror] if mirror else [])]
     log = root.parent / "debootstrap.log"
@@ -76,7 +76,7 @@ def _bootstrap(program: str, root: Path, packages: str) -> None:
     for compiled in root.glob("usr/lib/python3*/**/__pycache__"):
         shutil.rmtree(compiled, ignore_errors=True)
     python = min(root.glob("usr/lib/python3.[0-9]*"))
-    # As the user of the image may write nowhere: the standard library is compiled here, or at each start.
+    # The image's user cannot write anywhere: without this, the standard library would be compiled at each start.
     subprocess.run(
         ["chroot", str(root), "python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
          f"/{python.relative_to(root)}"],

@@ -1,7 +1,7 @@
-"""Container engines, as far as building and asking an image goes. Called by ``carillon_images.__main__``.
+"""Container engines, for building and inspecting images. Called by ``carillon_images.__main__``.
 
-Docker and Podman are used where they answer; else buildah, which needs no daemon, with an image store of its own
-under ``.carillon/images``, so that nothing of the machine's is touched.
+Docker or Podman is used if it answers; otherwise buildah, which needs no daemon, with its own image store under
+``.carillon/images``, so that the machine's images are not touched.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from container_engine import answers
 
 STORE = Path(__file__).resolve().parents[2] / ".carillon" / "images"
-MEND = "start Docker or Podman, or install buildah (on Debian, as root: apt-get install buildah)"
+HINT = "start Docker or Podman, or install buildah (on Debian, as root: apt-get install buildah)"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -23,36 +23,36 @@ class ImageError(Exception):
 
 
 class Engine:
-    """One engine by the command that runs it."""
+    """One engine, run by its command."""
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
-        """Name an engine; nothing is started. `command` is the program with the options that come first."""
+        """Name an engine; nothing is started. `command` is the program with its global options."""
         self.name = name
         self._command = list(command)
 
     def build(
         self, dockerfile: Path, tag: str, arguments: Mapping[str, str], secrets: Mapping[str, Path], *, context: Path
     ) -> None:
-        """Build an image; the engine's own output goes to ours.
+        """Build an image; the engine's output is passed on.
 
         Raises:
-            ImageError: The engine failed; what it printed last says why.
+            ImageError: The engine failed; the end of its output says why.
 
         """
         isolation = ["--isolation", "chroot"] if self.name == "buildah" else []
         told = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        # by name alone: the engine takes the value from the environment, where it came from
+        # only the name: the engine reads the value from the environment
         told += [f"--build-arg={name}" for name in PROXIES if name in os.environ]
         told += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         self._run("build", *isolation, *told, f"--file={dockerfile}", f"--tag={tag}", str(context))
 
     def prune(self) -> None:
-        """Remove what earlier builds left without a name, if the store is ours; it would grow by each build."""
+        """Remove unnamed images of earlier builds if the store is ours, so that it does not grow with each build."""
         if self.name == "buildah":
             self._run("rmi", "--prune", "--force", captured=True)
 
     def ask(self, image: str, *command: str) -> str:
-        """Run a command in an image, without a network, and return what it prints.
+        """Run a command in an image, without a network, and return its output.
 
         Raises:
             ImageError: There is no such image, or the command failed.
@@ -65,13 +65,13 @@ class Engine:
             return self._run("run", "--isolation", "chroot", container, "--", *command, captured=True)
 
     def has(self, image: str) -> bool:
-        """Return whether an image is there."""
+        """Return whether an image exists."""
         kind = ["--type=image"] if self.name == "buildah" else []
         command = [*self._command, *(["image"] if not kind else []), "inspect", *kind, image]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def archive(self, image: str, target: Path) -> None:
-        """Write an image as an archive in Docker's form, which every engine writes and containerd reads.
+        """Write an image as an archive in Docker's format, which every engine can write and containerd can read.
 
         Raises:
             ImageError: There is no such image.
@@ -85,7 +85,7 @@ class Engine:
             self._run("save", f"--output={target}", image)
 
     def size(self, image: str) -> int:
-        """Return what the image takes unpacked, in bytes; for buildah, of the files alone.
+        """Return the unpacked size of an image in bytes; for buildah, the size of the files only.
 
         Raises:
             ImageError: There is no such image.
@@ -101,7 +101,7 @@ class Engine:
         return int(counted.split()[0]) * 1024
 
     def import_root(self, archive: Path, tag: str, *, entry: Sequence[str]) -> None:
-        """Make an image of one layer from a tar file of a root file system.
+        """Create an image with one layer from a tar file of a root file system.
 
         Raises:
             ImageError: The engine failed.
@@ -134,10 +134,10 @@ class Engine:
 
 
 def find_engine(wanted: str = "") -> Engine:
-    """Return the engine to use: the one that is asked for, or the first that is there and answers.
+    """Return the engine to use: the wanted one, or the first one that answers.
 
     Raises:
-        ImageError: There is none, or not the one that is asked for.
+        ImageError: There is none, or the wanted one does not answer.
 
     """
     for name in [wanted] if wanted else ["docker", "podman", "buildah"]:
@@ -150,5 +150,5 @@ def find_engine(wanted: str = "") -> Engine:
         if answers(name):
             return Engine(name, [program])
     if wanted:
-        raise ImageError(f"ENGINE={wanted} is not installed or does not answer: {MEND}, or leave ENGINE out")
-    raise ImageError(f"no container engine answers on this machine: {MEND}")
+        raise ImageError(f"ENGINE={wanted} is not installed or does not answer: {HINT}, or leave ENGINE out")
+    raise ImageError(f"no container engine answers on this machine: {HINT}")

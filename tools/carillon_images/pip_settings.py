@@ -1,4 +1,4 @@
-"""This machine's pip settings as build secrets: what reaches the index here has to reach it inside a build."""
+"""Passes this machine's pip settings to builds as secrets, so that builds use the same package index."""
 
 import ast
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 
 PASSED_ON = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
 CERTIFICATES = "/run/pip-ca.crt"
-"""Where the Dockerfiles mount the secret ``pip-ca``."""
+"""The path at which the Dockerfiles mount the secret ``pip-ca``."""
 
 
 def pip_secrets(folder: Path) -> dict[str, Path]:
     """Write pip's settings into a folder and return the build secrets: name to file.
 
-    Both are always there, if need be empty, since not every builder takes a secret for optional.
+    Both always exist, even if empty, because not every builder supports optional secrets.
     """
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
@@ -30,7 +30,7 @@ def pip_secrets(folder: Path) -> dict[str, Path]:
 
 
 def parse(listed: str) -> dict[str, str]:
-    """Return pip's settings from ``pip config list``: the environment before files, a command's before the global."""
+    """Return pip's settings from ``pip config list``: environment before files, a command's before global ones."""
     ranked: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for line in listed.splitlines():
         key, _, value = line.partition("=")
@@ -41,9 +41,9 @@ def parse(listed: str) -> dict[str, str]:
 
 
 def render(settings: Mapping[str, str]) -> str:
-    """Return a pip.conf with what holds inside a build too; folders of this machine do not."""
+    """Return a pip.conf with the settings that are valid in a build, which folders of this machine are not."""
     lines = ["[global]", "disable-pip-version-check = true"]
-    # pip takes several values in one setting one a line, and continues a line that is indented
+    # pip reads several values of a setting from indented lines
     lines += [f"{name} = " + "\n    ".join(settings[name].split()) for name in PASSED_ON if settings.get(name)]
     if settings.get("cert"):
         lines.append(f"cert = {CERTIFICATES}")

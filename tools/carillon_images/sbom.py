@@ -1,8 +1,8 @@
-"""A software bill of materials of an image, as CycloneDX 1.6 JSON. Called by ``make sbom``.
+"""Writes a software bill of materials of an image, as CycloneDX 1.6 JSON. Called by ``make sbom``.
 
-The image is asked itself, by the Python in it: what its distributions and dpkg's records say. (cyclonedx-bom knows
-Python environments alone; here both kinds stand in one document.) CycloneDX's own library then validates it strictly,
-in an environment of its own under ``.carillon``, as nothing else needs its dependencies.
+The Python in the image lists its distributions and dpkg's records. (cyclonedx-bom supports Python environments only;
+this document has both.) CycloneDX's own library then validates the document strictly. It runs in its own environment
+under ``.carillon``, because nothing else needs its dependencies.
 """
 
 import hashlib
@@ -44,11 +44,11 @@ error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.stdin.read())
 sys.exit(f"{error}" if error else 0)
 """
 LONGEST_LICENCE = 100
-"""Some packages put their licence's whole text where its name belongs."""
+"""Longer values are ignored: some packages have the licence's text instead of its name."""
 
 
 def write_sbom(engine: Engine, image: str, name: str, version: str, target: Path) -> int:
-    """Write an image's SBOM and return how many packages it names.
+    """Write an image's SBOM and return the number of its packages.
 
     Raises:
         ImageError: There is no such image, or the document is not valid.
@@ -64,7 +64,7 @@ def write_sbom(engine: Engine, image: str, name: str, version: str, target: Path
 
 
 def sbom(inventory: Mapping[str, Any], name: str, version: str, now: datetime) -> dict[str, Any]:
-    """Return the CycloneDX document of an inventory, as ``INVENTORY`` prints it; components in a fixed order."""
+    """Return the CycloneDX document for the output of ``INVENTORY``; the components have a fixed order."""
     distribution = inventory["os"].get("ID", "linux")
     codename = inventory["os"].get("VERSION_ID", "")
     components = [
@@ -73,7 +73,7 @@ def sbom(inventory: Mapping[str, Any], name: str, version: str, now: datetime) -
         )
     ]
     for package in sorted(inventory["python"], key=lambda found: found["name"].lower()):
-        # PyPI's names in package URLs are in lower case, with dashes
+        # package URLs have PyPI's names in lower case with dashes
         purl = f"pkg:pypi/{package['name'].lower().replace('_', '-')}@{quote(package['version'])}"
         components.append(_component(package["name"], package["version"], purl, licence=package["license"]))
     for package in sorted(inventory["debian"], key=lambda found: str(found["Package"])):
@@ -115,7 +115,7 @@ def validate(text: str) -> None:
 
 
 def _validator() -> Path:
-    """Return the Python of an environment that holds exactly what ``requirements/sbom.txt`` pins."""
+    """Return the Python of an environment with exactly the packages of ``requirements/sbom.txt``."""
     python, stamp = VENV / "bin" / "python", VENV / ".stamp"
     want = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != want:

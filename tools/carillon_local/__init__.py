@@ -1,1 +1,1 @@
-"""Carillon on one machine: what ``make run``, ``make stop`` and their like do."""
+"""Carillon on one machine: implements ``make run``, ``make stop`` and related targets."""

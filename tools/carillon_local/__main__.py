@@ -1,4 +1,4 @@
-"""``python -m carillon_local up|down|clean|status|logs|cluster|cluster-stop``: the work behind the Makefile."""
+"""``python -m carillon_local up|down|clean|status|logs|cluster|cluster-stop``: implements make's targets."""
 
 import os
 import shlex
@@ -50,7 +50,7 @@ def up() -> None:
     upgrade(settings["DATABASE_URL"])
     settings |= runner_settings(settings["DATABASE_URL"])
     access = {**install_access(target), **api_settings(settings["DATABASE_URL"])}
-    # before the operator, which launches what is due at once
+    # before the operator, which launches due slots at once
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
     api_url = start_services(settings, access)
     if httpbin_url != PUBLIC_HTTPBIN:
@@ -64,14 +64,14 @@ def up() -> None:
 
 
 def runner_settings(url: str) -> Mapping[str, str]:
-    """Return what the operator needs to be told of the runners' role: ours on a database of ours, else the user's."""
+    """Return the operator's setting for the runners' role: our role in our database, else the user's setting."""
     if not os.environ.get("DATABASE_URL"):
         return {"CARILLON_RUNNER_DATABASE_URL": roles.prepare_runner(url)}
     return {name: os.environ[name] for name in ("CARILLON_RUNNER_DATABASE_URL",) if os.environ.get(name)}
 
 
 def api_settings(url: str) -> Mapping[str, str]:
-    """Return what the API logs in with: its own role on a database of ours, else the user's or the owner's."""
+    """Return the API's login: its own role in our database, else the user's setting or the owner's login."""
     if not os.environ.get("DATABASE_URL"):
         return {"DATABASE_URL": roles.prepare_api(url)}
     return {"DATABASE_URL": os.environ.get("CARILLON_API_DATABASE_URL") or url}
@@ -87,8 +87,8 @@ def start_services(settings: Mapping[str, str], access: Mapping[str, str]) -> st
     """Start the operator and the API; return the API's address once both are ready.
 
     Args:
-        settings: Of both.
-        access: Of the API alone: its own account, where its keys are, and its login to the database.
+        settings: The settings of both.
+        access: The settings of the API only: its account, the Secret with its keys, and its database login.
 
     """
     port = _port("CARILLON_API_PORT", "api-port", API_PORT, in_use=API.process() is not None)
@@ -113,13 +113,13 @@ def start_httpbin() -> str:
 
 
 def _port(variable: str, name: str, preferred: int, *, in_use: bool) -> int:
-    """Return the port that the environment asks for, the one in use, or a free one."""
+    """Return the port from the environment, the current one, or a free one."""
     asked = os.environ.get(variable)
     if asked:
         if not asked.isdigit() or not 1 <= int(asked) <= 65_535:  # noqa: PLR2004  # the range of ports
-            raise LocalError(f"{variable} is {asked!r}: must be a port from 1 to 65535")
+            raise LocalError(f"{variable}: must be a port from 1 to 65535 (got {asked!r})")
         if not (in_use and remembered(name) == int(asked)) and free_port(int(asked)) != int(asked):
-            raise LocalError(f"127.0.0.1:{asked} is in use: stop what listens there, or set {variable} to a free port")
+            raise LocalError(f"{variable}: 127.0.0.1:{asked} is in use: free it, or choose another port")
         remember(name, int(asked))
         return int(asked)
     last = remembered(name)
@@ -146,7 +146,7 @@ def down() -> None:
 
 
 def clean() -> None:
-    """Stop everything and delete its data; keep what was built."""
+    """Stop everything and delete its data; keep the built programs."""
     for service in ALL:
         service.stop()
     target = chosen_target()
@@ -161,7 +161,7 @@ def clean() -> None:
 
 
 def status() -> None:
-    """Say what runs, part by part; a part that is down is one line, not an error."""
+    """Print the state of each part; a part that is down is not an error."""
     target = chosen_target()
     if isinstance(target, LocalTarget):
         found = target.cluster.status()
@@ -174,7 +174,7 @@ def status() -> None:
     try:
         print_summary(target, url)
     except (LocalError, httpx.HTTPError, httpx.InvalidURL) as error:
-        print(f"\nnot all parts answer: {str(error).splitlines()[0]}; `make run` starts what is down")
+        print(f"\nnot all parts answer: {str(error).splitlines()[0]}; `make run` starts the missing ones")
         return
     print_addresses(shown(target.kubeconfig), url)
 
@@ -188,12 +188,12 @@ def logs() -> None:
 
 
 def cluster() -> None:
-    """Start the local cluster alone."""
+    """Start only the local cluster."""
     target = LocalTarget()
     target.start()
     install_crds(target)
     print(f"the local cluster is up: export KUBECONFIG={shlex.quote(shown(target.kubeconfig))}")
-    print(f"kubectl: {shown(STATE / 'bin' / 'carillon-devcluster')} kubectl, if you have none")
+    print(f"without a kubectl of your own: {shown(STATE / 'bin' / 'carillon-devcluster')} kubectl")
 
 
 def cluster_stop() -> None:
@@ -216,7 +216,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command; return its exit code, with one clear sentence if it fails."""
+    """Run a command; return its exit code, and print one sentence if it fails."""
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         print(f"usage: python -m carillon_local {'|'.join(COMMANDS)}", file=sys.stderr)
         return 2

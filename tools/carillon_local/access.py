@@ -1,4 +1,4 @@
-"""Who may call the API of ``make run``: the facade's own account, a user to call as, and that user's API key."""
+"""Access to the API of ``make run``: the facade's own account, a user, and that user's API key."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ USER = "carillon-user"
 USER_NAMESPACE = "default"
 USER_ROLES = ("carillon-view", "carillon-run", "carillon-edit", "carillon-audit")
 TOKEN_LIFE = "8760h"  # noqa: S105  # a duration; each `make run` makes a new token
-"""A cluster may grant a shorter one."""
+"""The cluster may issue a shorter token."""
 
 
 def install_access(target: Target) -> dict[str, str]:
@@ -62,7 +62,7 @@ def user_manifests() -> list[dict[str, object]]:
 
 
 def write_facade_kubeconfig(target: Target, path: Path) -> None:
-    """Write a kubeconfig for the facade's own account, which is no administrator."""
+    """Write a kubeconfig for the facade's own account, which is not an administrator."""
     asked = ("create", "token", FACADE, "--namespace", FACADE_NAMESPACE, "--duration", TOKEN_LIFE)
     token = target.kubectl(*asked).strip()
     shown = json.loads(target.kubectl("config", "view", "--raw", "--minify", "--output", "json"))
@@ -70,7 +70,7 @@ def write_facade_kubeconfig(target: Target, path: Path) -> None:
 
 
 def with_token(config: dict[str, object], token: str) -> dict[str, object]:
-    """Return a kubeconfig of one context for another user of the same cluster."""
+    """Return a kubeconfig with one context for another user of the same cluster."""
     clusters = config["clusters"]
     if not isinstance(clusters, list):
         raise LocalError("the kubeconfig names no cluster: correct it")

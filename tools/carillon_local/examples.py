@@ -1,4 +1,4 @@
-"""The examples: applied, and awaited until each has an execution on record."""
+"""Applies the examples and waits until each has an execution in the history."""
 
 import json
 import socket
@@ -30,7 +30,7 @@ def reaches_public_httpbin() -> bool:
 
 
 def example_manifests(httpbin_url: str) -> list[dict[str, Any]]:
-    """Return every object of ``examples/``, with the address of the httpbin to use."""
+    """Return every object in ``examples/``, with the address of the httpbin to use."""
     objects: list[dict[str, Any]] = []
     for path in sorted(EXAMPLES.glob("*.yaml")):
         text = path.read_text().replace(PUBLIC_HTTPBIN, httpbin_url)
@@ -40,7 +40,7 @@ def example_manifests(httpbin_url: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One object of the examples that runs something: a task, or a request."""
+    """An example that runs something: a task or a request."""
 
     kind: str
     namespace: str
@@ -55,7 +55,7 @@ RUNNING_KINDS = ("ScheduledTask", "RunRequest")
 
 
 def apply_examples(target: Target, httpbin_url: str) -> list[Example]:
-    """Apply the examples; return those that run something."""
+    """Apply the examples; return the tasks and requests."""
     objects = example_manifests(httpbin_url)
     target.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(objects))
     return [
@@ -69,7 +69,7 @@ def await_executions(target: Target, api_url: str, examples: list[Example], sinc
     """Wait until each task has an execution that succeeded after ``since``, and each request one that succeeded.
 
     Raises:
-        LocalError: Naming those that have none, and how their pods stand; or a request that ended otherwise.
+        LocalError: It names those that have none, with the state of their pods, or a request that did not succeed.
 
     """
     missing = list(examples)
@@ -104,7 +104,7 @@ def _has_finished(target: Target, example: Example) -> bool:
     """Return whether a request has succeeded.
 
     Raises:
-        LocalError: It was refused, or did not succeed: it is not run again.
+        LocalError: It was refused or did not succeed, and is not repeated.
 
     """
     there = ("runrequest", example.name, "--namespace", example.namespace)

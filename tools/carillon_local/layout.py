@@ -1,4 +1,4 @@
-"""Where ``make run`` keeps its state: all of it under ``.carillon/``."""
+"""The files of ``make run``, all under ``.carillon/``."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ API_KEY = STATE / "api-key"
 CRDS = ROOT / "crds"
 CHART = ROOT / "charts" / "carillon"
 RBAC = CHART / "files" / "rbac"
-"""Plain manifests, which are the source of the chart's rules."""
+"""Plain manifests; the chart takes its rules from them."""
 EXAMPLES = ROOT / "examples"
 RUNNER_IMAGE = "carillon-runner:local"
 SHELL_IMAGE = "busybox:1.37"
@@ -46,16 +46,16 @@ def free_port(preferred: int) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise LocalError("no port of 127.0.0.1 is free: stop a program that listens")
+    raise LocalError("no port of 127.0.0.1 is free: stop a program that listens on one")
 
 
 def remember(name: str, value: object) -> None:
-    """Keep a value for later calls."""
+    """Store a value for later calls."""
     write_atomically(STATE / f"{name}.json", json.dumps(value))
 
 
 def remembered(name: str) -> object:
-    """Return what was kept, or None."""
+    """Return a stored value, or None."""
     try:
         return json.loads((STATE / f"{name}.json").read_text())
     except (OSError, ValueError):

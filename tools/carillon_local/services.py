@@ -1,4 +1,4 @@
-"""The processes that ``make run`` leaves running: started once, found again by number and start time."""
+"""The background processes of ``make run``, found again by process number and start time."""
 
 import json
 import os
@@ -15,20 +15,20 @@ from carillon_local.layout import LOGS, PROCESSES, ROOT, LocalError, shown
 
 STOP_SECONDS = 20.0
 MARK = "CARILLON_LOCAL_SERVICE"
-"""The variable by which a service is found again when its record was lost."""
+"""The variable by which a service is found if its record was lost."""
 PASSED_ON = ("CARILLON_LOG_LEVEL", "CARILLON_LOG_FORMAT", "CARILLON_HTTP_ALLOW")
 
 
 @dataclass(frozen=True)
 class Service:
-    """One background process: ``python -m module`` with an environment of its own."""
+    """One background process: ``python -m module`` with its own environment."""
 
     name: str
     module: str
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """The file with its output."""
         return LOGS / f"{self.name}.log"
 
     @property
@@ -36,7 +36,7 @@ class Service:
         return PROCESSES / f"{self.name}.json"
 
     def process(self) -> Process | None:
-        """Return the process if it runs."""
+        """Return the process if it is running."""
         try:
             record = json.loads(self._record.read_text())
             found = Process(int(record["pid"]), str(record["start"]))
@@ -46,7 +46,7 @@ class Service:
 
     @property
     def started_at(self) -> datetime | None:
-        """When it was started, if that is on record."""
+        """When it was started, if that is known."""
         try:
             return datetime.fromisoformat(json.loads(self._record.read_text())["started_at"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -54,18 +54,18 @@ class Service:
 
     @property
     def ready_file(self) -> Path:
-        """What it writes when it is ready, if it is told to."""
+        """The file that it creates when it is ready, if it supports that."""
         return PROCESSES / f"{self.name}.ready"
 
     def runs_with(self, environment: Mapping[str, str]) -> bool:
-        """Return whether it runs, and with this very environment."""
+        """Return whether it is running with exactly this environment."""
         if self.process() is None:
             return False
         recorded: object = json.loads(self._record.read_text()).get("environment")
         return recorded == dict(environment)
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start it if it does not run with this very environment; one that runs with another is stopped first."""
+        """Start it unless it is running with exactly this environment; with another environment, it is restarted."""
         if self.runs_with(environment):
             return
         self.stop()
@@ -79,9 +79,9 @@ class Service:
         write_atomically(self._record, json.dumps(record))
 
     def stop(self) -> None:
-        """End it, gently at first; do nothing if it does not run."""
+        """Stop it, gracefully at first; do nothing if it is not running."""
         process = self.process()
-        # and what no record names any more, because the record was lost
+        # also processes whose record was lost
         stop([*([process] if process else []), *marked(f"{MARK}={self._mark}")], STOP_SECONDS)
         self._record.unlink(missing_ok=True)
         self.ready_file.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ class Service:
         return f"{ROOT}:{self.name}:"
 
     def _base_environment(self) -> dict[str, str]:
-        """Return what every service sees; nothing else of the caller's shell leaks in."""
+        """Return the variables of every service; it inherits nothing else from the caller's shell."""
         passed_on = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
         return {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",

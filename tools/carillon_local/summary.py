@@ -1,4 +1,4 @@
-"""What ``make run`` shows at its end: the tasks, the latest executions, how late launches were, the addresses."""
+"""The summary of ``make run``: the tasks, the latest executions, the delays of launches, the addresses."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def print_summary(target: Target, api_url: str) -> None:
 
 
 def print_addresses(kubeconfig: str, api_url: str) -> None:
-    """Print where everything is."""
+    """Print the addresses."""
     print(f"\nREST      {api_url}/docs")
     print(f'          curl -H "X-API-Key: $(cat {shlex.quote(shown(API_KEY))})" {api_url}/api/v1/tasks')
     print(f"kubectl   export KUBECONFIG={shlex.quote(kubeconfig)}")
@@ -44,9 +44,9 @@ def print_addresses(kubeconfig: str, api_url: str) -> None:
 
 
 def launch_delays_ms() -> list[int]:
-    """Return how late each launch was since the operator started, in milliseconds, in order of size.
+    """Return the delays of the launches since the operator's start, in milliseconds, sorted.
 
-    Slots due before it was ready are left out: they show how long no operator ran.
+    Slots that were due before it was ready are excluded: they only show how long no operator was running.
     """
     delays: list[int] = []
     ready: datetime | None = None

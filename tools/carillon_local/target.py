@@ -1,4 +1,4 @@
-"""Which cluster ``make run`` uses: an existing one, kind where it and Docker are available, else the local cluster."""
+"""The cluster of ``make run``: an existing one, kind if it and Docker are available, else the local cluster."""
 
 import os
 import shutil
@@ -20,12 +20,12 @@ KIND_NETWORK_DATABASE = "carillon-postgres"
 
 
 class Target(Protocol):
-    """A cluster and a database that it can reach."""
+    """A cluster, and a database that its pods can reach."""
 
     kubeconfig: Path
 
     def start(self) -> None:
-        """Start both; a second call is quick."""
+        """Start both; repeated calls are fast."""
         ...
 
     def settings(self) -> Mapping[str, str]:
@@ -33,20 +33,20 @@ class Target(Protocol):
         ...
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl against the cluster and return what it prints."""
+        """Run kubectl against the cluster and return its output."""
         ...
 
     def stop(self) -> None:
-        """Stop what ``start`` started; keep the data."""
+        """Stop both, if ``start`` started them; keep the data."""
         ...
 
 
 def local_image_table() -> dict[str, dict[str, object]]:
-    """Return the images that the local cluster's node knows: the runner of this checkout, and the example's shell."""
+    """Return the images of the local cluster's node: the runner of this checkout, and the example's shell."""
     python = str(ROOT / ".venv" / "bin" / "python")
     return {
         RUNNER_IMAGE: {"entrypoint": [python, "-m", "carillon_runner"], "env": {}, "workingDir": "/"},
-        # nothing is unpacked: a command runs with the programs of this machine
+        # images are not unpacked: a command runs with the programs of this machine
         SHELL_IMAGE: {"entrypoint": [], "env": {}, "workingDir": ""},
     }
 
@@ -60,7 +60,7 @@ def _embedded_database_url() -> str:
 
 @dataclass
 class LocalTarget:
-    """The local cluster, and the embedded Postgres unless ``DATABASE_URL`` names another."""
+    """The local cluster, and the embedded Postgres unless ``DATABASE_URL`` is set."""
 
     cluster: LocalCluster = field(default_factory=lambda: LocalCluster(root=STATE))
     kubeconfig: Path = KUBECONFIG
@@ -74,11 +74,11 @@ class LocalTarget:
             raise LocalError(str(error)) from error
 
     def settings(self) -> Mapping[str, str]:
-        """Return the database's URL, the runner's image, and that HTTP tasks may call what this machine serves."""
+        """Return the database's URL, the runner's image, and permission for HTTP tasks to call this machine."""
         return {
             "DATABASE_URL": os.environ.get("DATABASE_URL") or _embedded_database_url(),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
-            # the node runs processes of this machine: its loopback, where httpbin is, is theirs
+            # pods are processes of this machine and share its loopback interface, where httpbin listens
             "CARILLON_HTTP_ALLOW": os.environ.get("CARILLON_HTTP_ALLOW") or "127.0.0.0/8,::1",
         }
 
@@ -97,29 +97,29 @@ class LocalTarget:
 
 @dataclass
 class ExistingTarget:
-    """A cluster of the user's own; its pods must be able to pull the runner and to reach the database."""
+    """The user's own cluster; its pods must be able to pull the runner's image and to reach the database."""
 
     kubeconfig: Path
 
     def start(self) -> None:
-        """Check that it answers."""
+        """Check that it responds."""
         if not self.kubeconfig.is_file():
-            raise LocalError(f"KUBECONFIG_EXISTING names {self.kubeconfig}, which is not a file: correct the path")
+            raise LocalError(f"KUBECONFIG_EXISTING: {self.kubeconfig} is not a file: correct the path")
         self.kubectl("get", "--raw", "/readyz")
 
     def settings(self) -> Mapping[str, str]:
-        """Return the two settings that only the user knows."""
+        """Return the two settings that the user must provide."""
         wanted = {
-            "DATABASE_URL": "a Postgres that this machine and the cluster's pods reach",
+            "DATABASE_URL": "a Postgres that this machine and the cluster's pods can reach",
             "CARILLON_RUNNER_IMAGE": "an image built from Dockerfile.runner that the cluster can pull",
         }
         for name, meaning in wanted.items():
             if not os.environ.get(name):
-                raise LocalError(f"{name} is not set: with KUBECONFIG_EXISTING it must name {meaning}")
+                raise LocalError(f"{name}: must be set with KUBECONFIG_EXISTING, to {meaning}")
         return {name: os.environ[name] for name in wanted}
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run the kubectl on the path, or the local cluster's if it was built."""
+        """Run the kubectl on the path, or that of the local cluster if it was built."""
         built = STATE / "bin" / "carillon-devcluster"
         command = ["kubectl"] if shutil.which("kubectl") else [str(built), "kubectl"]
         if command[0] != "kubectl" and not built.exists():
@@ -127,7 +127,7 @@ class ExistingTarget:
         return _run(*command, "--kubeconfig", str(self.kubeconfig), *arguments, stdin=stdin)
 
     def stop(self) -> None:
-        """Leave the cluster as it is: it is not ours."""
+        """Do nothing: the cluster is not ours."""
 
 
 @dataclass
@@ -151,7 +151,7 @@ class KindTarget(ExistingTarget):
             _run("docker", "run", "--name", KIND_NETWORK_DATABASE, *detached, "postgres:18")
 
     def settings(self) -> Mapping[str, str]:
-        """Return the database by its address on kind's network, which this machine and the pods both reach."""
+        """Return the database's URL with its address on kind's network, which this machine and the pods can reach."""
         template = '{{(index .NetworkSettings.Networks "kind").IPAddress}}'
         address = _run("docker", "inspect", "--format", template, KIND_NETWORK_DATABASE).strip()
         url = f"postgresql://postgres:carillon@{address}:5432/postgres"
@@ -164,7 +164,7 @@ class KindTarget(ExistingTarget):
 
 
 def chosen_target() -> Target:
-    """Return the cluster to use, as the environment and the machine have it."""
+    """Return the cluster to use, according to the environment and the available programs."""
     existing = os.environ.get("KUBECONFIG_EXISTING")
     if existing:
         return ExistingTarget(Path(existing).expanduser().absolute())
@@ -172,7 +172,7 @@ def chosen_target() -> Target:
 
 
 def kind_is_there() -> bool:
-    """Return whether kind is installed and a Docker engine answers."""
+    """Return whether kind is installed and a Docker engine responds."""
     return shutil.which("kind") is not None and answers("docker")
 
 

@@ -10,11 +10,11 @@ from carillon_openapi.programs import Programs
 
 
 class GenerationError(Exception):
-    """The generator warns or fails; the message is its own."""
+    """The generator printed a warning or failed; the message is its output."""
 
 
 def generate(programs: Programs, document: Path, package: Path) -> None:
-    """Write a client into the folder ``package``, whose name is the package's; a warning is an error.
+    """Generate a client in the folder ``package``, which names the package; a warning is an error.
 
     Raises:
         GenerationError: The generator warns or fails.
@@ -32,14 +32,14 @@ def missing(document: dict[str, Any], package: Path) -> Iterator[str]:
     classes = dict(_classes(package / "models"))
     for name, schema in document["components"]["schemas"].items():
         if "properties" not in schema and "enum" not in schema:
-            continue  # a union is generated where it is used
+            continue  # unions are generated where they are used
         if name not in classes:
-            yield f"{name}: the client has no such model"
+            yield f"{name}: the client lacks this model"
             continue
         words = {node.value for node in ast.walk(classes[name]) if isinstance(node, ast.Constant)}
         for field in schema.get("properties", ()):
             if field not in words:
-                yield f"{name}.{field}: the client's model has no such field"
+                yield f"{name}.{field}: the client's model lacks this field"
 
 
 def _classes(folder: Path) -> Iterator[tuple[str, ast.ClassDef]]:

@@ -3,7 +3,7 @@
 Redocly's and Spectral's recommended rules must report no errors and no warnings, and openapi-python-client must
 generate every model. A clean document is not checked again until it, a rule or a program changes.
 
-Where the programs cannot be installed, for example behind a mirror without npm packages, it says so and passes; in
+If the programs cannot be installed, for example behind a mirror without npm packages, it prints that and passes; in
 CI (``CI`` is set) it fails.
 """
 
@@ -62,7 +62,7 @@ def _redocly(programs: Programs) -> None:
     # the exit code ignores warnings
     done = _run(programs, *programs.redocly, *flags, DOCUMENT)
     if lines := findings(done.stdout) or (done.returncode and [done.stderr]):
-        raise FindingError("Redocly found something:\n" + "\n".join(lines))
+        raise FindingError("Redocly found problems:\n" + "\n".join(lines))
 
 
 def findings(report: str) -> list[str]:
@@ -79,7 +79,7 @@ def _spectral(programs: Programs) -> None:
     flags = ("lint", "--ruleset", HERE / "spectral.yaml", "--fail-severity", "hint", "--quiet")
     done = _run(programs, *programs.spectral, *flags, DOCUMENT)
     if done.returncode:
-        raise FindingError(f"Spectral found something:\n{done.stdout}{done.stderr}")
+        raise FindingError(f"Spectral found problems:\n{done.stdout}{done.stderr}")
 
 
 def _client(programs: Programs) -> None:
@@ -88,7 +88,7 @@ def _client(programs: Programs) -> None:
         package = Path(folder) / "carillon_client"
         generate(programs, DOCUMENT, package)
         if lines := list(missing(document, package)):
-            raise FindingError("a client that is generated from api/openapi.json is incomplete:\n" + "\n".join(lines))
+            raise FindingError("the client generated from api/openapi.json is incomplete:\n" + "\n".join(lines))
 
 
 def _run(programs: Programs, *command: object) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,7 @@
 """Install Node.js, Redocly CLI, Spectral and openapi-python-client under ``.carillon`` on first use.
 
-``requirements/openapi.txt`` pins the generator and Node.js, which PyPI has as a wheel: every machine runs the same
-one, whether or not it has its own. ``npm/package-lock.json`` pins the linters by their hashes and names no registry.
+``requirements/openapi.txt`` pins the generator and Node.js (a wheel on PyPI), so that every machine runs the same
+version. ``npm/package-lock.json`` pins the linters by their hashes and names no registry.
 To update them, edit ``npm/package.json`` and run ``npm install --package-lock-only`` in that folder.
 """
 
@@ -43,7 +43,7 @@ class ProgramError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """Where the installed programs are."""
+    """The locations of the installed programs."""
 
     python: Path
     """The interpreter of their Python environment."""
@@ -56,32 +56,32 @@ class Programs:
 
     @property
     def node(self) -> tuple[Path, ...]:
-        """The words that start Node.js."""
+        """The command that starts Node.js."""
         return (self._node_files / "bin" / "node",)
 
     @property
     def npm(self) -> tuple[Path, ...]:
-        """The words that start npm."""
+        """The command that starts npm."""
         return (*self.node, self._node_files / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
 
     @property
     def redocly(self) -> tuple[Path, ...]:
-        """The words that start Redocly CLI."""
+        """The command that starts Redocly CLI."""
         return (*self.node, self.packages / "@redocly" / "cli" / "bin" / "cli.js")
 
     @property
     def spectral(self) -> tuple[Path, ...]:
-        """The words that start Spectral."""
+        """The command that starts Spectral."""
         return (*self.node, self.packages / "@stoplight" / "spectral-cli" / "dist" / "index.js")
 
     @property
     def generator(self) -> tuple[Path, ...]:
-        """The words that start openapi-python-client."""
+        """The command that starts openapi-python-client."""
         return (self.python.parent / "openapi-python-client",)
 
     @property
     def checking(self) -> Mapping[str, str]:
-        """The environment variables of a check: no credentials of the caller, for hundreds of packages run in it."""
+        """The environment of a check, without the caller's credentials, because it runs hundreds of packages."""
         return {name: value for name, value in self.environment.items() if name in PASSED_ON}
 
     @property
@@ -100,10 +100,10 @@ def trust() -> dict[str, str]:
 
 
 def installed() -> Programs:
-    """Return the programs; install them unless what is there is current.
+    """Return the programs; install them if they are missing or outdated.
 
     Raises:
-        ProgramError: An installation failed, since no registry answers for example.
+        ProgramError: An installation failed, for example because no registry responds.
 
     """
     programs = Programs(FOLDER / "python" / "bin" / "python", FOLDER / "npm" / "node_modules")
@@ -138,9 +138,9 @@ def install(what: str, *command: object, env: Mapping[str, str] | None = None) -
     """Run one command of an installation.
 
     Args:
-        what: What it does, for the message.
-        command: Its words.
-        env: Its environment; this process's own if left out.
+        what: Its purpose, for the message.
+        command: The command.
+        env: Its environment. Default: that of this process.
 
     Raises:
         ProgramError: It failed.

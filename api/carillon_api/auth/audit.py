@@ -26,7 +26,7 @@ from carillon_core.ports import AuditEvent, AuditLog, JSONObject
 
 MOST_WAITING = 10_000
 MOST_CHARACTERS = 64 * 1024 * 1024
-"""Of the specs in the queue, as JSON: an object may be as large as a megabyte, and an event contains it twice."""
+"""The maximum size of the specs in the queue, as JSON: an object may have a megabyte, and an event has it twice."""
 BATCH = 200
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 15.0

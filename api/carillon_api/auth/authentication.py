@@ -35,7 +35,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, and by which credential."""
+    """The caller, and the kind of its credential."""
 
     subject: Subject
     credential: str

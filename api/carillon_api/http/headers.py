@@ -1,4 +1,4 @@
-"""The names of the headers that more than one room knows."""
+"""The names of the headers that several packages use."""
 
 API_KEY_HEADER = "X-API-Key"
 IDEMPOTENCY_KEY = "Idempotency-Key"

@@ -1,4 +1,4 @@
-"""What HTTP requires of every server: HEAD and OPTIONS for every path, and size limits."""
+"""HEAD and OPTIONS for every path, as HTTP requires, and size limits."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -6,9 +6,10 @@ from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_response
 
 MAX_TARGET_BYTES = 24 * 1024
-"""Of path and query: enough for the longest value of every parameter, percent-encoded; RFC 9110 (4.1) requires 8000."""
+"""The maximum length of path and query: enough for the longest value of every parameter, percent-encoded. RFC 9110
+(4.1) recommends at least 8000."""
 MAX_HEADER_BYTES = 32 * 1024
-"""Of all headers together; ``server`` limits headers that arrive in pieces."""
+"""The maximum size of all headers together; ``server`` limits headers that arrive in pieces."""
 NO_CONTENT = 204
 
 

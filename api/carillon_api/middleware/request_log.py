@@ -34,7 +34,7 @@ log = get_logger("carillon_api.access")
 
 @dataclass(slots=True)
 class _Answer:
-    """What has been sent of a response."""
+    """The parts of a response that have been sent."""
 
     status: int | None = None
     size: int = 0

@@ -24,7 +24,7 @@ def with_rules(schemas: JSONObject) -> JSONObject:
 def _ruled(schema: JSONObject, fields: tuple[str, ...]) -> JSONObject:
     """Return a schema of which exactly one field is set.
 
-    The alternatives stand within ``allOf``: generators of clients take a schema with ``oneOf`` beside ``properties``
+    The alternatives are within ``allOf``: generators of clients take a schema with ``oneOf`` beside ``properties``
     for a union, and lose the properties.
     """
     if not fields:

@@ -1,4 +1,4 @@
-"""What all responses share: the base models, objects, pages and problems."""
+"""Models that the responses share: the base models, objects, pages and problems."""
 
 from typing import Literal
 

@@ -16,17 +16,11 @@ from carillon_core.domain.validity.run_at import run_at_problem
 from carillon_core.errors import FieldProblem, TooMuchWorkError
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, name_problems
 
-DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-DNS_SUBDOMAIN = rf"{DNS_LABEL}(\.{DNS_LABEL})*"
-MAX_LABEL = 63
-MAX_SUBDOMAIN = 253
-
-_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
-_KEY = rf"({DNS_SUBDOMAIN}/)?{_WORD}"
-_VALUE = rf"({_WORD})?"
+_KEY = rf"({DNS_SUBDOMAIN}/)?{LABEL_WORD}"
+_VALUE = rf"({LABEL_WORD})?"
 # spaces belong to what stands before them: two repetitions that could share them would be tried in every division,
 # which is exponential in the number of commas
-_SPACED = rf"\s*({_WORD}\s*)?"
+_SPACED = rf"\s*({LABEL_WORD}\s*)?"
 _REQUIREMENT = re.compile(
     rf"\s*(!\s*{_KEY}\s*|{_KEY}(\s*(==?|!=){_SPACED}|\s+(not)?in\s*\({_SPACED}(,{_SPACED})*\)\s*|\s*))"
 )
@@ -36,17 +30,12 @@ def dns_label_problem(name: str) -> str | None:
     """Return the problem of a name that is not an RFC 1123 label, or None."""
     if len(name) > MAX_LABEL:
         return f"must be at most {MAX_LABEL} characters long (got {len(name)})"
-    if not re.fullmatch(DNS_LABEL, name):
+    if not is_dns_label(name):
         return (
             "must consist of lowercase letters, digits and hyphens, and begin and end with a letter or a digit, "
             "such as nightly-report"
         )
     return None
-
-
-def is_dns_subdomain(name: str) -> bool:
-    """Return whether a name is an RFC 1123 subdomain, as most objects' names are."""
-    return len(name) <= MAX_SUBDOMAIN and re.fullmatch(DNS_SUBDOMAIN, name) is not None
 
 
 def namespace_name(name: str) -> str:
@@ -91,13 +80,13 @@ def label_problems(labels: Mapping[str, str]) -> list[FieldProblem]:
     problems = []
     for key, value in labels.items():
         prefix, slash, word = key.rpartition("/")
-        if slash and (len(prefix) > MAX_SUBDOMAIN or not re.fullmatch(DNS_SUBDOMAIN, prefix)):
+        if slash and not is_dns_subdomain(prefix):
             problems.append(
                 FieldProblem(f"labels.{key}", "has an invalid prefix: write a DNS name, such as example.com")
             )
-        elif len(word) > MAX_LABEL or not re.fullmatch(_WORD, word):
+        elif not re.fullmatch(LABEL_WORD, word):
             problems.append(FieldProblem(f"labels.{key}", f"is not a valid label name: {_WORD_RULE}"))
-        if len(value) > MAX_LABEL or not re.fullmatch(_VALUE, value):
+        if not re.fullmatch(_VALUE, value):
             problems.append(FieldProblem(f"labels.{key}", f"has an invalid value: {_WORD_RULE}"))
     return problems
 

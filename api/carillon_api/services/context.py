@@ -1,4 +1,4 @@
-"""What an operation works with: the app's backends, and for each request the cluster as its caller sees it."""
+"""The context of an operation: the app's backends, and for each request the cluster as its caller sees it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the routes of tasks and targets have in common: responses with objects, and the documented problems."""
+"""Code that the routes of tasks and targets share: responses with objects, and the documented problems."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

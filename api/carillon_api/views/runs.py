@@ -11,9 +11,9 @@ from carillon_api.views.objects import as_object, spec_object, view_fields
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTask
+from carillon_core.domain.validity.future import future_problem
 from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.domain.validity.problems import request_problems
-from carillon_core.domain.validity.run_at import run_at_problem
 from carillon_core.errors import FieldProblem
 from carillon_core.ports import JSONObject
 from carillon_core.resources.run_request import RunRequestSpec, parse_request_spec
@@ -69,7 +69,7 @@ def task_run_problems(spec: JSONObject, task: JSONObject | None, now: datetime) 
 
     """
     wanted = parse_request_spec(spec, strict=True)
-    past = run_at_problem(wanted.run_at, now, "runAt")
+    past = future_problem(wanted.run_at, now, "runAt")
     problems = [] if past is None else [past]
     if task is not None and (observed := ObservedTask.from_object(task)).spec is not None:
         found = requested_task(wanted, observed)

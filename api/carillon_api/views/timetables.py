@@ -87,7 +87,7 @@ def spec_timetable(spec: ScheduledTaskSpec, created_at: datetime) -> Timetable:
     if problems:
         return Timetable(zone, None, why_never=_invalid(Reason.INVALID_SCHEDULE, problems))
     why = (
-        (Reason.SUSPENDED, "the task is suspended: nothing is launched until spec.suspend is false")
+        (Reason.SUSPENDED, "the task is suspended: no slots are launched until spec.suspend is false")
         if spec.suspend
         else None
     )

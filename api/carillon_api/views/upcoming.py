@@ -56,9 +56,10 @@ def window_of(query: UpcomingQuery, now: datetime) -> Window:
     ]
     # a window that begins now excludes the current instant: a slot that is due is not upcoming
     after = now if query.from_ is None or query.from_ <= now else query.from_ - MICROSECOND
-    if query.to is not None and query.to <= after + MICROSECOND:
-        message = f"must be in the future (it is {rfc3339(now)} now)" if query.to <= now else "must be after from"
-        problems.append(FieldProblem("to", f"{message}: set a later time"))
+    if past := future_problem(query.to, now, "to"):
+        problems.append(past)
+    elif query.to is not None and query.to <= after + MICROSECOND:
+        problems.append(FieldProblem("to", "must be after from: set a later time"))
     if problems:
         raise InvalidResourceError(problems)
     return Window(now, after, query.to, query.count)
@@ -206,4 +207,4 @@ def _why_none(raw: Mapping[str, Any], table: Timetable, window: Window) -> Why:
     ready = next((c for c in ObservedTask.from_object(raw).status.conditions if c.type == "Ready"), None)
     if ready is not None and ready.reason == Reason.RUN_AT_IN_THE_PAST:
         return ready.reason, ready.message
-    return Reason.COMPLETED, "no slot is left"
+    return Reason.COMPLETED, NO_SLOTS_LEFT

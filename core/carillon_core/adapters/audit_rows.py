@@ -1,4 +1,4 @@
-"""What the adapters of the audit log share: how an event is prepared for storage. Pure."""
+"""Prepares audit events for storage; shared by the adapters of the audit log. Pure."""
 
 from dataclasses import replace
 from datetime import UTC

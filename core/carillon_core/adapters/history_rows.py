@@ -1,4 +1,4 @@
-"""What the adapters of the history share: how a row is prepared for storage, and the cursor of a page. Pure."""
+"""Prepares rows for storage, and encodes cursors; shared by the adapters of the history. Pure."""
 
 import base64
 import binascii
@@ -30,7 +30,7 @@ def storable_text(text: str) -> str:
 
 
 def storable_json(value: Any) -> Any:
-    """Return the JSON value without what ``jsonb`` rejects: see ``storable_text``; NaN and infinities become null."""
+    """Return the JSON value in a form that ``jsonb`` accepts: see ``storable_text``; NaN and infinities become null."""
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, float) and not math.isfinite(value):

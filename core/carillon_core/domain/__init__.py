@@ -1,1 +1,1 @@
-"""The pure heart: schedule calculus, gates, ``decide``. No clock, no client, no session, no log in here."""
+"""The pure domain: schedules, gates and ``decide``. It uses no clock, client, session or log."""

@@ -1,4 +1,4 @@
-"""What identifies an execution, and what its record says."""
+"""The id of an execution, the name of its Job, and its record."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,22 +17,22 @@ def earliest_repeat(slot: datetime) -> datetime:
     """Return the earliest slot that a retry of an execution of this slot may have."""
     try:
         return slot - REPEATS_EARLIER
-    except OverflowError:  # the first day there is
+    except OverflowError:  # the earliest date
         return slot
 
 
 def execution_id(task_uid: str, slot: datetime, cause: Cause) -> UUID:
-    """Return the id of this slot's execution, the same wherever it is computed: ``uuid5(task uid, slot, cause)``."""
+    """Return the id of a slot's execution, which is derived: ``uuid5(task uid, slot, cause)``."""
     return uuid5(UUID(task_uid), f"{rfc3339(slot)}/{cause}")
 
 
 def job_name(task_name: str, slot: datetime) -> str:
-    """Return the one name that the Job of this slot can have: creating it twice is impossible."""
+    """Return the only name that the Job of this slot can have, so that it cannot be created twice."""
     return f"{task_name}-{int(slot.timestamp()):010d}"
 
 
 def request_job_name(request_name: str, request_uid: str) -> str:
-    """Return the one name that the Job of a RunRequest can have; no slot's Job ends like it."""
+    """Return the only name that the Job of a RunRequest can have; it differs from the names of all slots' Jobs."""
     return f"{request_name}-{request_uid[:8]}"
 
 
@@ -54,7 +54,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecord:
-    """One row of the history. Times are aware; ``None`` where the thing has not happened."""
+    """One row of the history. Times are aware; a time is None if the event has not happened."""
 
     id: UUID
     task_uid: str
@@ -64,7 +64,7 @@ class ExecutionRecord:
     task_type: str
     """``sleep``, ``counter``, ``http``, ``sum``, ``container`` or ``plugin``."""
     slot: datetime
-    """The nominal time; of a row that stands for a run of slots, the latest one."""
+    """The nominal time; for a row that covers a series of slots, the latest one."""
     cause: Cause
     status: ExecutionStatus
     reason: str | None = None
@@ -74,7 +74,7 @@ class ExecutionRecord:
     job_name: str | None = None
     pod_name: str | None = None
     created_at: datetime | None = None
-    """When the row was written first."""
+    """When the row was first written."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     result: dict[str, Any] | None = None
@@ -82,13 +82,13 @@ class ExecutionRecord:
     error: str | None = None
     """What went wrong, for people."""
     origin: str | None = None
-    """The uid of what asked for it: the RunRequest's; None means the task's own."""
+    """The uid of the RunRequest that asked for it; None means the task's uid."""
     first_slot: datetime | None = None
-    """Of a row that stands for a run of slots, the earliest one: each slot from it to ``slot`` ended as this row."""
+    """For a row that covers a series of slots, the earliest one: each slot from it to ``slot`` ended like this row."""
     retry_of: UUID | None = None
     """The execution that this one repeats, on request."""
     attempts: tuple[Attempt, ...] = ()
-    """Its tries, first to last; listings leave them out."""
+    """Its attempts in order; listings omit them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +97,9 @@ class Closing:
 
     id: UUID
     namespace: str
-    """The task's: an execution of another namespace is never closed by this."""
+    """The task's namespace; an execution of another namespace is never closed."""
     task: str = ""
-    """The task's name, which finds the task that waits for the closing; no row is selected by it."""
+    """The task's name, to find the task that waits for the closing; it does not select the row."""
     status: ExecutionStatus
     reason: str | None
     message: str | None

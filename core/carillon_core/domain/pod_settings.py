@@ -1,4 +1,4 @@
-"""How the operator's default for pods and a task's own settings become one. Pure."""
+"""Merges the operator's default pod settings with a task's own. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.tasks import ContainerResources
 
 RUNNER_RESOURCES = ContainerResources(requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "256Mi"})
-"""What a runner asks for and may use, where neither the operator's default nor the task says anything."""
+"""The resources of runners for which neither the operator's defaults nor the task set any."""
 
 
 def merged(default: PodSettings, own: PodSettings) -> PodSettings:
-    """Return the settings of a pod: what the task says wins, and lists are joined, the default's first."""
+    """Return the settings of a pod: the task's fields win; lists are joined, the default's items first."""
     tolerations = [*default.tolerations, *(each for each in own.tolerations if each not in default.tolerations)]
     secrets = [*default.image_pull_secrets, *(s for s in own.image_pull_secrets if s not in default.image_pull_secrets)]
     return PodSettings(
@@ -30,12 +30,12 @@ def joined(default: ContainerResources, own: ContainerResources) -> ContainerRes
 
 
 def pod_fields(settings: PodSettings) -> Mapping[str, Any]:
-    """Return the settings as fields of a pod's spec; the resources are a container's, and not among them."""
+    """Return the settings as fields of a pod's spec, without the resources, which belong to the container."""
     given = settings.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"resources"})
     return {name: value for name, value in given.items() if value}
 
 
 def resources_field(resources: ContainerResources) -> dict[str, dict[str, str]]:
-    """Return resources as a container's field; what says nothing is left out."""
+    """Return resources as a field of a container, without empty parts."""
     both = {"requests": dict(resources.requests), "limits": dict(resources.limits)}
     return {name: part for name, part in both.items() if part}

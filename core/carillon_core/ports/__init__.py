@@ -1,4 +1,4 @@
-"""What the apps need from outside, as Protocols of one to six methods each.
+"""The interfaces to the outside world, as Protocols of one to six methods each.
 
 Adapters in ``carillon_core.adapters`` implement them: ``kube`` and ``postgres``
 in production, ``memory`` in tests. The tests in ``tests/contract`` hold all

@@ -11,7 +11,7 @@ HEADER = "# Generated from the models in carillon_core.resources by `make manife
 
 
 def crd_yaml(kind: Kind) -> str:
-    """Return the text of a kind's file, the same at every call."""
+    """Return the text of a kind's file; it is deterministic."""
     return HEADER + yaml.safe_dump(crd_of(kind), sort_keys=False, width=110, allow_unicode=True)
 
 

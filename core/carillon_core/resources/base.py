@@ -13,8 +13,8 @@ MAX_MESSAGE = 1024
 class Model(BaseModel):
     """A part of a resource.
 
-    Unknown fields are refused, which is what a REST body wants. An object read
-    from the cluster is parsed with ``extra="ignore"`` instead: see
+    Unknown fields are rejected, as in a REST body. An object read from the
+    cluster is parsed with ``extra="ignore"`` instead: see
     ``scheduled_task.parse_scheduled_task``.
     """
 

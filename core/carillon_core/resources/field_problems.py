@@ -1,17 +1,17 @@
-"""What pydantic complains about, as problems of the fields that users write."""
+"""Turns pydantic's errors into problems of the fields that users write."""
 
 from pydantic import ValidationError
 
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.tasks import PATTERN_MENDS
+from carillon_core.resources.tasks import PATTERN_MESSAGES
 
 
 def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
-    """Return pydantic's complaints as problems with the paths that users write.
+    """Return pydantic's errors as problems with the paths that users write.
 
     Args:
-        error: What pydantic raised.
-        prefix: Where the validated value stands, such as ``spec``.
+        error: Pydantic's error.
+        prefix: The path of the validated value, such as ``spec``.
 
     """
     problems: list[FieldProblem] = []
@@ -20,13 +20,15 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
         for part in detail["loc"]:
             if isinstance(part, int):
                 path += f"[{part}]"
-            elif part not in {"int", "float", "[key]"}:  # the arms of a union are no fields, nor is a map's key
+            elif part not in {"int", "float", "[key]"}:  # neither the arms of a union nor a map's key are fields
                 path += f".{part}" if path else part
-        if detail["type"] == "field":  # a rule about several fields says which one to correct
+        if detail["type"] == "field":  # the message of a rule about several fields names the field to correct
             path += f".{detail['ctx']['field']}"
         pattern = detail.get("ctx", {}).get("pattern", "")
         message = (
-            _MENDS.get(detail["type"]) or PATTERN_MENDS.get(pattern) or detail["msg"].removeprefix("Value error, ")
+            _MESSAGES.get(detail["type"])
+            or PATTERN_MESSAGES.get(pattern)
+            or detail["msg"].removeprefix("Value error, ")
         )
         if detail["type"].startswith(("datetime_", "timezone_")):
             message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
@@ -38,7 +40,7 @@ def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProbl
     return tuple(problems)
 
 
-_MENDS = {
+_MESSAGES = {
     "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
     "missing": "is required: add it",
     "dict_type": "must be an object: write 'name: value' lines under it, or {}",
@@ -47,7 +49,7 @@ _MENDS = {
 
 
 def _arms(error: ValidationError, path: str, prefix: str) -> set[str]:
-    """Return which arms of a union complained about a path."""
+    """Return the arms of a union that have errors at a path."""
     start = f"{prefix}." if prefix else ""
     return {
         str(detail["loc"][-1])

@@ -1,4 +1,4 @@
-"""What every Kubernetes object has: its metadata and its conditions, as far as Carillon reads them."""
+"""The metadata and the conditions of Kubernetes objects, as far as Carillon reads them."""
 
 from typing import Literal
 
@@ -15,13 +15,13 @@ class ObjectMeta(Model):
     namespace: str = ""
     """The object's namespace."""
     uid: str = ""
-    """The identity of this object; another one of the same name has another."""
+    """The identity of this object; another object of the same name has another uid."""
     resource_version: str = ""
     """Changes with every write; opaque."""
     generation: int = 0
-    """Grows with every change of the spec."""
+    """Increases with every change of the spec."""
     creation_timestamp: Time | None = None
-    """When the API server stored the object first."""
+    """When the object was created."""
     deletion_timestamp: Time | None = None
     """Set while the object is being deleted."""
     labels: dict[str, str] = Field(default_factory=dict)

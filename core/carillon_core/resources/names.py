@@ -1,4 +1,4 @@
-"""The names of the API group, and of the labels that Carillon puts on what it creates."""
+"""The names of the API group, its kinds, and the labels and annotations of objects that Carillon creates."""
 
 GROUP = "carillon.dev"
 VERSION = "v1alpha1"
@@ -27,8 +27,8 @@ LABEL_REQUEST = f"{GROUP}/run-request"
 LABEL_REQUEST_UID = f"{GROUP}/run-request-uid"
 ANNOTATION_TASK_TYPE = f"{GROUP}/task-type"
 LABEL_EXECUTION_ID = ANNOTATION_EXECUTION_ID
-"""On a RunRequest that the facade has made: the id of its execution, by which it is found before the history has it."""
+"""On a RunRequest created by the facade: the id of its execution, to find it before the history has a row."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
-"""On a Job: the LocalQueue of Kueue that it waits in."""
+"""On a Job: its Kueue LocalQueue."""
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"
-"""On a Job: the id of the execution that its own repeats."""
+"""On a Job: the id of the execution that it retries."""

@@ -1,11 +1,11 @@
-"""Fields of any content, and how deep it may nest."""
+"""Fields with free-form content, and their maximum nesting."""
 
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
 MOST_LEVELS = 50
-"""Of what a free field holds; far below what any program that passes it on can read."""
+"""The maximum nesting of a free-form field; far below the limits of all programs that read it."""
 
 
 def _bounded(given: dict[str, Any]) -> dict[str, Any]:
@@ -24,4 +24,4 @@ def _bounded(given: dict[str, Any]) -> dict[str, Any]:
 
 
 FreeObject = Annotated[dict[str, Any], AfterValidator(_bounded)]
-"""An object of any content, of at most ``MOST_LEVELS`` levels."""
+"""A free-form object of at most ``MOST_LEVELS`` levels."""

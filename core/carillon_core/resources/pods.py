@@ -1,4 +1,4 @@
-"""Where and how pods run: what the operator's default and a task's ``pod`` can say, in the words of a pod's spec."""
+"""Pod settings, for the operator's defaults and a task's ``pod``; the fields are those of a pod's spec."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -114,7 +114,7 @@ def parse_request_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> RunRe
 
 
 def parse_request_status(raw: Mapping[str, Any] | None) -> RunRequestStatus:
-    """Return ``raw`` as a RunRequest's status; one that cannot be read is an empty one, for it is only derived."""
+    """Return ``raw`` as a RunRequest's status; empty if it is invalid, because it can be derived again."""
     try:
         return RunRequestStatus.model_validate(raw or {}, extra="ignore")
     except ValidationError:

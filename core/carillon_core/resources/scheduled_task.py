@@ -1,7 +1,6 @@
 """The kind ``ScheduledTask``: when to run which task.
 
-Everything that users write is in ``ScheduledTaskSpec``; everything that the
-operator says is in ``ScheduledTaskStatus``.
+Users write ``ScheduledTaskSpec``; the operator writes ``ScheduledTaskStatus``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -196,7 +195,7 @@ class RunResult(StrEnum):
     TIMED_OUT = "TimedOut"
     CANCELLED = "Cancelled"
     UNKNOWN = "Unknown"
-    """Its Job went while no operator watched; the history has how it ended."""
+    """Its Job disappeared while no operator watched; the history has the result."""
 
 
 class LastExecution(Model):
@@ -249,7 +248,7 @@ class Stretch(Model):
     """The end of the interval (inclusive)."""
 
     def without(self, settled: Iterable[datetime]) -> "Stretch | None":
-        """Return the interval after the last of these slots that is in it, or None if nothing is left."""
+        """Return the rest of the interval after the last of these slots in it, or None if nothing is left."""
         last = max((slot for slot in settled if self.after < slot <= self.until), default=self.after)
         return None if last >= self.until else Stretch(after=last, until=self.until)
 
@@ -262,19 +261,19 @@ class Backlog(Stretch):
 
     @property
     def stretches(self) -> list[Stretch]:
-        """All that is owed, oldest first."""
+        """All intervals, oldest first."""
         return [Stretch(after=self.after, until=self.until), *self.then]
 
     @classmethod
     def of(cls, stretches: Sequence[Stretch]) -> "Backlog | None":
-        """Return what is owed; None if that is nothing."""
+        """Return a backlog of these intervals; None if there are none."""
         if not stretches:
             return None
         first, *then = stretches
         return cls(after=first.after, until=first.until, then=then)
 
     def owes(self, slot: datetime) -> bool:
-        """Return whether a slot is among what is owed."""
+        """Return whether a slot is in the backlog."""
         return any(each.after < slot <= each.until for each in self.stretches)
 
 
@@ -338,8 +337,8 @@ def parse_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> ScheduledTask
     """Return ``raw`` as a spec.
 
     Args:
-        raw: What stands under ``spec``, as decoded from JSON.
-        strict: Refuse unknown fields (a user's input) or ignore them (an object from the cluster, which a newer
+        raw: The value of ``spec``, as decoded from JSON.
+        strict: Reject unknown fields (a user's input) or ignore them (an object from the cluster, which a newer
             or an older release may have written).
         prefix: The path under which problems are reported.
 
@@ -354,7 +353,7 @@ def parse_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> ScheduledTask
 
 
 def parse_status(raw: Any) -> ScheduledTaskStatus:
-    """Return ``raw`` as a status; a status that cannot be read is an empty one, for it is only derived."""
+    """Return ``raw`` as a status; empty if it is invalid, because it can be derived again."""
     try:
         return ScheduledTaskStatus.model_validate(raw or {}, extra="ignore")
     except ValidationError:
@@ -362,7 +361,7 @@ def parse_status(raw: Any) -> ScheduledTaskStatus:
 
 
 def parse_meta(raw: Mapping[str, Any]) -> ObjectMeta:
-    """Return an object's ``metadata``; the API server vouches for its form."""
+    """Return an object's ``metadata``, which the API server has validated."""
     return ObjectMeta.model_validate(raw, extra="ignore")
 
 
@@ -370,7 +369,7 @@ def parse_scheduled_task(raw: Mapping[str, Any]) -> ScheduledTask:
     """Return an object from the cluster as a ScheduledTask, tolerantly.
 
     Raises:
-        InvalidResourceError: If the spec breaks the rules, as an object may that is older than they are.
+        InvalidResourceError: If the spec is invalid, for example because the object is older than a rule.
 
     """
     return ScheduledTask(
@@ -381,7 +380,7 @@ def parse_scheduled_task(raw: Mapping[str, Any]) -> ScheduledTask:
 
 
 def name_problems(name: str) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with a task's or a request's name beyond what the API server checks."""
+    """Return the problems of a task's or a request's name that the API server does not check."""
     if len(name) > MAX_NAME_LENGTH:
         message = f"must be at most {MAX_NAME_LENGTH} characters long (got {len(name)})"
         return (FieldProblem("metadata.name", message),)

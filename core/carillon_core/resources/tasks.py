@@ -1,4 +1,4 @@
-"""What a ScheduledTask runs: ``spec.task`` has exactly one of these."""
+"""The task types: ``spec.task`` of a ScheduledTask has exactly one of them."""
 
 import re
 from typing import Annotated, Literal
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from carillon_core.resources.base import Model
+from carillon_core.resources.name_patterns import DNS_LABEL, LABEL_PREFIX, LABEL_WORD
 from carillon_core.resources.nesting import FreeObject
 
 DAY_SECONDS = 86_400
@@ -15,15 +16,12 @@ URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"
 HEADER_VALUE_PATTERN = r"^[\t\x20-\x7e\x80-\xff]*$"
 ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 IMAGE_PATTERN = r"^\S+$"
-QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
-LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
-LABEL_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+QUALIFIED_NAME = rf"^({LABEL_PREFIX}/)?{LABEL_WORD}$"
+LABEL_VALUE = rf"^({LABEL_WORD})?$"
+LABEL_NAME = rf"^{DNS_LABEL}$"
 QUANTITY = r"^[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?$"
-RESOURCE_NAME = (
-    r"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTPE]i"
-    r"|[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$"
-)
-PATTERN_MENDS = {
+RESOURCE_NAME = rf"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTPE]i|{LABEL_PREFIX}/{LABEL_WORD})$"
+PATTERN_MESSAGES = {
     HEADER_NAME_PATTERN: (
         "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a "
         "colon"
@@ -36,7 +34,7 @@ PATTERN_MENDS = {
     LABEL_NAME: "is not a valid queue name: use at most 63 lowercase letters, digits and hyphens",
     IMAGE_PATTERN: "is not an image name: write it without spaces, such as busybox:1.37",
 }
-"""What a pattern says, in words."""
+"""The message for each pattern."""
 
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=HEADER_NAME_PATTERN)]
 HeaderValue = Annotated[str, Field(max_length=8192, pattern=HEADER_VALUE_PATTERN)]
@@ -223,7 +221,7 @@ class Task(Model):
 
 
 def _number(low: int, high: int) -> dict[str, JsonValue]:
-    """Return what pydantic's schema of a union does not say: its type and its bounds."""
+    """Return the schema keywords that pydantic omits for a union: its type and its bounds."""
     return {"type": "number", "minimum": low, "maximum": high}
 
 

@@ -15,7 +15,7 @@ from carillon_devcluster.realnode.node import RealNode
 def main() -> int:
     """Run one command and return the exit code."""
     parser = argparse.ArgumentParser(prog="carillon_devcluster.realnode", description=__doc__)
-    parser.add_argument("--name", default="real", help="which cluster (default: %(default)s)")
+    parser.add_argument("--name", default="real", help="the name of the cluster (default: %(default)s)")
     parser.add_argument("--root", default=str(DEFAULT_ROOT), help="the state root (default: .carillon)")
     parser.add_argument("command", choices=("build", "start", "load", "kubectl", "stop", "delete"))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="load: image archives; kubectl: its arguments")
@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace) -> int:
     node = RealNode(options.name, options.root)
     if options.command == "start":
         node.start()
-        print(f"the cluster {options.name!r} runs with a real node: KUBECONFIG={node.cluster.kubeconfig}")
+        print(f"the cluster {options.name!r} is running with a real node: KUBECONFIG={node.cluster.kubeconfig}")
     elif options.command == "load":
         for archive in options.arguments:
             node.load_image(Path(archive))

@@ -1,4 +1,4 @@
-"""The real node's programs, built once: two of our own module (realnode/ beside this package), four of upstream's."""
+"""Builds the real node's programs: two from our own module (realnode/ next to this package), four from upstream's."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ RUNC_VERSION = "v1.5.2"
 CNI_PLUGINS = Path("/usr/lib/cni")
 SMALL = ("-ldflags", "-s -w")
 NEEDED = {"nft": "nftables", "ip": "iproute2", "mount": "mount"}
-"""Programs that the running node calls, and Debian's packages of them."""
+"""Programs that the running node calls, and their Debian packages."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """Where the programs are."""
+    """The folder of the programs."""
 
     folder: Path
 
@@ -47,10 +47,10 @@ class Programs:
 
 
 def check_machine() -> None:
-    """Do nothing if a real node can run here.
+    """Return if a real node can run here.
 
     Raises:
-        ClusterError: It cannot; the message tells what to install.
+        ClusterError: It cannot; the message says what to install.
 
     """
     if sys.platform != "linux" or os.geteuid() != 0:
@@ -60,17 +60,17 @@ def check_machine() -> None:
     if not (CNI_PLUGINS / "bridge").exists():
         missing.append("containernetworking-plugins")
     if missing:
-        message = f"A real node needs programs that are not here: apt-get install {' '.join(sorted(missing))}."
+        message = f"A real node needs missing programs: apt-get install {' '.join(sorted(missing))}."
         raise ClusterError(message)
 
 
 def programs_of(root: Root) -> Programs:
-    """Return where a state root's programs are, built or not."""
+    """Return the paths of a state root's programs, built or not."""
     return Programs(root.path / "node-bin")
 
 
 def build(root: Root) -> Programs:
-    """Build what is not there or not current, and return where it is. The first time takes some five minutes.
+    """Build the programs that are missing or outdated, and return their paths. A first build takes about five minutes.
 
     Raises:
         BuildError: A program could not be built; the message says why and what to do.
@@ -112,8 +112,8 @@ def _go(what: str, command: Sequence[str], environment: Mapping[str, str], log: 
         done = subprocess.run(command, cwd=MODULE, env=dict(environment), stdout=out, stderr=out, check=False)
     if done.returncode:
         said = end_of(log, lines=5)
-        mend = "apt-get install gcc libc6-dev libseccomp-dev pkg-config" if what == "runc" else "see the log"
-        message = f"{what} could not be built ({mend}; the whole log is {log}):\n{said}"
+        hint = "apt-get install gcc libc6-dev libseccomp-dev pkg-config" if what == "runc" else "see the log"
+        message = f"{what} could not be built ({hint}; the whole log is {log}):\n{said}"
         raise BuildError(message)
 
 

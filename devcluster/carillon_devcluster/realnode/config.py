@@ -1,4 +1,4 @@
-"""The configuration of each of the node's programs. Everything else is upstream's default."""
+"""The configuration of the node's programs. All other settings have their defaults."""
 
 from __future__ import annotations
 
@@ -79,20 +79,20 @@ def write(places: Places, programs: Programs, ports: Mapping[str, int]) -> None:
     )
     (places.folder / "cni" / "10-carillon.conflist").write_text(json.dumps(cni(places), indent=2))
     (places.folder / "kubelet.json").write_text(json.dumps(kubelet(places, ports), indent=2))
-    # one that is away would have every first caller wait for six seconds
+    # an unreachable one would delay every first query by six seconds
     answering = [address for address in dns.resolvers() if dns.responds(address)]
     names = dns.corefile(places.files.kubeconfig_of("coredns"), answering)
     (places.folder / "Corefile").write_text(names)
 
 
 def cni(places: Places) -> dict[str, object]:
-    """Return the pod network: a veth for each pod on the bridge, whose address is there already."""
+    """Return the pod network: a veth for each pod on the bridge, which already has its address."""
     bridge = {
         "type": "bridge",
         "bridge": places.bridge,
         "isGateway": True,
         "hairpinMode": True,
-        # masquerading is the work of our own nftables table, which goes as a whole
+        # our own nftables table does the masquerading; it can be removed as a whole
         "ipMasq": False,
         "ipam": {
             "type": "host-local",
@@ -135,7 +135,7 @@ def kubelet(places: Places, ports: Mapping[str, int]) -> dict[str, object]:
         "podLogsDir": str(places.folder / "logs"),
         "volumePluginDir": str(places.folder / "volume-plugins"),
         "serializeImagePulls": False,
-        # images that were loaded cannot be pulled again
+        # loaded images cannot be pulled again
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "shutdownGracePeriod": "0s",
@@ -164,7 +164,7 @@ def arguments(part: str, places: Places, ports: Mapping[str, int]) -> list[str]:
             f"--cluster-cidr={SUBNET}",
             f"--hostname-override={NODE_NAME}",
             f"--bind-address={ADDRESS}",
-            # the kernel's own limits stay: they are the machine's, not the node's
+            # keep the kernel's limits: they are the machine's, not the node's
             "--conntrack-max-per-core=0",
             "--conntrack-tcp-timeout-established=0s",
             "--conntrack-tcp-timeout-close-wait=0s",
@@ -176,7 +176,7 @@ def arguments(part: str, places: Places, ports: Mapping[str, int]) -> list[str]:
 
 
 def write_pause_image(program: Path, target: Path) -> None:
-    """Write an image of one file, the program that holds a pod's namespaces, in Docker's archive form."""
+    """Write an image with one file, the program that holds a pod's namespaces, in Docker's archive format."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as files:
         _add(files, "pause", program.read_bytes(), mode=0o755)

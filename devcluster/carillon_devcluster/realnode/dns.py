@@ -1,7 +1,7 @@
-"""The cluster's DNS on a real node: CoreDNS at the bridge's address, what it may read, and whether it answers.
+"""The cluster's DNS on a real node: CoreDNS at the bridge's address, its role, and its health.
 
-`node` starts it; the kubelet names it to every pod. Names of Services are its own; all others go to the machine's
-resolvers, if those answer when the node starts, or do not exist.
+`node` starts it; the kubelet sets it in every pod. It resolves names of Services itself, and forwards all others to
+the machine's resolvers if these answer when the node starts; otherwise the others do not exist.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from carillon_devcluster.realnode.network import ADDRESS
 
 DOMAIN = "cluster.local"
 PORT = 53
-"""A pod's resolv.conf can name no other."""
+"""The only port that a pod's resolv.conf supports."""
 
 USER = "system:coredns"
-"""Whom CoreDNS's certificate names; see realnode/pki.go."""
+"""The user in CoreDNS's certificate; see realnode/pki.go."""
 
 RESOLVERS = Path("/etc/resolv.conf")
 ANSWER_WITHIN = 1.0
 NO_ANSWER = (-1, 0)
 
 CACHED = 5
-"""Seconds; a pod that is waited for is not to be missing for half a minute more."""
+"""Seconds; short, because a negative answer that is cached delays those who wait for a new pod's name."""
 
 SERVED = """\
 . {{
@@ -57,25 +57,25 @@ UNKNOWN = """\
 
 
 def corefile(kubeconfig: Path, resolvers: list[str]) -> str:
-    """Return CoreDNS's configuration; without resolvers a name outside of the cluster does not exist."""
+    """Return CoreDNS's configuration; without resolvers, names outside the cluster do not exist."""
     others = FORWARDED.format(resolvers=" ".join(resolvers)) if resolvers else UNKNOWN
     return SERVED.format(address=ADDRESS, domain=DOMAIN, kubeconfig=kubeconfig, others=others, cached=CACHED)
 
 
 def resolvers(file: Path = RESOLVERS) -> list[str]:
-    """Return the addresses of the machine's resolvers, but not the node's own."""
+    """Return the addresses of the machine's resolvers, except the node's own."""
     found = []
-    with contextlib.suppress(OSError):  # a machine need not have the file
+    with contextlib.suppress(OSError):  # the file may be missing
         for line in file.read_text(errors="replace").splitlines():
             words = line.split()
             if len(words) > 1 and words[0] == "nameserver":
-                with contextlib.suppress(ValueError):  # the C library passes over such a line, too
+                with contextlib.suppress(ValueError):  # the C library ignores such a line, too
                     found.append(str(ipaddress.ip_address(words[1])))
     return [address for address in found if address != ADDRESS]
 
 
 def rights() -> str:
-    """Return, for kubectl, the role of CoreDNS: it reads what has names and nothing else."""
+    """Return CoreDNS's role for kubectl: it may only read the objects that have DNS names."""
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
@@ -96,7 +96,7 @@ def rights() -> str:
 
 
 def check_port(address: str = ADDRESS, port: int = PORT) -> None:
-    """Do nothing if a DNS server can listen at the address, which is the machine's own.
+    """Return if a DNS server can listen at the address, which belongs to this machine.
 
     Raises:
         ClusterError: The port is in use; the message says how to find the process.
@@ -104,7 +104,7 @@ def check_port(address: str = ADDRESS, port: int = PORT) -> None:
     """
     for name, kind in (("UDP", socket.SOCK_DGRAM), ("TCP", socket.SOCK_STREAM)):
         with socket.socket(socket.AF_INET, kind) as probe:
-            if kind == socket.SOCK_STREAM:  # connections that are only lingering do not count
+            if kind == socket.SOCK_STREAM:  # connections in TIME_WAIT do not count
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
@@ -113,28 +113,28 @@ def check_port(address: str = ADDRESS, port: int = PORT) -> None:
             except OSError as error:
                 message = (
                     f"The cluster's DNS cannot listen on {name} port {port} of {address} ({error.strerror}): a DNS "
-                    f"server of this machine may hold it at all addresses (ss -lntup 'sport = :{port}' tells); stop "
-                    "it, or have it listen at its own address alone."
+                    f"server of this machine may use it at all addresses (see ss -lntup 'sport = :{port}'): stop "
+                    "it, or make it listen at its own address only."
                 )
                 raise ClusterError(message) from error
 
 
 def answers(address: str = ADDRESS, port: int = PORT) -> bool:
-    """Tell whether the server knows the API server's Service, as it does when it has read the cluster's."""
+    """Return whether the server resolves the API server's Service, as it does once it has read all Services."""
     code, records = _ask(address, port, f"kubernetes.default.svc.{DOMAIN}")
     return code == 0 and records > 0
 
 
 def responds(resolver: str, port: int = PORT) -> bool:
-    """Tell whether a resolver says anything at all, be it that it will not or cannot tell."""
+    """Return whether a resolver responds at all, even if only with an error."""
     return _ask(resolver, port, "localhost") != NO_ANSWER
 
 
 def _ask(address: str, port: int, name: str) -> tuple[int, int]:
-    """Ask a server for a name's addresses; return its response code and the number of records, or `NO_ANSWER`."""
+    """Query a server for a name's addresses; return its response code and the number of records, or `NO_ANSWER`."""
     number = 0x4341
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
-    # RFC 1035, section 4.1: a header that asks one question, the name, type A, class IN
+    # RFC 1035, section 4.1: a header with one question, the name, type A, class IN
     question = struct.pack("!6H", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as asking:

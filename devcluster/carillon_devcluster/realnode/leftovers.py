@@ -1,4 +1,4 @@
-"""Remove what pods leave on a machine after a crash: processes, mounts, cgroups."""
+"""Removes what pods leave behind after a crash: processes, mounts, cgroups."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LOG_LINKS = Path("/var/log/containers")
 DEVICE_SOCKET = Path("/var/lib/kubelet/device-plugins/kubelet.sock")
 GRACE = 5.0
 TRIES = 3
-"""Mounts lie upon mounts; a second look finds what the first one uncovered."""
+"""The number of rounds: unmounting may uncover other mounts."""
 
 
 def make_cgroup(name: str) -> None:
-    """Make the cgroup above all of a node's pods, in each hierarchy."""
+    """Create the parent cgroup of all of a node's pods, in each hierarchy."""
     for top in _hierarchies():
         folder = top / name
         folder.mkdir(exist_ok=True)
         for inherited in ("cpuset.cpus", "cpuset.mems"):
             file = folder / inherited
-            # version 1 gives a new group none, and nothing could run in it
+            # in version 1, a new group has none, and nothing could run in it
             if (top / "tasks").exists() and file.exists() and not file.read_text().strip():
                 file.write_text((top / inherited).read_text())
 
@@ -46,12 +46,12 @@ def end_pods(cgroup: str, shim: str, run: Path) -> None:
 
 
 def remove_cgroup(name: str) -> None:
-    """Remove a cgroup and those below it, the innermost first; it may take a moment until the last process has left."""
+    """Remove a cgroup and its descendants, the innermost first; the last process may need a moment to leave."""
     processes.wait_until(lambda: not sum(_remains(top / name) for top in _hierarchies()), GRACE, every=0.05)
 
 
 def _remains(cgroup: Path) -> bool:
-    """Remove what is empty of a cgroup; return whether any of it is left."""
+    """Remove the empty groups of a cgroup; return whether any are left."""
     for folder, _, __ in os.walk(cgroup, topdown=False):
         with contextlib.suppress(OSError):
             Path(folder).rmdir()
@@ -73,14 +73,14 @@ def unmount_below(*folders: Path) -> None:
 def mounts_below(*folders: Path) -> Iterator[Path]:
     """Return the mount points at or below some folders, in the order in which they were mounted."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        # blanks and the like stand as \040 in the fifth field
+        # special characters are escaped in the fifth field, a blank as \040
         place = Path(line.split()[4].encode().decode("unicode_escape"))
         if any(place == folder or folder in place.parents for folder in folders):
             yield place
 
 
 def remove_links(folder: Path) -> None:
-    """Remove what a kubelet puts at places that no setting changes: links to its logs, its device plugins' socket."""
+    """Remove the kubelet's files at fixed paths: links to its logs, its device plugins' socket."""
     for link in LOG_LINKS.glob("*.log"):
         if link.is_symlink() and folder in link.readlink().parents:
             link.unlink()
@@ -91,7 +91,7 @@ def remove_links(folder: Path) -> None:
 
 
 def remove_folders(*folders: Path) -> None:
-    """Remove folders with all that is in them, unless something is mounted there, which is not ours to delete.
+    """Remove folders and their contents, unless something is mounted there, which must not be deleted.
 
     Raises:
         ClusterError: Something is still mounted.
@@ -99,15 +99,15 @@ def remove_folders(*folders: Path) -> None:
     """
     left = list(mounts_below(*folders))
     if left:
-        message = f"Something is still mounted at {left[0]}: end what uses it (fuser -vm {left[0]}) and stop again."
+        message = f"Something is still mounted at {left[0]}: end its users (fuser -vm {left[0]}) and stop again."
         raise ClusterError(message)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _hierarchies() -> list[Path]:
-    """Return the top of each hierarchy: one in version 2, one for each controller in version 1."""
+    """Return the root of each hierarchy: one in version 2, one for each controller in version 1."""
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
-    # on a machine with both versions, runc makes groups in the one of version 2 as well
+    # on a machine with both versions, runc also creates groups in the hierarchy of version 2
     return [folder for folder in CGROUPS.iterdir() if (folder / "cgroup.procs").exists() and not folder.is_symlink()]

@@ -1,4 +1,4 @@
-"""The node's network on the machine: the bridge, the way out, and the kernel's settings; each can be undone."""
+"""The node's network on the machine: the bridge, masquerading, and kernel settings; all can be undone."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from carillon_devcluster.realnode.places import Places
 
 SUBNET = "10.111.0.0/24"
-"""The pods' addresses; the first one is the bridge's, where the API server, the kubelet and DNS listen."""
+"""The pods' addresses; the first one is the bridge's, at which the API server, the kubelet and DNS listen."""
 
 ADDRESS = str(next(ipaddress.ip_network(SUBNET).hosts()))
 KUBE_PROXY_TABLES = ("ip", "ip6")
 KERNEL = (
     "net/ipv4/ip_forward",
-    # what a kubelet sets
+    # set by a kubelet
     "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 )  # fmt: skip
@@ -31,10 +31,10 @@ CNI_RESULTS = Path("/var/lib/cni/results")
 
 
 def up(places: Places) -> None:
-    """Make the bridge with its address, forward packets, and let the pods' out. Harmless if that is done.
+    """Create the bridge with its address, forward packets, and masquerade those of pods. Idempotent.
 
     Raises:
-        ClusterError: The network is in use, or the kernel refused.
+        ClusterError: The network is in use, or the kernel reports an error.
 
     """
     if not places.kernel_settings.exists():
@@ -61,7 +61,7 @@ def up(places: Places) -> None:
 
 
 def down(places: Places) -> None:
-    """Undo all that `up`, kubelet and kube-proxy did to the machine's network and kernel."""
+    """Undo all changes of `up`, kubelet and kube-proxy to the machine's network and kernel settings."""
     if not places.kernel_settings.exists():
         return
     subprocess.run(["nft", "delete", "table", "ip", places.network], capture_output=True, check=False)
@@ -71,7 +71,7 @@ def down(places: Places) -> None:
     for name, value in json.loads(places.kernel_settings.read_text()).items():
         if (SETTINGS / name).read_text().strip() != value:
             (SETTINGS / name).write_text(f"{value}\n")
-    # what the CNI library remembers of pods whose end it did not see
+    # the CNI library's records of pods whose end it has not seen
     for left in CNI_RESULTS.glob(f"{places.network}-*"):
         left.unlink(missing_ok=True)
     for folder in (CNI_RESULTS, CNI_RESULTS.parent):
@@ -81,7 +81,7 @@ def down(places: Places) -> None:
 
 
 def has_proxy_rules() -> bool:
-    """Tell whether kube-proxy has written its table."""
+    """Return whether kube-proxy has written its table."""
     return (
         subprocess.run(["nft", "list", "table", "ip", "kube-proxy"], capture_output=True, check=False).returncode == 0
     )
@@ -90,19 +90,19 @@ def has_proxy_rules() -> bool:
 def _refuse_others() -> None:
     if has_proxy_rules():
         message = (
-            "There are rules of a kube-proxy on this machine (nft list table ip kube-proxy), and two of them cannot "
+            "A kube-proxy has rules on this machine (nft list table ip kube-proxy), and two of them cannot "
             "share it: stop the other node first."
         )
         raise ClusterError(message)
     routes = _run("ip", "-o", "route", "show", "root", SUBNET)
     if routes.strip():
-        message = f"The pods' network {SUBNET} is routed on this machine already ({routes.strip()}): stop what uses it."
+        message = f"The pods' network {SUBNET} is already routed on this machine ({routes.strip()}): stop its user."
         raise ClusterError(message)
 
 
 def _run(*command: str, given: str | None = None) -> str:
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
-        message = f"The node's network could not be made: {' '.join(command)} said: {done.stderr.strip()}."
+        message = f"The node's network could not be created: {' '.join(command)}: {done.stderr.strip()}."
         raise ClusterError(message)
     return done.stdout

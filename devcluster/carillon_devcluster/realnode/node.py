@@ -1,4 +1,4 @@
-"""One real node: starting it beside its control plane, giving it images, and leaving no trace of it."""
+"""One real node: starts it with its control plane, loads images, and removes it without a trace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 DAEMONS = ("containerd", "coredns", "kubelet", "kube-proxy")
-"""In the order of their start; they are stopped in the reverse order."""
+"""The daemons in start order; they are stopped in reverse order."""
 
 GRACE = 10.0
 USERS = ("coredns", "kubelet", "kube-proxy")
@@ -35,7 +35,7 @@ PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
 
 
 class RealNode:
-    """A cluster whose one node runs containers. As a context manager it is started, and stopped at the end."""
+    """A cluster whose only node runs containers. As a context manager, it starts and stops the cluster."""
 
     def __init__(
         self,
@@ -45,14 +45,14 @@ class RealNode:
         build_root: Path | str | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """Name the cluster; nothing is read or started. The arguments are those of `LocalCluster`."""
+        """Take the cluster's name; nothing is read or started. The arguments are those of `LocalCluster`."""
         place = Place(address=network.ADDRESS, certificate="apiserver-bridge", process_node=False)
         self.cluster = LocalCluster(name, root, build_root=build_root, settings=settings, place=place)
         self._places = Places(self.cluster.files)
         self._root = Root(Path(build_root or root or DEFAULT_ROOT).absolute())
 
     def __enter__(self) -> Self:
-        """Start; what does not come up is stopped again."""
+        """Start; if that fails, stop again."""
         try:
             self.start()
         except BaseException:
@@ -67,10 +67,10 @@ class RealNode:
         self.stop()
 
     def start(self, *, timeout: float = 180.0) -> None:
-        """Build what is missing, start control plane and node, and wait until the node takes pods.
+        """Build missing programs, start the control plane and the node, and wait until the node accepts pods.
 
         Raises:
-            ClusterError: This machine cannot have a real node, or something did not come up; the message says what.
+            ClusterError: This machine cannot run a real node, or a part did not start; the message says which.
 
         """
         check_machine()
@@ -84,9 +84,9 @@ class RealNode:
             self._start_daemons(programs, deadline)
 
     def stop(self) -> None:
-        """End the node, its pods and the control plane, and undo what they did to the machine.
+        """Stop the node, its pods and the control plane, and undo their changes to the machine.
 
-        The control plane's objects stay for the next start; the node's images do not.
+        The control plane's objects are kept for the next start; the node's images are not.
 
         Raises:
             ClusterError: Something is still mounted that cannot be unmounted.
@@ -98,40 +98,40 @@ class RealNode:
             network.down(self._places)
             leftovers.remove_cgroup(self._places.cgroup)
             self._places.state.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # another cluster's node is there
+            with contextlib.suppress(OSError):  # another cluster's node is running
                 self._places.run.parent.rmdir()
 
     def delete(self) -> None:
-        """Stop, and remove everything of the cluster."""
+        """Stop the cluster and delete its data."""
         self.stop()
         self.cluster.delete()
         self._lock().unlink(missing_ok=True)
 
     def load_image(self, archive: Path) -> None:
-        """Give the node an image from an archive, as `docker save` and `buildah push … docker-archive:` write it.
+        """Load an image from an archive, as written by `docker save` and `buildah push … docker-archive:`.
 
         Raises:
-            ClusterError: The archive is no image, or the node does not run.
+            ClusterError: The archive is not an image, or the node is not running.
 
         """
         programs = build(self._root)
         self._ctr(programs, "images", "import", str(archive))
 
-    # What follows is done with the lock held.
+    # The following methods are called with the lock held.
 
     def _make_certificates(self, programs: Programs) -> None:
         self.cluster.build()
         self.cluster.make_certificates()
         files = self._places.files
         if all(files.certificate(name).exists() for name in ("apiserver-bridge", *USERS)):
-            return  # a cluster that was made before one of them had existed gets all of them anew
+            return  # if one is missing, because an older version created the cluster, all are created again
         done = subprocess.run(
             [programs.path("carillon-node"), "pki", f"--dir={files.pki}", f"--node={NODE_NAME}",
              f"--address={network.ADDRESS}"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            message = f"The node's certificates could not be made in {files.pki}: {done.stderr.strip()}."
+            message = f"The node's certificates could not be created in {files.pki}: {done.stderr.strip()}."
             raise ClusterError(message)
 
     def _start_daemons(self, programs: Programs, deadline: float) -> None:
@@ -164,7 +164,7 @@ class RealNode:
 
     def _spawn(self, daemon: str, programs: Programs, state: State) -> State:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        # containerd finds its shim beside itself
+        # containerd finds its shim in its own folder
         environment["PATH"] = f"{programs.folder}{os.pathsep}{environment.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
         program = programs.path("containerd" if daemon == "containerd" else "carillon-node")
         log = self._places.files.log(daemon)
@@ -172,18 +172,18 @@ class RealNode:
             log.replace(log.with_suffix(".old.log"))
         process = processes.spawn(program, config.arguments(daemon, self._places, state.ports), log, environment)
         started = State(ports=state.ports, processes={**state.processes, daemon: process})
-        started.write(self._places.state)  # immediately: otherwise it could not be found and stopped
+        started.write(self._places.state)  # saved at once: otherwise the process could not be found and stopped
         return started
 
     def _stop_daemons(self) -> None:
         places = self._places
         known = State.read(places.state).processes
-        # kubelet first, or it would start again what is ended here
+        # the kubelet first, or it would restart what ends here
         processes.stop([known[name] for name in ("kubelet", "kube-proxy", "coredns") if name in known], GRACE)
         shim = programs_of(self._root).path("containerd-shim-runc-v2")
         leftovers.end_pods(places.cgroup, str(shim), places.run)
         processes.stop([known[name] for name in ("containerd",) if name in known], GRACE)
-        for name in ("containerd", "carillon-node"):  # what no record names any more, because the record was lost
+        for name in ("containerd", "carillon-node"):  # processes whose record was lost
             processes.stop(processes.of_folder(name, places.folder), GRACE)
         leftovers.unmount_below(places.folder, places.run)
         leftovers.remove_links(places.folder)
@@ -200,7 +200,7 @@ class RealNode:
         command = [str(programs.path("ctr")), f"--address={self._places.socket}", "--namespace=k8s.io", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            message = f"The node's containerd refused `ctr {' '.join(arguments)}`: {done.stderr.strip()}."
+            message = f"`ctr {' '.join(arguments)}` failed: {done.stderr.strip()}."
             raise ClusterError(message)
         return done.stdout
 

@@ -1,4 +1,4 @@
-"""Where a real node keeps what, and how it names what lies outside its folder."""
+"""The paths of a real node's files, and its names for objects outside its folder."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ class Places:
 
     @property
     def folder(self) -> Path:
-        """All of the node's state but its logs; it goes when the node stops."""
+        """All of the node's state except its logs; deleted when the node stops."""
         return self.files.path / "real"
 
     @property
     def state(self) -> Path:
-        """Ports and processes, as JSON. Beside the folder, so that a half-removed node is still known."""
+        """The ports and processes, as JSON. Next to the folder, so that a half-removed node is still known."""
         return self.files.path / "real-state.json"
 
     @property
     def volumes(self) -> Path:
-        """The persistent volumes, a folder each. They stay as the cluster's objects do, until it is deleted."""
+        """The persistent volumes, one folder each. Like the cluster's objects, they are kept until it is deleted."""
         return self.files.path / "real-volumes"
 
     @property
     def kernel_settings(self) -> Path:
-        """What the kernel's settings were before, as JSON."""
+        """The previous values of the kernel settings, as JSON."""
         return self.files.path / "real-kernel.json"
 
     @property
     def key(self) -> str:
-        """A short name of this cluster among all of this machine: interfaces have 15 characters, sockets 107."""
+        """A short name of this cluster, unique on this machine: interface names have 15 characters, sockets 107."""
         return hashlib.sha256(str(self.files.path).encode()).hexdigest()[:8]
 
     @property
     def run(self) -> Path:
-        """The folder of sockets: a path below the cluster's folder would be too long for one."""
+        """The folder of sockets; their paths in the cluster's folder would be too long."""
         return Path("/run/carillon-node") / self.key
 
     @property
     def socket(self) -> Path:
-        """Where containerd listens."""
+        """The socket of containerd."""
         return self.run / "containerd.sock"
 
     @property
@@ -62,10 +62,10 @@ class Places:
 
     @property
     def cgroup(self) -> str:
-        """The cgroup above all of the node's pods."""
+        """The parent cgroup of all of the node's pods."""
         return f"carillon-{self.key}"
 
     @property
     def network(self) -> str:
-        """The pod network's name, and that of the nftables table that lets it out."""
+        """The name of the pod network, and of the nftables table that masquerades it."""
         return f"carillon-{self.key}"

@@ -1,7 +1,7 @@
-"""Persistent volumes of a real node: folders of its cluster's own, bound by any claim that names no other class.
+"""Persistent volumes of a real node: folders of its cluster, for all claims that name no other class.
 
-Nothing provisions volumes here, so some are made beforehand; `node` does it at its start. They are of the type
-"local", since a kubelet gives those to a pod's fsGroup, which it does for no hostPath.
+There is no provisioner, so `node` creates some volumes at its start. Their type is "local", because the kubelet
+applies a pod's fsGroup to it, but not to hostPath.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 CLASS = "local"
 COUNT = 8
-"""The number of claims in all: a deleted claim does not release its volume."""
+"""The total number of claims: a deleted claim does not release its volume."""
 
 CAPACITY = "16Gi"
 """The size a claim may request. It is not enforced."""
 
 
 def make(places: Places) -> str:
-    """Make the folders, and return the class and the volumes for kubectl. Harmless if they are there."""
+    """Create the folders, and return the class and the volumes for kubectl. Idempotent."""
     items: list[dict[str, object]] = [
         {
             "apiVersion": "storage.k8s.io/v1",

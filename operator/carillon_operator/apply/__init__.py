@@ -1,1 +1,1 @@
-"""Carrying out what was decided, one effect a module."""
+"""Carries out plans; each module has one kind of effect."""

@@ -2,9 +2,9 @@
 
 A runner records its own end before it exits. When a Job has failed or is gone,
 its row may still be open or may be missing: the pod was evicted, ran out of
-memory, or had no image. The closer then closes or writes the row with what the
-cluster shows. It never changes a closed row. A container task has no runner of
-ours, so its whole record is made here.
+memory, or had no image. The closer then closes or writes the row from the state
+of the cluster. It never changes a closed row. A container task has no runner, so
+its whole record is written here.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Everything that carries out a plan, as one value. ``Term`` makes it; the turns use it."""
+"""The parts that carry out a plan, as one value. ``Term`` creates it; the turns use it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from carillon_operator.apply.status_writer import StatusWriter
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """Where the parts of a plan go."""
+    """The parts that carry out a plan."""
 
     launcher: Launcher
     outbox: Outbox

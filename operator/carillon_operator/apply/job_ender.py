@@ -1,4 +1,4 @@
-"""Ends executions and deletes Jobs, once the history has what they leave behind. Both turns use it."""
+"""Ends executions and deletes Jobs once the history has their ends. Both turns use it."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ class JobEnder:
     def __init__(
         self, writer: JobWriter, view: View, closer: Closer, janitor: Janitor, clock: Callable[[], datetime]
     ) -> None:
-        """Take where Jobs are deleted and what records their ends."""
+        """Take the janitor, which deletes Jobs, and the closer, which records their ends."""
         self._writer = writer
         self._view = view
         self._closer = closer
@@ -38,7 +38,7 @@ class JobEnder:
                 if runs or self._closer.end(by_uid[action.job_uid], action):
                     await self._end(key, action)
                 else:
-                    # the record comes first: this key has another turn when it is written, and at the latest then
+                    # the record comes first: when it is written, or at that time, this key has another turn
                     look_again = self._clock() + RECORD_FIRST
             elif isinstance(action, DeleteJob) and self._closer.is_recorded(by_uid[action.job_uid]):
                 self._janitor.delete_job(key[0], action.job_name, action.job_uid)

@@ -44,6 +44,6 @@ class KeyRegistrar:
 
     def _tell(self, error: Exception) -> None:
         fields = {"key": self._key.id, "why": str(error)}
-        # anything but an outage is a defect: log its traceback
+        # anything but an outage is a bug: log its traceback
         defect = None if isinstance(error, UnavailableError) else error
         log.warning("token signing key not registered, trying again", **fields, exc_info=defect)

@@ -78,7 +78,7 @@ class Launcher:
         """Create the Job of an order; return the reason if the launch is refused permanently.
 
         Raises:
-            UnavailableError: It may or may not exist: ``resolve_doubt`` tells, at the next turn.
+            UnavailableError: The Job may exist; ``resolve_doubt`` finds out in the next turn.
             ForbiddenError: The operator lacks the permission.
 
         """
@@ -96,9 +96,11 @@ class Launcher:
                 raise UnavailableError("API server", f"Job {name} was created and then deleted") from error
             found = observed_job(job)
             if found is None or found.execution_id != str(order.execution_id):
-                return LaunchRefusal(Reason.NAME_TAKEN, f"a Job {name} that is not this task's already exists")
+                return LaunchRefusal(
+                    Reason.NAME_TAKEN, f"a Job named {name} already exists and is not this execution's"
+                )
         except NotFoundError:  # the namespace is being deleted, and the task with it
-            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} is gone")
+            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} does not exist")
         except RefusedError as error:
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server rejected Job {name}: {error}"[:MAX_MESSAGE])
         else:

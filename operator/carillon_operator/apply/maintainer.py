@@ -36,6 +36,6 @@ class Maintainer:
                 wait = self._interval_seconds
             except UnavailableError as error:
                 log.info("maintenance postponed", why=str(error))
-            except Exception:  # a defect of the maintenance must not end the operator
+            except Exception:  # a bug in the maintenance must not end the operator
                 log.exception("maintenance failed")
             await asyncio.sleep(wait)

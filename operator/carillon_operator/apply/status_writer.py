@@ -113,7 +113,7 @@ class StatusWriter:
             key = await self._queue.take()
             try:
                 await self._write(key)
-            except Exception:  # a defect met by one status must not stop the others
+            except Exception:  # a bug with one status must not stop the others
                 log.exception("status not written", object="/".join(key))
             finally:
                 self._queue.done(key)

@@ -1,4 +1,4 @@
-"""Closes open executions whose Job is gone: neither a runner nor an event will."""
+"""Closes open executions whose Job is gone, which no runner and no event will close."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -56,7 +56,7 @@ class Sweeper:
             return True
         known = self._view.store.jobs.get(row.namespace, row.job_name or "")
         if known is not None and known.task_uid == row.task_uid:
-            self._closer.close_ended([known])  # the end that the Job states has precedence over ours
+            self._closer.close_ended([known])  # the end that the Job shows takes precedence
             if _may_end(known, now):
                 return True
         if not row.job_name:

@@ -79,7 +79,7 @@ class RefusedPods:
             except CarillonError as error:
                 log.info("refused pods not read, trying again", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
-            except Exception as error:  # a defect met in one namespace must not stop the others
+            except Exception as error:  # a bug in one namespace must not stop the others
                 log.exception("reading refused pods failed", **_fields(key[0], error))
                 self._due.add_after(key, RETRY_SECONDS)
             finally:

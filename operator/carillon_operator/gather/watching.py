@@ -88,7 +88,7 @@ class Watching:
         while True:
             try:
                 await self._see(self._places)
-            except Exception as error:  # ending would only move the problem to the next process
+            except Exception as error:  # a restart would not help
                 defect = None if isinstance(error, CarillonError) else error
                 log.warning("cannot read the current state, trying again", why=str(error), exc_info=defect)
                 await asyncio.sleep(tries.failed())
@@ -186,7 +186,7 @@ class Watching:
                     if event.type == "SYNCED":
                         self._refused.discard(each)
                         self._synced[each].set()
-            except Exception as error:  # a defect met by one object, or a permission that is missing
+            except Exception as error:  # a bug with one object, or a missing permission
                 if place is None or not isinstance(error, ForbiddenError) or isinstance(error, OwnAccountError):
                     log.exception(
                         "watch failed, starting again", kind=kind, **{} if place is None else {"namespace": place}

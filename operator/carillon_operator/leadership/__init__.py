@@ -1,1 +1,1 @@
-"""Which operator decides and writes: the Lease, the fence, and how background work ends."""
+"""Leader election with a Lease, the fence for writes, and the end of background tasks."""

@@ -1,4 +1,4 @@
-"""How background tasks end: by a reliable cancellation, or because the operator is told to stop."""
+"""Ends background tasks: by reliable cancellation, or when the operator is told to stop."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable

@@ -31,7 +31,7 @@ class FencedWriter:
     """
 
     def __init__(self, cluster: ClusterWriter, leads: Callable[[], bool]) -> None:
-        """Take the cluster, and what tells whether this operator leads now."""
+        """Take the cluster, and a function that returns whether this operator leads now."""
         self._cluster = cluster
         self._check = fence(leads)
 

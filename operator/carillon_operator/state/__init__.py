@@ -1,1 +1,1 @@
-"""What the operator has observed, and its work queue."""
+"""The observed state of the cluster, and the work queue."""

@@ -1,4 +1,4 @@
-"""The runner Jobs and what their pods tell of them."""
+"""The runner Jobs and the state of their pods."""
 
 from collections.abc import Callable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, replace

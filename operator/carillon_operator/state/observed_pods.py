@@ -1,4 +1,4 @@
-"""What the pods of each Job show. The Job shelf keeps it."""
+"""The state of each Job's pods. The Job shelf keeps it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class _Pod:
 
 @dataclass(slots=True)
 class _Pods:
-    """What the pods of one Job show."""
+    """The state of one Job's pods."""
 
     job: JobName
     refused: PodTrouble | None = None

@@ -1,4 +1,4 @@
-"""What the operator has seen of the cluster: a shelf for each kind. Plain memory, used from one event loop."""
+"""The operator's view of the cluster, in memory: a shelf for each kind. For use from one event loop."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -24,7 +24,7 @@ WithStatus = Literal["ScheduledTask", "RunRequest"]
 
 
 class AnyShelf(Protocol):
-    """What the shelves of all kinds have in common."""
+    """The interface of the shelves of all kinds."""
 
     def put(self, raw: Mapping[str, Any]) -> Sequence[Key]:
         """Take an object from the API server; return the keys to reconcile."""
@@ -40,7 +40,7 @@ class AnyShelf(Protocol):
 
 
 class StatusShelf(AnyShelf, Protocol):
-    """What the shelves of objects with a status have in common."""
+    """The interface of the shelves of objects with a status."""
 
     def sending(self, name: Key, status: Status) -> None:
         """Remember a status that is about to be written."""

@@ -1,9 +1,9 @@
-"""What this operator decides about, where several share the tasks.
+"""Which objects this operator decides about if several share the tasks.
 
 Every operator sees everything, and several may own parts of one key. Names and
-unique keys ensure that what two operators own for a moment is done only once.
-What no operator owned would be lost, so each object has exactly one owner at any
-time, and operators that see the same objects agree on it.
+unique keys ensure that something that two operators own for a moment is done
+only once. An object without an owner would be lost, so each object has exactly
+one owner at any time, and operators that see the same objects agree on it.
 """
 
 from collections.abc import Sequence

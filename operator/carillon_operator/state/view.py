@@ -1,4 +1,4 @@
-"""What the operator knows and has to do, as one value: what it observes, what it owns, and its work queue."""
+"""The operator's state as one value: the observed objects, their ownership, and the work queue."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from carillon_operator.state.work_queue import Key, WorkQueue
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything that the gathering rooms write and the deciding ones read."""
+    """The state that ``gather`` writes and the turns read."""
 
     store: ObservedStore
     ownership: Ownership
     queue: WorkQueue
 
     def put(self, kind: ObjectKind, raw: Mapping[str, Any]) -> None:
-        """Take an object from the API server, and have its keys reconciled."""
+        """Take an object from the API server, and enqueue its keys."""
         self.enqueue(self.store.shelf(kind).put(raw))
 
     def drop(self, kind: ObjectKind, name: Key, uid: str) -> None:
-        """Forget a deleted object, and have its keys reconciled."""
+        """Forget a deleted object, and enqueue its keys."""
         self.enqueue(self.store.shelf(kind).drop(name, uid))
 
     def enqueue(self, keys: Iterable[Key]) -> None:
-        """Have keys reconciled."""
+        """Enqueue keys."""
         for key in keys:
             self.queue.add(key)

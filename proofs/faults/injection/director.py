@@ -1,4 +1,4 @@
-"""Counts the steps of an operator, tells which fault strikes, and records what the oracle must excuse."""
+"""Counts the steps of an operator, selects the fault to inject, and records what the oracle must excuse."""
 
 from collections import Counter
 from collections.abc import Sequence

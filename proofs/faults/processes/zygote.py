@@ -1,7 +1,7 @@
 """Forks operators from a process that has imported their modules: a start takes milliseconds, not a second.
 
-Each operator equals ``python -m carillon_operator``: a process in a session of
-its own that runs this module as ``__main__``. ``operators`` starts the zygote
+Each operator equals ``python -m carillon_operator``: a process in its own
+session that runs this module as ``__main__``. ``operators`` starts the zygote
 and exchanges JSON lines with it: ``{"id", "environment", "folder"}`` asks for an
 operator; ``{"id", "pid"}`` and ``{"id", "code"}`` report its start and end. When
 its input ends, it kills the operators.

@@ -1,1 +1,1 @@
-"""What the harness observed, and the oracle that judges it."""
+"""The observed outcome, and the oracle that judges it."""

@@ -266,7 +266,7 @@ class _Judge:
         return min((t for t in (job.ended_at, row.finished_at if row else None) if t), default=None)
 
     def _ending(self, slot: datetime) -> Iterator[Violation]:
-        """Yield what is wrong with the outcome of a slot."""
+        """Yield the violations in the outcome of a slot."""
         rows = self._rows_of(slot)
         if len(rows) != 1:
             return
@@ -290,7 +290,7 @@ class _Judge:
             yield Violation(self._task.name, slot, "its row says succeeded, and there was no hit")
 
     def _unjust(self, slot: datetime, row: RowSeen) -> str | None:
-        """Return why a slot should have run, or None if it was rightly skipped or missed."""
+        """Return why a slot should have run, or None if it was skipped or missed correctly."""
         if row.reason == "StillActive":
             if self._was_active(slot, row) or self._was_blurred(slot):
                 return None

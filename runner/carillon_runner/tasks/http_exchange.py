@@ -35,7 +35,7 @@ class Target:
     path: str
     """The request's target (RFC 9112, 3.2.1), percent-encoded, the query with it."""
     authorization: str | None = field(repr=False, compare=False)
-    """The header that the URL's user and password make (RFC 7617)."""
+    """The ``Authorization`` header for the URL's user and password (RFC 7617)."""
 
     @property
     def origin(self) -> tuple[bool, str, int]:
@@ -45,22 +45,22 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent to a target."""
+    """The request that is sent to a target."""
 
     method: str
     headers: Mapping[str, str] = field(repr=False)
-    """All headers but Host and Content-Length."""
+    """All headers except Host and Content-Length."""
     body: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered."""
+    """The response of a server."""
 
     status: int
     headers: Mapping[str, str]
     raw: bytes
-    """The body's beginning."""
+    """The beginning of the body."""
     charset: str | None
 
     @property
@@ -113,14 +113,14 @@ def exchange(target: Target, message: Message, *, deadline: float, limit: int, a
 
     Args:
         target: The destination.
-        message: What is sent.
+        message: The request.
         deadline: On ``time.monotonic``'s clock.
         limit: How many bytes of the answer's body are read.
         allow: Addresses that may be reached although they are not public.
 
     Raises:
-        TaskFailedError: The host has an address that is closed (``BlockedAddress``), and nothing was sent; or no
-            answer came, or none that HTTP knows. The message repeats neither the URL nor a header.
+        TaskFailedError: The host has a closed address (``BlockedAddress``), and nothing was sent; or there was no
+            response, or an invalid one. The message repeats neither the URL nor a header.
 
     """
     try:
@@ -129,7 +129,7 @@ def exchange(target: Target, message: Message, *, deadline: float, limit: int, a
             try:
                 connection.request(message.method, target.path, body=message.body, headers=dict(message.headers))
             except (ValueError, http.client.InvalidURL) as error:
-                # the library's words repeat the header or the URL that it refused
+                # the library's message repeats the header or the URL that it rejected
                 raise TaskFailedError(
                     "InvalidRequest", "the method, the URL, the body or a header is not valid in HTTP"
                 ) from error
@@ -208,8 +208,8 @@ def checked_addresses(target: Target, allow: AllowList) -> list[tuple[int, Any]]
         allow: Addresses that may be reached although they are not public.
 
     Raises:
-        TaskFailedError: One is closed, or the name is one that is never looked up (``BlockedAddress``).
-        OSError: The name has none.
+        TaskFailedError: An address is closed, or the name is never looked up (``BlockedAddress``).
+        OSError: The name has no address.
 
     """
     why = refusal(target.host, target.port, (), allow)
@@ -249,14 +249,14 @@ def _resolve(target: Target) -> list[tuple[int, Any]]:
 
 
 def connected_socket(addresses: Sequence[tuple[int, Any]], deadline: float) -> socket.socket:
-    """Return a socket connected to the first address that answers, without a time-out.
+    """Return a socket connected to the first address that answers, without a timeout.
 
     Args:
-        addresses: Each a family and an address of it, as ``socket.connect`` takes it.
-        deadline: On ``time.monotonic``'s clock; each address but the last has its share of the time until then.
+        addresses: Each a family and an address, as ``socket.connect`` takes it.
+        deadline: On ``time.monotonic``'s clock; each address except the last gets a share of the time until then.
 
     Raises:
-        OSError: None answers; the last error is raised.
+        OSError: No address answers; the last error is raised.
 
     """
     last: OSError = ConnectionError("the name has no address")
@@ -280,7 +280,7 @@ def connected_socket(addresses: Sequence[tuple[int, Any]], deadline: float) -> s
 
 
 def _failure(error: Exception, target: Target) -> TaskFailedError:
-    """Return the class of an error and a sentence that names the host and the system's words, never URL or headers."""
+    """Return the class of an error and a sentence with the host and the system's message, without URL and headers."""
     where = f"{target.host} port {target.port}"
     words = getattr(error, "strerror", None) or type(error).__name__
     if isinstance(error, socket.gaierror):

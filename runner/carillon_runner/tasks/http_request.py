@@ -132,7 +132,7 @@ def _request(execution: Execution, secrets: Secrets) -> Request:
 
 
 def _merged(defaults: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return both; of headers with the same name, ignoring case, the last."""
+    """Merge headers; of headers with the same name, ignoring case, the last one wins."""
     merged: dict[str, tuple[str, str]] = {}
     for name, value in (*defaults.items(), *own.items()):
         merged[name.lower()] = (name, value)
@@ -143,7 +143,7 @@ def _redirected(request: Request, answer: Answer) -> Request:
     """Return the request that a redirect asks for (RFC 9110, 15.4; the methods as browsers have them).
 
     Raises:
-        TaskFailedError: It leads from https to http, or to no URL (``BlockedRedirect``).
+        TaskFailedError: It leads from https to http, or to something that is not a URL (``BlockedRedirect``).
 
     """
     location = answer.headers["Location"].encode("latin-1", "replace").decode("utf-8", "replace")
@@ -175,7 +175,7 @@ def _redirected(request: Request, answer: Answer) -> Request:
 
 def _result(answer: Answer, secrets: Secrets, milliseconds: float) -> dict[str, Any]:
     is_cut = len(answer.raw) > BODY_LIMIT
-    # as many characters as the kept bytes make; what is longer than them is there for the secrets alone
+    # the text of the kept bytes; the bytes after them were read only to mask secrets
     kept = len(replace(answer, raw=answer.raw[:BODY_LIMIT]).text)
     return {
         "statusCode": answer.status,

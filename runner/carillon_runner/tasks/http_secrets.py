@@ -37,7 +37,7 @@ class Secrets:
         return max(map(len, self._forms), default=0)
 
     def signature_headers(self, execution_id: UUID, body: bytes) -> dict[str, str]:
-        """Return the three headers of Standard Webhooks, or none if there is no key to sign with.
+        """Return the three headers of Standard Webhooks, or no headers if there is no signing key.
 
         The id is the execution's in all attempts, so that the receiver recognises a repetition. Each key's signature is
         ``v1,`` and HMAC-SHA256 over ``id.timestamp.body``, in base64.
@@ -83,7 +83,7 @@ def read_secrets(spec: Mapping[str, Any], variables: Mapping[str, str]) -> Secre
         variables: The environment variables.
 
     Raises:
-        TaskFailedError: One is not there (``SecretMissing``), or cannot be a header's value or a key
+        TaskFailedError: A secret is missing (``SecretMissing``), or is not a valid header value or key
             (``InvalidRequest``); the message names the Secret and its key, and never repeats a value.
 
     """

@@ -13,8 +13,8 @@ def run(execution: Execution) -> Mapping[str, Any]:
     """Call the plugin and return its result.
 
     Raises:
-        TaskFailedError: No package brings it (``PluginNotFound``); it cannot be imported, or returned no JSON object
-            (``PluginBroken``); its process ended before it returned (``PluginCrashed``); or what it raised.
+        TaskFailedError: No package provides it (``PluginNotFound``); it cannot be imported, or returned no JSON object
+            (``PluginBroken``); its process ended before it returned (``PluginCrashed``); or it raised an error.
 
     """
     try:

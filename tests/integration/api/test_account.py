@@ -1,4 +1,4 @@
-"""The facade's own account, as charts/carillon/files/rbac/facade.yaml has it: what it needs, and nothing to spare."""
+"""The facade's account in charts/carillon/files/rbac/facade.yaml has the necessary permissions and no others."""
 
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,7 +25,7 @@ ALICE = Subject("alice", ("developers", "system:authenticated"))
 
 
 def manifests(file: str) -> list[JSONObject]:
-    """Return the objects of a file of the chart's files/rbac."""
+    """Return the objects in a file of the chart's files/rbac."""
     return [doc for doc in yaml.safe_load_all((RBAC / file).read_text()) if doc]
 
 
@@ -40,7 +40,7 @@ PATHS = {
 
 
 async def install(connection: KubeConnection, namespace: str, *, without: JSONObject | None = None) -> str:
-    """Create the account and its roles, under names and in a namespace of the test's own; return the account's name.
+    """Create the account and its roles with unique names in the test's namespace; return the account's name.
 
     Args:
         connection: An administrator's.
@@ -64,7 +64,7 @@ async def install(connection: KubeConnection, namespace: str, *, without: JSONOb
 
 
 async def remove(connection: KubeConnection, name: str) -> None:
-    """Delete what is in no namespace."""
+    """Delete the cluster-wide objects."""
     for kind in ("ClusterRole", "ClusterRoleBinding"):
         await connection.request("DELETE", f"{PATHS[kind]}/{name}")
 
@@ -124,7 +124,7 @@ NEEDED: dict[str, Call] = {
 
 
 async def lacking(server: KubeAPIServer, namespace: str) -> set[str]:
-    """Return what the account is not allowed to do; what the caller is not allowed to do is no lack of it."""
+    """Return the permissions that the account lacks, not those that the caller lacks."""
     found = set()
     for what, call in NEEDED.items():
         try:
@@ -139,7 +139,7 @@ async def lacking(server: KubeAPIServer, namespace: str) -> set[str]:
 async def test_the_account_can_do_all_that_the_facade_does(
     connection: KubeConnection, cluster: RunningCluster, namespace: str, tmp_path: Path
 ) -> None:
-    """Each call of the port, once the roles are known to the authorizer."""
+    """This holds for each call of the port, once the authorizer knows the roles."""
     await keep_secret(connection, namespace, KEYS_SECRET)
     async with facade_of(connection, cluster, namespace, tmp_path) as facade:
         server = KubeAPIServer(facade)
@@ -171,7 +171,7 @@ SPARE: dict[str, tuple[str, str]] = {
 async def test_the_account_can_do_nothing_else(
     connection: KubeConnection, cluster: RunningCluster, namespace: str, tmp_path: Path
 ) -> None:
-    """By itself it can neither see nor change anything."""
+    """Without impersonation, it can neither read nor change anything."""
     for name in (KEYS_SECRET, "other"):
         await keep_secret(connection, namespace, name)
     async with facade_of(connection, cluster, namespace, tmp_path) as facade:
@@ -207,7 +207,7 @@ WANTED_FOR = {
 async def test_every_rule_is_needed_and_its_lack_is_named(
     connection: KubeConnection, cluster: RunningCluster, namespace: str, tmp_path: Path, rule: str
 ) -> None:
-    """Without it, just these calls fail, as a lack of the facade's own; what the caller lacks is another error."""
+    """Without a rule, exactly its calls raise ``OwnAccountError``; a caller's missing permission does not."""
     await keep_secret(connection, namespace, KEYS_SECRET)
     async with facade_of(connection, cluster, namespace, tmp_path, RULES[rule]) as facade:
         server = KubeAPIServer(facade)
@@ -221,7 +221,7 @@ async def test_every_rule_is_needed_and_its_lack_is_named(
 
 
 def test_every_rule_has_a_call_that_needs_it() -> None:
-    """A rule that is added to the file is added here."""
+    """A new rule in the file must be added here."""
     assert RULES.keys() == WANTED_FOR.keys()
 
 
@@ -246,7 +246,7 @@ USERS: dict[str, list[tuple[str, str, str]]] = {
 async def test_a_users_role_permits_what_it_says_and_not_what_the_next_one_does(
     connection: KubeConnection, namespace: str, role: str
 ) -> None:
-    """By the cluster's own decision, in the namespace of the binding alone."""
+    """The cluster decides, in the namespace of the binding only."""
     for manifest in manifests("users.yaml"):
         try:
             await connection.request("POST", PATHS["ClusterRole"], body=manifest)
@@ -278,7 +278,7 @@ async def test_a_users_role_permits_what_it_says_and_not_what_the_next_one_does(
 
 
 async def test_a_path_is_reviewed_as_rbac_has_it(connection: KubeConnection) -> None:
-    """By nonResourceURLs: the group that the cluster lets read its own version may, others may not."""
+    """It uses nonResourceURLs: the group that may read the cluster's version is allowed, others are not."""
     server = KubeAPIServer(connection)
     version = Access(verb="get", resource="", path="/version")
     assert (await server.acting_as(Subject("alice", ("system:authenticated",))).review(version)).allowed
@@ -286,7 +286,7 @@ async def test_a_path_is_reviewed_as_rbac_has_it(connection: KubeConnection) -> 
 
 
 AUDIENCES: dict[str, tuple[str | None, tuple[str, ...], bool]] = {
-    # for whom the token is made, for whom it must be, whether it is known
+    # the token's audience, the required audience, whether the token is accepted
     "the API server's own, and nothing is asked": (None, (), True),
     "another, and nothing is asked": ("carillon", (), False),
     "the one that is asked": ("carillon", ("carillon",), True),
@@ -298,7 +298,7 @@ AUDIENCES: dict[str, tuple[str | None, tuple[str, ...], bool]] = {
 
 @pytest.mark.parametrize("case", AUDIENCES)
 async def test_a_token_is_for_its_audience(connection: KubeConnection, namespace: str, case: str) -> None:
-    """One that was made for somebody else, and that he may have kept, is nobody's here."""
+    """A token for another audience, which may have been stored there, is not accepted."""
     audience, asked, want = AUDIENCES[case]
     accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     await connection.request("POST", accounts, body={"metadata": {"name": "ci"}})
@@ -313,7 +313,7 @@ async def test_a_token_is_for_its_audience(connection: KubeConnection, namespace
 
 
 async def test_a_secret_is_read_as_it_is(connection: KubeConnection, namespace: str) -> None:
-    """Decoded; one that is not there is said to be not there."""
+    """Its data is decoded; a missing Secret is reported as missing."""
     raw = bytes(range(256))
     body = {
         "apiVersion": "v1",

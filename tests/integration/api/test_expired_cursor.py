@@ -1,4 +1,4 @@
-"""A cursor that the API server no longer knows, over a real one."""
+"""A cursor that a real API server no longer knows."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from support.cluster import RunningCluster
 
 
 def of_long_ago(cursor: str) -> str:
-    """Return the cursor as it would be, had it been made when the cluster began."""
+    """Return the cursor as if it were from the start of the cluster."""
     held = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     token = held[DIGEST_BYTES:]
     inner = json.loads(base64.urlsafe_b64decode(token + b"=" * (-len(token) % 4)))
@@ -28,7 +28,7 @@ def of_long_ago(cursor: str) -> str:
 async def test_a_cursor_of_a_version_that_is_no_longer_kept_is_gone(
     connection: KubeConnection, cluster: RunningCluster, namespace: str
 ) -> None:
-    """410, whatever the API server says of it; one that is young leads on."""
+    """The response is 410, for any message of the API server; a young cursor works."""
     store = KubeObjectStore(connection)
     for name in ("a", "b"):
         await store.create(
@@ -37,7 +37,7 @@ async def test_a_cursor_of_a_version_that_is_no_longer_kept_is_gone(
     query = TaskQuery(limit=1)
     cursor = (await page_of(store, KIND, namespace, query)).next_cursor
     assert cursor is not None
-    if cluster.local is not None:  # others have been compacted by themselves since they began
+    if cluster.local is not None:  # other clusters have been compacted since their start
         compact(cluster.local.files)
     on = await page_of(store, KIND, namespace, TaskQuery(limit=1, cursor=cursor))
     assert [raw["metadata"]["name"] for raw in on.items] == ["b"]

@@ -1,4 +1,4 @@
-"""Idempotency keys of two facades over one Postgres: simultaneous equal requests are one."""
+"""Idempotency keys of two facades over one Postgres: simultaneous equal requests are executed once."""
 
 import asyncio
 from collections import Counter
@@ -21,14 +21,14 @@ NIGHTLY: dict[str, Any] = {"name": "nightly", "spec": EVERY_MINUTE}
 
 @pytest.fixture
 async def rest() -> AsyncIterator[Facade]:
-    """What both facades share: the cluster, in memory."""
+    """The cluster in memory, which both facades share."""
     async with facade() as made:
         yield made
 
 
 @pytest.fixture
 async def clients(rest: Facade, database_url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """Give a client of each facade; each has connections of its own to the one database."""
+    """Give a client of each facade; each facade has its own connections to the same database."""
     async with AsyncExitStack() as stack:
         made = []
         for _ in range(2):
@@ -46,7 +46,7 @@ async def clients(rest: Facade, database_url: str) -> AsyncIterator[list[httpx.A
 async def test_fifty_equal_posts_are_one(
     rest: Facade, clients: list[httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cluster is asked once; who comes meanwhile is told to wait, and gets the same answer later."""
+    """There is one call to the cluster; concurrent requests are told to wait, and later get the same response."""
     create, asked, others_told = rest.tasks.create, [], asyncio.Event()
 
     async def creating(namespace: str, body: JSONObject) -> JSONObject:
@@ -56,7 +56,7 @@ async def test_fifty_equal_posts_are_one(
 
     async def post(number: int) -> httpx.Response:
         response = await clients[number % 2].post(TASKS, json=NIGHTLY)
-        others_told.set()  # whoever is answered first was told that it is under way
+        others_told.set()  # the first responses say that the request is in progress
         return response
 
     monkeypatch.setattr(rest.tasks, "create", creating)
@@ -77,7 +77,7 @@ async def test_fifty_equal_posts_are_one(
 
 
 async def test_another_body_is_refused_by_the_other_facade(clients: list[httpx.AsyncClient]) -> None:
-    """What one has seen, the other knows."""
+    """Both facades know the key."""
     assert (await clients[0].post(TASKS, json=NIGHTLY)).status_code == 201
     other = await clients[1].post(TASKS, json={**NIGHTLY, "name": "other"})
     assert (other.status_code, other.json()["type"]) == (422, "urn:carillon:problem:idempotency-key-reused")

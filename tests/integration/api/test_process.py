@@ -1,4 +1,4 @@
-"""The facade as a process: it outlives what it needs, ends when told to, and says what is wrong with its settings."""
+"""The facade as a process: it survives outages, stops on a signal, and reports invalid settings."""
 
 import asyncio
 import json
@@ -18,8 +18,8 @@ import yaml
 
 from support.waiting import eventually
 
-SECRET = "s3cr3t-pa55"  # noqa: S105  # what the tests look for in messages, and no password
-TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster that is not there
+SECRET = "s3cr3t-pa55"  # noqa: S105  # a marker that tests search for in messages, not a password
+TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster that does not exist
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SECONDS = 60
 
@@ -32,7 +32,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Settings that are sound, of a database and an API server that are not there."""
+    """Valid settings for a database and an API server that are unavailable."""
     kubeconfig = tmp_path / "kubeconfig"
     named: dict[str, Any] = {
         "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{free_port()}"}}],
@@ -50,14 +50,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def api_server_port(environment: dict[str, str]) -> int:
-    """Return the port at which the kubeconfig's API server is not."""
+    """Return the port of the kubeconfig's API server, on which nothing listens."""
     config = yaml.safe_load(Path(environment["KUBECONFIG"]).read_text(encoding="utf-8"))
     return int(config["clusters"][0]["cluster"]["server"].rpartition(":")[2])
 
 
 @asynccontextmanager
 async def started(environment: dict[str, str]) -> AsyncIterator[Process]:
-    """Yield the process, whatever it does; kill it if it still runs afterwards."""
+    """Yield the process; kill it if it is still running afterwards."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "carillon_api", env=environment, stderr=PIPE)
     try:
         async with asyncio.timeout(SECONDS):
@@ -69,7 +69,7 @@ async def started(environment: dict[str, str]) -> AsyncIterator[Process]:
 
 
 async def line_with(process: Process, message: str) -> dict[str, Any]:
-    """Return the next line of the log that has this message."""
+    """Return the next line of the log with this message."""
     assert process.stderr is not None
     async for line in process.stderr:
         record: dict[str, Any] = json.loads(line)
@@ -79,7 +79,7 @@ async def line_with(process: Process, message: str) -> dict[str, Any]:
 
 
 async def test_it_serves_while_everything_else_is_away_and_ends_when_told_to(environment: dict[str, str]) -> None:
-    """Liveness is fine, readiness names both, no answer holds a secret, and SIGTERM is a clean end.
+    """Liveness succeeds, readiness names both, no response contains a secret, and SIGTERM is a clean shutdown.
 
     Nobody is let in while the API server cannot say who it is; who shows nothing needs no API server to be refused.
     """
@@ -116,7 +116,7 @@ async def test_it_serves_while_everything_else_is_away_and_ends_when_told_to(env
 async def test_a_request_under_way_is_answered_before_the_end(
     environment: dict[str, str], stop: signal.Signals
 ) -> None:
-    """The signal comes while the API server is asked who calls; it is answered, and the process ends with 0."""
+    """The signal arrives during the token review; the request is answered, and the process exits with 0."""
     asked, hung_up = asyncio.Event(), asyncio.Event()
 
     async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -142,20 +142,20 @@ async def test_a_request_under_way_is_answered_before_the_end(
 
 
 async def is_refused(port: int) -> bool:
-    """Return whether nobody listens on a port."""
+    """Return whether nothing listens on a port."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
         await writer.wait_closed()
     except ConnectionRefusedError:
         return True
-    except ConnectionResetError:  # it was about to be accepted when the listening ended
+    except ConnectionResetError:  # it was about to be accepted when the listener was closed
         return False
     return False
 
 
 async def test_a_login_that_may_write_the_history_is_warned_of(environment: dict[str, str], database_url: str) -> None:
-    """By the process, with the mend; it serves all the same, and ends when it is told to."""
+    """The process logs a warning with the fix; it still serves, and stops on a signal."""
     async with started({**environment, "DATABASE_URL": database_url}) as process:
         warned = await line_with(process, "the API's database user may change the whole history")
         assert warned["level"] == "WARNING"
@@ -189,7 +189,7 @@ async def test_a_head_that_no_server_would_take_is_refused(environment: dict[str
             said = await reader.readuntil(b"\r\n")
             assert said.split()[1] in want, case
             writer.close()
-            with suppress(ConnectionError):  # it has hung up on what it did not read
+            with suppress(ConnectionError):  # it has closed the connection without reading everything
                 await writer.wait_closed()
         base = f"http://127.0.0.1:{environment['CARILLON_API_PORT']}"
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=SECONDS) as client:
@@ -201,18 +201,18 @@ async def test_a_head_that_no_server_would_take_is_refused(environment: dict[str
 
 
 async def test_a_busy_port_is_said_in_one_sentence(environment: dict[str, str]) -> None:
-    """The address and the mend; exit code 1, so that a supervisor tries again."""
+    """It has the address and the fix; the exit code is 1, so that a supervisor tries again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment["CARILLON_API_PORT"] = str(taken.getsockname()[1])
         code, said = await outcome(environment)
     assert code == 1
     where = f"127.0.0.1:{environment['CARILLON_API_PORT']}"
-    mend = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
-    assert said == [f"carillon-api: {where} is in use: {mend}"]
+    hint = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
+    assert said == [f"carillon-api: {where} is in use: {hint}"]
 
 
 async def test_an_address_of_another_machine_is_said_in_one_sentence(environment: dict[str, str]) -> None:
-    """192.0.2.1 is nobody's (RFC 5737)."""
+    """192.0.2.1 belongs to no machine (RFC 5737)."""
     code, said = await outcome({**environment, "CARILLON_API_HOST": "192.0.2.1"})
     assert code == 1
     assert len(said) == 1
@@ -230,10 +230,10 @@ BAD: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 async def test_a_bad_setting_is_said_in_one_sentence(environment: dict[str, str], case: str) -> None:
-    """The variable and the mend, never the secret; exit code 2, because trying again will not help."""
+    """It has the variable and the fix, never the secret; the exit code is 2, because a retry would not help."""
     code, said = await outcome({**environment, **BAD[case]})
     assert code == 2, said
-    # The Kubernetes client warns of a file that is not there before we do.
+    # The Kubernetes client warns about a missing file before we do.
     ours = [line for line in said if not line.startswith("{")]
     assert len(ours) == 1, said
     (variable,) = BAD[case]
@@ -243,7 +243,7 @@ async def test_a_bad_setting_is_said_in_one_sentence(environment: dict[str, str]
 
 
 async def outcome(environment: dict[str, str]) -> tuple[int, list[str]]:
-    """Return the exit code and the lines on standard error of a process that ends by itself."""
+    """Return the exit code and the lines on standard error of a process that exits by itself."""
     async with started(environment) as process:
         _, said = await process.communicate()
         assert process.returncode is not None

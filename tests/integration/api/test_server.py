@@ -1,4 +1,4 @@
-"""How slowly a request may come: a real socket, and uvicorn with the facade's protocol."""
+"""Limits on slow requests, with a real socket and uvicorn with the facade's protocol."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ from carillon_api.http.server import PunctualH11Protocol
 
 
 class Hasty(PunctualH11Protocol):
-    """The facade's protocol, with less patience."""
+    """The facade's protocol with a shorter timeout."""
 
     arrival_seconds = 0.3
 
 
 class App:
-    """Reads the body, waits until it may answer, and answers with the body's length."""
+    """Reads the body, waits until it may respond, and returns the body's length."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -52,7 +52,7 @@ class Served:
         self._writers: list[StreamWriter] = []
 
     async def sends(self, data: bytes) -> tuple[StreamReader, StreamWriter]:
-        """Open a connection and send so much."""
+        """Open a connection and send these bytes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         self._writers.append(writer)
         writer.write(data)
@@ -67,7 +67,7 @@ class Served:
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    """Serve the app on a socket of its own."""
+    """Serve the app on a new socket."""
     app = App()
     config = uvicorn.Config(app, http=Hasty, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
@@ -92,7 +92,7 @@ SLOW: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", SLOW)
 async def test_a_request_that_does_not_come_is_given_up(served: Served, case: str) -> None:
-    """Told with 408, and the connection is closed: it holds nothing any more."""
+    """The response is 408, and the connection is closed, so that it uses no resources."""
     reader, _ = await served.sends(SLOW[case])
     said = await reader.read()
     assert said.startswith(b"HTTP/1.1 408 ")
@@ -100,7 +100,7 @@ async def test_a_request_that_does_not_come_is_given_up(served: Served, case: st
 
 
 async def test_what_is_no_http_is_answered_with_a_problem(served: Served) -> None:
-    """As every error is, though no route and no middleware ever sees it."""
+    """All errors are problems, even those that no route or middleware sees."""
     reader, _ = await served.sends(b"what is this?\r\n\r\n")
     said = await reader.read()
     assert said.startswith(b"HTTP/1.1 400 ")
@@ -108,7 +108,7 @@ async def test_what_is_no_http_is_answered_with_a_problem(served: Served) -> Non
 
 
 def problem_in(answer: bytes) -> dict[str, Any]:
-    """Return the problem that an answer carries, which has as many bytes as it says."""
+    """Return the problem in a response, whose Content-Length must be correct."""
     head, body = answer.split(b"\r\n\r\n", 1)
     assert b"content-type: application/problem+json" in head
     assert f"content-length: {len(body)}".encode() in head
@@ -117,7 +117,7 @@ def problem_in(answer: bytes) -> dict[str, Any]:
 
 
 async def test_so_is_a_second_request_of_a_connection(served: Served) -> None:
-    """After an answer it begins anew."""
+    """The timer starts again after a response."""
     reader, writer = await served.sends(HEAD + b"hello")
     assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 ")
     writer.write(b"GET /")
@@ -125,14 +125,14 @@ async def test_so_is_a_second_request_of_a_connection(served: Served) -> None:
 
 
 async def test_so_is_one_that_was_sent_before_the_first_was_answered(served: Served) -> None:
-    """Its beginning was there already when its turn came."""
+    """It had begun to arrive before its turn."""
     reader, _ = await served.sends(HEAD + b"hello" + HEAD + b"ab")
     assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 ")
     assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_a_request_that_has_come_may_take_its_time(served: Served) -> None:
-    """Its answer comes after another connection's patience has run out, which began later."""
+    """It is answered after the timeout of another connection, which began later."""
     served.app.may_answer.clear()
     reader, writer = await served.sends(HEAD + b"hello")
     await served.app.reached.wait()
@@ -146,7 +146,7 @@ async def test_a_request_that_has_come_may_take_its_time(served: Served) -> None
 
 
 async def test_what_comes_piece_by_piece_is_taken(served: Served) -> None:
-    """Each byte alone, as long as it is all there in time."""
+    """The bytes may arrive one by one, if all arrive in time."""
     reader, writer = await served.sends(b"")
     for byte in HEAD + b"hello":
         writer.write(bytes([byte]))
@@ -155,7 +155,7 @@ async def test_what_comes_piece_by_piece_is_taken(served: Served) -> None:
 
 
 def test_answers_are_not_held_back() -> None:
-    """A connection sends what it has at once: Nagle's algorithm would wait for the acknowledgement of the head."""
+    """Responses are sent at once: Nagle's algorithm would wait for the acknowledgement of the headers."""
     with (
         listening_socket("127.0.0.1", 0) as listener,
         socket.create_connection(listener.getsockname()[:2]),

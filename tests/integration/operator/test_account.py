@@ -1,4 +1,4 @@
-"""The operator's own account, as files/rbac/operator.yaml of the chart has it: what it needs, and nothing to spare."""
+"""The operator's account in the chart's files/rbac/operator.yaml has the necessary permissions and no others."""
 
 from collections.abc import AsyncIterator
 
@@ -75,7 +75,7 @@ SPARE: dict[str, Asked] = {
 
 @pytest.fixture
 async def account(connection: KubeConnection, namespace: str) -> AsyncIterator[str]:
-    """Create the account with its roles, under names and in a namespace of the test's own; give its user's name."""
+    """Create the account with its roles, with unique names in the test's namespace; give its user's name."""
     unique = f"{OPERATOR}-{namespace}"
     local = f"/namespaces/{namespace}"
     paths = {
@@ -113,7 +113,7 @@ async def allowed(connection: KubeConnection, account: str, asked: Asked) -> boo
 
 
 async def test_the_account_can_do_all_that_the_operator_does(connection: KubeConnection, account: str) -> None:
-    """Each call, once the roles are known to the authorizer."""
+    """This holds for each call, once the authorizer knows the roles."""
 
     async def missing() -> list[str]:
         return [what for what, asked in NEEDED.items() if not await allowed(connection, account, asked)]
@@ -125,7 +125,7 @@ async def test_the_account_can_do_all_that_the_operator_does(connection: KubeCon
 
 
 async def test_the_account_can_do_nothing_else(connection: KubeConnection, account: str) -> None:
-    """What would make it more than an operator is refused."""
+    """Other permissions are refused."""
 
     async def known() -> bool:
         return await allowed(connection, account, NEEDED["launch"])
@@ -135,7 +135,7 @@ async def test_the_account_can_do_nothing_else(connection: KubeConnection, accou
 
 
 def test_every_rule_is_needed() -> None:
-    """No verb on a resource stands there that no call above uses."""
+    """Each verb on a resource is used by a call above."""
     used = {(verb, what.partition("#")[0]) for verb, what, _ in NEEDED.values()}
     given = {
         (verb, f"{group}/{resource}")

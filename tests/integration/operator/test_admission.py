@@ -33,7 +33,7 @@ SUM = {"sum": {"a": 1, "b": 2}}
 
 @dataclass(slots=True)
 class Webhook:
-    """A webhook's settings, and kubectl as a user has it."""
+    """A webhook's settings, and kubectl as users run it."""
 
     connection: KubeConnection
     cluster: RunningCluster
@@ -41,7 +41,7 @@ class Webhook:
     settings: WebhookSettings
 
     async def apply(self, kind: str, name: str, spec: Any, labels: dict[str, str] | None = None) -> tuple[int, str]:
-        """Apply an object; return kubectl's exit code and what it said on the standard error."""
+        """Apply an object; return kubectl's exit code and standard error."""
         body = {
             "apiVersion": API_VERSION,
             "kind": kind,
@@ -57,7 +57,7 @@ class Webhook:
 
     @asynccontextmanager
     async def running(self, **changes: Any) -> AsyncIterator[ObservedStore]:
-        """Run kopf with the webhook for as long as the block lasts."""
+        """Run kopf with the webhook until the block ends."""
         apply = changes.pop("apply_configuration", partial(apply_webhook_configuration, self.connection))
         admission = Admission(self.settings.model_copy(update=changes), apply, lambda: datetime.now(UTC))
         store, stop = ObservedStore(), asyncio.Event()
@@ -71,7 +71,7 @@ class Webhook:
             await asyncio.wait_for(kopf, 30)
 
     async def serves(self) -> bool:
-        """Return whether the API server asks the webhook already."""
+        """Return whether the API server already calls the webhook."""
         spec = {"schedule": "61 * * * *", "task": SUM}
         body = {"apiVersion": API_VERSION, "kind": "ScheduledTask", "metadata": {"name": "probe"}, "spec": spec}
         path = f"/apis/{API_VERSION}/namespaces/{self.namespace}/scheduledtasks"
@@ -90,10 +90,10 @@ async def webhook(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Webhook]:
-    """Give a webhook that is not running yet; its configuration goes with the test."""
+    """Give a webhook that is not running yet; its configuration is deleted after the test."""
     if cluster.local is None:
         pytest.skip("the API server of another cluster does not reach this process")
-    # kopf's login asks the client library, which reads KUBECONFIG once, when it is imported
+    # kopf's login uses the client library, which reads KUBECONFIG only when it is imported
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig)
     made = make_certificates(tmp_path)
     settings = WebhookSettings(
@@ -110,7 +110,7 @@ async def webhook(
 
 
 async def test_kubectl_shows_the_next_times_and_what_may_surprise(webhook: Webhook) -> None:
-    """Whoever applies a task reads when it will run; a change of labels alone says nothing."""
+    """Applying a task prints when it will run; a change of labels prints nothing."""
     async with webhook.running():
         await eventually(webhook.serves, 60)
         spec = {"schedule": "0 0 13 1 5", "timeZone": "Europe/Berlin", "task": SUM}
@@ -123,7 +123,7 @@ async def test_kubectl_shows_the_next_times_and_what_may_surprise(webhook: Webho
 
 
 async def test_kubectl_shows_that_a_url_leads_inward(webhook: Webhook) -> None:
-    """The task is stored all the same; the sentence ends with the mend, whole."""
+    """The task is stored; the warning ends with the complete fix."""
     async with webhook.running():
         await eventually(webhook.serves, 60)
         code, said = await webhook.apply("HTTPTarget", "console", {"url": "http://10.0.0.1/"})
@@ -136,7 +136,7 @@ async def test_kubectl_shows_that_a_url_leads_inward(webhook: Webhook) -> None:
 
 
 async def test_what_no_schema_sees_is_refused_with_field_and_mend(webhook: Webhook) -> None:
-    """A cron expression, a zone and a template, of all three kinds."""
+    """This holds for a cron expression, a zone and a template, in all three kinds."""
     async with webhook.running():
         await eventually(webhook.serves, 60)
         bad = {"schedule": "61 * * * *", "timeZone": "Mars/Base", "task": SUM}
@@ -154,7 +154,7 @@ async def test_what_no_schema_sees_is_refused_with_field_and_mend(webhook: Webho
 
 
 async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: Webhook) -> None:
-    """Beside what the operator says of all pods; what no quantity is, the API server itself refuses."""
+    """The operator's defaults are applied; the API server itself rejects invalid quantities."""
     async with webhook.running():
         await eventually(webhook.serves, 60)
         requests = {"resources": {"requests": {"memory": "512Mi"}}}
@@ -165,7 +165,7 @@ async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: W
             code, said = await webhook.apply(kind, "bad", spec)
             assert code == 1
             assert (
-                "requests.memory: is 512Mi, which exceeds the limit of 256Mi that every runner has by default" in said
+                "requests.memory: must be at most the limit of 256Mi that runners have by default (got 512Mi)" in said
             )
             assert "lower it, or set spec.pod.resources.limits.memory" in said
         odd = {"resources": {"requests": {"memory": "512 MB"}}}
@@ -175,7 +175,7 @@ async def test_pods_that_could_not_be_are_refused_with_field_and_mend(webhook: W
 
 
 async def test_a_webhook_that_is_gone_stops_nobody(webhook: Webhook) -> None:
-    """The configuration says Ignore and a short time-out, so the API server goes on without."""
+    """The configuration has Ignore and a short timeout, so the API server continues without it."""
     async with webhook.running():
         await eventually(webhook.serves, 60)
     configuration = await webhook.connection.request("GET", f"{CONFIGURATIONS}/carillon")
@@ -189,7 +189,7 @@ async def test_a_webhook_that_is_gone_stops_nobody(webhook: Webhook) -> None:
 async def test_a_webhook_that_cannot_serve_does_not_stop_the_operator(
     webhook: Webhook, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Tasks are observed although the certificate is missing; the log says what is wrong."""
+    """Tasks are observed although the certificate is missing; the log has the error."""
     caplog.set_level(logging.INFO)
     await webhook.apply("ScheduledTask", "backup", {"intervalSeconds": 60, "task": SUM})
     async with webhook.running(cert_file=tmp_path / "absent.pem") as store:
@@ -200,7 +200,7 @@ async def test_a_webhook_that_cannot_serve_does_not_stop_the_operator(
 async def test_a_configuration_that_may_not_be_applied_does_not_stop_the_operator(
     webhook: Webhook, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A permission that lacks is said in the log, and asked for again."""
+    """The missing permission is logged, and the call is retried."""
 
     async def refuse(_body: dict[str, Any]) -> None:
         raise ForbiddenError("the operator may not patch it")

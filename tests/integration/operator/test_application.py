@@ -1,4 +1,4 @@
-"""The operator as a whole over the memory adapters, in real time: what connects the parts."""
+"""The operator as a whole over the memory adapters, in real time: the connections between its parts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ KEY = ("default", "tick")
 
 
 class Running:
-    """An application that runs, and the means to change its world."""
+    """A running application, and its world."""
 
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
@@ -75,7 +75,7 @@ class Running:
 
 @asynccontextmanager
 async def running_operator() -> AsyncIterator[Running]:
-    """Run the application for as long as the block lasts, then stop it as a signal would."""
+    """Run the application until the block ends, then stop it like a signal."""
     running = Running()
     task = asyncio.ensure_future(running.app.run(running.stop))
     try:
@@ -86,7 +86,7 @@ async def running_operator() -> AsyncIterator[Running]:
 
 
 async def test_the_history_is_maintained_and_its_failure_ends_nothing() -> None:
-    """From the start, beside all else."""
+    """It is maintained from the start, concurrently with everything else."""
     async with running_operator() as it:
         await asyncio.wait_for(it.maintained.wait(), 5)
         await it.create(intervalSeconds=1)
@@ -94,7 +94,7 @@ async def test_the_history_is_maintained_and_its_failure_ends_nothing() -> None:
 
 
 async def test_a_task_is_launched_each_second_and_its_status_says_so() -> None:
-    """Observe, decide, launch, write: all of it connected."""
+    """Observing, deciding, launching and writing work together."""
     async with running_operator() as it:
         await it.create(intervalSeconds=1)
         await eventually(lambda: len(it.cluster.jobs) == 1)
@@ -111,7 +111,7 @@ async def test_a_task_is_launched_each_second_and_its_status_says_so() -> None:
 
 
 async def test_a_pod_that_is_refused_ends_its_execution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watch tells of the Job, somebody looks for its pod, and what is found is decided about."""
+    """The watch shows the Job, the missing pod is investigated, and the operator decides about the result."""
     for name, seconds in {"YOUNG": 0.0, "PATIENCE": 1.0, "LOOK_AGAIN": 0.1, "LOOK_AGAIN_AT_LAST": 0.1}.items():
         monkeypatch.setattr(f"carillon_core.domain.decision.stuck.{name}", timedelta(seconds=seconds))
     monkeypatch.setattr("carillon_operator.gather.refused_pods.LOOK_AGAIN", timedelta(seconds=0.1))
@@ -125,7 +125,7 @@ async def test_a_pod_that_is_refused_ends_its_execution(monkeypatch: pytest.Monk
 
 
 async def test_a_deleted_task_is_launched_no_more() -> None:
-    """Its due time is dropped with it."""
+    """Its due time is dropped."""
     async with running_operator() as it:
         await it.create(intervalSeconds=1)
         await eventually(lambda: len(it.cluster.created) == 1)
@@ -135,7 +135,7 @@ async def test_a_deleted_task_is_launched_no_more() -> None:
 
 
 async def test_a_defect_met_by_one_task_stops_no_other() -> None:
-    """Even an object without a creation time is survived."""
+    """Even an object without a creation time does no harm."""
     async with running_operator() as it:
         hostile = {
             "metadata": {"name": "x", "namespace": "default", "uid": "u"},
@@ -147,7 +147,7 @@ async def test_a_defect_met_by_one_task_stops_no_other() -> None:
 
 
 async def test_a_job_that_disappears_in_a_relist_is_noticed() -> None:
-    """What a list does not name any more is gone, and its execution is closed."""
+    """A Job that is missing from a list is gone, and its execution is closed."""
     async with running_operator() as it:
         await it.create(intervalSeconds=1)
         await eventually(lambda: len(it.cluster.jobs) == 1)
@@ -159,7 +159,7 @@ async def test_a_job_that_disappears_in_a_relist_is_noticed() -> None:
 
 
 async def test_an_observer_that_ends_by_mistake_begins_again() -> None:
-    """An API server that stumbles longer than kopf is patient does not end the operator."""
+    """An outage of the API server that ends kopf does not end the operator."""
     async with running_operator() as it:
         await eventually(lambda: it.observations == 1)
         it.stumble.set()

@@ -1,4 +1,4 @@
-"""An object that nests deeper than any decoder goes, in a real API server: nobody else's task suffers from it."""
+"""An object in a real API server that is too deep for any decoder does not affect other tasks."""
 
 import asyncio
 import json
@@ -19,11 +19,11 @@ from support.cluster import RunningCluster
 from support.waiting import eventually
 
 LEVELS = 9_900
-"""The API server itself gives up at ten thousand."""
+"""The API server's own limit is ten thousand."""
 
 
 async def create(cluster: RunningCluster, namespace: str, name: str, levels: int) -> None:
-    """Create a task whose plugin's parameters nest so deep, past every check of ours."""
+    """Create a task whose plugin parameters have this depth, bypassing our checks."""
     spec = {"intervalSeconds": 3600, "task": {"plugin": {"name": "x", "parameters": "DEEP"}}}
     body = {"apiVersion": API_VERSION, "kind": "ScheduledTask", "metadata": {"name": name}, "spec": spec}
     text = json.dumps(body).replace('"DEEP"', '{"a":' * levels + "1" + "}" * levels)
@@ -39,10 +39,10 @@ async def create(cluster: RunningCluster, namespace: str, name: str, levels: int
 async def test_everything_else_is_listed_and_watched_beside_it(
     cluster: RunningCluster, connection: KubeConnection, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was there before the operator, and another comes while it watches; both are told that they are invalid."""
+    """One exists before the operator starts, another is created while it watches; both become invalid."""
     if cluster.local is None:
         pytest.skip("kubectl is that of the local cluster")
-    # kopf's login asks the client library, which reads KUBECONFIG once, when it is imported
+    # kopf's login uses the client library, which reads KUBECONFIG only when it is imported
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig)
     tasks = KubeObjectStore(connection)
     fine = {"intervalSeconds": 60, "task": {"counter": {}}}

@@ -1,4 +1,4 @@
-"""What the operator's liveness says, as a kubelet asks for it."""
+"""The operator's liveness probe."""
 
 import asyncio
 import socket
@@ -20,8 +20,8 @@ from support.waiting import eventually
 async def test_it_fails_while_the_operators_loop_does_not_turn(
     cluster: RunningCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kopf answers on a thread of its own, which lives on while everything that decides stands still."""
-    # kopf's login asks the client library, which reads KUBECONFIG once, when it is imported
+    """Kopf answers in its own thread, which continues while the operator's loop is blocked."""
+    # kopf's login uses the client library, which reads KUBECONFIG only when it is imported
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig)
     port = free_port(0)
     endpoint = f"http://127.0.0.1:{port}/healthz"

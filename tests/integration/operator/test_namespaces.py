@@ -1,4 +1,4 @@
-"""The operator with a list of namespaces, over the memory adapters: what it leaves alone, and what holds up nothing."""
+"""The operator with a list of namespaces, over the memory adapters: it ignores others, and one blocks no other."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ UID = "11111111-8b86-4011-b42d-00c04fc964ff"
 
 
 def now() -> datetime:
-    """Return this instant."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
@@ -55,14 +55,14 @@ class World:
         return {job["metadata"]["namespace"] for job in self.cluster.created}
 
     def launches_of(self, namespace: str) -> int:
-        """Return how many Jobs were created in a namespace."""
+        """Return the number of Jobs created in a namespace."""
         return sum(job["metadata"]["namespace"] == namespace for job in self.cluster.created)
 
     @asynccontextmanager
     async def operator(
         self, *namespaces: str, ready: Path, blind: Sequence[str] = (), elected: bool = False
     ) -> AsyncIterator[Application]:
-        """Run an operator; its observer sees what kopf would see of the namespaces, but for some of them."""
+        """Run an operator whose observer sees the namespaces as kopf would, except some of them."""
 
         async def observe(store: ObservedStore, queue: WorkQueue, stop: asyncio.Event) -> None:
             for raw in await self.cluster.tasks.list(None):
@@ -92,7 +92,7 @@ def world() -> World:
 
 
 async def test_each_operator_has_its_own_namespaces(world: World, tmp_path: Path) -> None:
-    """Two with disjoint lists run all there is between them, each what is its own."""
+    """Two operators with disjoint lists run all tasks, each its own."""
     await world.create(*OURS, THEIRS)
     async with world.operator(*OURS, ready=tmp_path / "a") as ours:
         await eventually(lambda: world.launched() == {*OURS}, 40)
@@ -106,7 +106,7 @@ async def test_each_operator_has_its_own_namespaces(world: World, tmp_path: Path
 
 
 def open_row(namespace: str) -> ExecutionRecord:
-    """Return an execution that runs since long ago, of a Job that is gone."""
+    """Return an execution that has been running for a long time, and whose Job is gone."""
     slot = now().replace(microsecond=0) - timedelta(hours=1)
     return ExecutionRecord(
         id=execution_id(UID, slot, Cause.SCHEDULE) if namespace in OURS else execution_id(UID, slot, Cause.MANUAL),
@@ -125,7 +125,7 @@ def open_row(namespace: str) -> ExecutionRecord:
 
 
 async def test_the_sweep_closes_no_row_of_another_namespace(world: World, tmp_path: Path) -> None:
-    """Another release may be at work there, whose Jobs this one may not even look for."""
+    """Another release may serve it, whose Jobs this one may not read."""
     rows = [open_row("team-a"), open_row(THEIRS)]
     await world.history.record(rows)
     world.cluster.forbidden.add(THEIRS)
@@ -140,7 +140,7 @@ async def test_the_sweep_closes_no_row_of_another_namespace(world: World, tmp_pa
 async def test_a_namespace_that_may_not_be_read_holds_up_no_other(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, *, elected: bool
 ) -> None:
-    """It is said once, with the mend; when it may be read, what is in it is seen and run."""
+    """It is logged once, with the fix; when it can be read again, its tasks are observed and run."""
     caplog.set_level(logging.INFO)
     await world.create(*OURS)
     row = open_row("team-b")
@@ -161,7 +161,7 @@ async def test_a_namespace_that_may_not_be_read_holds_up_no_other(
 
 
 async def test_a_namespace_that_is_lost_later_is_decided_about_no_more(world: World, tmp_path: Path) -> None:
-    """What is known of it may be of the past; what of it was known is decided about when it may be read again."""
+    """The known state may be outdated; decisions continue when it can be read again."""
     await world.create(*OURS)
     async with world.operator(*OURS, ready=tmp_path / "a", elected=True) as app:
         await eventually(lambda: world.launched() == {*OURS}, 40)

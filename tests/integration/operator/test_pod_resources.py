@@ -1,4 +1,4 @@
-"""Whether what we say of a pod's resources is what a real API server says of the Job."""
+"""Our verdicts on pod resources agree with a real API server's verdicts on the Jobs' pods."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ SLOT = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
 async def test_the_api_server_takes_what_we_take_and_refuses_what_we_refuse(
     connection: KubeConnection, namespace: str, case: str
 ) -> None:
-    """The Job that would be launched, tried without being stored."""
+    """The Job is created in a dry run."""
     resources, default, want = CASES[case]
     assert default is not None
     task = make_task().every(60).with_spec(pod={"resources": resources}).observed()

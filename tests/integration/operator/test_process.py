@@ -1,4 +1,4 @@
-"""The operator's process at its start, before it has seen anything."""
+"""The operator's process at its start, before it has observed anything."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from carillon_local.layout import ROOT
 
 
 def test_a_ready_file_of_an_earlier_start_does_not_count(tmp_path: Path) -> None:
-    """A container that is started again finds its folder as it was; it is not ready for that."""
+    """A restarted container finds the file of its predecessor, but is not ready yet."""
     ready = tmp_path / "ready"
     ready.touch()
     environment = {

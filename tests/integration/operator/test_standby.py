@@ -1,4 +1,4 @@
-"""Several operators over one cluster in memory, in real time: who stands by, who leads, who shares."""
+"""Several operators over one cluster in memory, in real time: standby, leadership and shards."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -37,7 +37,7 @@ WHERE = ("carillon", "operator")
 
 
 class View(MemoryCluster):
-    """A cluster as one operator has it: all is shared, but what this one has created is known apart."""
+    """The shared cluster as one operator uses it; its own creations are recorded separately."""
 
     def __init__(self, seen: MemoryCluster) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class View(MemoryCluster):
 
 
 class Deaf(View):
-    """One whose watch of the Jobs has died in silence: only a new list has news."""
+    """A cluster whose watch of Jobs is silently dead: only a new list shows changes."""
 
     async def watch_jobs(self, kind: Kind, namespace: str | None = None) -> AsyncIterator[JobEvent]:
         listing = True
@@ -57,7 +57,7 @@ class Deaf(View):
 
 
 class World:
-    """What all operators share, and the operators."""
+    """The shared cluster and history, and the operators."""
 
     def __init__(self, folder: Path) -> None:
         self.cluster = MemoryCluster()
@@ -70,7 +70,7 @@ class World:
     async def operator(
         self, name: str, shard: Shard | None = None, cluster: MemoryCluster | None = None, *, elected: bool = True
     ) -> AsyncIterator[tuple[Application, Elector]]:
-        """Run an operator for as long as the block lasts, then stop it as a signal would."""
+        """Run an operator until the block ends, then stop it like a signal."""
         lease = LeaseSettings(*WHERE, name, 1)
         settings = replace(SETTINGS, workers=2, ready_file=self.folder / name, shard=shard or Shard(), lease=lease)
         elector, stop = Elector(self.leases, lease, now), asyncio.Event()
@@ -97,7 +97,7 @@ class World:
         await stop.wait()
 
     async def create(self, name: str, **spec: object) -> JSONObject:
-        """Create a task, and have every operator told."""
+        """Create a task, and notify every operator."""
         body = {"metadata": {"name": name}, "spec": {"task": {"counter": {}}, **spec}}
         raw = await self.cluster.tasks.create("default", body)
         for store, queue in self._stores:
@@ -105,13 +105,13 @@ class World:
         return raw
 
     async def change(self, name: str, **spec: object) -> None:
-        """Change a task, and have every operator told."""
+        """Change a task, and notify every operator."""
         raw = await self.cluster.tasks.patch("default", name, {"spec": spec})
         for store, queue in self._stores:
             feed(store, queue, "ScheduledTask", "MODIFIED", raw)
 
     async def request(self, name: str, task: str) -> None:
-        """Create a RunRequest for a task, and have every operator told."""
+        """Create a RunRequest for a task, and notify every operator."""
         raw = self.cluster.put_object(
             "RunRequest", "default", name, {"taskRef": {"name": task}, "concurrencyPolicy": "Allow"}
         )
@@ -131,7 +131,7 @@ def world(tmp_path: Path) -> World:
 
 
 async def test_who_stands_by_sees_everything_and_writes_nothing(world: World) -> None:
-    """Not even when a Job is deleted that ran; what it keeps does not grow."""
+    """This holds even if an active Job is deleted; its memory does not grow."""
     async with world.operator("one") as (_, leader), world.operator("two") as (standby, other):
         assert leader.leads()
         await world.create("tick", intervalSeconds=1)
@@ -146,7 +146,7 @@ async def test_who_stands_by_sees_everything_and_writes_nothing(world: World) ->
 
 
 async def test_the_next_launches_the_next_slots(world: World) -> None:
-    """The leader stops, the other goes on, and no slot has two Jobs."""
+    """The leader stops, the other continues, and no slot has two Jobs."""
     async with world.operator("two") as (_, next_one):
         await eventually(next_one.leads)
     async with world.operator("one") as (_, first):
@@ -185,7 +185,7 @@ async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(
                 status = (await world.cluster.tasks.get("default", "slow")).get("status") or {}
                 return (status.get("lastExecution") or {}).get("result") == "Succeeded"
 
-            # nothing in the status tells of the one that still runs
+            # the status does not show the execution that is still active
             await eventually(told)
         if deleted:
             world.cluster.start_pod(namespace, long)
@@ -200,7 +200,7 @@ async def test_the_next_sees_what_the_former_launched_though_its_watch_is_dead(
 
 
 async def test_the_next_sees_tasks_that_no_event_has_shown(world: World) -> None:
-    """And forgets those that are gone, whatever its watch has missed."""
+    """It also forgets those that are gone, even if its watch has missed that."""
     async with world.operator("one") as (app, elector):
         await eventually(elector.leads)
         await world.create("old", intervalSeconds=3600)
@@ -216,7 +216,7 @@ async def test_the_next_sees_tasks_that_no_event_has_shown(world: World) -> None
 
 
 async def test_the_next_closes_at_once_what_the_former_left_open(world: World) -> None:
-    """Its first sweep waits for nothing: whoever stands by sweeps never, and a minute later would be long."""
+    """Its first sweep is immediate, because a standby does not sweep, and another minute would be too long."""
     async with world.operator("one") as (_, first):
         await eventually(first.leads)
         async with world.operator("two"):
@@ -241,7 +241,7 @@ async def test_the_next_closes_at_once_what_the_former_left_open(world: World) -
 
 
 async def test_what_was_decided_and_not_written_counts_no_more_after_a_loss(world: World) -> None:
-    """It begins from what the API server has, like a new process."""
+    """It starts from the stored statuses, like a new process."""
     async with world.operator("one") as (app, elector):
         await eventually(elector.leads)
         await world.create("tick", intervalSeconds=1)
@@ -263,7 +263,7 @@ async def test_what_was_decided_and_not_written_counts_no_more_after_a_loss(worl
 
 
 async def test_two_shards_launch_each_task_once(world: World) -> None:
-    """Each has its own, and records what became of its own alone."""
+    """Each has its own tasks, and records only their executions."""
     shards, views = [Shard(index, 2) for index in range(2)], [View(world.cluster), View(world.cluster)]
     async with (
         world.operator("zero", shards[0], views[0], elected=False) as (zero, _),
@@ -302,9 +302,9 @@ WRITES: dict[str, Callable[[FencedWriter], object]] = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 async def test_who_has_lost_writes_nothing(write: Callable[[FencedWriter], object]) -> None:
-    """It looks at its clock before each write."""
+    """It checks its clock before each write."""
     cluster = MemoryCluster()
     fenced = FencedWriter(cluster, lambda: False)
     with pytest.raises(UnavailableError, match="another operator may be leading"):
-        await write(fenced)  # type: ignore[misc]  # each of them is awaitable, of different results
+        await write(fenced)  # type: ignore[misc]  # all are awaitable, with different results
     assert (cluster.jobs, cluster.secrets) == ({}, {})

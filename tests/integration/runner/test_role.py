@@ -1,4 +1,4 @@
-"""``carillon-migrate runner-role`` on a real Postgres: what it makes, what it takes away, and what it refuses to do."""
+"""``carillon-migrate runner-role`` on a real Postgres: what it grants, revokes and refuses."""
 
 import os
 import subprocess
@@ -17,12 +17,12 @@ from carillon_core.errors import SettingsError, UnavailableError
 from support.postgres import drop_role, execute, user, with_user
 from support.runner import TOKEN_KEY, register
 
-PASSWORD = "hunter2"  # noqa: S105  # of roles that go with their test
+PASSWORD = "hunter2"  # noqa: S105  # of roles that are dropped after their test
 
 
 @pytest.fixture
 def runner_url(database_url: str) -> Iterator[str]:
-    """Give the URL of a role that is not there yet; it goes with the test."""
+    """Give the URL of a role that does not exist yet; it is dropped after the test."""
     role = f"runner_{uuid4().hex}"
     yield with_user(database_url, role, PASSWORD)
     if execute(database_url, "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
@@ -42,7 +42,7 @@ def command(**urls: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_makes_the_role_and_again_changes_its_password(database_url: str, runner_url: str) -> None:
-    """It says what it did, and no password; the role can log in with the one that was given last."""
+    """It prints what it did, without passwords; the role can log in with the last password."""
     done = command(DATABASE_URL=database_url, CARILLON_RUNNER_DATABASE_URL=runner_url)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -60,7 +60,7 @@ def test_the_command_makes_the_role_and_again_changes_its_password(database_url:
 
 
 def test_the_role_has_bounds(database_url: str, runner_url: str) -> None:
-    """No power, no inheritance; what it does is bounded in time, so that a runner that hangs holds no row for long."""
+    """It has no attributes and no inheritance; time limits keep a runner that hangs from locking rows for long."""
     runner_role.prepare(database_url, runner_url)
     powers = "rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls"
     found = execute(database_url, f"SELECT {powers} FROM pg_roles WHERE rolname = %s", user(runner_url))  # noqa: S608  # the columns above
@@ -70,7 +70,7 @@ def test_the_role_has_bounds(database_url: str, runner_url: str) -> None:
 
 
 def test_what_is_the_apis_is_taken_from_the_runners_role(database_url: str, runner_url: str) -> None:
-    """Somebody was generous; it is the runners' all the same, and so it is mended."""
+    """A role with both kinds of privileges stays the runners', and the others are revoked."""
     runner_role.prepare(database_url, runner_url)
     execute(database_url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO {}", user(runner_url))
     runner_role.prepare(database_url, runner_url)
@@ -79,7 +79,7 @@ def test_what_is_the_apis_is_taken_from_the_runners_role(database_url: str, runn
 
 
 def test_what_was_granted_before_is_taken_away(database_url: str, runner_url: str) -> None:
-    """As to the role of earlier versions, which wrote the tables; and what PUBLIC has is everybody's."""
+    """The role of earlier versions could write the tables; privileges of PUBLIC are revoked, too."""
     role = user(runner_url)
     execute(database_url, f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", role)
     execute(database_url, "GRANT SELECT, INSERT, UPDATE ON executions, counters, attempts TO {}", role)
@@ -110,7 +110,7 @@ EXCESSES = {
 def test_what_is_not_carillons_to_revoke_is_found_by_the_verification(
     database_url: str, runner_url: str, excess: str
 ) -> None:
-    """It fails, and names what the role may do."""
+    """The command fails, and names the excess privileges."""
     runner_role.prepare(database_url, runner_url)
     with psycopg.connect(database_url) as owner:
         owner.execute(EXCESSES[excess].encode())
@@ -124,7 +124,7 @@ def test_what_is_not_carillons_to_revoke_is_found_by_the_verification(
 
 
 def test_a_role_that_may_do_more_is_not_taken(database_url: str, runner_url: str) -> None:
-    """Whoever names one of their own by mistake keeps its powers and its password."""
+    """If a user's own role is named by mistake, it keeps its privileges and its password."""
     execute(database_url, "CREATE ROLE {} LOGIN CREATEDB PASSWORD 'kept'", user(runner_url))
     with pytest.raises(SettingsError, match="may create databases; use a role for runners only"):
         runner_role.prepare(database_url, runner_url)
@@ -132,7 +132,7 @@ def test_a_role_that_may_do_more_is_not_taken(database_url: str, runner_url: str
 
 
 def test_a_member_of_a_group_is_not_taken(database_url: str, runner_url: str) -> None:
-    """For it may become the group."""
+    """It could act as the group."""
     group = f"group_{uuid4().hex}"
     execute(database_url, "CREATE ROLE {}", group)
     execute(database_url, "CREATE ROLE {} LOGIN", user(runner_url))
@@ -146,7 +146,7 @@ def test_a_member_of_a_group_is_not_taken(database_url: str, runner_url: str) ->
 def test_an_owner_that_may_create_no_role_is_told_what_an_administrator_has_to_run(
     database_url: str, runner_url: str
 ) -> None:
-    """And once that has been run, the rest is done; the password is the administrator's affair."""
+    """After the administrator has run it, the command does the rest; the administrator sets the password."""
     owner = f"owner_{uuid4().hex}"
     execute(database_url, f"CREATE ROLE {{}} LOGIN PASSWORD '{PASSWORD}'", owner)
     own_url = with_user(database_url, owner, PASSWORD)
@@ -183,14 +183,14 @@ def test_an_owner_that_may_create_no_role_is_told_what_an_administrator_has_to_r
     ],
 )
 def test_a_url_that_names_no_role_for_runners_is_refused(url: str, message: str) -> None:
-    """Before anything is done, and without its password."""
+    """The refusal comes before any change, and does not contain the password."""
     with pytest.raises(SettingsError, match=message) as told:
         runner_role.prepare("postgresql://carillon:x@127.0.0.1:9/carillon", url)
     assert PASSWORD not in str(told.value)
 
 
 def test_the_command_without_a_url_names_the_variable() -> None:
-    """Each of the two."""
+    """This holds for both variables."""
     assert "DATABASE_URL: must be set to" in command().stderr
     done = command(DATABASE_URL="postgresql://u:p@h/d")
     assert (done.returncode, "CARILLON_RUNNER_DATABASE_URL: must be set to" in done.stderr) == (2, True)
@@ -203,7 +203,7 @@ def test_a_database_without_the_functions_is_to_be_migrated_first(empty_database
 
 
 def test_a_login_that_is_refused_says_so(database_url: str, runner_url: str) -> None:
-    """Such as that of a role whose login was taken away after it was verified."""
+    """For example, a role may have lost its login after the verification."""
     runner_role.prepare(database_url, runner_url)
     with psycopg.connect(database_url, autocommit=True) as owner:
         role = sql.Identifier(user(runner_url))
@@ -213,7 +213,7 @@ def test_a_login_that_is_refused_says_so(database_url: str, runner_url: str) -> 
 
 
 def test_back_and_forth_the_functions_go_and_come(database_url: str, runner_url: str) -> None:
-    """What is left of a downgrade is what was there before; after the upgrade the role is granted anew."""
+    """After a downgrade everything is as before; after the upgrade, the command grants the privileges again."""
     runner_role.prepare(database_url, runner_url)
     migrate.downgrade(database_url, "0003")
     assert execute(database_url, "SELECT to_regclass('runner_keys'), to_regnamespace('carillon_runner')") == [
@@ -224,7 +224,7 @@ def test_back_and_forth_the_functions_go_and_come(database_url: str, runner_url:
 
 
 def test_the_tables_may_be_in_any_schema(empty_database_url: str) -> None:
-    """The first of the owner's search path; the functions are where runners look for them."""
+    """It is the first schema of the owner's search path; the functions are where runners expect them."""
     execute(empty_database_url, "CREATE SCHEMA history")
     url = f"{empty_database_url}?options=-csearch_path%3Dhistory"
     migrate.upgrade(url)
@@ -240,13 +240,13 @@ def test_the_tables_may_be_in_any_schema(empty_database_url: str) -> None:
 
 
 def test_what_a_url_says_besides_is_read_as_everywhere_else(database_url: str, runner_url: str) -> None:
-    """A space in its options is one, and no plus; the programs read the same URL."""
+    """A space in its options is read as a space, not as a plus; all programs read the same URL."""
     given = f"{database_url}{'&' if '?' in database_url else '?'}options=-c%20search_path%3Dpublic"
     assert migrate.current(given).is_head
     assert runner_role.prepare(given, runner_url)
 
 
 def test_a_key_is_kept_as_long_in_python_as_in_sql(database_url: str) -> None:
-    """Two places say it."""
+    """The value is defined in two places."""
     ((source,),) = execute(database_url, "SELECT prosrc FROM pg_proc WHERE proname = 'verified'")
     assert f"interval '{KEPT.days} days'" in str(source)

@@ -1,4 +1,4 @@
-"""The runner as a program, on a real Postgres: what it records, and what nothing can make it record twice."""
+"""The runner as a program with a real Postgres: it records everything, and nothing twice."""
 
 import json
 import signal
@@ -44,7 +44,7 @@ SLEEP: dict[str, Any] = {"sleep": {"durationSeconds": 600}}
 def test_a_task_leaves_its_row(
     runners: Runners, task: dict[str, Any], want_code: ExitCode, want: dict[str, Any]
 ) -> None:
-    """Whole, closed, with its times in order; the exit code and the termination message say the same."""
+    """The row is complete and closed, with times in order; exit code and termination message agree."""
     runner = runners.start(task)
     code = runner.wait()
     row = runners.row()
@@ -62,7 +62,7 @@ def test_a_task_leaves_its_row(
 
 
 def test_a_sleep_records_how_long_it_slept(runners: Runners) -> None:
-    """And its row's times span it."""
+    """The times of the row include it."""
     assert runners.start({"sleep": {"durationSeconds": 1}}).wait() == ExitCode.SUCCEEDED
     row = runners.row()
     assert 1 <= row["result"]["sleptSeconds"] < 10
@@ -70,7 +70,7 @@ def test_a_sleep_records_how_long_it_slept(runners: Runners) -> None:
 
 
 def test_a_request_records_its_answer(runners: Runners) -> None:
-    """Also what jsonb would refuse, made fit; an unexpected status keeps it."""
+    """Characters that jsonb rejects are replaced; an unexpected status has the answer, too."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         runner = runners.start({"http": {"url": f"http://127.0.0.1:{listener.getsockname()[1]}/"}})
         client, _ = listener.accept()
@@ -87,7 +87,7 @@ def test_a_request_records_its_answer(runners: Runners) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_request_that_nobody_answers_times_out(runners: Runners, scheme: str) -> None:
-    """Also in the middle of a handshake: a blocking socket does not hold the runner."""
+    """This includes a hanging handshake: a blocking socket does not block the runner."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
         assert runners.start({"http": {"url": url}}, timeout_seconds=0.5).wait() == ExitCode.TIMED_OUT
@@ -96,7 +96,7 @@ def test_a_request_that_nobody_answers_times_out(runners: Runners, scheme: str) 
 
 
 def test_a_request_that_is_answered_drop_by_drop_times_out(runners: Runners) -> None:
-    """Each byte in time, and all of them never."""
+    """Each byte is in time, but the response never ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         runner = runners.start({"http": {"url": url}}, timeout_seconds=1)
@@ -111,8 +111,8 @@ def test_a_request_that_is_answered_drop_by_drop_times_out(runners: Runners) -> 
 
 
 def test_a_sleep_beyond_the_time_out_is_timed_out(runners: Runners) -> None:
-    """With the time that it slept: less than its time-out, which counts from the runner's start."""
-    runner = runners.start(SLEEP, timeout_seconds=2)  # the claim has to be made in that time too
+    """The result has the time slept, which is less than the timeout, because that counts from the runner's start."""
+    runner = runners.start(SLEEP, timeout_seconds=2)  # the claim takes part of that time
     assert runner.wait() == ExitCode.TIMED_OUT
     row = runners.row()
     assert (row["status"], row["reason"]) == ("timed_out", "timeout")
@@ -122,7 +122,7 @@ def test_a_sleep_beyond_the_time_out_is_timed_out(runners: Runners) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_termination_signal_is_recorded_as_cancelled(runners: Runners, number: signal.Signals) -> None:
-    """The end that Kubernetes wants, told by the row."""
+    """The row has the cancellation by Kubernetes."""
     runner = runners.start(SLEEP)
     runner.await_line("execution started")
     runner.process.send_signal(number)
@@ -132,7 +132,7 @@ def test_a_termination_signal_is_recorded_as_cancelled(runners: Runners, number:
 
 
 def test_a_sleeping_runner_holds_no_connection(runners: Runners, database_url: str) -> None:
-    """A hundred of them must leave the database its connections."""
+    """A hundred sleeping runners must not use up the database's connections."""
     runner = runners.start(SLEEP)
     runner.await_line("execution started")
     mine = "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'carillon-runner' AND datname = %s"
@@ -142,7 +142,7 @@ def test_a_sleeping_runner_holds_no_connection(runners: Runners, database_url: s
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Return when it holds; fail if it never does."""
+    """Return when the condition is true; fail if it never is."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         assert time.monotonic() < deadline, "it never held"
@@ -150,7 +150,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def test_a_counter_grows_by_one_for_each_execution_and_not_for_a_repetition(runners: Runners) -> None:
-    """The same execution a second time finds its row taken, whichever pod it comes from."""
+    """A second run of the same execution finds its row taken, in any pod."""
     first = uuid4()
     assert runners.start(COUNT, execution=first).wait() == ExitCode.SUCCEEDED
     for pod in ("report-1-x", "report-1-y"):
@@ -165,7 +165,7 @@ def test_a_counter_grows_by_one_for_each_execution_and_not_for_a_repetition(runn
 
 
 def test_of_two_runners_at_once_one_runs(runners: Runners) -> None:
-    """Ten times over, both started in the same moment, by two Jobs that claim to be the slot's."""
+    """Ten times, two Jobs that claim the same slot start at the same moment."""
     for minute in range(10):
         execution, slot = uuid4(), SLOT.replace(minute=minute)
         pair = [runners.start(COUNT, execution=execution, pod=name, job=name, slot=slot) for name in ("x", "y")]
@@ -174,7 +174,7 @@ def test_of_two_runners_at_once_one_runs(runners: Runners) -> None:
 
 
 def test_two_pods_of_one_job_at_once_count_once(runners: Runners) -> None:
-    """Kubernetes lets no two live at once; if it did, the later would take the first for lost, and still count once."""
+    """Kubernetes prevents this; if it happened, the later pod would take the first for lost, and still count once."""
     for minute in range(5):
         execution, slot = uuid4(), SLOT.replace(minute=minute)
         pair = [runners.start(COUNT, execution=execution, pod=pod, slot=slot) for pod in ("x", "y")]
@@ -196,7 +196,7 @@ def test_two_pods_of_one_job_at_once_count_once(runners: Runners) -> None:
 def test_a_row_that_is_there_already_is_left_alone(
     runners: Runners, status: str, pod: str | None, job: str | None
 ) -> None:
-    """Another Job's, an ended one; also this pod's, if this process did not write it: the effect may have begun."""
+    """This holds for another Job's row, an ended one, and this pod's row from an earlier process."""
     execution = uuid4()
     runners.insert(execution, status, pod, job)
     before = runners.row()
@@ -207,14 +207,14 @@ def test_a_row_that_is_there_already_is_left_alone(
 
 
 def test_another_execution_of_the_slot_is_left_alone(runners: Runners) -> None:
-    """The origin and the slot are the key, whatever the id."""
+    """The key is the origin and the slot, not the id."""
     runners.insert(uuid4(), "skipped")
     assert runners.start(COUNT).wait() == ExitCode.ALREADY_CLAIMED
     assert runners.counter() == 0
 
 
 def test_a_database_that_comes_late_is_waited_for(runners: Runners, forwarder: Forwarder) -> None:
-    """One line says so, without the password; then everything goes its way."""
+    """One log line says so, without the password; then the execution continues normally."""
     runner = runners.start(COUNT, url=forwarder.url)
     runner.await_line("database unreachable")
     forwarder.open()
@@ -224,7 +224,7 @@ def test_a_database_that_comes_late_is_waited_for(runners: Runners, forwarder: F
 
 
 def test_a_database_that_never_comes_ends_the_waiting_at_the_time_out(runners: Runners, forwarder: Forwarder) -> None:
-    """Nothing was run, and the log and the termination message say so without the password."""
+    """Nothing is run, and the log and the termination message say so without the password."""
     runner = runners.start(COUNT, url=forwarder.url, timeout_seconds=0.5)
     assert runner.wait() == ExitCode.NOT_RECORDED
     assert runner.termination_message().startswith("not run: database is unavailable")
@@ -234,7 +234,7 @@ def test_a_database_that_never_comes_ends_the_waiting_at_the_time_out(runners: R
 
 
 def test_a_signal_ends_the_waiting_for_the_database(runners: Runners, forwarder: Forwarder) -> None:
-    """There is no row to write it in, so the exit code is another."""
+    """There is no row for it, so the exit code is a different one."""
     runner = runners.start(COUNT, url=forwarder.url)
     runner.await_line("database unreachable")
     runner.process.terminate()
@@ -244,7 +244,7 @@ def test_a_signal_ends_the_waiting_for_the_database(runners: Runners, forwarder:
 def test_an_end_that_finds_the_database_away_is_recorded_when_it_is_back(
     runners: Runners, forwarder: Forwarder
 ) -> None:
-    """With the time at which it ended, not the one at which it could be written."""
+    """It has the time of the end, not that of the write."""
     forwarder.open()
     runner = runners.start(SLEEP, url=forwarder.url)
     runner.await_line("execution started")
@@ -263,7 +263,7 @@ def test_an_end_that_finds_the_database_away_is_recorded_when_it_is_back(
 def test_a_lost_answer_changes_nothing(
     runners: Runners, forwarder: Forwarder, task: dict[str, Any], statement: bytes
 ) -> None:
-    """Whether the claim's, the counter's or the end's: what was carried out is found, not done again."""
+    """For claim, counter and end, the executed statement is detected, not repeated."""
     forwarder.lose_answer_to(statement)
     forwarder.open()
     runner = runners.start(task, url=forwarder.url)
@@ -277,7 +277,7 @@ def test_a_lost_answer_changes_nothing(
 
 @pytest.mark.parametrize("how", ["signal", "time-out"])
 def test_a_counter_that_waits_for_a_lock_can_be_ended(runners: Runners, how: str) -> None:
-    """Its statement is cancelled with it: what was not counted is not counted later."""
+    """Its statement is cancelled, so that it does not count later."""
     assert runners.start(COUNT).wait() == ExitCode.SUCCEEDED
     execution = uuid4()
     with psycopg.connect(runners.database_url) as holder:
@@ -295,7 +295,7 @@ def test_a_counter_that_waits_for_a_lock_can_be_ended(runners: Runners, how: str
 
 
 def test_a_row_that_the_operator_closed_stays_as_it_is(runners: Runners) -> None:
-    """The first word stands; the exit code agrees with it, and the log says what was found."""
+    """The first result stays; the exit code agrees with it, and the log reports it."""
     runner = runners.start(SLEEP)
     runner.await_line("execution started")
     runners.query("UPDATE executions SET status = 'failed', reason = 'Evicted', finished_at = now()")
@@ -307,11 +307,11 @@ def test_a_row_that_the_operator_closed_stays_as_it_is(runners: Runners) -> None
 
 
 def test_a_row_that_was_closed_before_the_count_is_not_counted(runners: Runners) -> None:
-    """The counter's guard is the row, looked at under its lock."""
+    """The counter checks the row under its lock."""
     execution = uuid4()
     assert runners.start(COUNT, slot=SLOT.replace(minute=1)).wait() == ExitCode.SUCCEEDED
     with psycopg.connect(runners.database_url) as holder:
-        # between the claim and the count: both want the table
+        # between the claim and the count: both need the table
         holder.execute("SELECT * FROM counters FOR UPDATE")
         runner = runners.start(COUNT, execution=execution)
         runner.await_line("execution started")
@@ -330,7 +330,7 @@ def test_a_row_that_was_closed_before_the_count_is_not_counted(runners: Runners)
 
 
 def test_a_signal_at_any_moment_leaves_the_counter_and_the_rows_in_agreement(runners: Runners) -> None:
-    """As many succeeded rows as the counter says, no row left running, and exit codes that say the same."""
+    """The number of succeeded rows equals the counter, no row is left running, and the exit codes agree."""
     codes_without_row = {-signal.SIGTERM, ExitCode.NOT_RECORDED}
     status_of = {ExitCode.SUCCEEDED: "succeeded", ExitCode.CANCELLED: "cancelled"}
     seen: set[int] = set()
@@ -353,13 +353,13 @@ def test_a_signal_at_any_moment_leaves_the_counter_and_the_rows_in_agreement(run
             assert rows == [{"status": status_of[ExitCode(code)]}], runner.log
     succeeded = runners.query("SELECT count(*) AS n FROM executions WHERE status = 'succeeded'")[0]["n"]
     assert runners.counter() == succeeded
-    # the moments were spread over the whole life of a runner
+    # the moments are spread over the whole life of a runner
     assert seen & {-signal.SIGTERM, ExitCode.CANCELLED}
     assert ExitCode.SUCCEEDED in seen
 
 
 def test_a_schema_that_is_not_there_yet_is_waited_for(runners: Runners, empty_database_url: str) -> None:
-    """As a database that is out of reach: the migration may come a moment later."""
+    """It counts as an unavailable database, because the migration may run a moment later."""
     runner = runners.start(COUNT, url=empty_database_url, timeout_seconds=0.5)
     assert runner.wait() == ExitCode.NOT_RECORDED
     assert 'schema "carillon_runner" does not exist' in runner.log

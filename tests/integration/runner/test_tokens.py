@@ -1,4 +1,4 @@
-"""The runner as a program, and its token: one that is refused, one whose key comes late, and what a row has from it."""
+"""The runner as a program, and its token: refusals, a late key, and the row's values from the token."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ SUM = {"sum": {"a": 1, "b": 2}}
 
 
 def test_a_key_that_is_not_known_yet_is_waited_for(runners: Runners) -> None:
-    """As a database that is out of reach: the operator registers it when it reaches the database."""
+    """It counts as an unavailable database: the operator registers the key when it can reach the database."""
     runners.query("DELETE FROM runner_keys")
     runner = runners.start(SUM)
     runner.await_line(f"the key {TOKEN_KEY.id} of the execution's token is not known")
@@ -31,7 +31,7 @@ def test_a_key_that_is_not_known_yet_is_waited_for(runners: Runners) -> None:
 
 
 def test_a_key_that_never_comes_ends_the_waiting_at_the_time_out(runners: Runners) -> None:
-    """Nothing was run, and the termination message says why."""
+    """Nothing is run, and the termination message says why."""
     runners.query("DELETE FROM runner_keys")
     runner = runners.start(SUM, timeout_seconds=0.5)
     assert runner.wait() == ExitCode.NOT_RECORDED
@@ -43,7 +43,7 @@ def test_a_key_that_never_comes_ends_the_waiting_at_the_time_out(runners: Runner
     [("nonsense", "token is malformed"), (f"{TOKEN_KEY.id}.e30=.{'0' * 64}", "token is forged")],
 )
 def test_a_token_that_the_operator_did_not_make_is_refused_at_once(runners: Runners, token: str, want: str) -> None:
-    """Waiting would not mend it; the token is not repeated."""
+    """Waiting would not help; the message does not contain the token."""
     runner = runners.start(SUM, timeout_seconds=3600, more={contract.ENV_EXECUTION_TOKEN: token})
     assert runner.wait() == ExitCode.NOT_RECORDED
     assert want in runner.termination_message()
@@ -52,7 +52,7 @@ def test_a_token_that_the_operator_did_not_make_is_refused_at_once(runners: Runn
 
 
 def as_launched(runners: Runners, order: Order) -> int:
-    """Run an order's manifest as the kubelet would; return the runner's exit code."""
+    """Run an order's manifest like the kubelet; return the runner's exit code."""
     pod = job_manifest(order, RunnerTemplate("runner:1", TOKEN_KEY))["spec"]["template"]["spec"]
     env = {e["name"]: e["value"].replace("$$", "$") for e in pod["containers"][0]["env"] if "value" in e}
     given = {contract.ENV_DATABASE_URL: runners.runner_url, contract.ENV_POD_NAME: "again-x"}
@@ -61,7 +61,7 @@ def as_launched(runners: Runners, order: Order) -> int:
 
 
 def test_what_the_operator_launches_is_recorded_as_it_was_asked_for(runners: Runners) -> None:
-    """The manifest's own environment, run as the kubelet would: the row has all of it, what it repeats included."""
+    """With the manifest's environment, as from the kubelet, the row has all values, including ``retry_of``."""
     repeated = uuid4()
     request, task = make_request(retryOf=str(repeated)), make_task("backup")
     launch = Launch(at("00:10"), execution_id(REQUEST_UID, at("00:10"), Cause.MANUAL), Cause.MANUAL)
@@ -74,7 +74,7 @@ def test_what_the_operator_launches_is_recorded_as_it_was_asked_for(runners: Run
 
 
 def test_a_counter_that_cannot_be_ends_as_a_failure_of_its_own(runners: Runners) -> None:
-    """The token of such a task can be read all the same, or nothing at all could be recorded of it."""
+    """The token of such a task is still readable; otherwise, nothing could be recorded."""
     task = make_task("backup").every(60).with_spec(task={"counter": {"name": "a\0b"}}).observed()
     launch = Launch(at("00:10"), execution_id(task.meta.uid, at("00:10"), Cause.SCHEDULE), Cause.SCHEDULE)
     assert as_launched(runners, slot_order(task, launch)) == ExitCode.FAILED
@@ -83,6 +83,6 @@ def test_a_counter_that_cannot_be_ends_as_a_failure_of_its_own(runners: Runners)
 
 
 def test_a_key_of_another_operator_is_kept_beside_it(runners: Runners) -> None:
-    """Two at once, or one that was given another password: the runners of both record."""
+    """Runners of both keys can record, for example after a change of the password."""
     register(runners.database_url, TokenKey(b"another".ljust(32)))
     assert runners.start(SUM).wait() == ExitCode.SUCCEEDED

@@ -1,4 +1,4 @@
-"""`make deploy` with the real Helm, in a real cluster: the one that the kubeconfig names, and nowhere else."""
+"""`make deploy` with the real Helm, in the real cluster of the kubeconfig and nowhere else."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from support.cluster import RunningCluster
 
 
 def deploy(cluster: RunningCluster, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run what `make deploy` runs, with nothing of this process's settings."""
+    """Run the program of `make deploy`, without this process's settings."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "HOME", "LANG"))}
     sources = ":".join(str(ROOT / name) for name in ("tools", "core", "devcluster"))
     environment = kept | {"PYTHONPATH": sources, "KUBECONFIG": cluster.kubeconfig} | settings
@@ -26,9 +26,9 @@ def deploy(cluster: RunningCluster, *arguments: str, **settings: str) -> subproc
 async def test_a_release_is_deployed_and_upgraded(
     cluster: RunningCluster, connection: KubeConnection, namespace: str, tmp_path: Path
 ) -> None:
-    """Into the namespace that is named, of the images that are named, with the user's values, and then again."""
+    """It has the given namespace, images and values, and can be upgraded."""
     values = tmp_path / "values.yaml"
-    # what is the cluster's is not this release's: other tests have it too
+    # cluster-wide objects are not this release's: other tests use them, too
     mine = {
         "crds": {"install": False},
         "rbac": {"peoplesRoles": False},
@@ -54,7 +54,7 @@ async def test_a_release_is_deployed_and_upgraded(
 
 
 def test_what_helm_refuses_is_said(cluster: RunningCluster, namespace: str, tmp_path: Path) -> None:
-    """Helm's own sentence, and where to look next."""
+    """The output has Helm's message, and what to check next."""
     values = tmp_path / "values.yaml"
     values.write_text("operator: {shards: 0}\n")
     done = deploy(cluster, NAMESPACE=namespace, VALUES=str(values))
@@ -64,7 +64,7 @@ def test_what_helm_refuses_is_said(cluster: RunningCluster, namespace: str, tmp_
 
 
 def test_images_that_nobody_pushed_are_not_deployed(cluster: RunningCluster, namespace: str) -> None:
-    """A cluster that has not been given them could only wait for them."""
+    """A cluster without the images would wait for them for ever."""
     done = deploy(cluster, NAMESPACE=namespace)
     assert done.returncode == 1
     assert "REGISTRY is not set" in done.stderr

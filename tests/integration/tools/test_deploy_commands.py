@@ -1,4 +1,4 @@
-"""Deployments: what is missing is said with the mend, and kind and minikube are called as they want to be."""
+"""Deployments: messages about missing programs, and the calls of kind and minikube."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from carillon_local.layout import ROOT
 
 
 def kubeconfig(folder: Path, *names: str) -> str:
-    """Write a kubeconfig with these contexts, the first of them current; return its path."""
+    """Write a kubeconfig with these contexts, of which the first is current; return its path."""
     contexts = [{"name": name, "context": {"cluster": name, "user": name}} for name in names]
     parts: dict[str, Any] = {
         "clusters": [{"name": name, "cluster": {"server": "https://127.0.0.1:1"}} for name in names],
@@ -29,7 +29,7 @@ def kubeconfig(folder: Path, *names: str) -> str:
 
 
 class Machine:
-    """The programs that a machine has; each notes how it is called, with an answer of its own."""
+    """The programs of a machine; each records its calls and has its own output."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder / "machine"
@@ -54,7 +54,7 @@ class Machine:
         program.chmod(0o755)
 
     def calls(self, name: str) -> list[str]:
-        """Return the calls of a program, each as one line, without what differs from run to run."""
+        """Return the calls of a program, one line each, without parts that vary."""
         lines = (self._folder / "calls").read_text().splitlines()
         made = [call for call in map(json.loads, lines) if call[0] == name]
         return [" ".join(Path(word).name if word.startswith("/") else word for word in call[1:]) for call in made]
@@ -62,17 +62,21 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Give a machine that has nothing yet."""
+    """Give a machine without programs."""
     return Machine(tmp_path, monkeypatch)
 
 
 MISSING: dict[str, tuple[dict[str, int], str, list[str]]] = {
     "kind is not there": ({}, "kind-up", ["kind is not on the path: install it", "make deploy", "docs/clusters.md"]),
-    "kind has no engine": ({"kind": 0}, "kind-up", ["neither Docker nor Podman answers: start one"]),
-    "Docker is there and does not answer": ({"kind": 0, "docker": 1}, "kind-up", ["neither Docker nor Podman answers"]),
+    "kind has no engine": ({"kind": 0}, "kind-up", ["needs Docker or Podman, and neither answers: start one"]),
+    "Docker is there and does not answer": (
+        {"kind": 0, "docker": 1},
+        "kind-up",
+        ["needs Docker or Podman, and neither answers"],
+    ),
     "kind is gone before its cluster": ({"docker": 0}, "kind-down", ["kind is not on the path"]),
     "minikube is not there": ({}, "mk-image", ["minikube is not on the path: install it"]),
-    "minikube does not run": ({"minikube": 1}, "mk-image", ["does not run: minikube start --profile minikube"]),
+    "minikube does not run": ({"minikube": 1}, "mk-image", ["is not running: minikube start --profile minikube"]),
     "there is nothing to deploy to": ({"minikube": 1}, "mk-deploy", ["minikube start"]),
     "there is nothing to reach": ({}, "mk-url", ["minikube is not on the path"]),
     "images that the cluster cannot have": ({}, "deploy", ["REGISTRY is not set", "context own", "make images REG"]),
@@ -81,7 +85,7 @@ MISSING: dict[str, tuple[dict[str, int], str, list[str]]] = {
 
 @pytest.mark.parametrize("case", MISSING)
 def test_what_is_missing_is_said_with_the_mend(case: str, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    """In one line, before anything is begun."""
+    """The message is one line, before anything is started."""
     programs, action, wanted = MISSING[case]
     for name, code in programs.items():
         machine.has(name, code=code)
@@ -93,7 +97,7 @@ def test_what_is_missing_is_said_with_the_mend(case: str, machine: Machine, caps
 
 
 def test_kind_is_given_a_cluster_and_both_images(machine: Machine) -> None:
-    """Made once, with the engine that answers; the images are built by it and loaded as archives."""
+    """It is created once, with the engine that answers; the engine builds the images, which are loaded as archives."""
     machine.has("docker", says="1000")
     machine.has("kind", says="other")
     assert main(["kind-up"]) == 0
@@ -112,7 +116,7 @@ def test_kind_is_given_a_cluster_and_both_images(machine: Machine) -> None:
 
 
 def test_a_kind_cluster_that_is_there_is_used_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a name of one's own, with Podman, and its context becomes the current one."""
+    """It may have any name and use Podman; its context becomes the current one."""
     monkeypatch.setenv("KIND_CLUSTER", "mine")
     machine.has("docker", code=1)
     machine.has("podman", says="1000")
@@ -124,7 +128,7 @@ def test_a_kind_cluster_that_is_there_is_used_again(machine: Machine, monkeypatc
 
 
 def test_minikube_builds_where_no_engine_does(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Upon the base that is asked for; where an engine answers, it builds, and minikube loads archives."""
+    """It uses the given base image; if an engine answers, that builds, and minikube loads archives."""
     monkeypatch.setenv("BASE_IMAGE", "python:3.13-slim")
     machine.has("minikube")
     assert main(["mk-image"]) == 0
@@ -140,7 +144,7 @@ def test_minikube_builds_where_no_engine_does(machine: Machine, monkeypatch: pyt
 
 
 def test_minikube_prints_the_address_of_the_service(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the namespace that the release is in."""
+    """The Service is in the namespace of the release."""
     monkeypatch.setenv("NAMESPACE", "team")
     machine.has("minikube")
     assert main(["mk-url"]) == 0
@@ -153,7 +157,10 @@ KUBECONFIGS = {
     "list": "[a]",
 }
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
-    "a context that there is not": ({"CONTEXT": "other"}, r"CONTEXT is 'other'.* one of kind-carillon, minikube, own"),
+    "a context that there is not": (
+        {"CONTEXT": "other"},
+        r"CONTEXT: must be .* one of kind-carillon, minikube, own .got .other",
+    ),
     "the cluster of make run": ({"CONTEXT": "kind-carillon"}, r"is the cluster of make run.* set CONTEXT to another"),
     "a kubeconfig without a current context": (
         {"KUBECONFIG": "HERE/none"},
@@ -161,22 +168,22 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a current context that there is not": (
         {"KUBECONFIG": "HERE/gone"},
-        r"current context is 'gone', .* set CONTEXT",
+        r"current context, .gone., .* set CONTEXT",
     ),
     "a list for a kubeconfig": (
         {"KUBECONFIG": "HERE/list"},
         r"no usable kubeconfig .*list: .* set KUBECONFIG",
     ),
     "a kubeconfig that is not there": ({"KUBECONFIG": "/nowhere"}, r"no usable kubeconfig .* set KUBECONFIG"),
-    "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE is 'Team': set it to small letters"),
-    "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES names nowhere.yaml, which is no file"),
-    "a time-out without a unit": ({"TIMEOUT": "10"}, r"TIMEOUT is '10': set it to a duration such as 10m"),
+    "a namespace in capitals": ({"NAMESPACE": "Team"}, r"NAMESPACE: must be at most 63 lower-case letters"),
+    "values that are not there": ({"VALUES": "nowhere.yaml"}, r"VALUES: nowhere.yaml is not a file"),
+    "a time-out without a unit": ({"TIMEOUT": "10"}, r"TIMEOUT: must be a duration such as 10m"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_wrong_setting_is_refused_by_name(case: str, tmp_path: Path) -> None:
-    """With the mend."""
+    """The message has the fix."""
     given, want = REFUSED[case]
     for name, text in KUBECONFIGS.items():
         (tmp_path / name).write_text(text)
@@ -187,13 +194,13 @@ def test_a_wrong_setting_is_refused_by_name(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["none", "gone"])
 def test_a_context_that_is_asked_for_needs_no_current_one(file: str, tmp_path: Path) -> None:
-    """As with kubectl's own option."""
+    """This is like kubectl's option."""
     (tmp_path / file).write_text(KUBECONFIGS[file])
     assert known_context("a", str(tmp_path / file)) == "a"
 
 
 def test_the_first_file_that_names_a_current_context_wins(tmp_path: Path) -> None:
-    """As with kubectl; a file that is not there is passed over."""
+    """This is like kubectl; missing files are ignored."""
     for name, current in (("one", ""), ("two", "current-context: b"), ("three", "current-context: c")):
         (tmp_path / name).write_text(f"contexts: [{{name: {name[0]}}}, {{name: b}}, {{name: c}}]\n{current}\n")
     files = ":".join(str(tmp_path / name) for name in ("absent", "one", "two", "three"))
@@ -201,13 +208,13 @@ def test_the_first_file_that_names_a_current_context_wins(tmp_path: Path) -> Non
 
 
 def test_the_current_context_is_meant_unless_another_is_named(tmp_path: Path) -> None:
-    """As with kubectl."""
+    """This is like kubectl."""
     config = kubeconfig(tmp_path, "own", "minikube")
     assert (known_context("", config), known_context("minikube", config)) == ("own", "minikube")
 
 
 def test_the_values_are_a_trial_unless_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The images are always said; the user's files come after them, and win."""
+    """The images are always set; the user's files come after them, and override them."""
     for name, value in (("REGISTRY", "registry.example:5000/team"), ("IMAGE_TAG", "7")):
         monkeypatch.setenv(name, value)
     trial = Deployment(Settings(context="own"), {"api": {"service": {"type": "NodePort"}}}).values()

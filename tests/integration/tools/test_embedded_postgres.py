@@ -1,4 +1,4 @@
-"""The embedded Postgres, driven as people drive it: by its command, from one process after another."""
+"""The embedded Postgres, used by its command, from one process after another."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ from support.programs import EMBEDDED_POSTGRES, run_embedded_postgres
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """Give a directory for a server where no other account passes, as in root's home; stop what was started there."""
+    """Give a directory that other accounts cannot enter, as in root's home; stop its server afterwards."""
     above = tmp_path / "closed"
     above.mkdir(mode=0o700)
     path = above / "postgres"
@@ -35,20 +35,20 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(data_dir: Path, *options: str) -> str:
-    """Start and return the URL."""
+    """Start the server and return the URL."""
     done = run_embedded_postgres("start", data_dir, "--fast", *options)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def status(data_dir: Path) -> tuple[str, int]:
-    """Return what ``status`` prints, and its exit code."""
+    """Return the output of ``status`` and its exit code."""
     done = run_embedded_postgres("status", data_dir)
     return done.stdout.strip(), done.returncode
 
 
 def error(data_dir: Path, *options: str) -> str:
-    """Start in vain and return the sentence that says why."""
+    """Return the error message of a failed start."""
     done = run_embedded_postgres("start", data_dir, "--fast", *options)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -69,7 +69,7 @@ def postmaster(data_dir: Path) -> int:
 
 
 def servers(data_dir: Path) -> list[int]:
-    """Return the ids of all processes that work in the directory; one that only waits to be reaped does not."""
+    """Return the ids of all processes with this working directory; zombies do not count."""
     return [
         p.pid
         for p in psutil.process_iter(["name", "cwd", "status"])
@@ -78,7 +78,7 @@ def servers(data_dir: Path) -> list[int]:
 
 
 def note(url: str, text: str) -> list[str]:
-    """Write a line and return all that are there."""
+    """Write a row and return all rows."""
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS notes (text text)")
         connection.execute("INSERT INTO notes VALUES (%s)", [text])
@@ -86,7 +86,7 @@ def note(url: str, text: str) -> list[str]:
 
 
 def test_start_twice_is_start_once(data_dir: Path) -> None:
-    """The second finds the first's server, and the URL works."""
+    """The second start finds the running server, and the URL works."""
     url = start(data_dir)
     first = postmaster(data_dir)
     assert start(data_dir) == url
@@ -97,14 +97,14 @@ def test_start_twice_is_start_once(data_dir: Path) -> None:
 
 
 def test_two_that_start_at_once_start_one(data_dir: Path) -> None:
-    """Even the very first time, when the data directory has yet to be made."""
+    """This holds even for the first start, which creates the data directory."""
     with ThreadPoolExecutor(3) as pool:
         urls = set(pool.map(start, [data_dir] * 3))
     assert len(urls) == 1
 
 
 def test_stop_leaves_nothing_and_start_brings_all_back(data_dir: Path) -> None:
-    """No process, no pid file, no listener; afterwards the data, the port and the password are what they were."""
+    """There is no process, no pid file and no listener; afterwards, data, port and password are the same."""
     url = start(data_dir)
     note(url, "before")
     assert run_embedded_postgres("stop", data_dir).returncode == 0
@@ -118,7 +118,7 @@ def test_stop_leaves_nothing_and_start_brings_all_back(data_dir: Path) -> None:
 
 
 def test_stop_cuts_connections_and_is_idempotent(data_dir: Path) -> None:
-    """A client that stays does not keep it from stopping; a second stop, or one of nothing, is fine."""
+    """A connected client does not prevent the stop; a second stop has no effect."""
     with psycopg.connect(start(data_dir)) as client:
         assert run_embedded_postgres("stop", data_dir).returncode == 0
         with pytest.raises(psycopg.OperationalError):
@@ -129,7 +129,7 @@ def test_stop_cuts_connections_and_is_idempotent(data_dir: Path) -> None:
 
 
 def test_a_killed_server_starts_again(data_dir: Path) -> None:
-    """With all that was committed, while a child of the old one may still be at work."""
+    """It has all committed data, even if a child of the old server is still running."""
     url = start(data_dir)
     note(url, "before")
     with psycopg.connect(url):
@@ -140,7 +140,7 @@ def test_a_killed_server_starts_again(data_dir: Path) -> None:
 
 
 def test_stop_after_a_kill_leaves_nothing(data_dir: Path) -> None:
-    """Neither the children nor the pid file."""
+    """The children and the pid file are gone."""
     start(data_dir)
     os.kill(postmaster(data_dir), signal.SIGKILL)
     assert run_embedded_postgres("stop", data_dir).returncode == 0
@@ -150,7 +150,7 @@ def test_stop_after_a_kill_leaves_nothing(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("stranger", ["a live process", "nobody", "rubbish", "nothing"])
 def test_a_stale_pid_file_is_mended(data_dir: Path, stranger: str) -> None:
-    """Also when the id belongs to somebody else by now, who must not be harmed or waited for."""
+    """Another process may have the id now; it is neither stopped nor waited for."""
     url = start(data_dir)
     lines = pid_file(data_dir).read_text().splitlines()
     owner = pid_file(data_dir).stat()
@@ -165,7 +165,7 @@ def test_a_stale_pid_file_is_mended(data_dir: Path, stranger: str) -> None:
 
 
 def test_a_busy_port(data_dir: Path) -> None:
-    """The kept one gives way to another; the one that was asked for is refused in a sentence."""
+    """The stored port is replaced by another; a required port is refused with a message."""
     port = urlsplit(start(data_dir)).port
     assert port is not None
     run_embedded_postgres("stop", data_dir)
@@ -177,7 +177,7 @@ def test_a_busy_port(data_dir: Path) -> None:
 
 
 def test_a_port_of_ones_choice(data_dir: Path) -> None:
-    """It is taken, and kept afterwards."""
+    """It is used and stored."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     assert urlsplit(start(data_dir, "--port", str(port))).port == port
@@ -186,7 +186,7 @@ def test_a_port_of_ones_choice(data_dir: Path) -> None:
 
 
 def test_the_password_is_kept_from_others(data_dir: Path) -> None:
-    """Mode 0600, on no command line; and without it nobody comes in, least of all as superuser."""
+    """Its file has mode 0600, and it is on no command line; without it, there is no login, even as superuser."""
     url = start(data_dir)
     password = urlsplit(url).password
     assert password
@@ -208,7 +208,7 @@ def test_the_password_is_kept_from_others(data_dir: Path) -> None:
     ("fast", "want"), [pytest.param((), "on", id="durable"), pytest.param(("--fast",), "off", id="fast")]
 )
 def test_durable_unless_told_otherwise(data_dir: Path, fast: tuple[str, ...], want: str) -> None:
-    """Each start says anew which it is."""
+    """Each start sets it again."""
     start(data_dir)
     run_embedded_postgres("stop", data_dir)
     with psycopg.connect(run_embedded_postgres("start", data_dir, *fast).stdout.strip()) as connection:
@@ -217,7 +217,7 @@ def test_durable_unless_told_otherwise(data_dir: Path, fast: tuple[str, ...], wa
 
 
 def test_data_of_another_version(data_dir: Path) -> None:
-    """It is refused with both versions named, and not touched."""
+    """It is refused with both versions in the message, and not changed."""
     start(data_dir)
     run_embedded_postgres("stop", data_dir)
     version = data_dir / "pgdata" / "PG_VERSION"
@@ -235,14 +235,14 @@ def test_a_directory_of_something_else(data_dir: Path) -> None:
 
 
 def test_a_lost_password(data_dir: Path) -> None:
-    """The server is of no use without it, which is said."""
+    """The server cannot be used without it, and the message says so."""
     start(data_dir)
     (data_dir / "password").unlink()
     assert "password is missing" in error(data_dir)
 
 
 def test_a_setup_that_was_cut_short_is_done_again(data_dir: Path) -> None:
-    """What it left beside the final place is thrown away."""
+    """Its incomplete files are deleted."""
     (data_dir / "pgdata.new").mkdir(parents=True)
     data_dir.chmod(0o711)
     (data_dir / "pgdata.new" / "PG_VERSION").write_text("18\n")
@@ -251,19 +251,19 @@ def test_a_setup_that_was_cut_short_is_done_again(data_dir: Path) -> None:
 
 
 def test_the_url_of_a_stopped_server(data_dir: Path) -> None:
-    """There is none."""
+    """It has no URL."""
     done = run_embedded_postgres("url", data_dir)
     assert (done.returncode, done.stdout) == (1, "")
     assert "is not running: start it first" in done.stderr
 
 
 def test_a_server_of_an_earlier_version_learns_to_create_roles(data_dir: Path) -> None:
-    """Its role could not, and runners need one of their own; the superuser can still not log in."""
+    """Its role could not create the runners' role; the superuser still cannot log in."""
     start(data_dir)
     run_embedded_postgres("stop", data_dir)
     server = EmbeddedPostgres(data_dir, fast=True)
     was = f"ALTER ROLE {ROLE} NOCREATEROLE;\n"
-    server._execute_alone(Account.of(data_dir / "pgdata"), data_dir / "pgdata", was)  # noqa: SLF001  # nothing else makes an old one
+    server._execute_alone(Account.of(data_dir / "pgdata"), data_dir / "pgdata", was)  # noqa: SLF001  # this makes it an old one
     (data_dir / "roles").unlink()
     url = start(data_dir)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -282,7 +282,7 @@ def run_elsewhere(site: Path, command: str, data_dir: Path) -> subprocess.Comple
 
 
 def test_programs_and_data_in_a_closed_folder(data_dir: Path) -> None:
-    """A checkout in root's home: Postgres finds its programs, starts, and is found again; no mode is changed."""
+    """In a checkout in root's home, Postgres finds its programs, starts, and is found again; no mode is changed."""
     site = data_dir.parent / "site-packages"
     site.mkdir()
     found = importlib.util.find_spec(PACKAGE)
@@ -304,7 +304,7 @@ def test_programs_and_data_in_a_closed_folder(data_dir: Path) -> None:
 
 
 def test_a_server_stays_ours_when_its_folder_closes_or_moves(passable_dir: Callable[[], Path]) -> None:
-    """It was started where its account passes; afterwards it is found, stopped and started all the same."""
+    """It was started in an accessible folder; after the change it can still be found, stopped and started."""
     above = passable_dir()
     try:
         url = start(above / "postgres")
@@ -332,15 +332,15 @@ def test_programs_are_not_taken_from_where_others_may_plant_them(
         shared.mkdir()
         shared.chmod(0o777)
     monkeypatch.setattr(postgres_programs, "SHARED_FOLDERS", (shared,))
-    # what is installed lies beyond a closed folder
+    # the installed programs are in a closed folder
     monkeypatch.setattr(postgres_programs, "_package", lambda: closed(tmp_path) / PACKAGE)
-    with pytest.raises(PostgresError, match="cannot pass"):
+    with pytest.raises(PostgresError, match="cannot enter"):
         programs(Account(65_534, 65_534))
     assert list(shared.iterdir()) == []
 
 
 def closed(folder: Path) -> Path:
-    """Make a folder that others cannot pass."""
+    """Create a folder that others cannot enter."""
     made = folder / "closed"
     made.mkdir(mode=0o700, exist_ok=True)
     bin_folder = made / PACKAGE / f"pginstall{MAJOR}" / "bin"

@@ -1,4 +1,4 @@
-"""The proxy of ``make faults``, between a client and a server of the test's own: each fault, seen from both ends."""
+"""The proxy of ``make faults`` between a test's client and server: each fault, seen from both ends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ADDED = Step("event-jobs-added", "api", 1)
 
 @dataclass
 class Server:
-    """What stands for the API server: remembers requests, answers with what it is told to."""
+    """A replacement of the API server: it records requests, and sends given responses."""
 
     url: str = ""
     requests: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Server:
 
 @dataclass
 class Recorded:
-    """``Controls`` that do nothing but remember."""
+    """``Controls`` that only record their calls."""
 
     done: list[str] = field(default_factory=list)
     held: list[float] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Bench:
             return response.status, await response.json()
 
     async def watch(self) -> list[str]:
-        """Return what a watch shows until it ends, ``cut`` at last if that was no orderly end."""
+        """Return the events of a watch until it ends, with a final ``cut`` if the connection was cut."""
         seen = []
         try:
             async with self.client.get(JOBS, params={"watch": "true"}) as response:
@@ -132,7 +132,7 @@ def event(change: str) -> dict[str, Any]:
 
 
 async def test_what_has_no_fault_passes_confined_to_the_namespace() -> None:
-    """Requests, answers and events as they are; collections of all namespaces become those of one."""
+    """Requests, responses and events are unchanged; collections of all namespaces become those of one."""
     async with Bench().running() as bench:
         assert (await bench.create())[0] == 201
         assert await bench.watch() == ["ADDED", "MODIFIED"]
@@ -159,7 +159,7 @@ async def test_what_has_no_fault_passes_confined_to_the_namespace() -> None:
     ],
 )
 async def test_an_answer_to_a_write(fault: Fault, want_status: int, want_requests: int) -> None:
-    """The client gets this, and the server got that many requests; the next write is as ever."""
+    """The client gets this response, and the server this number of requests; the next write is normal."""
     async with Bench(Injection(fault, CREATE)).running() as bench:
         assert (await bench.create())[0] == want_status
         assert len(bench.server.requests) == want_requests
@@ -179,7 +179,7 @@ async def test_an_answer_to_a_write(fault: Fault, want_status: int, want_request
     ],
 )
 async def test_a_write_without_an_answer(fault: Fault, want_requests: int, want_done: list[str]) -> None:
-    """The connection is cut; whether the server got the write is the fault's difference."""
+    """The connection is cut; the faults differ in whether the server got the write."""
     async with Bench(Injection(fault, CREATE)).running() as bench:
         with pytest.raises(aiohttp.ClientError):
             await bench.create()
@@ -188,7 +188,7 @@ async def test_a_write_without_an_answer(fault: Fault, want_requests: int, want_
 
 
 async def test_a_server_that_is_away_answers_nothing_for_a_while() -> None:
-    """The write that met it is cut, and so are the watches; then 503, whatever is asked."""
+    """The triggering write and the watches are cut; then every response is 503."""
     async with Bench(Injection(Fault.UNAVAILABLE, CREATE)).running() as bench:
         with pytest.raises(aiohttp.ClientError):
             await bench.create()
@@ -199,7 +199,7 @@ async def test_a_server_that_is_away_answers_nothing_for_a_while() -> None:
 
 
 async def test_too_many_says_when_to_come_back() -> None:
-    """As the API server's fairness does."""
+    """This is like the API server's priority and fairness."""
     async with (
         Bench(Injection(Fault.TOO_MANY, CREATE)).running() as bench,
         bench.client.post(OWN_JOBS, json=JOB) as response,
@@ -221,19 +221,19 @@ async def test_too_many_says_when_to_come_back() -> None:
     ],
 )
 async def test_a_watch_event(fault: Fault, want: list[str]) -> None:
-    """What the client sees of two events when the fault strikes at the first."""
+    """The client's view of two events, if the fault occurs at the first."""
     async with Bench(Injection(fault, ADDED)).running() as bench:
         assert await bench.watch() == want
 
 
 async def test_a_relist_is_demanded_of_the_next_watch_alone() -> None:
-    """410 once, then all is well."""
+    """The response is 410 once."""
     async with Bench(Injection(Fault.RELIST, ADDED)).running() as bench:
         assert [await bench.watch() for _ in range(3)] == [["cut"], ["410"], ["ADDED", "MODIFIED"]]
 
 
 async def test_a_delay_holds_back_what_follows() -> None:
-    """The server never changes the order within a stream."""
+    """The order within a stream never changes."""
     async with Bench(Injection(Fault.DELAY, ADDED)).running() as bench:
         await bench.watch()
         assert len(bench.controls.held) == 1
@@ -241,7 +241,7 @@ async def test_a_delay_holds_back_what_follows() -> None:
 
 
 async def test_a_second_operator_sees_everything_late() -> None:
-    """Each event by the lag, counted from its arrival."""
+    """Each event is delayed by the lag, counted from its arrival."""
     async with Bench(lag=timedelta(seconds=2)).running() as bench:
         assert await bench.watch() == ["ADDED", "MODIFIED"]
         assert all(1.5 < held <= 2 for held in bench.controls.held)
@@ -249,7 +249,7 @@ async def test_a_second_operator_sees_everything_late() -> None:
 
 
 async def test_an_operator_that_falls_behind_gets_old_lists() -> None:
-    """Lists of before, and no event until it may catch up."""
+    """It gets old lists, and no events until it may catch up."""
     async with Bench().running() as bench:
         old = await bench.proxy.lists()
         bench.server.items.append("new")
@@ -264,7 +264,7 @@ async def test_an_operator_that_falls_behind_gets_old_lists() -> None:
 
 
 async def test_discovery_is_asked_for_once() -> None:
-    """It is the same for every operator of a run."""
+    """Discovery is the same for every operator of a run."""
     async with Bench().running() as bench:
         for _ in range(2):
             async with bench.client.get("/apis") as response:
@@ -273,7 +273,7 @@ async def test_discovery_is_asked_for_once() -> None:
 
 
 async def test_a_fault_strikes_no_more_once_its_time_is_over() -> None:
-    """Steps are counted all the same."""
+    """Steps are still counted."""
     async with Bench(Injection(Fault.CONFLICT, CREATE)).running() as bench:
         bench.director.armed = False
         assert (await bench.create())[0] == 201

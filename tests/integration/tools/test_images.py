@@ -1,4 +1,4 @@
-"""The images: what their Dockerfiles copy and promise, how they are built, and what their SBOMs name."""
+"""The images: their Dockerfiles, their builds and their SBOMs."""
 
 import json
 import os
@@ -37,7 +37,7 @@ print(*(file for file in files if file), sep="\\n")
     [("Dockerfile.runner", ["carillon_runner"]), ("Dockerfile.operator", ["carillon_operator", "carillon_api"])],
 )
 def test_an_image_has_every_module_that_it_imports(dockerfile: str, packages: list[str], tmp_path: Path) -> None:
-    """From what is copied alone, each module of the image's packages can be imported."""
+    """Each module of the image's packages can be imported from the copied files alone."""
     for sources, target in copied(ROOT / dockerfile):
         for source in sources:
             if (ROOT / source).is_dir():
@@ -59,7 +59,7 @@ def test_an_image_has_every_module_that_it_imports(dockerfile: str, packages: li
 
 
 def copied(dockerfile: Path) -> list[tuple[list[str], str]]:
-    """Return what a Dockerfile copies of our own folders: the sources, and where they go."""
+    """Return the COPY sources of a Dockerfile in our folders, with their destinations."""
     text = dockerfile.read_text().replace("\\\n", " ")
     lines = re.findall(r"^COPY ((?:core|operator|api|runner)/.*)$", text, re.MULTILINE)
     return [(words[:-1], words[-1]) for words in map(str.split, lines)]
@@ -67,7 +67,7 @@ def copied(dockerfile: Path) -> list[tuple[list[str], str]]:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_an_image_takes_hashed_packages_and_runs_as_nobody_special(dockerfile: str) -> None:
-    """Packages are installed by hash in a stage of their own; the last stage has a user that is not root."""
+    """Packages are installed by hash in their own stage; the last stage has a user that is not root."""
     build, final = stages(ROOT / dockerfile)
     assert "--no-deps --require-hashes" in build
     assert build.index("-m pip install") < build.index("-m pip check") < build.index("-m pip uninstall")
@@ -79,7 +79,7 @@ def test_an_image_takes_hashed_packages_and_runs_as_nobody_special(dockerfile: s
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_an_image_names_no_index_of_packages(dockerfile: str) -> None:
-    """Where packages come from is a build secret: no layer has it, and no file of ours."""
+    """The package index is a build secret, which is in no layer and in none of our files."""
     build, final = stages(ROOT / dockerfile)
     assert "--mount=type=secret,id=pip-conf,target=/etc/pip.conf" in build
     assert not re.search(r"https?://|index-url|PIP_", build + final)
@@ -87,14 +87,14 @@ def test_an_image_names_no_index_of_packages(dockerfile: str) -> None:
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_what_an_image_copies_is_not_ignored(dockerfile: str) -> None:
-    """Each folder that a Dockerfile copies from is let through by .dockerignore."""
+    """.dockerignore does not exclude a folder that a Dockerfile copies."""
     let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     used = {source.split("/")[0] for sources, _ in copied(ROOT / dockerfile) for source in sources}
     assert used | {"requirements"} <= let_through
 
 
 def stages(dockerfile: Path) -> tuple[str, str]:
-    """Return a Dockerfile's two stages without comments: that to build in, and that to run."""
+    """Return a Dockerfile's two stages without comments: the build stage and the runtime stage."""
     text = "\n".join(line for line in dockerfile.read_text().splitlines() if not line.lstrip().startswith("#"))
     _, build, final = re.split(r"^FROM ", text, flags=re.MULTILINE)
     return build, final
@@ -115,7 +115,7 @@ def stages(dockerfile: Path) -> tuple[str, str]:
 def test_an_image_is_named_by_the_settings(
     environment: dict[str, str], want: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """REGISTRY and IMAGE_TAG make the name; an empty one is none."""
+    """REGISTRY and IMAGE_TAG determine the name; empty values are ignored."""
     for name in ("REGISTRY", "IMAGE_TAG"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -158,7 +158,7 @@ def test_an_engine_that_hangs_is_as_good_as_none(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its command may be installed, and wait for a daemon for ever."""
+    """Its installed command may wait for a daemon for ever."""
     (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -175,7 +175,7 @@ def test_an_engine_that_hangs_is_as_good_as_none(
 def test_no_engine_is_said_with_the_mend(
     wanted: str, want_words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an engine the message tells which one to install."""
+    """Without an engine, the message says which one to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ImageError) as raised:
         find_engine(wanted)
@@ -186,7 +186,7 @@ def test_no_engine_is_said_with_the_mend(
 def test_debians_signature_is_checked_where_it_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the keyring and gpgv, what is not signed is refused; without one of them, that is said with the mend."""
+    """With the keyring and gpgv, unsigned releases are refused; without one of them, a warning has the fix."""
     keyring, programs = tmp_path / "keyring.gpg", tmp_path / "bin"
     programs.mkdir()
     (programs / "gpgv").write_text("#!/bin/sh\n")
@@ -201,7 +201,7 @@ def test_debians_signature_is_checked_where_it_can_be(
 
 
 def test_pips_settings_reach_the_build_without_what_is_only_here() -> None:
-    """The environment wins over files; a local folder stays out; the certificates are those that are mounted."""
+    """The environment overrides files; local folders are omitted; the certificates are the mounted ones."""
     settings = parse(
         "global.index-url='https://global.example/simple'\n"
         "install.extra-index-url='https://one.example https://two.example'\n"
@@ -220,7 +220,7 @@ def test_pips_settings_reach_the_build_without_what_is_only_here() -> None:
 
 
 def test_an_sbom_names_the_packages_of_both_kinds() -> None:
-    """Python's and Debian's packages are components with package URLs; what is removed is none."""
+    """Python's and Debian's packages are components with package URLs; removed packages are not."""
     inventory = {
         "interpreter": "3.12.1",
         "os": {"ID": "debian", "VERSION_ID": "12"},
@@ -246,7 +246,7 @@ def test_an_sbom_names_the_packages_of_both_kinds() -> None:
 
 
 def test_the_inventory_script_runs_in_any_python() -> None:
-    """The script that an image is asked with prints what the SBOM is made of."""
+    """The script that runs in an image prints the input of the SBOM."""
     done = subprocess.run([sys.executable, "-I", "-c", INVENTORY], capture_output=True, text=True, check=True)
     document = sbom(json.loads(done.stdout), "any", "1", datetime(2026, 1, 2, tzinfo=UTC))
     assert any(component["purl"].startswith("pkg:pypi/pytest@") for component in document["components"])

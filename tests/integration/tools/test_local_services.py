@@ -1,4 +1,4 @@
-"""What ``make run`` leaves running is found again, whatever became of its record."""
+"""The background processes of ``make run`` are found again, even if their records are lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def httpbin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service]:
-    """Give a service that keeps its records in a folder of the test's own."""
+    """Give a service with its records in the test's folder."""
     monkeypatch.setattr(services, "LOGS", tmp_path / "logs")
     monkeypatch.setattr(services, "PROCESSES", tmp_path / "processes")
     made = Service(f"test-{tmp_path.name}", "carillon_local.httpbin_server")
@@ -26,7 +26,7 @@ def httpbin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
 
 
 def test_a_service_runs_until_it_is_stopped(httpbin: Service) -> None:
-    """Started twice with the same environment it is one process; with another, another."""
+    """Starting it twice with the same environment gives one process; another environment gives a new process."""
     environment = {"HTTPBIN_PORT": str(free_port(0))}
     httpbin.start(environment)
     first = httpbin.process()
@@ -41,7 +41,7 @@ def test_a_service_runs_until_it_is_stopped(httpbin: Service) -> None:
 
 @pytest.mark.parametrize("record", ["", "[]", "no json", "{}"])
 def test_a_lost_record_leaves_no_process_behind(httpbin: Service, tmp_path: Path, record: str) -> None:
-    """Stopping ends it all the same."""
+    """It can still be stopped."""
     httpbin.start({"HTTPBIN_PORT": str(free_port(0))})
     process = httpbin.process()
     assert process is not None
@@ -53,7 +53,7 @@ def test_a_lost_record_leaves_no_process_behind(httpbin: Service, tmp_path: Path
 
 
 def test_a_service_that_ends_is_reported_with_the_end_of_its_log(httpbin: Service) -> None:
-    """One clear error, at once."""
+    """There is one error message, at once."""
     httpbin.start({"HTTPBIN_PORT": "no port"})
     with pytest.raises(LocalError, match=r"(?s)ended; the end of .*no port"):
         httpbin.await_ready(lambda: False, 30)

@@ -1,4 +1,4 @@
-"""``carillon export`` and ``carillon import``, as a user calls them, with a real cluster and its kubectl."""
+"""``carillon export`` and ``carillon import`` as users call them, with a real cluster and its kubectl."""
 
 import json
 import shlex
@@ -28,7 +28,7 @@ Run = Callable[..., tuple[int, str, str]]
 def run(
     cluster: RunningCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Give the command, with the local cluster's kubectl where there is one."""
+    """Give the command, with the local cluster's kubectl if there is one."""
     if cluster.local is not None:
         program = tmp_path / "kubectl"
         binary = shlex.quote(str(cluster.local.binary))
@@ -46,7 +46,7 @@ def run(
 
 
 async def fill(connection: KubeConnection, namespace: str) -> None:
-    """Create a task and the target that it names."""
+    """Create a task and its target."""
     await KubeObjectStore(connection, "HTTPTarget").create(namespace, TARGET)
     await KubeObjectStore(connection).create(namespace, TASK)
 
@@ -60,7 +60,7 @@ async def new_namespace(connection: KubeConnection, name: str) -> None:
 async def test_what_is_exported_is_imported_as_it_was(
     connection: KubeConnection, namespace: str, run: Run, tmp_path: Path
 ) -> None:
-    """Into another namespace: the same again; once more, it is there already, and nothing is written."""
+    """An import into another namespace gives the same objects; a second import finds them, and writes nothing."""
     await fill(connection, namespace)
     code, text, err = run("export", "--namespace", namespace)
     assert (code, err) == (0, "")
@@ -94,7 +94,7 @@ async def test_what_is_exported_is_imported_as_it_was(
 
 
 async def test_labels_select_what_is_exported(connection: KubeConnection, namespace: str, run: Run) -> None:
-    """As kubectl reads them."""
+    """The selector has kubectl's syntax."""
     await fill(connection, namespace)
     code, text, _ = run("export", "--namespace", namespace, "--selector", "team=a")
     assert code == 0
@@ -112,7 +112,7 @@ BAD: dict[str, tuple[list[dict[str, Any]], str]] = {
 async def test_one_that_is_invalid_keeps_all_from_being_written(
     connection: KubeConnection, namespace: str, run: Run, tmp_path: Path, case: str
 ) -> None:
-    """Each is named with its mend; the others of the file are not created either."""
+    """Each problem is reported with the fix; the other objects of the file are not created."""
     objects, want = BAD[case]
     file = tmp_path / "bad.json"
     typed = {"apiVersion": "carillon.dev/v1alpha1", "kind": "ScheduledTask"}
@@ -127,7 +127,7 @@ async def test_one_that_is_invalid_keeps_all_from_being_written(
 
 
 async def test_what_the_cluster_refuses_is_said(namespace: str, run: Run, tmp_path: Path) -> None:
-    """A namespace that is not there, in kubectl's words; what is neither task nor target is left out, and named."""
+    """The message names the missing namespace; objects of other kinds are ignored and listed."""
     file = tmp_path / "tasks.yaml"
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
     typed = {"apiVersion": "carillon.dev/v1alpha1", "kind": "ScheduledTask", **TASK}
@@ -141,7 +141,7 @@ async def test_what_the_cluster_refuses_is_said(namespace: str, run: Run, tmp_pa
 
 
 async def test_a_kubectl_that_is_not_there_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the mend."""
+    """The message has the fix."""
     monkeypatch.setenv("KUBECTL", "/nowhere/kubectl")
     code, out, err = run("export")
     assert (code, out) == (2, "")

@@ -1,4 +1,4 @@
-"""What the runner imports, task type by task type: each start of a pod pays for it."""
+"""The runner's imports for each task type: they delay the start of each pod."""
 
 import os
 import subprocess
@@ -34,19 +34,19 @@ HTTP = {
 }
 UUID = {"_uuid", "uuid"}
 OF_SOME_PYTHONS = {"platform"}
-"""What ``uuid`` imports up to some version of Python."""
+"""Imports of ``uuid`` in some versions of Python."""
 BEFORE_HANDLERS = {
     *("carillon_core", "carillon_runner", "enum", "math", "signal", "time", "typing"),
-    # what enum and typing bring along
+    # imports of enum and typing
     *("_collections", "_collections_abc", "_functools", "_operator", "_sre", "_typing", "collections", "contextlib"),
     *("copyreg", "functools", "itertools", "keyword", "operator", "re", "reprlib", "types", "warnings"),
 }
 
 
 def imported_by(code: str, *, beyond: str) -> set[str]:
-    """Return the modules that ``code`` imports in a fresh interpreter beyond those that ``beyond`` does."""
+    """Return the modules that ``code`` imports in a fresh interpreter and ``beyond`` does not."""
     program = f"import sys\n{beyond}\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
-    # not measured: coverage would have imported some of it before
+    # without coverage, which would have imported some of them before
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=env)
     return set(done.stdout.split())
@@ -63,7 +63,7 @@ def imported_by(code: str, *, beyond: str) -> set[str]:
     ],
 )
 def test_a_task_imports_psycopg_and_its_own_module_alone(task_type: str, want: set[str]) -> None:
-    """Whoever adds an import sees here what it brings along, and decides whether it is worth it."""
+    """A new import shows up here with its own imports, so that its cost is a deliberate decision."""
     code = (
         "import carillon_runner.__main__, carillon_runner.environment, carillon_runner.run\n"
         f"from carillon_runner.tasks import task_function\ntask_function({task_type!r})"
@@ -73,7 +73,7 @@ def test_a_task_imports_psycopg_and_its_own_module_alone(task_type: str, want: s
 
 @pytest.mark.parametrize(("body", "want"), [("plain {", False), ("{{ slot }}", True)])
 def test_jinja_is_imported_for_a_template_alone(body: str, want: bool) -> None:  # noqa: FBT001  # a column of the table
-    """It takes as long as all the rest together."""
+    """Importing it takes as long as all other imports together."""
     code = (
         "from carillon_runner.templates import has_template, render\n"
         f"has_template({body!r}) and render({{'body': {body!r}}}, {{'slot': 1}})"
@@ -82,11 +82,11 @@ def test_jinja_is_imported_for_a_template_alone(body: str, want: bool) -> None: 
 
 
 def test_the_handlers_are_installed_before_anything_large_is_imported() -> None:
-    """As process 1 of a container, a signal that comes before its handler is lost."""
+    """Process 1 of a container loses signals that arrive before their handler is installed."""
     modules = imported_by("import carillon_runner.__main__", beyond="pass")
     assert {name.split(".")[0] for name in modules} <= BEFORE_HANDLERS
 
 
 def test_the_package_imports_nothing() -> None:
-    """``import carillon_runner`` costs nothing: no side effect, no dependency."""
+    """``import carillon_runner`` has no side effects and no dependencies."""
     assert imported_by("import carillon_runner", beyond="pass") == {"carillon_runner"}

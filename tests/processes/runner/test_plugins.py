@@ -1,4 +1,4 @@
-"""Plugins, out of a distribution as pip installs one: found, run, and whatever they do, recorded."""
+"""Plugins in an installed distribution are found and run, and their outcome is always recorded."""
 
 import logging
 import os
@@ -88,7 +88,7 @@ POINTS = ["echo", "fails", "refuses", "leaves", "leaves_hard", "leaves_hard_with
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install a distribution of a name that no other test has."""
+    """Install a distribution with a name that no other test uses."""
     module = f"shop_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{module}.py").write_text(SOURCE)
     info = tmp_path / f"{module}-1.0.dist-info"
@@ -134,7 +134,7 @@ def failure(name: str, **parameters: Any) -> TaskFailedError:
 
 
 def test_a_plugin_is_given_its_execution_and_returns_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And none of what is not its business."""
+    """It has no access to the runner's other variables."""
     monkeypatch.setenv(contract.ENV_DATABASE_URL, "postgresql://u:hunter2@h/d")
     monkeypatch.setenv(contract.ENV_EXECUTION_TOKEN, "hunter2")
     monkeypatch.setenv(f"{contract.ENV_SECRET_PREFIX}0", "hunter2")
@@ -176,7 +176,7 @@ def test_a_plugin_is_given_its_execution_and_returns_its_result(monkeypatch: pyt
 def test_whatever_a_plugin_does_is_a_failure_with_a_class(
     name: str, parameters: dict[str, Any], reason: str, words: str
 ) -> None:
-    """In one line, which says what to mend."""
+    """The message is one line that says what to fix."""
     failed = failure(name, **parameters)
     assert failed.reason == reason
     assert words in failed.message
@@ -185,14 +185,14 @@ def test_whatever_a_plugin_does_is_a_failure_with_a_class(
 
 @pytest.mark.parametrize("again", [True, False])
 def test_a_failure_may_say_whether_and_when_to_try_again(again: bool) -> None:  # noqa: FBT001  # the one column
-    """What only the plugin knows."""
+    """Only the plugin can know that."""
     failed = failure("refuses", again=again)
     assert (failed.again, failed.retry_after) == (again, 7)
 
 
 @pytest.fixture
 def interrupts() -> Any:
-    """Give interrupts that are installed, and put the handlers back."""
+    """Give installed interrupts, and restore the handlers afterwards."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     made = Interrupts()
@@ -204,7 +204,7 @@ def interrupts() -> Any:
 
 
 def once_written(path: Path, then: Callable[[], None]) -> threading.Thread:
-    """Start to wait for a file with something in it, and do something then."""
+    """Wait in the background for a file that is not empty, and then call a function."""
 
     def wait() -> None:
         until = time.monotonic() + 30
@@ -218,7 +218,7 @@ def once_written(path: Path, then: Callable[[], None]) -> threading.Thread:
 
 
 def test_a_signal_lets_a_plugin_clean_up(tmp_path: Path, interrupts: Interrupts) -> None:
-    """It is asked to end, and waited for."""
+    """It gets SIGTERM, and time to end."""
     path = tmp_path / "state"
     thread = once_written(path, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped) as caught:
@@ -231,7 +231,7 @@ def test_a_signal_lets_a_plugin_clean_up(tmp_path: Path, interrupts: Interrupts)
 def test_a_plugin_that_hears_nothing_is_killed(
     tmp_path: Path, interrupts: Interrupts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time-out does not depend on it."""
+    """The timeout does not depend on its cooperation."""
     monkeypatch.setattr("carillon_runner.tasks.plugin.GRACE_SECONDS", 0.1)
     path = tmp_path / "pid"
     thread = once_written(path, lambda: os.kill(os.getpid(), signal.SIGALRM))
@@ -244,7 +244,7 @@ def test_a_plugin_that_hears_nothing_is_killed(
 
 
 def test_a_plugin_ends_with_its_runner(tmp_path: Path) -> None:
-    """Also with one that is killed: the effects of a lost pod do not go on beside those of the next."""
+    """It also ends with a killed runner, so that a lost pod has no effects concurrent with those of the next."""
     path = tmp_path / "pid"
     program = f"""
         import sys
@@ -268,7 +268,7 @@ def test_a_plugin_ends_with_its_runner(tmp_path: Path) -> None:
 
 
 def state_of(pid: int) -> str:
-    """Return the kernel's letter for a process, or nothing if there is none (proc(5))."""
+    """Return the kernel's state letter of a process (proc(5)); empty if it does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -276,7 +276,7 @@ def state_of(pid: int) -> str:
 
 
 def test_a_plugin_logs_to_the_pods_log(capfd: pytest.CaptureFixture[str]) -> None:
-    """Under its own name."""
+    """The logger has the plugin's name."""
     handler = logging.StreamHandler()
     log = logging.getLogger("carillon.plugin.echo")
     log.addHandler(handler)

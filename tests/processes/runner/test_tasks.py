@@ -1,4 +1,4 @@
-"""The tasks that need nothing outside, the table of them, and the signals that end them."""
+"""The task types without external dependencies, their table, and the signals that end them."""
 
 import math
 import os
@@ -22,7 +22,7 @@ UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 
 
 def make_execution(task_type: str, **spec: Any) -> Execution:
-    """Return an execution whose counter is always at 7."""
+    """Return an execution whose counter is always 7."""
     environment = Environment(
         database_url="postgresql://",
         token="",
@@ -45,7 +45,7 @@ def make_execution(task_type: str, **spec: Any) -> Execution:
 
 @pytest.fixture
 def interrupts() -> Any:
-    """Give interrupts that are installed, and put the handlers back."""
+    """Give installed interrupts, and restore the handlers afterwards."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     made = Interrupts()
@@ -57,13 +57,13 @@ def interrupts() -> Any:
 
 
 def test_every_task_type_of_the_resource_has_its_function() -> None:
-    """What a ScheduledTask may ask for, the runner can run; a container needs none, it is its own program."""
+    """The runner can run every task type of a ScheduledTask except container, which needs no runner."""
     assert set(TASK_MODULES) == set(TASK_TYPES) - {"container"}
     assert all(callable(task_function(task_type)) for task_type in TASK_MODULES)
 
 
 def test_an_unknown_task_type_is_refused_by_name() -> None:
-    """The reason is a word of its own, so that the row explains itself."""
+    """The reason is specific, so that the row explains the failure."""
     with pytest.raises(TaskFailedError, match="does not know the task type 'container'") as caught:
         task_function("container")
     assert caught.value.reason == "UnknownTaskType"
@@ -71,7 +71,7 @@ def test_an_unknown_task_type_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(("a", "b", "want"), [(1, 2, 3), (0.5, 0.25, 0.75), (1, 0.5, 1.5), (2**80, 1, 2**80 + 1)])
 def test_sum_keeps_whole_numbers_whole(a: float, b: float, want: float) -> None:
-    """However large they are."""
+    """This holds for numbers of any size."""
     result = addition.run(make_execution("sum", a=a, b=b))
     assert result == {"sum": want}
     assert type(result["sum"]) is type(want)
@@ -86,20 +86,20 @@ def test_a_sum_beyond_the_floats_fails(a: float, b: float) -> None:
 
 
 def test_counter_is_named_after_its_task_unless_it_has_a_name() -> None:
-    """The result says which counter it was."""
+    """The result has the counter's name."""
     assert counter.run(make_execution("counter")) == {"counter": "report", "value": 7}
     assert counter.run(make_execution("counter", name="visits")) == {"counter": "visits", "value": 7}
 
 
 def test_sleep_measures_what_it_slept() -> None:
-    """In seconds, to the millisecond."""
+    """The result is in seconds, with milliseconds."""
     slept = sleep.run(make_execution("sleep", durationSeconds=0.05))["sleptSeconds"]
     assert 0.05 <= slept < 5
     assert slept == round(slept, 3)
 
 
 def test_a_time_out_ends_a_sleep_that_still_says_how_long_it_was(interrupts: Interrupts) -> None:
-    """The time slept goes with the exception."""
+    """The exception carries the time slept."""
     with pytest.raises(Stopped) as caught:
         interrupts.call(lambda: sleep.run(make_execution("sleep", durationSeconds=60)), 0.05)
     assert caught.value.status is ExecutionStatus.TIMED_OUT
@@ -108,7 +108,7 @@ def test_a_time_out_ends_a_sleep_that_still_says_how_long_it_was(interrupts: Int
 
 
 def test_a_time_out_ends_a_read_that_nobody_answers(interrupts: Interrupts) -> None:
-    """A socket that blocks for ever is no way to outlive the time-out."""
+    """A socket that blocks for ever does not prevent the timeout."""
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(Stopped):
         interrupts.call(lambda: ours.recv(1), 0.05)
@@ -116,14 +116,14 @@ def test_a_time_out_ends_a_read_that_nobody_answers(interrupts: Interrupts) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_cancels(interrupts: Interrupts, number: signal.Signals) -> None:
-    """Kubernetes sends the one, a person at a terminal the other."""
+    """Kubernetes sends SIGTERM, a terminal SIGINT."""
     with pytest.raises(Stopped, match=number.name) as caught:
         interrupts.call(lambda: os.kill(os.getpid(), number))
     assert caught.value.status is ExecutionStatus.CANCELLED
 
 
 def test_outside_a_call_a_signal_is_noted_and_ends_the_next_call(interrupts: Interrupts) -> None:
-    """It breaks nothing where it comes, and is not forgotten."""
+    """It does not interrupt the current code, and is not lost."""
     os.kill(os.getpid(), signal.SIGTERM)
     ran: list[int] = []
     with pytest.raises(Stopped):
@@ -132,7 +132,7 @@ def test_outside_a_call_a_signal_is_noted_and_ends_the_next_call(interrupts: Int
 
 
 def test_a_second_signal_does_not_come_up_in_the_handling_of_the_first(interrupts: Interrupts) -> None:
-    """Cleaning up is left in peace."""
+    """It does not interrupt the cleanup."""
     cleaned: list[bool] = []
 
     def work() -> None:
@@ -148,7 +148,7 @@ def test_a_second_signal_does_not_come_up_in_the_handling_of_the_first(interrupt
 
 
 def test_a_time_out_whose_exception_was_lost_is_raised_again(interrupts: Interrupts) -> None:
-    """Python drops what is raised in a destructor: the timer does not rest on one try."""
+    """Python drops exceptions raised in a destructor, so the timer fires again."""
     lost: list[Stopped] = []
 
     def work() -> None:
@@ -166,7 +166,7 @@ def test_a_time_out_whose_exception_was_lost_is_raised_again(interrupts: Interru
 
 
 def test_the_end_of_an_attempt_is_not_the_end_of_the_execution(interrupts: Interrupts) -> None:
-    """It stops what runs, as often as it must, and the next call is not held against it."""
+    """It stops the current call, repeatedly if necessary, and does not affect the next one."""
     lost: list[Stopped] = []
 
     def work() -> None:
@@ -186,7 +186,7 @@ def test_the_end_of_an_attempt_is_not_the_end_of_the_execution(interrupts: Inter
 
 
 def test_a_signal_wins_over_the_end_of_an_attempt(interrupts: Interrupts) -> None:
-    """It was noted before, and no further attempt is to follow."""
+    """It arrived earlier, and no further attempt may follow."""
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Stopped) as caught:
         interrupts.call(lambda: time.sleep(60), 0.05, is_last=False)
@@ -194,6 +194,6 @@ def test_a_signal_wins_over_the_end_of_an_attempt(interrupts: Interrupts) -> Non
 
 
 def test_a_call_that_is_done_in_time_leaves_no_timer(interrupts: Interrupts) -> None:
-    """The record is not written under the task's time-out."""
+    """The task's timeout does not apply while the record is written."""
     assert interrupts.call(lambda: 3, 60) == 3
     assert math.isclose(signal.getitimer(signal.ITIMER_REAL)[0], 0)

@@ -1,4 +1,4 @@
-"""The templates of HTTP tasks: what they can say, and what a hostile one cannot do."""
+"""The templates of HTTP tasks: their features, and limits on hostile ones."""
 
 import time
 from dataclasses import replace
@@ -16,7 +16,7 @@ UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 
 
 def make_execution(**changes: Any) -> Execution:
-    """Return an execution of its second attempt, in summer."""
+    """Return the second attempt of an execution, in summer."""
     environment = Environment(
         database_url="postgresql://",
         token="",
@@ -40,7 +40,7 @@ def make_execution(**changes: Any) -> Execution:
 
 
 def one(template: str, **changes: Any) -> str:
-    """Return one text rendered."""
+    """Return a rendered text."""
     return rendered({"body": template}, make_execution(**changes))["body"]
 
 
@@ -69,12 +69,12 @@ def one(template: str, **changes: Any) -> str:
     ],
 )
 def test_a_template_says(template: str, want: str) -> None:
-    """The words of the design; text stays as it is."""
+    """All variables work; text without templates is unchanged."""
     assert one(template) == want
 
 
 def test_a_zone_that_is_nowhere_is_named_only_by_who_asks() -> None:
-    """UTC needs no database of zones."""
+    """UTC needs no time zone database."""
     assert one("{{ slot }}", time_zone="Middle/Earth") == "2026-07-01T22:05:00Z"
     with pytest.raises(TaskFailedError, match="time zone 'Middle/Earth' is not known here"):
         one("{{ local_slot }}", time_zone="Middle/Earth")
@@ -106,7 +106,7 @@ def test_a_zone_that_is_nowhere_is_named_only_by_who_asks() -> None:
     ],
 )
 def test_a_template_that_fails_says_why(template: str, want: str) -> None:
-    """In the field's name and Jinja's words, without those of Python, which may repeat a parameter."""
+    """The message has the field's name and Jinja's message, but not Python's, which may contain a parameter."""
     with pytest.raises(TaskFailedError) as caught:
         rendered({"url": "http://h/", "header X-Y": template}, make_execution())
     assert caught.value.reason == "TemplateFailed"
@@ -127,24 +127,24 @@ def test_a_template_that_fails_says_why(template: str, want: str) -> None:
     ],
 )
 def test_what_the_sandbox_lets_through_ends_with_its_process(template: str) -> None:
-    """Memory and time have an end whatever the way to them, and the runner is none the worse."""
+    """The limits on memory and time always apply, and the runner is not affected."""
     began = time.monotonic()
     with pytest.raises(TaskFailedError) as caught:
         one(template)
     assert caught.value.reason == "TemplateFailed"
-    # of the processor's time, on a machine that may be busy
+    # CPU time, on a machine that may be busy
     assert time.monotonic() - began < 20 * CPU_SECONDS
 
 
 def test_all_texts_together_are_bounded() -> None:
-    """Sixty-four headers are no way around the limit."""
+    """The limit applies to all headers together."""
     half = "{{ 'x' * 600000 }}"
     assert "error" not in render({"a": half}, {})
     assert render({"a": half, "b": half}, {})["field"] == "b"
 
 
 def test_the_runner_sees_nothing_of_a_template_that_changes_what_it_is_given() -> None:
-    """It was rendered on a copy."""
+    """Rendering works on a copy."""
     execution = make_execution()
     with pytest.raises(TaskFailedError):
         rendered({"body": "{{ parameters.list.append(3) }}"}, execution)

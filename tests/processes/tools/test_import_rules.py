@@ -1,4 +1,4 @@
-"""The import contracts in pyproject.toml: each one breaks when an import that it forbids is planted."""
+"""The import contracts in pyproject.toml: each one detects a forbidden import."""
 
 import os
 import re
@@ -20,14 +20,14 @@ PACKAGES = {
 
 
 def contracts() -> list[dict[str, Any]]:
-    """Return the contracts as pyproject.toml has them."""
+    """Return the contracts in pyproject.toml."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
     return found
 
 
 def forbidden_import(contract: dict[str, Any]) -> tuple[str, str]:
-    """Return a module and what it may not import by this contract."""
+    """Return a module, and an import that this contract forbids in it."""
     if contract["type"] == "forbidden":
         return contract["source_modules"][0], contract["forbidden_modules"][0]
     if contract["type"] == "independence":
@@ -38,7 +38,7 @@ def forbidden_import(contract: dict[str, Any]) -> tuple[str, str]:
 
 
 def planted(root: Path, importer: str, imported: str) -> None:
-    """Write an import into a copy of the source."""
+    """Add an import to a copy of the source."""
     path = root.joinpath(PACKAGES[importer.partition(".")[0]], *importer.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     with file.open("a", encoding="utf-8") as out:
@@ -46,7 +46,7 @@ def planted(root: Path, importer: str, imported: str) -> None:
 
 
 def verdicts(root: Path) -> dict[str, str]:
-    """Return KEPT or BROKEN for each contract by its name."""
+    """Return KEPT or BROKEN for each contract, by name."""
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
         cwd=root,
@@ -59,7 +59,7 @@ def verdicts(root: Path) -> dict[str, str]:
 
 
 def test_each_import_contract_breaks_on_an_import_that_it_forbids(tmp_path: Path) -> None:
-    """One forbidden import for each contract is planted in a copy of the source; every contract reports it."""
+    """A copy of the source gets one forbidden import for each contract; every contract reports it."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for package, folder in PACKAGES.items():
         ignored = shutil.ignore_patterns("__pycache__")
@@ -73,6 +73,6 @@ def test_each_import_contract_breaks_on_an_import_that_it_forbids(tmp_path: Path
 
 
 def test_every_package_is_known_to_the_contracts() -> None:
-    """The packages that this test copies are those that import-linter reads."""
+    """This test copies the packages that import-linter reads."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert set(settings["tool"]["importlinter"]["root_packages"]) == set(PACKAGES)

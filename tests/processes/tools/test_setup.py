@@ -1,4 +1,4 @@
-"""The set-up: what it says and finds out before it begins, and that the failure of one part ends the other."""
+"""The set-up: announcements, quick checks, and the failure of one part, which ends the other."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from unit_pythons import ends, pythons
 
 
 def test_the_plan_names_each_part_with_its_time_and_place() -> None:
-    """A newcomer reads at once what will take minutes; who has everything reads nothing."""
+    """It announces steps that take minutes; if everything is installed, it prints nothing."""
     assert plan(packages=False, cluster=False) == []
     both = "\n".join(plan(packages=True, cluster=True))
     for words in ("min on", ".venv", ".carillon/bin", "GOCACHE", "side by side"):
@@ -25,10 +25,10 @@ def test_the_plan_names_each_part_with_its_time_and_place() -> None:
 
 
 def test_a_port_that_is_taken_is_known_at_once(tmp_path: Path) -> None:
-    """Unless it is our own, from an earlier run."""
+    """A port of our own earlier run is accepted."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with pytest.raises(SetupError, match=f"CARILLON_API_PORT: port {port} of 127.0.0.1 is in use"):
+        with pytest.raises(SetupError, match=f"CARILLON_API_PORT: 127.0.0.1:{port} is in use"):
             check_ports({"CARILLON_API_PORT": port}, tmp_path)
         (tmp_path / "api-port.json").write_text(port)
         check_ports({"CARILLON_API_PORT": port}, tmp_path)
@@ -37,13 +37,13 @@ def test_a_port_that_is_taken_is_known_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
 def test_a_port_that_is_none_is_refused(port: str, tmp_path: Path) -> None:
-    """With the setting's name and what it takes."""
+    """The message has the setting's name and the valid range."""
     with pytest.raises(SetupError, match="must be a port from 1 to 65535"):
         check_ports({"CARILLON_API_PORT": port}, tmp_path)
 
 
 def test_a_full_disk_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With how much is needed and where."""
+    """The message says how much is needed and where."""
     check_space(tmp_path)
     monkeypatch.setattr(preflight, "ENVIRONMENT_BYTES", 1 << 60)
     with pytest.raises(SetupError, match=f"the Python packages need 1 GB, and {tmp_path} has"):
@@ -51,7 +51,7 @@ def test_a_full_disk_is_known_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_little_memory_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container's limit counts as well."""
+    """A container's limit counts, too."""
     monkeypatch.setattr(preflight, "COMFORTABLE_BYTES", 2_000_000)
     monkeypatch.setattr(preflight, "MEMORY_LIMIT", tmp_path / "memory.max")
     assert memory_warning() is None
@@ -64,14 +64,14 @@ def test_little_memory_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "value", "want"),
     [
-        pytest.param("version_info", (3, 10, 4), "Python 3.11 or later is needed", id="too old"),
+        pytest.param("version_info", (3, 10, 4), "Python 3.11 or later is required", id="too old"),
         pytest.param("path", [], "python3.*-venv", id="Debian's without python3-venv"),
     ],
 )
 def test_a_python_that_cannot_do_it_is_known_at_once(
     name: str, value: object, want: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the package to install."""
+    """The message names the package to install."""
     check_python()
     if name == "path":
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -82,7 +82,7 @@ def test_a_python_that_cannot_do_it_is_known_at_once(
 
 
 def fake_build(folder: Path, script: str) -> None:
-    """Put a program in place of the local cluster's build."""
+    """Replace the local cluster's build by a program."""
     package = folder / "devcluster" / "carillon_devcluster"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
@@ -90,7 +90,7 @@ def fake_build(folder: Path, script: str) -> None:
 
 
 def test_a_build_that_fails_ends_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within a moment, and not when the installation is through."""
+    """It ends at once, not when the installation is complete."""
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     fake_build(tmp_path, "raise SystemExit(1)")
     builder = setup.Builder()
@@ -101,7 +101,7 @@ def test_a_build_that_fails_ends_the_installation(tmp_path: Path, monkeypatch: p
 
 
 def test_an_installation_that_fails_ends_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With all that the build has started."""
+    """This includes all processes of the build."""
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     children = tmp_path / "child"
     fake_build(
@@ -120,7 +120,7 @@ def test_an_installation_that_fails_ends_the_build(tmp_path: Path, monkeypatch: 
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process runs; one that only waits to be reaped does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -128,7 +128,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_the_pythons_are_found_where_they_are(tmp_path: Path) -> None:
-    """On PATH and among pyenv's; what cannot run, or is too old, is none."""
+    """They are on PATH or in pyenv; broken or old ones are ignored."""
     shims, version = tmp_path / "shims", tmp_path / "versions" / "3.13.9" / "bin"
     for folder, names in {shims: ("python3.10", "python3.12"), version: ("python3.13",)}.items():
         folder.mkdir(parents=True)
@@ -144,7 +144,7 @@ def test_the_pythons_are_found_where_they_are(tmp_path: Path) -> None:
 
 
 def test_an_environment_is_made_again_when_what_it_is_made_of_changes(tmp_path: Path) -> None:
-    """It is known by its stamp, which an installation that was cut short has not."""
+    """Its stamp shows its inputs; an interrupted installation has no stamp."""
     environment = setup.Environment(tmp_path, Path(sys.executable))
     assert not environment.is_current()
     (tmp_path / ".carillon-stamp").write_text("of another")

@@ -1,4 +1,4 @@
-"""The facade's settings: their defaults, and what a wrong one is told."""
+"""The facade's settings: defaults and error messages."""
 
 from ipaddress import ip_network
 
@@ -12,7 +12,7 @@ SOUND = {"DATABASE_URL": "postgresql://carillon@db/carillon"}
 
 
 def test_only_the_database_must_be_named() -> None:
-    """Everything else has a default that suits a machine of one's own; an empty variable counts as unset."""
+    """All other settings have defaults for a local machine; an empty variable counts as unset."""
     wanted = Settings(database_url=SecretStr(SOUND["DATABASE_URL"]))
     assert Settings.from_env(SOUND) == wanted
     empty = dict.fromkeys(("KUBECONFIG", "CARILLON_API_HOST", "CARILLON_API_PORT", "CARILLON_LOG_LEVEL"), "")
@@ -21,7 +21,7 @@ def test_only_the_database_must_be_named() -> None:
 
 
 def test_every_setting_is_read() -> None:
-    """One variable a field."""
+    """There is one variable for each field."""
     given = {
         **SOUND,
         "KUBECONFIG": "a:b",

@@ -1,4 +1,4 @@
-"""``carillon api-key create``, as a user calls it."""
+"""``carillon api-key create`` as a user calls it."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ OLD = "sha256:" + "ab" * 32
 
 
 def run(patch: pytest.MonkeyPatch, caught: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Run the command; return its code and what it said on both outputs."""
+    """Run the command; return its exit code and both outputs."""
     patch.setattr("sys.argv", ["carillon", "api-key", "create", *arguments])
     code = main()
     said = caught.readouterr()
@@ -25,7 +25,7 @@ def run(patch: pytest.MonkeyPatch, caught: pytest.CaptureFixture[str], *argument
 def test_the_key_is_said_once_and_the_manifest_lets_it_in(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The key on the standard error alone; the manifest can be applied, and holds a hash."""
+    """The key is on standard error only; the manifest can be applied, and contains a hash."""
     code, out, err = run(
         monkeypatch, capsys, "ci", "--user", USER, "--group", "dev", "--expires-at", "2999-01-01T00:00:00Z"
     )
@@ -47,7 +47,7 @@ def test_the_key_is_said_once_and_the_manifest_lets_it_in(
 def test_a_key_that_replaces_another_leaves_it_valid(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two hashes, in a Secret of one's own choice."""
+    """The entry has two hashes; the Secret's name can be chosen."""
     _, out, err = run(monkeypatch, capsys, "ci", "--user", USER, "--previous-hash", OLD, "--secret", "a/b")
     manifest = yaml.safe_load(out)
     assert manifest["metadata"] == {"name": "b", "namespace": "a"}
@@ -60,7 +60,10 @@ BAD: dict[str, tuple[list[str], str]] = {
     "an administrator": (["ci", "--user", "a", "--group", "system:masters"], "group system:masters"),
     "a node": (["ci", "--user", "system:node:a"], "user system:node:a"),
     "an end that is none": (["ci", "--user", USER, "--expires-at", "soon"], "--expires-at 'soon' is not a time"),
-    "an end that is past": (["ci", "--user", USER, "--expires-at", "2020-01-01T00:00:00Z"], "is in the past"),
+    "an end that is past": (
+        ["ci", "--user", USER, "--expires-at", "2020-01-01T00:00:00Z"],
+        "--expires-at: must be in the future",
+    ),
     "a hash that is none": (["ci", "--user", USER, "--previous-hash", "abc"], "has an invalid hash"),
     "a Secret without a namespace": (["ci", "--user", USER, "--secret", "keys"], "--secret: must be NAMESPACE/NAME"),
 }
@@ -70,7 +73,7 @@ BAD: dict[str, tuple[list[str], str]] = {
 def test_what_cannot_be_is_refused_in_one_sentence(
     case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2, and neither a key nor a manifest."""
+    """The exit code is 2, and there is no key and no manifest."""
     arguments, want = BAD[case]
     code, out, err = run(monkeypatch, capsys, *arguments)
     assert (code, out) == (2, "")

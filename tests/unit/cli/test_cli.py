@@ -1,4 +1,4 @@
-"""``carillon next`` and ``carillon explain``, as a user calls them."""
+"""``carillon next`` and ``carillon explain`` as a user calls them."""
 
 import io
 import sys
@@ -60,7 +60,7 @@ JOB = """\
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -97,7 +97,7 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_next_prints_utc_and_the_zones_clock(terminal: Terminal) -> None:
-    """Two columns, the same always; a time in the gap fires after it."""
+    """There are always two columns; a time in the gap fires after the gap."""
     said = terminal.run("next", "30 2 * * *", "-z", "Europe/Berlin", "--after", "2026-03-28T00:00:00Z", "-n", "2")
     assert said.code == 0
     assert said.out.splitlines() == [
@@ -107,14 +107,14 @@ def test_next_prints_utc_and_the_zones_clock(terminal: Terminal) -> None:
 
 
 def test_next_prints_five_times_in_utc_by_default(terminal: Terminal) -> None:
-    """Without a zone both columns are UTC."""
+    """Without a zone, both columns are UTC."""
     lines = terminal.run("next", "@hourly", "--after", "2026-01-01T00:00:00+00:00").out.splitlines()
     assert len(lines) == 5
     assert lines[0] == "2026-01-01T01:00:00Z  2026-01-01T01:00:00+00:00"
 
 
 def test_next_of_a_file_names_each_object(terminal: Terminal) -> None:
-    """Several documents, each under its name; other kinds are passed over."""
+    """Each document is listed under its name; other kinds are ignored."""
     file = terminal.file(f"{TASK}---\nkind: ConfigMap\napiVersion: v1\n---\n{REQUEST}")
     said = terminal.run("next", file, "-n", "1", "--after", "2026-06-01T00:00:00Z")
     assert said.code == 0
@@ -127,7 +127,7 @@ def test_next_of_a_file_names_each_object(terminal: Terminal) -> None:
 
 
 def test_next_of_a_file_shows_the_sound_and_names_the_broken(terminal: Terminal) -> None:
-    """The exit code tells that something is invalid; the sound tasks have their times."""
+    """The exit code shows that something is invalid; valid tasks have their times."""
     said = terminal.run("next", "-", "-n", "1", stdin=f"{BROKEN}---\n{TASK}".encode())
     assert said.code == 2
     assert said.out.startswith("# prod/backup\n20")
@@ -135,14 +135,14 @@ def test_next_of_a_file_shows_the_sound_and_names_the_broken(terminal: Terminal)
 
 
 def test_next_says_what_may_surprise_on_the_standard_error(terminal: Terminal) -> None:
-    """The standard output stays a list of times."""
+    """Standard output remains a list of times."""
     said = terminal.run("next", "0 0 13 * 5", "-n", "1")
     assert len(said.out.splitlines()) == 1
     assert said.err.startswith("note: runs on days that match either day of month 13 or day of week 5")
 
 
 def test_explain_says_the_plan_of_a_task_as_if_created_now(terminal: Terminal) -> None:
-    """Whoever reads it need not know the code."""
+    """The output can be understood without knowing the code."""
     said = terminal.run("explain", terminal.file(TASK), "--at", "2026-06-01T00:00:00Z")
     assert said.code == 0
     assert said.out.splitlines()[0] == "ScheduledTask prod/backup (document 1)"
@@ -152,7 +152,7 @@ def test_explain_says_the_plan_of_a_task_as_if_created_now(terminal: Terminal) -
 
 
 def test_explain_takes_the_status_and_the_jobs_of_the_file(terminal: Terminal) -> None:
-    """The same decision as the operator's: an active Job stops the slot, and the verdict says so."""
+    """The decision is the operator's: an active Job stops the slot, and the verdict says so."""
     without = terminal.run("explain", terminal.file(STORED), "--at", "2026-01-01T02:00:05Z")
     assert "launch the slot of 2026-01-01T02:00:00Z as Job backup-1767232800" in without.out
     with_job = terminal.run("explain", terminal.file(STORED + JOB), "--at", "2026-01-01T02:00:05Z")
@@ -162,7 +162,7 @@ def test_explain_takes_the_status_and_the_jobs_of_the_file(terminal: Terminal) -
 
 
 def test_explain_names_every_problem_with_its_field_and_its_document(terminal: Terminal) -> None:
-    """An unknown field hides nothing else."""
+    """An unknown field does not hide other problems."""
     said = terminal.run("explain", terminal.file(f"{TASK}---\n{BROKEN}"))
     assert said.code == 1
     assert "ScheduledTask default/broken (document 2)" in said.out
@@ -172,7 +172,7 @@ def test_explain_names_every_problem_with_its_field_and_its_document(terminal: T
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda p: p.name)
 def test_explain_finds_nothing_wrong_with_the_examples(terminal: Terminal, example: Path) -> None:
-    """What the README shows is sound."""
+    """The examples in the README are valid."""
     assert terminal.run("explain", str(example)).code == 0
 
 
@@ -199,7 +199,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize(("arguments", "want"), UNUSABLE.values(), ids=UNUSABLE)
 def test_input_that_cannot_be_used_is_one_sentence(terminal: Terminal, arguments: list[str], want: str) -> None:
-    """Exit code 2, nothing on the standard output, no traceback."""
+    """The exit code is 2, standard output is empty, and there is no traceback."""
     said = terminal.run(*arguments)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("carillon: ")
@@ -227,7 +227,7 @@ def test_input_that_cannot_be_used_is_one_sentence(terminal: Terminal, arguments
     }.items(),
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(terminal: Terminal, command: str, text: bytes, want: str) -> None:
-    """Whatever the bytes are."""
+    """This holds for any bytes."""
     said = terminal.run(command, terminal.file(text))
     assert (said.code, said.out) == (2, "")
     assert said.err.count("\n") == 1
@@ -246,7 +246,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence(terminal: Terminal, command:
     }.items(),
 )
 def test_metadata_that_cannot_be_is_a_problem_of_its_field(terminal: Terminal, metadata: str, want: str) -> None:
-    """A stranger's file does not end in a traceback."""
+    """Unexpected metadata does not cause a traceback."""
     text = TASK.replace("{name: backup, namespace: prod}", metadata)
     said = terminal.run("explain", terminal.file(text))
     assert said.code == 1
@@ -254,19 +254,19 @@ def test_metadata_that_cannot_be_is_a_problem_of_its_field(terminal: Terminal, m
 
 
 def test_help_is_shown_for_nothing_at_all(terminal: Terminal) -> None:
-    """``carillon`` alone tells what it can do."""
+    """``carillon`` without arguments prints its help."""
     assert "explain" in terminal.run().out
     assert terminal.run("--version").out.strip()
 
 
 def test_the_reference_is_what_the_commands_say() -> None:
-    """The page in docs/ is current, byte for byte; ``make manifests`` writes it."""
+    """The page in docs/ is up to date, byte for byte; ``make manifests`` writes it."""
     found = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert found == reference(), "run: python -m carillon_cli.reference --output docs/cli.md"
 
 
 def test_explain_takes_a_target_from_the_file_or_as_there(terminal: Terminal) -> None:
-    """What the file does not have may be in the cluster: that is said, and nothing is made of it."""
+    """A target that is not in the file may be in the cluster: the output says so, and assumes nothing else."""
     task = TASK.replace("sum: {a: 1, b: 2}", "http: {targetRef: {name: hook}}")
     said = terminal.run("explain", terminal.file(task))
     assert "HTTPTarget prod/hook is not in the file" in said.out
@@ -283,7 +283,7 @@ def test_explain_takes_a_target_from_the_file_or_as_there(terminal: Terminal) ->
     ids=["task", "request", "target"],
 )
 def test_explain_warns_of_a_url_that_leads_inward(terminal: Terminal, text: str) -> None:
-    """What the operator's list opens is not known here, and that is said."""
+    """The operator's allow-list is not known here, and the warning says so."""
     said = terminal.run("explain", terminal.file(text))
     assert said.code == 0
     words = " ".join(said.out.split())

@@ -1,4 +1,4 @@
-"""Structured logging: what a line looks like, where its fields come from, and what libraries' lines share with ours."""
+"""Structured logging: the format of lines, the sources of fields, and the lines of libraries."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ log = get_logger("carillon_core.test")
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[str]]:
-    """Return what was logged, as lines of a form, all at one time."""
+    """Return the logged lines in a form, with a fixed time."""
     caplog.set_level(logging.DEBUG)
 
     def formatted(form: str) -> list[str]:
@@ -35,7 +35,7 @@ def said(lines: Callable[[str], list[str]]) -> Any:
 
 
 def test_a_line_of_json(lines: Callable[[str], list[str]]) -> None:
-    """The keys that log collectors know, then the fields in the order of the call; what JSON lacks is text."""
+    """The standard keys come first, then the fields in the order of the call; other types become text."""
     log.info("launched", task="team-a/nightly", slot=None, waits=[1, 2.5], error=ValueError("no"))
     (line,) = lines("json")
     assert line == (
@@ -45,7 +45,7 @@ def test_a_line_of_json(lines: Callable[[str], list[str]]) -> None:
 
 
 def test_a_line_of_text(lines: Callable[[str], list[str]]) -> None:
-    """Time, level, message and fields; the logger's name is for machines."""
+    """It has time, level, message and fields; the logger's name is in JSON only."""
     log.warning("status not written", task="team-a/nightly", attempt=2)
     log.error("stopped")
     assert lines("text") == [
@@ -55,7 +55,7 @@ def test_a_line_of_text(lines: Callable[[str], list[str]]) -> None:
 
 
 def test_a_library_uses_the_same_format(lines: Callable[[str], list[str]]) -> None:
-    """Its arguments are put into its message."""
+    """Its arguments are formatted into its message."""
     logging.getLogger("library").warning("retrying in %d s", 5)
     assert said(lines) == {
         "time": "2024-01-02T03:04:05.250Z",
@@ -67,13 +67,13 @@ def test_a_library_uses_the_same_format(lines: Callable[[str], list[str]]) -> No
 
 @pytest.mark.parametrize("name", ["name", "msg", "args", "module", "level", "method"])
 def test_a_field_may_have_the_name_of_a_record_s_attribute(lines: Callable[[str], list[str]], name: str) -> None:
-    """``logging`` itself refuses some of them in ``extra``."""
+    """``logging`` rejects some of these names in ``extra``."""
     log.info("seen", **{name: "mine"})
     assert said(lines)[name] == "mine"
 
 
 def test_a_percent_sign_is_no_argument(lines: Callable[[str], list[str]]) -> None:
-    """A message is a phrase."""
+    """A message is not a format string."""
     log.info("100 %s")
     assert said(lines)["message"] == "100 %s"
 
@@ -81,7 +81,7 @@ def test_a_percent_sign_is_no_argument(lines: Callable[[str], list[str]]) -> Non
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("logger", [log, logging.getLogger("library")], ids=["ours", "a library's"])
 def test_an_exception_is_in_its_line(lines: Callable[[str], list[str]], form: str, logger: Any) -> None:
-    """With its traceback: in JSON one field, in text below the line."""
+    """Its traceback is a field in JSON, and follows the line in text."""
     try:
         dict[str, int]()["nightly"]
     except KeyError:
@@ -93,7 +93,7 @@ def test_an_exception_is_in_its_line(lines: Callable[[str], list[str]], form: st
 
 
 def test_an_error_can_be_given(lines: Callable[[str], list[str]]) -> None:
-    """Outside of its ``except`` block, and None where there is none."""
+    """An error can be passed outside of its ``except`` block; None means no error."""
     log.error("failed", exc_info=KeyError("nightly"))
     log.error("failed", exc_info=None)
     first, second = (json.loads(line) for line in lines("json"))
@@ -104,7 +104,7 @@ def test_an_error_can_be_given(lines: Callable[[str], list[str]]) -> None:
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("logger", [log, logging.getLogger("library")], ids=["ours", "a library's"])
 def test_every_line_of_a_piece_of_work_has_its_fields(form: str, logger: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Those of libraries too; outside of the block there are none."""
+    """Lines of libraries have them, too; lines outside of the block do not."""
     caplog.set_level(logging.INFO)
     logger.warning("said something")
     (record,) = caplog.records
@@ -118,7 +118,7 @@ def test_every_line_of_a_piece_of_work_has_its_fields(form: str, logger: Any, ca
 
 
 def test_a_line_s_own_field_wins(lines: Callable[[str], list[str]]) -> None:
-    """Over that of the work that it is part of."""
+    """It overrides the context's field."""
     log.info("seen", task="mine")
     with log_context(task="all", request_id="req-1"):
         assert said(lines) | {"time": ""} == {
@@ -132,7 +132,7 @@ def test_a_line_s_own_field_wins(lines: Callable[[str], list[str]]) -> None:
 
 
 def test_a_record_can_be_read_as_any_other(caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that knows nothing of structlog sees the phrase, and the fields as an attribute."""
+    """A handler without knowledge of structlog sees the message, and the fields as an attribute."""
     log.warning("seen", task="nightly")
     (record,) = caplog.records
     assert (record.name, record.getMessage()) == ("carillon_core.test", "seen")

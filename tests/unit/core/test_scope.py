@@ -1,4 +1,4 @@
-"""The namespaces that operator and facade are for: how the setting is read, and what it means for each."""
+"""The setting with the served namespaces, and its effect on operator and facade."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -28,7 +28,7 @@ READ: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("case", READ)
 def test_operator_and_facade_read_the_same_list(case: str) -> None:
-    """From one variable."""
+    """Both read the same variable."""
     text, want = READ[case]
     env = NEEDED | {"CARILLON_NAMESPACES": text}
     assert Settings.from_env(env).scope == FacadeSettings.from_env(env).scope == Scope(want)
@@ -50,7 +50,7 @@ WRONG: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_list_is_refused_with_the_mend(case: str) -> None:
-    """Rather than that an operator is for more, or for less, than somebody meant."""
+    """Otherwise, an operator would serve other namespaces than intended."""
     text, want = WRONG[case]
     for read in (Settings.from_env, FacadeSettings.from_env):
         with pytest.raises(SettingsError) as refused:
@@ -59,18 +59,18 @@ def test_a_wrong_list_is_refused_with_the_mend(case: str) -> None:
 
 
 def test_the_facades_default_namespace_is_one_of_the_list() -> None:
-    """The first if none is named; another is refused."""
+    """The default is the first; a namespace outside the list is rejected."""
     env = NEEDED | {"CARILLON_NAMESPACES": "team-b,team-a"}
     assert FacadeSettings.from_env(env).default_namespace == "team-a"
     chosen = env | {"CARILLON_DEFAULT_NAMESPACE": "team-b"}
     assert FacadeSettings.from_env(chosen).default_namespace == "team-b"
-    mend = r'CARILLON_DEFAULT_NAMESPACE: must be in CARILLON_NAMESPACES, one of team-a, team-b \(got "default"\)'
-    with pytest.raises(SettingsError, match=f"^{mend}$"):
+    hint = r'CARILLON_DEFAULT_NAMESPACE: must be in CARILLON_NAMESPACES, one of team-a, team-b \(got "default"\)'
+    with pytest.raises(SettingsError, match=f"^{hint}$"):
         FacadeSettings.from_env(env | {"CARILLON_DEFAULT_NAMESPACE": "default"})
 
 
 def test_a_scope_is_all_or_its_list() -> None:
-    """What it holds, where lists are made, and how a sentence names it."""
+    """It knows its namespaces, the lists to make, and its description."""
     everything, some = Scope(), Scope(("a", "b"))
     assert (everything.places, some.places) == ((None,), ("a", "b"))
     assert everything.holds("c")
@@ -83,7 +83,7 @@ def test_a_scope_is_all_or_its_list() -> None:
 
 
 def test_the_webhook_is_asked_in_the_list_alone() -> None:
-    """By the label that each namespace has from the API server; without a list, everywhere."""
+    """The API server's label of each namespace selects them; without a list, all are selected."""
     settings = WebhookSettings(port=9443, cert_file=Path("c"), key_file=Path("k"), host="127.0.0.1")
     given = {"url": "https://127.0.0.1:9443"}
     for hook in webhook_configuration(settings, given, Scope(("a", "b")))["webhooks"]:
@@ -94,10 +94,10 @@ def test_the_webhook_is_asked_in_the_list_alone() -> None:
 
 
 def test_with_a_list_kopf_tries_a_call_for_ever() -> None:
-    """It would end for one namespace that may not be read, and observe nothing of the others meanwhile."""
+    """Otherwise, one unreadable namespace would end kopf and the observation of the others."""
     bounded, endless = (kopf_settings(endless=endless).networking.error_backoffs for endless in (False, True))
     assert isinstance(bounded, tuple)
     assert isinstance(endless, Iterable)
-    for _ in range(2):  # each call has waits of its own
+    for _ in range(2):  # each call has its own waits
         waits = list(islice(endless, 100))
         assert (waits[: len(bounded)], waits[-1]) == ([*bounded], 8.0)

@@ -1,4 +1,4 @@
-"""How settings are read: what counts as unset, what an error says, and that secrets are not shown."""
+"""Reading settings: unset values, error messages, and secrets, which are never shown."""
 
 from collections.abc import Mapping
 
@@ -30,7 +30,7 @@ class Program(ProgramSettings):
 
 
 def error_of(env: Mapping[str, str]) -> str:
-    """Return what a wrong environment is told."""
+    """Return the error message for an invalid environment."""
     with pytest.raises(SettingsError) as caught:
         Program.from_env(env)
     assert caught.value.__cause__ is None
@@ -38,13 +38,13 @@ def error_of(env: Mapping[str, str]) -> str:
 
 
 def test_a_blank_variable_counts_as_unset() -> None:
-    """Blanks around a value are dropped; variables of others do no harm."""
+    """White space around a value is dropped; unknown variables are ignored."""
     given = Program.from_env({"PASSWORD": f" {SECRET}\n", "NUMBER": "", "SWITCH": " ", "HOME": "/"})
     assert given == Program(password=SecretStr(SECRET))
 
 
 def test_the_process_s_own_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is constructed, and what is read from an environment that is given, is the same everywhere."""
+    """Settings depend only on the arguments, or on the given environment."""
     monkeypatch.setenv("NUMBER", "4")
     monkeypatch.setenv("CARILLON_LOG_LEVEL", "DEBUG")
     assert Program.from_env({"PASSWORD": SECRET}).number == Program(password=SecretStr(SECRET)).number == 3
@@ -52,7 +52,7 @@ def test_the_process_s_own_environment_is_not_read(monkeypatch: pytest.MonkeyPat
 
 
 def test_only_a_field_s_variable_is_read() -> None:
-    """Not one that has the name of the field."""
+    """A variable with the name of the field is ignored."""
     assert Program.from_env({"PASSWORD": SECRET, "number": "4"}).number == 3
 
 
@@ -81,22 +81,22 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_an_error_names_the_variable_and_what_it_must_be(case: str) -> None:
-    """And what it is, apart from secrets."""
+    """It also has the actual value, except for secrets."""
     change, want = WRONG[case]
     assert error_of({"PASSWORD": SECRET} | change) == want
 
 
 def test_a_secret_is_not_shown() -> None:
-    """Neither in the settings' text nor in an error about another variable."""
+    """It appears neither in the settings' text nor in errors about other variables."""
     assert SECRET not in repr(Program.from_env({"PASSWORD": SECRET}))
     assert SECRET not in error_of({"PASSWORD": SECRET, "NUMBER": "0"})
 
 
 def test_models_combine() -> None:
-    """A variable that two programs share is described once."""
+    """A variable that two programs share is defined once."""
 
     class Both(HistorySettings, CommonSettings):
-        """Two at once."""
+        """Two models combined."""
 
     given = Both.from_env({"CARILLON_HISTORY_RETENTION_DAYS": "0", "CARILLON_LOG_FORMAT": "text"})
     assert (given.history_retention_days, given.log_format) == (0, "text")

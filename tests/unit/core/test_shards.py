@@ -1,4 +1,4 @@
-"""Which operator decides about what, where several share the tasks; and the settings of that and of the Lease."""
+"""The division of tasks among several operators, and the settings of shards and the Lease."""
 
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -12,18 +12,18 @@ NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runn
 
 
 UIDS = [str(uuid5(NAMESPACE_DNS, str(number))) for number in range(1000)]
-"""Any uids, the same in each run."""
+"""Random uids, the same in each run."""
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 10, 64, 100])
 def test_each_uid_has_exactly_one_shard(count: int) -> None:
-    """Whatever the number of shards: nothing is left out, nothing is anybody's twice."""
+    """For any number of shards, each object has exactly one owner."""
     for uid in [*UIDS, "", "no uid at all", "ü"]:
         assert sum(Shard(index, count).owns(uid) for index in range(count)) == 1
 
 
 def test_the_shard_of_a_uid_never_changes() -> None:
-    """A new version of the operator beside an old one must agree with it: these were computed apart, by sha256sum."""
+    """Operators of different versions must agree; the expected values were computed with sha256sum."""
     owners = {
         "00000000-0000-0000-0000-000000000000": 0,
         "123e4567-e89b-12d3-a456-426614174000": 3,
@@ -33,12 +33,12 @@ def test_the_shard_of_a_uid_never_changes() -> None:
 
 
 def test_shards_are_of_about_the_same_size() -> None:
-    """A thousand tasks in four: none has less than a half of its share."""
+    """With a thousand tasks in four shards, none has less than half of its share."""
     assert all(sum(map(Shard(index, 4).owns, UIDS)) > 125 for index in range(4))
 
 
 def test_without_settings_the_operator_decides_alone_about_all() -> None:
-    """As for `make run`: no Lease, one shard."""
+    """There is no Lease and one shard, as in `make run`."""
     made = Settings.from_env(NEEDED)
     assert (made.lease, made.shard) == (None, Shard(0, 1))
 
@@ -60,7 +60,7 @@ LEASES: dict[str, tuple[dict[str, str], tuple[str, int, str]]] = {
 
 @pytest.mark.parametrize(("env", "want"), LEASES.values(), ids=LEASES.keys())
 def test_the_lease_is_as_the_settings_say(env: dict[str, str], want: tuple[str, int, str]) -> None:
-    """Two processes that were given no name have different ones."""
+    """Two processes without a configured name have different identities."""
     lease, other = (Settings.from_env(NEEDED | env).lease for _ in range(2))
     assert lease is not None
     assert other is not None
@@ -93,7 +93,7 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize(("env", "want"), WRONG.values(), ids=WRONG.keys())
 def test_a_wrong_setting_is_named_with_its_mend(env: dict[str, str], want: str) -> None:
-    """The operator does not start with a part of the tasks that nobody meant."""
+    """The operator does not start with an unintended part of the tasks."""
     with pytest.raises(SettingsError) as error:
         Settings.from_env(NEEDED | env)
     assert want in str(error.value)

@@ -1,4 +1,4 @@
-"""What a RunRequest repeats: in the rows that the operator writes, for there no runner has a token that says it."""
+"""The execution that a RunRequest retries, in the rows that the operator writes without a runner's token."""
 
 from typing import Any
 from uuid import UUID
@@ -15,13 +15,13 @@ CONTAINER = {"container": {"image": "busybox", "command": ["true"]}}
 
 
 def request(operator: Operator, **spec: Any) -> None:
-    """Request a run of the task that repeats an execution."""
+    """Request a run of the task that retries an execution."""
     body = {"taskRef": {"name": KEY[1]}, "retryOf": str(REPEATED), **spec}
     operator.cluster.put_object("RunRequest", KEY[0], "now", body)
 
 
 async def test_a_containers_row_says_what_it_repeats() -> None:
-    """From its launch on."""
+    """The row has it from the launch on."""
     operator = Operator()
     await operator.create_task(intervalSeconds=3600, task=CONTAINER)
     request(operator)
@@ -31,7 +31,7 @@ async def test_a_containers_row_says_what_it_repeats() -> None:
 
 
 async def test_a_row_that_is_written_for_a_lost_one_says_it_too() -> None:
-    """The Job has it, for the request may be gone by then."""
+    """It comes from the Job, because the request may be gone by then."""
     operator = Operator()
     await operator.create_task(intervalSeconds=3600)
     request(operator)
@@ -46,7 +46,7 @@ async def test_a_row_that_is_written_for_a_lost_one_says_it_too() -> None:
 
 
 async def test_the_row_of_a_refused_request_says_it_too() -> None:
-    """Here for parameters that its task does not have."""
+    """In this case, its task does not have the parameters."""
     operator = Operator()
     await operator.create_task(intervalSeconds=3600)
     request(operator, parameters={"x": 1})
@@ -56,7 +56,7 @@ async def test_the_row_of_a_refused_request_says_it_too() -> None:
 
 
 def test_what_is_no_execution_s_id_is_refused() -> None:
-    """With the field's path."""
+    """The problem has the field's path."""
     with pytest.raises(InvalidResourceError) as refused:
         parse_request_spec({"taskRef": {"name": "a"}, "retryOf": "the last one"}, strict=True)
     assert [problem.path for problem in refused.value.problems] == ["spec.retryOf"]

@@ -1,4 +1,4 @@
-"""How the proxy of ``make faults`` names what passes through it, and confines it to a namespace."""
+"""The proxy of ``make faults``: how it names requests and events, and limits them to a namespace."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = {names.LABEL_TASK: "api"}
     ],
 )
 def test_collections_of_all_namespaces_are_confined(path: str, want: str) -> None:
-    """Everything else stays as it is."""
+    """All other requests are unchanged."""
     assert calls.confined(path, "own") == want
 
 
@@ -45,7 +45,7 @@ def test_collections_of_all_namespaces_are_confined(path: str, want: str) -> Non
 def test_writes_are_named_by_verb_resource_and_task(
     method: str, path: str, body: dict[str, Any], want: tuple[str, str]
 ) -> None:
-    """So that the n-th of a kind means the same in every run."""
+    """The n-th request of a kind is therefore the same in every run."""
     assert calls.write_of(method, path, body) == want
 
 
@@ -70,12 +70,12 @@ def pod(phase: str) -> dict[str, Any]:
 def test_events_are_named_by_what_they_show(
     resource: str, change: str, item: dict[str, Any], want: tuple[str, str] | None
 ) -> None:
-    """Bookmarks and errors are no steps."""
+    """Bookmarks and errors are not steps."""
     assert calls.event_of(resource, {"type": change, "object": item}) == want
 
 
 def test_a_job_has_ended_with_its_first_condition_that_says_so() -> None:
-    """As the operator reads it."""
+    """The operator reads it in the same way."""
     conditions = [{"type": "SuccessCriteriaMet", "status": "True"}]
     item = {"metadata": {"name": "j", "labels": LABELS}, "status": {"conditions": conditions}}
     assert calls.event_of("jobs", {"type": "MODIFIED", "object": item}) == ("event-jobs-ended", "api")

@@ -1,4 +1,4 @@
-"""The oracle of ``make faults``: it is content with a right world, and catches each kind of wrong one."""
+"""The oracle of ``make faults``: it accepts a correct world, and detects each kind of error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def after(seconds: float) -> datetime:
 
 
 class WorldBuilder:
-    """A task every two seconds until the sixth, of which each slot ran; then one thing is made wrong."""
+    """A task every two seconds up to the sixth, whose slots all ran; then one error is added."""
 
     def __init__(self, task: dict[str, Any] | None = None, **spec: Any) -> None:
         whole = {"intervalSeconds": 2, "task": task or {"http": {"url": "http://target/hit"}}, **spec}
@@ -59,7 +59,7 @@ class WorldBuilder:
     def row(
         self, seconds: float, status: str, reason: str | None = None, *, first: float | None = None, at: float = 0
     ) -> Self:
-        """Add a row; it was decided ``at`` seconds after its slot."""
+        """Add a row that was decided ``at`` seconds after its slot."""
         when = after(seconds + at)
         first_slot = None if first is None else after(first)
         end = None if status == "running" else when
@@ -78,7 +78,7 @@ class WorldBuilder:
 
 
 def test_a_world_in_which_each_slot_ran_once_is_right() -> None:
-    """No violation, and nothing to wait for."""
+    """There is no violation, and nothing to wait for."""
     world = WorldBuilder().world()
     assert violations(world) == []
     assert settled(world)
@@ -86,7 +86,7 @@ def test_a_world_in_which_each_slot_ran_once_is_right() -> None:
 
 
 def out(start: float, end: float | None, task: str = "") -> list[Outage]:
-    """Return a time without an operator."""
+    """Return a period without an operator."""
     return [Outage(after(start), None if end is None else after(end), task)]
 
 
@@ -119,18 +119,18 @@ RIGHT = {
 
 @pytest.mark.parametrize("case", RIGHT.values(), ids=RIGHT.keys())
 def test_what_the_policy_allows_is_no_violation(case: WorldBuilder) -> None:
-    """Skips and misses that a true reason explains."""
+    """Skips and misses with a correct reason are allowed."""
     assert case.violations() == []
 
 
 def doubled(builder: WorldBuilder) -> WorldBuilder:
-    """Return the world with one of its Jobs created a second time."""
+    """Return the world with one of its Jobs created twice."""
     builder.jobs.append(replace(builder.jobs[1], uid="another", seen_at=after(4.8)))
     return builder
 
 
 def hit_twice(builder: WorldBuilder) -> WorldBuilder:
-    """Return the world with one of its executions run a second time."""
+    """Return the world with one of its executions run twice."""
     builder.hits[builder.id(4)].append(after(5))
     return builder
 
@@ -207,46 +207,46 @@ WRONG = {
 
 @pytest.mark.parametrize(("case", "want"), WRONG.values(), ids=WRONG.keys())
 def test_each_broken_promise_is_caught(case: WorldBuilder, want: str) -> None:
-    """And told in words, with the slot."""
+    """The violation is a sentence that names the slot."""
     found = case.violations()
     assert any(want in violation for violation in found), found
 
 
 def test_overlapping_executions_are_allowed_where_the_policy_says_so() -> None:
-    """Allow is not Forbid."""
+    """With Allow, they are not a violation."""
     assert WorldBuilder(concurrencyPolicy="Allow").without(2).ran(2, for_seconds=3.5).violations() == []
 
 
 def test_overlapping_executions_are_excused_by_a_second_operator_alone() -> None:
-    """One that sees everything late; what an operator of one sees late excuses nothing."""
+    """A second operator may see everything late; a single operator has no such excuse."""
     for why, want in ((f"{SECOND} sees all 2.6 late", 0), ("the API server was away", 1)):
         overlapping = WorldBuilder().without(2).ran(2, for_seconds=3.5).having(blurs=[Blur(after(0), None, why=why)])
         assert len(overlapping.violations()) == want
 
 
 def test_a_job_before_its_time_is_caught() -> None:
-    """However little."""
+    """Even a moment too early is a violation."""
     builder = WorldBuilder()
     builder.jobs[1].seen_at = after(3.9)
     assert any("was created before its slot" in violation for violation in builder.violations())
 
 
 def test_a_job_of_nobodys_is_caught() -> None:
-    """Of a task that the plan does not have."""
+    """Its task is not in the plan."""
     builder = WorldBuilder()
     builder.jobs.append(replace(builder.jobs[0], name="x-1", task="x"))
     assert any("Job x-1 belongs to no task" in violation for violation in builder.violations())
 
 
 def test_a_row_with_a_foreign_id_is_caught() -> None:
-    """Its id is the slot's, whoever writes it."""
+    """The id must be the slot's, whoever writes the row."""
     builder = WorldBuilder()
     builder.rows[0] = replace(builder.rows[0], id="0")
     assert any("which is not the slot's" in violation for violation in builder.violations())
 
 
 def test_a_counter_counts_each_success_once() -> None:
-    """Neither more nor less."""
+    """Any other value is a violation."""
     builder = WorldBuilder({"counter": {"name": "n"}})
     assert builder.having(counters={"n": 3}).violations() == []
     wrong = builder.having(counters={"n": 4}).violations()
@@ -254,7 +254,7 @@ def test_a_counter_counts_each_success_once() -> None:
 
 
 def test_what_is_still_to_come_is_waited_for() -> None:
-    """A due slot without a row is not settled; one with neither row nor Job is not even decided."""
+    """A due slot without a row is not settled; a slot without row and Job is not even decided."""
     assert not settled(WorldBuilder().without(4, job=False).world())
     assert decided(WorldBuilder().without(4, job=False).world())
     assert not decided(WorldBuilder().without(4).world())
@@ -262,14 +262,14 @@ def test_what_is_still_to_come_is_waited_for() -> None:
 
 
 def test_a_status_that_still_owes_a_record_is_caught() -> None:
-    """What was decided must reach the history, and then leave the status."""
+    """Decisions must reach the history, and then leave the status."""
     builder = WorldBuilder().having(unrecorded={"api": 1})
     assert not settled(builder.world())
     assert builder.violations() == ["api: slots left to record in its status: 1"]
 
 
 def test_an_operator_that_is_alive_and_does_nothing_is_caught() -> None:
-    """It would launch nothing more, and no slot is due that could tell."""
+    """It would launch nothing more, and there is no due slot to show that."""
     builder = WorldBuilder().having(unheeded=frozenset({"api"}))
     assert not settled(builder.world())
     want = "api: its suspension is not acknowledged: the operator runs but does nothing"

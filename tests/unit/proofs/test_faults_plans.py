@@ -1,4 +1,4 @@
-"""The plans of ``make faults``: complete, fair, and the same again for the same seed."""
+"""The plans of ``make faults``: complete, fair, and reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STEPS = (
 
 
 def test_every_fault_is_among_the_first_plans() -> None:
-    """One of each: a small slice shows all of them."""
+    """Even a small number of plans has each of them."""
     first = [choice.plan(number, STEPS, seed=7) for number in range(len(Fault))]
     assert {plan.injections[0].fault for plan in first} == set(Fault)
     assert all(len(plan.injections) == 1 for plan in first)
 
 
 def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
-    """Writes have theirs, events theirs; no position is left out."""
+    """Writes and events have their own faults; every position occurs."""
     singles = choice.ordered(STEPS, seed=7)
     writes = {step for step in STEPS if not step.is_event}
     events = set(STEPS) - writes
@@ -38,19 +38,19 @@ def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
 
 
 def test_an_objects_only_event_is_not_dropped() -> None:
-    """No API server does that, and no client could notice."""
+    """No API server does that, and no client could notice it."""
     dropped = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.DROP}
     assert Step("event-tasks-added", "api", 1) not in dropped
 
 
 def test_a_pod_is_killed_before_it_has_ended() -> None:
-    """Or before it does; once it has ended there is nothing to kill."""
+    """After its end there is nothing to kill."""
     killed = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.POD_KILLED}
     assert killed == {Step("event-pods-running", "api", 1)}
 
 
 def test_a_number_means_the_same_plan_again() -> None:
-    """For the same seed and trace; another seed has others."""
+    """This holds for the same seed and trace; another seed gives other plans."""
     numbers = range(200)
     first = [choice.plan(number, STEPS, seed=7) for number in numbers]
     assert [choice.plan(number, STEPS, seed=7) for number in numbers] == first
@@ -58,7 +58,7 @@ def test_a_number_means_the_same_plan_again() -> None:
 
 
 def test_no_single_plan_comes_twice_before_all_have_come() -> None:
-    """Then pairs go on for ever."""
+    """After that, there are endless pairs."""
     count = len(choice.ordered(STEPS, seed=7))
     singles = [plan for n in range(count) if len((plan := choice.plan(n, STEPS, seed=7)).injections) == 1]
     assert len({str(plan) for plan in singles}) == len(singles)
@@ -78,19 +78,19 @@ def test_no_single_plan_comes_twice_before_all_have_come() -> None:
     ],
 )
 def test_a_plans_text_is_enough_to_replay_it(text: str) -> None:
-    """It parses to what prints as itself."""
+    """Parsing and printing it gives the same text."""
     assert str(Plan.parse(text)) == text
 
 
 def test_every_plan_survives_its_text() -> None:
-    """Whatever the generator makes."""
+    """This holds for all generated plans."""
     made = [choice.plan(number, STEPS, seed=7) for number in range(300)]
     assert [Plan.parse(str(plan), plan.number) for plan in made] == made
 
 
 @pytest.mark.parametrize("text", ["", "kill-after@", "kill-after@create-jobs", "nonsense", "kill-after@a/b#x"])
 def test_what_is_no_fault_is_refused(text: str) -> None:
-    """In words."""
+    """The error is a sentence."""
     with pytest.raises(ValueError, match=r"is not a fault|is not a valid Fault"):
         Injection.parse(text)
 
@@ -107,13 +107,13 @@ def test_what_is_no_fault_is_refused(text: str) -> None:
 def test_a_wrong_option_is_told_before_anything_is_started(
     given: list[str], want: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A cluster takes a while."""
+    """Starting a cluster takes a while."""
     with pytest.raises(SystemExit):
         main(given)
     assert want in capsys.readouterr().err
 
 
 def test_a_trace_keeps_the_first_few_of_each_kind() -> None:
-    """What comes later differs from run to run."""
+    """Later ones differ from run to run."""
     seen = [Step("patch-status", "api", nth) for nth in range(1, 9)]
     assert choice.trace_of(seen[::-1]) == seen[:2]

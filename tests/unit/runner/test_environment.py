@@ -1,4 +1,4 @@
-"""``read_environment``: what the operator writes is read, and what nobody can read is named."""
+"""``read_environment``: it reads what the operator writes, and names invalid variables."""
 
 import json
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from support.builders import RUNNER_ENV, TASK_UID, at, make_task
 
 
 def test_a_whole_environment_is_read() -> None:
-    """Each variable arrives in its type, and the URL as libpq takes it."""
+    """Each variable has its type, and the URL is in libpq's form."""
     environment = read_environment(RUNNER_ENV)
     assert environment.database_url == "postgresql://carillon:hunter2@db:5432/carillon"
     assert environment.execution_id == UUID(RUNNER_ENV[contract.ENV_EXECUTION_ID])
@@ -33,7 +33,7 @@ def test_a_whole_environment_is_read() -> None:
 
 
 def test_what_the_operator_writes_is_what_the_runner_reads() -> None:
-    """The Job's own manifest, as the kubelet would hand it over, is a readable environment."""
+    """The environment in a Job's manifest, as the kubelet would pass it, is valid."""
     launch = Launch(
         slot=at("00:05"), cause=Cause.SCHEDULE, execution_id=execution_id(TASK_UID, at("00:05"), Cause.SCHEDULE)
     )
@@ -55,7 +55,7 @@ def test_what_the_operator_writes_is_what_the_runner_reads() -> None:
     ],
 )
 def test_the_allow_list_reaches_the_pods_of_http_tasks(task: dict[str, Any], want: AllowList | None) -> None:
-    """From the operator's setting to what the runner decides by."""
+    """The runner decides by the operator's setting."""
     needed = {"DATABASE_URL": "postgresql://x:y@z/y", "CARILLON_RUNNER_IMAGE": "runner:1"}
     settings = Settings.from_env(needed | {"CARILLON_HTTP_ALLOW": "*.svc, 10.96.0.0/12:443"})
     launch = Launch(
@@ -67,13 +67,13 @@ def test_the_allow_list_reaches_the_pods_of_http_tasks(task: dict[str, Any], wan
 
 
 def test_the_representation_hides_what_may_be_secret() -> None:
-    """A logged environment shows neither the database's password nor the task's headers."""
+    """A logged environment contains neither the database's password nor the task's headers."""
     assert "hunter2" not in repr(read_environment(RUNNER_ENV))
 
 
 @pytest.mark.parametrize("name", sorted(RUNNER_ENV))
 def test_a_missing_variable_is_named(name: str) -> None:
-    """Unset and empty are the same mistake."""
+    """Unset and empty are the same error."""
     for env in ({**RUNNER_ENV, name: ""}, {key: value for key, value in RUNNER_ENV.items() if key != name}):
         with pytest.raises(SettingsError, match=f"^{name} is not set"):
             read_environment(env)
@@ -102,20 +102,20 @@ def test_a_missing_variable_is_named(name: str) -> None:
     ],
 )
 def test_an_unreadable_variable_is_named(name: str, value: str) -> None:
-    """The message names the variable, and repeats nothing that may hold a secret."""
+    """The message names the variable, and contains nothing that may be secret."""
     with pytest.raises(SettingsError, match=f"^{name} ") as caught:
         read_environment({**RUNNER_ENV, name: value})
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_task_type_of_a_newer_operator_is_read() -> None:
-    """It has a row to fail in, which says that this runner does not know it."""
+    """The execution gets a row, and fails because this runner does not know the type."""
     environment = read_environment({**RUNNER_ENV, contract.ENV_TASK: json.dumps({"container": {"image": "x"}})})
     assert environment.task_type == "container"
 
 
 def test_a_task_in_several_variables_is_put_together() -> None:
-    """A long task does not fit into one: Linux takes 128 KiB."""
+    """A long task does not fit into one variable: Linux allows 128 KiB."""
     whole = json.dumps({"sum": {"a": 1, "b": 2}})
     env = {
         **RUNNER_ENV,

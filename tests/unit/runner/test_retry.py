@@ -1,4 +1,4 @@
-"""The retry policy: what is tried again, how long is waited, and what of the environment it is read from."""
+"""The retry policy: which failures are retried, the waits, and how it is read from the environment."""
 
 import itertools
 import json
@@ -42,38 +42,38 @@ ENV = {
     ],
 )
 def test_the_waits_grow_to_their_limit(policy: dict[str, Any], want: list[float]) -> None:
-    """As the docstring's table has them."""
+    """The expected waits are in the table of the docstring."""
     parsed = parse_policy(json.dumps(policy))
     assert [parsed.wait_seconds(k + 1, None, 0) for k in range(len(want))] == want
 
 
 def test_the_longest_policy_does_not_overflow() -> None:
-    """Twenty attempts, each ten times later."""
+    """There are twenty attempts, with waits that grow by a factor of ten."""
     policy = parse_policy('{"limit": 20, "factor": 10, "initialDelaySeconds": 86400, "maxDelaySeconds": 86400}')
     assert policy.wait_seconds(20, None, 0) == 86_400
 
 
 @pytest.mark.parametrize(("share", "want"), [(0, 40), (0.5, 35), (1, 30)])
 def test_jitter_only_shortens(share: float, want: float) -> None:
-    """By at most its share of the wait."""
+    """It shortens a wait by at most its share."""
     assert RetryPolicy(jitter=0.25, initial_delay_seconds=40).wait_seconds(1, None, share) == want
 
 
 @pytest.mark.parametrize(("asked", "want"), [(None, 10), (5, 10), (25, 25), (5000, 5000)])
 def test_what_the_server_asks_for_is_waited_for_if_it_is_longer(asked: float | None, want: float) -> None:
-    """Also beyond the longest wait of the policy; the execution's time bounds it."""
+    """It may exceed the policy's maximum wait; the execution's timeout limits it."""
     assert RetryPolicy(max_delay_seconds=60).wait_seconds(1, asked, 0) == want
 
 
 def test_as_many_attempts_as_the_limit_follow_the_first() -> None:
-    """None by default."""
+    """The default is no retries."""
     assert not RetryPolicy().leaves_attempt_after(1)
     numbers = itertools.takewhile(RetryPolicy(limit=3).leaves_attempt_after, itertools.count(1))
     assert list(numbers) == [1, 2, 3]
 
 
 def test_what_the_operator_writes_is_read_whole() -> None:
-    """The resource's model and the runner's are one policy, defaults and all."""
+    """The resource's model and the runner's policy agree, including the defaults."""
     ours = parse_policy(json.dumps(ResourcePolicy().model_dump(mode="json")))
     assert ours == RetryPolicy()
     given = ResourcePolicy(
@@ -102,7 +102,7 @@ def test_what_the_operator_writes_is_read_whole() -> None:
     ],
 )
 def test_what_would_fail_the_same_way_is_not_tried_again(reason: str, want: bool) -> None:  # noqa: FBT001  # a column
-    """By its class."""
+    """The class of the failure decides."""
     assert is_tried_again(reason) is want
 
 
@@ -123,13 +123,13 @@ def test_what_would_fail_the_same_way_is_not_tried_again(reason: str, want: bool
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str, want: float | None) -> None:
-    """RFC 9110, 10.2.3; what cannot be read asks for nothing."""
+    """RFC 9110, 10.2.3; an invalid value is ignored."""
     assert retry_after_seconds({"Retry-After": header}, NOW) == want
     assert retry_after_seconds({}, NOW) is None
 
 
 def test_what_is_not_set_has_its_default() -> None:
-    """An older operator sets none of these."""
+    """An older operator does not set these variables."""
     environment = read_environment(ENV)
     assert environment.origin == environment.task_uid
     assert environment.retry == RetryPolicy()
@@ -137,7 +137,7 @@ def test_what_is_not_set_has_its_default() -> None:
 
 
 def test_what_is_set_is_read_and_hidden() -> None:
-    """Parameters also in several variables; secrets as they are, and in no representation."""
+    """Parameters may be in several variables; secrets are unchanged, and not in the representation."""
     given = {
         contract.ENV_ORIGIN: "33333333-3333-4333-8333-333333333333",
         contract.ENV_RETRY: '{"limit": 2}',
@@ -177,7 +177,7 @@ def test_what_is_set_is_read_and_hidden() -> None:
     ],
 )
 def test_what_cannot_be_read_is_named(name: str, value: str) -> None:
-    """And not repeated."""
+    """The message does not contain the value."""
     with pytest.raises(SettingsError, match=f"^{name} ") as caught:
         read_environment({**ENV, name: value})
     assert "hunter2" not in str(caught.value)

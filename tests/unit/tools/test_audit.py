@@ -1,4 +1,4 @@
-"""pip-audit's word is weighed: a vulnerability fails, data that cannot be reached says so and passes."""
+"""The results of pip-audit: a vulnerability fails, unreachable data is reported and passes."""
 
 import json
 import os
@@ -21,7 +21,7 @@ FOUND = Finding("jinja2", "3.1.2", ("PYSEC-1", "CVE-2024-22195"), ("3.1.3",))
 
 
 def document(*dependencies: object) -> str:
-    """Return what pip-audit prints about packages."""
+    """Return pip-audit's output about packages."""
     return json.dumps({"dependencies": dependencies, "fixes": []})
 
 
@@ -35,7 +35,7 @@ READ: dict[str, tuple[str, list[Finding]]] = {
 
 @pytest.mark.parametrize("case", READ)
 def test_what_is_found_is_read(case: str) -> None:
-    """From the document that pip-audit prints, whatever its exit code was."""
+    """The findings come from pip-audit's document, not from its exit code."""
     output, want = READ[case]
     assert read(output, "No known vulnerabilities found") == want
 
@@ -49,14 +49,14 @@ SILENT = {
 
 @pytest.mark.parametrize("case", SILENT)
 def test_no_data_is_no_clean_result(case: str) -> None:
-    """pip-audit calls it clean where the registry knew nothing; here it is told from that, with the reason."""
+    """If the registry knew nothing, pip-audit reports a clean result; here it is unreachable data, with the reason."""
     output, errors, want = SILENT[case]
     with pytest.raises(UnreachableError, match=want):
         read(output, errors)
 
 
 def test_an_exception_is_known_by_any_of_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what two files pin is told once."""
+    """A package that two files pin is reported once."""
     assert unexpected([FOUND, FOUND]) == [FOUND]
     monkeypatch.setattr(subject, "EXCEPTIONS", {"CVE-2024-22195": "no template of users is rendered so"})
     assert unexpected([FOUND]) == []
@@ -64,7 +64,7 @@ def test_an_exception_is_known_by_any_of_its_ids(monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """Give a program that answers as pip-audit would, from the file `answer`, and notes its arguments."""
+    """Give a program that prints the file `answer` like pip-audit, and records its arguments."""
     made = tmp_path / "pip-audit"
     made.write_text(
         f"#!{sys.executable}\n"
@@ -88,17 +88,17 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def calls(program: Path) -> list[str]:
-    """Return the files that each call asked about, by name."""
+    """Return the names of the files of each call."""
     lines = (program.parent / "calls").read_text().splitlines()
-    return [" ".join(os.path.basename(word) for word in line.split()) for line in lines]  # noqa: PTH119  # words, no paths
+    return [" ".join(os.path.basename(word) for word in line.split()) for line in lines]  # noqa: PTH119  # names, not paths
 
 
 def test_what_was_clean_is_asked_about_once_a_day(program: Path, files: list[Path], tmp_path: Path) -> None:
-    """The smallest file first, then the others; again when one has changed."""
+    """The smallest file is first, then the others; a changed file is checked again."""
     (tmp_path / "answer").write_text(document(KNOWN))
     first, second = (audit(program, files, tmp_path / "state") for _ in range(2))
-    assert first == "pip-audit: no known vulnerability in 2 files of requirements"
-    assert second == "pip-audit: no known vulnerability (asked today)"
+    assert first == "pip-audit: no known vulnerability in 2 requirements files"
+    assert second == "pip-audit: no known vulnerability (checked earlier today)"
     assert calls(program) == ["small.txt", "large.txt"]
     files[0].write_text("jinja2==3.1.3\npsycopg==3.2.0\n")
     audit(program, files, tmp_path / "state")
@@ -106,16 +106,16 @@ def test_what_was_clean_is_asked_about_once_a_day(program: Path, files: list[Pat
 
 
 def test_data_that_cannot_be_reached_is_asked_for_once(program: Path, files: list[Path], tmp_path: Path) -> None:
-    """The rest of the files is not asked about, and a line says why; the next time it is tried anew."""
+    """The other files are not checked, and a line says why; the next call tries again."""
     (tmp_path / "answer").write_text(document(SKIPPED))
     for _ in range(2):
-        assert audit(program, files, tmp_path / "state").startswith("pip-audit: nothing audited, since its data cannot")
+        assert audit(program, files, tmp_path / "state").startswith("pip-audit: not checked, its data is unreachable")
     assert calls(program) == ["small.txt", "small.txt"]
 
 
 def test_a_vulnerability_fails_with_the_mend(program: Path, files: list[Path], tmp_path: Path) -> None:
-    """By its name, its ids and the version that has it no more; and it fails again."""
+    """The message has the package, the ids and the fixed version; the next call fails, too."""
     (tmp_path / "answer").write_text(document(VULNERABLE))
     for _ in range(2):
-        with pytest.raises(AuditError, match=r"jinja2 3\.1\.2: PYSEC-1, CVE-2024-22195: raise it to 3\.1\.3"):
+        with pytest.raises(AuditError, match=r"jinja2 3\.1\.2: PYSEC-1, CVE-2024-22195: upgrade to 3\.1\.3"):
             audit(program, files, tmp_path / "state")

@@ -1,4 +1,4 @@
-"""The documents: their links lead somewhere, and the decisions are numbered without a gap."""
+"""The documentation: links are valid, and decisions are numbered without gaps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECISIONS = ROOT / "docs" / "adr"
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page: Path) -> None:
-    """Relative ones; addresses elsewhere cannot be looked up everywhere."""
+    """Only relative links are checked; external ones may be unreachable."""
     missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert missing == []
 

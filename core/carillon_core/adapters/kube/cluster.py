@@ -1,4 +1,4 @@
-"""The operator's side of the API server: launching, watching, reporting."""
+"""The ports of the operator on the API server: launching, watching, reporting."""
 
 import base64
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -21,10 +21,10 @@ from carillon_core.resources.meta import ObjectMeta
 COMPONENT = "carillon-operator"
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 MAX_NOTE = 1024
-"""The API server refuses an Event with a longer note."""
+"""The API server rejects an Event with a longer note."""
 
 _REFUSALS = f"involvedObject.kind=Job,reason={FAILED_CREATE},source={JOB_CONTROLLER}"
-"""The API server reads all Events of the namespace for it, for they have no index; it sends these alone."""
+"""The API server has no index for it: it reads all Events of the namespace, but returns only these."""
 _JOB_OF_POD = "batch.kubernetes.io/controller-uid"
 
 _EVENT_NAME_LENGTH = 253 - 17
@@ -131,7 +131,7 @@ class KubeCluster:
             # a failed test and a status that breaks the schema are both a 422
             found = (await self._connection.request("GET", path))["metadata"]
             if found["uid"] != meta.uid:
-                message = f"{meta.namespace}/{meta.name} is another object than {meta.uid}"
+                message = f"{meta.namespace}/{meta.name} with uid {meta.uid} not found"
                 raise NotFoundError(message) from None
             if meta.resource_version and found["resourceVersion"] != meta.resource_version:
                 raise ConflictError(f"{meta.namespace}/{meta.name} has been changed in the meantime") from None
@@ -148,8 +148,8 @@ class KubeCluster:
     async def _delete(self, path: str, options: JSONObject) -> None:
         try:
             await self._write("DELETE", path, body=options)
-        except ConflictError as error:  # the uid is not this one
-            raise NotFoundError(f"{path} is another object") from error
+        except ConflictError as error:  # the object has another uid
+            raise NotFoundError(f"{path} with uid {options['preconditions']['uid']} not found") from error
 
     async def post_event(
         self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
@@ -219,7 +219,7 @@ def _within(namespace: str | None) -> str:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Return a status without what is unset: the CRD's schema knows no null."""
+    """Return a status without unset fields, because the CRD's schema allows no null."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(part) for key, part in value.items() if part is not None}
     if isinstance(value, list):

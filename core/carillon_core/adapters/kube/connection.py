@@ -24,6 +24,7 @@ from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
+from carillon_core.resources.name_patterns import is_dns_subdomain
 
 Params = Mapping[str, str]
 Fence = Callable[[], None]
@@ -32,7 +33,6 @@ Fence = Callable[[], None]
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _ERROR = 400
 _UNAUTHORIZED = 401
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -286,7 +286,7 @@ def segment(name: str) -> str:
         NotFoundError: The name is not a valid object name; it might lead to another path.
 
     """
-    if not _NAME.fullmatch(name):
+    if not is_dns_subdomain(name):
         raise NotFoundError(f"{name!r} not found: not a valid object name")
     return name
 

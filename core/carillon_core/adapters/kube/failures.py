@@ -20,7 +20,7 @@ from carillon_core.errors import (
 )
 
 API_SERVER = "API server"
-"""What ``UnavailableError`` says is out of reach."""
+"""The subject of ``UnavailableError``."""
 
 _TOO_MANY = 429
 _SERVER_ERRORS = 500
@@ -40,12 +40,12 @@ def failure(status: int, body: bytes, asked: str) -> CarillonError:
 
     Args:
         status: The HTTP status code, 400 and up.
-        body: The response's body; a ``metav1.Status`` as a rule, plain text if a proxy spoke.
-        asked: What was asked for, such as ``GET /api``, for messages; without a query.
+        body: The response's body: usually a ``metav1.Status``, plain text if it comes from a proxy.
+        asked: The request for messages, such as ``GET /api``; without a query.
 
     """
     said = _status_object(body)
-    message = str(said.get("message") or "") or f"{asked} was answered with {status}"
+    message = str(said.get("message") or "") or f"{asked} returned {status}"
     match status:
         case 401:
             hint = "renew the token or the certificate"

@@ -1,4 +1,4 @@
-"""The audit in memory, for tests; it meets the same contract as the one in Postgres."""
+"""The audit log in memory, for tests; it meets the same contract as the one in Postgres."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,7 +25,7 @@ class MemoryAuditLog:
         self.outage: str | None = None
 
     async def write(self, events: Sequence[AuditEvent]) -> None:
-        """Insert events; one that is there already is left as it is."""
+        """Insert events; existing events stay unchanged."""
         self._check_outage()
         for event in map(storable_event, events):
             self.events.setdefault(event.id, event)

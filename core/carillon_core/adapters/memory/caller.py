@@ -1,4 +1,4 @@
-"""The API server in memory as the facade uses it: users, what each may do, and everybody's objects; for tests."""
+"""The API server in memory as the facade uses it: users, their permissions, and all objects; for tests."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,15 +21,15 @@ _PLURALS: Mapping[ObjectKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a user may do: a rule of RBAC, with ``*`` for anything."""
+    """A permission of a user: a rule of RBAC, with ``*`` for anything."""
 
     verbs: Collection[str]
     resources: Collection[str]
     namespace: str | None = None
-    """Where; None means everywhere, and for lists over all namespaces."""
+    """The namespace; None means all namespaces, and lists of all namespaces."""
 
     def allows(self, access: Access) -> bool:
-        """Return whether the rule covers that."""
+        """Return whether the rule allows this access."""
         if access.path is not None:
             return access.verb in self.verbs and access.path in self.resources
         resource = access.resource if access.subresource is None else f"{access.resource}/{access.subresource}"
@@ -47,10 +47,10 @@ class MemoryAPIServer:
     Attributes:
         stores: The objects by kind.
         cluster: The Jobs and the pods.
-        tokens: Whose each bearer token is.
-        rules: What each user may do, by name; None stands for the facade's own account, which may do anything.
+        tokens: The subject of each bearer token.
+        rules: The permissions of each user, by name; None stands for the facade's own account, which may do anything.
         secrets: The Secrets' data by namespace and name.
-        logs: What each pod has said, by namespace and name.
+        logs: The log of each pod, by namespace and name.
 
     """
 
@@ -62,7 +62,7 @@ class MemoryAPIServer:
     logs: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Begin with nothing."""
+        """Start empty."""
         kinds: tuple[ObjectKind, ...] = ("ScheduledTask", "RunRequest", "HTTPTarget")
         self.stores = {kind: MemoryObjectStore(self.namespaces, self.clock, kind) for kind in kinds}
         self.cluster = MemoryCluster(self.stores["ScheduledTask"], self.clock)
@@ -84,7 +84,7 @@ class MemoryAPIServer:
         self.cluster.outage = why
 
     def acting_as(self, subject: Subject | None) -> "MemoryCallerCluster":
-        """Return the cluster as a subject sees it; as the facade's own account if it is None."""
+        """Return the cluster as a subject sees it; None means the facade's own account."""
         return MemoryCallerCluster(self, subject)
 
     async def review_token(self, token: str) -> Subject | None:
@@ -105,7 +105,7 @@ class MemoryAPIServer:
         await self.tasks.ping()
 
     def decide(self, subject: Subject | None, access: Access) -> Decision:
-        """Return what the rules say."""
+        """Return the decision according to the rules."""
         if subject is None or any(rule.allows(access) for rule in self.rules.get(subject.name, ())):
             return Decision(allowed=True)
         return Decision(allowed=False)
@@ -124,7 +124,7 @@ class MemoryCallerCluster:
         return GuardedStore(self._server.stores[kind], kind, self._check)
 
     async def review(self, access: Access) -> Decision:
-        """Return whether the caller may do that."""
+        """Return whether the caller has this access."""
         await self._server.ping()
         return self._server.decide(self._subject, access)
 
@@ -148,7 +148,7 @@ class MemoryCallerCluster:
     async def pod_log(
         self, namespace: str, pod: str, *, container: str | None, tail_lines: int | None, limit_bytes: int
     ) -> bytes:
-        """Return what a pod has said, at most ``limit_bytes`` of it."""
+        """Return the log of a pod, at most ``limit_bytes`` of it."""
         self._check("get", "pods", namespace, pod, group="", subresource="log")
         names = [
             each["name"]
@@ -175,10 +175,10 @@ class MemoryCallerCluster:
 
 
 class GuardedStore:
-    """``ObjectStore`` that asks the rules first."""
+    """``ObjectStore`` that checks the rules before each call."""
 
     def __init__(self, store: MemoryObjectStore, kind: ObjectKind, check: Callable[..., None]) -> None:
-        """Take the store and who decides."""
+        """Take the store, and the cluster that checks permissions."""
         self._store = store
         self._plural = _PLURALS[kind]
         self._check = check

@@ -136,7 +136,7 @@ class MemoryCluster(MemoryWorld):
         self._check()
         stored = await self.get_object(kind, meta.namespace, meta.name)
         if stored["metadata"]["uid"] != meta.uid:
-            raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}")
+            raise NotFoundError(f"{meta.namespace}/{meta.name} with uid {meta.uid} not found")
         if meta.resource_version and meta.resource_version != stored["metadata"]["resourceVersion"]:
             raise ConflictError(f"{meta.namespace}/{meta.name} has been changed in the meantime")
         if kind == "ScheduledTask":
@@ -151,7 +151,7 @@ class MemoryCluster(MemoryWorld):
         """Delete a RunRequest, and its Job."""
         found = await self.get_object("RunRequest", meta.namespace, meta.name)
         if found["metadata"]["uid"] != meta.uid:
-            raise NotFoundError(f"{meta.namespace}/{meta.name} is another object than {meta.uid}")
+            raise NotFoundError(f"{meta.namespace}/{meta.name} with uid {meta.uid} not found")
         del self.objects["RunRequest"][meta.namespace, meta.name]
         self._collect_garbage(meta.uid)
 

@@ -36,7 +36,7 @@ class MemoryHistory:
     async def record(self, rows: Sequence[ExecutionRecord]) -> None:
         """Insert rows with their attempts; existing rows stay unchanged.
 
-        An attempt of a row that was there is added if the row is open and has none of that number.
+        An attempt of an existing row is added if the row is open and has no attempt of that number.
         """
         self._check_outage()
         now = datetime.now(UTC)
@@ -80,7 +80,7 @@ class MemoryHistory:
         self._check_outage()
         row = self.rows.get(uid)
         if row is None:
-            raise NotFoundError(f"there is no execution {uid}")
+            raise NotFoundError(f"execution {uid} not found")
         return row
 
     async def list(self, query: ExecutionQuery) -> ExecutionPage:
@@ -101,7 +101,7 @@ class MemoryHistory:
         return ExecutionPage(page, encode_cursor(*_order(page[-1])) if more else None)
 
     async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
-        """Count executions, of some namespaces or of all; memory needs no maintenance and has no months."""
+        """Count executions of some namespaces or of all; in memory there are no months and no maintenance."""
         self._check_outage()
         mine = [r for r in self.rows.values() if not namespaces or r.namespace in namespaces]
         lately = [r for r in mine if r.slot >= since]
@@ -121,7 +121,7 @@ class MemoryHistory:
         self._check_outage()
 
     def _repeated(self) -> Mapping[tuple[str, UUID | None], datetime]:
-        """Return the latest slot of what repeats an execution, by its namespace and id."""
+        """Return the latest slot of the retries of an execution, by its namespace and id."""
         ran = sorted((row for row in self.rows.values() if row.status not in UNLAUNCHED_STATUSES), key=_order)
         return {(row.namespace, row.retry_of): row.slot for row in ran}
 

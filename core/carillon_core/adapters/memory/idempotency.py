@@ -1,4 +1,4 @@
-"""Idempotency keys in memory, for tests of the facade; held to the contract of those in Postgres."""
+"""Idempotency keys in memory, for tests of the facade; they meet the same contract as those in Postgres."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,7 +9,7 @@ from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, Reservation, StoredAnsw
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """What is known of a key."""
+    """The state of a key."""
 
     fingerprint: bytes
     reserved_at: datetime
@@ -20,7 +20,7 @@ class MemoryIdempotency:
     """``IdempotencyStore`` over a dictionary.
 
     Attributes:
-        rows: What is known of each key, by caller and key.
+        rows: The state of each key, by caller and key.
         outage: While it is set, every call raises ``UnavailableError`` with it.
 
     """
@@ -31,7 +31,7 @@ class MemoryIdempotency:
         self.outage: str | None = None
 
     async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
-        """Take a key for a request, or say what is known of it."""
+        """Reserve a key for a request, or return its state."""
         self._check_outage()
         row = self.rows.get((caller, key))
         if row is None or _is_free(row, fingerprint, now):
@@ -49,7 +49,7 @@ class MemoryIdempotency:
             self.rows[caller, key] = replace(row, answer=answer)
 
     async def release(self, caller: str, key: str) -> None:
-        """Give a key back: nothing was done with it. One that has its answer keeps it."""
+        """Release a key whose request had no effect; a key that has a response keeps it."""
         self._check_outage()
         row = self.rows.get((caller, key))
         if row is not None and row.answer is None:

@@ -1,8 +1,7 @@
-"""The objects of our kinds in memory, with the API server's semantics; held to the contract of the real one."""
+"""The objects of our kinds in memory, with the API server's semantics; it meets the same contract as the real one."""
 
 import copy
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -24,14 +23,14 @@ from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.crd.definitions import KINDS, RUN_REQUEST, schema_of
 from carillon_core.resources.http_target import parse_target_spec
+from carillon_core.resources.name_patterns import is_dns_subdomain
 from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import name_problems, parse_spec
 
 Key = tuple[str, str]
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _KEPT_META = ("name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion")
-"""What a write cannot change; everything else in the metadata is the writer's."""
+"""The metadata that a write cannot change."""
 
 
 def merge_patched(target: Any, patch: Any) -> Any:
@@ -57,8 +56,8 @@ _PARSERS: Mapping[str, Callable[..., object]] = {
 class MemoryObjectStore:
     """``ObjectStore`` over a dictionary.
 
-    What the CRD refuses is refused here by the models that the CRD is made
-    from; in the sentences there may be small differences.
+    Objects are validated by the models that the CRD is generated from, so it
+    rejects the same objects as the CRD; the messages may differ slightly.
 
     Attributes:
         outage: While it is set, every call raises ``UnavailableError`` with it.
@@ -74,8 +73,8 @@ class MemoryObjectStore:
         """Begin with no objects.
 
         Args:
-            namespaces: Those that exist; None means that any does.
-            clock: Gives the creations' times.
+            namespaces: The existing namespaces; None means that every namespace exists.
+            clock: Returns the creation times.
             kind: The kind of the objects.
 
         """
@@ -127,7 +126,7 @@ class MemoryObjectStore:
     async def page(
         self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
     ) -> ObjectPage:
-        """Return at most ``limit`` objects from where the page before ended; the token is the last one's place."""
+        """Return at most ``limit`` objects after the previous page; the token is the place of its last object."""
         found = await self.list(namespace, label_selector)
         if continue_token is not None:
             try:
@@ -159,7 +158,7 @@ class MemoryObjectStore:
             listener(found["metadata"]["uid"])
 
     async def ping(self) -> None:
-        """Return if the store is not set to be down; raise ``UnavailableError`` if it is."""
+        """Return if no outage is set; raise ``UnavailableError`` if one is."""
         self._check()
 
     def set_status(self, namespace: str, name: str, status: JSONObject) -> JSONObject:
@@ -169,7 +168,7 @@ class MemoryObjectStore:
         return self._store((namespace, name), found)
 
     def on_delete(self, listener: Callable[[str], None]) -> None:
-        """Have ``listener`` called with the uid of each task that is deleted."""
+        """Call ``listener`` with the uid of each task that is deleted."""
         self._deletion_listeners.append(listener)
 
     def _check(self, namespace: str | None = None) -> None:
@@ -188,7 +187,7 @@ class MemoryObjectStore:
         name = str((body.get("metadata") or {}).get("name") or "")
         if not name:
             raise _refused([FieldProblem("metadata.name", "name or generateName is required")])
-        if not _SUBDOMAIN.fullmatch(name):
+        if not is_dns_subdomain(name):
             rule = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
             raise _refused([FieldProblem("metadata.name", rule)])
         if self._kind.names_jobs and (problems := name_problems(name)):
@@ -196,7 +195,7 @@ class MemoryObjectStore:
         return name
 
     def _update(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
-        """Write spec and metadata of an existing task; its status is not the writer's."""
+        """Write the spec and the metadata of an existing task; its status stays."""
         old = self._object(namespace, name)
         given = body.get("metadata") or {}
         if given.get("name", name) != name:
@@ -236,13 +235,13 @@ class MemoryObjectStore:
 
 @cache
 def _spec_schema(kind: str) -> JSONObject:
-    """Return the schema of a kind's spec. It takes tens of milliseconds to make, and a store is made for each test."""
+    """Return the schema of a kind's spec; cached, because it takes tens of milliseconds and each test makes a store."""
     schema: JSONObject = schema_of(next(each for each in KINDS if each.name == kind))["properties"]["spec"]
     return schema
 
 
 def _own_meta(body: JSONObject) -> JSONObject:
-    """Return the part of the metadata that a writer sets."""
+    """Return the part of the metadata that a write can set."""
     meta = body.get("metadata") or {}
     return {key: copy.deepcopy(value) for key, value in meta.items() if key not in _KEPT_META and value}
 

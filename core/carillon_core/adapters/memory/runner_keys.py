@@ -8,7 +8,7 @@ class MemoryRunnerKeys:
     """``RunnerKeys`` over a list.
 
     Attributes:
-        registered: The ids of the keys, each time that one was registered.
+        registered: The ids of the keys, in the order of their registrations, with repetitions.
         outage: While it is set, every call raises ``UnavailableError`` with it.
 
     """
@@ -19,7 +19,7 @@ class MemoryRunnerKeys:
         self.outage: str | None = None
 
     async def register(self, key: TokenKey) -> None:
-        """Have a key known."""
+        """Register a key."""
         if self.outage is not None:
             raise UnavailableError("database", self.outage)
         self.registered.append(key.id)

@@ -38,8 +38,8 @@ class MemoryWorld:
         gone_pods: The last version of each pod that is gone, in order.
         objects: The RunRequests and the HTTPTargets by namespace and name, as stored.
         created: Every Job that was ever created, in order.
-        refusals: What the Job controller's Events say of pods that it could not create, by the Job's uid.
-        looks: How often it was asked for refusals: of which namespace, of how many Jobs.
+        refusals: The Job controller's Events about pods that it could not create, by the Job's uid.
+        looks: The queries for refusals: the namespace and the number of Jobs of each.
         events: The Events posted: about which object, what, and when.
         secrets: The data of the Secrets by namespace and name, decoded.
         outage: While it is set, every call raises ``UnavailableError`` with it.
@@ -88,7 +88,7 @@ class MemoryWorld:
         return copy.deepcopy(stored)
 
     def refuse_pod(self, namespace: str, job_name: str, message: str) -> None:
-        """Let the API server refuse the Job's pod, and the Job controller say so."""
+        """Let the API server reject the Job's pod, and the Job controller post an Event about it."""
         now = self._clock()
         refusal = PodRefusal(f'Error creating: pods "{job_name}-{uuid4().hex[:5]}" is forbidden: {message}', now, now)
         self.refusals.setdefault(self._job(namespace, job_name)["metadata"]["uid"], []).append(refusal)
@@ -177,7 +177,7 @@ class MemoryWorld:
         self.delete_pods(namespace, job["metadata"]["uid"])
 
     def finish_job(self, namespace: str, job_name: str, *, failed: str | None = None) -> None:
-        """Let the Job controller say that the Job is complete, or failed with that reason."""
+        """Let the Job controller mark the Job as complete, or as failed with that reason."""
         job = self._job(namespace, job_name)
         condition = {
             "type": "Failed" if failed else "Complete",
@@ -191,7 +191,7 @@ class MemoryWorld:
         self._put("Job", job)
 
     def remove_job(self, namespace: str, name: str) -> None:
-        """Let a Job and its pods be gone, as after a user's deletion."""
+        """Remove a Job and its pods, as after a user's deletion."""
         job = self._job(namespace, name)
         for key, pod in list(self.pods.items()):
             if is_owned_by(pod, job["metadata"]["uid"]):
@@ -199,7 +199,7 @@ class MemoryWorld:
         self._tell("DELETED", "Job", self.jobs.pop((namespace, name)))
 
     def relist(self) -> None:
-        """Make every watch start again with a list, as after a lost connection."""
+        """Let every watch start again with a list, as after a lost connection."""
         for queues in self._watchers.values():
             for queue in queues:
                 queue.put_nowait(None)

@@ -1,1 +1,1 @@
-"""The database adapter: tables, migrations and the ports on Postgres. Import the module that you need."""
+"""The adapter for Postgres: tables, migrations and ports. Import the module that you need."""

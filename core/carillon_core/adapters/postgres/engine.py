@@ -1,4 +1,4 @@
-"""How to connect to the database, and what its errors mean; the other modules of this package build on it."""
+"""Connects to the database and translates its errors; the other modules of this package use it."""
 
 import asyncio
 import select

@@ -1,1 +1,1 @@
-"""Who calls, and what the caller may do."""
+"""Callers and their permissions."""

@@ -1,9 +1,9 @@
-"""API keys: how one looks, how it is kept, and whose requests it makes. Pure; the facade and ``carillon api-key`` call.
+"""API keys: their form, how they are stored, and which user they authenticate. Pure; for API and command line.
 
-A key is ``crl_<name>_<secret>``, the secret 190 random bits. Only its SHA-256
-is kept: a slow hash guards passwords, which can be guessed; 190 bits cannot,
-and a slow hash would only make each request slow. The mark ``crl_`` lets a
-scanner find a key that slipped into a repository.
+A key is ``crl_<name>_<secret>``; the secret has 190 random bits. Only the key's
+SHA-256 is stored. A slow hash would protect a password, which can be guessed;
+190 bits cannot, and a slow hash would delay every request. The prefix ``crl_``
+lets scanners find a key that was committed to a repository.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.resources.base import Model
+from carillon_core.resources.name_patterns import DNS_LABEL, is_dns_label
 
 SECRET_LENGTH = 32
 MOST_HASHES = 2
 HASH_MARK = "sha256:"
-NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _ALPHABET = string.ascii_letters + string.digits
-_KEY = re.compile(rf"crl_(?P<name>{NAME})_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
+_KEY = re.compile(rf"crl_(?P<name>{DNS_LABEL})_[0-9A-Za-z]{{{SECRET_LENGTH}}}")
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _NO_HASH = HASH_MARK + "0" * 64
-"""Compared where there is nothing to compare: no text is known whose hash it is."""
+"""Takes the place of a missing hash in comparisons; no text is known to have this hash."""
 
 AUTHENTICATED = "system:authenticated"
 _REFUSED_USERS = re.compile(r"system:(node:.*|kube-.*|anonymous|apiserver|admin)")
@@ -39,7 +39,7 @@ _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<n
 
 
 class InvalidEntryError(ValueError):
-    """An entry of the Secret cannot be used; the message says why, and never holds a hash."""
+    """An entry of the Secret cannot be used; the message says why and never contains a hash."""
 
 
 class _Stored(Model):
@@ -53,23 +53,23 @@ class _Stored(Model):
 
 @dataclass(frozen=True, slots=True)
 class APIKeyEntry:
-    """Whose requests a key makes, and until when."""
+    """The user that a key authenticates, and when it expires."""
 
     hashes: tuple[str, ...]
-    """One, or two while a key is replaced by another: ``sha256:`` and 64 hexadecimal digits."""
+    """One, or two while a key is being replaced: ``sha256:`` and 64 hexadecimal digits."""
     subject: Subject
-    """With the groups that the cluster gives every user."""
+    """Includes the groups that the cluster gives every user."""
     expires_at: datetime | None = None
 
 
 def new_key(name: str) -> str:
-    """Return a new key of that name, from the system's source of randomness.
+    """Return a new random key with this name.
 
     Raises:
-        ValueError: No key can have that name.
+        ValueError: The name is invalid.
 
     """
-    if not re.fullmatch(NAME, name):
+    if not is_dns_label(name):
         raise ValueError(
             "is not a valid key name: use at most 63 lower-case letters, digits and hyphens, and begin and end with a "
             "letter or a digit, such as ci"
@@ -78,13 +78,13 @@ def new_key(name: str) -> str:
 
 
 def name_of(key: str) -> str | None:
-    """Return the name in a key, or None if it has not the form of one."""
+    """Return the name in a key, or None if the text is not a key."""
     found = _KEY.fullmatch(key)
     return found["name"] if found else None
 
 
 def hash_of(key: str) -> str:
-    """Return what is kept of a key."""
+    """Return the hash of a key, as stored."""
     return HASH_MARK + hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -112,7 +112,7 @@ def parse_entry(value: bytes) -> APIKeyEntry:
     try:
         stored = _Stored.model_validate_json(value)
     except ValidationError as error:
-        # the errors' own texts repeat what was given
+        # pydantic's messages repeat the input
         places = sorted({".".join(str(part) for part in e["loc"]) or "the JSON" for e in error.errors()})
         raise InvalidEntryError(f"cannot be read ({', '.join(places)}): `carillon api-key create` writes one") from None
     return entry(stored.hashes, stored.user, stored.groups, stored.expires_at)
@@ -140,7 +140,7 @@ def entry(hashes: Sequence[str], user: str, groups: Sequence[str], expires_at: d
 
 
 def entry_json(found: APIKeyEntry, groups: Sequence[str]) -> str:
-    """Return an entry as it stands in the Secret; ``groups`` are those that were given, the cluster's own left out."""
+    """Return an entry as stored in the Secret; ``groups`` does not include those that the cluster adds."""
     value: dict[str, object] = {"hashes": list(found.hashes), "user": found.subject.name}
     if groups:
         value["groups"] = list(groups)

@@ -1,46 +1,46 @@
-"""Who calls, what the caller wants to do, and what the cluster's authorisation says of it. Values only."""
+"""Values for access control: a subject, an access that it asks for, and the cluster's decision."""
 
 from dataclasses import dataclass
 
 from carillon_core.resources import names
 
 RESOURCE_EXECUTIONS = "executions"
-"""Executions are rows of the history and no objects of the cluster; RBAC speaks of them by this name all the same."""
+"""The resource in RBAC for executions, although they are rows of the history and not objects of the cluster."""
 RESOURCE_AUDIT = "auditevents"
-"""The same for the audit's rows."""
+"""The resource in RBAC for events of the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A user of the cluster, as its authentication knows it."""
+    """An authenticated user of the cluster."""
 
     name: str
     """Such as ``system:serviceaccount:team-a:ci``."""
     groups: tuple[str, ...] = ()
-    """The groups, ``system:authenticated`` among them."""
+    """The groups, including ``system:authenticated``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """One thing that a subject may want to do, in the words of RBAC."""
+    """One action that a subject asks to do, in the terms of RBAC."""
 
     verb: str
     resource: str
     """The plural, such as ``scheduledtasks`` or ``executions``."""
     namespace: str | None = None
-    """None means all of them."""
+    """None means all namespaces."""
     name: str | None = None
-    """None means any."""
+    """None means any name."""
     group: str = names.GROUP
     subresource: str | None = None
     path: str | None = None
-    """A path that is no resource's, RBAC's ``nonResourceURLs``; then of the others only the verb counts."""
+    """A path that is not a resource's (RBAC's ``nonResourceURLs``); if set, only the verb is used besides it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the cluster's authorisation says."""
+    """The cluster's decision about an access."""
 
     allowed: bool
     reason: str = ""
-    """Why, as far as the cluster tells; may be empty."""
+    """The cluster's reason; may be empty."""

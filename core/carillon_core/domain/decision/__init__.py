@@ -1,1 +1,1 @@
-"""What is to be done about a task or a request now, and why: ``decide``, its gates, and the plan that they return."""
+"""Decides what to do about a task or a request, and why: ``decide``, its gates and the plan that it returns."""

@@ -1,9 +1,9 @@
-"""The circuit breaker: results are counted, and too many failures in a row open it. Pure; ``decide`` calls it.
+"""The circuit breaker, which opens after too many failures in a row. Pure; ``decide`` calls it.
 
-Closed: every slot may be launched. Open: none is, until ``cooldownSeconds``
-are over. Then one slot is launched on trial (half-open): its success closes
-the circuit, its failure opens it anew. A change of the spec closes it, and so
-does the success of a requested run.
+While it is closed, every slot may be launched. While it is open, no slot is
+launched until ``cooldownSeconds`` have passed. Then one slot is launched as a
+trial: its success closes the circuit, its failure restarts the cooldown. A
+change of the spec and the success of a requested run also close the circuit.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ def with_results(
     """Return the status with the results of the task's Jobs counted, each once.
 
     Args:
-        status: As before; its ``observedGeneration`` is that of the last decision.
+        status: The status before; its ``observedGeneration`` is that of the last decision.
         meta: The task's metadata.
         spec: The task's spec.
-        own: The task's Jobs, those of requests among them.
+        own: The task's Jobs, including those of requests.
 
     """
     failures, opened, trial = status.consecutive_failures, status.circuit_opened_at, status.trial_slot
@@ -36,7 +36,7 @@ def with_results(
     ended = sorted((_ended_at(job), job.name, job) for job in own if not job.active)
     scheduled = {job.slot for job in own if job.cause is Cause.SCHEDULE}
     if trial not in scheduled:
-        trial = None  # its Job is gone, and how it ended with it: the next slot is on trial
+        trial = None  # its Job is gone and its result is unknown: the next slot is the trial
     for at, _, job in ended:
         on_trial = trial is not None and job.slot == trial and job.cause is Cause.SCHEDULE
         # a trial is always counted: slots wait for it

@@ -1,9 +1,9 @@
-"""The decision: what is to be done about one task now. One pure function over an ordered chain of gates.
+"""Decides what to do about one task now: one pure function over an ordered chain of gates.
 
 The reconciler gathers a task and its Jobs, calls ``decide``, and carries out
 the plan; ``carillon explain`` and the API's previews call the same function.
 A gate's verdict is what stops a launch *and* what the condition, the Event
-and the execution's row say, so that behaviour and explanation cannot part.
+and the execution's row say, so that behaviour and explanation cannot differ.
 
 Once a plan has been carried out, the same input yields an empty plan.
 """
@@ -15,7 +15,7 @@ from typing import Literal
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.circuit import with_results
 from carillon_core.domain.decision.gates import target_problem
-from carillon_core.domain.decision.plan import Notice, Plan, Reason, RecordUnlaunched, earliest
+from carillon_core.domain.decision.plan import NO_SLOTS_LEFT, Notice, Plan, Reason, RecordUnlaunched, earliest
 from carillon_core.domain.decision.retention import superfluous_jobs
 from carillon_core.domain.decision.settle import Settlement, opened, runs_left, settle
 from carillon_core.domain.decision.status import Statement, condition_true, with_condition, with_observed_jobs
@@ -28,30 +28,30 @@ from carillon_core.domain.timetable.schedule import (
     schedule_of,
     schedule_problems,
 )
+from carillon_core.domain.validity.future import passed_over
 from carillon_core.domain.validity.pod_validity import pod_problems
-from carillon_core.domain.validity.run_at import passed_over
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import LastExecution, LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
 
 MAX_CONDITION_MESSAGE = 32_000
-"""The CRD refuses a condition with a longer message, and so the whole status, for ever."""
+"""The CRD's maximum. With a longer message in a condition, the API server would reject the whole status."""
 REFUSALS = frozenset({Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN})
-"""Why a launch was refused after every gate had let it pass: the task is not ready until one succeeds."""
+"""Reasons of launches that were refused after all gates: the task is not ready until a launch succeeds."""
 
 
 def decide(
     task: ObservedTask, jobs: Sequence[ObservedJob], now: datetime, pod_defaults: PodSettings | None = None
 ) -> Plan:
-    """Return what is to be done about a task.
+    """Return what to do about a task.
 
     Args:
         task: The task as the cluster shows it.
-        jobs: Its runner Jobs, finished ones and those of requests among them, in any order. Jobs of another task of the
-            same name (another uid) are ignored.
-        now: This instant, read once at the edge.
-        pod_defaults: What the operator says of pods whose tasks say no more; None if that is not known here.
+        jobs: Its runner Jobs in any order, including finished ones and those of requests. Jobs of an earlier task of
+            the same name (another uid) are ignored.
+        now: The current time.
+        pod_defaults: The operator's pod settings; None if they are not known here.
 
     Returns:
         The plan: launches, ends and deletions to make, Events to post, the status that the object should have, and
@@ -85,14 +85,14 @@ def decide(
 def _no_room_news(
     own: Sequence[ObservedJob], before: LastExecution | None, after: LastExecution | None
 ) -> tuple[Notice, ...]:
-    """Return the Event about the execution that the status tells of, if it did not tell anything of it yet."""
+    """Return the Event about the execution in the status, unless the status already had a message about it."""
     if after is None or not own or own[-1].name != after.job_name:
         return ()
     return no_room_notices(own[-1], before.message if before is not None and before.id == after.id else None)
 
 
 def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Reason, tuple[FieldProblem, ...]]:
-    """Return what is wrong with a task's spec, if anything is."""
+    """Return the problems of a task's spec, and their reason."""
     if task.spec is None:
         return Reason.INVALID_SPEC, task.problems
     schedule = schedule_problems(task.spec, task.created_at)
@@ -102,7 +102,7 @@ def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Rea
 
 
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:
-    """Return the plan of a task that cannot run: say so, once."""
+    """Return the plan of a task that cannot run: its condition and, if that is new, an Event."""
     message = message[:MAX_CONDITION_MESSAGE]
     changed = with_condition(status, task.meta, Statement("Ready", "False", reason, message), now)
     old = next((c for c in status.conditions if c.type == "Ready"), None)
@@ -122,7 +122,7 @@ def _decide_valid(
     status = begun.status.model_copy(update={"schedule": schedule_description(spec), "calendar": spec.calendar})
     doomed, next_doomed = superfluous_jobs(spec, task.stored, scheduled, now)
     if spec.suspend:
-        message = "nothing is launched until spec.suspend is false"
+        message = "no slots are launched until spec.suspend is false"
         status = with_condition(status, task.meta, Statement("Suspended", "True", Reason.SUSPENDED, message), now)
         status = with_condition(status, task.meta, Statement("Ready", "True", Reason.SUSPENDED, message), now)
         status = status.model_copy(update={"next_schedule_time": None})
@@ -135,7 +135,7 @@ def _decide_valid(
 
 
 def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement, now: datetime) -> Plan:
-    """Return the plan with the next slot and the conditions that say how the task stands."""
+    """Return the plan with the next slot and the conditions."""
     schedule = schedule_of(spec, task.created_at)
     status, actions, notices = settled.status, settled.actions, settled.notices
     upcoming = settled.upcoming
@@ -149,7 +149,7 @@ def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement,
 
 
 def _was_settled(slot: datetime, settled: Settlement) -> bool:
-    """Return whether a one-shot's slot was launched, skipped or missed, or is about to be, and not just passed by."""
+    """Return whether a one-shot's slot was launched, skipped or missed, or is about to be; else it was passed over."""
     status = settled.status
     skipped = status.last_skip is not None and status.last_skip.slot == slot
     return settled.pending or skipped or status.last_schedule_time == slot
@@ -158,10 +158,10 @@ def _was_settled(slot: datetime, settled: Settlement) -> bool:
 def after_refusal(
     status: ScheduledTaskStatus, before: ScheduledTaskStatus, refused: RecordUnlaunched
 ) -> ScheduledTaskStatus:
-    """Return the status of a plan whose launch was refused: that slot was not launched, and why.
+    """Return the status of a plan whose launch was refused.
 
     Args:
-        status: The plan's, which took the launch for granted.
+        status: The plan's, which assumes that the launch succeeds.
         before: The task's status before the plan.
         refused: What is recorded instead of the launch.
 
@@ -179,7 +179,7 @@ def after_refusal(
 def _with_readiness(
     task: ObservedTask, spec: ScheduledTaskSpec, status: ScheduledTaskStatus, now: datetime, *, waits: bool
 ) -> tuple[ScheduledTaskStatus, tuple[Notice, ...]]:
-    """Return the status with the conditions of a task whose spec is valid, and what is news about them."""
+    """Return the status with the conditions of a task whose spec is valid, and the Events about their changes."""
     circuit = status.circuit_opened_at is not None and spec.suspend_after_failures is not None
     if circuit or condition_true(status, "CircuitOpen"):
         message = f"{status.consecutive_failures} executions failed in a row" if circuit else ""
@@ -187,7 +187,7 @@ def _with_readiness(
         reason = Reason.CIRCUIT_OPEN if circuit else Reason.SCHEDULED
         status = with_condition(status, task.meta, Statement("CircuitOpen", value, reason, message), now)
     if not waits:
-        message = "maxRuns is reached" if runs_left(spec, status) == 0 else "no slot is left"
+        message = "the task has reached maxRuns" if runs_left(spec, status) == 0 else NO_SLOTS_LEFT
         status = with_condition(status, task.meta, Statement("Completed", "True", Reason.COMPLETED, message), now)
     elif condition_true(status, "Completed"):  # an edit gave it new slots
         status = with_condition(status, task.meta, Statement("Completed", "False", Reason.SCHEDULED), now)

@@ -1,7 +1,8 @@
-"""What is to be done about one RunRequest now. Pure; the reconciler calls it after ``decide``, task by task.
+"""Decides what to do about one RunRequest. Pure; the reconciler calls it after ``decide`` has decided about its task.
 
-A request is launched once, under a name made of its own uid, or refused with
-a reason; either is final. It obeys its task's concurrencyPolicy, or its own.
+A request is launched once, with a Job name derived from its uid, or refused
+with a reason; both are final. Its own concurrencyPolicy applies, else its
+task's.
 """
 
 from collections.abc import Sequence
@@ -26,12 +27,12 @@ from carillon_core.resources.scheduled_task import ConcurrencyPolicy, RunResult,
 DEFAULT_TTL_SECONDS = 3600
 """How long a finished request with an invalid spec is kept."""
 TASK_GRACE = timedelta(seconds=10)
-"""How long a request waits for a task that is not there: both may have been applied at once."""
+"""How long a request waits for a task that does not exist: both may have been applied at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What a decision about a request looks at."""
+    """The input of a decision about a request."""
 
     request: ObservedRequest
     task: ObservedTask | None
@@ -42,12 +43,12 @@ class _Turn:
     pod_defaults: PodSettings | None = None
 
     def saying(self, status: RunRequestStatus, said: Statement) -> RunRequestStatus:
-        """Return a status with that condition set."""
+        """Return a status with this condition set."""
         return with_condition(status, self.request.meta, said, self.now)
 
     @property
     def second(self) -> datetime:
-        """This instant as a status keeps it: in whole seconds."""
+        """The current time in whole seconds, as a status stores it."""
         return self.now.replace(microsecond=0)
 
     @property
@@ -63,14 +64,14 @@ def decide_request(
     now: datetime,
     pod_defaults: PodSettings | None = None,
 ) -> RequestPlan:
-    """Return what is to be done about a request.
+    """Return what to do about a request.
 
     Args:
         request: The request as the cluster shows it.
         task: The task that it names, if there is one.
         jobs: The Jobs of that task, or of the request if it has a task of its own.
-        now: This instant, read once at the edge.
-        pod_defaults: What the operator says of pods whose tasks say no more; None if that is not known here.
+        now: The current time.
+        pod_defaults: The operator's pod settings; None if they are not known here.
 
     """
     if request.meta.deletion_timestamp is not None:
@@ -95,7 +96,7 @@ def decide_request(
 
 
 def _decide_new(turn: _Turn, spec: RunRequestSpec, status: RunRequestStatus) -> RequestPlan:
-    """Wait until the request is due, then launch it or say why not."""
+    """Wait until the request is due, then launch it or refuse it."""
     request, task, now = turn.request, turn.task, turn.now
     if now < request.slot:
         said = Statement("Accepted", "Unknown", Reason.WAITING, f"waiting until {rfc3339(request.slot)}")
@@ -124,7 +125,7 @@ def _decide_new(turn: _Turn, spec: RunRequestSpec, status: RunRequestStatus) -> 
 
 
 def _due_request(turn: _Turn, spec: RunRequestSpec) -> DueRequest:
-    """Return a request as its gates see it."""
+    """Return a request in the form that its gates take."""
     task = turn.task
     base = task.spec if task is not None else None
     asked = turn.request if turn.request.target_name is not None else task
@@ -189,18 +190,18 @@ def _with_finish(turn: _Turn, status: RunRequestStatus, result: RunResult, messa
 
 
 def _finished(turn: _Turn, status: RunRequestStatus) -> RequestPlan:
-    """Return the plan of a request that is over: it is deleted when its time to live ends."""
+    """Return the plan for a finished request, which is deleted when its time to live has passed."""
     spec = turn.request.spec
     ttl = spec.ttl_seconds_after_finished if spec else DEFAULT_TTL_SECONDS
     gone_at = (status.finished_at or turn.now) + timedelta(seconds=ttl)
-    # an end that is not stored yet was not told to anyone
+    # users must be able to see the end: it has to be stored first
     if turn.now >= gone_at and turn.request.stored.finished_at is not None:
         return RequestPlan(status, delete=True)
     return RequestPlan(status, requeue_at=max(gone_at, turn.now + timedelta(seconds=1)))
 
 
 def refusal_status(reason: str) -> UnlaunchedStatus:
-    """Return the status of the row of a request that was refused for a reason."""
+    """Return the status in the row of a request that was refused for this reason."""
     if reason == Reason.STILL_ACTIVE:
         return ExecutionStatus.SKIPPED
     if reason in {Reason.DEADLINE_EXCEEDED, Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN}:
@@ -211,12 +212,12 @@ def refusal_status(reason: str) -> UnlaunchedStatus:
 def refused_launch(
     request: ObservedRequest, task: ObservedTask | None, reason: Reason, message: str, now: datetime
 ) -> RequestPlan:
-    """Return the plan of a request whose launch the API server refused for good."""
+    """Return the plan for a request whose launch the API server refused permanently."""
     turn = _Turn(request, task, (), now)
     return _refused(turn, request.status, Verdict(refusal_status(reason), reason, message))
 
 
 def refusal_of(request: ObservedRequest) -> tuple[str, str] | None:
-    """Return the reason and the message with which a request was refused, as the API server has it; None if not."""
+    """Return the reason and the message of a refusal from the stored status; None if the request is not refused."""
     found = next((c for c in request.stored.conditions if c.type == "Accepted" and c.status == "False"), None)
     return (found.reason, found.message) if found else None

@@ -35,7 +35,7 @@ UnlaunchedStatus = Literal[ExecutionStatus.SKIPPED, ExecutionStatus.MISSED, Exec
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A gate's no: the status of the row, and why."""
+    """Why a gate stops a launch, and the status of the row."""
 
     status: UnlaunchedStatus
     reason: Reason
@@ -47,9 +47,9 @@ class Candidate:
     """A slot or a request that is due, as the gates see it."""
 
     subject: str
-    """What messages call it: ``the slot of 2026-01-01T00:10:00Z``, or ``the request``."""
+    """Its name in messages: ``the slot of 2026-01-01T00:10:00Z``, or ``the request``."""
     due_at: datetime
-    """When it should be launched: of a slot with jitter, later than the slot."""
+    """When it should be launched: for a slot, its time plus jitter."""
     now: datetime
     deadline_seconds: int | None
     """Its startingDeadlineSeconds."""
@@ -63,7 +63,7 @@ class Candidate:
 
     @property
     def late(self) -> int:
-        """By how many seconds it is late."""
+        """How many seconds it is late."""
         return int((self.now - self.due_at).total_seconds())
 
 
@@ -83,12 +83,12 @@ class DueRequest(Candidate):
     task: ObservedTask | None
     """The task that it names; None if it does not exist, or if the request has a task of its own."""
     wanted: Task | tuple[FieldProblem, ...]
-    """What it runs; see ``requested_task``."""
+    """The task to run, or why there is none; see ``requested_task``."""
     pod_defaults: PodSettings | None
 
 
 def past_deadline(due: Candidate) -> Verdict | None:
-    """Stop what is later than its starting deadline."""
+    """Stop a slot or request that is past its starting deadline."""
     if due.deadline_seconds is None or due.now <= due.due_at + timedelta(seconds=due.deadline_seconds):
         return None
     message = f"{due.subject} was missed: {due.late} s late, startingDeadlineSeconds is {due.deadline_seconds}"
@@ -96,7 +96,7 @@ def past_deadline(due: Candidate) -> Verdict | None:
 
 
 def still_active(due: Candidate) -> Verdict | None:
-    """Stop what finds an execution of its task active, if overlap is forbidden."""
+    """Stop a slot or request while an execution of its task is active, if concurrencyPolicy is Forbid."""
     if due.policy is not ConcurrencyPolicy.FORBID or not due.active:
         return None
     first = due.active[0]
@@ -111,7 +111,7 @@ def still_active(due: Candidate) -> Verdict | None:
 
 
 def target_missing(due: Candidate) -> Verdict | None:
-    """Fail what needs an HTTPTarget that does not exist or is invalid."""
+    """Fail a slot or request whose HTTPTarget does not exist or is invalid."""
     problem = target_problem(due.target_name, due.target)
     if problem is None:
         return None
@@ -131,8 +131,8 @@ def target_problem(name: str | None, target: ObservedTarget | None) -> tuple[Rea
     return None
 
 
-def missed_and_not_made_up_for(due: DueSlot) -> Verdict | None:
-    """Stop a slot that passed while no operator was running, if missedRunPolicy is Skip."""
+def too_late_for_skip(due: DueSlot) -> Verdict | None:
+    """Stop a slot that is more than ``ON_TIME`` late, if missedRunPolicy is Skip."""
     if due.spec.missed_run_policy is not MissedRunPolicy.SKIP or due.deadline_seconds is not None:
         return None
     if due.now <= due.due_at + ON_TIME:
@@ -142,7 +142,7 @@ def missed_and_not_made_up_for(due: DueSlot) -> Verdict | None:
 
 
 def superseded(spec: ScheduledTaskSpec, slot: datetime) -> Verdict:
-    """Return why a missed slot that a later one follows is not launched."""
+    """Return the verdict on a missed slot after which another slot became due."""
     if spec.missed_run_policy is MissedRunPolicy.SKIP:
         why = f"the slot of {rfc3339(slot)} was missed: no operator was running, missedRunPolicy is Skip"
         return Verdict(ExecutionStatus.MISSED, Reason.MISSED_RUN_POLICY, why)
@@ -181,14 +181,14 @@ def task_missing(due: DueRequest) -> Verdict | None:
 
 
 def unfit_parameters(due: DueRequest) -> Verdict | None:
-    """Fail a request with parameters that its task does not take."""
+    """Fail a request with parameters that its task does not accept."""
     if isinstance(due.wanted, Task):
         return None
     return Verdict(ExecutionStatus.FAILED, Reason.INVALID_PARAMETERS, "; ".join(str(p) for p in due.wanted))
 
 
 def unfit_pod(due: DueRequest) -> Verdict | None:
-    """Fail a request whose pod the API server would refuse: by its own settings or by its task's."""
+    """Fail a request whose pod the API server would reject, because of its own settings or its task's."""
     if not isinstance(due.wanted, Task):
         return None
     pod = due.spec.pod or (due.task.spec.pod if due.task and due.task.spec else PodSettings())
@@ -207,7 +207,7 @@ def _invalid_task(task: ObservedTask, problems: str) -> Verdict:
 
 SLOT_GATES: tuple[Callable[[DueSlot], Verdict | None], ...] = (
     past_deadline,
-    missed_and_not_made_up_for,
+    too_late_for_skip,
     circuit_open,
     still_active,
     target_missing,
@@ -228,5 +228,5 @@ _Due = TypeVar("_Due", bound=Candidate)
 
 
 def first_verdict(due: _Due, gates: Sequence[Callable[[_Due], Verdict | None]]) -> Verdict | None:
-    """Return the verdict of the first gate that stops a candidate, or None if it is to be launched."""
+    """Return the verdict of the first gate that stops a candidate, or None if it may be launched."""
     return next((verdict for gate in gates if (verdict := gate(due)) is not None), None)

@@ -1,4 +1,4 @@
-"""What ``decide`` returns, and the fixed vocabulary of reasons that everything else repeats."""
+"""The plan that ``decide`` returns, and the reasons that conditions, Events and rows share."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +50,10 @@ class Reason(StrEnum):
     STUCK = "PodCannotStart"
 
 
+NO_SLOTS_LEFT = "the schedule has no more slots"
+"""The message of ``Reason.COMPLETED`` unless ``maxRuns`` ended the task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """Create the runner Job of a slot."""
@@ -66,12 +70,12 @@ class RecordUnlaunched:
     slot: datetime
     execution_id: UUID
     status: Literal[ExecutionStatus.SKIPPED, ExecutionStatus.MISSED, ExecutionStatus.FAILED]
-    """Failed: it could not be tried, for what it needs is not there."""
+    """Failed: it could not be tried, because something that it needs is missing or invalid."""
     reason: Reason
     message: str
     cause: Cause = Cause.SCHEDULE
     first_slot: datetime | None = None
-    """Of a run of slots, the earliest; ``slot`` is the latest."""
+    """For a series of slots, the earliest; ``slot`` is the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class EndExecution:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Delete a finished Job that the history limits or its age leave no room for, or that would be begun again."""
+    """Delete a finished Job that exceeds the history limits or its maximum age, or that its queue would start again."""
 
     job_name: str
     job_uid: str
@@ -108,7 +112,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about a task now, what to say, and when to look again."""
+    """What to do about a task now, which Events to post, and when to decide again."""
 
     status: ScheduledTaskStatus
     actions: tuple[Action, ...] = ()

@@ -1,8 +1,8 @@
-"""The rows of the history that the operator writes: what each one says, and when its execution ended. Pure.
+"""Makes the rows and closings that the operator writes to the history. Pure.
 
-A runner writes its own row. The operator writes the rest: slots and requests
-that were not launched, executions of user containers, and executions whose
-runner could not record its end.
+A runner writes its own row. The operator writes all others: those of slots and
+requests that were not launched, of executions of user containers, and of
+executions whose runner could not record the end.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class End:
     reason: str | None = None
     message: str | None = None
     result: dict[str, Any] | None = None
-    """What a user's container left: its exit code and its termination message."""
+    """The exit code and the termination message of a user's container."""
 
     @property
     def error(self) -> str | None:
@@ -49,7 +49,7 @@ class End:
 
 
 def end_of(job: ObservedJob) -> End | None:
-    """Return how the execution of a Job ended, or None while it is active or if that is unknown."""
+    """Return how the execution of a Job ended, or None if it is active or its result is unknown."""
     status = _STATUS_OF_RESULT.get(job.result)
     if status is None:
         return None
@@ -90,7 +90,7 @@ def failure_message(job: ObservedJob) -> str:
 
 
 def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:
-    """Return the row of an execution that ended, in case there is none, and the closing of the row that may be open."""
+    """Return the row of an execution that ended, for the case that it has none, and the closing of an open row."""
     at = max(job.finished_at or now, job.slot)
     begun = min((pod.started_at for pod in job.attempts if pod.started_at), default=None)
     row = ExecutionRecord(
@@ -119,7 +119,7 @@ def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionReco
 
 
 def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
-    """Return what closes an open row."""
+    """Return the closing of an open row."""
     return Closing(
         id=row.id,
         namespace=row.namespace,
@@ -133,12 +133,12 @@ def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
 
 
 def lost_closing(row: ExecutionRecord, now: datetime) -> Closing:
-    """Return what closes an open row whose Job is gone and said nothing of its end."""
+    """Return the closing of an open row whose Job is gone and whose end is unknown."""
     return closing(row, End(ExecutionStatus.FAILED, Reason.JOB_DELETED, END_UNRECORDED), now)
 
 
 def settled_row(task: ObservedTask, entry: UnrecordedSlot, now: datetime) -> ExecutionRecord:
-    """Return the row of a slot, or of a run of slots, that was settled without a launch."""
+    """Return the row of a slot, or of a series of slots, that was settled without a launch."""
     status = ExecutionStatus(entry.status)
     return ExecutionRecord(
         id=unrecorded_id(task.meta.uid, entry),
@@ -159,12 +159,12 @@ def settled_row(task: ObservedTask, entry: UnrecordedSlot, now: datetime) -> Exe
 
 
 def refused_row(request: ObservedRequest, task: ObservedTask | None, now: datetime) -> ExecutionRecord | None:
-    """Return the row of a request that the API server has as refused, or None if it is not refused.
+    """Return the row of a request that was refused by its stored status, or None if it was not refused.
 
     Args:
         request: The request; its stored status says why it was refused.
         task: The task that it names, if there is one.
-        now: This instant.
+        now: The current time.
 
     """
     refusal, uid = refusal_of(request), request.stored.execution_id
@@ -198,7 +198,7 @@ def _requested_type(request: ObservedRequest, task: ObservedTask | None) -> str:
 
 
 def _error(status: ExecutionStatus, message: str) -> str | None:
-    """Return the message if it tells of an error: a skip or a miss is none."""
+    """Return the message if the slot or request failed; a skip or a miss is not an error."""
     return message if status is ExecutionStatus.FAILED else None
 
 

@@ -1,8 +1,8 @@
-"""Which finished Jobs are deleted: those beyond the history limits, the too old, and those a queue took back. Pure.
+"""Chooses the finished Jobs to delete: beyond the history limits, too old, or suspended by their queue. Pure.
 
-A Job is deleted only when the API server has a status that counts its slot as
-settled, and its result: until then the Job itself is what keeps a restarted
-operator from launching the slot again, and from losing a failure.
+A Job is deleted only when the stored status counts its slot as settled and
+includes its result. Until then only the Job keeps a restarted operator from
+launching the slot again, or from losing a failure.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from carillon_core.resources.scheduled_task import RunResult, ScheduledTaskSpec,
 def superfluous_jobs(
     spec: ScheduledTaskSpec, stored: ScheduledTaskStatus, scheduled: Sequence[ObservedJob], now: datetime
 ) -> tuple[list[DeleteJob], datetime | None]:
-    """Return the Jobs to delete now, and when the next one is to be deleted for its age, if that is known.
+    """Return the Jobs to delete now, and when the next one reaches its maximum age, if one does.
 
     Args:
         spec: The task's spec.
         stored: The status that the API server has.
-        scheduled: The Jobs of the task's slots, oldest slot first; those of requests end with their request.
-        now: This instant.
+        scheduled: The Jobs of the task's slots, oldest slot first; those of requests are deleted with their request.
+        now: The current time.
 
     """
     finished = [job for job in scheduled if not job.active and not job.ending]

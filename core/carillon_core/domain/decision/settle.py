@@ -1,8 +1,9 @@
-"""How the slots of a task are settled, each once: launched, skipped, missed or passed over. Pure; ``decide`` calls it.
+"""Settles each slot of a task once: launched, skipped, missed or passed over. Pure; ``decide`` calls it.
 
 ``status.settledUntil`` is the instant up to which every slot is settled. With
-``missedRunPolicy`` All, ``status.backlog`` holds the missed ones that are
-still owed. A Job that exists settles its slot, even if the status does not say so.
+``missedRunPolicy`` All, ``status.backlog`` holds the missed slots that are still
+to be launched. An existing Job settles its slot, even if the status does not
+say so.
 """
 
 from collections.abc import Sequence
@@ -46,15 +47,15 @@ MAX_BACKLOG = 100
 MAX_COUNTED = 100
 """The slots of a series are counted up to this number; beyond, the record says 'more than'."""
 TOLERANCE = timedelta(hours=2)
-"""How far a clock may be set back without running a slot again. An hour is the usual error of a wrong zone. A status
-that is settled further ahead came from a broken clock or was edited by hand, and is ignored."""
+"""How far a clock may be set back without running a slot again: a wrong time zone is usually off by an hour. A status
+that is settled further ahead comes from a broken clock or a manual edit, and is ignored."""
 MICROSECOND = timedelta(microseconds=1)
 INVALID = frozenset({Reason.INVALID_SPEC, Reason.INVALID_SCHEDULE, Reason.QUARANTINED})
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What settling slots leads to."""
+    """The result of settling slots."""
 
     status: ScheduledTaskStatus
     actions: tuple[Action, ...] = ()
@@ -62,16 +63,16 @@ class Settlement:
     upcoming: datetime | None = None
     """The next slot, if there is one."""
     offset: timedelta = timedelta()
-    """The task's jitter: how much later than its slot each launch comes."""
+    """The task's jitter: the delay between each slot and its launch."""
     pending: bool = False
-    """Whether slots are owed that no time brings: the end of an execution does."""
+    """Whether slots are waiting for the end of an execution, not for a time."""
 
     def acting(self, action: Action, *notices: Notice) -> "Settlement":
-        """Return this with one more thing to do."""
+        """Return a copy with one more action."""
         return replace(self, actions=(*self.actions, action), notices=(*self.notices, *notices))
 
     def saying(self, **update: object) -> "Settlement":
-        """Return this with a status that says something else."""
+        """Return a copy with an updated status."""
         return replace(self, status=self.status.model_copy(update=update))
 
 
@@ -119,7 +120,7 @@ def opened(
         why = "the schedule was changed before the launch"
         verdict = Verdict(ExecutionStatus.MISSED, Reason.SCHEDULE_CHANGED, why)
     passed = _former_schedule(old.calendar, task.created_at)
-    completed = old.calendar is not None and runs_left(old.calendar, begun.status) == 0  # then there were no slots
+    completed = old.calendar is not None and runs_left(old.calendar, begun.status) == 0  # it had no more slots
     if passed is not None and not completed:
         begun = _run_of_slots(task, begun, passed, settled, until, verdict)
         for each in stretches:
@@ -128,7 +129,7 @@ def opened(
 
 
 def _believable(backlog: Backlog | None, now: datetime) -> list[Stretch]:
-    """Return what is owed as far as it can be: one after another, and nothing of a time to come."""
+    """Return the stretches of a backlog that are plausible: without overlaps and without future times."""
     found: list[Stretch] = []
     for each in [] if backlog is None else backlog.stretches:
         after = max(each.after, found[-1].until) if found else each.after
@@ -145,10 +146,11 @@ def _with_overtaken(
     before: tuple[datetime, Sequence[Stretch]],
     launched: Sequence[datetime],
 ) -> Settlement:
-    """Return the settlement with the slots that later launches overtook, where the status that said so was lost.
+    """Return the settlement with the slots that were missed before a launch whose status was lost.
 
-    The operator was killed between the Job and the status: the Job settles its
-    slot, and with it those before it, which would have neither Job nor record.
+    The operator was killed after it created the Job and before it wrote the
+    status. The Job settles its slot and all slots before it; those would have
+    neither a Job nor a row.
     """
     passed = _former_schedule(task.status.calendar or spec.calendar, task.created_at) if launched else None
     if passed is None:
@@ -165,7 +167,7 @@ def _with_overtaken(
 
 
 def _former_schedule(calendar: Calendar | None, created_at: datetime) -> Schedule | None:
-    """Return the schedule that was acted on last; None if there was none, or none that this release can read."""
+    """Return the schedule of the last decision; None if there was none, or if this release cannot read it."""
     try:
         return schedule_of(calendar, created_at) if calendar is not None else None
     except InvalidScheduleError:
@@ -184,9 +186,9 @@ def settle(
     Args:
         task: The task.
         spec: Its spec, valid.
-        own: Its Jobs, those of requests among them.
-        begun: As ``opened`` left it.
-        now: This instant.
+        own: Its Jobs, including those of requests.
+        begun: The result of ``opened``.
+        now: The current time.
 
     """
     schedule = schedule_of(spec, task.created_at)
@@ -218,7 +220,7 @@ class _Due:
     active: tuple[ObservedJob, ...]
     now: datetime
     more: bool
-    """Whether there are earlier ones that are not among them."""
+    """Whether there are earlier open slots."""
 
 
 def _settle_due(
@@ -233,14 +235,14 @@ def _settle_due(
             why = f"at most {MAX_BACKLOG} missed slots are launched" if making_up else "a later slot became due first"
             done = _run_of_slots(task, done, schedule, due.settled, last, Verdict(ExecutionStatus.MISSED, reason, why))
     owed = done.status.backlog
-    # on time, and nothing runs just now: it waits its turn behind what is owed, or it would overtake that
+    # a slot that is on time while nothing is active queues behind the backlog, or it would overtake that
     stretches = [] if owed is None else owed.stretches
-    joins = bool(stretches) and stretches[-1].until == due.settled  # nothing between is settled
+    joins = bool(stretches) and stretches[-1].until == due.settled  # no slot between them has been settled
     queues = joins and not due.active
     if making_up and (earlier or due.more or (queues and spec.concurrency_policy is not ConcurrencyPolicy.ALLOW)):
         new = Stretch(after=due.slots[0] - MICROSECOND, until=slot)
         if joins and not due.more and not last_fire_times(schedule, stretches[-1].after, slot, MAX_BACKLOG)[1]:
-            # one outage, as far as that goes: beyond, each counts for itself, or what is owed would have no bound
+            # both count as one outage up to MAX_BACKLOG slots; without this limit the backlog could grow for ever
             new = Stretch(after=stretches.pop().after, until=slot)
         kept = MAX_STRETCHES - 1
         why = "too many later slots were missed"
@@ -266,7 +268,7 @@ def _settle_one(
     done: Settlement,
     now: datetime,
 ) -> Settlement:
-    """Launch a slot, or say why not; or, to replace what is active, end that first."""
+    """Launch a slot, or settle it without a launch; with concurrencyPolicy Replace, end active executions first."""
     verdict = first_verdict(_due_slot(task, spec, slot, active, done, now), SLOT_GATES)
     if verdict is not None:
         return _unlaunched(task, done, slot, verdict).saying(settled_until=slot)
@@ -283,7 +285,7 @@ def _due_slot(
     done: Settlement,
     now: datetime,
 ) -> DueSlot:
-    """Return a slot as its gates see it."""
+    """Return a slot in the form that its gates take."""
     return DueSlot(
         subject=f"the slot of {rfc3339(slot)}",
         due_at=slot + done.offset,
@@ -299,7 +301,7 @@ def _due_slot(
 
 
 def replaced(done: Settlement, active: Sequence[ObservedJob], by: str) -> Settlement:
-    """Return what ends the executions that are active, but for those that are ending already."""
+    """Return the settlement with the end of each active execution, except those that are already ending."""
     for job in (j for j in active if not j.ending):
         message = f"{job.name} was replaced {by}"
         end = EndExecution(
@@ -325,7 +327,7 @@ def _pay_backlog(
     done: Settlement,
     now: datetime,
 ) -> Settlement:
-    """Launch what is owed: everything if executions may overlap, else the oldest once nothing is active."""
+    """Launch the backlog: all of it if executions may overlap, else its oldest slot once no execution is active."""
     paid = 0
     while (backlog := done.status.backlog) is not None and runs_left(spec, done.status) != 0:
         launching = any(isinstance(action, Launch) for action in done.actions)
@@ -352,7 +354,7 @@ def _pay_backlog(
 def _unlaunched(
     task: ObservedTask, done: Settlement, slot: datetime, verdict: Verdict, *, quiet: bool = False
 ) -> Settlement:
-    """Settle a slot without a launch, and say so unless a notice about many says it."""
+    """Settle a slot without a launch; ``quiet`` if one Event for many slots covers it."""
     uid = execution_id(task.meta.uid, slot, Cause.SCHEDULE)
     record = RecordUnlaunched(slot, uid, verdict.status, verdict.reason, verdict.message)
     return _recorded(done, record, quiet=quiet)
@@ -391,5 +393,5 @@ def _run_of_slots(
 
 
 def runs_left(spec: Calendar, status: ScheduledTaskStatus) -> int | None:
-    """Return how many slots may still be launched, or None if there is no bound."""
+    """Return how many slots may still be launched, or None if there is no limit."""
     return None if spec.max_runs is None else max(0, spec.max_runs - status.runs)

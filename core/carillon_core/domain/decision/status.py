@@ -1,4 +1,4 @@
-"""How a status is derived: from the Jobs observed and the conditions that hold. Pure."""
+"""Derives a status from the observed Jobs and the current conditions. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ JOB_GONE = "its Job is gone; see the execution history for its result"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a condition says; when it began to say so is kept by ``with_condition``."""
+    """The content of a condition; ``with_condition`` adds the transition time."""
 
     type: str
     status: Literal["True", "False", "Unknown"]
@@ -29,14 +29,14 @@ _Status = TypeVar("_Status", ScheduledTaskStatus, RunRequestStatus)
 
 
 def condition_true(status: ScheduledTaskStatus | RunRequestStatus, kind: str) -> bool:
-    """Return whether the condition of that type is there and True."""
+    """Return whether the status has this condition with the value True."""
     return any(c.type == kind and c.status == "True" for c in status.conditions)
 
 
 def with_condition(status: _Status, meta: ObjectMeta, said: Statement, now: datetime) -> _Status:
-    """Return the status with that condition set, the summary first.
+    """Return the status with this condition set; Ready, the summary, comes first.
 
-    The transition time moves only when the condition's value changes.
+    The transition time changes only when the condition's value changes.
     """
     old = next((c for c in status.conditions if c.type == said.type), None)
     new = Condition(
@@ -57,10 +57,10 @@ def with_condition(status: _Status, meta: ObjectMeta, said: Statement, now: date
 
 
 def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) -> ScheduledTaskStatus:
-    """Return the status with what the task's Jobs, oldest slot first, say of its executions.
+    """Return the status with the executions that the task's Jobs (oldest slot first) show.
 
-    What a Job said stays when the Job is gone. How an execution ended whose Job
-    went unseen is not known here: the history has it.
+    It keeps the result of a Job that is gone. If the operator did not see a Job
+    end, the result is Unknown here; the history has it.
     """
     waiting = sum(j.active and j.waiting for j in own)
     update: dict[str, object] = {"active": sum(j.active for j in own) - waiting, "waiting": waiting}

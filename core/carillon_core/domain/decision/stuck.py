@@ -1,4 +1,4 @@
-"""Executions whose pod cannot start, or is not even created: ended after a while, with Kubernetes' own reason. Pure."""
+"""Gives up executions whose pod does not start, or is not created, in time, with Kubernetes' own reason. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -17,15 +17,15 @@ YOUNG = timedelta(seconds=10)
 """A Job without a pod is not checked before this age: its controller may be busy."""
 LOOK_AGAIN = timedelta(seconds=15)
 LOOK_AGAIN_AT_LAST = timedelta(seconds=60)
-"""The Job controller tries ever more rarely, and so it is looked at; it does not wait longer than this."""
+"""The maximum interval between two checks. The Job controller retries at growing intervals, and so do the checks."""
 
 
 def stuck_executions(own: Sequence[ObservedJob], now: datetime) -> tuple[list[EndExecution], datetime | None]:
-    """Return the executions to give up, and when to look at the next one, if one has trouble.
+    """Return the executions to give up, and when to check the next one, if one has trouble.
 
-    One that waits for room in a quota is left to its deadline. One whose pod
-    was refused is given up only if there was no pod even after the patience
-    was over, which ``PodTrouble.seen_at`` says.
+    An execution that waits for quota runs until its deadline. An execution
+    whose pod was refused is given up only if a check after ``PATIENCE``
+    (``PodTrouble.seen_at``) still found no pod.
     """
     ends: list[EndExecution] = []
     later: datetime | None = None
@@ -37,7 +37,7 @@ def stuck_executions(own: Sequence[ObservedJob], now: datetime) -> tuple[list[En
             later = give_up_at if later is None else min(later, give_up_at)
             continue
         if job.trouble.seen_at is not None and job.trouble.seen_at < give_up_at:
-            continue  # the next look has its task decided anew
+            continue  # the next check reconciles its task
         message = f"the pod of {job.name} cannot start: {job.trouble.reason}: {job.trouble.message}"[:MAX_MESSAGE]
         ends.append(
             EndExecution(job.name, job.uid, UUID(job.execution_id), ExecutionStatus.FAILED, job.trouble.reason, message)
@@ -46,10 +46,10 @@ def stuck_executions(own: Sequence[ObservedJob], now: datetime) -> tuple[list[En
 
 
 def no_room_notices(job: ObservedJob, said: str | None) -> tuple[Notice, ...]:
-    """Return the Event that says that a Job waits for room in a quota, unless its status has something to say already.
+    """Return the Event for a Job that waits for quota, unless the status already has a message about it.
 
-    Of what is given up, the end tells. This has no end of its own, and the
-    figures in its message change as others come and go: it is told once.
+    Other troubles are announced when the execution is given up; this one is not
+    given up. The figures in its message keep changing, so it is announced once.
     """
     if said or job.trouble is None or not job.trouble.waits or not job.active:
         return ()
@@ -57,12 +57,12 @@ def no_room_notices(job: ObservedJob, said: str | None) -> tuple[Notice, ...]:
 
 
 def hopeless(trouble: PodTrouble, now: datetime) -> bool:
-    """Return whether a trouble has lasted long enough to give up its execution."""
+    """Return whether a trouble has lasted so long that its execution is given up."""
     return not trouble.waits and trouble.since + PATIENCE <= now
 
 
 def given_up(job: ObservedJob) -> bool:
-    """Return whether the execution of a Job is given up already, which may have to wait until that is recorded."""
+    """Return whether the execution of a Job has been given up; its Job may still exist until that is recorded."""
     trouble = job.trouble
     return trouble is not None and trouble.seen_at is not None and hopeless(trouble, trouble.seen_at)
 
@@ -73,14 +73,14 @@ def begun_at(job: ObservedJob) -> datetime:
 
 
 def first_look(job: ObservedJob) -> datetime:
-    """Return when a Job has had the time to get its pod, so that it is asked why it has none."""
+    """Return when to check for the first time why a Job has no pod."""
     return begun_at(job) + YOUNG
 
 
 def next_look(job: ObservedJob, now: datetime) -> datetime:
-    """Return when to ask again why a Job has no pod, once it was asked now: ever more rarely.
+    """Return when to check again why a Job has no pod, at growing intervals.
 
-    Of one that is to be given up it is asked once more when that is due.
+    A Job that may be given up is checked once more when that is due.
     """
     if now < first_look(job):
         return first_look(job)

@@ -1,9 +1,9 @@
-"""Slots settled without a launch, kept in the status until the history has them. Pure.
+"""Keeps slots that were settled without a launch in the status until the history has them. Pure.
 
-The status is where such a decision becomes durable: it is written before the
-row is, and the entry leaves it when the row is there. So neither an operator
-that is killed nor a database that is away loses a row, and no slot that was
-skipped is launched by the next operator after all.
+The status makes such a decision durable: it is written before the row, and the
+entry is removed when the row exists. So no row is lost when the operator is
+killed or the database is unavailable, and the next operator does not launch a
+slot that was skipped.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import ScheduledTaskStatus, UnrecordedSlot
 
 MAX_ENTRIES = 50
-"""Beyond, the two oldest become one that stands for every slot from the one to the other."""
+"""The maximum number of entries; beyond it, two are merged into one that covers every slot between them."""
 
 
 def with_unrecorded(status: ScheduledTaskStatus, record: RecordUnlaunched) -> ScheduledTaskStatus:
@@ -28,7 +28,7 @@ def with_unrecorded(status: ScheduledTaskStatus, record: RecordUnlaunched) -> Sc
         reason=record.reason,
         message=record.message[:MAX_MESSAGE],
     )
-    # in the order of their slots: what a backlog owed is settled later than what came due after it
+    # by slot: a slot of the backlog may be settled after later slots
     entries = sorted([*(e for e in status.unrecorded if e.slot != entry.slot), entry], key=lambda e: e.slot)
     while len(entries) > MAX_ENTRIES:
         entries = _merged(entries)
@@ -36,7 +36,7 @@ def with_unrecorded(status: ScheduledTaskStatus, record: RecordUnlaunched) -> Sc
 
 
 def _merged(entries: list[UnrecordedSlot]) -> list[UnrecordedSlot]:
-    """Return the entries with two neighbours as one: the oldest pair of one reason, else the oldest pair."""
+    """Return the entries with two neighbours merged: the oldest pair with the same reason, else the oldest pair."""
     alike = (i for i in range(len(entries) - 1) if entries[i].reason == entries[i + 1].reason)
     at = next(alike, 0)
     first, second = entries[at], entries[at + 1]

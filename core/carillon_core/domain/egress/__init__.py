@@ -1,1 +1,1 @@
-"""Where HTTP tasks may connect to."""
+"""The addresses that HTTP tasks may connect to."""

@@ -1,4 +1,4 @@
-"""Where HTTP tasks may connect to: public addresses, and what the operator's allow-list opens. Pure.
+"""The addresses that HTTP tasks may connect to: public ones, and those of the operator's allow-list. Pure.
 
 The author of a task chooses a URL, and the request is sent from inside the
 cluster. Internal services (a cloud's metadata service, a database's console, the

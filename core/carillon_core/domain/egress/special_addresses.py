@@ -105,7 +105,7 @@ RANGES = (
     *(ClosedRange(ip_network(network), what, is_ordinary=True) for network, what in _ORDINARY.items()),
     *(ClosedRange(ip_network(network), what) for network, what in _CLOSED.items()),
 )
-"""All that is closed within IPv4 and named within IPv6; of two that hold an address, the narrower comes first."""
+"""All closed IPv4 ranges, and the IPv6 ranges with a name; of two that contain an address, the narrower comes first."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _UNASSIGNED = "outside 2000::/3, the global unicast range, RFC 4291"
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -114,14 +114,14 @@ _ISATAP_HALVES = (0x0000_5EFE, 0x0200_5EFE)
 
 
 def effective(address: Address) -> Address:
-    """Return the IPv4 address that a connection to an IPv6 address ends at, if it is written in it; else the address.
+    """Return the IPv4 address that is embedded in an IPv6 address, if a connection goes there; else the address itself.
 
-    So it is for ``::ffff:0:0/96``, which the system itself connects to by IPv4,
-    and for ``64:ff9b::/96``, by which networks without IPv4 reach all of it
-    (RFC 6052: what DNS64 answers there for every public server). Teredo, 6to4 and
-    ``64:ff9b:1::/48`` are closed as a whole instead: no public server is reached
-    only so, the first two are deprecated, and how the third holds its address is
-    each network's own affair.
+    That is the case for ``::ffff:0:0/96``, which the system connects to by IPv4,
+    and for ``64:ff9b::/96``, through which networks without IPv4 reach every IPv4
+    server (RFC 6052; DNS64 returns these addresses). Teredo, 6to4 and
+    ``64:ff9b:1::/48`` also embed an address but are closed as a whole: no public
+    server depends on them, the first two are deprecated, and the format of the
+    third is local to each network.
     """
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
@@ -132,10 +132,10 @@ def effective(address: Address) -> Address:
 
 
 def closed_range(address: Address) -> ClosedRange | None:
-    """Return the range that closes an address, or None for one that is plainly public.
+    """Return the range that closes an address, or None if the address is an ordinary public one.
 
-    An ISATAP address has two owners, the network of its first half and the IPv4
-    address in its second: either may close it.
+    An ISATAP address is closed if the network in its first half or the IPv4
+    address in its second half is closed.
     """
     address = effective(address)
     found = next((each for each in RANGES if address in each.network), None)
@@ -149,15 +149,15 @@ def closed_range(address: Address) -> ClosedRange | None:
 
 
 def is_metadata(address: Address) -> bool:
-    """Return whether a cloud's metadata service, or the like of it, has this address."""
+    """Return whether this is the address of a cloud's metadata service or a similar service."""
     return any(effective(address) in each.network for each in METADATA)
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that a text writes; a zone (``%eth0``) is taken off, for it closes and opens nothing.
+    """Parse an address; a zone (``%eth0``) is dropped, because it does not matter for access.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not an address.
 
     """
     return ip_address(text.partition("%")[0])

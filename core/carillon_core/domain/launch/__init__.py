@@ -1,1 +1,1 @@
-"""What is launched: the order of an execution, its Job, and the token of its runner."""
+"""Prepares launches: the order of an execution, its Job, and its runner's token."""

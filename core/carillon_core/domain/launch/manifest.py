@@ -1,4 +1,4 @@
-"""The Job of an execution, as plain JSON: an ``Order`` says what is to run, ``job_manifest`` how. Pure."""
+"""Builds the Job of an execution as plain JSON from an ``Order``. Pure."""
 
 import json
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.tasks import ContainerTask, HTTPTask
 
 START_SECONDS = 300
-"""How long a pod may take to be scheduled, to pull its image and to start, on top of what its task may take."""
+"""How long a pod may take to be scheduled, pull its image and start, in addition to the time of its task."""
 GRACE_SECONDS = 30
-"""How long after its own time-out, or after SIGTERM, a runner may take to record its end."""
+"""How long a runner may take to record its end after its timeout or SIGTERM."""
 LOST_PODS = 3
-"""How many pods of a runner's Job may be lost, and be followed by another."""
+"""How many lost pods of a runner's Job are replaced."""
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
 FINAL_EXIT_CODES = (
@@ -32,7 +32,7 @@ FINAL_EXIT_CODES = (
     ExitCode.TIMED_OUT,
     ExitCode.CANCELLED,
 )
-"""After these no other pod is to follow: the execution has its end, or another pod could do no better."""
+"""Exit codes after which no other pod follows: the execution has ended, or another pod would fail in the same way."""
 
 # The API server accepts it only with podReplacementPolicy Failed and restartPolicy Never.
 _IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": DISRUPTION_TARGET, "status": "True"}]}
@@ -40,20 +40,20 @@ _IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": DISRUPTI
 
 @dataclass(frozen=True, slots=True)
 class RunnerTemplate:
-    """What all runner pods have in common."""
+    """The settings that all runner pods share."""
 
     image: str
     token_key: TokenKey
-    """Signs what allows a runner to record its own execution."""
+    """Signs the token that allows a runner to record its own execution."""
     secret_name: str = RUNNER_SECRET
-    """The Secret of the task's namespace whose ``database-url`` the runner records with."""
+    """The Secret in the task's namespace whose key ``database-url`` has the runner's login."""
     image_pull_policy: str = "IfNotPresent"
     http_allow: AllowList = CLOSED
-    """Which addresses that are not public HTTP tasks may reach."""
+    """The addresses, besides public ones, that HTTP tasks may reach."""
     pod: PodSettings = field(default_factory=PodSettings)
-    """Where and how pods run, those of container tasks too, as far as their tasks say nothing else."""
+    """The default settings of all pods, including those of container tasks."""
     queue_name: str | None = None
-    """The LocalQueue that Jobs wait in whose tasks name none; None means that they do not wait."""
+    """The LocalQueue for Jobs of tasks that name none; None means that they are not queued."""
 
 
 def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
@@ -89,14 +89,14 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
                     "name": order.owner.name,
                     "uid": order.owner.uid,
                     "controller": True,
-                    # the garbage collector must not wait for a Job before it deletes its task
+                    # deleting the task must not wait for the deletion of this Job
                     "blockOwnerDeletion": False,
                 }
             ],
         },
         "spec": {
             **_tries(order),
-            # Kueue begins it once there is quota; it would suspend it by itself, but not before a pod was created
+            # Kueue resumes it when there is quota; Kueue would also suspend it, but only after a pod has been created
             **({"suspend": True} if queued else {}),
             "template": {
                 "metadata": {"labels": labels, "annotations": annotations},
@@ -107,7 +107,7 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
 
 
 def _tries(order: Order) -> dict[str, Any]:
-    """Return how often the Job tries, and for how long."""
+    """Return how often the Job retries, and its deadline."""
     if order.task.container is not None:
         # Each pod is an attempt, and its own deadline ends it. Kubernetes waits longer and longer between them. One
         # that a drain ends does not count; the additional time is for the pod that follows it.
@@ -137,8 +137,8 @@ def _tries(order: Order) -> dict[str, Any]:
                 _IGNORE_DISRUPTIONS,
             ]
         },
-        # The runner keeps the time-out itself, once for the wait for the database and once for the task. This
-        # deadline ends what cannot end itself; it counts from the Job's creation.
+        # The runner applies the timeout itself, once to the wait for the database and once to the task. This deadline,
+        # counted from the Job's creation, ends pods that cannot end themselves.
         "activeDeadlineSeconds": 2 * order.timeout_seconds + START_SECONDS + GRACE_SECONDS,
     }
 
@@ -211,7 +211,7 @@ def _user_container(order: Order, task: ContainerTask) -> dict[str, Any]:
 
 
 def _identity(order: Order) -> dict[str, str]:
-    """Return the variables that tell a container which execution it is; none of them is a secret."""
+    """Return the environment variables that identify the execution; none of them is a secret."""
     return {
         contract.ENV_EXECUTION_ID: str(order.execution_id),
         contract.ENV_TASK_UID: order.task_uid,
@@ -252,7 +252,7 @@ def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
 
 
 def _runner_task(order: Order) -> tuple[str, list[dict[str, Any]]]:
-    """Return the task as the runner reads it, and the variables that hold its target's secrets."""
+    """Return the task in the form that the runner reads, and the variables with its target's secrets."""
     task: dict[str, Any] = order.task.model_dump(mode="json", exclude_none=True)
     http, target = order.task.http, order.target.spec if order.target else None
     if http is None or http.target_ref is None or target is None:
@@ -270,7 +270,7 @@ def _runner_task(order: Order) -> tuple[str, list[dict[str, Any]]]:
 
 
 def _resolved(http: HTTPTask, target: HTTPTargetSpec) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return an HTTP task with its target's fields where it has none of its own, and the Secrets' keys it needs."""
+    """Return an HTTP task merged with its target, whose fields it overrides, and the keys of Secrets that it needs."""
     references: list[tuple[str, str]] = []
 
     def variable(name: str, key: str) -> dict[str, str]:
@@ -299,7 +299,7 @@ def _resolved(http: HTTPTask, target: HTTPTargetSpec) -> tuple[dict[str, Any], l
 
 
 def _task_variables(encoded: str) -> dict[str, str]:
-    """Return the task as one variable, or as several where one would be longer than Linux takes (128 KiB)."""
+    """Return the task as one variable, or as several if it is longer than Linux allows (128 KiB)."""
     size = contract.MAX_VARIABLE_LENGTH
     parts = [encoded[start : start + size] for start in range(0, len(encoded), size)]
     names_of_parts = [contract.ENV_TASK, *(f"{contract.ENV_TASK}_{k}" for k in range(1, len(parts)))]

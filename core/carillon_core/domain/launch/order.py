@@ -1,4 +1,4 @@
-"""What is to run: one execution of a task's slot or of a request, as the launcher is asked for it. Pure."""
+"""The order that the launcher gets: one execution of a task's slot or of a request. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ DEFAULT_TIMEOUT_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One execution to be launched."""
+    """One execution to launch."""
 
     job_name: str
     owner: ObjectMeta
-    """Of the object that the Job belongs to, and goes with."""
+    """The metadata of the object that owns the Job."""
     owner_kind: str
     execution_id: UUID
     slot: datetime
@@ -41,17 +41,17 @@ class Order:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     request_name: str | None = None
     retry_of: UUID | None = None
-    """The execution that it repeats."""
+    """The execution that it retries."""
     queue_name: str | None = None
     pod: PodSettings = field(default_factory=PodSettings)
 
     @property
     def container(self) -> bool:
-        """Whether it runs the user's own container, and no runner."""
+        """Whether it runs the user's own container instead of a runner."""
         return self.task.container is not None
 
     def token_payload(self) -> dict[str, str | None]:
-        """Return what the execution's token says of it: all that identifies its row."""
+        """Return the payload of the execution's token: everything that identifies its row."""
         counter = self.task.counter
         return {
             "id": str(self.execution_id),
@@ -70,7 +70,7 @@ class Order:
         }
 
     def running_row(self, now: datetime) -> ExecutionRecord:
-        """Return the row of an execution that was launched now."""
+        """Return the row of an execution that is launched now."""
         return ExecutionRecord(
             id=self.execution_id,
             task_uid=self.task_uid,
@@ -89,7 +89,7 @@ class Order:
 
 
 def slot_order(task: ObservedTask, launch: Launch) -> Order:
-    """Return the order of a task's slot.
+    """Return the order for a task's slot.
 
     Raises:
         ValueError: If the task has no valid spec; ``decide`` launches no such task.
@@ -118,7 +118,7 @@ def slot_order(task: ObservedTask, launch: Launch) -> Order:
 
 
 def request_order(request: ObservedRequest, task: ObservedTask | None, launch: Launch) -> Order:
-    """Return the order of a request, its parameters applied.
+    """Return the order for a request, with its parameters applied.
 
     Raises:
         ValueError: If it cannot be run; ``decide_request`` launches no such request.

@@ -1,4 +1,4 @@
-"""Reads a Job from the API server, with what its pods say, as active or finished. Pure."""
+"""Turns a Job from the API server and the ends of its pods into an ``ActiveJob`` or a ``FinishedJob``. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +16,9 @@ from carillon_core.resources.scheduled_task import RunResult
 
 _TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 DEADLINE_EXCEEDED = "DeadlineExceeded"
-"""The reason of Kubernetes for a Job or a pod that ran too long."""
-TAKEN_BACK = "its queue took it back before it was done"
-"""What is said of one whose Job is suspended after it was begun, before the pod's own words."""
+"""Kubernetes' reason for a Job or a pod that ran too long."""
+TAKEN_BACK = "suspended by its queue before it finished"
+"""The message of an execution whose Job is suspended after it had started; the pod's message follows."""
 _RESULT_OF_EXIT: dict[int | None, JobResult] = {
     ExitCode.TIMED_OUT: RunResult.TIMED_OUT,
     ExitCode.CANCELLED: RunResult.CANCELLED,
@@ -28,9 +28,9 @@ _RESULT_OF_EXIT: dict[int | None, JobResult] = {
 def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bool = False) -> ObservedJob | None:
     """Return a Job as observed, or None if it is not one of Carillon's.
 
-    A Job is believed only if its labels are consistent with its controlling
-    ScheduledTask or RunRequest and with the one name that this Job can have.
-    The execution's id is computed, not read.
+    A Job counts as Carillon's only if its labels and its name are those that
+    its controlling ScheduledTask or RunRequest gives it. The execution's id is
+    computed, not read.
 
     A Job counts as finished when its pods have ended, however early its
     conditions or its deletion time announce it: pods live on in their grace
@@ -104,7 +104,7 @@ def _failed_by_pod(seen: ActiveJob, pod: PodEnd, failure: Mapping[str, Any], *, 
 def _failed_without_pod(seen: ActiveJob, failure: Mapping[str, Any]) -> FinishedJob:
     """Return a Job that failed before any of its pods ended."""
     reason = failure.get("reason") or ""
-    # a Job that never started was late for a reason
+    # why it never started
     words = [failure.get("message") or "", seen.hindrance]
     return seen.ended(
         RunResult.TIMED_OUT if reason == DEADLINE_EXCEEDED else RunResult.FAILED,
@@ -115,9 +115,9 @@ def _failed_without_pod(seen: ActiveJob, failure: Mapping[str, Any]) -> Finished
 
 
 def still_taken_back(before: ObservedJob, after: ObservedJob) -> ObservedJob:
-    """Return a Job as it is seen now, but still finished if its queue had taken it back.
+    """Return the newer view of a Job, but still finished if its queue had suspended it after it started.
 
-    The queue may admit it again before it is deleted; it is deleted all the same.
+    The queue may admit it again before it is deleted; it is deleted nevertheless.
     """
     if not isinstance(before, FinishedJob) or not before.taken_back:
         return after
@@ -125,7 +125,7 @@ def still_taken_back(before: ObservedJob, after: ObservedJob) -> ObservedJob:
 
 
 def _admitted_at(job: Mapping[str, Any]) -> datetime | None:
-    """Return since when a Job may have pods; the Job controller sets ``startTime`` anew when a queue lets it begin."""
+    """Return since when a Job may have pods; the Job controller sets ``startTime`` again when a queue admits it."""
     times = (job["metadata"].get("creationTimestamp"), (job.get("status") or {}).get("startTime"))
     return max((t for t in map(utc_second, times) if t is not None), default=None)
 
@@ -183,7 +183,7 @@ def owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
-    """Return the Job as active, or None if it does not belong to a task or a request, or only pretends to."""
+    """Return the Job as active, or None if it does not belong to a task or a request."""
     labels = meta.get("labels") or {}
     slot = utc_second((meta.get("annotations") or {}).get(names.ANNOTATION_SLOT))
     owner = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
@@ -202,7 +202,7 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
         if (owner.get("name"), owner.get("uid"), meta["name"]) != wanted:
             return None
         uid = execution_id(origin, slot, cause)
-    except ValueError:  # a uid that is none
+    except ValueError:  # not a uid
         return None
     return ActiveJob(
         name=meta["name"],
@@ -220,7 +220,7 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
 
 
 def _uuid(text: str | None) -> UUID | None:
-    """Return an id, or None for what is none: it is only a link."""
+    """Return the text as an id, or None if it is not one: it is only a link."""
     try:
         return UUID(text) if text else None
     except ValueError:

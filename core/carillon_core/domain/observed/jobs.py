@@ -1,4 +1,4 @@
-"""What ``decide`` is given: tasks, requests, targets and Jobs as the cluster shows them, parsed once at the edge."""
+"""The input of ``decide``: tasks, requests, targets and Jobs as observed in the cluster, already parsed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -34,7 +34,7 @@ QUARANTINED = "Quarantined"
 
 @dataclass(frozen=True, slots=True)
 class ObservedTarget:
-    """The HTTPTarget that a task names: its spec, or what is wrong with it; neither if there is none."""
+    """An observed HTTPTarget: its spec, or the problems of an invalid spec."""
 
     name: str
     spec: HTTPTargetSpec | None = None
@@ -54,7 +54,7 @@ class ObservedTarget:
 
 @dataclass(frozen=True, slots=True)
 class ObservedTask:
-    """A ScheduledTask as it stands in the cluster; one that breaks the rules has problems and no spec."""
+    """An observed ScheduledTask; if its spec is invalid, it has problems and no spec."""
 
     meta: ObjectMeta
     spec: ScheduledTaskSpec | None
@@ -62,7 +62,7 @@ class ObservedTask:
     """The status decided last, else the stored one."""
     problems: tuple[FieldProblem, ...] = ()
     stored: ScheduledTaskStatus = field(default_factory=ScheduledTaskStatus)
-    """The status that the API server has, which a restarted operator would begin from."""
+    """The status in the API server, which a restarted operator would start from."""
     target: ObservedTarget | None = None
     """What its HTTP task's targetRef names; None if it names none."""
     quarantined: str = ""
@@ -100,7 +100,7 @@ class ObservedTask:
 
 @dataclass(frozen=True, slots=True)
 class ObservedRequest:
-    """A RunRequest as it stands in the cluster; one that breaks the rules has problems and no spec."""
+    """An observed RunRequest; if its spec is invalid, it has problems and no spec."""
 
     meta: ObjectMeta
     spec: RunRequestSpec | None
@@ -108,7 +108,7 @@ class ObservedRequest:
     """The status decided last, else the stored one."""
     problems: tuple[FieldProblem, ...] = ()
     stored: RunRequestStatus = field(default_factory=RunRequestStatus)
-    """The status that the API server has."""
+    """The status in the API server."""
     target: ObservedTarget | None = None
     """What its own HTTP task's targetRef names; None if it names none."""
     quarantined: str = ""
@@ -128,7 +128,7 @@ class ObservedRequest:
 
     @property
     def slot(self) -> datetime:
-        """When it is to run: its runAt, else its creation."""
+        """When it is due: its runAt, else its creation."""
         return (self.spec.run_at if self.spec else None) or _created_at(self.meta)
 
     @property
@@ -157,30 +157,30 @@ def _created_at(meta: ObjectMeta) -> datetime:
 
 
 WAITS = "it is waiting in its queue for admission"
-"""What is said of an execution whose Job is suspended."""
+"""The message of an execution whose Job is suspended."""
 JobResult = Literal[RunResult.SUCCEEDED, RunResult.FAILED, RunResult.TIMED_OUT, RunResult.CANCELLED]
 """How a Job can end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What active and finished Jobs have in common."""
+    """The fields that active and finished Jobs share."""
 
     name: str
     uid: str
     task_uid: str
-    """The uid of the task whose execution it is; of a request with a task of its own, the request's."""
+    """The uid of its task; for a request with a task of its own, the request's."""
     slot: datetime
     execution_id: str
     cause: Cause = Cause.SCHEDULE
     origin: str = ""
     """The uid of the RunRequest that asked for it, else the task's."""
     container: bool = False
-    """Whether it runs the user's container and no runner, so that the operator records its execution."""
+    """Whether it runs the user's container without a runner, so that the operator records its execution."""
     ending: bool = False
     """Whether it is being deleted and its pods still exist."""
     admitted_at: datetime | None = None
-    """Since when it may have pods: its creation, or when its queue admitted it."""
+    """Since when it may have pods: its creation, or its admission by its queue."""
     attempts: tuple[PodEnd, ...] = ()
     """Its pods that have ended, first to last."""
     namespace: str = ""
@@ -188,7 +188,7 @@ class _Job:
     """The name of the task, or of the request that has a task of its own."""
     task_type: str = ""
     retry_of: UUID | None = None
-    """The execution that this one repeats."""
+    """The execution that this one retries."""
 
     def ended(
         self,
@@ -203,8 +203,8 @@ class _Job:
 
         Args:
             result: How it ended.
-            at: When, if that is known.
-            reason: One word of Kubernetes', such as ``OOMKilled``.
+            at: When it ended, if that is known.
+            reason: Kubernetes' reason, such as ``OOMKilled``.
             message: The reason as a sentence.
             taken_back: See ``FinishedJob``.
 
@@ -226,7 +226,7 @@ class ActiveJob(_Job):
 
     @property
     def active(self) -> Literal[True]:
-        """Whether the execution goes on."""
+        """Whether the execution is active."""
         return True
 
     @property
@@ -273,7 +273,7 @@ class FinishedJob(_Job):
 
     @property
     def active(self) -> Literal[False]:
-        """Whether the execution goes on."""
+        """Whether the execution is active."""
         return False
 
     @property
@@ -288,7 +288,7 @@ class FinishedJob(_Job):
 
     @property
     def hindrance(self) -> str:
-        """What keeps it from starting: nothing."""
+        """Empty: it has started."""
         return ""
 
 
@@ -305,7 +305,7 @@ def job_key(meta: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def request_key(request: ObservedRequest) -> tuple[str, str]:
-    """Return the key under which a request is reconciled: its task's, so that the two never act at once."""
+    """Return the key under which a request is reconciled: its task's, so that both are never reconciled at once."""
     return request.meta.namespace, request.task_name or own_key_name(request.meta.name)
 
 

@@ -20,15 +20,15 @@ NODE_LOST = "NodeLost"
 
 @dataclass(frozen=True, slots=True)
 class PodEnd:
-    """How a pod of a Job ended, the first sure sign of an attempt's end."""
+    """How a pod of a Job ended; it is known before the Job's status shows it."""
 
     succeeded: bool
     finished_at: datetime | None
     exit_code: int | None = None
     reason: str = ""
-    """Kubernetes' word, such as OOMKilled, Evicted, DeadlineExceeded, Error."""
+    """Kubernetes' reason, such as OOMKilled, Evicted, DeadlineExceeded or Error."""
     message: str = ""
-    """The container's termination message, else Kubernetes' own."""
+    """The container's termination message, else Kubernetes' message."""
     pod_name: str = ""
     started_at: datetime | None = None
     disrupted: bool = False

@@ -1,9 +1,9 @@
-"""Why a Job's pod cannot start, or is not even created: what pods and the Job controller's Events tell of it. Pure.
+"""Finds out why a Job's pod cannot start or is not created, from the pod and the Job controller's Events. Pure.
 
-A pod that the kubelet cannot start says so in its own status. A pod that the
-API server refuses (its ServiceAccount is missing, it violates Pod Security, a
-webhook denies it, a quota is used up) does not exist: only Events about the
-Job tell of it, one for each try.
+If the kubelet cannot start a pod, the pod's status says why. A pod that the API
+server rejects (its ServiceAccount is missing, it violates Pod Security, a
+webhook denies it, a quota is used up) does not exist; only Events about the Job
+say why, one for each try.
 """
 
 import re
@@ -16,26 +16,26 @@ FAILED_CREATE = "FailedCreate"
 """The Job controller's reason for a pod that it could not create, and ours for the execution."""
 JOB_CONTROLLER = "job-controller"
 MAX_MESSAGE = 768
-"""What is kept of a message: it is repeated within others, which are cut at 1024."""
+"""The number of characters kept of a message; it becomes part of other messages, which are cut at 1024."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodTrouble:
-    """Why a pod cannot start, and will not without help."""
+    """Why a pod does not start."""
 
     reason: str
-    """Kubernetes' word, such as ErrImagePull, CreateContainerConfigError or FailedCreate."""
+    """Kubernetes' reason, such as ErrImagePull, CreateContainerConfigError or FailedCreate."""
     message: str
     since: datetime
     waits: bool = False
-    """Whether only room in a quota is missing, which comes when others end: that is waited for."""
+    """Whether it only waits for quota, which other executions release when they end."""
     seen_at: datetime | None = None
-    """Of a pod that was refused: when the API server was asked last, and had none. None of what a watch tells."""
+    """If no pod was created: when this was last checked. None if the trouble comes from a watch."""
 
     @property
     def sentence(self) -> str:
         """The trouble as a sentence: why the execution does not start."""
-        return f"its pod {'waits for room' if self.waits else 'cannot start'}: {self.reason}: {self.message}"
+        return f"its pod {'is waiting for quota' if self.waits else 'cannot start'}: {self.reason}: {self.message}"
 
 
 STUCK = frozenset(
@@ -49,11 +49,11 @@ STUCK = frozenset(
         "RunContainerError",
     }
 )
-"""The kubelet's reasons to wait that rarely pass by themselves."""
+"""The kubelet's reasons for a waiting container that rarely resolve by themselves."""
 
 
 def pod_trouble(pod: Mapping[str, Any]) -> PodTrouble | None:
-    """Return why a pod cannot start, or None if nothing keeps it."""
+    """Return why a pod cannot start, or None if there is no such reason."""
     status = pod.get("status") or {}
     created = utc_second(pod["metadata"].get("creationTimestamp"))
     placed = [
@@ -61,7 +61,7 @@ def pod_trouble(pod: Mapping[str, Any]) -> PodTrouble | None:
         for c in status.get("conditions") or ()
         if c.get("type") == "PodScheduled" and c.get("status") == "True"
     ]
-    # what waited for a node has not waited for its image yet
+    # the wait for a node does not count as a wait for the image
     since = max((t for t in (created, *placed) if t is not None), default=None)
     for container in status.get("containerStatuses") or ():
         waiting = (container.get("state") or {}).get("waiting") or {}
@@ -72,7 +72,7 @@ def pod_trouble(pod: Mapping[str, Any]) -> PodTrouble | None:
 
 @dataclass(frozen=True, slots=True)
 class PodRefusal:
-    """What one Event says of the tries to create a Job's pod: one, or several that were refused in the same words."""
+    """An Event about failed tries to create a Job's pod: one try, or several with the same message."""
 
     message: str
     first: datetime
@@ -80,7 +80,7 @@ class PodRefusal:
 
 
 def pod_refusal(event: Mapping[str, Any]) -> PodRefusal | None:
-    """Return what an Event of the Job controller says, or None if it has no time that can be read."""
+    """Return an Event of the Job controller as a refusal, or None if it has no valid time."""
     times = [
         utc_second(event.get("firstTimestamp")),
         utc_second(event.get("eventTime")),
@@ -93,28 +93,28 @@ def pod_refusal(event: Mapping[str, Any]) -> PodRefusal | None:
 
 
 _COMBINED = "(combined from similar events): "
-"""After ten tries in ten minutes all others share one Event, with the words of the last and the time of the first."""
+"""After ten tries in ten minutes, all further tries share one Event: the last try's message, the first try's time."""
 _FRAME = re.compile(r'(Error creating: )?(pods? "[^"]*" is (forbidden|invalid): )?', re.IGNORECASE)
-"""What is about the words that tell why. Each try has another pod's name; a message that changes with each try would
-make a status patch and an Event of each."""
+"""The text before the reason. It contains the pod's name, which differs in each try and would cause a status patch and
+an Event for each."""
 _NO_ROOM = ("exceeded quota: ", "status unknown for quota: ")
-"""How admission by ResourceQuota says that there is no room, or that it has not counted yet."""
+"""Messages of the ResourceQuota admission: the quota is used up, or its use is not known yet."""
 
 
 def refused_pod(
     refusals: Sequence[PodRefusal], begun: datetime, seen_at: datetime, known: PodTrouble | None = None
 ) -> PodTrouble | None:
-    """Return why a Job has no pod, by the words of the last try; None if no try is known.
+    """Return why a Job has no pod, from the message of the last try; None if no try is known.
 
     Args:
-        refusals: What the Events about the Job say, in any order.
-        begun: Since when the Job may have pods; tries before, in an earlier admission by its queue, count no more.
-        seen_at: When that was asked for; there was no pod then.
-        known: What was found when it was asked for before: Events may have been forgotten since.
+        refusals: The Events about the Job, in any order.
+        begun: Since when the Job may have pods; earlier tries, from a previous admission by its queue, are ignored.
+        seen_at: The time of this check, at which there was no pod.
+        known: The result of the previous check: Events may have expired since.
 
     Returns:
-        The trouble. It lasts since the first try that was refused for want of room, if the last was, or for another
-        cause, if the last was: a wait for room counts for nothing once something else is wrong.
+        The trouble. If the last try lacked quota, it dates from the first try that lacked quota; otherwise from the
+        first try with another cause. A wait for quota does not count towards the patience with other causes.
 
     """
     ordered = sorted((r for r in refusals if r.last >= begun), key=lambda r: (r.last, r.first))
@@ -136,12 +136,12 @@ def _known_since(refusal: PodRefusal) -> datetime:
 
 
 def _words(message: str) -> str:
-    """Return why a try was refused, without what is said around it."""
+    """Return why a try was refused, without the text around the reason."""
     return _FRAME.sub("", message.removeprefix(_COMBINED), count=1)
 
 
 def is_held(job: Mapping[str, Any]) -> bool:
-    """Return whether the Job controller still holds a Job back: it has not begun it since its queue let it go."""
+    """Return whether the Job controller has not started a Job since its queue admitted it."""
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
 
@@ -150,15 +150,15 @@ _COUNTS = ("active", "succeeded", "failed", "terminating")
 
 
 def has_had_pod(job: Mapping[str, Any]) -> bool:
-    """Return whether a Job's own status tells of a pod, one that is gone by now among them."""
+    """Return whether a Job's own status counts a pod, including pods that no longer exist."""
     status = job.get("status") or {}
     return any(status.get(count) for count in _COUNTS) or any((status.get("uncountedTerminatedPods") or {}).values())
 
 
 def utc_second(text: str | None) -> datetime | None:
-    """Return a time in UTC in whole seconds, or None for what is none, has no zone or lies outside the calendar.
+    """Parse a time, in UTC and whole seconds; None if the text is not a time, has no zone or is out of range.
 
-    Finer ones would never be the same as what a status keeps, which would be written again and again.
+    A finer time would always differ from that in the status, which would then be written again and again.
     """
     try:
         when = datetime.fromisoformat(text) if text else None

@@ -1,1 +1,1 @@
-"""When slots are: schedules, cron expressions, and the clocks of time zones."""
+"""Computes slots: schedules, cron expressions, and the clocks of time zones."""

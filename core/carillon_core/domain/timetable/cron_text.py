@@ -32,7 +32,7 @@ FIVE_FIELDS = 5
 WEEKS = range(1, 6)
 ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(\S*)\s*(.*)", re.DOTALL)
 GO_DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
-"""What Go's ``time.ParseDuration`` reads, except a plain 0."""
+"""The syntax of Go's ``time.ParseDuration``, except a plain 0."""
 GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 LONGEST_INTERVAL = 31_622_400
 """The maximum of ``spec.intervalSeconds``."""

@@ -1,1 +1,1 @@
-"""What is wrong with a spec, what may surprise in it, and in which words that is said."""
+"""Problems and warnings of specs, with their messages."""

@@ -13,7 +13,7 @@ from carillon_core.domain.egress.rules import AllowList, advice_about
 from carillon_core.domain.timetable.clock_changes import clock_changes
 from carillon_core.domain.timetable.cron_text import MACROS
 from carillon_core.domain.timetable.schedule import cron_schedule, fire_times, later, schedule_of
-from carillon_core.domain.validity.run_at import run_at_problem
+from carillon_core.domain.validity.future import future_problem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
 from carillon_core.resources.tasks import RetryPolicy, Task
@@ -96,7 +96,7 @@ def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:
     if not slots:
         return
     if spec.suspend:
-        yield "is suspended: no runs start until spec.suspend is false"
+        yield "is suspended: no slots are launched until spec.suspend is false"
         return
     zone = spec.time_zone or "UTC"
     times = (rfc3339(s) if zone == "UTC" else f"{rfc3339(s)} ({local_time(s, zone)})" for s in slots)
@@ -104,7 +104,7 @@ def _next_times(spec: ScheduledTaskSpec, now: datetime) -> Iterator[str]:
 
 
 def _never(spec: ScheduledTaskSpec, now: datetime) -> str:
-    return f"will never run: {run_at_problem(spec.run_at, now) or f'it has no slot after {rfc3339(now)}'}"
+    return f"will never run: {future_problem(spec.run_at, now) or f'it has no slot after {rfc3339(now)}'}"
 
 
 def _calendar_advice(spec: ScheduledTaskSpec) -> Iterator[str]:

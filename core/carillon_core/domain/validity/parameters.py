@@ -1,6 +1,6 @@
-"""What a request runs: a task with the request's parameters, or what is wrong with these. Pure.
+"""Applies a request's parameters to the task that it runs, or returns their problems. Pure.
 
-``decide_request`` asks before a launch, the REST facade before it creates a request.
+``decide_request`` calls it before a launch, the REST facade before it creates a request.
 """
 
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ OVERRIDABLE: Mapping[str, frozenset[str]] = {
 
 
 def requested_task(spec: RunRequestSpec, task: ObservedTask | None) -> Task | tuple[FieldProblem, ...]:
-    """Return what a request runs: the task named or its own, with its parameters; or what is wrong with these."""
+    """Return the task that a request runs, with its parameters applied, or the problems of the parameters."""
     base = spec.task or (task.spec.task if task and task.spec else None)
     if base is None:
-        return (FieldProblem("spec.taskRef", "does not name a task that can be run"),)
+        return (FieldProblem("spec.taskRef", "must name an existing, valid ScheduledTask"),)
     allowed = OVERRIDABLE.get(base.type)
     if allowed is not None:
-        listed = f"only {' and '.join(sorted(allowed))}" if allowed else "none"
+        fix = f"use only {' and '.join(sorted(allowed))}" if allowed else "remove it"
         problems = tuple(
-            FieldProblem(f"spec.parameters.{name}", f"is no parameter of the task type {base.type}, which has {listed}")
+            FieldProblem(f"spec.parameters.{name}", f"is not a parameter of the task type {base.type}: {fix}")
             for name in spec.parameters
             if name not in allowed
         )
@@ -59,7 +59,9 @@ def requested_task(spec: RunRequestSpec, task: ObservedTask | None) -> Task | tu
 
 def _unfit_for_environment(parameters: Mapping[str, Any]) -> tuple[FieldProblem, ...]:
     return tuple(
-        FieldProblem(f"spec.parameters.{name}", "must be a text, a number or a boolean: it becomes an env variable")
+        FieldProblem(
+            f"spec.parameters.{name}", "must be a string, a number or a boolean: it becomes an environment variable"
+        )
         for name, value in parameters.items()
         if not isinstance(value, str | int | float | bool)
     )

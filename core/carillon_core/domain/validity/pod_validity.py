@@ -1,9 +1,10 @@
-"""Whether the API server would take a pod with the resources that task, operator and runner say together. Pure.
+"""Checks the resources of a task's pods, with the operator's and the runner's defaults applied. Pure.
 
-``validity`` asks before a task is stored, ``decide`` before a slot is launched,
-the operator's settings for the default alone. The rules are those of a pod's
-own validation (kubernetes, ``pkg/apis/core/validation``): a request is not over
-its limit, and what cannot be overcommitted is whole and has both, the same.
+``validity`` calls it before a task is stored, ``decide`` before a slot is
+launched, and the operator's settings for the defaults. The rules are those of
+the API server's pod validation (kubernetes, ``pkg/apis/core/validation``): a
+request is at most its limit; a resource that cannot be overcommitted is a whole
+number and has an equal request and limit.
 """
 
 import re
@@ -19,7 +20,7 @@ from carillon_core.resources.tasks import ContainerResources, Task
 
 POD_DEFAULTS = "CARILLON_POD_DEFAULTS"
 OVERCOMMITTED = frozenset({"cpu", "memory", "ephemeral-storage"})
-"""Of these a limit may be over the request; of all others it may not."""
+"""The resources whose limit may exceed the request."""
 
 _QUANTITY = re.compile(r"\+?([0-9.]+)(?:([KMGTPE])i|([numkMGTPE])|[eE]([-+]?[0-9]+))?")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -27,26 +28,26 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15,
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What one says of resources, and who that is."""
+    """The resources in one place: the task's own, the operator's defaults or the runner's."""
 
     resources: ContainerResources
     path: str
-    """Where it stands, such as ``spec.pod.resources``."""
+    """The field, such as ``spec.pod.resources``; empty for defaults."""
     whose: str
-    """The same in a sentence, after a quantity."""
+    """The place as a phrase that follows a quantity."""
 
 
-_RUNNER = _Layer(RUNNER_RESOURCES, "", "that every runner has by default")
+_RUNNER = _Layer(RUNNER_RESOURCES, "", "that runners have by default")
 
 
 def amount(quantity: str) -> Fraction:
-    """Return the number that a quantity says: ``256Mi`` is 268435456, ``500m`` a half.
+    """Return a quantity as a number: ``256Mi`` is 268435456, ``500m`` is one half.
 
     Args:
-        quantity: As the pattern ``QUANTITY`` has it.
+        quantity: Matches the pattern ``QUANTITY``.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a quantity.
 
     """
     found = _QUANTITY.fullmatch(quantity)
@@ -60,33 +61,33 @@ def amount(quantity: str) -> Fraction:
 
 
 def pod_problems(spec: ScheduledTaskSpec, defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with the resources of a task's pods.
+    """Return the problems of the resources of a task's pods.
 
     Args:
         spec: The task's spec.
-        defaults: The operator's. None where they are not known: then only what the task says by itself is judged.
+        defaults: The operator's; None if they are not known: then only the task's own fields are checked.
 
     """
     return task_pod_problems(spec.task, spec.pod, defaults)
 
 
 def task_pod_problems(task: Task, pod: PodSettings, defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with the resources of the pods that run a task: a container's own, else the runner's."""
+    """Return the problems of the resources of the pods that run a task: the container's or the runner's."""
     if task.container is not None:
         return _problems([_layer(task.container.resources, "spec.task.container.resources")])
     return runner_problems(pod, defaults)
 
 
 def runner_problems(pod: PodSettings, defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with the resources of a runner's pods."""
+    """Return the problems of the resources of a runner's pods."""
     own = _layer(pod.resources, "spec.pod.resources")
     if defaults is None:
         return _problems([own], all_known=False)
-    return _problems([own, _Layer(defaults.resources, "", f"of the operator's {POD_DEFAULTS}"), _RUNNER])
+    return _problems([own, _Layer(defaults.resources, "", f"in the operator's {POD_DEFAULTS}"), _RUNNER])
 
 
 def default_problems(defaults: PodSettings) -> tuple[FieldProblem, ...]:
-    """Return why no runner can start with these defaults."""
+    """Return the problems for which no runner could start with these defaults."""
     return _problems([_layer(defaults.resources, f"{POD_DEFAULTS}.resources"), _RUNNER])
 
 
@@ -95,7 +96,7 @@ def _layer(resources: ContainerResources, path: str) -> _Layer:
 
 
 def _problems(layers: Sequence[_Layer], *, all_known: bool = True) -> tuple[FieldProblem, ...]:
-    """Return what is wrong in the first layer, where those after it fill in what it does not say."""
+    """Return the problems of the first layer; the others supply the values that it does not set."""
     own = layers[0].resources
     named = dict.fromkeys((*own.requests, *own.limits))
     return tuple(problem for name in named for problem in _problems_of(name, layers, all_known=all_known))
@@ -109,23 +110,29 @@ def _problems_of(name: str, layers: Sequence[_Layer], *, all_known: bool) -> Ite
     if name not in OVERCOMMITTED:
         for path, said in ((requested, request), (limited, limit)):
             if said is not None and said[1] is own and name.find("/") > 0 and amount(said[0]).denominator != 1:
-                yield FieldProblem(path, f"is {said[0]}, which cannot be divided: write a whole number")
+                yield FieldProblem(path, f"must be a whole number (got {said[0]})")
         if request is not None and limit is None and all_known:
-            yield FieldProblem(requested, f"has no limit, and must have the same: set {limited} to {request[0]}")
+            yield FieldProblem(
+                requested, f"must equal the limit (got {request[0]}, no limit): set {limited} to {request[0]}"
+            )
     if request is None or limit is None:
         return
     (asked, asks), (most, limits) = request, limit
     if name not in OVERCOMMITTED and amount(asked) != amount(most):
-        path, one, other, whose = (requested, asked, most, limits) if asks is own else (limited, most, asked, asks)
-        yield FieldProblem(path, f"is {one}, and must be the same as the {other} {whose.whose}: make them equal")
+        path, got, other = (
+            (requested, asked, f"limit of {most} {limits.whose}")
+            if asks is own
+            else (limited, most, f"request of {asked} {asks.whose}")
+        )
+        yield FieldProblem(path, f"must equal the {other} (got {got})")
     elif amount(asked) <= amount(most):
         return
     elif asks is own:
-        mend = f"lower it, or {'raise that' if limits is own else f'set {limited}'}"
-        yield FieldProblem(requested, f"is {asked}, which exceeds the limit of {most} {limits.whose}: {mend}")
+        fix = f"lower it, or {'raise the limit' if limits is own else f'set {limited}'}"
+        yield FieldProblem(requested, f"must be at most the limit of {most} {limits.whose} (got {asked}): {fix}")
     else:
-        mend = f"raise it, or set {requested}"
-        yield FieldProblem(limited, f"is {most}, which is below the request of {asked} {asks.whose}: {mend}")
+        fix = f"raise it, or set {requested}"
+        yield FieldProblem(limited, f"must be at least the request of {asked} {asks.whose} (got {most}): {fix}")
 
 
 def _said(name: str, said: Sequence[tuple[_Layer, Mapping[str, str]]]) -> tuple[str, _Layer] | None:

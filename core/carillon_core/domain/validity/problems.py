@@ -1,6 +1,6 @@
-"""What is wrong with a spec that neither schema nor CEL can see: in the same words wherever it is said. Pure.
+"""The problems of specs that neither the schema nor CEL rules detect. Pure.
 
-The REST facade, the admission webhook and the CLI refuse by these functions.
+The REST facade, the admission webhook and the CLI call these functions, so their messages are the same.
 """
 
 from datetime import datetime
@@ -22,14 +22,14 @@ def spec_problems(
     stored: ScheduledTaskSpec | None = None,
     pod_defaults: PodSettings | None = None,
 ) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with a ScheduledTask's spec: its schedule, its bounds, its templates, its pods.
+    """Return the problems of a ScheduledTask's spec: its schedule, its bounds, its templates, its pods.
 
     Args:
-        spec: The spec that is to be stored, which its schema allows.
-        now: This instant, from which the slots of a new calendar count.
-        stored: The spec that it replaces, if that can be read: a calendar that has ended may stay as it was, and so
+        spec: The spec to store; it satisfies the schema.
+        now: The current time, from which the slots of a new calendar count.
+        stored: The spec that it replaces, if that can be read. A calendar that has ended may stay unchanged, and so
             may pods that no longer fit the operator's defaults, so that their task can still be suspended.
-        pod_defaults: The operator's, if they are known here.
+        pod_defaults: The operator's pod settings, if they are known here.
 
     """
     new = stored is None or stored.calendar != spec.calendar
@@ -40,7 +40,7 @@ def spec_problems(
 
 
 def task_problems(task: Task, path: str) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with the templates of a task."""
+    """Return the problems of the templates of a task."""
     if task.http is None:
         return ()
     http, path = task.http, f"{path}.http"
@@ -52,7 +52,7 @@ def task_problems(task: Task, path: str) -> tuple[FieldProblem, ...]:
 
 
 def target_problems(spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with the templates of an HTTPTarget."""
+    """Return the problems of the templates of an HTTPTarget."""
     return (
         *template_problems(spec.url, "spec.url"),
         *(p for k, h in enumerate(spec.headers) for p in template_problems(h.value, f"spec.headers[{k}].value")),
@@ -61,9 +61,9 @@ def target_problems(spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:
 
 
 def request_problems(spec: RunRequestSpec, pod_defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with a RunRequest's own task, and with the pods that it asks for."""
+    """Return the problems of a RunRequest's own task and of its pod settings."""
     if spec.task is None:
-        # what kind of pod that will be, the task that is named says: the operator knows it when it is to run
+        # whether the task runs in a runner or a container is known only when it is launched
         return () if spec.pod is None else runner_problems(spec.pod)
     pods = task_pod_problems(spec.task, spec.pod or PodSettings(), pod_defaults)
     return (*task_problems(spec.task, "spec.task"), *pods)

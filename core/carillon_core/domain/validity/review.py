@@ -1,4 +1,4 @@
-"""What the admission webhook answers about an object before it is stored. Pure: the edge only transports it."""
+"""Reviews an object for the admission webhook before it is stored. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Problems refuse the object; warnings are shown to the user who writes it."""
+    """The result: with problems the object is rejected; warnings are shown to the user who writes it."""
 
     problems: tuple[FieldProblem, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -32,18 +32,18 @@ def review_of(
     http_allow: AllowList | None = None,
     pod_defaults: PodSettings | None = None,
 ) -> Review:
-    """Return what is to be said about an object that is being created or changed.
+    """Return the problems and warnings of an object that is being created or changed.
 
-    A change that leaves the spec as it is is not reviewed: an object
-    older than a rule can still be labelled, and its finalizers removed.
+    A change that does not touch the spec is not reviewed, so that an object
+    older than a rule can still be labelled and its finalizers removed.
 
     Args:
         kind: ScheduledTask, HTTPTarget or RunRequest.
-        new: The object to be stored; the API server has dropped unknown fields and filled in defaults.
-        old: What it replaces, if anything.
-        now: This instant.
-        http_allow: What HTTP tasks may reach beside public addresses; None if that is not known here.
-        pod_defaults: What the operator says of pods whose tasks say no more; None if that is not known here.
+        new: The object to store; the API server has dropped unknown fields and filled in defaults.
+        old: The object that it replaces, if any.
+        now: The current time.
+        http_allow: The addresses, besides public ones, that HTTP tasks may reach; None if not known here.
+        pod_defaults: The operator's pod settings; None if they are not known here.
 
     """
     if old is not None and old.get("spec") == new.get("spec"):

@@ -1,4 +1,4 @@
-"""Whether the templates of an HTTP task or target can be read. ``validity`` asks; the runner renders. Pure."""
+"""Checks the syntax of the templates of an HTTP task or target; the runner renders them. Pure."""
 
 from typing import TYPE_CHECKING
 
@@ -8,15 +8,15 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 VARIABLES = ("slot", "local_slot", "execution_id", "attempt", "task", "namespace", "cause", "parameters")
-"""What a template may read; see ``HTTPTask``."""
+"""The variables of templates; see ``HTTPTask``."""
 _BUILT_IN = ("range", "dict", "cycler", "joiner")
 
 
 def template_problems(text: str | None, path: str) -> tuple[FieldProblem, ...]:
-    """Return what is wrong with one template: its syntax, or a name that no template has."""
+    """Return the problems of one template: invalid syntax, or an unknown variable."""
     if text is None or "{" not in text:
         return ()
-    from jinja2 import TemplateError, meta  # noqa: PLC0415  # a task without templates does not pay for it
+    from jinja2 import TemplateError, meta  # noqa: PLC0415  # imported only for tasks with templates
 
     try:
         parsed = _environment().parse(text)
@@ -25,7 +25,7 @@ def template_problems(text: str | None, path: str) -> tuple[FieldProblem, ...]:
         return (_unreadable(path, "it is nested too deeply"),)
     except TemplateError as error:
         return (_unreadable(path, str(error.message)),)
-    except ValueError:  # Python's own, of what the lexer takes for an integer
+    except ValueError:  # from Python, for an integer with too many digits
         return (_unreadable(path, "it has a number that is too long"),)
     if unknown:
         known = ", ".join(VARIABLES)
@@ -38,18 +38,18 @@ def _unreadable(path: str, why: str) -> FieldProblem:
 
 
 def _environment() -> "SandboxedEnvironment":
-    """Return an environment that reads templates and computes nothing.
+    """Return an environment that parses templates and computes nothing.
 
-    To find the names in a template Jinja generates its code, and folds constants as it does so: ``{{ 9**9**9 }}`` would
-    be worked out here, in the process that serves everybody. It folds no operator that a sandbox intercepts, and no
-    filter or test that wants the context.
+    To find the variables of a template, Jinja generates its code, and folds constants in doing so: it would compute
+    ``{{ 9**9**9 }}`` here, in a process that serves all users. It does not fold operators that a sandbox intercepts,
+    or filters and tests that take the context.
     """
-    from jinja2 import pass_context  # noqa: PLC0415  # a task without templates does not pay for it
+    from jinja2 import pass_context  # noqa: PLC0415  # imported only for tasks with templates
     from jinja2.sandbox import SandboxedEnvironment  # noqa: PLC0415  # the same
 
     @pass_context
     def unfolded(*_: object) -> None:
-        """Stand for a filter or a test, whose name is all that is asked for."""
+        """Stand in for a filter or a test, of which only the name is needed."""
 
     environment = SandboxedEnvironment(autoescape=False)
     environment.intercepted_binops = frozenset(environment.default_binop_table)

@@ -1,9 +1,9 @@
 """The CustomResourceDefinitions of the API group, derived from its pydantic models.
 
-``python -m carillon_core.resources`` writes them to ``crds/``; a test holds the
-checked-in files to them byte for byte. What a structural schema can refuse, the
-models' own constraints refuse; what spans fields, or what a pattern would say
-only as a regular expression, is a CEL rule in ``crd_rules``, whose message says what to write.
+``python -m carillon_core.resources`` writes them to ``crds/``; a test compares
+the checked-in files byte for byte. The models' constraints become the structural
+schema. Rules that span fields are CEL rules in ``crd.rules``, and so are
+patterns, because the schema's own message would be the regular expression.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from carillon_core.resources.crd.rules import RULES, cel_string, name_rule
 from carillon_core.resources.http_target import HTTPTarget
 from carillon_core.resources.run_request import RunRequest
 from carillon_core.resources.scheduled_task import ScheduledTask
-from carillon_core.resources.tasks import PATTERN_MENDS
+from carillon_core.resources.tasks import PATTERN_MESSAGES
 
 JSONSchema = dict[str, Any]
 
@@ -57,7 +57,7 @@ REQUEST_COLUMNS: tuple[JSONSchema, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of the group, and what its definition says beyond its model."""
+    """One kind of the group, and the parts of its definition that its model does not have."""
 
     model: type[Model]
     plural: str
@@ -65,7 +65,7 @@ class Kind:
     short_name: str
     has_status: bool = True
     names_jobs: bool = True
-    """Whether Jobs are named after its objects, which bounds the length of their names."""
+    """Whether Jobs are named after its objects, which limits the length of their names."""
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ class Kind:
 
     @property
     def file_name(self) -> str:
-        """Where its definition is checked in, within ``crds/``."""
+        """The name of its file in ``crds/``."""
         return f"{names.GROUP}_{self.plural}.yaml"
 
 
@@ -127,11 +127,11 @@ def schema_of(kind: Kind) -> JSONSchema:
     properties = {
         "apiVersion": {"type": "string", "description": f"The API group and version, {names.API_VERSION}."},
         "kind": {"type": "string", "description": f"The kind, {kind.name}."},
-        "metadata": {"type": "object"},  # the API server allows no description of it
+        "metadata": {"type": "object"},  # the API server allows no description here
         "spec": _structural(model["properties"]["spec"], definitions, defaults=True),
     }
     if kind.has_status:
-        # a default in the status would claim an observation that was never made
+        # a default in the status would state an observation that was never made
         status = _structural(model["properties"]["status"], definitions, defaults=False)
         status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
         properties["status"] = status
@@ -147,7 +147,7 @@ def schema_of(kind: Kind) -> JSONSchema:
 
 
 def _structural(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema], *, defaults: bool) -> JSONSchema:
-    """Return a JSON schema of pydantic's in the subset that a CRD allows: no $ref, no null, no title."""
+    """Return one of pydantic's JSON schemas in the subset that a CRD allows: no $ref, no null, no title."""
     schema = _resolved(schema, definitions)
     out: JSONSchema = {}
     if "description" in schema:
@@ -174,7 +174,7 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema]
 
 
 def _structural_map(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema]) -> JSONSchema:
-    """Return the part of a schema that tells of a map: its size, its values, and by a CEL rule its keys."""
+    """Return the part of a schema that describes a map: its size, its values and, by a CEL rule, its keys."""
     out: JSONSchema = {key: schema[key] for key in _KEPT_OF_MAPS if key in schema}
     if schema.get("additionalProperties") is True:
         out["x-kubernetes-preserve-unknown-fields"] = True
@@ -197,7 +197,7 @@ def _structural_map(schema: Mapping[str, Any], definitions: Mapping[str, JSONSch
     out["x-kubernetes-validations"] = [
         {
             "rule": f"self.all(key, size(key) >= {low} && size(key) <= {high} && key.matches({cel_string(pattern)}))",
-            "message": PATTERN_MENDS[pattern].replace("is", "has", 1),
+            "message": PATTERN_MESSAGES[pattern].replace("is", "has", 1),
         }
     ]
     return out
@@ -206,7 +206,7 @@ def _structural_map(schema: Mapping[str, Any], definitions: Mapping[str, JSONSch
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, JSONSchema]) -> JSONSchema:
     """Return a schema with its $ref followed and its ``anyOf`` with null reduced to the other arm.
 
-    What stands beside them (a description, a default) wins over what they bring.
+    Keywords beside them (a description, a default) override their own.
     """
     merged = dict(schema)
     arms = [arm for arm in merged.pop("anyOf", ()) if arm.get("type") != "null"]

@@ -1,7 +1,7 @@
-"""The CEL rules of the CRDs: what spans fields, in the words of the models' validators.
+"""The CEL rules of the CRDs, for rules that span fields; their messages are those of the models' validators.
 
-Each is keyed by the model that it stands at. The API server bounds what a rule
-may cost before it runs, which the models' bounds of lengths and counts keep low.
+Each is keyed by its model. The API server limits the estimated cost of a rule;
+the models' limits of lengths and counts keep it low.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from carillon_core.resources.tasks import (
     ENV_NAME_PATTERN,
     HEADER_NAME_PATTERN,
     IMAGE_PATTERN,
-    PATTERN_MENDS,
+    PATTERN_MESSAGES,
     QUANTITY,
     TASK_TYPES,
     URL_PATTERN,
@@ -50,7 +50,7 @@ def _invalid(rule: str, message: str, field: str) -> Rule:
 
 
 def _count(fields: Iterable[str]) -> str:
-    """Return a CEL expression for how many of those fields are set."""
+    """Return a CEL expression for the number of these fields that are set."""
     return " + ".join(f"(has(self.{field}) ? 1 : 0)" for field in fields)
 
 
@@ -59,10 +59,10 @@ def _any(fields: Iterable[str]) -> str:
 
 
 def _listing(fields: Sequence[str], separator: str) -> str:
-    """Return a CEL expression for the names of those fields that are set.
+    """Return a CEL expression for the names of these fields that are set.
 
-    Of literals alone: the API server bounds the cost of a message before it
-    runs, and finds no bound for ``join()`` and ``string()``.
+    It consists of literals only: the API server estimates the cost of a message
+    expression, and cannot estimate ``join()`` and ``string()``.
     """
     parts = []
     for number, field in enumerate(fields):
@@ -73,7 +73,7 @@ def _listing(fields: Sequence[str], separator: str) -> str:
 
 
 def _matching(field: str, pattern: str, message: str) -> Rule:
-    """Return the rule for a pattern that stands in the schema too: the schema's own message is the pattern."""
+    """Return the rule for a pattern that is also in the schema, whose message would be the regular expression."""
     return _invalid(f"!has(self.{field}) || self.{field}.matches({cel_string(pattern)})", message, field)
 
 
@@ -111,7 +111,7 @@ _TASK_SPEC: tuple[Rule, ...] = (
         "cooldownSeconds",
     ),
     _invalid(
-        # both have defaults, which stand before a rule is asked
+        # both have defaults, which are set before the rules run
         "self.missedRunPolicy != 'All' || self.concurrencyPolicy != 'Replace'",
         "must not be All if concurrencyPolicy is Replace, which would end each run: use Latest",
         "missedRunPolicy",
@@ -133,12 +133,12 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _forbidden(f"{_count(('url', 'targetRef'))} <= 1", "has url and targetRef: keep exactly one of them"),
         _URL,
     ),
-    "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MENDS[IMAGE_PATTERN]),),
+    "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MESSAGES[IMAGE_PATTERN]),),
     "ContainerResources": tuple(
         _invalid(
-            # what is too long has been refused already, and bounds what the rule may cost
+            # longer values are rejected before, which limits the rule's cost
             f"!has(self.{field}) || self.{field}.all(name, self.{field}[name].matches({cel_string(QUANTITY)}))",
-            PATTERN_MENDS[QUANTITY].replace("is", "has a value that is", 1),
+            PATTERN_MESSAGES[QUANTITY].replace("is", "has a value that is", 1),
             field,
         )
         for field in ("requests", "limits")
@@ -168,7 +168,7 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "TargetHeader": (
         _required(_any(("value", "secretKeyRef")), "has neither value nor secretKeyRef: add one"),
         _forbidden(f"{_count(('value', 'secretKeyRef'))} <= 1", "has value and secretKeyRef: keep exactly one of them"),
-        _matching("name", HEADER_NAME_PATTERN, PATTERN_MENDS[HEADER_NAME_PATTERN]),
+        _matching("name", HEADER_NAME_PATTERN, PATTERN_MESSAGES[HEADER_NAME_PATTERN]),
     ),
     "RunRequestSpec": (
         _required(_any(("task", "taskRef")), "must set taskRef or task"),

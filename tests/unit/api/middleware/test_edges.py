@@ -114,9 +114,9 @@ CALLS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("case", CALLS)
 async def test_an_outage_is_said_and_when_to_come_back(rest: Facade, case: str) -> None:
-    """503 with Retry-After names what is missing; what an adapter's reason lets slip stays here.
+    """503 with Retry-After names the unavailable part, without the details of the adapter's error.
 
-    The caller was there just now, so that who it is and what it may do is known a while longer.
+    The caller's identity and permissions are cached, because it has just called.
     """
     method, path, want_missing = CALLS[case]
     await rest.client.get("/api/v1/executions")

@@ -280,6 +280,6 @@ SELECTORS: dict[str, tuple[str, bool]] = {
 
 @pytest.mark.parametrize("case", SELECTORS)
 def test_which_selectors_are_read(case: str) -> None:
-    """In linear time: the expression of before, asked for commas that never end, would not have answered at all."""
+    """In linear time: an earlier expression did not finish on a long series of commas."""
     text, good = SELECTORS[case]
     assert [p.path for p in selector_problems(text)] == ([] if good else ["labelSelector"])

@@ -1,4 +1,4 @@
-"""API keys: their form, what is kept of them, and whom they may make of their bearer."""
+"""API keys: their form, their stored hashes, and the users that they may authenticate."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ USER = "system:serviceaccount:team-a:ci"
 
 
 def test_a_key_has_a_name_and_190_random_bits() -> None:
-    """No two are the same, and the name is found in it."""
+    """Keys are unique and contain their name."""
     keys = {new_key("ci-1") for _ in range(100)}
     assert len(keys) == 100
     assert {name_of(key) for key in keys} == {"ci-1"}
@@ -34,7 +34,7 @@ def test_a_key_has_a_name_and_190_random_bits() -> None:
 
 @pytest.mark.parametrize("name", ["", "CI", "a_b", "-a", "a-", "a.b", "a" * 64, "a\n"])
 def test_a_name_that_no_key_can_have_is_refused(name: str) -> None:
-    """It is a part of the key, between underscores, and the data key of a Secret."""
+    """The name is part of the key, between underscores, and a data key of the Secret."""
     with pytest.raises(ValueError, match="is not a valid key name"):
         new_key(name)
 
@@ -52,7 +52,7 @@ NO_KEYS = [
 
 @pytest.mark.parametrize("text", [*NO_KEYS, "crl_ci_" + "a" * 32 + "\n", "crl_ci_" + "é" * 32])
 def test_what_has_not_the_form_of_a_key_has_no_name(text: str) -> None:
-    """Nothing is looked up for it."""
+    """No entry is looked up for it."""
     assert name_of(text) is None
 
 
@@ -79,14 +79,14 @@ GIVEN: dict[str, tuple[str, str | None]] = {
 
 @pytest.mark.parametrize("case", GIVEN)
 def test_which_keys_are_let_in(case: str) -> None:
-    """Name and secret must fit, one of at most two hashes, and before its end."""
+    """The name and one of at most two hashes must match, and the key must not have expired."""
     key, want = GIVEN[case]
     assert verified(key, ENTRIES, NOW) == (ENTRIES[want] if want else None)
 
 
 @pytest.mark.parametrize("case", GIVEN)
 def test_every_key_costs_the_same_comparisons(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a name is known cannot be told by how long the refusal took."""
+    """The time of a refusal does not reveal whether a name is known."""
     compared: list[tuple[str, str]] = []
 
     def compare(first: str, second: str) -> bool:
@@ -99,7 +99,7 @@ def test_every_key_costs_the_same_comparisons(case: str, monkeypatch: pytest.Mon
 
 
 def stored(**changes: Any) -> bytes:
-    """Return a sound value of the Secret, with changes; None removes a field."""
+    """Return a valid value of the Secret, with changes; None removes a field."""
     value = {"hashes": [hash_of(KEY)], "user": USER, **changes}
     return json.dumps({k: v for k, v in value.items() if v is not None}).encode()
 
@@ -155,7 +155,7 @@ BAD: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_an_entry_that_cannot_be_used_is_refused(case: str) -> None:
-    """With a sentence that repeats neither a key nor a hash."""
+    """The message contains neither a key nor a hash."""
     with pytest.raises(InvalidEntryError) as refused:
         parse_entry(BAD[case])
     assert KEY not in str(refused.value)
@@ -163,7 +163,7 @@ def test_an_entry_that_cannot_be_used_is_refused(case: str) -> None:
 
 
 def test_what_is_written_is_read_again() -> None:
-    """The groups that are added when it is read are not written."""
+    """The groups that reading adds are not written."""
     made = entry([hash_of(KEY)], USER, ["dev"], NOW)
     text = entry_json(made, ["dev"])
     assert parse_entry(text.encode()) == made

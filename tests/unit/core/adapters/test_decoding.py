@@ -1,4 +1,4 @@
-"""JSON that is deeper than any decoder goes: cut, and the rest of it read; and models that refuse it long before."""
+"""JSON that is too deep for decoders is cut and its rest is read; models reject much less depth."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from carillon_core.resources.scheduled_task import parse_spec
 
 
 def deep(levels: int, inside: str = "1") -> bytes:
-    """Return an object that nests so deep."""
+    """Return an object with this nesting depth."""
     return (b'{"a":' * levels) + inside.encode() + b"}" * levels
 
 
@@ -29,7 +29,7 @@ def depth(value: Any) -> int:
 
 @pytest.mark.parametrize("levels", [DEEPEST, 260, 1_000, 1_025, 9_000, 100_000])
 def test_the_others_are_read_beside_one_that_is_too_deep(levels: int) -> None:
-    """Those before it and those after it, in the same list."""
+    """The objects before and after it in the list are complete."""
     raw = b'{"items":[{"n":"a}]"},' + deep(levels) + b',{"n":"\\"[{"}],"metadata":{"x":[1]}}'
     found = decoded(raw)
     first, cut, last = found["items"]
@@ -41,13 +41,13 @@ def test_the_others_are_read_beside_one_that_is_too_deep(levels: int) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[" * 3000, b'{"a":' * 3000, b"]" * 3000, b'"', b"{]" * 2000, b'["\\'])
 def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
-    """However much of it there is."""
+    """This holds for any length."""
     with pytest.raises(orjson.JSONDecodeError):
         decoded(raw)
 
 
 def test_what_is_not_too_deep_stays_as_it_is() -> None:
-    """Whatever texts, brackets and escapes it has."""
+    """This holds for any text, brackets and escapes."""
     drawn = random.Random(3)  # noqa: S311  # reproducible, not secret
 
     def value(levels: int) -> Any:
@@ -67,7 +67,7 @@ def test_what_is_not_too_deep_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("levels", [MOST_LEVELS, MOST_LEVELS + 1, DEEPEST - 10])
 def test_a_free_field_is_bounded(levels: int) -> None:
-    """What was cut is always deeper than what is allowed, and so never taken for the object."""
+    """A cut object is always deeper than the limit of models, so it is never accepted as the original."""
     given = json.loads(deep(levels))
     for parse, raw, path in (
         (

@@ -184,7 +184,7 @@ def test_a_year_of_missed_seconds_is_one_launch_and_few_records() -> None:
 
 
 def test_resuming_runs_nothing_that_passed_meanwhile() -> None:
-    """Slots count from the moment the resume is seen."""
+    """Slots count from the time at which the resume is seen."""
     builder = make_task().every(30).suspended()
     decide_to_fixed_point(builder, [], at("00:00:10"))
     builder.suspended(yes=False)
@@ -197,7 +197,7 @@ def test_resuming_runs_nothing_that_passed_meanwhile() -> None:
 
 
 def test_editing_the_schedule_runs_nothing_that_its_new_form_had_before() -> None:
-    """Slots of the new schedule count from the moment the edit is seen."""
+    """Slots of the new schedule count from the time at which the edit is seen."""
     builder = make_task().cron("0 5 * * *")
     decide_to_fixed_point(builder, [], at("04:00"))
     builder.cron("0 3 * * *")

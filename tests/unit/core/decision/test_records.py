@@ -1,4 +1,4 @@
-"""The rows that the operator writes: what they say of an end, a skip, a miss and a refusal."""
+"""The rows that the operator writes for an end, a skip, a miss and a refusal."""
 
 from dataclasses import replace
 from typing import Any
@@ -48,7 +48,7 @@ ENDS: dict[str, tuple[dict[str, Any], tuple[str | None, str | None, str | None]]
 def test_the_end_of_a_job_is_its_status_its_reason_and_its_error(
     job: dict[str, Any], want: tuple[str | None, str | None, str | None]
 ) -> None:
-    """The row and the closing say the same end."""
+    """The row and the closing have the same end."""
     ended = make_job("00:10", **job)
     end = end_of(ended)
     assert end is not None
@@ -64,12 +64,12 @@ DELETED = End(ExecutionStatus.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIV
 
 
 def test_an_active_job_has_no_end() -> None:
-    """While an execution goes on there is nothing to record."""
+    """While an execution is active, there is nothing to record."""
     assert end_of(make_job("00:10")) is None
 
 
 def test_no_row_ends_before_its_slot() -> None:
-    """A clock that runs behind does not make an execution end before it was due."""
+    """A slow clock does not let an execution end before it was due."""
     row, closing = ended_rows(make_job("00:10"), DELETED, at("00:09"))
     assert row.finished_at == closing.finished_at == at("00:10")
     entry = UnrecordedSlot(slot=at("00:10"), status="skipped", reason="StillActive", message="it is")
@@ -77,7 +77,7 @@ def test_no_row_ends_before_its_slot() -> None:
 
 
 def test_a_containers_row_has_its_exit_code_and_its_attempts() -> None:
-    """No runner records a user's container: its row is made of its pods."""
+    """A user's container has no runner: its row comes from its pods."""
     lost = PodEnd(succeeded=False, finished_at=at("00:10:03"), reason="Evicted", message="no room", pod_name="p1")
     good = PodEnd(succeeded=True, finished_at=at("00:10:05"), exit_code=0, message="done", pod_name="p2")
     job = make_job("00:10", result=RunResult.SUCCEEDED, container=True, attempts=(lost, good))
@@ -96,14 +96,14 @@ def test_a_containers_row_has_its_exit_code_and_its_attempts() -> None:
 
 @pytest.mark.parametrize(("status", "error"), [("skipped", None), ("missed", None), ("failed", "why")])
 def test_only_a_failure_is_an_error(status: Any, error: str | None) -> None:
-    """A skip and a miss have a message; the error is left to what failed."""
+    """Skips and misses have a message; only failures have an error."""
     entry = UnrecordedSlot(slot=at("00:10"), status=status, reason="StillActive", message="why")
     row = settled_row(make_task().every(30).observed(), entry, at("00:11"))
     assert (row.message, row.error, row.task_uid) == ("why", error, TASK_UID)
 
 
 def test_a_request_that_was_refused_has_a_row_once_its_status_is_stored() -> None:
-    """The row waits for the stored status, which a restarted operator would begin from."""
+    """The row is written after the status, from which a restarted operator would start."""
     refused = Condition(
         type="Accepted",
         status="False",
@@ -127,14 +127,14 @@ def test_a_request_that_was_refused_has_a_row_once_its_status_is_stored() -> Non
 
 
 def test_an_open_row_whose_job_is_gone_is_closed_as_failed() -> None:
-    """Its runner cannot close it any more."""
+    """Its runner can no longer close it."""
     row, _ = ended_rows(make_job("00:10"), DELETED, at("00:10"))
     closing = lost_closing(row, at("00:12"))
     assert (closing.id, closing.status, closing.reason) == (row.id, ExecutionStatus.FAILED, Reason.JOB_DELETED)
 
 
 def test_a_job_that_was_deleted_ended_as_decided_or_was_cancelled() -> None:
-    """The operator's own decision explains the end; without one, somebody cancelled the execution."""
+    """The reason is the operator's decision; without one, a user has cancelled the execution."""
     job = make_job("00:10")
     end = EndExecution(job.name, job.uid, UUID(EXECUTION), ExecutionStatus.FAILED, "ErrImagePull", "no such image")
     assert result_of_deleted(end) == (RunResult.FAILED, "ErrImagePull", "no such image")

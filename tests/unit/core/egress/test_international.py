@@ -1,4 +1,4 @@
-"""International host names: looked up as browsers look them up, or refused."""
+"""International host names are looked up as in browsers, or refused."""
 
 import subprocess
 import sys
@@ -40,21 +40,21 @@ REFUSED = {
 
 @pytest.mark.parametrize("host", REFUSED.values(), ids=REFUSED)
 def test_a_name_that_browsers_refuse_is_refused(host: str) -> None:
-    """The message names no part of the URL."""
+    """The message contains no part of the URL."""
     with pytest.raises(HostError, match="has a host name that is not a valid international domain name") as refused:
         canonical_host(f"https://{host}/")
     assert host not in str(refused.value)
 
 
 def test_a_long_label_is_refused_before_it_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encoding takes quadratic time, and the webhook shares a loop with everything else."""
+    """Encoding takes quadratic time and would block the loop of the webhook."""
     monkeypatch.setattr("idna.core.check_bidi", lambda _label: pytest.fail("the label is looked at"))
     with pytest.raises(HostError):
         canonical_host(f"https://{''.join(map(chr, range(0x4E00, 0x4E00 + 1000)))}.example/")
 
 
 def test_ascii_names_import_no_tables() -> None:
-    """The runner pays for each import."""
+    """Each import delays the start of a runner."""
     code = (
         "import sys; from carillon_core.domain.egress.rules import canonical_host; "
         "canonical_host('https://example.com/'); sys.exit('idna' in sys.modules)"

@@ -1,4 +1,4 @@
-"""The token of an execution: what it says, who can make it, and from what its key is made."""
+"""Execution tokens: their content, and the derivation of their key."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ RANDOM = "0123456789abcdef" * 2
 
 
 def test_a_token_is_a_key_s_id_a_payload_and_their_mac() -> None:
-    """By HMAC-SHA256 of the key; what is None is left out."""
+    """The MAC is HMAC-SHA256 with the key; None values are omitted."""
     key, payload, mac = KEY.token({"id": "a", "retry_of": None, "task": "ü"}).split(".")
     assert key == KEY.id
     assert json.loads(base64.b64decode(payload)) == {"id": "a", "task": "ü"}
@@ -25,27 +25,27 @@ def test_a_token_is_a_key_s_id_a_payload_and_their_mac() -> None:
 
 
 def test_the_pads_make_the_same_mac() -> None:
-    """SQL computes it from them."""
+    """SQL computes the MAC from the pads."""
     inner, outer = KEY.pads
     want = hmac.new(KEY.key, b"said", hashlib.sha256).digest()
     assert hashlib.sha256(outer + hashlib.sha256(inner + b"said").digest()).digest() == want
 
 
 def test_a_token_fits_where_it_stands() -> None:
-    """In an environment variable of a manifest, where a dollar sign and a line's end would be something else."""
+    """It needs no escaping in a manifest's environment variable: it has no dollar sign and no line break."""
     token = KEY.token({"task": "$(PATH)\n" * 100})
     assert set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/=.")
 
 
 def test_a_key_is_shown_nowhere() -> None:
-    """Nor does its id tell it."""
+    """Its id does not reveal it either."""
     key = TokenKey.derived("hunter2")
     assert key.key.hex() not in repr(key) + key.id
     assert key.id not in hashlib.sha256(key.key).hexdigest()
 
 
 def test_the_key_is_the_same_at_every_start() -> None:
-    """Or tokens of before a restart would be worth nothing; a secret of its own wins over the database's password."""
+    """Otherwise, a restart would invalidate tokens; a separate secret takes precedence over the database's password."""
     by_password = Settings.from_env(SOUND).runner.token_key
     assert by_password == Settings.from_env(SOUND | {"CARILLON_WORKERS": "2"}).runner.token_key
     by_key = Settings.from_env(SOUND | {"CARILLON_TOKEN_KEY": RANDOM}).runner.token_key
@@ -71,7 +71,7 @@ def test_the_key_is_the_same_at_every_start() -> None:
     ],
 )
 def test_settings_that_make_no_key_or_no_login_are_refused(changed: dict[str, str], message: str) -> None:
-    """The error names the variable and the mend, and repeats no secret."""
+    """The error names the variable and the fix, and contains no secret."""
     with pytest.raises(SettingsError, match=message) as caught:
         Settings.from_env(SOUND | changed)
     assert "hunter2" not in str(caught.value)
@@ -87,5 +87,5 @@ def test_settings_that_make_no_key_or_no_login_are_refused(changed: dict[str, st
     ],
 )
 def test_runners_of_the_operators_own_user_are_noticed(url: str, want: bool) -> None:  # noqa: FBT001  # a column of the table
-    """Unset is the same as the operator's own."""
+    """An unset URL is the operator's own."""
     assert Settings.from_env(SOUND | {"CARILLON_RUNNER_DATABASE_URL": url}).runners_own_all is want

@@ -1,4 +1,4 @@
-"""The Job of an execution: of a runner, of a user's container, of a request; and what is kept out of it."""
+"""The Jobs of runners, of users' containers and of requests, and what they must not contain."""
 
 import base64
 import json
@@ -57,13 +57,13 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def env_of(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the environment of a Job's container: values, or where they come from."""
+    """Return the environment of a Job's container: values or their sources."""
     (container,) = pod_of(job)["containers"]
     return {e["name"]: e.get("value", e.get("valueFrom")) for e in container["env"]}
 
 
 def test_a_users_container_runs_as_it_was_written() -> None:
-    """Image, command, arguments, folder, limits; "$(" in a value stays what it is."""
+    """It has the image, command, arguments, folder and limits; "$(" in a value is not expanded."""
     (container,) = pod_of(job_of(make_task().every(60).with_spec(task={"container": CONTAINER})))["containers"]
     assert {k: container[k] for k in ("name", "image", "command", "args", "workingDir", "resources")} == {
         "name": "task",
@@ -77,7 +77,7 @@ def test_a_users_container_runs_as_it_was_written() -> None:
 
 
 def test_a_users_container_is_told_which_execution_it_is_and_no_secret() -> None:
-    """What it sets itself wins; there is no database in it."""
+    """The task's own variables take precedence; there is no database URL."""
     job = job_of(make_task().every(60).with_spec(task={"container": CONTAINER}))
     env = env_of(job)
     assert env["CARILLON_EXECUTION_ID"] == str(SLOT.execution_id)
@@ -87,7 +87,7 @@ def test_a_users_container_is_told_which_execution_it_is_and_no_secret() -> None
 
 
 def test_a_users_container_is_kept_small() -> None:
-    """No root, no privileges, no token of a service account."""
+    """It has no root user, no privileges and no service account token."""
     pod = pod_of(job_of(make_task().every(60).with_spec(task={"container": CONTAINER})))
     assert pod["securityContext"] | {"seccompProfile": None} == {
         "runAsNonRoot": True,
@@ -99,14 +99,14 @@ def test_a_users_container_is_kept_small() -> None:
 
 
 def test_a_container_that_says_little_has_little() -> None:
-    """The image's own command, user and folder."""
+    """It uses the image's command, user and folder."""
     pod = pod_of(job_of(make_task().every(60).with_spec(task={"container": {"image": "busybox"}})))
     assert "runAsUser" not in pod["securityContext"]
     assert {"command", "args", "workingDir", "resources"}.isdisjoint(pod["containers"][0])
 
 
 def test_a_containers_attempts_are_pods_with_a_deadline_each() -> None:
-    """The retry policy's limit is the Job's; a run that hangs ends with its own time-out."""
+    """The Job has the retry policy's limit; a pod that hangs ends at its own deadline."""
     task = make_task().every(60).with_spec(task={"container": CONTAINER}, timeoutSeconds=60, retry={"limit": 2})
     job = job_of(task)
     assert job["spec"]["backoffLimit"] == 2
@@ -134,7 +134,7 @@ def test_a_container_that_a_drain_ended_late_has_its_whole_time_again() -> None:
 
 
 def test_a_runners_job_is_read_back_as_the_tasks() -> None:
-    """Owner, labels and name agree: what is written is what ``observed_job`` believes."""
+    """Owner, labels and name agree, so ``observed_job`` accepts the Job."""
     for body in (job_of(make_task().every(60)), job_of_request(make_request(), make_task().every(60))):
         body["metadata"]["uid"] = "j1"
         seen = observed_job(body)
@@ -144,7 +144,7 @@ def test_a_runners_job_is_read_back_as_the_tasks() -> None:
 
 
 def test_a_requests_job_belongs_to_the_request_and_counts_as_the_tasks() -> None:
-    """Its parameters are applied, its own limits win."""
+    """Its parameters are applied, and its own limits take precedence."""
     request = make_request(parameters={"a": 7}, timeoutSeconds=9, retry={"limit": 1})
     job = job_of_request(request, make_task().every(60))
     (owner,) = job["metadata"]["ownerReferences"]
@@ -159,21 +159,21 @@ def test_a_requests_job_belongs_to_the_request_and_counts_as_the_tasks() -> None
 
 
 def test_a_requests_job_has_the_tasks_limits_if_it_says_none() -> None:
-    """And its time zone."""
+    """It also has the task's time zone."""
     env = env_of(job_of_request(make_request(), make_task().cron("@hourly", "Asia/Tokyo").with_spec(timeoutSeconds=77)))
     assert (env["CARILLON_TIMEOUT_SECONDS"], env["CARILLON_TIME_ZONE"]) == ("77", "Asia/Tokyo")
     assert "CARILLON_RETRY" not in env
 
 
 def test_a_request_with_a_task_of_its_own_is_its_own_task() -> None:
-    """Its name and uid stand for the task's; the default limits hold."""
+    """Its name and uid take the place of the task's; the default limits apply."""
     job = job_of_request(make_request(task={"sum": {"a": 1, "b": 1}}), None)
     assert job["metadata"]["labels"]["carillon.dev/task-uid"] == REQUEST_UID
     assert env_of(job)["CARILLON_TIMEOUT_SECONDS"] == "3600"
 
 
 def test_a_task_without_a_valid_spec_has_no_order() -> None:
-    """Nobody decides to launch it; whoever tries is told."""
+    """``decide`` never launches it; an attempt raises an error."""
     observed = make_task().observed()
     with pytest.raises(ValueError, match="has no valid spec"):
         slot_order(observed, SLOT)
@@ -181,7 +181,7 @@ def test_a_task_without_a_valid_spec_has_no_order() -> None:
 
 @pytest.mark.parametrize("spec", [{"taskRef": {}}, {"parameters": {"c": 1}}])
 def test_a_request_that_cannot_be_run_has_no_order(spec: dict[str, Any]) -> None:
-    """Neither one that is invalid, nor one with parameters that are."""
+    """This holds for an invalid request and for invalid parameters."""
     request, task = make_request(**spec).observed(), make_task().every(60).observed()
     with pytest.raises(ValueError, match="cannot be run"):
         request_order(request, task, NOW)
@@ -203,7 +203,7 @@ TARGET = {
 
 
 def resolved(http: dict[str, Any], target: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the HTTP task as the runner reads it, and its environment."""
+    """Return the HTTP task in the runner's form, and its environment."""
     task = make_task().every(60).calling(target=target)
     task.raw["spec"]["task"]["http"] |= http
     env = env_of(job_of(task))
@@ -212,7 +212,7 @@ def resolved(http: dict[str, Any], target: dict[str, Any]) -> tuple[dict[str, An
 
 
 def test_a_targets_secrets_are_named_and_never_copied() -> None:
-    """Each is a variable from its Secret, optional: the runner says which one is missing."""
+    """Each is an optional variable from its Secret; the runner names a missing one."""
     read, env = resolved({}, TARGET)
     (header,) = read["secretHeaders"]
     assert (header["name"], header["source"]) == ("Authorization", "shop/token")
@@ -222,7 +222,7 @@ def test_a_targets_secrets_are_named_and_never_copied() -> None:
 
 
 def test_a_targets_fields_hold_where_the_task_has_none() -> None:
-    """URL, method, headers, body, statuses and redirects."""
+    """This holds for URL, method, headers, body, statuses and redirects."""
     read, _ = resolved({}, TARGET)
     assert {k: read[k] for k in ("url", "method", "body", "expectedStatuses", "maxRedirects")} == {
         k: TARGET[k] for k in ("url", "method", "body", "expectedStatuses", "maxRedirects")
@@ -231,7 +231,7 @@ def test_a_targets_fields_hold_where_the_task_has_none() -> None:
 
 
 def test_a_tasks_fields_win_over_its_targets() -> None:
-    """A header of its own replaces the target's, a secret one too, whatever its case; no redirects means none."""
+    """A header of the task replaces the target's, even a secret one, ignoring case; maxRedirects 0 overrides, too."""
     own = {
         "method": "PUT",
         "body": "",
@@ -247,13 +247,13 @@ def test_a_tasks_fields_win_over_its_targets() -> None:
 
 
 def test_a_target_without_secrets_needs_none() -> None:
-    """A URL is enough, and there is no body."""
+    """A URL is enough; there is no body."""
     read, _ = resolved({}, {"url": "http://a.example/"})
     assert (read["secretHeaders"], read["signing"], "body" in read) == ([], [], False)
 
 
 def test_a_request_of_its_own_resolves_its_own_target() -> None:
-    """Not the task's."""
+    """It does not use the task's target."""
     request = make_request(task={"http": {"targetRef": {"name": "shop"}}})
     request.target = make_target("shop", TARGET)
     env = env_of(job_of_request(request, None))
@@ -261,7 +261,7 @@ def test_a_request_of_its_own_resolves_its_own_target() -> None:
 
 
 def test_an_order_says_whether_a_runner_runs_it() -> None:
-    """A user's container has none."""
+    """A user's container has no runner."""
     order: Order = slot_order(make_task().every(60).observed(), SLOT)
     assert not order.container
     assert isinstance(order.execution_id, UUID)
@@ -271,7 +271,7 @@ def test_an_order_says_whether_a_runner_runs_it() -> None:
 
 
 def test_a_runner_has_the_token_of_its_own_execution() -> None:
-    """It says what identifies the row; no other container has one."""
+    """The token identifies the row; users' containers have no token."""
     key, payload, _ = env_of(job_of(make_task("backup").every(60)))[ENV_EXECUTION_TOKEN].split(".")
     assert key == TEMPLATE.token_key.id
     assert json.loads(base64.b64decode(payload)) == {
@@ -293,13 +293,13 @@ def test_a_runner_has_the_token_of_its_own_execution() -> None:
     [({"counter": {"name": "till"}}, "till"), ({"counter": {}}, "backup"), ({"sum": {"a": 1, "b": 2}}, None)],
 )
 def test_a_token_names_the_counter_that_the_task_may_increment(task: dict[str, Any], want: str | None) -> None:
-    """None, if it is no counter."""
+    """Other task types name no counter."""
     order = slot_order(make_task("backup").every(60).with_spec(task=task).observed(), SLOT)
     assert order.token_payload()["counter"] == want
 
 
 def test_what_a_request_repeats_is_in_its_token_and_on_its_job() -> None:
-    """The runner's row has it from the one, and the operator's from the other."""
+    """The runner's row takes it from the token, the operator's row from the Job."""
     repeated = "0b0b8a0e-1d0c-5c55-8a5e-4f0e3a1b2c3d"
     request = make_request(task={"sum": {"a": 1, "b": 2}}, retryOf=repeated)
     assert request_order(request.observed(), None, NOW).token_payload()["retry_of"] == repeated

@@ -1,4 +1,4 @@
-"""Where and how pods run: the operator's default, the task's own settings, and Kueue's queues."""
+"""Pod settings: the operator's defaults, the task's own settings, and Kueue's queues."""
 
 from dataclasses import replace
 from typing import Any
@@ -46,14 +46,14 @@ def job_of_request(request: RequestBuilder, task: TaskBuilder | None) -> dict[st
 
 
 def said(job: dict[str, Any]) -> dict[str, Any]:
-    """Return what a Job's pod says of where and how it runs."""
+    """Return the pod settings of a Job's pod."""
     pod = job["spec"]["template"]["spec"]
     names = ("nodeSelector", "tolerations", "priorityClassName", "serviceAccountName", "imagePullSecrets")
     return {name: pod[name] for name in names if name in pod}
 
 
 def test_without_settings_a_pod_is_as_ever() -> None:
-    """No field of any kind, and the runner's own resources."""
+    """It has no additional fields, and the runner's own resources."""
     job = job_of(make_task().every(60), RunnerTemplate("runner:1", TokenKey(b"k" * 32)))
     assert said(job) == {}
     (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -64,7 +64,7 @@ def test_without_settings_a_pod_is_as_ever() -> None:
 
 @pytest.mark.parametrize("task", [{"counter": {}}, CONTAINER], ids=["a runner", "a container"])
 def test_the_operators_default_holds_for_every_pod(task: dict[str, Any]) -> None:
-    """Of runners and of users' containers; of resources, for runners alone."""
+    """This holds for runners and users' containers; the default resources are for runners only."""
     job = job_of(make_task().every(60).with_spec(task=task))
     assert said(job) == {name: value for name, value in DEFAULT.items() if name != "resources"}
     (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -74,7 +74,7 @@ def test_the_operators_default_holds_for_every_pod(task: dict[str, Any]) -> None
 
 
 def test_what_a_task_says_wins_and_lists_are_joined() -> None:
-    """Key by key, name by name; what both say stands there once."""
+    """Merging is by key or name; duplicates appear once."""
     pod = {
         "nodeSelector": {"zone": "b"},
         "tolerations": [SPOT, BATCH],
@@ -95,7 +95,7 @@ def test_what_a_task_says_wins_and_lists_are_joined() -> None:
 
 
 def test_a_request_runs_as_its_task_does_unless_it_says_otherwise() -> None:
-    """Pod and queue are the task's; one with a task of its own has the operator's default."""
+    """Pod settings and queue are the task's; a request with its own task has the operator's defaults."""
     task = make_task().every(60).with_spec(pod={"priorityClassName": "high"}, queueName="nightly")
     job = job_of_request(make_request(), task)
     assert (said(job)["priorityClassName"], job["metadata"]["labels"][LABEL_QUEUE]) == ("high", "nightly")
@@ -107,14 +107,14 @@ def test_a_request_runs_as_its_task_does_unless_it_says_otherwise() -> None:
     ("own", "default", "want"), [("a", None, "a"), ("a", "b", "a"), (None, "b", "b"), (None, None, None)]
 )
 def test_a_queue_has_the_job_wait(own: str | None, default: str | None, want: str | None) -> None:
-    """Kueue's label on it, and suspended: no pod is there before it is admitted."""
+    """It has Kueue's label and is suspended, so that it has no pod before its admission."""
     job = job_of(make_task().every(60).with_spec(queueName=own), replace(TEMPLATE, queue_name=default))
     assert job["metadata"]["labels"].get(LABEL_QUEUE) == want
     assert job["spec"].get("suspend", False) is (want is not None)
 
 
 def test_a_job_waits_for_as_long_as_it_is_suspended() -> None:
-    """Then it is active; and one that has finished waits for nothing."""
+    """Then it is active; a finished Job does not wait."""
     job = job_of(make_task().every(60).with_spec(queueName="a"))
     job["metadata"]["uid"] = "11111111-8b86-4011-b42d-00c04fc964ff"
     seen = observed_job(job)
@@ -144,7 +144,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_no_pod_could_have_is_named(case: str) -> None:
-    """With its field, before anything is launched."""
+    """The problem names the field, before anything is launched."""
     fields, want = BAD[case]
     with pytest.raises(InvalidResourceError) as refused:
         parse_spec({"intervalSeconds": 60, "task": {"counter": {}}, **fields}, strict=True)
@@ -155,7 +155,7 @@ NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runn
 
 
 def test_the_operator_is_told_by_its_environment() -> None:
-    """JSON of a task's spec.pod, and a queue's name; neither is needed."""
+    """The variables are JSON as in a task's spec.pod, and a queue's name; both are optional."""
     bare = Settings.from_env(NEEDED).runner
     assert (bare.pod, bare.queue_name) == (PodSettings(), None)
     text = '{"nodeSelector": {"pool": "batch"}}'
@@ -173,7 +173,7 @@ def test_the_operator_is_told_by_its_environment() -> None:
     ],
 )
 def test_a_wrong_default_is_named(change: dict[str, str], want: str) -> None:
-    """The variable, its field and the mend, before the operator begins."""
+    """The error names the variable, the field and the fix, before the operator starts."""
     with pytest.raises(SettingsError) as refused:
         Settings.from_env(NEEDED | change)
     assert want in str(refused.value)

@@ -1,4 +1,4 @@
-"""How a Job and its pod are read: the first sure sign ends an execution."""
+"""Reading Jobs and pods: the first definite sign ends an execution."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ ENDS: dict[str, tuple[list[dict[str, str]], dict[str, Any] | None, RunResult, st
 def test_the_end_of_an_execution(
     conditions: list[dict[str, str]], pod: dict[str, Any] | None, want: RunResult, want_message: str
 ) -> None:
-    """Each sign is read as what it says; without one the Job is active."""
+    """Each sign has its result; without any, the Job is active."""
     end = pod_end(pod) if pod else None
     job = observed_job(raw_job(*conditions), JobPods([end] if end else ()))
     assert job is not None
@@ -141,9 +141,9 @@ def test_the_pod_that_had_the_execution_speaks_for_its_job() -> None:
 
 FAILED = raw_pod("Failed", exitCode=143, reason="Error", message="ended")
 TAKEN: dict[str, tuple[bool, int, list[dict[str, str]], bool, str]] = {
-    # suspended, backoffLimit, conditions; taken back, message
+    # suspended, backoffLimit, conditions; suspended by its queue, message
     "an end that is an end": (False, 0, [], False, "ended"),
-    "suspended at its end": (True, 0, [], True, "its queue took it back before it was done: ended"),
+    "suspended at its end": (True, 0, [], True, "suspended by its queue before it finished: ended"),
     "suspended after the Job's own end": (True, 0, [{"type": "Failed"}], False, "ended"),
     "suspended with tries left": (True, 2, [], False, ""),
 }
@@ -157,7 +157,7 @@ def test_a_job_that_its_queue_takes_back(
     want: bool,  # noqa: FBT001  # a column of the table
     want_message: str,
 ) -> None:
-    """Its pod has ended and no other may follow, but would, were it admitted again; one with tries left waits."""
+    """It is over if its pod was the last one, as it would get another pod if admitted again; otherwise it waits."""
     end = pod_end(FAILED)
     raw = raw_job(*conditions) | {"spec": {"suspend": suspended, "backoffLimit": tries}}
     job = observed_job(raw, JobPods([end] if end else ()))
@@ -186,7 +186,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("meta", FOREIGN.values(), ids=FOREIGN.keys())
 def test_a_job_that_is_none_of_ours(meta: dict[str, Any]) -> None:
-    """It is left alone, whatever it looks like."""
+    """It is ignored, even if it resembles one of ours."""
     assert observed_job(raw_job(**meta)) is None
 
 
@@ -201,7 +201,7 @@ BROKEN: dict[str, Any] = {
 
 @pytest.mark.parametrize("spec", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_object_has_problems_and_no_spec(spec: Any) -> None:
-    """Parsing never fails: what is wrong is kept, to be said."""
+    """Parsing never fails: problems are kept, to be reported."""
     builder = make_task()
     builder.raw["spec"] = spec
     task = ObservedTask.from_object(builder.raw)
@@ -210,7 +210,7 @@ def test_a_broken_object_has_problems_and_no_spec(spec: Any) -> None:
 
 
 def test_unknown_fields_and_a_broken_status_are_passed_over() -> None:
-    """An object that another release wrote is read as far as it is understood."""
+    """An object written by another release is read as far as possible."""
     builder = make_task().every(5).with_spec(somethingNew=1)
     builder.raw["status"] = {"active": "many"}
     task = ObservedTask.from_object(builder.raw)
@@ -219,7 +219,7 @@ def test_unknown_fields_and_a_broken_status_are_passed_over() -> None:
 
 
 def test_a_time_outside_the_calendar_is_a_problem_and_no_crash() -> None:
-    """An offset may move a time out of the years that there are."""
+    """An offset may move a time out of the supported years."""
     builder = make_task().with_spec(runAt="9999-12-31T23:59:59-14:00")
     task = ObservedTask.from_object(builder.raw)
     assert task.spec is None

@@ -1,4 +1,4 @@
-"""The CRD says what the models say, in the subset of JSON schema that a CRD allows."""
+"""The CRDs agree with the models, in the subset of JSON schema that a CRD allows."""
 
 import re
 from collections.abc import Iterator
@@ -34,19 +34,19 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in K
 
 @every_kind
 def test_checked_in_file_is_what_the_models_generate(kind: Kind) -> None:
-    """The file in crds/ is current, byte for byte; ``make manifests`` writes it."""
+    """The file in crds/ is up to date, byte for byte; ``make manifests`` writes it."""
     found = (CHECKED_IN / kind.file_name).read_bytes()
     assert found == crd_yaml(kind).encode(), "run: python -m carillon_core.resources --output crds"
 
 
 def test_nothing_else_is_checked_in() -> None:
-    """``kubectl apply -f crds/`` installs what the models generate, and no more."""
+    """``kubectl apply -f crds/`` installs only the generated files."""
     assert {path.name for path in CHECKED_IN.iterdir()} == {kind.file_name for kind in KINDS}
 
 
 @every_kind
 def test_generation_is_deterministic(kind: Kind) -> None:
-    """Two calls give equal objects that share no part."""
+    """Two calls return equal objects that share no parts."""
     first, second = crd_of(kind), crd_of(kind)
     assert first == second
     first["spec"]["versions"][0]["additionalPrinterColumns"].clear()
@@ -59,7 +59,7 @@ def test_generation_is_deterministic(kind: Kind) -> None:
 
 @every_kind
 def test_every_property_but_metadata_has_a_description_of_one_line(kind: Kind) -> None:
-    """``kubectl explain`` has something to say of every field."""
+    """``kubectl explain`` describes every field."""
     fields = {p: s for p, s in SCHEMAS[kind.name].items() if p != "metadata" and not p.endswith(("[]", "{}"))}
     assert not [p for p, s in fields.items() if not s.get("description")]
     assert not [p for p, s in fields.items() if "\n" in s["description"]]
@@ -67,7 +67,7 @@ def test_every_property_but_metadata_has_a_description_of_one_line(kind: Kind) -
 
 @every_kind
 def test_schema_is_structural(kind: Kind) -> None:
-    """Every part has one type, and nothing that the API server refuses in a CRD."""
+    """Every part has one type, and no keyword that the API server rejects in a CRD."""
     refused = {"$ref", "$defs", "title", "anyOf", "const", "patternProperties", "propertyNames"}
     for path, schema in SCHEMAS[kind.name].items():
         assert isinstance(schema["type"], str), path
@@ -77,7 +77,7 @@ def test_schema_is_structural(kind: Kind) -> None:
 
 @every_kind
 def test_status_has_no_defaults(kind: Kind) -> None:
-    """Nobody has observed what a default would claim."""
+    """A default would state an observation that was not made."""
     assert not [p for p, s in SCHEMAS[kind.name].items() if p.startswith("status") and "default" in s]
 
 
@@ -107,7 +107,7 @@ def test_status_has_no_defaults(kind: Kind) -> None:
     }.items(),
 )
 def test_field_has_its_constraints(path: str, want: Schema) -> None:
-    """A field carries what its model says."""
+    """A field has the constraints of its model."""
     found = SCHEMAS["ScheduledTask"][path]
     assert found | want == found
 
@@ -123,13 +123,13 @@ def test_field_has_its_constraints(path: str, want: Schema) -> None:
     ],
 )
 def test_field_of_the_other_kinds_has_its_constraints(kind: str, path: str, want: Schema) -> None:
-    """A field carries what its model says."""
+    """A field has the constraints of its model."""
     found = SCHEMAS[kind][path]
     assert found | want == found
 
 
 def model_constraints(schema: Schema, definitions: dict[str, Schema]) -> Iterator[tuple[str, Any]]:
-    """Yield every constraint that pydantic's schema of a model holds, wherever it stands."""
+    """Yield every constraint in pydantic's schema of a model, at any depth."""
     for key, value in schema.items():
         if key in {"properties", "patternProperties"}:
             for part in value.values():
@@ -151,7 +151,7 @@ def model_constraints(schema: Schema, definitions: dict[str, Schema]) -> Iterato
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_no_constraint_of_the_models_is_lost(kind: Kind, part: str) -> None:
-    """Every bound, pattern and enumeration of the models stands in the CRD, as often; those of map keys in a rule."""
+    """Every bound, pattern and enumeration of the models is in the CRD, as often; those of map keys are in a rule."""
     model = kind.model.model_fields[part].annotation
     assert isinstance(model, type)
     assert issubclass(model, Model)
@@ -174,7 +174,7 @@ def test_no_constraint_of_the_models_is_lost(kind: Kind, part: str) -> None:
 
 
 def test_every_rule_stands_in_a_crd() -> None:
-    """A model that was renamed takes its rules with it."""
+    """A rule of a renamed model would be lost."""
     standing = {
         rule["rule"]
         for schemas in SCHEMAS.values()
@@ -186,7 +186,7 @@ def test_every_rule_stands_in_a_crd() -> None:
 
 @every_kind
 def test_names_are_those_of_the_api_group(kind: Kind) -> None:
-    """Category and scope are there, and the singular by which kubectl takes it."""
+    """The definition also has the category, the scope and the singular."""
     crd = crd_of(kind)
     assert crd["metadata"]["name"] == f"{kind.plural}.carillon.dev"
     assert crd["spec"]["scope"] == "Namespaced"
@@ -197,7 +197,7 @@ def test_names_are_those_of_the_api_group(kind: Kind) -> None:
 
 
 def test_short_names_differ() -> None:
-    """No kind hides another."""
+    """Equal short names would hide a kind."""
     assert [crd_of(kind)["spec"]["names"]["shortNames"] for kind in KINDS] == [["schtask"], ["httpt"], ["runreq"]]
 
 
@@ -210,7 +210,7 @@ def test_printer_columns_name_fields_that_exist(kind: Kind) -> None:
 
 
 def test_a_tasks_columns_answer_the_questions() -> None:
-    """Did it run, why not, when next: without another command."""
+    """They show whether it ran, why not, and when it runs next."""
     assert [c["name"].upper() for c in SCHEDULED_TASK.columns] == [
         *("SCHEDULE", "SUSPEND", "ACTIVE", "WAITING", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"),
     ]

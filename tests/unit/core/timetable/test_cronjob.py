@@ -1,4 +1,4 @@
-"""Cron as Kubernetes' CronJob reads it: held to what its own parser says of a few hundred expressions."""
+"""Cron as in Kubernetes' CronJob: compared with the results of its parser for a few hundred expressions."""
 
 import json
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ AFTER = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 class Line(NamedTuple):
-    """What CronJob's parser says of one expression; see proofs/truth/cronjob, which writes the file."""
+    """The result of CronJob's parser for one expression; proofs/truth/cronjob writes the file."""
 
     expression: str
     times: list[datetime]
@@ -48,18 +48,18 @@ REFUSED_HERE = {
     "CRON_TZ=UTC 0 3 * * *": "set spec.timeZone to UTC and write only '0 3 * * *' in spec.schedule",
     "TZ=UTC 0 3 * * *": "set spec.timeZone to UTC and write only '0 3 * * *' in spec.schedule",
 }
-"""Expressions that CronJob's parser accepts and that are refused here, with the reason that is given."""
+"""Expressions that CronJob's parser accepts and that are refused here, with the reason."""
 
 
 def test_the_table_is_worth_holding_to() -> None:
-    """A few hundred expressions that fire, with some thousand times."""
+    """It has a few hundred expressions that fire, and some thousand times."""
     assert len(ACCEPTED) > 400
     assert sum(len(line.times) for line in ACCEPTED) > 2500
 
 
 @pytest.mark.parametrize("line", ACCEPTED, ids=[line.expression for line in ACCEPTED])
 def test_what_a_cronjob_accepts_fires_at_its_times_or_is_refused_with_the_reason(line: Line) -> None:
-    """CronJob's parser looks five years ahead at most, so it may name fewer times than there are."""
+    """CronJob's parser looks at most five years ahead, so it may list fewer times."""
     if line.expression in REFUSED_HERE:
         with pytest.raises(InvalidScheduleError) as refusal:
             cron_schedule(line.expression)
@@ -84,7 +84,7 @@ EVERY = {
 
 @pytest.mark.parametrize(("duration", "seconds"), EVERY.items())
 def test_an_interval_in_a_cron_expression_is_sent_to_its_field(duration: str, seconds: str) -> None:
-    """Any duration of Go's, with the seconds that CronJob makes of it."""
+    """This holds for any Go duration; the seconds are those of CronJob."""
     with pytest.raises(InvalidScheduleError, match=rf"use spec\.intervalSeconds: {seconds} instead of spec\.schedule$"):
         cron_schedule(f"@every {duration}")
 
@@ -103,7 +103,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("expression", "want"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_other_schedulers_read_is_refused_with_what_to_write(expression: str, want: str) -> None:
-    """The message names the field and the way to say the same here."""
+    """The message names the field and the equivalent to write."""
     with pytest.raises(InvalidScheduleError, match=want):
         cron_schedule(expression)
 
@@ -123,5 +123,5 @@ DEBIAN_DIFFERS = {
 
 @pytest.mark.parametrize(("expression", "want"), DEBIAN_DIFFERS.values(), ids=DEBIAN_DIFFERS.keys())
 def test_where_debian_would_run_on_other_days(expression: str, want: bool) -> None:  # noqa: FBT001  # a column of the table
-    """The two readings differ only if a date is in one and not in the other."""
+    """The two readings differ only if a date matches just one of them."""
     assert cron_schedule(expression).cron.debian_runs_on_other_days is want

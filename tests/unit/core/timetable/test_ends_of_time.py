@@ -1,4 +1,4 @@
-"""Schedules at both ends of the calendar, the years 1 and 9999: every call returns, and soon."""
+"""Schedules at both ends of the calendar, the years 1 and 9999: every call returns quickly."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -28,7 +28,7 @@ from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 from support.deadline import deadline
 
 SECONDS = 2.0
-"""Processor time that one call may use. The slowest reads a zone's clock for 400 years, once."""
+"""The CPU time limit of a call. The slowest probes a zone's clock over 400 years, once."""
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 ZONES = (
     "UTC",
@@ -60,7 +60,7 @@ EXPRESSIONS = (
 
 
 def ends() -> st.SearchStrategy[datetime]:
-    """Draw instants within three days of either end of the calendar, the very ends included."""
+    """Draw instants within three days of either end of the calendar, inclusive."""
     near = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3))
     return st.one_of(
         st.sampled_from([FIRST_DATETIME, LAST_DATETIME, LAST_DATETIME.replace(microsecond=0)]),
@@ -70,7 +70,7 @@ def ends() -> st.SearchStrategy[datetime]:
 
 
 def rarely_other(usual: st.SearchStrategy[datetime]) -> st.SearchStrategy[datetime]:
-    """Draw an instant of today's time as well."""
+    """Draw a present-day instant as well."""
     return st.one_of(usual, st.just(CREATED))
 
 
@@ -101,7 +101,7 @@ def spec_of(fields: dict[str, Any]) -> ScheduledTaskSpec | None:
 
 
 def test_the_last_second_of_the_year_9999() -> None:
-    """The clock of UTC never shows anything later, and the search for its slot ends."""
+    """UTC's clock shows nothing later, and the search for its slot ends."""
     spec = spec_of({"schedule": "59 59 23 31 12 *", "startAt": "9999-01-01T00:00:00Z", "endAt": "9999-12-31T23:59:59Z"})
     assert spec is not None
     with deadline(SECONDS):
@@ -112,7 +112,7 @@ def test_the_last_second_of_the_year_9999() -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_clock_reaches_every_reading(zone: str) -> None:
-    """Also one that it shows only after, or before, the instants that the calculus answers with."""
+    """This includes readings that it shows outside the supported range of instants."""
     clock = ZoneClock(ZoneInfo(zone))
     for end in (FIRST_DATETIME, LAST_DATETIME.replace(microsecond=0)):
         reading = int(end.timestamp())
@@ -124,7 +124,7 @@ def test_a_clock_reaches_every_reading(zone: str) -> None:
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(expression=st.sampled_from(EXPRESSIONS), zone=st.sampled_from(ZONES), when=ends())
 def test_cron_at_the_ends_of_time(expression: str, zone: str, when: datetime) -> None:
-    """Slots rise, forward and backward, and each lies on the side that was asked for."""
+    """Slots are in order, forward and backward, and each is on the requested side."""
     schedule = cron_schedule(expression, zone)
     with deadline(SECONDS):
         following = fire_times(schedule, when, 5)
@@ -139,7 +139,7 @@ def test_cron_at_the_ends_of_time(expression: str, zone: str, when: datetime) ->
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(fields=calendars(), created=rarely_other(ends()), now=rarely_other(ends()))
 def test_a_task_at_the_ends_of_time(fields: dict[str, Any], created: datetime, now: datetime) -> None:
-    """All that is asked of a task before it is stored, and all that the operator asks of its schedule."""
+    """All checks before a task is stored, and all calls of the operator to its schedule, return."""
     spec = spec_of(fields)
     if spec is None:
         return
@@ -160,6 +160,6 @@ def test_a_task_at_the_ends_of_time(fields: dict[str, Any], created: datetime, n
 
 
 def test_a_schedule_that_no_clock_ever_shows() -> None:
-    """On the second Sunday of March 02:xx is always left out in Vancouver since 2007; the search gives up in time."""
+    """In Vancouver, 02:xx on the second Sunday of March has been in the gap since 2007; the search gives up in time."""
     with deadline(SECONDS):
         assert cron_schedule("* 2 * 3 SUN#2", "America/Vancouver").next_fire_time(CREATED) is None

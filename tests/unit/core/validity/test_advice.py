@@ -1,4 +1,4 @@
-"""What is refused, and what is warned of, before anything is stored."""
+"""Problems and warnings before anything is stored."""
 
 import tracemalloc
 from typing import Any
@@ -18,12 +18,12 @@ SUM = {"sum": {"a": 1, "b": 2}}
 
 
 def spec_of(**fields: Any) -> ScheduledTaskSpec:
-    """Build a spec that sums, unless it says otherwise."""
+    """Build a spec, with a sum task by default."""
     return parse_spec({"task": SUM} | fields, strict=True)
 
 
 def test_the_next_times_are_shown_in_utc_and_local() -> None:
-    """Three of them; a zone's own clock stands in parentheses."""
+    """There are three; the local time is in parentheses."""
     first, *clock = warnings_of(spec_of(schedule="0 2 * * *", timeZone="Europe/Berlin"), NOW)
     assert first == (
         "runs next at 2026-01-02T01:00:00Z (2026-01-02T02:00:00+01:00), "
@@ -48,7 +48,7 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
         {"runAt": "2026-01-01T00:00:00Z"},
         "will never run: spec.runAt: must be in the future (got",
     ),
-    "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: no runs start"),
+    "suspended": ({"schedule": "@hourly", "suspend": True}, "is suspended: no slots are launched"),
     "a sleep longer than the way to the next slot": (
         {"intervalSeconds": 5, "task": {"sleep": {"durationSeconds": 7}}},
         "sleeps 7 s, but slots are only 5 s apart",
@@ -78,7 +78,7 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("fields", "want"), ADVICE.values(), ids=ADVICE)
 def test_what_may_surprise_is_said(fields: dict[str, Any], want: str) -> None:
-    """One sentence each, with the number that matters."""
+    """Each warning is one sentence with the relevant number."""
     assert [w for w in warnings_of(spec_of(**fields), NOW) if want in w]
 
 
@@ -93,7 +93,7 @@ SOUND: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", SOUND.values(), ids=SOUND)
 def test_what_is_usual_is_not_warned_of(fields: dict[str, Any]) -> None:
-    """A warning that always comes is read by nobody."""
+    """Nobody would read a warning that always appears."""
     (only,) = warnings_of(spec_of(**fields), NOW)
     assert only.startswith("runs next at ")
 
@@ -111,13 +111,13 @@ def test_what_is_usual_is_not_warned_of(fields: dict[str, Any]) -> None:
     ],
 )
 def test_a_calendar_that_ends_before_its_first_slot_is_refused(fields: dict[str, Any], want: str | None) -> None:
-    """The end itself may be a slot; so may the start."""
+    """Both the end and the start may be slots."""
     problems = [str(p) for p in spec_problems(spec_of(schedule="@yearly", **fields), NOW)]
     assert (problems == []) if want is None else problems[0].startswith(want)
 
 
 def test_a_calendar_that_has_ended_may_stay() -> None:
-    """A task that is completed can still be edited, but not its calendar."""
+    """A completed task can still be edited, but not its calendar."""
     stored = spec_of(schedule="@yearly", endAt="2025-06-01T00:00:00Z")
     assert spec_problems(stored.model_copy(update={"timeout_seconds": 5}), NOW, stored) == ()
     assert spec_problems(spec_of(schedule="@monthly", endAt="2025-06-01T00:00:00Z"), NOW, stored)
@@ -138,7 +138,7 @@ def test_a_calendar_that_has_ended_may_stay() -> None:
     }.items(),
 )
 def test_a_template_is_read_before_it_is_needed(text: str, want: str | None) -> None:
-    """Syntax, filters and names; nothing is rendered."""
+    """Syntax, filters and names are checked; nothing is rendered."""
     problems = template_problems(text, "spec.body")
     assert (problems == ()) if want is None else problems[0].message.startswith(want)
 
@@ -148,12 +148,12 @@ ENDLESS = ["{{ 9**(9**9) }}", "{{ -(9**(9**9)) | abs }}", "{% autoescape 9**(9**
 
 @pytest.mark.parametrize("text", ENDLESS)
 def test_a_template_is_read_without_computing_anything(text: str) -> None:
-    """Whoever reads it serves others too; only the runner's child process, which has limits, works it out."""
+    """The checking process serves other users, too; only the runner's child process, which has limits, renders."""
     assert template_problems(text, "spec.body") == ()
 
 
 def test_a_filter_is_not_applied_to_what_is_constant() -> None:
-    """Ten million characters would have been made."""
+    """It would have produced ten million characters."""
     text = "{{ 'a' | center(10000000) }}"
     template_problems(text, "spec.body")
     tracemalloc.start()
@@ -165,7 +165,7 @@ def test_a_filter_is_not_applied_to_what_is_constant() -> None:
 
 
 def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
-    """Review an object of that spec."""
+    """Review an object with this spec."""
     before = None if old is None else {"metadata": {"name": "x"}, "spec": old}
     return review_of(kind, {"metadata": {"name": "x"}, "spec": spec}, before, NOW)
 
@@ -181,7 +181,7 @@ def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
     ],
 )
 def test_a_bad_object_is_refused_with_its_field(kind: str, spec: Any, want: str) -> None:
-    """Whatever the kind."""
+    """This holds for all kinds."""
     review = reviewed(kind, spec)
     assert str(review.problems[0]).startswith(want)
     assert review.warnings == ()
@@ -200,7 +200,7 @@ INWARD = {"url": "http://10.0.0.1/"}
     ],
 )
 def test_a_url_that_leads_inward_is_warned_of(kind: str, spec: Any, want: str) -> None:
-    """It is not refused: the runner decides, by the list of its Job; with the list that opens it nothing is said."""
+    """It is not rejected, because the runner decides by its Job's list; if the list opens it, there is no warning."""
 
     def said(allow: AllowList | None) -> list[str]:
         review = review_of(kind, {"metadata": {"name": "x"}, "spec": spec}, None, NOW, allow)
@@ -213,7 +213,7 @@ def test_a_url_that_leads_inward_is_warned_of(kind: str, spec: Any, want: str) -
 
 
 def test_a_change_that_leaves_the_spec_is_nobodys_business() -> None:
-    """An object older than a rule can be labelled; a change of its spec must mend it."""
+    """An object older than a rule can be labelled; a change of its spec must fix it."""
     broken = {"schedule": "61 * * * *", "task": SUM}
     assert reviewed("ScheduledTask", broken, broken) == Review()
     assert reviewed("ScheduledTask", {**broken, "suspend": True}, broken).problems

@@ -1,4 +1,4 @@
-"""Resources that no pod could have: told from task, operator's default and runner together, before a launch fails."""
+"""Invalid combinations of the task's, the operator's and the runner's resources are found before the launch."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -23,7 +23,7 @@ NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runn
 
 
 def spec_of(resources: dict[str, Any] | None = None, task: dict[str, Any] | None = None) -> ScheduledTaskSpec:
-    """Return a task's spec whose pods have those resources."""
+    """Return a task's spec with these resources for its pods."""
     raw = {"intervalSeconds": 60, "task": task or {"counter": {}}, "pod": {"resources": resources or {}}}
     return parse_spec(raw, strict=True)
 
@@ -47,20 +47,20 @@ def spec_of(resources: dict[str, Any] | None = None, task: dict[str, Any] | None
     }.items(),
 )
 def test_a_quantity_is_the_number_that_kubernetes_reads(quantity: str, want: Fraction | int) -> None:
-    """Exactly: two that differ by a billionth differ."""
+    """The result is exact, to a billionth."""
     assert amount(quantity) == want
     assert spec_of({"limits": {"memory": quantity}}).pod.resources.limits["memory"] == quantity
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_does_not_fit_together_is_named_with_the_mend(case: str) -> None:
-    """The field is the task's own, whoever said the other."""
+    """The field is the task's own, wherever the other value comes from."""
     resources, given, want = CASES[case]
     assert [str(problem) for problem in pod_problems(spec_of(resources), given)] == ([want] if want else [])
 
 
 def test_a_container_is_judged_by_its_own_resources() -> None:
-    """The defaults for resources are the runners'; what a task says of a runner is nothing to a container."""
+    """The default resources and spec.pod.resources are for runners; they do not apply to a container."""
     task = {"container": {"image": "busybox:1.37", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}}
     (problem,) = pod_problems(spec_of({"requests": {"memory": "1Ti"}}, task), defaults(limits={"cpu": "4"}))
     assert problem.path == "spec.task.container.resources.requests.cpu"
@@ -75,19 +75,19 @@ def test_a_container_is_judged_by_its_own_resources() -> None:
     ],
 )
 def test_what_kubernetes_could_not_read_is_refused_with_the_spec(resources: dict[str, Any], want: str) -> None:
-    """By the model, and so by the CRD's schema too."""
+    """The model rejects it, and therefore the CRD's schema, too."""
     with pytest.raises(InvalidResourceError) as refused:
         spec_of(resources)
     assert str(refused.value.problems[0]).startswith(want)
 
 
 WANTED = make_task().every(60).with_spec(pod={"resources": {"requests": {"memory": "512Mi"}}})
-"""What it asks for is over the limit that every runner has."""
+"""Its request exceeds the default limit of runners."""
 ROOM = defaults(limits={"memory": "1Gi"})
 
 
 def decided(status: ScheduledTaskStatus, when: str, given: PodSettings = NONE) -> Any:
-    """Decide about the task at a time, and again about the result, which yields nothing new."""
+    """Decide about the task at a time, and check that deciding again yields nothing new."""
     observed: ObservedTask = replace(WANTED.observed(), status=status, stored=status)
     plan = decide(observed, [], at(when), given)
     again = decide(replace(observed, status=plan.status, stored=plan.status), [], at(when), given)
@@ -97,18 +97,18 @@ def decided(status: ScheduledTaskStatus, when: str, given: PodSettings = NONE) -
 
 
 def test_a_task_whose_pods_nobody_could_start_is_not_ready_and_launches_nothing() -> None:
-    """Its condition and one Event say the field and the mend; no slot fails at its launch."""
+    """Its condition and one Event name the field and the fix; no slot fails at its launch."""
     plan = decided(ScheduledTaskStatus(), "00:01")
     (ready,) = plan.status.conditions
     assert (ready.type, ready.status, ready.reason) == ("Ready", "False", "InvalidSpec")
-    assert ready.message.startswith("spec.pod.resources.requests.memory: is 512Mi, which exceeds the limit of 256Mi")
+    assert ready.message.startswith("spec.pod.resources.requests.memory: must be at most the limit of 256Mi")
     assert [notice.message for notice in plan.notices] == [ready.message]
     assert (plan.actions, plan.status.next_schedule_time) == ((), None)
     assert decided(plan.status, "00:02").notices == ()
 
 
 def test_an_operator_with_room_for_it_takes_it_up_again() -> None:
-    """A new default mends it: slots count from then, and those that passed have one row that says why."""
+    """A new default fixes it: slots count from then, and those that passed have one row with the reason."""
     well = decided(ScheduledTaskStatus(), "00:00:30", ROOM)
     stuck = decided(well.status, "00:00:50")
     plan = decided(stuck.status, "00:05:30", ROOM)
@@ -119,7 +119,7 @@ def test_an_operator_with_room_for_it_takes_it_up_again() -> None:
 
 
 def test_a_request_is_refused_for_what_it_or_its_task_says_of_pods() -> None:
-    """For good, with the reason that tells whose fault it is; with settings of its own it may run all the same."""
+    """The refusal is final, and its reason tells whose settings are invalid; a request's own settings may fix it."""
 
     def reason(given: PodSettings, **fields: Any) -> str | None:
         plan = decide_request(make_request(**fields).observed(), WANTED.observed(), [], at("00:10"), given)
@@ -133,7 +133,7 @@ def test_a_request_is_refused_for_what_it_or_its_task_says_of_pods() -> None:
 
 
 def test_the_webhook_refuses_what_the_operator_could_not_launch() -> None:
-    """With the operator's default in mind; a change that leaves the pods as they are, such as to suspend, passes."""
+    """It applies the operator's defaults; a change that does not affect the pods, such as a suspension, is accepted."""
     raw = {"intervalSeconds": 60, "task": {"counter": {}}, "pod": {"resources": {"requests": {"memory": "512Mi"}}}}
     body = {"metadata": {"name": "x"}, "spec": raw}
     review = review_of("ScheduledTask", body, None, at("00:01"), pod_defaults=NONE)
@@ -147,7 +147,7 @@ def test_the_webhook_refuses_what_the_operator_could_not_launch() -> None:
 
 
 def test_the_webhook_warns_of_resources_that_have_no_effect() -> None:
-    """A container has its own, elsewhere."""
+    """A container's resources have another field."""
     task = {"container": {"image": "busybox:1.37"}}
     raw = {"intervalSeconds": 60, "task": task, "pod": {"resources": {"limits": {"cpu": "1"}}}}
     review = review_of("ScheduledTask", {"metadata": {"name": "x"}, "spec": raw}, None, at("00:01"), pod_defaults=NONE)
@@ -156,11 +156,11 @@ def test_the_webhook_warns_of_resources_that_have_no_effect() -> None:
 
 
 def test_a_default_that_no_runner_could_start_with_is_refused_at_once() -> None:
-    """By the variable and its field: or no task at all could be launched."""
+    """The error names the variable and the field; otherwise, no task could be launched."""
     with pytest.raises(SettingsError) as refused:
         Settings.from_env(NEEDED | {"CARILLON_POD_DEFAULTS": '{"resources": {"limits": {"memory": "32Mi"}}}'})
     assert str(refused.value) == (
-        "CARILLON_POD_DEFAULTS.resources.limits.memory: is 32Mi, "
-        "which is below the request of 48Mi that every runner has by default: "
+        "CARILLON_POD_DEFAULTS.resources.limits.memory: "
+        "must be at least the request of 48Mi that runners have by default (got 32Mi): "
         "raise it, or set CARILLON_POD_DEFAULTS.resources.requests.memory"
     )

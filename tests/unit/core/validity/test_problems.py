@@ -1,4 +1,4 @@
-"""How what is wrong with a spec is said: the field's path and the mend, once."""
+"""The problems of a spec: each has the field's path and the fix, once."""
 
 from typing import Any
 

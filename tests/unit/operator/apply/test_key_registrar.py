@@ -1,4 +1,4 @@
-"""The key of the runners' tokens is made known, whenever the database is there."""
+"""The key of the runners' tokens is registered whenever the database is available."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ KEY = TokenKey(b"k" * 32)
 
 
 class Keys(MemoryRunnerKeys):
-    """Tells when it was asked."""
+    """Signals each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Keys(MemoryRunnerKeys):
 
 
 async def test_a_key_is_registered_again_and_again() -> None:
-    """For one that is used no more is forgotten."""
+    """Unused keys expire."""
     keys = Keys()
     async with running(KeyRegistrar(keys, KEY, 0).run()):
         for _ in range(3):
@@ -42,7 +42,7 @@ async def test_a_key_is_registered_again_and_again() -> None:
 async def test_a_database_that_is_away_is_tried_until_it_is_back(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, defect: Exception | None
 ) -> None:
-    """One line says that it is away, and one that it is back; a defect ends nothing either, and shows its place."""
+    """One line reports the outage, and one its end; a bug does not end it either, and is logged with its traceback."""
     monkeypatch.setattr(key_registrar, "RETRY_SECONDS", 0)
     caplog.set_level(logging.INFO)
     keys = Keys()

@@ -1,4 +1,4 @@
-"""The operator's process that has the history maintained, and what its maintenance reckons with."""
+"""The operator's maintenance of the history: its schedule, its retention and its months."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ OUTCOMES: dict[str, tuple[Exception | None, str | None]] = {
 async def test_it_goes_on_whatever_happens(
     error: Exception | None, want_log: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It begins at once, comes again, says what went wrong, and never ends of its own accord."""
+    """It starts at once, repeats, logs errors, and never ends by itself."""
     calls = 0
 
     async def maintain() -> None:
@@ -43,7 +43,7 @@ async def test_it_goes_on_whatever_happens(
     ("fails", "want"), [pytest.param(True, "retry", id="a failure"), pytest.param(False, "interval", id="a success")]
 )
 async def test_the_next_time_comes_sooner_after_a_failure(fails: bool, want: str) -> None:  # noqa: FBT001  # a row's cell
-    """The one wait is for ever here, the other none: only after the right outcome does it come again."""
+    """One wait is endless in this test, the other zero: it repeats only after the right result."""
     calls = 0
 
     async def maintain() -> None:
@@ -67,14 +67,14 @@ DAYS: dict[str, tuple[str, int]] = {
 
 @pytest.mark.parametrize(("text", "want"), DAYS.values(), ids=DAYS.keys())
 def test_the_retention_is_read(text: str, want: int) -> None:
-    """In days; unset it is a little more than a year."""
+    """It is in days; the default is a little more than a year."""
     given = HistorySettings.from_env({"CARILLON_HISTORY_RETENTION_DAYS": text})
     assert given.history_retention_days == want
 
 
 @pytest.mark.parametrize("text", ["-1", "a year", "1.5", "36501"])
 def test_a_retention_that_is_none_is_a_setting_to_mend(text: str) -> None:
-    """The sentence names the variable, and the bounds."""
+    """The message names the variable and the bounds."""
     with pytest.raises(SettingsError, match=r"^CARILLON_HISTORY_RETENTION_DAYS: must be a number from 0 to 36500 "):
         HistorySettings.from_env({"CARILLON_HISTORY_RETENTION_DAYS": text})
 
@@ -89,5 +89,5 @@ MONTHS: dict[str, tuple[Month, int, Month]] = {
 
 @pytest.mark.parametrize(("month", "steps", "want"), MONTHS.values(), ids=MONTHS.keys())
 def test_months_are_counted(month: Month, steps: int, want: Month) -> None:
-    """Over the ends of years too."""
+    """This includes the ends of years."""
     assert month.after(steps) == want

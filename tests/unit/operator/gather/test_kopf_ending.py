@@ -1,4 +1,4 @@
-"""The end of kopf: once one of its tasks has failed the operator hears of it, whatever the others do."""
+"""The end of kopf: if one of its tasks fails, the operator learns of it, even if other tasks hang."""
 
 import asyncio
 from contextlib import suppress
@@ -25,12 +25,12 @@ async def _unmoved(released: asyncio.Event) -> None:
 
 
 def test_kopf_does_not_kill_the_process() -> None:
-    """Its last resort, ten minutes after it has failed, would: the process has gone on without it by then."""
+    """Its watchdog would kill it ten minutes after a failure, when the process continues without that kopf."""
     assert kopf_settings().process.ultimate_exiting_timeout is None
 
 
 async def test_a_task_that_fails_ends_the_others() -> None:
-    """And its failure is raised."""
+    """Its failure is raised."""
     other = asyncio.ensure_future(_for_ever())
     with pytest.raises(ConnectionError, match="410"):
         await until_ended([asyncio.ensure_future(_fails()), other], asyncio.all_tasks())
@@ -40,7 +40,7 @@ async def test_a_task_that_fails_ends_the_others() -> None:
 async def test_a_task_that_swallows_its_cancellation_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As a watch of kopf does now and then; the failure of the first is raised all the same, and the log says so."""
+    """A watch of kopf sometimes does that; the failure of the first task is still raised and logged."""
     monkeypatch.setattr(kopf_thread, "ENDING_SECONDS", 0.05)
     released = asyncio.Event()
     unmoved = asyncio.ensure_future(_unmoved(released))
@@ -56,7 +56,7 @@ async def test_a_task_that_swallows_its_cancellation_is_not_waited_for(
 
 
 async def test_a_task_that_ends_in_peace_ends_all_in_peace() -> None:
-    """It is how kopf is told to stop."""
+    """This is how kopf is stopped."""
     other = asyncio.ensure_future(_for_ever())
     await until_ended([asyncio.ensure_future(asyncio.sleep(0)), other], asyncio.all_tasks())
     assert other.cancelled()

@@ -1,4 +1,4 @@
-"""How the operator logs in: what was refused is not tried again and again without a pause."""
+"""The operator's login: rejected credentials are not retried without a pause."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ def write(file: Path, token: str) -> None:
 async def test_credentials_that_are_the_same_again_are_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others are used at once: kopf asks when those that it had were refused, or have expired."""
+    """New credentials are used at once: kopf logs in again when its credentials are rejected or have expired."""
     file = tmp_path / "config"
     # the client reads KUBECONFIG once, when it is imported
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(file))
@@ -37,7 +37,7 @@ async def test_credentials_that_are_the_same_again_are_waited_for(
     (handler,) = registry_of(lambda *_: None)._activities.get_handlers(Activity.AUTHENTICATION)  # noqa: SLF001  # kopf has no public way to its handlers
 
     async def login() -> None:
-        found = await handler.fn(logger=logging.getLogger(), settings=kopf.OperatorSettings())  # type: ignore[misc, call-arg]  # kopf says less of it
+        found = await handler.fn(logger=logging.getLogger(), settings=kopf.OperatorSettings())  # type: ignore[misc, call-arg]  # kopf's types are less precise
         assert isinstance(found, kopf.AiohttpSession)
         await found.aiohttp_session.close()
 

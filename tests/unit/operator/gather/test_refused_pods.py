@@ -107,7 +107,7 @@ async def test_an_execution_that_waits_for_room_is_shown_and_runs_when_there_is_
     operator.cluster.refuse_pod(KEY[0], name, NO_ROOM)
     for when in ("00:01:10", "00:01:45", "00:01:59"):
         await look(operator, when)
-        assert await last_execution(operator) == ("Running", f"its pod waits for room: FailedCreate: {NO_ROOM}")
+        assert await last_execution(operator) == ("Running", f"its pod is waiting for quota: FailedCreate: {NO_ROOM}")
     assert operator.rows() == []
     operator.cluster.start_pod(KEY[0], name)
     await operator.turn("00:01:59")

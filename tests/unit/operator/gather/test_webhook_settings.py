@@ -18,7 +18,7 @@ NEEDED = {"DATABASE_URL": "postgresql://u:p@x/y", "CARILLON_RUNNER_IMAGE": "runn
 
 
 def test_without_a_port_there_is_no_webhook() -> None:
-    """Neither a server nor a handler, whatever else is set."""
+    """There is no server and no handler, even with other settings of the webhook."""
     assert Settings.from_env(NEEDED | FILES).webhook is None
     registry = registry_of(lambda *_: None)
     assert not registry._webhooks.get_all_handlers()  # noqa: SLF001  # kopf shows them nowhere else
@@ -26,7 +26,7 @@ def test_without_a_port_there_is_no_webhook() -> None:
 
 
 def test_with_a_port_each_kind_has_its_handler() -> None:
-    """Their ids are the paths by which the API server calls; kopf manages no configuration."""
+    """Their ids are the paths that the API server calls; kopf does not manage the configuration."""
     settings = Settings.from_env(NEEDED | FILES | PORT).webhook
     assert settings == WebhookSettings(port=9443, cert_file=Path("/tls/tls.crt"), key_file=Path("/tls/tls.key"))
 
@@ -58,7 +58,7 @@ def test_with_a_port_each_kind_has_its_handler() -> None:
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(change: dict[str, str], want: str) -> None:
-    """The operator does not start with half a webhook."""
+    """The operator does not start with an incomplete webhook."""
     with pytest.raises(SettingsError) as error:
         Settings.from_env(NEEDED | FILES | PORT | change)
     assert want in str(error.value)

@@ -1,4 +1,4 @@
-"""What the operator knows of requests and targets, when events do not come in the order of life."""
+"""The operator's view of requests and targets if events arrive out of order."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def target(name: str) -> dict[str, Any]:
 
 
 def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> None:
-    """Though nobody told of its deletion: it is not run with the task that its namesake named."""
+    """There was no deletion event: the new request does not run the task of the old one."""
     store = ObservedStore()
     store.requests.put(request("a"))
     again = "44444444-8b86-4011-b42d-00c04fc964ff"
@@ -45,7 +45,7 @@ def test_a_request_that_is_made_again_for_another_task_leaves_the_first() -> Non
 
 
 def test_a_deletion_under_a_name_that_was_taken_again_has_the_new_object_decided() -> None:
-    """The status that was decided for it may have been dropped with the old object's."""
+    """Its decided status may have been dropped with the old object's."""
     store = ObservedStore()
     store.requests.put(request("a", uid="44444444-8b86-4011-b42d-00c04fc964ff", version="2"))
     assert store.requests.drop(("default", "run"), REQUEST_UID) == [A]
@@ -54,7 +54,7 @@ def test_a_deletion_under_a_name_that_was_taken_again_has_the_new_object_decided
 
 
 def test_a_status_sent_for_a_deleted_object_is_not_remembered() -> None:
-    """Names of requests do not come again: what is kept for them would stay."""
+    """Names of requests are rarely reused, so the memory would never be freed."""
     store = ObservedStore()
     store.requests.put(request("a"))
     store.requests.drop(("default", "run"), REQUEST_UID)
@@ -66,7 +66,7 @@ def test_a_status_sent_for_a_deleted_object_is_not_remembered() -> None:
 
 
 def test_a_target_concerns_those_that_name_it() -> None:
-    """Tasks and requests, whether they came before it or after, and no longer once they name another."""
+    """This holds for tasks and requests, observed before or after it, until they name another target."""
     store = ObservedStore()
     store.tasks.put(task("a", "shop"))
     store.tasks.put(task("b", "shop"))
@@ -80,11 +80,11 @@ def test_a_target_concerns_those_that_name_it() -> None:
 
 
 def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
-    """Each has lists of its own, which may be read at the same time; what one does not name is gone from there."""
+    """Each has its own lists, which may overlap; an object missing from a list is gone in that namespace only."""
     store = ObservedStore()
 
     def take(kind: Any, raw: dict[str, Any], namespace: str | None = None) -> list[str]:
-        """Return the namespaces of the Jobs that are gone by an event."""
+        """Return the namespaces of the Jobs that an event removes."""
         changes = store.jobs.changes(JobEvent(kind, "Job", raw, namespace))
         return [change.before.namespace for change in changes if change.before and change.after is None]
 
@@ -106,7 +106,7 @@ def test_a_list_of_a_namespace_says_nothing_of_the_others() -> None:
 
 
 def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
-    """Admitted again it may have another pod, even one that succeeds: it is to be deleted all the same."""
+    """If it is admitted again, another pod may even succeed; the Job is still deleted."""
     store = ObservedStore()
     held = raw_job("a")
     held["spec"] = held["spec"] | {"suspend": True, "backoffLimit": 0}
@@ -128,11 +128,11 @@ def test_a_job_that_its_queue_took_back_is_over_whatever_it_does_then() -> None:
     store.jobs.put_pod(pod("second", "Succeeded"))
     (known,) = store.jobs.under(("a", "backup"))
     assert (known.taken_back, known.result) == (True, "Failed")
-    assert known.message == "its queue took it back before it was done: first"
+    assert known.message == "suspended by its queue before it finished: first"
 
 
 def test_the_status_decided_last_is_kept_until_another_writer_changes_it() -> None:
-    """Its own write's event may come before the response; the rule is the same for tasks and requests."""
+    """The event of our own write may come before its response; this holds for tasks and requests."""
     store = ObservedStore()
     sent = RunRequestStatus(task_uid=TASK_UID)
     later = RunRequestStatus(task_uid=TASK_UID, job_name="run-1")

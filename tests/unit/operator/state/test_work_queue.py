@@ -1,4 +1,4 @@
-"""The work queue: one worker a key, no key lost, due times kept by one sleeper."""
+"""The work queue: one worker per key, no lost keys, and due times kept by one sleeper."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ A, B = ("default", "a"), ("default", "b")
 
 
 def clock() -> datetime:
-    """Return the real time: due times are compared with it."""
+    """Return the real time, with which due times are compared."""
     return datetime.now(UTC)
 
 
@@ -24,7 +24,7 @@ def queue() -> WorkQueue:
 
 
 async def taken(queue: WorkQueue) -> tuple[str, str]:
-    """Take a key, which must come within a second."""
+    """Take a key, which must arrive within a second."""
     return await asyncio.wait_for(queue.take(), 1)
 
 
@@ -38,7 +38,7 @@ async def nothing_to_take(queue: WorkQueue) -> bool:
 
 
 async def test_a_key_added_twice_comes_once(queue: WorkQueue) -> None:
-    """Changes that come in a burst are one turn."""
+    """A burst of changes is one turn."""
     queue.add(A)
     queue.add(A)
     assert await taken(queue) == A
@@ -47,7 +47,7 @@ async def test_a_key_added_twice_comes_once(queue: WorkQueue) -> None:
 
 
 async def test_a_key_added_while_it_is_worked_on_comes_again(queue: WorkQueue) -> None:
-    """And not before the worker is done with it."""
+    """It does not come before the worker is done with it."""
     queue.add(A)
     await taken(queue)
     queue.add(A)
@@ -60,7 +60,7 @@ async def test_a_key_added_while_it_is_worked_on_comes_again(queue: WorkQueue) -
 
 
 async def test_a_due_time_is_kept(queue: WorkQueue) -> None:
-    """The key comes at its time, not before."""
+    """The key comes at its time, not earlier."""
     due = clock() + timedelta(seconds=0.1)
     async with running(queue.run_sleeper()):
         queue.add_at(A, due)
@@ -69,7 +69,7 @@ async def test_a_due_time_is_kept(queue: WorkQueue) -> None:
 
 
 async def test_an_earlier_time_wakes_the_sleeper(queue: WorkQueue) -> None:
-    """A task added while the sleeper waits for a later one is not late."""
+    """A task that is added while the sleeper waits for a later one is on time."""
     async with running(queue.run_sleeper()):
         queue.add_at(A, clock() + timedelta(hours=1))
         await asyncio.sleep(0)
@@ -78,7 +78,7 @@ async def test_an_earlier_time_wakes_the_sleeper(queue: WorkQueue) -> None:
 
 
 async def test_the_last_time_set_counts(queue: WorkQueue) -> None:
-    """A time is replaced, or dropped, by the next one."""
+    """Each time replaces or clears the previous one."""
     async with running(queue.run_sleeper()):
         queue.add_at(A, clock() + timedelta(seconds=0.05))
         queue.add_at(A, clock() + timedelta(hours=1))
@@ -98,7 +98,7 @@ async def test_a_delay_does_not_put_off_an_earlier_time(queue: WorkQueue) -> Non
 
 
 async def test_the_sleeper_ends_though_it_is_woken_at_the_same_moment(queue: WorkQueue) -> None:
-    """An operator that is told to stop stops, however busy it is."""
+    """A busy operator also stops when it is told to."""
     sleeper = asyncio.ensure_future(queue.run_sleeper())
     await asyncio.sleep(0)
     queue.add_at(A, clock() + timedelta(hours=1))
@@ -108,7 +108,7 @@ async def test_the_sleeper_ends_though_it_is_woken_at_the_same_moment(queue: Wor
 
 
 async def test_a_closed_queue_gives_and_takes_nothing(queue: WorkQueue) -> None:
-    """What waits is forgotten, due or not; opened, it begins empty."""
+    """Waiting keys are forgotten, due or not; a reopened queue is empty."""
     queue.add(A)
     queue.add_at(B, clock())
     queue.close()
@@ -124,7 +124,7 @@ async def test_a_closed_queue_gives_and_takes_nothing(queue: WorkQueue) -> None:
 
 
 async def test_it_is_at_rest_when_the_turns_that_have_begun_have_ended(queue: WorkQueue) -> None:
-    """One that was added again meanwhile does not come, once the queue is closed."""
+    """A key that was added again meanwhile does not come after the queue is closed."""
     queue.add(A)
     queue.add(B)
     for key in (await taken(queue), await taken(queue)):

@@ -1,4 +1,4 @@
-"""Run the migrations on the connection that ``migrate`` hands over, within its transaction.
+"""Runs the migrations on the connection that ``migrate`` passes, within its transaction.
 
 Alembic executes this module for every command. It reads no ini file and leaves
 logging alone: the process that migrates has set both up.

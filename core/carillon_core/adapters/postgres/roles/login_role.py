@@ -20,7 +20,7 @@ OWNER = "DATABASE_URL"
 TIMEOUT = "60s"
 """The time limit of a statement of such a role, and of an idle transaction: both hold locks."""
 RUNNERS, APIS = "is the runners' role", "is the API's role"
-"""Whose role it is already, known by the privileges that were granted to it."""
+"""The purposes of existing roles, recognised by their privileges."""
 
 _REFUSED = "RT001"
 

@@ -1,6 +1,6 @@
 """Executions and counters.
 
-Spelled out rather than taken from ``tables``: a migration says what was true when it was written.
+Does not use ``tables``, because a released migration must not change when the tables do.
 """
 
 import sqlalchemy as sa
@@ -52,8 +52,8 @@ def upgrade() -> None:
     op.create_index("executions_by_task", "executions", ["namespace", "task", "slot", "id"])
     op.create_index("executions_by_status", "executions", ["status", "slot", "id"])
     op.create_index("executions_open", "executions", ["slot", "id"], postgresql_where=sa.text("status = 'running'"))
-    # a task has one namespace: a planner that takes the two for independent expects next to no rows
-    # of a task, and sorts them all where it could read the first page off the index
+    # A task has one namespace. Without these statistics the planner takes the columns for independent, expects
+    # almost no rows per task, and sorts them all instead of reading the first page from the index.
     op.execute("CREATE STATISTICS executions_of_task (dependencies) ON namespace, task FROM executions")
     op.create_table(
         "counters",
@@ -66,6 +66,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop everything, the history with it."""
+    """Drop everything, including the history."""
     op.drop_table("counters")
     op.drop_table("executions")

@@ -1,6 +1,6 @@
-"""Attempts, the origin of an execution, and rows that stand for a run of slots.
+"""Attempts, the origin of an execution, and rows that stand for a series of slots.
 
-Spelled out rather than taken from ``tables``: a migration says what was true when it was written.
+Does not use ``tables``, because a released migration must not change when the tables do.
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what is new; every execution that there is was asked for by its own task."""
+    """Add the new columns and the table; the origin of every existing execution is its task."""
     time = sa.DateTime(timezone=True)
     op.add_column("executions", sa.Column("origin", sa.Uuid))
     op.add_column("executions", sa.Column("first_slot", time))
@@ -22,7 +22,7 @@ def upgrade() -> None:
     op.drop_constraint("executions_slot_once", "executions")
     op.create_unique_constraint("executions_slot_once", "executions", ["origin", "slot", "cause"])
     op.create_check_constraint("executions_first_slot_first", "executions", "first_slot <= slot")
-    # the unique key served the listing by task_uid, and its successor does not
+    # listings by task_uid used the unique key's index; the new key's does not begin with task_uid
     op.create_index("executions_by_task_uid", "executions", ["task_uid", "slot", "id"])
     op.create_table(
         "attempts",
@@ -46,7 +46,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it again, and of several requests for one task and time all rows but the first: the old key has one."""
+    """Undo ``upgrade``; of several requests for one task and time, keep only the first row, as the old key requires."""
     op.drop_table("attempts")
     op.drop_index("executions_by_task_uid", "executions")
     op.drop_constraint("executions_first_slot_first", "executions")

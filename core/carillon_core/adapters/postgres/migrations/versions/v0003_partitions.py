@@ -1,6 +1,6 @@
-"""Executions and attempts by month, which execution repeats which, and the state of the maintenance.
+"""Partitions executions and attempts by month; adds ``retry_of`` and the state of the maintenance.
 
-Spelled out rather than taken from ``tables``: a migration says what was true when it was written.
+Does not use ``tables``, because a released migration must not change when the tables do.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,8 @@ _EXECUTIONS = (
 )
 _ATTEMPTS = "execution_id, number, status, reason, error, pod_name, started_at, finished_at"
 _AHEAD = 3
-"""So many months after this one have partitions from the start, so that rows land in them before any maintenance."""
+"""The number of months after the current one that get a partition now, so that none is missing before the first
+maintenance."""
 
 _Indexes = dict[str, tuple[tuple[str, ...], str | None]]
 _OLD_INDEXES: _Indexes = {
@@ -51,7 +52,7 @@ _NEW_INDEXES: _Indexes = {
 
 
 def upgrade() -> None:
-    """Part both tables by month; every row is kept, attempts get the slot of their execution."""
+    """Partition both tables by month; all rows are kept, and attempts get the slot of their execution."""
     _set_aside("0002", _OLD_INDEXES)
     _create_executions("id", "slot")
     _create_attempts("execution_id", "number", "slot")
@@ -63,7 +64,7 @@ def upgrade() -> None:
     _attach("default", "DEFAULT")
     op.execute(f"INSERT INTO executions ({_EXECUTIONS}) SELECT {_EXECUTIONS} FROM executions_0002")  # noqa: S608  # ours
     op.execute(
-        f"INSERT INTO attempts ({_ATTEMPTS}, slot)"  # noqa: S608  # the columns stand above
+        f"INSERT INTO attempts ({_ATTEMPTS}, slot)"  # noqa: S608  # the columns are defined above
         f" SELECT {', '.join(f'a.{name}' for name in _ATTEMPTS.split(', '))}, e.slot"
         " FROM attempts_0002 AS a JOIN executions_0002 AS e ON e.id = a.execution_id"
     )
@@ -84,20 +85,20 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Make one table of each again; what the old schema has no place for is which execution repeats which."""
+    """Undo the partitioning; ``retry_of`` is lost."""
     op.drop_table("maintenance")
     _set_aside("0003", _NEW_INDEXES)
     _create_executions("id")
     _create_attempts("execution_id", "number")
     for name, (columns, where) in _OLD_INDEXES.items():
         op.create_index(name, "executions", list(columns), postgresql_where=where and sa.text(where))
-    # an id has one slot, for it is made of it; a row that somebody else wrote must not stop the way back all the same
+    # an id has one slot, because it is derived from it; a row written by others must not make the downgrade fail
     op.execute(
         f"INSERT INTO executions ({_EXECUTIONS}) SELECT {_EXECUTIONS} FROM executions_0003 ORDER BY slot"  # noqa: S608  # ours
         " ON CONFLICT DO NOTHING"
     )
     op.execute(
-        f"INSERT INTO attempts ({_ATTEMPTS}) SELECT {_ATTEMPTS} FROM attempts_0003"  # noqa: S608  # they stand above
+        f"INSERT INTO attempts ({_ATTEMPTS}) SELECT {_ATTEMPTS} FROM attempts_0003"  # noqa: S608  # they are defined above
         " WHERE execution_id IN (SELECT id FROM executions) ORDER BY slot ON CONFLICT DO NOTHING"
     )
     op.drop_table("attempts_0003")
@@ -105,7 +106,7 @@ def downgrade() -> None:
 
 
 def _set_aside(suffix: str, indexes: _Indexes) -> None:
-    """Rename both tables, and what else has a name that the new ones take."""
+    """Rename both tables, and everything else whose name the new ones need."""
     for name in ("executions_pkey", "executions_slot_once", "attempts_pkey", *indexes):
         op.execute(f"ALTER INDEX {name} RENAME TO {name}_{suffix}")
     op.execute(f"ALTER STATISTICS executions_of_task RENAME TO executions_of_task_{suffix}")
@@ -114,7 +115,7 @@ def _set_aside(suffix: str, indexes: _Indexes) -> None:
 
 
 def _create_executions(*key: str) -> None:
-    """Create the table, by month if its key has the slot, without its indexes."""
+    """Create the table without its indexes, partitioned by month if its key has the slot."""
     time = sa.DateTime(timezone=True)
     by_month = "slot" in key
     op.create_table(
@@ -154,7 +155,7 @@ def _create_executions(*key: str) -> None:
 
 
 def _create_attempts(*key: str) -> None:
-    """Create the table, by month if its key has the slot; then each month refers to its own executions alone."""
+    """Create the table, partitioned by month if its key has the slot; then each partition has its own foreign key."""
     time = sa.DateTime(timezone=True)
     by_month = "slot" in key
     whose = sa.ForeignKeyConstraint(
@@ -200,7 +201,7 @@ def _months_of(table: str) -> Iterator[tuple[int, int]]:
 
 
 def _months_around(now: datetime) -> Iterator[tuple[int, int]]:
-    """Yield the month before, this one and those ahead, as year and month."""
+    """Yield the previous month, the current one and the next ``_AHEAD`` months, as year and month."""
     for step in range(-1, _AHEAD + 1):
         months = now.year * 12 + now.month - 1 + step
         yield months // 12, months % 12 + 1

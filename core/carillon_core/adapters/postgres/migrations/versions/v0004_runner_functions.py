@@ -1,7 +1,7 @@
-"""What runners may do, as functions; and the keys that sign what allows it.
+"""The functions that runners call, and the keys that sign execution tokens.
 
-Spelled out rather than taken from ``tables``: a migration says what was true when it was written. The functions stand
-beside it, in ``v0004_runner_functions.sql``.
+Does not use ``tables``, because a released migration must not change when the tables do. The functions are in
+``v0004_runner_functions.sql``.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table of the keys, and the functions in a schema of their own."""
+    """Create the table of the keys, and the functions in their own schema."""
     op.create_table(
         "runner_keys",
         sa.Column("id", sa.Text, nullable=False),
@@ -32,7 +32,7 @@ def upgrade() -> None:
     connection = op.get_bind()
     schema = str(connection.execute(sa.text("SELECT current_schema()")).scalar_one())
     functions = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    # straight to the driver: SQLAlchemy would take ":=" and "%" for parameters of its own
+    # passed to the driver directly: SQLAlchemy would read ":=" and "%" as parameters
     driver = connection.connection.driver_connection
     if driver is None:
         raise RuntimeError("the migration has no connection")
@@ -40,6 +40,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, what was granted on them with them; runners of this version cannot record then."""
+    """Drop them and the privileges on them; runners of this version can then no longer record."""
     op.execute("DROP SCHEMA carillon_runner CASCADE")
     op.drop_table("runner_keys")

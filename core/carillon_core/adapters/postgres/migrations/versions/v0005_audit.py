@@ -1,6 +1,6 @@
-"""The audit: what was changed through the facade, and by whom.
+"""The audit log: the changes made through the facade, and their authors.
 
-Spelled out rather than taken from ``tables``: a migration says what was true when it was written.
+Does not use ``tables``, because a released migration must not change when the tables do.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table; it refers to no other."""
+    """Create the table."""
     words = ("subject", "credential", "source", "user_agent", "request_id", "action", "resource", "namespace", "name")
     op.create_table(
         "audit_events",
@@ -32,5 +32,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it; what was audited is in the logs alone from then on."""
+    """Drop it; past audit events remain in the logs only."""
     op.drop_table("audit_events")

@@ -1,6 +1,6 @@
-"""The keys by which callers make a POST safe to repeat.
+"""The idempotency keys, which make a POST safe to repeat.
 
-Spelled out rather than taken from ``tables``: a migration says what was true when it was written.
+Does not use ``tables``, because a released migration must not change when the tables do.
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table; nothing else refers to it."""
+    """Create the table."""
     time = sa.DateTime(timezone=True)
     op.create_table(
         "idempotency_keys",
@@ -35,5 +35,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it; requests that are repeated later are carried out anew."""
+    """Drop it; a repeated request is then carried out again."""
     op.drop_table("idempotency_keys")
