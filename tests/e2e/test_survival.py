@@ -205,7 +205,8 @@ def test_a_node_that_is_killed_leaves_nothing_running(stack: Stack, namespace: s
     """
     with CountingServer() as server:
         server.hold_at = 1
-        stack.apply(namespace, "nap", **ONCE, task={"sleep": {"durationSeconds": 60}})  # longer than pods are waited for
+        # longer than the pods of a lost node are waited for
+        stack.apply(namespace, "nap", **ONCE, task={"sleep": {"durationSeconds": 60}})
         stack.apply(namespace, "lost", **ONCE, task={"sleep": {"durationSeconds": 600}})
         stack.apply(namespace, "call", **ONCE, task={"http": {"url": f"{server.url}/"}})
         stack.apply(namespace, "steady", intervalSeconds=1, task={"counter": {}})

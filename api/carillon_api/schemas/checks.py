@@ -12,8 +12,15 @@ from functools import partial
 
 from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.validity import problems as validity
-from carillon_core.domain.validity.run_at import run_at_problem
+from carillon_core.domain.validity.future import future_problem
 from carillon_core.errors import FieldProblem, TooMuchWorkError
+from carillon_core.resources.name_patterns import (
+    DNS_SUBDOMAIN,
+    LABEL_WORD,
+    MAX_LABEL,
+    is_dns_label,
+    is_dns_subdomain,
+)
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, name_problems
 
 _KEY = rf"({DNS_SUBDOMAIN}/)?{LABEL_WORD}"
@@ -127,7 +134,7 @@ def spec_problems(spec: ScheduledTaskSpec, now: datetime, stored: ScheduledTaskS
         problems = list(CPU_LIMIT.run(partial(validity.spec_problems, spec, now, stored)))
     except TooMuchWorkError as error:
         return [FieldProblem("spec", f"cannot be judged: {error}")]
-    past = run_at_problem(spec.run_at, now)
+    past = future_problem(spec.run_at, now)
     if past is not None and (stored is None or stored.run_at != spec.run_at):
         problems.append(past)
     return problems

@@ -12,10 +12,11 @@ from typing import Any
 from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 from carillon_api.views.timetables import Timetable, Timetables, Why
 from carillon_core.cpu_limit import CPU_LIMIT
-from carillon_core.domain.decision.plan import Reason
+from carillon_core.domain.decision.plan import NO_SLOTS_LEFT, Reason
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import Schedule
 from carillon_core.domain.validity.advice import local_time
+from carillon_core.domain.validity.future import future_problem
 from carillon_core.errors import FieldProblem, InvalidResourceError, TooMuchWorkError
 from carillon_core.resources.base import rfc3339
 

@@ -49,8 +49,8 @@ DECIDED: dict[str, dict[str, Any]] = {
     "one that waits for room is left to its deadline": {
         "trouble": trouble(NO_ROOM, "01:50:00", waits=True),
         "now": "01:50:00",
-        "want_message": f"its pod waits for room: FailedCreate: {NO_ROOM}",
-        "want_notice": f"backup-1767229200 waits: its pod waits for room: FailedCreate: {NO_ROOM}",
+        "want_message": f"its pod is waiting for quota: FailedCreate: {NO_ROOM}",
+        "want_notice": f"backup-1767229200 waits: its pod is waiting for quota: FailedCreate: {NO_ROOM}",
     },
 }
 
@@ -88,7 +88,7 @@ def test_a_slot_that_is_skipped_says_what_the_one_before_waits_for() -> None:
     story.jobs = [make_job("01:00", trouble=trouble(NO_ROOM, waits=True))]
     plan = story.turn("01:01:00")
     assert plan.status.last_skip is not None
-    assert f"is still active (its pod waits for room: FailedCreate: {NO_ROOM})" in plan.status.last_skip.message
+    assert f"is still active (its pod is waiting for quota: FailedCreate: {NO_ROOM})" in plan.status.last_skip.message
 
 
 def test_a_request_whose_pod_is_refused_says_so() -> None:
@@ -96,7 +96,7 @@ def test_a_request_whose_pod_is_refused_says_so() -> None:
     request, task = make_request(), make_task().every(3600)
     job = make_manual_job("00:10:00", trouble=PodTrouble("FailedCreate", NO_ROOM, at("00:10:01"), waits=True))
     plan = request_to_fixed_point(request, task, [job], "00:20:00")
-    assert plan.status.message == f"its pod waits for room: FailedCreate: {NO_ROOM}"
+    assert plan.status.message == f"its pod is waiting for quota: FailedCreate: {NO_ROOM}"
     assert [str(n.reason) for n in plan.notices] == ["PodCannotStart"]
     job = make_manual_job(
         "00:10:00", trouble=PodTrouble("FailedCreate", NO_ACCOUNT, at("00:10:01"), seen_at=at("00:21:00"))
@@ -131,7 +131,7 @@ def test_an_end_by_the_deadline_says_what_the_execution_waited_for() -> None:
     job = observed_job(raw, JobPods(trouble=trouble(NO_ROOM, waits=True)))
     assert job is not None
     assert job.result is RunResult.TIMED_OUT
-    assert job.message == f"too long: its pod waits for room: FailedCreate: {NO_ROOM}"
+    assert job.message == f"too long: its pod is waiting for quota: FailedCreate: {NO_ROOM}"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | str
     "sum takes nothing else": (
         {"sum": {"a": 1, "b": 2}},
         {"c": 5},
-        "spec.parameters.c is no parameter of the task type sum, which has only a and b",
+        "spec.parameters.c is not a parameter of the task type sum: use only a and b",
     ),
     "sum refuses what is no number": (
         {"sum": {"a": 1, "b": 2}},
@@ -35,7 +35,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | str
     "counter takes nothing": (
         {"counter": {"name": "n"}},
         {"name": "other"},
-        "spec.parameters.name is no parameter of the task type counter, which has none",
+        "spec.parameters.name is not a parameter of the task type counter: remove it",
     ),
     "http takes anything, for its templates to read": (
         {"http": {"url": "http://a.example/{{ parameters.x }}"}},
@@ -60,7 +60,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | str
     "container refuses what fits no variable": (
         {"container": CONTAINER},
         {"B": [1]},
-        "spec.parameters.B must be a text, a number or a boolean: it becomes an env variable",
+        "spec.parameters.B must be a string, a number or a boolean: it becomes an environment variable",
     ),
     "plugin takes anything, beside its own": (
         {"plugin": {"name": "report", "parameters": {"a": 1, "b": 1}}},
@@ -92,4 +92,4 @@ def test_a_request_that_names_no_task_that_can_be_run() -> None:
     spec = parse_request_spec({"taskRef": {"name": "backup"}}, strict=True)
     problems = requested_task(spec, None)
     assert not isinstance(problems, Task)
-    assert [str(p) for p in problems] == ["spec.taskRef: does not name a task that can be run"]
+    assert [str(p) for p in problems] == ["spec.taskRef: must name an existing, valid ScheduledTask"]
