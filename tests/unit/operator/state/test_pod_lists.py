@@ -152,3 +152,24 @@ def test_a_pod_that_is_seen_before_its_job_makes_way_for_it() -> None:
     store.jobs.put(raw_job(NAMESPACE))
     (job,) = store.jobs.under((NAMESPACE, "backup"))
     assert (job.active, job.ending) == (True, False)
+
+
+def test_a_pod_that_is_orphaned_goes_on_with_the_execution() -> None:
+    """``kubectl delete job --cascade=orphan`` takes the owner away; the labels of the Job controller stay."""
+    store = store_with_job()
+    list_jobs_with = [JobEvent("LISTING", "Job", {}), JobEvent("ADDED", "Job", raw_job(NAMESPACE))]
+    for event in (*list_jobs_with, JobEvent("SYNCED", "Job", {})):
+        list(store.jobs.changes(event))
+    list_pods(store, stray())
+    list(store.jobs.changes(JobEvent("DELETED", "Job", raw_job(NAMESPACE))))
+    for phase, want in (("Running", True), ("Succeeded", False)):
+        orphan = stray(phase)
+        (owner,) = orphan["metadata"].pop("ownerReferences")
+        orphan["metadata"]["labels"] |= {
+            "batch.kubernetes.io/job-name": owner["name"],
+            "batch.kubernetes.io/controller-uid": owner["uid"],
+        }
+        store.jobs.put_pod(orphan)
+        (job,) = store.jobs.under((NAMESPACE, "backup"))
+        assert job.active is want
+    assert job.result is RunResult.SUCCEEDED
