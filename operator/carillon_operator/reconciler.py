@@ -85,6 +85,7 @@ class Reconciler:
         queue, jobs, agenda = self._view.queue, self._view.store.jobs, self._view.store.agenda
         await self._effects.launcher.resolve_doubt(key)
         await self._end_graces(key)
+        read = frozenset(jobs.unread.get(key, ()))  # what ends amid this turn is for the next one
         self._look_for_owner(key)
         names, more = agenda.take(key, self._clock(), REQUESTS_A_TURN)
         try:
@@ -104,7 +105,7 @@ class Reconciler:
             queue.add(key)
         if failures:
             raise failures[0]
-        if not more:
+        if not more and jobs.unread.get(key, frozenset()) <= read:
             jobs.unread.pop(key, None)
 
     def _requests(self, key: Key, names: list[Name]) -> list[ObservedRequest]:

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from carillon_devcluster import ClusterError
+from carillon_devcluster.realnode import network
+from carillon_devcluster.realnode.places import NODE_NAME
 from realnode.release import IMAGES, NAME, NAMESPACE, SECRET, Caller, Load, Release
+from support.drained_load import DrainedLoad
 from support.manifests import ONCE, request, task
+from support.span_server import SpanServer
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from support.recording_server import RecordingServer
 
 KILLS = int(os.environ.get("KILLS") or 20)
+DRAINS = 3
 
 
 def test_the_release_is_well(release: Release, report: list[str]) -> None:
@@ -166,6 +171,19 @@ def test_an_upgrade_and_a_rollback_lose_nothing(
     report.append(
         f"helm upgrade and rollback under load: {ran['steady'] + ran['calls']} slots ran once each, and {ran['slow']}"
         f" of a Forbid task; {caller.asked} questions to the API, all answered"
+    )
+
+
+def test_a_drain_doubles_nothing_and_ends_no_execution(release: Release, restricted: str, report: list[str]) -> None:
+    """Runner and container tasks, Forbid and Replace, drained at work: a server that holds their requests saw all."""
+    with SpanServer(network.ADDRESS) as server:
+        load = DrainedLoad(release, restricted, server, IMAGES["runner"], "/opt/carillon/bin/python")
+        load.begin()
+        for _ in range(DRAINS):
+            load.drain(NODE_NAME)
+        ran = load.end()
+    report.append(
+        f"kubectl drain under load, {DRAINS} times: {sum(ran.values())} executions succeeded, none overlapped"
     )
 
 

@@ -18,7 +18,10 @@ from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
 
-ENDING = "the Job has been deleted: when its pods have ended, the execution is recorded as cancelled"
+ENDING = (
+    "the Job is being deleted: when its pods have ended, the execution is recorded as cancelled, or as succeeded if its"
+    " container exits with code 0"
+)
 NOBODY = str(UUID(int=0))
 """A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 GONE = "the Job no longer exists: the execution is closed within about a minute"

@@ -225,6 +225,9 @@ class JobShelf:
         """Take a Job that only its living pods tell of, because it is gone or its event is late."""
         meta = stray["metadata"]
         known = self._jobs.get((meta["namespace"], meta["name"]))
+        if not self._pods.of(meta["uid"]).living:  # gone since
+            self._strays.pop(meta["uid"], None)
+            return None
         if known is not None and known.observed.uid != meta["uid"] and known.observed.active:
             return None
         return self._take(stray, gone=True)

@@ -8,7 +8,7 @@ import pytest
 
 from carillon_core.contract import ExitCode
 from carillon_core.domain.execution import job_name
-from carillon_core.ports import JobEvent
+from carillon_core.ports import JobEvent, JSONObject
 from support.builders import at
 from support.operator import KEY, Operator
 
@@ -313,3 +313,23 @@ async def test_an_execution_that_an_interrupted_runner_left_open(
     first = [row[1:] for row in operator.rows() if row[0] == "00:00:30"]
     assert first == ([want] if want else [])
     assert any(job.active for job in operator.app.store.jobs.under(KEY)) is (want is None)
+
+
+async def test_an_end_amid_a_turn_is_recorded_though_the_job_is_gone_before_the_next(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn reads the Jobs at its beginning; the launch that it waits for takes a while."""
+    await begin(operator, concurrencyPolicy="Allow")
+    create_job = operator.cluster.create_job
+
+    async def create_and_end(manifest: JSONObject) -> JSONObject:
+        operator.cluster.finish_pod(KEY[0], FIRST)
+        operator.take(JobEvent("MODIFIED", "Pod", operator.cluster.pods[KEY[0], f"{FIRST}-pod"]))
+        return await create_job(manifest)
+
+    monkeypatch.setattr(operator.cluster, "create_job", create_and_end)
+    operator.now = at("00:01:00")
+    await operator.term.reconciler.reconcile(KEY)
+    operator.take(JobEvent("DELETED", "Job", operator.cluster.jobs.pop((KEY[0], FIRST))))
+    await operator.settle()
+    assert operator.rows()[0][1] == "succeeded"

@@ -177,9 +177,17 @@ def job_of_pod(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def owning_job(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return a pod's reference to its Job, or None if no Job controls it."""
-    owners = pod["metadata"].get("ownerReferences") or ()
-    return next((o for o in owners if o["kind"] == "Job" and o.get("controller")), None)
+    """Return the name and the uid of a pod's Job, or None if it has none.
+
+    A pod that was orphaned with ``kubectl delete job --cascade=orphan`` has the
+    Job controller's labels still.
+    """
+    meta = pod["metadata"]
+    controller = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
+    if controller is not None:
+        return controller if controller["kind"] == "Job" else None
+    name, uid = ((meta.get("labels") or {}).get(f"batch.kubernetes.io/{key}") for key in ("job-name", "controller-uid"))
+    return {"name": name, "uid": uid} if name and uid else None
 
 
 def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:

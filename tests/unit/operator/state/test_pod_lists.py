@@ -108,3 +108,68 @@ def test_a_job_whose_pod_is_gone_unseen_is_active_until_it_says_more() -> None:
     list_pods(store)
     (job,) = store.jobs.under((NAMESPACE, "backup"))
     assert job.active
+
+
+def list_jobs(store: ObservedStore) -> None:
+    """Have the Jobs listed anew; there is none."""
+    for event in (JobEvent("LISTING", "Job", {}), JobEvent("SYNCED", "Job", {})):
+        list(store.jobs.changes(event))
+
+
+def stray(phase: str = "Running") -> dict[str, Any]:
+    """Return a pod of a Job that is gone."""
+    raw, made = raw_job(NAMESPACE)["metadata"], pod("one", "00:01:01", phase=phase)
+    made["metadata"] |= {"labels": raw["labels"], "annotations": raw["annotations"]}
+    return made
+
+
+def test_a_pod_whose_job_is_gone_stands_for_it_while_it_lives() -> None:
+    """The operator was started after the deletion. Nothing is left afterwards, however the pod's end is learnt."""
+    for first in ("jobs", "pods"):
+        store = ObservedStore()
+        if first == "jobs":
+            list_jobs(store)
+        list_pods(store, stray())
+        list_jobs(store)
+        (job,) = store.jobs.under((NAMESPACE, "backup"))
+        assert (job.active, job.ending) == (True, True)
+        if first == "jobs":
+            list_pods(store)
+        else:
+            store.jobs.put_pod(stray("Failed"))
+        (job,) = store.jobs.under((NAMESPACE, "backup"))
+        assert (job.active, job.result) == (False, RunResult.CANCELLED)
+        for _ in range(2):
+            list_jobs(store)
+            assert store.jobs.under((NAMESPACE, "backup")) == []
+
+
+def test_a_pod_that_is_seen_before_its_job_makes_way_for_it() -> None:
+    """Its event was late: the Job is as it says itself."""
+    store = ObservedStore()
+    list_jobs(store)
+    list_pods(store, stray())
+    store.jobs.put(raw_job(NAMESPACE))
+    (job,) = store.jobs.under((NAMESPACE, "backup"))
+    assert (job.active, job.ending) == (True, False)
+
+
+def test_a_pod_that_is_orphaned_goes_on_with_the_execution() -> None:
+    """``kubectl delete job --cascade=orphan`` takes the owner away; the labels of the Job controller stay."""
+    store = store_with_job()
+    list_jobs_with = [JobEvent("LISTING", "Job", {}), JobEvent("ADDED", "Job", raw_job(NAMESPACE))]
+    for event in (*list_jobs_with, JobEvent("SYNCED", "Job", {})):
+        list(store.jobs.changes(event))
+    list_pods(store, stray())
+    list(store.jobs.changes(JobEvent("DELETED", "Job", raw_job(NAMESPACE))))
+    for phase, want in (("Running", True), ("Succeeded", False)):
+        orphan = stray(phase)
+        (owner,) = orphan["metadata"].pop("ownerReferences")
+        orphan["metadata"]["labels"] |= {
+            "batch.kubernetes.io/job-name": owner["name"],
+            "batch.kubernetes.io/controller-uid": owner["uid"],
+        }
+        store.jobs.put_pod(orphan)
+        (job,) = store.jobs.under((NAMESPACE, "backup"))
+        assert job.active is want
+    assert job.result is RunResult.SUCCEEDED
