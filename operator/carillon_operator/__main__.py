@@ -22,6 +22,7 @@ from carillon_operator.application import Application
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.guard.guard import Guard
+from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
 from carillon_operator.leadership.fence import fence
@@ -55,7 +56,8 @@ def main() -> int:
         return 2
     guard.watch()
     try:
-        return asyncio.run(_serve(settings, guard))
+        with asyncio.Runner(loop_factory=LoopTurns().new_loop) as runner:
+            return runner.run(_serve(settings, guard))
     except CarillonError as error:
         log.error("stopped by an error", why=str(error))  # noqa: TRY400  # it says what to do
         return 1

@@ -6,9 +6,11 @@ is killed finds it there again.
 """
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from uuid import UUID
+
+from cachetools import LRUCache
 
 from carillon_core.backoff import Backoff, Tries
 from carillon_core.domain.execution import Closing, ExecutionRecord
@@ -35,7 +37,7 @@ class Outbox:
         self._on_written = on_written
         self._entries: deque[Entry] = deque()
         self._waiting: Counter[UUID] = Counter()
-        self._written: OrderedDict[UUID, None] = OrderedDict()
+        self._written: LRUCache[UUID, None] = LRUCache(REMEMBERED)
         self._added = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -135,7 +137,4 @@ class Outbox:
         if not self._waiting[entry.id]:
             del self._waiting[entry.id]
         self._written[entry.id] = None
-        self._written.move_to_end(entry.id)
-        while len(self._written) > REMEMBERED:
-            self._written.popitem(last=False)
         self._on_written(entry)
