@@ -1,7 +1,9 @@
 """``make faults``: run plans, print the counts, exit with 1 on any violation.
 
-Runs PLANS (300) plans of SEED (1), LANES at a time. PLAN replays one, by its
-number or its text, and keeps its log in any case.
+Runs PLANS (300) plans of SEED (1), LANES at a time. A plan whose faults were not
+reached is replaced by another of the same kind. FROM continues a run that was
+stopped, from a plan's number; the results add up in ``results.jsonl``. PLAN
+replays one, by its number or its text, and keeps its log in any case.
 """
 
 import argparse
@@ -9,114 +11,30 @@ import asyncio
 import json
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from carillon_local.layout import STATE, shown
+from carillon_local.layout import shown
 from faults.plans import choice
-from faults.plans.plan import Fault, Plan, Step
+from faults.plans.plan import Plan, Step
 from faults.plans.scenarios import SCENARIOS
 from faults.run import Result
+from faults.tally import FOLDER, Tally
 from faults.world import World
 
-FOLDER = STATE / "faults"
 TRACE = FOLDER / "trace.json"
 LANES = 6
 CLEAN_RUNS = 2
-TIMELY = ("skipped as StillActive", "missed (decided")
-"""The violations that depend on when two observers saw the same thing, which a busy machine distorts: a plan with
-no other violation runs a second time and fails if that fails too. Lost, repeated or unfinished slots always fail."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """The outcome of all plans."""
-
-    seed: int
-    total: int
-    began: float = field(default_factory=time.monotonic)
-    plans: int = 0
-    slots: int = 0
-    jobs: int = 0
-    rows: int = 0
-    hits: int = 0
-    violations: int = 0
-    failed: list[Result] = field(default_factory=list)
-    unconfirmed: list[Result] = field(default_factory=list)
-    fired: Counter[Fault] = field(default_factory=Counter)
-    unreached: list[Plan] = field(default_factory=list)
-
-    def add(self, result: Result) -> None:
-        """Count a plan's result; print failures and progress."""
-        self.plans += 1
-        self.slots += result.slots
-        self.jobs += result.jobs
-        self.rows += result.rows
-        self.hits += result.hits
-        self.fired.update(injection.fault for injection in result.fired)
-        if len(result.fired) < len(result.plan.injections):
-            self.unreached.append(result.plan)
-        if result.violations:
-            self.failed.append(result)
-            self.violations += len(result.violations)
-            kept = keep(result)
-            print(f"\nplan {result.plan.number} FAILED: {result.plan}")
-            for violation in result.violations:
-                print(f"  {violation}")
-            print(f"  log: {shown(kept)}")
-            print(f"  replay: make faults PLAN='{result.plan}'", flush=True)
-        elif result.log:
-            keep(result)
-        elif self.plans % 20 == 0:
-            print(f"{self.plans} of {self.total} plans, {time.monotonic() - self.began:.0f} s", flush=True)
-
-    def doubtful(self) -> list[Plan]:
-        """Return the plans whose only violations depend on observation times."""
-        return [
-            result.plan
-            for result in self.failed
-            if all(violation.what.startswith(TIMELY) for violation in result.violations)
-        ]
-
-    def confirm(self, again: Result) -> None:
-        """Take the second run of a doubtful plan; without violations the plan has not failed."""
-        if not again.violations:
-            first = next(result for result in self.failed if result.plan == again.plan)
-            self.failed.remove(first)
-            self.violations -= len(first.violations)
-            self.unconfirmed.append(first)
-
-    def __str__(self) -> str:
-        seconds = time.monotonic() - self.began
-        lines = [
-            f"{self.plans} plans of seed {self.seed} in {seconds:.0f} s",
-            f"{self.slots} slots due, {self.jobs} Jobs created, {self.rows} rows, {self.hits} hits",
-            "faults injected: " + ", ".join(f"{fault} {self.fired[fault]}" for fault in Fault if self.fired[fault]),
-            f"plans whose fault was not reached: {len(self.unreached)}",
-            *(f"  {plan.number} {plan}" for plan in self.unreached),
-            f"failed once, but not in a second run: {len(self.unconfirmed)}",
-            *(f"  {result.plan.number} {result.plan}" for result in self.unconfirmed),
-            f"violations: {self.violations} in {len(self.failed)} plans",
-            *(f"  {result.plan.number} {result.plan}" for result in self.failed),
-        ]
-        return "\n".join(lines)
-
-
-def keep(result: Result) -> Path:
-    """Write a plan's log to a file and return its path."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"plan-{result.plan.number}.log"
-    path.write_text("".join(f"{line}\n" for line in (result.plan, *result.log)))
-    return path
+RECORD = FOLDER / "results.jsonl"
+ROUNDS = 5
+"""How often plans whose faults were not reached are replaced."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Return the exit code: 1 if any plan failed."""
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
     parser.add_argument("--plans", type=_from_one, default=300)
+    parser.add_argument("--from", type=int, default=0, dest="first", help="continue with the plan of this number")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=_from_one, default=LANES)
     parser.add_argument("--plan", default="", help="replay one plan, given by its number or text")
@@ -142,28 +60,33 @@ def _from_one(text: str) -> int:
 
 async def _main(given: argparse.Namespace) -> int:
     _end_in_good_order()
-    tally = Tally(given.seed, 1 if given.plan else given.plans)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    tally = Tally(given.seed, 1 if given.plan else given.plans - given.first, None if given.plan else RECORD)
+    tally.continue_from(given.first)
     async with World.running(1 if given.plan else min(given.lanes, given.plans)) as world:
         if given.plan and not given.plan.isdigit():
             wanted = [Plan.parse(given.plan)]
         else:
             # a number refers to the trace of the run that printed it
-            steps = _remembered() if given.plan else []
+            steps = _remembered() if given.plan or given.first else []
             steps = steps or await _clean_trace(world, tally)
-            numbers = [int(given.plan)] if given.plan else range(given.plans)
+            numbers = [int(given.plan)] if given.plan else range(given.first, given.plans)
             wanted = [choice.plan(number, steps, given.seed) for number in numbers]
         if given.plan:
             wanted = list(_announced(wanted))
-        else:
+        elif not given.first:
             for log in FOLDER.glob("plan-*.log"):  # of an earlier run, where numbers refer to other plans
                 log.unlink()
         await world.run(wanted, tally.add, keep_log=bool(given.plan))
         if not given.plan:
+            for again in range(1, ROUNDS + 1):
+                others = [choice.another(each, steps, given.seed, again) for each in tally.take_unreached()]
+                await world.run(others, tally.add)
             await world.run(tally.doubtful(), tally.confirm)
     print(f"\n{tally}")
     if given.plan:
         print(f"log: {shown(FOLDER / f'plan-{wanted[0].number}.log')}")
-    return 1 if tally.failed else 0
+    return 1 if tally.failed or (tally.unreached and not given.plan) else 0
 
 
 def _end_in_good_order() -> None:

@@ -84,6 +84,22 @@ def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed")
     return Plan(number, scenario, (singles[number],))
 
 
+def another(plan: Plan, steps: Sequence[Step], seed: int, again: int) -> Plan:
+    """Return a plan with the same kinds of fault at other steps, for one whose faults were not reached.
+
+    Args:
+        plan: The plan.
+        steps: Those of a run without faults.
+        seed: The seed of the run.
+        again: How often the plan was replaced before, from 1.
+
+    """
+    own = random.Random(f"{seed}/{plan.number}/{again}")  # noqa: S311  # a reproducible sample, not a secret
+    by_fault = enumerated(steps)
+    injections = [own.choice(by_fault[injection.fault]) for injection in plan.injections]
+    return Plan(plan.number, plan.scenario, tuple(dict.fromkeys(injections)))
+
+
 def trace_of(steps: Sequence[Step], most: int = 2) -> list[Step]:
     """Return the steps of a clean run at which a plan may strike, sorted.
 

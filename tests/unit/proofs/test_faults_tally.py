@@ -1,0 +1,68 @@
+"""The tally of a run: what was not reached does not count, and a run that was stopped goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from faults.plans.choice import another, enumerated
+from faults.plans.plan import Fault, Injection, Plan, Step
+from faults.run import Result
+from faults.tally import Tally
+from faults.verdict.oracle import Violation
+
+STEPS = [Step("create-jobs", "api", number) for number in range(1, 6)]
+
+
+def result(number: int, *, reached: bool = True, violations: tuple[Violation, ...] = ()) -> Result:
+    """Return the result of a plan with one fault."""
+    plan = Plan(number, "mixed", (Injection(Fault.CONFLICT, STEPS[0]),))
+    return Result(plan, [], list(plan.injections) if reached else [], list(violations), slots=2, jobs=1, rows=2)
+
+
+def test_a_plan_whose_fault_was_not_reached_does_not_count(tmp_path: Path) -> None:
+    """It is handed out once, to be replaced."""
+    tally = Tally(1, 2, tmp_path / "results.jsonl")
+    tally.add(result(0))
+    tally.add(result(1, reached=False))
+    assert tally.plans == 1
+    assert [plan.number for plan in tally.take_unreached()] == [1]
+    assert tally.take_unreached() == []
+
+
+def test_its_place_is_taken_by_a_plan_of_the_same_kind() -> None:
+    """The same one each time, and another in each round."""
+    plan = result(7).plan
+    found = [another(plan, STEPS, 1, again) for again in range(1, 9)]
+    assert found == [another(plan, STEPS, 1, again) for again in range(1, 9)]
+    assert {injection.fault for each in found for injection in each.injections} == {Fault.CONFLICT}
+    assert {each.number for each in found} == {7}
+    assert len(set(found)) > 1
+    assert all(each.injections[0] in enumerated(STEPS)[Fault.CONFLICT] for each in found)
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    """From a number: what was recorded below it counts, what was recorded from it on is run again."""
+    record = tmp_path / "results.jsonl"
+    first = Tally(1, 3, record)
+    for number in range(3):
+        first.add(result(number))
+    other_seed = Tally(2, 1, record)
+    other_seed.add(result(0))
+    second = Tally(1, 1, record)
+    second.continue_from(2)
+    second.add(result(2))
+    assert (second.earlier, second.plans, second.slots) == (2, 1, 6)
+    assert second.fired == {"conflict": 3}
+    assert "1 plans of seed 1" in str(second)
+    assert "and 2 of earlier runs" in str(second)
+    third = Tally(1, 3, record)
+    third.continue_from(3)
+    assert third.earlier == 3
+
+
+def test_a_violation_counts_for_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its fault was reached or not."""
+    monkeypatch.setattr("faults.tally.FOLDER", tmp_path)
+    tally = Tally(1, 1, tmp_path / "results.jsonl")
+    tally.add(result(0, reached=False, violations=(Violation("api", None, "a slot is lost"),)))
+    assert (len(tally.failed), tally.violated) == (1, {"conflict": 1})
