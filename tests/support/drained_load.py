@@ -69,7 +69,7 @@ class DrainedLoad:
                 concurrencyPolicy=policy,
                 task=self._work(name, seconds, what),
                 retry=RETRY if what == "runner" else {"limit": 0},
-                timeoutSeconds=60,
+                timeoutSeconds=600,
             )
         self._view.apply(self._namespace, COUNTER, intervalSeconds=3, concurrencyPolicy="Forbid", task={"counter": {}})
         for name in (*TASKS, COUNTER):

@@ -183,6 +183,7 @@ class JobShelf:
             change = self._take(found.raw, gone=True)
             if change is not None and change.gone is not None and before.active and not before.waiting:
                 self.unasked.setdefault(key, set()).add(name)
+                return replace(change, gone=None)  # its pods may tell another end
             return change
         if before.active:
             return None

@@ -220,6 +220,17 @@ async def test_a_job_that_is_deleted_before_its_pod_was_seen_is_asked_for_it(ope
     assert operator.job_names() == [FIRST]
 
 
+async def test_a_job_that_is_deleted_before_its_pods_end_was_seen_is_asked_for_that(operator: Operator) -> None:
+    """What is recorded of it is what its container did."""
+    await operator.create_task(intervalSeconds=3600, startAt="2026-01-01T00:00:30Z", task=CONTAINER)
+    await operator.turn("00:00:30")
+    operator.cluster.finish_pod(KEY[0], FIRST, message="done")
+    operator.take(JobEvent("DELETED", "Job", operator.cluster.jobs.pop((KEY[0], FIRST))))
+    await operator.settle()
+    (row,) = operator.history.rows.values()
+    assert (row.status.value, row.result) == ("succeeded", {"exitCode": 0, "message": "done"})
+
+
 async def test_a_job_that_had_failed_before_it_was_deleted_stays_failed(operator: Operator) -> None:
     """A deletion says nothing of an execution that is over."""
     await begin(operator)
