@@ -19,6 +19,7 @@ from carillon_api.middleware.conditional import ConditionalGet
 from carillon_api.middleware.gate import Gate
 from carillon_api.middleware.idempotency import Idempotency
 from carillon_api.middleware.methods import Methods
+from carillon_api.middleware.permission import Permission
 from carillon_api.middleware.request_log import LastResort, RequestLog
 from carillon_api.middleware.security_headers import SecurityHeaders
 from carillon_api.observability.metrics import Metrics
@@ -116,6 +117,7 @@ def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
     """Add the middlewares, from the innermost to the outermost."""
     app.add_middleware(ConditionalGet)
     app.add_middleware(Idempotency)
+    app.add_middleware(Permission)
     app.add_middleware(Gate)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(Methods)

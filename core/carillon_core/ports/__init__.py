@@ -23,7 +23,15 @@ from carillon_core.ports.cluster import (
     StatusPatcher,
 )
 from carillon_core.ports.history import ExecutionPage, ExecutionQuery, HistoryReader, HistoryRecorder, HistorySummary
-from carillon_core.ports.idempotency import KEY_ABANDONED, KEY_KEPT, IdempotencyStore, Reservation, StoredAnswer
+from carillon_core.ports.idempotency import (
+    KEY_ABANDONED,
+    KEY_KEPT,
+    MOST_ANSWER_BYTES,
+    MOST_ANSWERS,
+    IdempotencyStore,
+    Reservation,
+    StoredAnswer,
+)
 from carillon_core.ports.leases import Leases
 from carillon_core.ports.objects import JSONObject, ObjectKind, ObjectPage, ObjectReader, ObjectStore, ObjectWriter
 from carillon_core.ports.runner_keys import RunnerKeys
@@ -31,6 +39,8 @@ from carillon_core.ports.runner_keys import RunnerKeys
 __all__ = [
     "KEY_ABANDONED",
     "KEY_KEPT",
+    "MOST_ANSWERS",
+    "MOST_ANSWER_BYTES",
     "APIServer",
     "AuditEvent",
     "AuditLog",
