@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from carillon_api.schemas.answers import Answer
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.resources import base
 from carillon_core.resources.base import Model, Time
 
 MAX_LOG_BYTES = 1024 * 1024
@@ -22,7 +23,7 @@ def _storable(when: datetime) -> datetime:
     return when
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_storable)]
+Instant = Annotated[base.Instant, AfterValidator(_storable)]
 
 
 class ExecutionView(Answer):

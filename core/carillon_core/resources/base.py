@@ -1,9 +1,18 @@
 """The base of every model: camelCase outside, snake_case inside, frozen, strict about unknown fields."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 MAX_MESSAGE = 1024
@@ -42,8 +51,19 @@ def _to_utc_seconds(when: datetime) -> datetime:
         raise ValueError(msg) from error
 
 
+def _written_out(given: object) -> object:
+    """Refuse numbers, also as texts: pydantic takes them for seconds since 1970, so that 2026 would be half an hour."""
+    is_written_out = isinstance(given, datetime) or (isinstance(given, str) and re.match(r"\d{4}-\d\d-\d\d", given))
+    if not is_written_out:
+        msg = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
+        raise ValueError(msg)
+    return given
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""An instant in RFC 3339, with a zone."""
 Time = Annotated[
-    AwareDatetime,
+    Instant,
     AfterValidator(_to_utc_seconds),
     PlainSerializer(rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
