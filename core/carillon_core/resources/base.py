@@ -1,6 +1,7 @@
 """The base of every model: camelCase outside, snake_case inside, frozen, strict about unknown fields."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainSerializer,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
@@ -51,13 +54,20 @@ def _to_utc_seconds(when: datetime) -> datetime:
         raise ValueError(msg) from error
 
 
+_WRITTEN: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
 def _written_out(given: object) -> object:
-    """Refuse numbers, also as texts: pydantic takes them for seconds since 1970, so that 2026 would be half an hour."""
-    is_written_out = isinstance(given, datetime) or (isinstance(given, str) and re.match(r"\d{4}-\d\d-\d\d", given))
-    if not is_written_out:
-        msg = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
-        raise ValueError(msg)
-    return given
+    """Refuse other forms that pydantic accepts: dates, and numbers (also as texts), which it reads as seconds of 1970."""
+    if isinstance(given, datetime):
+        return given
+    with suppress(ValidationError):
+        if isinstance(given, str) and _RFC3339.fullmatch(given):
+            return _WRITTEN.validate_python(given)  # here, because a strict model takes no text after a function
+    hint = " (write + as %2B in a URL)" if isinstance(given, str) and " " in given else ""
+    msg = f"is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone{hint}"
+    raise ValueError(msg)
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
