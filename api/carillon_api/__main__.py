@@ -17,8 +17,9 @@ import uvicorn
 from carillon_api.app import create_app
 from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
+from carillon_api.auth.connections import Connections
 from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
-from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
+from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, limited_to
 from carillon_api.observability.metrics import Metrics
 from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
@@ -89,7 +90,7 @@ async def serve(settings: Settings) -> None:
         served = ServedHistory(history, settings.scope)
         access = AccessControl(api_server, settings, _now)
         app = create_app(Backends(api_server, served, _now, settings, access, audit, idempotency), metrics)
-        app.openapi()  # created now, not by the first request
+        _ = app.rendered  # now, not by the first request
         # The objects created so far live as long as the process. Without freezing them, the garbage collector would
         # scan them repeatedly, which blocks the event loop for a tenth of a second.
         gc.collect()
@@ -99,7 +100,7 @@ async def serve(settings: Settings) -> None:
             log_config=None,  # uvicorn's lines use the root logger's format, too
             access_log=False,  # RequestLog writes it, with the request id
             server_header=False,
-            http=PunctualH11Protocol,
+            http=limited_to(Connections(settings.connections_per_address, settings.trusted_proxies)),
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,

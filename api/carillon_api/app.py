@@ -69,7 +69,7 @@ CORS_RESPONSE_HEADERS = (
 CORS_SECONDS = 600
 
 
-def create_app(backends: Backends | None, metrics: Metrics | None = None) -> FastAPI:
+def create_app(backends: Backends | None, metrics: Metrics | None = None) -> CarillonAPI:
     """Return the app; the caller opens and closes its backends.
 
     Args:
@@ -83,7 +83,7 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,  # served by ``install_docs``, rendered once
         redirect_slashes=False,
     )
     app.state.backends = backends
@@ -104,11 +104,11 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
     app.include_router(metric_routes.scrape_router)
-    install_docs(app, "/openapi.json")
+    install_docs(app)
     return app
 
 
-def describing_app() -> FastAPI:
+def describing_app() -> CarillonAPI:
     """Return an app without backends, which can only describe itself."""
     return create_app(None)
 

@@ -33,6 +33,9 @@ CHECKS_AT_ONCE = 8
 guesses would all be checked before the first one fails."""
 CHECK_SECONDS = 10.0
 """How long a credential waits to be checked."""
+READS_PER_SECOND = 5.0
+"""How many documentation pages and files per second an address may read on average."""
+READ_BURST = 100
 MOST_DECISIONS = 10_000
 MOST_CALLERS = 10_000
 MOST_USER_AGENT = 256
@@ -84,6 +87,7 @@ class AccessControl:
         self._permits: Cache[tuple[Subject, Access], Decision] = Cache(_permit_lifetime, clock, MOST_DECISIONS)
         self._limiter = RateLimiter(Rate(settings.rate_limit, settings.rate_burst), clock, MOST_CALLERS)
         self._failures = RateLimiter(Rate(FAILURES_PER_SECOND, settings.failed_auth_burst), clock, MOST_CALLERS)
+        self._readers = RateLimiter(Rate(READS_PER_SECOND, READ_BURST), clock, MOST_CALLERS)
         self._checks = Turns(CHECKS_AT_ONCE, CHECK_SECONDS)
         self._known: TTLCache[bytes, None] = TTLCache(MOST_CALLERS, STALE_SECONDS, clock)
 
@@ -96,6 +100,17 @@ class AccessControl:
             user_agent=headers.get("user-agent", "")[:MOST_USER_AGENT],
             request_id=scope.get("state", {}).get("request_id", ""),
         )
+
+    def admit_reader(self, origin: Origin) -> None:
+        """Apply the rate limit of what anyone may read.
+
+        Raises:
+            RequestRefusedError: As 429, if the address reads too much.
+
+        """
+        verdict = self._readers.take(site(origin.source))
+        if not verdict.allowed:
+            raise _too_many(self._readers, verdict, "requests for the documentation")
 
     async def admit(self, headers: Headers, origin: Origin) -> Admission:
         """Authenticate a request and apply the rate limits.

@@ -59,7 +59,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 
 def _written_out(given: object) -> object:
-    """Refuse other forms that pydantic accepts: dates, and numbers (also as texts), which it reads as seconds of 1970."""
+    """Refuse other forms that pydantic accepts: dates, and numbers, which it reads as seconds since 1970."""
     if isinstance(given, datetime):
         return given
     with suppress(ValidationError):
