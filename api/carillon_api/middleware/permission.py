@@ -9,19 +9,20 @@ them with the OpenAPI document.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import parse_qs
 from uuid import UUID
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from carillon_api.auth.access import AccessControl
 from carillon_api.auth.served import check_served
 from carillon_api.http.operations import Operations
 from carillon_api.http.problems import error_response
 from carillon_api.schemas.checks import dns_label_problem
-from carillon_api.services.context import Backends
+from carillon_api.settings import Settings
 from carillon_core.domain.access.subjects import RESOURCE_EXECUTIONS, Access, Subject
 from carillon_core.errors import CarillonError, ForbiddenError, NotFoundError
+from carillon_core.ports import HistoryReader
 from carillon_core.resources.names import PLURAL, PLURAL_REQUESTS, PLURAL_TARGETS
 
 NEEDED: Mapping[tuple[str, str], tuple[str, str]] = {
@@ -44,7 +45,7 @@ NEEDED: Mapping[tuple[str, str], tuple[str, str]] = {
 class Permit:
     """The permission that the caller of a request has shown; the scope's state has it under ``permit``."""
 
-    backends: Backends
+    control: AccessControl
     subject: Subject
     access: Access
 
@@ -55,7 +56,7 @@ class Permit:
             ForbiddenError: The caller has lost it.
 
         """
-        await self.backends.access.require(self.subject, self.access, now=True)
+        await self.control.require(self.subject, self.access, now=True)
 
 
 class Permission:
@@ -90,29 +91,31 @@ async def _permit(scope: Scope) -> Permit | None:
     needed = NEEDED.get((scope["method"], template or ""))
     if template is None or needed is None:
         return None
-    backends = cast("Backends", scope["app"].state.backends)
+    backends = scope["app"].state.backends
+    control: AccessControl = backends.access
+    settings: Settings = backends.settings
     subject: Subject = scope["state"]["caller"].subject
     parameters = operations.parameters(template, scope["path"])
     if "id" in parameters:
-        namespace = await _namespace_of(backends, subject, parameters["id"])
+        namespace = await _namespace_of(backends.executions, control, subject, parameters["id"])
     else:
-        namespace = parameters.get("namespace") or _queried(scope) or backends.settings.default_namespace
+        namespace = parameters.get("namespace") or _queried(scope) or settings.default_namespace
     if namespace is None or dns_label_problem(namespace):
         return None
-    check_served(backends.settings.scope, namespace)
+    check_served(settings.scope, namespace)
     verb, resource = needed
     name = parameters.get("name") if verb == "update" else None
     access = Access(verb=verb, resource=resource, namespace=namespace, name=name)
-    await backends.access.require(subject, access)
-    return Permit(backends, subject, access)
+    await control.require(subject, access)
+    return Permit(control, subject, access)
 
 
-async def _namespace_of(backends: Backends, subject: Subject, execution: str) -> str | None:
+async def _namespace_of(history: HistoryReader, control: AccessControl, subject: Subject, execution: str) -> str | None:
     """Return the namespace of an execution; None if the caller may not know of it, which the route answers."""
     try:
-        record = await backends.executions.get(UUID(execution))
+        record = await history.get(UUID(execution))
         access = Access(verb="get", resource=RESOURCE_EXECUTIONS, namespace=record.namespace)
-        await backends.access.require(subject, access)
+        await control.require(subject, access)
     except (ValueError, NotFoundError, ForbiddenError):
         return None
     return record.namespace
