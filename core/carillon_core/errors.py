@@ -98,6 +98,10 @@ class TooMuchWorkError(CarillonError):
     """Work took more CPU time, more stack or more memory than it may, and was ended."""
 
 
+class NoAnswerError(UnavailableError):
+    """It has accepted the call and not answered in time, so that every call costs the time limit."""
+
+
 class ExpiredError(UnavailableError):
     """The requested version has expired (410): list again."""
 

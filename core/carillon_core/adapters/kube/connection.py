@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +18,12 @@ import aiohttp
 import orjson
 from multidict import CIMultiDict
 
+from carillon_core.adapters.breaker import Breaker
 from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.domain.access.subjects import Subject
-from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
+from carillon_core.errors import ForbiddenError, NoAnswerError, NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.name_patterns import is_dns_subdomain
 
@@ -33,6 +34,7 @@ Fence = Callable[[], None]
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
+_REVIEWS = ("/apis/authentication.k8s.io/", "/apis/authorization.k8s.io/")
 _ERROR = 400
 _UNAUTHORIZED = 401
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -75,6 +77,7 @@ class KubeConnection:
         timeout_seconds: float = 30.0,
         renewal_seconds: float = RENEWAL_SECONDS,
         observe: Callable[[str, int | None, float], None] = _unobserved,
+        breaker: Breaker | None = None,
     ) -> None:
         """Name the API server; nothing is read or connected yet.
 
@@ -86,8 +89,10 @@ class KubeConnection:
             renewal_seconds: The shortest time between two readings of rejected credentials.
             observe: Called for each request except watches: with its method, the response's status (None if none
                 came), and its duration in seconds.
+            breaker: Refuses requests while the API server hangs; it bounds those that change nothing.
 
         """
+        self._breaker = breaker
         self._observe = observe
         self._credentials = Credentials(kubeconfig, renewal_seconds)
         self._turns = asyncio.Semaphore(in_flight)
@@ -175,7 +180,7 @@ class KubeConnection:
 
     async def _answer(self, call: _Call) -> bytes:
         for tries_left in reversed(range(_POLITE_TRIES)):
-            async with self._turns:
+            async with self._turns, self._soon(call):
                 status, headers, answer = await self._send(call)
             wait = _retry_after(headers) if status == _TOO_MANY else None
             if wait is None or not tries_left:
@@ -184,6 +189,13 @@ class KubeConnection:
         if status >= _ERROR:
             raise failure(status, answer, f"{call.method} {call.path}")
         return answer
+
+    def _soon(self, call: _Call) -> AbstractAsyncContextManager[None]:
+        if self._breaker is None:
+            return nullcontext()
+        # a write may wait for admission webhooks, which have ten seconds
+        writes = call.method != "GET" and not call.path.startswith(_REVIEWS)
+        return self._breaker.call(self._timeout.total if writes else None)
 
     @asynccontextmanager
     async def stream(self, path: str, params: Params, idle_seconds: float) -> AsyncGenerator[AsyncIterator[bytes]]:
@@ -313,7 +325,7 @@ def _translated(path: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise UnavailableError(API_SERVER, f"{path}: no response in time") from error
+        raise NoAnswerError(API_SERVER, f"{path}: no response in time") from error
     except (aiohttp.ClientError, OSError) as error:
         raise UnavailableError(API_SERVER, f"{path}: {error or type(error).__name__}") from error
 
