@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 import uvicorn
+from fastapi import FastAPI
 
 from carillon_api.app import create_app
 from carillon_api.auth.access import AccessControl
@@ -112,16 +113,7 @@ async def serve(settings: Settings) -> None:
         # scan them repeatedly, which blocks the event loop for a tenth of a second.
         gc.collect()
         gc.freeze()
-        config = uvicorn.Config(
-            app,
-            log_config=None,  # uvicorn's lines use the root logger's format, too
-            access_log=False,  # RequestLog writes it, with the request id
-            server_header=False,
-            http=limited_to(Connections(settings.connections_per_address, settings.trusted_proxies)),
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        config = _server_config(app, settings)
         with listening_socket(settings.host, settings.port) as listener:
             log.info("listening", host=settings.host, port=settings.port, api_server=connection.server)
             looking = asyncio.create_task(warn_of_privileges(database_url))
@@ -129,6 +121,19 @@ async def serve(settings: Settings) -> None:
                 await uvicorn.Server(config).serve(sockets=[listener])
             finally:
                 looking.cancel()
+
+
+def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,  # uvicorn's lines use the root logger's format, too
+        access_log=False,  # RequestLog writes it, with the request id
+        server_header=False,
+        http=limited_to(Connections(settings.connections_per_address, settings.trusted_proxies)),
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 async def warn_of_privileges(database_url: str, seconds: float = LOOK_SECONDS) -> None:
