@@ -28,7 +28,7 @@ _BASE64 = {"+": "(?:[+-]|%2b)", "/": "(?:[/_]|%2f)"}
 """Characters of base64 that are other ones in URLs."""
 _OUTER = "[a-z0-9+/_-]?"
 _MIXED = 256
-"""The number of characters of a secret that are looked for in all mixtures: a text may repeat its beginning endlessly."""
+"""How many characters of a secret are looked for in all mixtures: a text may repeat them endlessly."""
 _MOST_WRITTEN = 6
 """How many characters are hidden for each further one of a longer secret."""
 _PLANE = 0x10000
