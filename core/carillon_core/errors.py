@@ -102,6 +102,10 @@ class NoAnswerError(UnavailableError):
     """It has accepted the call and not answered in time, so that every call costs the time limit."""
 
 
+class TooLargeError(UnavailableError):
+    """The answer is larger than the caller can take: ask for less."""
+
+
 class ExpiredError(UnavailableError):
     """The requested version has expired (410): list again."""
 

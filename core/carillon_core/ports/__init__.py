@@ -33,7 +33,15 @@ from carillon_core.ports.idempotency import (
     StoredAnswer,
 )
 from carillon_core.ports.leases import Leases
-from carillon_core.ports.objects import JSONObject, ObjectKind, ObjectPage, ObjectReader, ObjectStore, ObjectWriter
+from carillon_core.ports.objects import (
+    MOST_PAGE_BYTES,
+    JSONObject,
+    ObjectKind,
+    ObjectPage,
+    ObjectReader,
+    ObjectStore,
+    ObjectWriter,
+)
 from carillon_core.ports.runner_keys import RunnerKeys
 
 __all__ = [
@@ -41,6 +49,7 @@ __all__ = [
     "KEY_KEPT",
     "MOST_ANSWERS",
     "MOST_ANSWER_BYTES",
+    "MOST_PAGE_BYTES",
     "APIServer",
     "AuditEvent",
     "AuditLog",

@@ -23,7 +23,7 @@ from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.domain.access.subjects import Subject
-from carillon_core.errors import ForbiddenError, NoAnswerError, NotFoundError, UnavailableError
+from carillon_core.errors import ForbiddenError, NoAnswerError, NotFoundError, TooLargeError, UnavailableError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.name_patterns import is_dns_subdomain
 
@@ -54,6 +54,8 @@ class _Call:
     data: bytes | None = None
     headers: Mapping[str, str | list[str]] = field(default_factory=dict)
     fence: Fence | None = None
+    most: int | None = None
+    """How many bytes the answer may have."""
 
 
 def _call(method: str, path: str, body: Any, content_type: str) -> _Call:
@@ -169,6 +171,16 @@ class KubeConnection:
         """
         return _answered(await self._answer(replace(_call(method, path, body, content_type), fence=fence)))
 
+    async def part(self, path: str, params: Params, subject: Subject | None, most: int) -> tuple[JSONObject, int]:
+        """Return a part of a list and its size in bytes; otherwise as ``request``.
+
+        Raises:
+            TooLargeError: It has more than ``most`` bytes, and was not read to its end.
+
+        """
+        answer = await self._answer(_Call("GET", path, params, headers=impersonation(subject), most=most))
+        return _answered(answer), len(answer)
+
     async def metadata(self, path: str, params: Params, subject: Subject | None = None) -> JSONObject:
         """Return a list whose objects have their metadata alone; otherwise as ``request``."""
         headers = {"Accept": _METADATA, **impersonation(subject)}
@@ -228,7 +240,7 @@ class KubeConnection:
             with _translated(call.path):
                 response = await self._authorized(call, self._timeout)
                 async with response:
-                    answer = await response.read()
+                    answer = await _read(response, call.most)
                     status = response.status
                     return status, response.headers, answer
         finally:
@@ -301,6 +313,18 @@ def segment(name: str) -> str:
     if not is_dns_subdomain(name):
         raise NotFoundError(f"{name!r} not found: not a valid object name")
     return name
+
+
+async def _read(response: aiohttp.ClientResponse, most: int | None) -> bytes:
+    if most is None:
+        return await response.read()
+    answer = bytearray()
+    while chunk := await response.content.readany():
+        answer += chunk
+        if len(answer) > most:
+            response.close()
+            raise TooLargeError(API_SERVER, f"{response.url.path}: the answer has more than {most} bytes")
+    return bytes(answer)
 
 
 async def _lines(content: aiohttp.StreamReader, path: str) -> AsyncIterator[bytes]:
