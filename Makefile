@@ -103,6 +103,11 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 	@$(SETUP) all
 	@$(PY) bench/api.py --rows $(or $(ROWS),1000000) --rate $(or $(RATE),100) --seconds $(or $(SECONDS),20)
 
+.PHONY: schemathesis
+schemathesis: ## Send at least CASES=10000 requests of schemathesis to the API
+	@$(SETUP) all
+	@CARILLON_SCHEMATHESIS_CASES=$(or $(CASES),10000) $(PY) -m pytest tests/e2e/test_schemathesis.py -q -s
+
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all

@@ -13,27 +13,38 @@ from types import FrameType
 from typing import NoReturn
 
 import uvicorn
+from fastapi import FastAPI
 
 from carillon_api.app import create_app
 from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
+from carillon_api.auth.connections import Connections
 from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
-from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, PunctualH11Protocol
+from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, limited_to
 from carillon_api.observability.metrics import Metrics
 from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
+from carillon_core.adapters.breaker import Breaker
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
+from carillon_core.adapters.kube.failures import API_SERVER
 from carillon_core.adapters.postgres.audit import PostgresAuditLog
+from carillon_core.adapters.postgres.engine import WHAT as DATABASE
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
 from carillon_core.adapters.postgres.roles.api_role import may_forge
+from carillon_core.adapters.prompt import PromptAudit, PromptHistory, PromptIdempotency
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import configure_logging, get_logger
 
 STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
 GRACE_SECONDS = 20
 """How long requests in progress may take after the signal to stop; a kubelet waits 30 seconds."""
+CALL_SECONDS = 5.0
+"""How long a call to the database, or one to the API server that changes nothing, may take."""
+WRITE_SECONDS = 12.0
+"""How long a write to the API server may take; its admission webhooks have ten seconds."""
+CONNECT_SECONDS = 3
 BACKLOG = 2048
 LOOK_SECONDS = 30.0
 """How long to wait before an unavailable database is asked again for the API's privileges."""
@@ -77,40 +88,52 @@ async def serve(settings: Settings) -> None:
 
     """
     metrics = Metrics()
+    database_url = settings.database_url.get_secret_value()
+    soon = Breaker(DATABASE, CALL_SECONDS)
     async with (
-        KubeConnection(settings.kubeconfig, observe=metrics.call_ended) as connection,
-        aclosing(PostgresHistory.from_url(settings.database_url.get_secret_value())) as history,
-        aclosing(PostgresAuditLog.from_url(settings.database_url.get_secret_value())) as audit_log,
-        aclosing(PostgresIdempotency.from_url(settings.database_url.get_secret_value())) as idempotency,
+        KubeConnection(
+            settings.kubeconfig,
+            timeout_seconds=WRITE_SECONDS,
+            observe=metrics.call_ended,
+            breaker=Breaker(API_SERVER, CALL_SECONDS),
+        ) as connection,
+        aclosing(PostgresHistory.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as history,
+        aclosing(PostgresAuditLog.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as audit_log,
+        aclosing(PostgresIdempotency.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as keys,
         # closed before its log, so that queued events are still written
-        AuditTrail(ServedAudit(audit_log, settings.scope)) as audit,
+        AuditTrail(ServedAudit(PromptAudit(audit_log, soon), settings.scope)) as audit,
     ):
         api_server = ServedAPIServer(KubeAPIServer(connection, settings.token_audiences), settings.scope)
-        served = ServedHistory(history, settings.scope)
+        served = ServedHistory(PromptHistory(history, soon), settings.scope)
         access = AccessControl(api_server, settings, _now)
+        idempotency = PromptIdempotency(keys, soon)
         app = create_app(Backends(api_server, served, _now, settings, access, audit, idempotency), metrics)
-        app.openapi()  # created now, not by the first request
+        _ = app.rendered  # now, not by the first request
         # The objects created so far live as long as the process. Without freezing them, the garbage collector would
         # scan them repeatedly, which blocks the event loop for a tenth of a second.
         gc.collect()
         gc.freeze()
-        config = uvicorn.Config(
-            app,
-            log_config=None,  # uvicorn's lines use the root logger's format, too
-            access_log=False,  # RequestLog writes it, with the request id
-            server_header=False,
-            http=PunctualH11Protocol,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
+        config = _server_config(app, settings)
         with listening_socket(settings.host, settings.port) as listener:
             log.info("listening", host=settings.host, port=settings.port, api_server=connection.server)
-            looking = asyncio.create_task(warn_of_privileges(settings.database_url.get_secret_value()))
+            looking = asyncio.create_task(warn_of_privileges(database_url))
             try:
                 await uvicorn.Server(config).serve(sockets=[listener])
             finally:
                 looking.cancel()
+
+
+def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,  # uvicorn's lines use the root logger's format, too
+        access_log=False,  # RequestLog writes it, with the request id
+        server_header=False,
+        http=limited_to(Connections(settings.connections_per_address, settings.trusted_proxies)),
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 async def warn_of_privileges(database_url: str, seconds: float = LOOK_SECONDS) -> None:

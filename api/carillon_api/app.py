@@ -19,6 +19,7 @@ from carillon_api.middleware.conditional import ConditionalGet
 from carillon_api.middleware.gate import Gate
 from carillon_api.middleware.idempotency import Idempotency
 from carillon_api.middleware.methods import Methods
+from carillon_api.middleware.permission import Permission
 from carillon_api.middleware.request_log import LastResort, RequestLog
 from carillon_api.middleware.security_headers import SecurityHeaders
 from carillon_api.observability.metrics import Metrics
@@ -68,7 +69,7 @@ CORS_RESPONSE_HEADERS = (
 CORS_SECONDS = 600
 
 
-def create_app(backends: Backends | None, metrics: Metrics | None = None) -> FastAPI:
+def create_app(backends: Backends | None, metrics: Metrics | None = None) -> CarillonAPI:
     """Return the app; the caller opens and closes its backends.
 
     Args:
@@ -82,7 +83,7 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,  # served by ``install_docs``, rendered once
         redirect_slashes=False,
     )
     app.state.backends = backends
@@ -103,11 +104,11 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Fas
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)
     app.include_router(metric_routes.scrape_router)
-    install_docs(app, "/openapi.json")
+    install_docs(app)
     return app
 
 
-def describing_app() -> FastAPI:
+def describing_app() -> CarillonAPI:
     """Return an app without backends, which can only describe itself."""
     return create_app(None)
 
@@ -116,6 +117,7 @@ def _add_middleware(app: FastAPI, cors_origins: Sequence[str]) -> None:
     """Add the middlewares, from the innermost to the outermost."""
     app.add_middleware(ConditionalGet)
     app.add_middleware(Idempotency)
+    app.add_middleware(Permission)
     app.add_middleware(Gate)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
     app.add_middleware(Methods)

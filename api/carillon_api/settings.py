@@ -151,6 +151,13 @@ class Settings(CommonSettings):
         validation_alias="CARILLON_FAILED_AUTH_BURST",
         description="Failed authentications that one address may make at once; one more is allowed each second.",
     )
+    connections_per_address: WholeNumber = Field(
+        default=500,
+        ge=1,
+        le=MOST_RATE,
+        validation_alias="CARILLON_CONNECTIONS_PER_ADDRESS",
+        description="Connections that one address may have to each replica. Trusted proxies are not limited.",
+    )
     metrics_public: Switch = Field(
         default=True,
         validation_alias="CARILLON_METRICS_PUBLIC",

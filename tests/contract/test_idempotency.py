@@ -8,7 +8,15 @@ import pytest
 
 from carillon_core.adapters.memory.idempotency import MemoryIdempotency
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
-from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, IdempotencyStore, Reservation, StoredAnswer
+from carillon_core.ports import (
+    KEY_ABANDONED,
+    KEY_KEPT,
+    MOST_ANSWER_BYTES,
+    MOST_ANSWERS,
+    IdempotencyStore,
+    Reservation,
+    StoredAnswer,
+)
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 SOON = T0 + timedelta(seconds=5)
@@ -113,3 +121,47 @@ async def test_of_fifty_at_once_one_has_the_key(store: IdempotencyStore) -> None
     """The others find that it is in progress."""
     found = await asyncio.gather(*(store.reserve("alice", "k", ONE, T0) for _ in range(50)))
     assert sorted(found, key=lambda r: r.mine) == [Reservation(mine=False)] * 49 + [MINE]
+
+
+async def answered(store: IdempotencyStore, key: str, seconds: int, body: bytes = b"") -> None:
+    """Keep an answer that was asked for that many seconds after the first."""
+    await store.reserve("alice", key, ONE, T0 + timedelta(seconds=seconds))
+    await store.finish("alice", key, StoredAnswer(201, {}, body))
+
+
+async def test_a_caller_has_a_bounded_number_of_answers(store: IdempotencyStore) -> None:
+    """The oldest is dropped, so that its key is free; others' answers, and what is under way, stay."""
+    await store.reserve("alice", "under way", ONE, T0)
+    await store.reserve("bob", "k", ONE, T0)
+    await store.finish("bob", "k", ANSWER)
+    for number in range(MOST_ANSWERS + 1):
+        await answered(store, f"k{number}", number)
+    now = T0 + timedelta(seconds=30)
+    assert await store.reserve("alice", "under way", OTHER, now) == Reservation(mine=False, same_request=False)
+    assert (await store.reserve("bob", "k", ONE, now)).answer == ANSWER
+    assert (await store.reserve("alice", "k1", ONE, now)).answer is not None
+    assert await store.reserve("alice", "k0", ONE, now) == MINE
+
+
+async def test_a_callers_answers_have_a_bounded_size(store: IdempotencyStore) -> None:
+    """The latest is kept, however large it is."""
+    await answered(store, "small", 0, b"x")
+    await answered(store, "half", 1, b"x" * (MOST_ANSWER_BYTES // 2))
+    await answered(store, "other half", 2, b"x" * (MOST_ANSWER_BYTES // 2))
+    now = T0 + timedelta(seconds=5)
+    kept = {key for key in ("half", "other half") if (await store.reserve("alice", key, ONE, now)).answer}
+    assert kept == {"half", "other half"}
+    assert await store.reserve("alice", "small", ONE, now) == MINE
+    await answered(store, "too large", 6, b"x" * (MOST_ANSWER_BYTES + 1))
+    assert (await store.reserve("alice", "too large", ONE, now)).answer is not None
+    assert await store.reserve("alice", "half", ONE, now) == MINE
+
+
+async def test_what_drops_answers_at_once_waits_for_nobody(store: IdempotencyStore) -> None:
+    """All are bounded, and no statement fails."""
+    large = b"x" * (MOST_ANSWER_BYTES // 4)
+    await asyncio.gather(*(answered(store, f"k{number}", number, large) for number in range(20)))
+    await answered(store, "last", 30)
+    now = T0 + timedelta(seconds=40)
+    kept = [n for n in range(20) if (await store.reserve("alice", f"k{n}", ONE, now)).answer is not None]
+    assert kept == [16, 17, 18, 19]

@@ -15,6 +15,7 @@ from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import name_problems
 
 SUM = {"sum": {"a": 1, "b": 2}}
+VARIABLE = {"name": "A", "value": "x"}
 KEY = {"name": "keys", "key": "current"}
 PARSERS = {"HTTPTarget": parse_target_spec, "RunRequest": parse_request_spec}
 
@@ -53,6 +54,22 @@ def target(**fields: Any) -> JSONObject:
 
 
 BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
+    "a container with too much text": (
+        "RunRequest",
+        {
+            "task": {
+                "container": {"image": "a", "command": ["x" * 65_536], "args": ["x" * 65_536] * 3, "env": [VARIABLE]}
+            }
+        },
+        "spec.task.container",
+        "has more than 262144 characters in command, args and the values of env together",
+    ),
+    "too many parameters": (
+        "RunRequest",
+        {"taskRef": {"name": "a"}, "parameters": {f"p{number}": 1 for number in range(257)}},
+        "spec.parameters",
+        "",
+    ),
     "a target of no URL": ("HTTPTarget", {"method": "GET"}, "spec.url", "is required: add it"),
     "a target of another scheme": (
         "HTTPTarget",

@@ -6,6 +6,7 @@ import pytest
 
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError, UnavailableError
+from carillon_core.ports import MOST_PAGE_BYTES
 from carillon_core.resources.scheduled_task import parse_meta
 from support.store_adapters import SUM, Given, given, task
 
@@ -218,3 +219,23 @@ async def test_memory_that_is_down_is_unavailable() -> None:
         await store.ping()
     with pytest.raises(UnavailableError):
         await store.list(None)
+
+
+async def test_a_page_is_bounded_in_bytes(given: Given) -> None:
+    """Of large objects it has fewer than the limit, and a token; the pages join."""
+    names = [f"large-{number:02}" for number in range(24)]
+    container = {"image": "a", "args": ["x" * 62_500] * 4}
+    for name in names:
+        await given.store.create(
+            given.namespace, task(name, schedule="@yearly", suspend=True, task={"container": container})
+        )
+    found, token = [], None
+    while True:
+        page = await given.store.page(given.namespace, limit=500, continue_token=token)
+        assert 0 < page.size <= MOST_PAGE_BYTES
+        found += [item["metadata"]["name"] for item in page.items]
+        token = page.continue_token
+        if token is None:
+            break
+        assert len(page.items) < len(names)
+    assert found == names

@@ -20,7 +20,7 @@ from carillon_api.http.caches import Cache, Lifetime
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.settings import Settings
 from carillon_core.domain.access.subjects import Access, Decision, Subject
-from carillon_core.errors import UnauthenticatedError, UnavailableError
+from carillon_core.errors import ForbiddenError, UnauthenticatedError, UnavailableError
 from carillon_core.ports import APIServer
 
 ALLOWED_SECONDS = 10.0
@@ -33,6 +33,9 @@ CHECKS_AT_ONCE = 8
 guesses would all be checked before the first one fails."""
 CHECK_SECONDS = 10.0
 """How long a credential waits to be checked."""
+READS_PER_SECOND = 5.0
+"""How many documentation pages and files per second an address may read on average."""
+READ_BURST = 100
 MOST_DECISIONS = 10_000
 MOST_CALLERS = 10_000
 MOST_USER_AGENT = 256
@@ -81,8 +84,10 @@ class AccessControl:
         self._trusted = settings.trusted_proxies
         self._authenticator = Authenticator(api_server, settings.api_keys_secret, clock, now)
         self._decisions: Cache[tuple[Subject, Access], Decision] = Cache(_lifetime, clock, MOST_DECISIONS)
+        self._permits: Cache[tuple[Subject, Access], Decision] = Cache(_permit_lifetime, clock, MOST_DECISIONS)
         self._limiter = RateLimiter(Rate(settings.rate_limit, settings.rate_burst), clock, MOST_CALLERS)
         self._failures = RateLimiter(Rate(FAILURES_PER_SECOND, settings.failed_auth_burst), clock, MOST_CALLERS)
+        self._readers = RateLimiter(Rate(READS_PER_SECOND, READ_BURST), clock, MOST_CALLERS)
         self._checks = Turns(CHECKS_AT_ONCE, CHECK_SECONDS)
         self._known: TTLCache[bytes, None] = TTLCache(MOST_CALLERS, STALE_SECONDS, clock)
 
@@ -95,6 +100,17 @@ class AccessControl:
             user_agent=headers.get("user-agent", "")[:MOST_USER_AGENT],
             request_id=scope.get("state", {}).get("request_id", ""),
         )
+
+    def admit_reader(self, origin: Origin) -> None:
+        """Apply the rate limit of what anyone may read.
+
+        Raises:
+            RequestRefusedError: As 429, if the address reads too much.
+
+        """
+        verdict = self._readers.take(site(origin.source))
+        if not verdict.allowed:
+            raise _too_many(self._readers, verdict, "requests for the documentation")
 
     async def admit(self, headers: Headers, origin: Origin) -> Admission:
         """Authenticate a request and apply the rate limits.
@@ -146,6 +162,43 @@ class AccessControl:
         """
         cluster = self._api_server.acting_as(subject)
         return await self._decisions.get((subject, access), lambda: cluster.review(access))
+
+    async def require(self, subject: Subject, access: Access, *, now: bool = False) -> None:
+        """Return if a subject has a permission that the API server checks again when the call is made.
+
+        Only a granted permission is cached, so that a new one counts at once.
+
+        Args:
+            subject: Who calls.
+            access: What for.
+            now: Ask the API server even if the permission is cached.
+
+        Raises:
+            ForbiddenError: The subject has not.
+            UnavailableError: The API server is unavailable and the permission is not cached.
+
+        """
+        cluster = self._api_server.acting_as(subject)
+        if now:
+            decision = await cluster.review(access)
+        else:
+            decision = await self._permits.get((subject, access), lambda: cluster.review(access))
+        if not decision.allowed:
+            raise ForbiddenError(refusal(subject, access, decision))
+
+
+def refusal(subject: Subject, access: Access, decision: Decision) -> str:
+    """Return what a subject without a permission is told, in the API server's words."""
+    where = f"in the namespace {access.namespace}" if access.namespace else "in all namespaces: specify a namespace"
+    why = f" ({decision.reason})" if decision.reason else ""
+    return (
+        f'{access.resource}.{access.group} is forbidden: User "{subject.name}" cannot {access.verb} resource '
+        f'"{access.resource}" in API group "{access.group}" {where}{why}'
+    )
+
+
+def _permit_lifetime(decision: Decision) -> Lifetime:
+    return Lifetime(ALLOWED_SECONDS if decision.allowed else 0.0, STALE_SECONDS)
 
 
 def _lifetime(decision: Decision) -> Lifetime:

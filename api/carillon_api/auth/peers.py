@@ -23,7 +23,7 @@ def source_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequ
     """
     address = peer or UNKNOWN
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
-    while hops and _is_in(address, trusted):
+    while hops and is_in(address, trusted):
         named = _canonical(hops.pop())
         if named is None:
             break
@@ -59,6 +59,7 @@ def _canonical(text: str) -> str | None:
     return str(parsed)
 
 
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
+def is_in(address: str, networks: Sequence[Network]) -> bool:
+    """Return whether an address belongs to one of the networks; a text that is no address belongs to none."""
     canonical = _canonical(address)
     return canonical is not None and any(ip_address(canonical) in network for network in networks)

@@ -4,22 +4,18 @@ FastAPI's own parser accepts NaN, lone surrogates, duplicate keys, ``"5"`` for
 5 and bodies of any size; the API server rejects them, and so does the facade.
 """
 
-import json
-import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from carillon_api.http.json_text import MAX_INTEGER_DIGITS, check_values, decode_json
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.field_problems import field_problems
 
 MAX_BODY_BYTES = 1024 * 1024
-MAX_DEPTH = 32
-MAX_INTEGER_DIGITS = 19
-MAX_INTEGER = 2**63 - 1
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -114,75 +110,3 @@ async def _read(request: Request) -> bytes:
 
 def _refuse_size() -> NoReturn:
     raise RequestRefusedError(Kind.TOO_LARGE, f"the body must not be larger than {MAX_BODY_BYTES} bytes")
-
-
-def decode_json(data: bytes) -> Any:
-    """Return JSON as Python values; a number beyond 64 bits becomes infinity, which ``check_values`` reports.
-
-    Raises:
-        RequestRefusedError: If it is not JSON (RFC 8259), or an object has a duplicate key.
-
-    """
-    try:
-        return json.loads(data.decode(), parse_int=_integer, object_pairs_hook=_object)
-    except UnicodeDecodeError as error:
-        raise RequestRefusedError(Kind.MALFORMED, "the body must be encoded in UTF-8") from error
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise RequestRefusedError(Kind.MALFORMED, f"the body is not valid JSON: {error.msg} at {where}") from error
-    except RecursionError as error:
-        raise RequestRefusedError(
-            Kind.MALFORMED, f"the body must not be nested deeper than {MAX_DEPTH} levels"
-        ) from error
-
-
-def _integer(text: str) -> float:
-    # Python needs quadratic time to parse a long number, and raises an error beyond 4300 digits.
-    value = int(text) if len(text) <= MAX_INTEGER_DIGITS + 1 else math.inf
-    return value if abs(value) <= MAX_INTEGER else math.inf
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        # Parsers disagree on which value counts; RFC 8259, section 4.
-        raise RequestRefusedError(Kind.MALFORMED, "an object in the body has a duplicate key: remove one of the two")
-    return found
-
-
-def check_values(value: Any) -> None:
-    """Reject values that JSON can express but Kubernetes, Postgres or UTF-8 cannot store.
-
-    Raises:
-        RequestRefusedError: If it is nested too deep.
-        InvalidResourceError: With the paths of the invalid values.
-
-    """
-    problems = []
-    left: list[tuple[str, Any, int]] = [("", value, 1)]
-    while left:
-        path, item, depth = left.pop()
-        if depth > MAX_DEPTH:
-            raise RequestRefusedError(Kind.MALFORMED, f"the body must not be nested deeper than {MAX_DEPTH} levels")
-        message = None
-        if isinstance(item, dict):
-            left.extend((f"{path}.{k}".lstrip("."), v, depth + 1) for k, v in item.items())
-            message = next((m for k in item if (m := _text_problem(k))), None)
-        elif isinstance(item, list):
-            left.extend((f"{path}[{i}]", v, depth + 1) for i, v in enumerate(item))
-        elif isinstance(item, str):
-            message = _text_problem(item)
-        elif isinstance(item, float) and not math.isfinite(item):
-            message = "must be a finite number that fits into 64 bits: use a smaller number"
-        if message:
-            problems.append(FieldProblem(path or "(body)", message))
-    if problems:
-        raise InvalidResourceError(problems)
-
-
-def _text_problem(text: str) -> str | None:
-    if "\0" in text:
-        return "must not contain a NUL character: remove it"
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        return "must not contain half of a surrogate pair: use the whole character"
-    return None

@@ -1,8 +1,8 @@
 """Find the operation of a path in the OpenAPI document, so that the document and the behaviour agree.
 
 The middlewares use it before the router runs: for the route in logs and
-metrics, for ``Allow``, and to find out whether a POST honours an
-``Idempotency-Key``.
+metrics, for ``Allow``, for the permission that an operation needs, and to
+find out whether a POST honours an ``Idempotency-Key``.
 """
 
 import re
@@ -42,6 +42,11 @@ class Operations:
         """Return the template that matches a request, or its path with another method; None if none matches."""
         found = self._at(path)
         return next((p.template for p in found if method in p.methods), found[0].template if found else None)
+
+    def parameters(self, template: str, path: str) -> Mapping[str, str]:
+        """Return the path parameters of a request whose template is known."""
+        found = next((p.pattern.match(path) for p in self.paths if p.template == template), None)
+        return found.groupdict() if found else {}
 
     def methods(self, path: str) -> Collection[str]:
         """Return the methods of a path, with HEAD wherever there is GET; empty if the path is not documented."""

@@ -6,18 +6,23 @@ still missing, because the API server cannot continue in the middle of a page.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from carillon_api.http.cursors import DIGEST_BYTES, OTHER_LIST, digest
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import PageQuery
 from carillon_api.schemas.checks import selector_problems
 from carillon_core.errors import ExpiredError, FieldProblem, InvalidResourceError, RefusedError
-from carillon_core.ports import JSONObject, ObjectStore
+from carillon_core.ports import MOST_PAGE_BYTES, JSONObject, ObjectStore
 
 MAX_CALLS = 10
 """The maximum number of calls to the API server for one request."""
+ENOUGH_BYTES = MOST_PAGE_BYTES // 2
+"""A page of so many bytes ends, however few objects it has."""
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ async def page_of(
     scope = digest(query, {"kind": kind, "in": namespace})
     token = _token(query.cursor, scope) if query.cursor is not None else None
     found: list[JSONObject] = []
+    size = 0
     for _ in range(MAX_CALLS):
         try:
             page = await store.page(
@@ -69,9 +75,38 @@ async def page_of(
             raise _no_cursor() from error
         found += [raw for raw in page.items if raw["metadata"]["name"].startswith(prefix) and keep(raw)]
         token = page.continue_token
-        if token is None or len(found) == query.limit:
+        size += page.size
+        if token is None or len(found) == query.limit or size >= ENOUGH_BYTES:
             break
     return Part(found, None if token is None else _cursor(token, scope))
+
+
+async def rows_of(
+    fetch: Callable[[int, str | None], Awaitable[tuple[Sequence[R], str | None]]],
+    limit: int,
+    cursor: str | None,
+    size_of: Callable[[R], int],
+    first: int,
+) -> tuple[Sequence[R], str | None]:
+    """Return a page of rows of the database, read in parts, and its cursor; a page of many bytes has fewer rows.
+
+    Args:
+        fetch: Returns at most so many rows after a cursor, and the next cursor.
+        limit: The maximum number of rows.
+        cursor: Where the page begins; None for the first one.
+        size_of: The number of bytes of a row.
+        first: How many rows are read at first; by their size it is known how many more fit into a page.
+
+    """
+    found: list[R] = []
+    size, rows = 0, first
+    while True:
+        part, cursor = await fetch(min(rows, limit - len(found)), cursor)
+        found += part
+        size += sum(map(size_of, part))
+        if cursor is None or len(found) == limit or size >= ENOUGH_BYTES:
+            return found, cursor
+        rows = max(1, (ENOUGH_BYTES - size) * len(found) // max(size, 1))
 
 
 def _cursor(token: str, scope: bytes) -> str:

@@ -1,7 +1,10 @@
 """The paths that need no credential: probes, documentation and, depending on the settings, metrics. Pure."""
 
 METRICS = "/metrics"
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/redoc", "/openapi.json"})
+DOCUMENT = "/openapi.json"
+PROBES = frozenset({"/healthz", "/readyz"})
+DOCUMENTATION = frozenset({"/docs", "/redoc", DOCUMENT})
+PUBLIC_PATHS = PROBES | DOCUMENTATION
 PUBLIC_FOLDERS = ("/docs-assets/",)
 
 
@@ -14,3 +17,8 @@ def is_public(path: str, *, metrics: bool) -> bool:
 
     """
     return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS) or (metrics and path == METRICS)
+
+
+def is_documentation(path: str) -> bool:
+    """Return whether a path belongs to the documentation, which is limited for each address; probes are not."""
+    return path in DOCUMENTATION or path.startswith(PUBLIC_FOLDERS)

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.auth.access import AccessControl
 from carillon_api.http.problems import error_response
-from carillon_api.http.public_paths import is_public
+from carillon_api.http.public_paths import is_documentation, is_public
 from carillon_core.errors import CarillonError
 
 
@@ -27,12 +27,14 @@ class Gate:
             await self._app(scope, receive, send)
             return
         backends = scope["app"].state.backends
-        if is_public(scope["path"], metrics=backends.settings.metrics_public):
-            await self._app(scope, receive, send)
-            return
         access: AccessControl = backends.access
         origin = access.origin(scope)
         try:
+            if is_public(scope["path"], metrics=backends.settings.metrics_public):
+                if is_documentation(scope["path"]):
+                    access.admit_reader(origin)
+                await self._app(scope, receive, send)
+                return
             admitted = await access.admit(Headers(scope=scope), origin)
         except CarillonError as error:
             await error_response(scope, error)(scope, receive, send)

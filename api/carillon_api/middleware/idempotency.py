@@ -1,12 +1,14 @@
 """``Idempotency-Key``: a POST that creates an object can be repeated without creating it twice.
 
-Follows draft-ietf-httpapi-idempotency-key-header. ASGI middleware inside the
-gate, so that it knows the caller, and around the router, so that no route
-bypasses it: the OpenAPI document says which operations honour the header.
+Follows draft-ietf-httpapi-idempotency-key-header. ASGI middleware inside
+``Permission``, so that nothing is stored for a caller who may not make the
+call, and around the router, so that no route bypasses it: the OpenAPI document
+says which operations honour the header.
 
 A response is stored before it is sent, so that a caller who has it can rely
-on it. Responses that do not depend on the request itself (5xx, 401, 403, 429)
-are not stored.
+on it. Before it is sent again, the caller's permission is checked again.
+Responses that do not depend on the request alone (5xx, 401, 403, 404, 429) are
+not stored.
 """
 
 import asyncio
@@ -23,6 +25,7 @@ from carillon_api.http.bodies import MAX_BODY_BYTES
 from carillon_api.http.headers import IDEMPOTENCY_KEY, REPLAYED
 from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, RequestRefusedError, error_response, malformed
+from carillon_api.middleware.permission import Permit
 from carillon_api.settings import Settings
 from carillon_core.errors import CarillonError, FieldProblem, InvalidResourceError, UnavailableError
 from carillon_core.logs import get_logger
@@ -33,7 +36,7 @@ WORK_SECONDS = 50.0
 """How long a request with a key may take: less than ``KEY_ABANDONED``, after which another may take over the key."""
 KEPT_HEADERS = ("content-type", "etag", "location")
 """The headers that are stored; others depend on the connection or the time."""
-NOT_KEPT = frozenset({401, 403, 429})
+NOT_KEPT = frozenset({401, 403, 404, 429})
 SERVER_ERRORS = 500
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -50,8 +53,9 @@ class Idempotency:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; a request without the header, or whose operation ignores it, is passed on."""
-        if scope["type"] != "http" or not _honours(scope):
+        """Serve one request; one without the header or a permit, or whose operation ignores it, is passed on."""
+        permit: Permit | None = scope.get("state", {}).get("permit")
+        if permit is None or not _honours(scope):
             await self._app(scope, receive, send)
             return
         backends = scope["app"].state.backends
@@ -67,6 +71,8 @@ class Idempotency:
             fingerprint = fingerprint_of(scope, bytes(body.data))
             found = await store.reserve(caller, key, fingerprint, backends.clock())
             answer = _known_answer(found, key)
+            if answer is not None:
+                await permit.renew()
         except CarillonError as error:
             await error_response(scope, error)(scope, receive, send)
             return

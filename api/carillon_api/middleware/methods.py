@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS for every path, as HTTP requires, and size limits."""
+"""HEAD and OPTIONS for every path, as HTTP requires, size limits, and one length for each body."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,11 +10,12 @@ MAX_TARGET_BYTES = 24 * 1024
 (4.1) recommends at least 8000."""
 MAX_HEADER_BYTES = 32 * 1024
 """The maximum size of all headers together; ``server`` limits headers that arrive in pieces."""
+LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 NO_CONTENT = 204
 
 
 class Methods:
-    """ASGI middleware: HEAD as GET without a body, OPTIONS with the methods of the path, 414 and 431."""
+    """ASGI middleware: HEAD as GET without a body, OPTIONS with the methods of the path, 400, 414 and 431."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap an app."""
@@ -32,6 +33,11 @@ class Methods:
                 f"all headers together must not be larger than {MAX_HEADER_BYTES} bytes: send fewer or shorter headers"
             )
             await problem_response(scope, Kind.HEAD_TOO_LARGE, detail)(scope, receive, send)
+        elif {name for name, _ in scope["headers"]} >= LENGTHS:
+            # A proxy may have read another length, and the rest as the next request: RFC 9112, section 6.1.
+            detail = "a request must not have both Content-Length and Transfer-Encoding: send one of them"
+            headers = {"Connection": "close"}
+            await problem_response(scope, Kind.MALFORMED, detail, headers=headers)(scope, receive, send)
         elif scope["method"] == "HEAD":
             # the response headers are those of GET, including Content-Length: RFC 9110, section 9.3.2
             await self._app({**scope, "method": "GET"}, receive, _without_body(send))

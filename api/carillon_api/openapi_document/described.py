@@ -4,8 +4,12 @@
 they are stored, valid or not. This module describes both by their models.
 """
 
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -81,6 +85,23 @@ SECURITY_SCHEMES: JSONObject = {
 """The ways to authenticate. Each request is made as the caller's user in the cluster."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The OpenAPI document as it is sent, in both forms, each with its strong ETag."""
+
+    plain: bytes
+    gzip: bytes
+    etag: str
+    gzip_etag: str
+
+    @classmethod
+    def of(cls, document: JSONObject) -> Self:
+        """Render a document."""
+        plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        version = hashlib.sha256(plain).hexdigest()[:32]
+        return cls(plain, gzip.compress(plain, mtime=0), f'"{version}"', f'"{version}-gzip"')
+
+
 class CarillonAPI(FastAPI):
     """A FastAPI app with the complete OpenAPI document."""
 
@@ -89,6 +110,11 @@ class CarillonAPI(FastAPI):
         if not self.openapi_schema:
             self.openapi_schema = completed(super().openapi())
         return self.openapi_schema
+
+    @cached_property
+    def rendered(self) -> Rendered:
+        """The document as it is sent. All routes must be added before the first use."""
+        return Rendered.of(self.openapi())
 
     @cached_property
     def operations(self) -> Operations:

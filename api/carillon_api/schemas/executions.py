@@ -9,7 +9,9 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from carillon_api.schemas.answers import Answer
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.resources import base
 from carillon_core.resources.base import Model, Time
+from carillon_core.resources.nesting import FreeObject
 
 MAX_LOG_BYTES = 1024 * 1024
 FIRST_YEAR, LAST_YEAR = 1970, 9998
@@ -22,7 +24,7 @@ def _storable(when: datetime) -> datetime:
     return when
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_storable)]
+Instant = Annotated[base.Instant, AfterValidator(_storable)]
 
 
 class ExecutionView(Answer):
@@ -155,7 +157,7 @@ class ExecutionsQuery(NamespaceExecutionsQuery):
 class RetryBody(Model):
     """How to retry an execution."""
 
-    parameters: dict[str, Any] | None = None
+    parameters: FreeObject | None = None
     """The parameters of the new run, as in a RunRequest. Default: those of the retried execution."""
 
 

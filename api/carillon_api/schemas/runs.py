@@ -9,13 +9,14 @@ from carillon_api.schemas.answers import ObjectView, Page, PageQuery
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.resources import ConcurrencyPolicy, RunResult
 from carillon_core.resources.base import Model, Time
+from carillon_core.resources.nesting import FreeObject
 from carillon_core.resources.tasks import DAY_SECONDS
 
 
 class TaskRun(Model):
     """How to run a task outside its schedule. Every field is optional."""
 
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: FreeObject = Field(default_factory=dict)
     """Overrides for this run: a and b of sum, durationSeconds of sleep, any parameter of a plugin, environment
     variables of a container, and the parameters that the templates of an HTTP task read. Nothing else can be
     overridden."""

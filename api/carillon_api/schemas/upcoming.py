@@ -1,28 +1,12 @@
 """Upcoming runs, of stored tasks and of previewed specs: bodies, query parameters and responses."""
 
-import re
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from carillon_api.schemas.answers import Answer, Parameters, ProblemField
 from carillon_api.schemas.names import NamespaceName
 from carillon_core.resources.base import Model, Time
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-
-
-def _written_in_full(text: Any) -> Any:
-    """Refuse other forms that pydantic accepts: numbers, dates without a time."""
-    if isinstance(text, str) and not _RFC3339.fullmatch(text):
-        hint = " (write + as %2B in a URL)" if " " in text else ""
-        msg = f"is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone{hint}"
-        raise ValueError(msg)
-    return text
-
-
-QueryTime = Annotated[Time, BeforeValidator(_written_in_full)]
-"""A time in a query parameter: RFC 3339."""
 
 
 class UpcomingQuery(Parameters):
@@ -30,9 +14,9 @@ class UpcomingQuery(Parameters):
 
     count: int = Field(default=10, ge=1, le=100)
     """The maximum number of times to return, 1 to 100."""
-    from_: QueryTime | None = Field(default=None, alias="from")
+    from_: Time | None = Field(default=None, alias="from")
     """Only times at or after this one (RFC 3339), at most ten years ahead. Past times are never returned."""
-    to: QueryTime | None = None
+    to: Time | None = None
     """Only times before this one (RFC 3339), at most ten years ahead. Default: no end."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from carillon_api.auth.access import AccessControl, Origin
+from carillon_api.auth.access import AccessControl, Origin, refusal
 from carillon_api.auth.audit import AuditTrail, audit_event
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
@@ -99,12 +99,7 @@ class Context:
         access = Access(verb=verb, resource=resource, namespace=namespace, name=name)
         decision = await self.backends.access.review(self.caller.subject, access)
         if not decision.allowed:
-            where = f"in the namespace {namespace}" if namespace else "in all namespaces: specify a namespace"
-            why = f" ({decision.reason})" if decision.reason else ""
-            raise ForbiddenError(
-                f'{resource}.carillon.dev is forbidden: User "{self.caller.subject.name}" cannot {verb} resource '
-                f'"{resource}" in API group "carillon.dev" {where}{why}'
-            )
+            raise ForbiddenError(refusal(self.caller.subject, access, decision))
 
     async def record_change(
         self, action: str, resource: str, before: JSONObject | None, after: JSONObject | None

@@ -1,10 +1,14 @@
 """Read the database with the caller's permissions: executions, the audit, and counts. The routes call it."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import UTC
 from uuid import UUID
 
+from pydantic_core import to_json
+
 from carillon_api.http.cursors import bound, unbound
+from carillon_api.http.paging import rows_of
 from carillon_api.observability.metrics import numbers_of
 from carillon_api.schemas import ExecutionList, SummaryView, TaskExecutionsQuery, WindowView
 from carillon_api.schemas.audit import AuditEventsQuery, AuditEventView, AuditList
@@ -14,7 +18,12 @@ from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.access.subjects import RESOURCE_AUDIT
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.errors import ForbiddenError, NotFoundError
-from carillon_core.ports import AuditQuery, ExecutionQuery, HistorySummary
+from carillon_core.ports import AuditEvent, AuditQuery, ExecutionQuery, HistorySummary
+
+FIRST_EXECUTIONS = 50
+"""With a body of 100 KiB in each they are five megabytes."""
+FIRST_EVENTS = 10
+"""With two large specs in each they are as many."""
 
 
 async def readable(ctx: Context, uid: UUID) -> ExecutionRecord:
@@ -50,24 +59,26 @@ async def execution_page(
 
     """
     await ctx.authorize("list", namespace=namespace)
-    page = await ctx.executions.list(
-        ExecutionQuery(
-            namespace=namespace,
-            task=task,
-            status=query.status,
-            cause=query.cause,
-            reason=query.reason,
-            since=query.since,
-            until=query.until,
-            retry_of=query.retry_of,
-            dead_letters=query.dead_letters,
-            limit=query.limit,
-            cursor=unbound(query, query.cursor, namespace=namespace, task=task),
-        )
+    wanted = ExecutionQuery(
+        namespace=namespace,
+        task=task,
+        status=query.status,
+        cause=query.cause,
+        reason=query.reason,
+        since=query.since,
+        until=query.until,
+        retry_of=query.retry_of,
+        dead_letters=query.dead_letters,
     )
+
+    async def fetch(limit: int, cursor: str | None) -> tuple[Sequence[ExecutionRecord], str | None]:
+        page = await ctx.executions.list(replace(wanted, limit=limit, cursor=cursor))
+        return page.items, page.next_cursor
+
+    start = unbound(query, query.cursor, namespace=namespace, task=task)
+    rows, cursor = await rows_of(fetch, query.limit, start, lambda row: len(to_json(row.result)), FIRST_EXECUTIONS)
     return ExecutionList(
-        items=[execution_view(r) for r in page.items],
-        next_cursor=bound(page.next_cursor, query, namespace=namespace, task=task),
+        items=[execution_view(row) for row in rows], next_cursor=bound(cursor, query, namespace=namespace, task=task)
     )
 
 
@@ -79,19 +90,23 @@ async def audit_page(ctx: Context, query: AuditEventsQuery) -> AuditList:
 
     """
     await ctx.authorize("list", RESOURCE_AUDIT, query.namespace)
-    page = await ctx.backends.audit.log.list(
-        AuditQuery(
-            namespace=query.namespace,
-            resource=query.resource,
-            name=query.name,
-            subject=query.subject,
-            since=query.since and query.since.astimezone(UTC),
-            until=query.until and query.until.astimezone(UTC),
-            limit=query.limit,
-            cursor=query.cursor,
-        )
+    wanted = AuditQuery(
+        namespace=query.namespace,
+        resource=query.resource,
+        name=query.name,
+        subject=query.subject,
+        since=query.since and query.since.astimezone(UTC),
+        until=query.until and query.until.astimezone(UTC),
     )
-    return AuditList(items=[AuditEventView(**asdict(event)) for event in page.items], next_cursor=page.next_cursor)
+
+    async def fetch(limit: int, cursor: str | None) -> tuple[Sequence[AuditEvent], str | None]:
+        page = await ctx.backends.audit.log.list(replace(wanted, limit=limit, cursor=cursor))
+        return page.items, page.next_cursor
+
+    rows, cursor = await rows_of(
+        fetch, query.limit, query.cursor, lambda row: len(to_json(row.before)) + len(to_json(row.after)), FIRST_EVENTS
+    )
+    return AuditList(items=[AuditEventView(**asdict(row)) for row in rows], next_cursor=cursor)
 
 
 async def summary(ctx: Context, namespace: str | None) -> SummaryView:

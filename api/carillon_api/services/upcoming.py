@@ -9,6 +9,10 @@ from carillon_api.services.context import Context
 from carillon_api.views.listings import ListingKey
 from carillon_api.views.objects import refuse
 from carillon_api.views.upcoming import Entry, entries_of, upcoming, upcoming_of_all, window_of
+from carillon_core.errors import ExpiredError
+
+PAGE = 500
+LIST_TRIES = 3
 
 
 async def upcoming_of_task(ctx: Context, namespace: str, name: str, query: UpcomingQuery) -> Upcoming:
@@ -25,6 +29,19 @@ async def upcoming_of_task(ctx: Context, namespace: str, name: str, query: Upcom
     return await asyncio.to_thread(upcoming, raw, window, ctx.backends.timetables)
 
 
+async def _entries(ctx: Context, namespace: str | None, label_selector: str) -> Sequence[Entry]:
+    """Return what is needed of all tasks, page by page: the tasks themselves may be large."""
+    entries: list[Entry] = []
+    token = None
+    while True:
+        page = await ctx.tasks.page(namespace, limit=PAGE, label_selector=label_selector, continue_token=token)
+        # With many tasks, parsing takes a while and would block the event loop.
+        entries += await asyncio.to_thread(entries_of, page.items, ctx.backends.timetables)
+        token = page.continue_token
+        if token is None:
+            return entries
+
+
 async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: SelectedUpcomingQuery) -> UpcomingAll:
     """Return the next times among the tasks of a namespace, or of all, soonest first.
 
@@ -37,9 +54,13 @@ async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: Selected
     refuse(selector_problems(query.label_selector))
 
     async def fetch() -> Sequence[Entry]:
-        raws = await ctx.tasks.list(namespace, query.label_selector)
-        # With ten thousand tasks, parsing takes a while and would block the event loop.
-        return await asyncio.to_thread(entries_of, raws, ctx.backends.timetables)
+        for tries_left in reversed(range(LIST_TRIES)):
+            try:
+                return await _entries(ctx, namespace, query.label_selector)
+            except ExpiredError:  # the list took too long
+                if not tries_left:
+                    raise
+        raise AssertionError  # the last try returned or raised
 
     key = ListingKey(ctx.caller.subject, namespace, query.label_selector)
     entries = await ctx.backends.listings.of(key, window.now, fetch)

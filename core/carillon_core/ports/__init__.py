@@ -23,14 +23,33 @@ from carillon_core.ports.cluster import (
     StatusPatcher,
 )
 from carillon_core.ports.history import ExecutionPage, ExecutionQuery, HistoryReader, HistoryRecorder, HistorySummary
-from carillon_core.ports.idempotency import KEY_ABANDONED, KEY_KEPT, IdempotencyStore, Reservation, StoredAnswer
+from carillon_core.ports.idempotency import (
+    KEY_ABANDONED,
+    KEY_KEPT,
+    MOST_ANSWER_BYTES,
+    MOST_ANSWERS,
+    IdempotencyStore,
+    Reservation,
+    StoredAnswer,
+)
 from carillon_core.ports.leases import Leases
-from carillon_core.ports.objects import JSONObject, ObjectKind, ObjectPage, ObjectReader, ObjectStore, ObjectWriter
+from carillon_core.ports.objects import (
+    MOST_PAGE_BYTES,
+    JSONObject,
+    ObjectKind,
+    ObjectPage,
+    ObjectReader,
+    ObjectStore,
+    ObjectWriter,
+)
 from carillon_core.ports.runner_keys import RunnerKeys
 
 __all__ = [
     "KEY_ABANDONED",
     "KEY_KEPT",
+    "MOST_ANSWERS",
+    "MOST_ANSWER_BYTES",
+    "MOST_PAGE_BYTES",
     "APIServer",
     "AuditEvent",
     "AuditLog",

@@ -9,6 +9,10 @@ KEY_KEPT = timedelta(days=1)
 """How long an idempotency key is remembered, from its first use."""
 KEY_ABANDONED = timedelta(seconds=60)
 """A key that has been reserved this long without an answer may be taken over by the same request."""
+MOST_ANSWERS = 1000
+"""How many answers are kept for one caller; the oldest are dropped first."""
+MOST_ANSWER_BYTES = 8 * 1024 * 1024
+"""How large one caller's answers may be together; the latest is kept in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,10 @@ class IdempotencyStore(Protocol):
         ...
 
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
-        """Store the response for repetitions; a key that has one, or is unknown, stays unchanged."""
+        """Store the response for repetitions; a key that has one, or is unknown, stays unchanged.
+
+        The caller's oldest answers beyond ``MOST_ANSWERS`` and ``MOST_ANSWER_BYTES`` are dropped; their keys are free.
+        """
         ...
 
     async def release(self, caller: str, key: str) -> None:

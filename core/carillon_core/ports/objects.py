@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 JSONObject = dict[str, Any]
 ObjectKind = Literal["ScheduledTask", "RunRequest", "HTTPTarget"]
+MOST_PAGE_BYTES = 4 * 1024 * 1024
+"""How many bytes of JSON a page may have, unless it has one object; a large object has a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,8 @@ class ObjectPage:
 
     items: Sequence[JSONObject]
     continue_token: str | None
+    size: int = 0
+    """How many bytes of JSON the objects are, about."""
 
 
 class ObjectReader(Protocol):
@@ -31,6 +35,8 @@ class ObjectReader(Protocol):
         self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
     ) -> ObjectPage:
         """Return at most ``limit`` objects, in the API server's order, after the previous page.
+
+        A page has fewer if they would be more than ``MOST_PAGE_BYTES``; there is a token then.
 
         Raises:
             ExpiredError: The token has expired: start again.

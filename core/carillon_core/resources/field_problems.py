@@ -1,43 +1,52 @@
 """Turns pydantic's errors into problems of the fields that users write."""
 
-from pydantic import ValidationError
+from collections.abc import Container, Sequence
+from typing import TypeAlias
 
-from carillon_core.errors import FieldProblem
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from carillon_core.errors import MOST_PATH, MOST_PROBLEMS, FieldProblem, cut
 from carillon_core.resources.tasks import PATTERN_MESSAGES
+
+Location: TypeAlias = tuple[int | str, ...]
 
 
 def field_problems(error: ValidationError, prefix: str = "") -> tuple[FieldProblem, ...]:
-    """Return pydantic's errors as problems with the paths that users write.
+    """Return pydantic's errors as problems with the paths that users write, at most ``MOST_PROBLEMS``.
 
     Args:
-        error: Pydantic's error.
+        error: Pydantic's error. It has an entry for each invalid value, so there may be very many.
         prefix: The path of the validated value, such as ``spec``.
 
     """
-    problems: list[FieldProblem] = []
-    for detail in error.errors(include_url=False):
-        path = prefix
-        for part in detail["loc"]:
-            if isinstance(part, int):
-                path += f"[{part}]"
-            elif part not in {"int", "float", "[key]"}:  # neither the arms of a union nor a map's key are fields
-                path += f".{part}" if path else part
-        if detail["type"] == "field":  # the message of a rule about several fields names the field to correct
-            path += f".{detail['ctx']['field']}"
-        pattern = detail.get("ctx", {}).get("pattern", "")
-        message = (
-            _MESSAGES.get(detail["type"])
-            or PATTERN_MESSAGES.get(pattern)
-            or detail["msg"].removeprefix("Value error, ")
-        )
-        if detail["type"].startswith(("datetime_", "timezone_")):
-            message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
-        elif {"int", "float"} <= _arms(error, path, prefix):
-            message = "is not a number: write one, without quotes"
-        problem = FieldProblem(path or "(body)", message)
-        if problem not in problems:
-            problems.append(problem)
+    details = error.errors(include_url=False, include_input=False)
+    numbers = _numbers(details)
+    problems: dict[FieldProblem, None] = {}
+    for detail in details:
+        problems[_problem(detail, prefix, numbers)] = None
+        if len(problems) == MOST_PROBLEMS:
+            break
     return tuple(problems)
+
+
+def _problem(detail: ErrorDetails, prefix: str, numbers: Container[Location]) -> FieldProblem:
+    path = prefix
+    for part in detail["loc"]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in {"int", "float", "[key]"}:  # neither the arms of a union nor a map's key are fields
+            key = cut(part, MOST_PATH)
+            path += f".{key}" if path else key
+    if detail["type"] == "field":  # the message of a rule about several fields names the field to correct
+        path += f".{detail['ctx']['field']}"
+    pattern = detail.get("ctx", {}).get("pattern", "")
+    message = _MESSAGES.get(detail["type"]) or PATTERN_MESSAGES.get(pattern) or detail["msg"].removeprefix("Value error, ")
+    if detail["type"].startswith(("datetime_", "timezone_")):
+        message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
+    elif _field_of(detail) in numbers:
+        message = "is not a number: write one, without quotes"
+    return FieldProblem(path or "(body)", message)
 
 
 _MESSAGES = {
@@ -48,11 +57,16 @@ _MESSAGES = {
 }
 
 
-def _arms(error: ValidationError, path: str, prefix: str) -> set[str]:
-    """Return the arms of a union that have errors at a path."""
-    start = f"{prefix}." if prefix else ""
-    return {
-        str(detail["loc"][-1])
-        for detail in error.errors(include_url=False)
-        if detail["loc"] and start + ".".join(str(part) for part in detail["loc"][:-1]) == path
-    }
+def _numbers(details: Sequence[ErrorDetails]) -> set[Location]:
+    """Return the fields for which both arms of the union ``int | float`` have errors."""
+    arms: dict[Location, set[int | str]] = {}
+    for detail in details:
+        if detail["loc"] and detail["loc"][-1] in {"int", "float"}:
+            arms.setdefault(_field_of(detail), set()).add(detail["loc"][-1])
+    return {field for field, failed in arms.items() if len(failed) > 1}
+
+
+def _field_of(detail: ErrorDetails) -> Location:
+    """Return the place of a field, without the arm of a union."""
+    loc = detail["loc"]
+    return loc[:-1] if loc and loc[-1] in {"int", "float"} else loc

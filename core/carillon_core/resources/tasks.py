@@ -36,6 +36,13 @@ PATTERN_MESSAGES = {
 }
 """The message for each pattern."""
 
+MOST_TEXT = 256 * 1024
+"""The characters of a container's command, arguments and variables together."""
+TOO_MUCH_TEXT = (
+    f"has more than {MOST_TEXT} characters in command, args and the values of env together: pass the data in a volume, "
+    "or over the network"
+)
+
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=HEADER_NAME_PATTERN)]
 HeaderValue = Annotated[str, Field(max_length=8192, pattern=HEADER_VALUE_PATTERN)]
 
@@ -171,6 +178,13 @@ class ContainerTask(Model):
     """The numeric user id; root (0) is not allowed. Default: the user of the image, which must not be root."""
     resources: ContainerResources = Field(default_factory=ContainerResources)
     """The resource requests and limits of the container."""
+
+    @model_validator(mode="after")
+    def _small_enough(self) -> "ContainerTask":
+        texts = [*self.command, *self.args, *(each.value for each in self.env)]
+        if sum(map(len, texts)) > MOST_TEXT:
+            raise ValueError(TOO_MUCH_TEXT)
+        return self
 
 
 class PluginTask(Model):

@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
@@ -18,11 +18,12 @@ import aiohttp
 import orjson
 from multidict import CIMultiDict
 
+from carillon_core.adapters.breaker import Breaker
 from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.domain.access.subjects import Subject
-from carillon_core.errors import ForbiddenError, NotFoundError, UnavailableError
+from carillon_core.errors import ForbiddenError, NoAnswerError, NotFoundError, TooLargeError, UnavailableError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.name_patterns import is_dns_subdomain
 
@@ -33,6 +34,7 @@ Fence = Callable[[], None]
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
+_REVIEWS = ("/apis/authentication.k8s.io/", "/apis/authorization.k8s.io/")
 _ERROR = 400
 _UNAUTHORIZED = 401
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -52,6 +54,8 @@ class _Call:
     data: bytes | None = None
     headers: Mapping[str, str | list[str]] = field(default_factory=dict)
     fence: Fence | None = None
+    most: int | None = None
+    """How many bytes the answer may have."""
 
 
 def _call(method: str, path: str, body: Any, content_type: str) -> _Call:
@@ -75,6 +79,7 @@ class KubeConnection:
         timeout_seconds: float = 30.0,
         renewal_seconds: float = RENEWAL_SECONDS,
         observe: Callable[[str, int | None, float], None] = _unobserved,
+        breaker: Breaker | None = None,
     ) -> None:
         """Name the API server; nothing is read or connected yet.
 
@@ -86,8 +91,10 @@ class KubeConnection:
             renewal_seconds: The shortest time between two readings of rejected credentials.
             observe: Called for each request except watches: with its method, the response's status (None if none
                 came), and its duration in seconds.
+            breaker: Refuses requests while the API server hangs; it bounds those that change nothing.
 
         """
+        self._breaker = breaker
         self._observe = observe
         self._credentials = Credentials(kubeconfig, renewal_seconds)
         self._turns = asyncio.Semaphore(in_flight)
@@ -164,6 +171,16 @@ class KubeConnection:
         """
         return _answered(await self._answer(replace(_call(method, path, body, content_type), fence=fence)))
 
+    async def part(self, path: str, params: Params, subject: Subject | None, most: int) -> tuple[JSONObject, int]:
+        """Return a part of a list and its size in bytes; otherwise as ``request``.
+
+        Raises:
+            TooLargeError: It has more than ``most`` bytes, and was not read to its end.
+
+        """
+        answer = await self._answer(_Call("GET", path, params, headers=impersonation(subject), most=most))
+        return _answered(answer), len(answer)
+
     async def metadata(self, path: str, params: Params, subject: Subject | None = None) -> JSONObject:
         """Return a list whose objects have their metadata alone; otherwise as ``request``."""
         headers = {"Accept": _METADATA, **impersonation(subject)}
@@ -175,7 +192,7 @@ class KubeConnection:
 
     async def _answer(self, call: _Call) -> bytes:
         for tries_left in reversed(range(_POLITE_TRIES)):
-            async with self._turns:
+            async with self._turns, self._soon(call):
                 status, headers, answer = await self._send(call)
             wait = _retry_after(headers) if status == _TOO_MANY else None
             if wait is None or not tries_left:
@@ -184,6 +201,13 @@ class KubeConnection:
         if status >= _ERROR:
             raise failure(status, answer, f"{call.method} {call.path}")
         return answer
+
+    def _soon(self, call: _Call) -> AbstractAsyncContextManager[None]:
+        if self._breaker is None:
+            return nullcontext()
+        # a write may wait for admission webhooks, which have ten seconds
+        writes = call.method != "GET" and not call.path.startswith(_REVIEWS)
+        return self._breaker.call(self._timeout.total if writes else None)
 
     @asynccontextmanager
     async def stream(self, path: str, params: Params, idle_seconds: float) -> AsyncGenerator[AsyncIterator[bytes]]:
@@ -216,7 +240,7 @@ class KubeConnection:
             with _translated(call.path):
                 response = await self._authorized(call, self._timeout)
                 async with response:
-                    answer = await response.read()
+                    answer = await _read(response, call.most)
                     status = response.status
                     return status, response.headers, answer
         finally:
@@ -291,6 +315,18 @@ def segment(name: str) -> str:
     return name
 
 
+async def _read(response: aiohttp.ClientResponse, most: int | None) -> bytes:
+    if most is None:
+        return await response.read()
+    answer = bytearray()
+    while chunk := await response.content.readany():
+        answer += chunk
+        if len(answer) > most:
+            response.close()
+            raise TooLargeError(API_SERVER, f"{response.url.path}: the answer has more than {most} bytes")
+    return bytes(answer)
+
+
 async def _lines(content: aiohttp.StreamReader, path: str) -> AsyncIterator[bytes]:
     """Yield the lines of a response; ``readline`` would refuse those over 64 KiB."""
     begun: list[bytes] = []
@@ -313,7 +349,7 @@ def _translated(path: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise UnavailableError(API_SERVER, f"{path}: no response in time") from error
+        raise NoAnswerError(API_SERVER, f"{path}: no response in time") from error
     except (aiohttp.ClientError, OSError) as error:
         raise UnavailableError(API_SERVER, f"{path}: {error or type(error).__name__}") from error
 

@@ -6,14 +6,16 @@ from typing import Any
 from carillon_core.adapters.kube.connection import MERGE_PATCH, KubeConnection, segment
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.domain.access.subjects import Subject
-from carillon_core.errors import ConflictError, ExpiredError
-from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
+from carillon_core.errors import ConflictError, ExpiredError, TooLargeError
+from carillon_core.ports import MOST_PAGE_BYTES, JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 
 _STRICT = {"fieldValidation": "Strict"}  # unknown fields are rejected, not dropped silently
 _ROOT = f"/apis/{names.API_VERSION}"
 _REPLACE_TRIES = 5
 _LIST_TRIES = 3
+_FEWER = 8
+"""By what the number of objects is divided when they are too large together."""
 
 
 _PLURALS: Mapping[ObjectKind, str] = {
@@ -76,9 +78,19 @@ class KubeObjectStore:
         self, namespace: str | None, *, limit: int, label_selector: str = "", continue_token: str | None = None
     ) -> ObjectPage:
         """Return at most ``limit`` objects, in the API server's order, from where the page before ended."""
-        params = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token or ""}
-        answer = await self._request("GET", self._path(namespace), params={k: v for k, v in params.items() if v})
-        return ObjectPage(answer.get("items") or [], answer["metadata"].get("continue") or None)
+        params = {"labelSelector": label_selector, "continue": continue_token or ""}
+        given = {k: v for k, v in params.items() if v}
+        while True:
+            try:
+                answer, size = await self._connection.part(
+                    self._path(namespace), given | {"limit": str(limit)}, self._subject, MOST_PAGE_BYTES
+                )
+            except TooLargeError:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // _FEWER)
+            else:
+                return ObjectPage(answer.get("items") or [], answer["metadata"].get("continue") or None, size)
 
     async def replace(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
         """Replace an object; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from carillon_core.errors import UnavailableError
-from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, Reservation, StoredAnswer
+from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, MOST_ANSWER_BYTES, MOST_ANSWERS, Reservation, StoredAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class MemoryIdempotency:
         row = self.rows.get((caller, key))
         if row is not None and row.answer is None:
             self.rows[caller, key] = replace(row, answer=answer)
+            self._drop_oldest(caller)
 
     async def release(self, caller: str, key: str) -> None:
         """Release a key whose request had no effect; a key that has a response keeps it."""
@@ -54,6 +55,14 @@ class MemoryIdempotency:
         row = self.rows.get((caller, key))
         if row is not None and row.answer is None:
             del self.rows[caller, key]
+
+    def _drop_oldest(self, caller: str) -> None:
+        answered = [(key, row) for key, row in self.rows.items() if key[0] == caller and row.answer is not None]
+        size = 0
+        for number, (key, row) in enumerate(sorted(answered, key=lambda each: each[1].reserved_at, reverse=True), 1):
+            size += len(row.answer.body) if row.answer is not None else 0
+            if number > MOST_ANSWERS or (number > 1 and size > MOST_ANSWER_BYTES):
+                del self.rows[key]
 
     def forget(self) -> None:
         """Abandon every key, as if its first request had never finished."""

@@ -18,7 +18,7 @@ from carillon_core.errors import (
     RefusedError,
     UnavailableError,
 )
-from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
+from carillon_core.ports import MOST_PAGE_BYTES, JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.crd.definitions import KINDS, RUN_REQUEST, schema_of
@@ -134,9 +134,16 @@ class MemoryObjectStore:
             except ValueError:
                 raise RefusedError("continue key is not valid") from None
             found = [o for o in found if (o["metadata"]["namespace"], o["metadata"]["name"]) > last]
-        items = found[:limit]
-        meta = items[-1]["metadata"] if len(found) > limit else None
-        return ObjectPage(items, json.dumps([meta["namespace"], meta["name"]]) if meta else None)
+        items: list[JSONObject] = []
+        size = 0
+        for item in found[:limit]:
+            added = len(json.dumps(item))
+            if items and size + added > MOST_PAGE_BYTES:
+                break
+            items.append(item)
+            size += added
+        meta = items[-1]["metadata"] if len(found) > len(items) else None
+        return ObjectPage(items, json.dumps([meta["namespace"], meta["name"]]) if meta else None, size)
 
     async def replace(self, namespace: str, name: str, body: JSONObject) -> JSONObject:
         """Replace an object; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""

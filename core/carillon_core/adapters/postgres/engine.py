@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from carillon_core.adapters.decoding import shallow
-from carillon_core.errors import SettingsError, UnavailableError
+from carillon_core.errors import NoAnswerError, SettingsError, UnavailableError
 
 WHAT = "database"
 MIGRATE = "run carillon-migrate upgrade"
@@ -165,8 +165,10 @@ def translated(url: URL) -> Iterator[None]:
     try:
         yield
     except PoolTimeoutError as error:
-        raise UnavailableError(WHAT, "all connections of the pool are in use") from error
+        raise NoAnswerError(WHAT, "all connections of the pool are in use") from error
     except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.ConnectionTimeout):
+            raise NoAnswerError(WHAT, _reason(error, url)) from error
         if isinstance(error.orig, _UNMIGRATED):
             raise UnavailableError(WHAT, f"its schema is missing or too old: {MIGRATE}") from error
         if isinstance(error.orig, _TEMPORARY) or error.connection_invalidated or _is_misplaced(error.orig):
@@ -182,7 +184,7 @@ async def bounded(url: URL, seconds: float = OPERATION_SECONDS) -> AsyncIterator
             async with asyncio.timeout(seconds):
                 yield
     except TimeoutError as error:
-        raise UnavailableError(WHAT, f"no answer within {seconds:g} s") from error
+        raise NoAnswerError(WHAT, f"no answer within {seconds:g} s") from error
 
 
 def _is_misplaced(error: BaseException | None) -> bool:

@@ -6,15 +6,27 @@ maintenance deletes the other expired rows.
 
 from datetime import datetime
 
-from sqlalchemy import Executable, delete, or_, select, update
+from sqlalchemy import Executable, delete, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from carillon_core.adapters.postgres.engine import bounded, create_engine
 from carillon_core.adapters.postgres.tables import idempotency_keys
-from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, Reservation, StoredAnswer
+from carillon_core.ports import KEY_ABANDONED, KEY_KEPT, MOST_ANSWER_BYTES, MOST_ANSWERS, Reservation, StoredAnswer
 
 _columns = idempotency_keys.c
+_DROPPING = text(f"""
+    DELETE FROM idempotency_keys WHERE caller = :caller AND key IN (
+        SELECT key FROM idempotency_keys WHERE caller = :caller AND key IN (
+            SELECT key FROM (
+                SELECT key, row_number() OVER latest AS number, sum(octet_length(body)) OVER latest AS size
+                FROM idempotency_keys WHERE caller = :caller AND status IS NOT NULL
+                WINDOW latest AS (ORDER BY reserved_at DESC, key)
+            ) AS answered WHERE number > {MOST_ANSWERS} OR (number > 1 AND size > {MOST_ANSWER_BYTES})
+        ) FOR UPDATE SKIP LOCKED
+    )
+""")  # noqa: S608  # two numbers of ours
+"""Drops a caller's oldest answers beyond the bounds; simultaneous statements leave each other's rows alone."""
 
 
 class PostgresIdempotency:
@@ -61,6 +73,9 @@ class PostgresIdempotency:
         )
         async with bounded(self._engine.url), self._engine.begin() as connection:
             await connection.execute(statement)
+        # on its own, so that it holds no other row's lock
+        async with bounded(self._engine.url), self._engine.begin() as connection:
+            await connection.execute(_DROPPING, {"caller": caller})
 
     async def release(self, caller: str, key: str) -> None:
         """Release a key whose request had no effect; a key that has an answer keeps it."""

@@ -44,20 +44,14 @@ def task_problems(task: Task, path: str) -> tuple[FieldProblem, ...]:
     if task.http is None:
         return ()
     http, path = task.http, f"{path}.http"
-    return (
-        *template_problems(http.url, f"{path}.url"),
-        *(p for name, value in http.headers.items() for p in template_problems(value, f"{path}.headers.{name}")),
-        *template_problems(http.body, f"{path}.body"),
-    )
+    headers = ((f"{path}.headers.{name}", value) for name, value in http.headers.items())
+    return template_problems([(f"{path}.url", http.url), *headers, (f"{path}.body", http.body)])
 
 
 def target_problems(spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:
     """Return the problems of the templates of an HTTPTarget."""
-    return (
-        *template_problems(spec.url, "spec.url"),
-        *(p for k, h in enumerate(spec.headers) for p in template_problems(h.value, f"spec.headers[{k}].value")),
-        *template_problems(spec.body, "spec.body"),
-    )
+    headers = ((f"spec.headers[{k}].value", header.value) for k, header in enumerate(spec.headers))
+    return template_problems([("spec.url", spec.url), *headers, ("spec.body", spec.body)])
 
 
 def request_problems(spec: RunRequestSpec, pod_defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:

@@ -13,9 +13,11 @@ from carillon_core.resources.tasks import (
     ENV_NAME_PATTERN,
     HEADER_NAME_PATTERN,
     IMAGE_PATTERN,
+    MOST_TEXT,
     PATTERN_MESSAGES,
     QUANTITY,
     TASK_TYPES,
+    TOO_MUCH_TEXT,
     URL_PATTERN,
 )
 
@@ -133,7 +135,16 @@ RULES: Mapping[str, Sequence[Rule]] = {
         _forbidden(f"{_count(('url', 'targetRef'))} <= 1", "has url and targetRef: keep exactly one of them"),
         _URL,
     ),
-    "ContainerTask": (_matching("image", IMAGE_PATTERN, PATTERN_MESSAGES[IMAGE_PATTERN]),),
+    "ContainerTask": (
+        _matching("image", IMAGE_PATTERN, PATTERN_MESSAGES[IMAGE_PATTERN]),
+        _forbidden(
+            "(has(self.command) ? self.command.map(text, size(text)).sum() : 0)"
+            " + (has(self.args) ? self.args.map(text, size(text)).sum() : 0)"
+            " + (has(self.env) ? self.env.map(each, has(each.value) ? size(each.value) : 0).sum() : 0)"
+            f" <= {MOST_TEXT}",
+            TOO_MUCH_TEXT,
+        ),
+    ),
     "ContainerResources": tuple(
         _invalid(
             # longer values are rejected before, which limits the rule's cost

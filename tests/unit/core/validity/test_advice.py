@@ -9,7 +9,7 @@ from carillon_core.domain.egress.rules import CLOSED, AllowList, parse_allow_lis
 from carillon_core.domain.validity.advice import warnings_of
 from carillon_core.domain.validity.problems import spec_problems
 from carillon_core.domain.validity.review import Review, review_of
-from carillon_core.domain.validity.template_syntax import template_problems
+from carillon_core.domain.validity.template_syntax import MOST_PARTS, template_problems
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 from support.builders import at
 
@@ -139,8 +139,16 @@ def test_a_calendar_that_has_ended_may_stay() -> None:
 )
 def test_a_template_is_read_before_it_is_needed(text: str, want: str | None) -> None:
     """Syntax, filters and names are checked; nothing is rendered."""
-    problems = template_problems(text, "spec.body")
+    problems = template_problems([("spec.body", text)])
     assert (problems == ()) if want is None else problems[0].message.startswith(want)
+
+
+def test_no_more_is_read_of_templates_than_a_fifth_of_a_second_allows() -> None:
+    """Sixty headers of numbers took three seconds; the first that is too much is named, and none after it is read."""
+    text = "{{ [" + "1," * (MOST_PARTS // 2 - 10) + "] }}"
+    assert template_problems([("a", text)]) == ()
+    problems = template_problems([("a", text), ("b", text), ("c", text), ("d", "{{ unknown }}")])
+    assert [(p.path, p.message[:11]) for p in problems] == [("b", "is too long")]
 
 
 ENDLESS = ["{{ 9**(9**9) }}", "{{ -(9**(9**9)) | abs }}", "{% autoescape 9**(9**9) %}{% endautoescape %}"]
@@ -149,16 +157,16 @@ ENDLESS = ["{{ 9**(9**9) }}", "{{ -(9**(9**9)) | abs }}", "{% autoescape 9**(9**
 @pytest.mark.parametrize("text", ENDLESS)
 def test_a_template_is_read_without_computing_anything(text: str) -> None:
     """The checking process serves other users, too; only the runner's child process, which has limits, renders."""
-    assert template_problems(text, "spec.body") == ()
+    assert template_problems([("spec.body", text)]) == ()
 
 
 def test_a_filter_is_not_applied_to_what_is_constant() -> None:
     """It would have produced ten million characters."""
     text = "{{ 'a' | center(10000000) }}"
-    template_problems(text, "spec.body")
+    template_problems([("spec.body", text)])
     tracemalloc.start()
     try:
-        assert template_problems(text, "spec.body") == ()
+        assert template_problems([("spec.body", text)]) == ()
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()

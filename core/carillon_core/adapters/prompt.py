@@ -1,0 +1,93 @@
+"""The database's ports with a breaker: the API answers within seconds, whether or not the database does."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from carillon_core.adapters.breaker import Breaker
+from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.ports import (
+    AuditEvent,
+    AuditLog,
+    AuditPage,
+    AuditQuery,
+    ExecutionPage,
+    ExecutionQuery,
+    HistoryReader,
+    HistorySummary,
+    IdempotencyStore,
+    Reservation,
+    StoredAnswer,
+)
+
+
+class PromptHistory:
+    """``HistoryReader`` behind a breaker."""
+
+    def __init__(self, history: HistoryReader, breaker: Breaker) -> None:
+        """Take the history; the caller closes it."""
+        self._history = history
+        self._breaker = breaker
+
+    async def get(self, uid: UUID) -> ExecutionRecord:
+        """Return an execution with its attempts, or raise ``NotFoundError``."""
+        async with self._breaker.call():
+            return await self._history.get(uid)
+
+    async def list(self, query: ExecutionQuery) -> ExecutionPage:
+        """Return a page of executions, newest first, without their attempts."""
+        async with self._breaker.call():
+            return await self._history.list(query)
+
+    async def summary(self, since: datetime, namespaces: tuple[str, ...] = ()) -> HistorySummary:
+        """Count the executions of some namespaces, or of all."""
+        async with self._breaker.call():
+            return await self._history.summary(since, namespaces)
+
+    async def ping(self) -> None:
+        """Return if the database answers and its schema is current; otherwise raise ``UnavailableError``."""
+        async with self._breaker.call():
+            await self._history.ping()
+
+
+class PromptAudit:
+    """``AuditLog`` behind a breaker."""
+
+    def __init__(self, log: AuditLog, breaker: Breaker) -> None:
+        """Take the log; the caller closes it."""
+        self._log = log
+        self._breaker = breaker
+
+    async def write(self, events: Sequence[AuditEvent]) -> None:
+        """Insert events; an event that exists is left unchanged."""
+        async with self._breaker.call():
+            await self._log.write(events)
+
+    async def list(self, query: AuditQuery) -> AuditPage:
+        """Return a page of events, newest first."""
+        async with self._breaker.call():
+            return await self._log.list(query)
+
+
+class PromptIdempotency:
+    """``IdempotencyStore`` behind a breaker."""
+
+    def __init__(self, store: IdempotencyStore, breaker: Breaker) -> None:
+        """Take the store; the caller closes it."""
+        self._store = store
+        self._breaker = breaker
+
+    async def reserve(self, caller: str, key: str, fingerprint: bytes, now: datetime) -> Reservation:
+        """Reserve a key for a request, or return the key's state."""
+        async with self._breaker.call():
+            return await self._store.reserve(caller, key, fingerprint, now)
+
+    async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
+        """Store the response for repetitions."""
+        async with self._breaker.call():
+            await self._store.finish(caller, key, answer)
+
+    async def release(self, caller: str, key: str) -> None:
+        """Release a key with which nothing was done."""
+        async with self._breaker.call():
+            await self._store.release(caller, key)

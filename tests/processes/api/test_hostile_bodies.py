@@ -1,0 +1,33 @@
+"""What a body costs the facade, whatever its shape; measured in processes of their own, one for each request."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from support.api import openapi_document
+from support.hostile_bodies import OPERATIONS, SHAPES
+
+MOST_KIB = 50 * 1024
+MOST_SECONDS = 1.0
+
+
+@pytest.mark.timeout(600)
+def test_a_mebibyte_of_anything_takes_less_than_a_second_and_fifty_mebibytes() -> None:
+    """In every operation that takes a body; the answer is a refusal or a result, and small."""
+    command = [sys.executable, "-m", "support.hostile_bodies"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=540, cwd="tests")
+    measured = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert len(measured) == len(OPERATIONS) * len(SHAPES)
+    dear = [line for line in measured if line["kib"] > MOST_KIB or line["seconds"] > MOST_SECONDS]
+    assert dear == []
+    assert {line["status"] for line in measured} <= {200, 201, 202, 400, 413, 422}
+
+
+def test_every_operation_with_a_body_is_measured() -> None:
+    """Those of the OpenAPI document."""
+    paths = openapi_document()["paths"].values()
+    taking = {each["operationId"] for path in paths for each in path.values() if "requestBody" in each}
+    assert taking == set(OPERATIONS)
