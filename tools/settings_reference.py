@@ -71,7 +71,15 @@ def _default(field: FieldInfo) -> str:
 
 
 RUNNER = (
-    Variable(contract.ENV_DATABASE_URL, "a URL", "", "The database; from the runners' Secret."),
+    Variable(contract.ENV_RECORDER_URL, "a URL", "", "The recorder that the runner reports to."),
+    Variable(contract.ENV_RECORDER_CA, "PEM", "the image's", "The certificates that the recorder's must be signed by."),
+    Variable(contract.ENV_DATABASE_URL, "a URL", "", "Without a recorder: the database; from the runners' Secret."),
+    Variable(
+        contract.ENV_CLAIM_SECONDS,
+        "a number",
+        f"`{contract.ENV_TIMEOUT_SECONDS}`",
+        "How long the runner waits until it can claim its execution.",
+    ),
     Variable(contract.ENV_EXECUTION_TOKEN, "a token", "", "Allows the pod to record this execution and no other."),
     Variable(contract.ENV_EXECUTION_ID, "a UUID", "", "The execution."),
     Variable(contract.ENV_TASK_UID, "a UID", "", "The ScheduledTask's UID."),
