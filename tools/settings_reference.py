@@ -20,6 +20,7 @@ from carillon_core.settings import CommonSettings, HistorySettings, ProgramSetti
 from carillon_operator.settings import LeaseVariables
 from carillon_operator.settings import Variables as OperatorVariables
 from carillon_operator.webhook_settings import WebhookSettings
+from carillon_recorder.settings import Settings as RecorderSettings
 
 INTRODUCTION = """<!-- Generated from the settings models by `make manifests`: change those, not this. -->
 # Settings
@@ -204,6 +205,7 @@ SECTIONS = (
     Section("Operator: leader election", "Read if `CARILLON_LEASE_NAMESPACE` is set.", _of(LeaseVariables)),
     Section("Operator: admission webhook", "Read if `CARILLON_WEBHOOK_PORT` is set.", _of(WebhookSettings)),
     Section("API", "", _of(APISettings, without=[CommonSettings])),
+    Section("Recorder", "", _of(RecorderSettings)),
     Section("carillon-migrate", "", _of(MigrateVariables, HistorySettings)),
     Section("Command line", "", COMMAND_LINE),
     Section(

@@ -36,6 +36,7 @@ MAX_ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT_SECONDS = 30.0
 """The longest wait that the recorder may ask for."""
 _OK = 200
+_TOKEN_REFUSED = frozenset({401, 403})
 _UNAVAILABLE = frozenset({408, 429, 500, 502, 503, 504})
 _WORDS_LIMIT = 300
 
@@ -133,7 +134,7 @@ class RecorderClient:
         detail = str(given.get("detail") or f"it answered {status}")[:_WORDS_LIMIT]
         retry_after = headers.get("Retry-After")
         if retry_after is None and status not in _UNAVAILABLE and given:
-            raise RecordRefusedError(detail)
+            raise RecordRefusedError(detail, is_token=status in _TOKEN_REFUSED)
         in_doubt = given.get("inDoubt") is not False
         wait = min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after and retry_after.isdigit() else 0.0
         raise RecorderUnavailableError(WHAT, detail, in_doubt=in_doubt, retry_after=wait)
@@ -143,7 +144,10 @@ class RecorderClient:
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         path = wire.PATH.format(execution=self._execution, operation=operation.value)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        connection.request("POST", path, json.dumps(body).encode(), headers)
+        encoded = json.dumps(body).encode()
+        if len(encoded) > wire.MAX_BODY_BYTES:
+            raise RecordRefusedError(f"what is to be recorded is larger than {wire.MAX_BODY_BYTES} bytes")
+        connection.request("POST", path, encoded, headers)
         response = connection.getresponse()
         answer = response.read(MAX_ANSWER_BYTES + 1)
         if len(answer) > MAX_ANSWER_BYTES:

@@ -22,6 +22,11 @@ Attempts = Sequence[Mapping[str, Any]]
 class RecordRefusedError(CarillonError):
     """The record is refused for good; the message says why. Trying again would not help."""
 
+    def __init__(self, message: str, *, is_token: bool = False) -> None:
+        """Keep the sentence, and whether it is the token that is refused."""
+        super().__init__(message)
+        self.is_token = is_token
+
 
 class RecorderUnavailableError(UnavailableError):
     """Nothing could be recorded now; trying again may help."""

@@ -35,7 +35,6 @@ POD_LOST = "PodLost"
 _CANCEL_SECONDS = 2.0
 
 _CONNECT = {
-    "application_name": "carillon-runner",
     "connect_timeout": "5",
     # a peer that disappears is noticed within half a minute
     "keepalives_idle": "10",
@@ -43,6 +42,21 @@ _CONNECT = {
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
+
+# Whoever logs in with a role may change the defaults of its sessions: "ALTER ROLE current_user SET …" by one runner
+# would hold for all of them. What a session sets itself comes before.
+_PINNED = {
+    "client_encoding": "UTF8",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "idle_in_transaction_session_timeout": "60s",
+    "lock_timeout": "0",
+    "role": "none",
+    "row_security": "on",
+    "search_path": "pg_catalog",
+}
+STATEMENT_SECONDS = 60
 
 _CLAIM = """
 SELECT began, extract(epoch FROM clock_timestamp() - began)::float8
@@ -75,12 +89,13 @@ _REFUSED_TOKEN = "RT001"  # noqa: S105  # an SQLSTATE
 class Session:
     """A connection that is opened on demand, and opened again after an error."""
 
-    def __init__(self, url: str, **parameters: str) -> None:
+    def __init__(self, url: str, name: str = "carillon-runner", statement_seconds: int = STATEMENT_SECONDS) -> None:
         """Connect to nothing yet.
 
         Args:
             url: A ``postgresql://`` URL.
-            parameters: Of libpq; they hold where the URL says nothing else.
+            name: What pg_stat_activity shows, unless the URL says another.
+            statement_seconds: The time limit of a statement.
 
         Raises:
             SettingsError: The URL is invalid.
@@ -92,8 +107,9 @@ class Session:
             raise SettingsError(
                 f"{ENV_DATABASE_URL} is not a valid connection URL: write postgresql://user:password@host:5432/name"
             ) from None
-        wanted = _CONNECT | parameters | {name: str(value) for name, value in given.items() if value is not None}
-        self._conninfo = make_conninfo("", **wanted)
+        own = {key: str(value) for key, value in given.items() if value is not None}
+        options = f"{own.pop('options', '')} {_options(statement_seconds)}".strip()
+        self._conninfo = make_conninfo("", **(_CONNECT | {"application_name": name} | own), options=options)
         self._password = str(given.get("password") or "")
         self._connection: Connection | None = None
 
@@ -110,7 +126,7 @@ class Session:
                 raise RecordRefusedError(self._words(error)) from error
             self.close()
             if error.sqlstate == _REFUSED_TOKEN:
-                raise RecordRefusedError(self._words(error)) from error
+                raise RecordRefusedError(self._words(error), is_token=True) from error
             raise RecorderUnavailableError(WHAT, self._words(error), in_doubt=in_doubt) from error
 
     def cancel(self) -> None:
@@ -144,6 +160,13 @@ def _is_misplaced(error: psycopg.Error) -> bool:
     In this case no named constraint is violated, and the next try reaches the right partition.
     """
     return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None
+
+
+def _options(statement_seconds: int) -> str:
+    """Return the settings that a session pins, as libpq's parameter ``options`` has them."""
+    pinned = _PINNED | {"statement_timeout": f"{statement_seconds}s"}
+    # a backslash before a space, or the rest would be another option
+    return " ".join(f"-c {name}={value}".replace(" ", "\\ ").replace("\\ ", " ", 1) for name, value in pinned.items())
 
 
 class PostgresRecorder:
