@@ -17,6 +17,7 @@ from carillon_api.settings import Settings as APISettings
 from carillon_core import contract
 from carillon_core.adapters.postgres.__main__ import Variables as MigrateVariables
 from carillon_core.settings import CommonSettings, HistorySettings, ProgramSettings, form_of, variable_of
+from carillon_operator.recorder_settings import RecorderSettings as RecorderAddress
 from carillon_operator.settings import LeaseVariables
 from carillon_operator.settings import Variables as OperatorVariables
 from carillon_operator.webhook_settings import WebhookSettings
@@ -129,7 +130,8 @@ MAKE_RUN = (
         "CARILLON_RUNNER_DATABASE_URL",
         "a URL",
         "`DATABASE_URL`",
-        "The runners' login to your Postgres, created by `carillon-migrate runner-role`.",
+        "The recorder's login to your Postgres, created by `carillon-migrate runner-role`; with your own cluster and no"
+        " recorder, the runners'.",
     ),
     Variable(
         "CARILLON_API_DATABASE_URL",
@@ -147,6 +149,11 @@ MAKE_RUN = (
     Variable("CARILLON_HISTORY_RETENTION_DAYS", "as the operator's", "`400`", "As for the operator."),
     Variable("CARILLON_API_PORT", "a port", "`8080`, or a free one", "The API's port on 127.0.0.1."),
     Variable("CARILLON_HTTPBIN_PORT", "a port", "`8085`, or a free one", "The port of the local httpbin."),
+    Variable("CARILLON_RECORDER_PORT", "a port", "`8090`, or a free one", "The recorder's port on 127.0.0.1."),
+    Variable(
+        "CARILLON_RECORDER_URL", "a URL", "the local recorder", "A recorder that the pods of your own cluster reach."
+    ),
+    Variable("CARILLON_RECORDER_CA_FILE", "as the operator's", "", "As for the operator."),
     Variable("CARILLON_HTTP_ALLOW", "as the operator's", "`127.0.0.0/8,::1`", "As for the operator."),
     Variable("CARILLON_LOG_LEVEL", "as the operator's", "`INFO`", "As for the operator and the API."),
     Variable("CARILLON_LOG_FORMAT", "json or text", "`json`", "As for the operator and the API."),
@@ -202,6 +209,7 @@ DEVELOPMENT = (
 SECTIONS = (
     Section("Operator and API", "Both programs read these.", _of(CommonSettings)),
     Section("Operator", "", _of(OperatorVariables, without=[CommonSettings])),
+    Section("Operator: recorder", "Read if `CARILLON_RECORDER_URL` is set.", _of(RecorderAddress)),
     Section("Operator: leader election", "Read if `CARILLON_LEASE_NAMESPACE` is set.", _of(LeaseVariables)),
     Section("Operator: admission webhook", "Read if `CARILLON_WEBHOOK_PORT` is set.", _of(WebhookSettings)),
     Section("API", "", _of(APISettings, without=[CommonSettings])),
