@@ -51,6 +51,7 @@ _PINNED = {
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "idle_in_transaction_session_timeout": "60s",
+    "idle_session_timeout": "0",
     "lock_timeout": "0",
     "role": "none",
     "row_security": "on",
@@ -108,7 +109,7 @@ class Session:
                 f"{ENV_DATABASE_URL} is not a valid connection URL: write postgresql://user:password@host:5432/name"
             ) from None
         own = {key: str(value) for key, value in given.items() if value is not None}
-        options = f"{own.pop('options', '')} {_options(statement_seconds)}".strip()
+        options = f"{own.pop('options', '')} {session_options(statement_seconds)}".strip()
         self._conninfo = make_conninfo("", **(_CONNECT | {"application_name": name} | own), options=options)
         self._password = str(given.get("password") or "")
         self._connection: Connection | None = None
@@ -162,7 +163,7 @@ def _is_misplaced(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None
 
 
-def _options(statement_seconds: int) -> str:
+def session_options(statement_seconds: int = STATEMENT_SECONDS) -> str:
     """Return the settings that a session pins, as libpq's parameter ``options`` has them."""
     pinned = _PINNED | {"statement_timeout": f"{statement_seconds}s"}
     # a backslash before a space, or the rest would be another option
