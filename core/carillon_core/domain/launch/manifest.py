@@ -55,11 +55,11 @@ class RunnerTemplate:
 
     image: str
     token_key: TokenKey
-    """Signs what allows a runner to record its own execution."""
+    """Signs the token that allows a runner to record its own execution."""
     recorder: RecorderAddress | None = None
     """What runners report to; None: they record in the database themselves."""
     secret_name: str = RUNNER_SECRET
-    """Without a recorder: the Secret of the task's namespace whose ``database-url`` the runner records with."""
+    """Without a recorder: the Secret in the task's namespace whose key ``database-url`` has the runner's login."""
     image_pull_policy: str = "IfNotPresent"
     http_allow: AllowList = CLOSED
     """The addresses, besides public ones, that HTTP tasks may reach."""
@@ -150,8 +150,8 @@ def _tries(order: Order) -> dict[str, Any]:
                 _IGNORE_DISRUPTIONS,
             ]
         },
-        # The runner keeps the time-out itself, and the wait until it can claim the execution before. This deadline
-        # ends what cannot end itself; it counts from the Job's creation.
+        # The runner applies the timeout itself, after the wait until it can claim the execution. This deadline, counted
+        # from the Job's creation, ends pods that cannot end themselves.
         "activeDeadlineSeconds": _claim_seconds(order) + order.timeout_seconds + START_SECONDS + GRACE_SECONDS,
     }
 
