@@ -126,7 +126,7 @@ manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, d
 	@$(PY) -m carillon_core.resources --output charts/carillon/files/crds
 	@$(PY) -m carillon_api.openapi --output api/openapi.json
 	@$(PY) -m carillon_cli.reference --output docs/cli.md
-	@$(PY) -m carillon_api.observability.metrics_reference --output docs/metrics.md
+	@$(PY) -m metrics_reference --output docs/metrics.md
 	@$(PY) -m settings_reference --output docs/settings.md
 	@$(PY) -m carillon_chart.reference --output charts/carillon/README.md
 

@@ -11,7 +11,7 @@ from support.lanes import Lanes
 if TYPE_CHECKING:
     from xdist.remote import Producer
 
-FIXTURES = ("support.cluster", "support.postgres", "support.runner")
+FIXTURES = ("support.cluster", "support.postgres", "support.recorder", "support.runner")
 
 
 def pytest_configure(config: pytest.Config) -> None:

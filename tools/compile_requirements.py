@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = {
     "dev": ["--all-extras"],
-    "operator": ["--extra", "operator", "--extra", "api"],
+    "operator": ["--extra", "operator", "--extra", "api", "--extra", "recorder"],
     "runner": [],
     "scanners": [],
     "sbom": [],

@@ -17,7 +17,11 @@ ENVIRONMENT_BYTES = 1_000_000_000
 COMFORTABLE_BYTES = 2_000_000_000
 """The memory that linking the cluster's program, or running everything, needs at most."""
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-PORTS = {"CARILLON_API_PORT": "api-port", "CARILLON_HTTPBIN_PORT": "httpbin-port"}
+PORTS = {
+    "CARILLON_API_PORT": "api-port",
+    "CARILLON_HTTPBIN_PORT": "httpbin-port",
+    "CARILLON_RECORDER_PORT": "recorder-port",
+}
 """The settings of ``make run`` for ports, each with the file that stores the port in use."""
 
 

@@ -17,9 +17,11 @@ from carillon_api.settings import Settings as APISettings
 from carillon_core import contract
 from carillon_core.adapters.postgres.__main__ import Variables as MigrateVariables
 from carillon_core.settings import CommonSettings, HistorySettings, ProgramSettings, form_of, variable_of
+from carillon_operator.recorder_settings import RecorderSettings as RecorderAddress
 from carillon_operator.settings import LeaseVariables
 from carillon_operator.settings import Variables as OperatorVariables
 from carillon_operator.webhook_settings import WebhookSettings
+from carillon_recorder.settings import Settings as RecorderSettings
 
 INTRODUCTION = """<!-- Generated from the settings models by `make manifests`: change those, not this. -->
 # Settings
@@ -71,7 +73,15 @@ def _default(field: FieldInfo) -> str:
 
 
 RUNNER = (
-    Variable(contract.ENV_DATABASE_URL, "a URL", "", "The database; from the runners' Secret."),
+    Variable(contract.ENV_RECORDER_URL, "a URL", "", "The recorder that the runner reports to."),
+    Variable(contract.ENV_RECORDER_CA, "PEM", "the image's", "The certificates that the recorder's must be signed by."),
+    Variable(contract.ENV_DATABASE_URL, "a URL", "", "Without a recorder: the database; from the runners' Secret."),
+    Variable(
+        contract.ENV_CLAIM_SECONDS,
+        "a number",
+        f"`{contract.ENV_TIMEOUT_SECONDS}`",
+        "How long the runner waits until it can claim its execution.",
+    ),
     Variable(contract.ENV_EXECUTION_TOKEN, "a token", "", "Allows the pod to record this execution and no other."),
     Variable(contract.ENV_EXECUTION_ID, "a UUID", "", "The execution."),
     Variable(contract.ENV_TASK_UID, "a UID", "", "The ScheduledTask's UID."),
@@ -120,7 +130,8 @@ MAKE_RUN = (
         "CARILLON_RUNNER_DATABASE_URL",
         "a URL",
         "`DATABASE_URL`",
-        "The runners' login to your Postgres, created by `carillon-migrate runner-role`.",
+        "The recorder's login to your Postgres, created by `carillon-migrate runner-role`; with your own cluster and no"
+        " recorder, the runners'.",
     ),
     Variable(
         "CARILLON_API_DATABASE_URL",
@@ -138,6 +149,11 @@ MAKE_RUN = (
     Variable("CARILLON_HISTORY_RETENTION_DAYS", "as the operator's", "`400`", "As for the operator."),
     Variable("CARILLON_API_PORT", "a port", "`8080`, or a free one", "The API's port on 127.0.0.1."),
     Variable("CARILLON_HTTPBIN_PORT", "a port", "`8085`, or a free one", "The port of the local httpbin."),
+    Variable("CARILLON_RECORDER_PORT", "a port", "`8090`, or a free one", "The recorder's port on 127.0.0.1."),
+    Variable(
+        "CARILLON_RECORDER_URL", "a URL", "the local recorder", "A recorder that the pods of your own cluster reach."
+    ),
+    Variable("CARILLON_RECORDER_CA_FILE", "as the operator's", "", "As for the operator."),
     Variable("CARILLON_HTTP_ALLOW", "as the operator's", "`127.0.0.0/8,::1`", "As for the operator."),
     Variable("CARILLON_LOG_LEVEL", "as the operator's", "`INFO`", "As for the operator and the API."),
     Variable("CARILLON_LOG_FORMAT", "json or text", "`json`", "As for the operator and the API."),
@@ -174,6 +190,8 @@ DEVELOPMENT = (
     Variable("TRIPLES", "a number", "`1000000`", "Cases of `make truth`."),
     Variable("SEED", "a number", "random", "The seed of `make truth`, `make faults`, `make timeline`."),
     Variable("PLANS", "a number", "`300`", "Plans of `make faults`."),
+    Variable("FROM", "a number", "`0`", "The plan with which `make faults` continues a run that was stopped."),
+    Variable("CASES", "a number", "`10000`", "The least requests of `make schemathesis`."),
     Variable("PLAN", "JSON", "", "A plan that `make faults` replays."),
     Variable("LANES", "a number", "`6`", "Operators that `make faults` runs at the same time."),
     Variable("TASKS", "a number", "`1000`", "Tasks of `make timeline`."),
@@ -193,9 +211,11 @@ DEVELOPMENT = (
 SECTIONS = (
     Section("Operator and API", "Both programs read these.", _of(CommonSettings)),
     Section("Operator", "", _of(OperatorVariables, without=[CommonSettings])),
+    Section("Operator: recorder", "Read if `CARILLON_RECORDER_URL` is set.", _of(RecorderAddress)),
     Section("Operator: leader election", "Read if `CARILLON_LEASE_NAMESPACE` is set.", _of(LeaseVariables)),
     Section("Operator: admission webhook", "Read if `CARILLON_WEBHOOK_PORT` is set.", _of(WebhookSettings)),
     Section("API", "", _of(APISettings, without=[CommonSettings])),
+    Section("Recorder", "", _of(RecorderSettings)),
     Section("carillon-migrate", "", _of(MigrateVariables, HistorySettings)),
     Section("Command line", "", COMMAND_LINE),
     Section(

@@ -29,7 +29,7 @@ from carillon_devcluster.layout import Root  # noqa: E402
 VENV = ROOT / ".venv"
 STATE = ROOT / ".carillon"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
-SOURCE_ROOTS = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "proofs")
+SOURCE_ROOTS = ("core", "operator", "api", "recorder", "runner", "cli", "devcluster", "tools", "proofs")
 PARTS = ("all", "python", "run", "cluster")
 LOOK_EVERY_SECONDS = 0.2
 

@@ -7,6 +7,12 @@ imports it first.
 
 from enum import IntEnum, StrEnum
 
+ENV_RECORDER_URL = "CARILLON_RECORDER_URL"
+"""The recorder that the runner reports to. Without it, the runner records in the database of ``DATABASE_URL``."""
+ENV_RECORDER_CA = "CARILLON_RECORDER_CA"
+"""The certificates that the recorder's must be signed by, as PEM text. Default: those that the image trusts."""
+ENV_CLAIM_SECONDS = "CARILLON_CLAIM_SECONDS"
+"""How long the runner waits until it can claim its execution. Default: as long as the execution may take."""
 ENV_DATABASE_URL = "DATABASE_URL"
 ENV_EXECUTION_TOKEN = "CARILLON_EXECUTION_TOKEN"  # noqa: S105  # a variable's name, not a secret
 """Allows the pod to record this execution only; signed by the operator, verified by the database."""

@@ -153,7 +153,20 @@ DatabaseURL = Annotated[
 Namespaces = Annotated[Scope, NoDecode, BeforeValidator(read_scope), Form("namespaces, separated by commas")]
 
 
-class CommonSettings(ProgramSettings):
+class LogSettings(ProgramSettings):
+    """How a program logs."""
+
+    log_level: LogLevel = Field(
+        default="INFO", validation_alias="CARILLON_LOG_LEVEL", description="The lowest level that is logged."
+    )
+    log_format: LogFormat = Field(
+        default="json",
+        validation_alias="CARILLON_LOG_FORMAT",
+        description="`json` writes one object per line, `text` writes lines for people.",
+    )
+
+
+class CommonSettings(LogSettings):
     """The variables that the operator and the API share."""
 
     kubeconfig: str | None = Field(
@@ -165,14 +178,6 @@ class CommonSettings(ProgramSettings):
         default_factory=Scope,
         validation_alias=SETTING,
         description="The namespaces to serve. Default: all. Give the operator and the API the same list.",
-    )
-    log_level: LogLevel = Field(
-        default="INFO", validation_alias="CARILLON_LOG_LEVEL", description="The lowest level that is logged."
-    )
-    log_format: LogFormat = Field(
-        default="json",
-        validation_alias="CARILLON_LOG_FORMAT",
-        description="`json` writes one object per line, `text` writes lines for people.",
     )
 
 

@@ -38,6 +38,7 @@ from carillon_core.settings import (
     WholeNumber,
 )
 from carillon_operator.lease_settings import LEASE_SECONDS, LeaseSettings
+from carillon_operator.recorder_settings import RecorderSettings
 from carillon_operator.webhook_settings import WebhookSettings
 
 MIN_TOKEN_KEY_LENGTH = 32
@@ -147,13 +148,14 @@ class Variables(HistorySettings, CommonSettings):
     runner_database_url: Annotated[SecretStr | None, Form("a URL like DATABASE_URL")] = Field(
         default=None,
         validation_alias="CARILLON_RUNNER_DATABASE_URL",
-        description="The database URL of runner pods, with the user that `carillon-migrate runner-role` creates."
-        " Default: `DATABASE_URL`.",
+        description="Without a recorder: the database URL of runner pods, with the user that"
+        " `carillon-migrate runner-role` creates. Default: `DATABASE_URL`.",
     )
     runner_role_required: Switch = Field(
         default=False,
         validation_alias="CARILLON_RUNNER_ROLE_REQUIRED",
-        description="Whether the operator refuses to start without `CARILLON_RUNNER_DATABASE_URL`.",
+        description="Whether the operator refuses to start with neither `CARILLON_RECORDER_URL` nor"
+        " `CARILLON_RUNNER_DATABASE_URL`.",
     )
     runner_image: Annotated[
         str,
@@ -163,7 +165,8 @@ class Variables(HistorySettings, CommonSettings):
     runner_secret: Annotated[str, Form("the name of a Secret")] = Field(
         default=RUNNER_SECRET,
         validation_alias="CARILLON_RUNNER_SECRET",
-        description="The Secret with the runners' database URL, which the operator keeps in each namespace.",
+        description="Without a recorder: the Secret with the runners' database URL, which the operator keeps in each"
+        " namespace.",
     )
     token_key: Annotated[SecretStr | None, AfterValidator(_token_key), Form(_TOKEN_KEY_FORM)] = Field(
         default=None,
@@ -246,7 +249,7 @@ class Settings:
     """The settings that the application takes."""
 
     database_url: str = field(repr=False)
-    runner_database_url: str = field(repr=False)
+    runner_database_url: str | None = field(repr=False)
     """The URL that runner pods record with."""
     runner: RunnerTemplate
     """The settings that all runner pods share."""
@@ -261,6 +264,8 @@ class Settings:
     ready_file: Path | None = None
     state_folder: Path | None = None
     """Where the guard keeps its files."""
+    recorder: RecorderSettings | None = None
+    """None: runner pods record in the database themselves."""
     lease: LeaseSettings | None = None
     """None: the operator decides without a Lease."""
     shard: Shard = field(default_factory=Shard)
@@ -280,10 +285,12 @@ class Settings:
         """
         given = Variables.from_env(env)
         shard = _shard(given)
+        recorder = RecorderSettings.from_env(env) if _is_set(env, "CARILLON_RECORDER_URL") else None
         database_url = given.database_url.get_secret_value()
         return cls(
             database_url=database_url,
-            runner_database_url=_runner_database_url(given, database_url),
+            runner_database_url=_runner_database_url(given, database_url, recorder),
+            recorder=recorder,
             runner=RunnerTemplate(
                 image=given.runner_image,
                 token_key=_key(given, database_url),
@@ -310,6 +317,8 @@ class Settings:
     @property
     def runners_own_all(self) -> bool:
         """Whether runners log in as the operator does, and so may read and alter the whole history."""
+        if self.runner_database_url is None:
+            return False
         runner, _ = credentials(self.runner_database_url, "CARILLON_RUNNER_DATABASE_URL")
         return runner == credentials(self.database_url)[0]
 
@@ -327,13 +336,20 @@ def _shard(given: Variables) -> Shard:
     return Shard(given.shard, given.shards)
 
 
-def _runner_database_url(given: Variables, database_url: str) -> str:
+def _runner_database_url(given: Variables, database_url: str, recorder: RecorderSettings | None) -> str | None:
+    if recorder is not None:
+        if given.runner_database_url is not None:
+            raise SettingsError(
+                "CARILLON_RUNNER_DATABASE_URL: must not be set together with CARILLON_RECORDER_URL: the recorder logs"
+                " in to the database, runners do not"
+            )
+        return None
     if given.runner_database_url is None:
         if given.runner_role_required:
             raise SettingsError(
-                "CARILLON_RUNNER_DATABASE_URL: must be set to the URL of a user for runners, because"
-                " CARILLON_RUNNER_ROLE_REQUIRED is true; without it, runners would own the database. In the chart's"
-                " Secret it is the key runner-database-url"
+                "CARILLON_RUNNER_DATABASE_URL: must be set to the URL of a user for runners, or CARILLON_RECORDER_URL"
+                " to that of a recorder, because CARILLON_RUNNER_ROLE_REQUIRED is true; without either, runners would"
+                " own the database. In the chart's Secret it is the key runner-database-url"
             )
         return database_url
     url = given.runner_database_url.get_secret_value()

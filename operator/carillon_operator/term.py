@@ -21,7 +21,7 @@ from carillon_operator.apply.key_registrar import KeyRegistrar
 from carillon_operator.apply.launcher import Launcher
 from carillon_operator.apply.maintainer import Maintain, Maintainer
 from carillon_operator.apply.outbox import Entry, Outbox
-from carillon_operator.apply.runner_secret import RunnerSecret
+from carillon_operator.apply.runner_access import RecorderAccess, RunnerAccess, RunnerSecret
 from carillon_operator.apply.status_writer import StatusWriter
 from carillon_operator.apply.sweeper import Sweeper
 from carillon_operator.gather.refused_pods import RefusedPods
@@ -73,12 +73,12 @@ class Term:
         self.janitor = Janitor(writer, view.store)
         self.refused_pods = RefusedPods(reader, view, clock)
         self._announcer = Announcer(writer, clock)
-        self._secret = RunnerSecret(writer, runner.secret_name, settings.runner_database_url)
+        self._access = _access(settings, writer)
         self._launcher = Launcher(
             reader=reader,
             writer=writer,
             jobs=view.store.jobs,
-            secret=self._secret,
+            access=self._access,
             template=runner,
             announcer=self._announcer,
         )
@@ -145,7 +145,7 @@ class Term:
 
     async def sweep(self) -> None:
         """Compare the store and the history with the cluster: objects, runner Secrets, open executions."""
-        await self._secret.repair(await self._watching.compare())
+        await self._access.repair(await self._watching.compare())
         await self.sweeper.sweep()
 
     async def _run_sweeps(self) -> None:
@@ -189,3 +189,10 @@ def forget_unowned(view: View, change: JobChange) -> None:
     """Forget a deleted Job whose end this operator does not record."""
     if change.after is None and change.before is not None:
         view.store.jobs.drop((change.before.namespace, change.before.name), change.before.uid)
+
+
+def _access(settings: Settings, writer: ClusterWriter) -> RunnerAccess:
+    """Return how runner pods record: by the recorder, or by a database URL in a Secret of each namespace."""
+    if settings.recorder is not None:
+        return RecorderAccess(settings.recorder)
+    return RunnerSecret(writer, settings.runner.secret_name, settings.runner_database_url or "")

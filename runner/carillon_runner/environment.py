@@ -25,8 +25,8 @@ HINT = "the operator sets this variable; to start a runner by hand, see carillon
 class Environment:
     """One execution, as the operator described it."""
 
-    database_url: str = field(repr=False)
-    """A libpq URL; contains a password."""
+    record_url: str = field(repr=False)
+    """Where to record: a recorder's ``https://`` or ``http://`` URL, or a libpq URL, which contains a password."""
     token: str = field(repr=False)
     """Permits recording this execution. Only the database reads it."""
     execution_id: UUID
@@ -52,6 +52,10 @@ class Environment:
     """Available to templates as ``parameters``."""
     time_zone: str = "UTC"
     """For templates. May be unknown on this machine."""
+    recorder_ca: str | None = field(default=None, repr=False)
+    """PEM certificates that the recorder's must be signed by. None: those that the image trusts."""
+    claim_seconds: float = 300
+    """How long to wait until the execution can be claimed."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables that contain secrets, by name; the task's spec refers to them."""
     http_allow: "AllowList | None" = None
@@ -67,8 +71,11 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     """
     whole = _joined(_joined(env, contract.ENV_TASK), contract.ENV_PARAMETERS)
     task_type, spec = _read(whole, contract.ENV_TASK, _task, "a JSON object with exactly one task type", secret=True)
+    timeout_seconds = _read(
+        env, contract.ENV_TIMEOUT_SECONDS, _timeout, f"a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}"
+    )
     return Environment(
-        database_url=_read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True),
+        record_url=_record_url(env),
         token=_read(env, contract.ENV_EXECUTION_TOKEN, str, "the token that the operator created", secret=True),
         execution_id=_read(env, contract.ENV_EXECUTION_ID, UUID, "a UUID"),
         task_uid=_read(env, contract.ENV_TASK_UID, UUID, "a UUID"),
@@ -82,15 +89,17 @@ def read_environment(env: Mapping[str, str]) -> Environment:
         slot=_read(env, contract.ENV_SLOT, _instant, "an RFC 3339 time with a time zone"),
         # not checked against Cause: an older runner image has to run what a newer operator launches
         cause=_read(env, contract.ENV_CAUSE, str, "a word"),
-        timeout_seconds=_read(
-            env, contract.ENV_TIMEOUT_SECONDS, _timeout, f"a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS}"
-        ),
+        timeout_seconds=timeout_seconds,
         job_name=_read(env, contract.ENV_JOB_NAME, str, "a name"),
         pod_name=_read(env, contract.ENV_POD_NAME, str, "a name"),
         termination_log=env.get(contract.ENV_TERMINATION_LOG) or None,
         retry=_read_optional(env, contract.ENV_RETRY, parse_policy, "a retry policy as JSON", RetryPolicy()),
         parameters=_read_optional(whole, contract.ENV_PARAMETERS, _json_object, "a JSON object", {}),
         time_zone=_read_optional(env, contract.ENV_TIME_ZONE, str, "a name", "UTC"),
+        recorder_ca=env.get(contract.ENV_RECORDER_CA, "").strip() or None,
+        claim_seconds=_read_optional(
+            env, contract.ENV_CLAIM_SECONDS, _timeout, "a number of seconds above 0", timeout_seconds
+        ),
         secrets={name: value for name, value in env.items() if name.startswith(contract.ENV_SECRET_PREFIX)},
         http_allow=_allow_list(env),
     )
@@ -125,6 +134,18 @@ def _read(env: Mapping[str, str], name: str, parse: Callable[[str], T], what: st
     except (ValueError, RecursionError):
         shown = "cannot be read" if secret else f"is {text[:100]!r}"
         raise SettingsError(f"{name} {shown}: must be {what}; {HINT}") from None
+
+
+def _record_url(env: Mapping[str, str]) -> str:
+    if env.get(contract.ENV_RECORDER_URL, "").strip():
+        return _read(env, contract.ENV_RECORDER_URL, _recorder_url, "an https:// or http:// URL", secret=True)
+    return _read(env, contract.ENV_DATABASE_URL, _postgres_url, "a postgresql:// URL", secret=True)
+
+
+def _recorder_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+/?", text):
+        raise ValueError
+    return text.rstrip("/")
 
 
 def _postgres_url(text: str) -> str:

@@ -1,101 +1,77 @@
-"""The row of an execution in Postgres: claimed before the first effect, closed after the last.
+"""The row of an execution: claimed before the first effect, closed after the last.
 
-``run`` creates one. The runner's role has no privileges on tables: it calls
-functions of the schema ``carillon_runner`` with the execution's token, which
-identifies the row. Every function that ends a row checks that it is running and
-belongs to this pod, so a repeated or late call changes nothing.
+``run`` creates one. The row is reached through the port ``Recorder``: over a
+connection to Postgres, or through the recorder, as the URL's scheme says. Only
+the adapter that is used is imported.
 """
 
 import json
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from carillon_core.contract import ENV_DATABASE_URL, ExecutionStatus
-from carillon_core.errors import SettingsError, UnavailableError
+from carillon_core.contract import ExecutionStatus
+from carillon_core.recording.port import (
+    Begun,
+    End,
+    Recorder,
+    RecorderUnavailableError,
+    RecordRefusedError,
+    Row,
+    Takeover,
+)
 from carillon_runner.environment import Environment
 from carillon_runner.outcome import Outcome, TaskFailedError
 
 T = TypeVar("T")
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 CLOSE_SECONDS = 300.0
 """How long to try to record the end of an execution. The Job's deadline may come first."""
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
-_CANCEL_SECONDS = 2.0
-POD_LOST = "PodLost"
-
-_CONNECT = {
-    "application_name": "carillon-runner",
-    "connect_timeout": "5",
-    # a peer that disappears is noticed within half a minute
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "25000",
-}
-
-# the functions are in v0004_runner_functions.sql
-_CLAIM = "SELECT carillon_runner.claim(%(token)s, %(pod)s)"
-_LOOK = "SELECT status, reason, error, result, pod_name FROM carillon_runner.look(%(token)s)"
-# locks the row that prevented the claim until its owner is decided
-_LOCK = "SELECT status, reason, error, pod_name, job_name FROM carillon_runner.lock_row(%(token)s)"
-# a separate statement after the lock, so that it sees what the previous holder wrote
-_LAST_ATTEMPT = "SELECT number, started_at FROM carillon_runner.last_attempt(%(token)s)"
-_TAKE_OVER = "SELECT carillon_runner.take_over(%(token)s, %(pod)s, %(number)s, %(error)s)"
-_CLOSE_LOST = "SELECT carillon_runner.close_lost(%(token)s, %(pod)s, %(error)s)"
-_SAVE_ATTEMPTS = "SELECT carillon_runner.save_attempts(%(token)s, %(pod)s, %(attempts)s)"
-# all times of a row are the database's: the end is the claim's time plus the duration measured here
-_CLOSE = """
-SELECT carillon_runner.close_row(%(token)s, %(pod)s, %(status)s, %(reason)s, %(error)s, %(result)s, %(finished_at)s,
-                                 %(attempts)s)
-"""
-# one statement: one transaction and one round trip
-_COUNT = "SELECT carillon_runner.increment(%(token)s, %(pod)s, %(name)s, %(attempts)s)"
-_REFUSED_TOKEN = "RT001"  # noqa: S105  # an SQLSTATE
 
 _NO_EFFECT = frozenset({"counter", "sleep", "sum"})
 """Task types without an effect before their row is closed: an attempt of a lost pod left nothing behind."""
 
 
-class RefusedError(Exception):
-    """The database refuses the row. Retrying would not help."""
+def recorder_of(environment: Environment) -> Recorder:
+    """Return the adapter for the environment's URL; it connects to nothing yet.
+
+    Raises:
+        SettingsError: The URL or the CA is invalid.
+
+    """
+    if environment.record_url.startswith("http"):
+        from carillon_core.adapters.recorder_client import RecorderClient  # noqa: PLC0415  # one of the two only
+
+        execution = environment.execution_id
+        return RecorderClient(environment.record_url, environment.recorder_ca, environment.token, execution)
+    from carillon_core.adapters.postgres.recorder import PostgresRecorder, Session  # noqa: PLC0415  # psycopg: 0.1 s
+
+    return PostgresRecorder(Session(environment.record_url), environment.token)
 
 
 class Record:
-    """The row of one execution, and a connection that is opened on demand and reopened when it is lost."""
+    """The row of one execution, and what is not stored in it yet."""
 
     def __init__(self, environment: Environment) -> None:
         """Connect to nothing yet.
 
         Raises:
-            SettingsError: The URL is invalid.
+            SettingsError: See ``recorder_of``.
 
         """
-        try:
-            given = conninfo_to_dict(environment.database_url)
-        except psycopg.ProgrammingError:  # its message repeats the URL
-            raise SettingsError(
-                f"{ENV_DATABASE_URL} is not a valid connection URL: write postgresql://user:password@host:5432/name"
-            ) from None
         self._environment = environment
-        self._conninfo = make_conninfo(
-            "", **(_CONNECT | {name: str(value) for name, value in given.items() if value is not None})
-        )
-        self._password = str(given.get("password") or "")
-        self._connection: Connection | None = None
+        self._recorder = recorder_of(environment)
         self._began = 0.0
         self._began_at = datetime.min.replace(tzinfo=UTC)
         self._unsaved: dict[int, dict[str, Any]] = {}
         self._log = logging.getLogger("carillon.runner")
+        self.what = self._recorder.what
+        """Where it is: in the ``database``, or with the ``recorder``."""
         self.attempt = 1
         """The number of the current attempt."""
 
@@ -117,56 +93,34 @@ class Record:
             pause: Waits the given number of seconds between tries. An exception from it ends the tries.
 
         Raises:
-            UnavailableError: The database stayed unreachable.
-            RefusedError: The database refuses the row.
+            UnavailableError: The database, or the recorder, stayed unreachable.
+            RecordRefusedError: The row is refused.
 
         """
-        sent: list[float] = []
+        e = self._environment
+        most_attempts = None if e.task_type in _NO_EFFECT else 1 + e.retry.limit
 
-        def take(connection: Connection) -> str | Outcome | None:
-            sent.append(time.monotonic())
-            began_at = self._called(connection, _CLAIM)
-            if began_at is not None:
-                self._begin(1, began_at, sent[-1])
-                return None
-            with connection.transaction():
-                return self._take_over(connection, sent)
+        def take(in_doubt: bool) -> str | Outcome | None:  # noqa: FBT001  # what ``_persist`` calls
+            begun = self._recorder.claim(e.pod_name)
+            if begun is None:
+                taken = self._recorder.take_over(Takeover(e.pod_name, e.job_name, in_doubt, most_attempts))
+                if isinstance(taken, str):
+                    return taken
+                if isinstance(taken, Row):
+                    return _outcome(taken)
+                begun = taken
+                if begun.number > 1:
+                    self._log.warning("taken over", extra={"fields": {"attempt": begun.number}})
+            self._begin(begun)
+            return None
 
         return self._persist(take, until, pause)
 
-    def _take_over(self, connection: Connection, sent: Sequence[float]) -> str | Outcome | None:
-        """Decide under a lock who owns an existing row, and record the decision."""
-        e = self._environment
-        row = connection.execute(_LOCK, self._parameters()).fetchone()
-        if row is None:
-            return "another execution owns this slot"
-        status, reason, error, pod, job = row
-        last, began_at = connection.execute(_LAST_ATTEMPT, self._parameters()).fetchone() or (0, None)
-        is_lost = status == ExecutionStatus.RUNNING and job == e.job_name and pod != e.pod_name
-        if len(sent) > 1 and status == ExecutionStatus.RUNNING and pod == e.pod_name and began_at is not None:
-            # ours: an earlier try succeeded and its answer was lost
-            self._begin(last, began_at, sent[0])
-            return None
-        if len(sent) > 1 and (status, reason, job) == (ExecutionStatus.FAILED, POD_LOST, e.job_name):
-            return Outcome(ExecutionStatus.FAILED, reason, error)
-        if status not in {ExecutionStatus.SKIPPED, ExecutionStatus.MISSED} and not is_lost:
-            return f"already {status}, by pod {pod}" if pod else f"already {status}"
-        sentence = f"pod {pod} was lost; the outcome of its attempt is unknown"
-        if is_lost and e.task_type not in _NO_EFFECT and not e.retry.leaves_attempt_after(last):
-            sentence += "; the retry policy allows no further attempt"
-            self._called(connection, _CLOSE_LOST, error=sentence)
-            return Outcome(ExecutionStatus.FAILED, POD_LOST, sentence)
-        taken_at = self._called(connection, _TAKE_OVER, number=last + 1, error=sentence)
-        if taken_at is None:
-            raise RefusedError("the execution's row no longer exists")
-        self._log.warning("taken over", extra={"fields": {"was": status, "pod": pod, "attempt": last + 1}})
-        self._begin(last + 1, taken_at, sent[-1])
-        return None
-
-    def _begin(self, number: int, began_at: datetime, began: float) -> None:
-        self.attempt, self._began, self._began_at = number, began, began_at
+    def _begin(self, begun: Begun) -> None:
+        self.attempt, self._began_at = begun.number, begun.at
+        self._began = time.monotonic() - begun.age_seconds
         # already stored; kept for the statements that end it
-        self._unsaved = {number: _new_attempt(number, began_at)}
+        self._unsaved = {begun.number: _new_attempt(begun.number, begun.at)}
 
     def _now(self) -> datetime:
         """Return the database's time as computed from the claim and this process's clock."""
@@ -199,19 +153,18 @@ class Record:
     def save_attempts(self) -> bool:
         """Write the noted attempts, in one try; return False if the row is no longer ours.
 
-        If the database is unavailable, the attempts are kept for the next call.
+        If that is not possible now, the attempts are kept for the next call.
         """
         try:
-            is_ours = self._called(self._connected(), _SAVE_ATTEMPTS, **self._noted())
-        except psycopg.Error as error:
-            self.disconnect()
-            self._log.warning("attempt not recorded yet, will retry", extra={"fields": {"error": self._words(error)}})
+            is_ours = self._recorder.save_attempts(self._environment.pod_name, self._noted())
+        except (RecorderUnavailableError, RecordRefusedError) as error:
+            self._log.warning("attempt not recorded yet, will retry", extra={"fields": {"error": _words(error)}})
             return True
         self._unsaved = {self.attempt: self._unsaved[self.attempt]}
-        return bool(is_ours)
+        return is_ours
 
-    def _noted(self) -> dict[str, Any]:
-        return {"attempts": json.dumps(list(self._unsaved.values()))}
+    def _noted(self) -> list[dict[str, Any]]:
+        return list(self._unsaved.values())
 
     def count(self, name: str) -> int:
         """Increment a counter and close the row as succeeded; return the counter's new value.
@@ -225,21 +178,22 @@ class Record:
                 cannot be stored (``CounterRefused``).
 
         """
+        pod = self._environment.pod_name
 
-        def increment(connection: Connection) -> int:
-            # the statement ends the attempt
+        def increment(_in_doubt: bool) -> int:  # noqa: FBT001  # what ``_persist`` calls
+            # the increment ends the attempt
             self._unsaved[self.attempt]["status"] = ExecutionStatus.SUCCEEDED.value
-            counted = self._called(connection, _COUNT, name=name, **self._noted())
+            counted = self._recorder.increment(pod, name, self._noted())
             if counted is not None:
-                return int(counted)
-            row = connection.execute(_LOOK, self._parameters()).fetchone()
-            if row is not None and row[0] == ExecutionStatus.SUCCEEDED and row[4] == self._environment.pod_name:
-                return int(json.loads(row[3])["value"])
+                return counted
+            row = self._recorder.look()
+            if row is not None and (row.status, row.pod) == (ExecutionStatus.SUCCEEDED, pod):
+                return int(json.loads(row.result or "")["value"])
             raise TaskFailedError("RowClosed", "the execution was closed by another process before it counted")
 
         try:
             return self._persist(increment, float("inf"), time.sleep)
-        except RefusedError as error:
+        except RecordRefusedError as error:
             raise TaskFailedError(
                 "CounterRefused", "Postgres cannot store a counter with this name or value"
             ) from error
@@ -249,7 +203,7 @@ class Record:
 
         Raises:
             UnavailableError: The database stayed unreachable.
-            RefusedError: The row no longer exists, or the database refuses it even without its result.
+            RecordRefusedError: The row no longer exists, or the database refuses it even without its result.
 
         """
         finished_at = self._now()
@@ -258,7 +212,7 @@ class Record:
             self.end_attempt(outcome, finished_at)
         try:
             return self._close(outcome, finished_at)
-        except RefusedError as error:
+        except RecordRefusedError as error:
             if outcome.result is None:
                 raise
             # a result that jsonb cannot store must not prevent the end from being recorded
@@ -269,21 +223,21 @@ class Record:
             return self._close(refused, finished_at)
 
     def _close(self, outcome: Outcome, finished_at: datetime) -> Outcome:
-        def update(connection: Connection) -> Outcome:
-            values = {
-                "status": outcome.status.value,
-                "reason": outcome.reason,
-                "error": outcome.error,
-                "result": outcome.result,
-                "finished_at": finished_at,
-                **self._noted(),
-            }
-            if self._called(connection, _CLOSE, **values):
+        def update(_in_doubt: bool) -> Outcome:  # noqa: FBT001  # what ``_persist`` calls
+            end = End(
+                status=outcome.status.value,
+                reason=outcome.reason,
+                error=outcome.error,
+                result=outcome.result,
+                finished_at=finished_at.isoformat(),
+                attempts=self._noted(),
+            )
+            if self._recorder.close(self._environment.pod_name, end):
                 return outcome
-            row = connection.execute(_LOOK, self._parameters()).fetchone()
+            row = self._recorder.look()
             if row is None:
-                raise RefusedError("the execution's row no longer exists")
-            theirs = Outcome(ExecutionStatus(row[0]), *row[1:4])
+                raise RecordRefusedError("the execution's row no longer exists")
+            theirs = _outcome(row)
             # equal outcomes: it was our call, and its answer was lost
             return outcome if (theirs.status, theirs.reason) == (outcome.status, outcome.reason) else theirs
 
@@ -291,75 +245,46 @@ class Record:
 
     def disconnect(self) -> None:
         """Close the connection. A long execution does not need one meanwhile."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._recorder.disconnect()
 
     def abandon(self) -> None:
-        """Close the connection and cancel a statement that a signal left running on it."""
-        if self._connection is not None:
-            # otherwise the statement would keep waiting for locks, and closing the row would wait for it
-            with suppress(psycopg.Error):
-                self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
-        self.disconnect()
+        """Close the connection and end what a signal left running on it."""
+        self._recorder.abandon()
 
-    def _called(self, connection: Connection, function: str, **more: Any) -> Any:
-        """Call a function and return its value."""
-        row = connection.execute(function, self._parameters(**more)).fetchone()
-        return None if row is None else row[0]
-
-    def _parameters(self, **more: Any) -> dict[str, Any]:
-        return {"token": self._environment.token, "pod": self._environment.pod_name, **more}
-
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            # no prepared statements: a connection pooler would lose them
-            self._connection = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-        return self._connection
-
-    def _persist(self, work: Callable[[Connection], T], until: float, pause: Callable[[float], None]) -> T:
-        """Return the result of ``work``, reconnecting until the time is up."""
+    def _persist(self, work: Callable[[bool], T], until: float, pause: Callable[[float], None]) -> T:
+        """Return the result of ``work``, tried again until the time is up; it is told if a try may have succeeded."""
         wait = FIRST_WAIT_SECONDS
         failures = 0
+        in_doubt = False
         while True:
             try:
-                done = work(self._connected())
-            except psycopg.Error as error:
-                if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)) and not _is_misplaced(error):
-                    raise RefusedError(self._words(error)) from error
-                self.disconnect()
-                words = self._words(error)
-                if error.sqlstate == _REFUSED_TOKEN:
-                    raise RefusedError(words) from error
+                done = work(in_doubt)
+            except RecorderUnavailableError as error:
+                in_doubt |= error.in_doubt
                 failures += 1
                 # once, not at each try: this may last for hours
                 if failures == 1:
-                    self._log.warning("database unreachable, retrying", extra={"fields": {"error": words}})
+                    self._log.warning("%s unreachable, retrying", error.what, extra={"fields": {"error": error.why}})
                 left = until - time.monotonic()
                 if left <= 0:
-                    raise UnavailableError("database", words) from error
-                # spread, so that a thousand runners do not reconnect at the same instant
-                pause(min(wait * random.uniform(0.5, 1.0), left))  # noqa: S311  # not used for security
+                    raise
+                # spread, so that a thousand runners do not come again at the same instant
+                spread = random.uniform(0.5, 1.0)  # noqa: S311  # not used for security
+                pause(min(max(wait, error.retry_after * 2) * spread, left))
                 wait = min(wait * 2, LONGEST_WAIT_SECONDS)
             else:
                 if failures:
-                    self._log.info("database reached", extra={"fields": {"failures": failures}})
+                    self._log.info("%s reached", self.what, extra={"fields": {"failures": failures}})
                 return done
-
-    def _words(self, error: psycopg.Error) -> str:
-        """Return the driver's message in one line, without the password."""
-        # without the position inside a function, if the server has a primary message
-        text = " ".join((error.diag.message_primary or str(error)).split()) or type(error).__name__
-        return text.replace(self._password, "***") if self._password else text
 
 
 def _new_attempt(number: int, began_at: datetime) -> dict[str, Any]:
     return {"number": number, "status": ExecutionStatus.RUNNING.value, "started_at": began_at.isoformat()}
 
 
-def _is_misplaced(error: psycopg.Error) -> bool:
-    """Return whether a row was on its way to the default partition when the partition of its month was created.
+def _outcome(row: Row) -> Outcome:
+    return Outcome(ExecutionStatus(row.status), row.reason, row.error, row.result)
 
-    In this case no named constraint is violated, and the next try reaches the right partition.
-    """
-    return isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name is None
+
+def _words(error: RecorderUnavailableError | RecordRefusedError) -> str:
+    return error.why if isinstance(error, RecorderUnavailableError) else str(error)

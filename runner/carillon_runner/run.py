@@ -10,12 +10,13 @@ from typing import Any
 
 from carillon_core.contract import TERMINATION_LOG, ExecutionStatus, ExitCode
 from carillon_core.errors import UnavailableError
+from carillon_core.recording.port import RecordRefusedError
 from carillon_runner.attempts import ERROR_LIMIT, run_attempts
 from carillon_runner.environment import Environment
 from carillon_runner.interrupts import Interrupts, Stopped
 from carillon_runner.logs import configure_logging
 from carillon_runner.outcome import Outcome, storable
-from carillon_runner.record import Record, RefusedError
+from carillon_runner.record import Record
 
 _EXIT_CODES: Mapping[ExecutionStatus, ExitCode] = {
     ExecutionStatus.SUCCEEDED: ExitCode.SUCCEEDED,
@@ -29,7 +30,7 @@ def run(environment: Environment, interrupts: Interrupts) -> ExitCode:
     """Claim the execution, run its task, record the end; return the exit code, which agrees with the row.
 
     Raises:
-        SettingsError: The database's URL is invalid.
+        SettingsError: The URL to record at, or the recorder's CA, is invalid.
 
     """
     configure_logging()
@@ -42,13 +43,13 @@ def run(environment: Environment, interrupts: Interrupts) -> ExitCode:
 
 
 def _run(environment: Environment, interrupts: Interrupts, record: Record, teller: "_Teller") -> ExitCode:
-    until = time.monotonic() + environment.timeout_seconds
+    until = time.monotonic() + environment.claim_seconds
     try:
         taken = record.claim(until, lambda seconds: interrupts.call(partial(time.sleep, seconds)))
     except Stopped as stopped:
         interrupts.disarm()
-        return teller.not_run(ExitCode.NOT_RECORDED, f"{stopped.message} before the database could be reached")
-    except (UnavailableError, RefusedError) as error:
+        return teller.not_run(ExitCode.NOT_RECORDED, f"{stopped.message} before the {record.what} could be reached")
+    except (UnavailableError, RecordRefusedError) as error:
         return teller.not_run(ExitCode.NOT_RECORDED, str(error))
     if isinstance(taken, Outcome):
         return teller.finished(taken, taken)
@@ -59,7 +60,7 @@ def _run(environment: Environment, interrupts: Interrupts, record: Record, telle
     another = outcome.status is ExecutionStatus.CANCELLED and environment.retry.leaves_attempt_after(record.attempt)
     try:
         recorded = None if another and record.leave(outcome) else record.close(outcome)
-    except (UnavailableError, RefusedError) as error:
+    except (UnavailableError, RecordRefusedError) as error:
         return teller.not_recorded(outcome, str(error))
     return teller.interrupted(outcome) if recorded is None else teller.finished(outcome, recorded)
 

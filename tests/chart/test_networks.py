@@ -36,7 +36,8 @@ OPEN: dict[str, tuple[list[Any], list[Any]]] = {
     "operator": (["webhook"], [53, 53, 5353, 5353, 5432, 443]),
     "api": (["http"], [53, 53, 5353, 5353, 5432, 443]),
     "migrate": ([], [53, 53, 5353, 5353, 5432]),
-    "runner": ([], [53, 53, 5353, 5353, 5432]),
+    "recorder": (["recorder"], [53, 53, 5353, 5353, 5432]),
+    "runner": ([], [53, 53, 5353, 5353, "recorder"]),
     "test": ([], [53, 53, 5353, 5353, "http"]),
     "default-deny": ([], []),
 }
@@ -52,17 +53,31 @@ def test_the_ports_that_are_open(component: str) -> None:
     assert all(rule["to"] for rule in outward)
 
 
-def test_the_bundled_database_is_open_to_ours_alone() -> None:
+OURS = ["operator", "api", "migrate", "recorder"]
+
+
+def peers(policy: Object) -> list[Any]:
+    """Return who may reach the bundled database."""
+    assert policy["spec"].get("egress") is None
+    (rule,) = policy["spec"]["ingress"]
+    return list(rule["from"])
+
+
+def test_the_recorder_is_open_to_all_namespaces_and_the_database_to_ours_alone() -> None:
+    """Runners anywhere reach the recorder, and no database."""
+    policies = of_kind("trial", "NetworkPolicy")
+    assert policies["carillon-recorder"]["spec"]["ingress"][0]["from"] == [{"namespaceSelector": {}}]
+    found = peers(policies["carillon-postgres"])
+    assert [peer["podSelector"]["matchLabels"].get("app.kubernetes.io/component") for peer in found] == OURS
+
+
+def test_without_a_recorder_the_bundled_database_is_open_to_runners() -> None:
     """The database accepts Carillon's pods, and runners in any namespace."""
-    spec = of_kind("trial", "NetworkPolicy")["carillon-postgres"]["spec"]
-    assert spec.get("egress") is None
-    (rule,) = spec["ingress"]
-    assert [peer["podSelector"]["matchLabels"].get("app.kubernetes.io/component") for peer in rule["from"][:-1]] == [
-        "operator",
-        "api",
-        "migrate",
-    ]
-    assert rule["from"][-1] == {
+    values = ("--set", "postgres.enabled=true,recorder.enabled=false")
+    (policy,) = (
+        o for o in rendered(*values) if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == "carillon-postgres"
+    )
+    assert peers(policy)[-1] == {
         "namespaceSelector": {},
         "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "carillon"}},
     }
@@ -70,7 +85,7 @@ def test_the_bundled_database_is_open_to_ours_alone() -> None:
 
 def test_of_named_namespaces_the_bundled_database_is_open_to_these_alone() -> None:
     """With a list of namespaces, the database accepts runners only from those."""
-    values = ("--set", "postgres.enabled=true,watch.namespaces={a,b},api.defaultNamespace=a")
+    values = ("--set", "postgres.enabled=true,recorder.enabled=false,watch.namespaces={a,b},api.defaultNamespace=a")
     (policy,) = (
         o for o in rendered(*values) if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == "carillon-postgres"
     )

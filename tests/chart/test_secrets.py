@@ -11,7 +11,8 @@ OWNERS = {"DATABASE_URL": "database-url"}
 RUNNERS = {"CARILLON_RUNNER_DATABASE_URL": "runner-database-url"}
 APIS = {"CARILLON_API_DATABASE_URL": "api-database-url"}
 READ: dict[str, dict[str, str]] = {
-    "operator": OWNERS | RUNNERS | {"CARILLON_TOKEN_KEY": "token-key"},
+    "operator": OWNERS | {"CARILLON_TOKEN_KEY": "token-key"},
+    "recorder": {"DATABASE_URL": "runner-database-url"},
     "api": {"DATABASE_URL": "api-database-url"},
     "upgrade": OWNERS,
     "runner-role": OWNERS | RUNNERS,
@@ -70,7 +71,7 @@ def test_the_webhooks_certificate_is_the_charts_or_cert_managers() -> None:
     assert [hook["clientConfig"]["caBundle"] for hook in own["webhooks"]] == [authority] * len(KINDS)
     other = ("--set", "webhook.certManager.enabled=true,webhook.certManager.issuerName=authority")
     items = rendered("--values", str(values_of("life")), *other)
-    found = {o["kind"]: o for o in items if o["metadata"]["name"] != "carillon-api"}
+    found = {o["kind"]: o for o in items if o["metadata"]["name"] not in {"carillon-api", "carillon-recorder"}}
     assert "Secret" not in found
     issued_secret = found["Certificate"]["spec"]["secretName"]
     # with one name for both, Helm would delete the Secret that cert-manager wrote
@@ -81,3 +82,27 @@ def test_the_webhooks_certificate_is_the_charts_or_cert_managers() -> None:
     issued = found["ValidatingWebhookConfiguration"]
     assert issued["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": "carillon-system/carillon-webhook"}
     assert all("caBundle" not in hook["clientConfig"] for hook in issued["webhooks"])
+
+
+def test_the_recorders_certificate_is_the_charts_or_cert_managers() -> None:
+    """It is for the Service's name; the operator reads the CA from where it is."""
+    made = of_kind("life", "Secret")["carillon-recorder"]["data"]
+    assert set(made) == {"ca.crt", "tls.crt", "tls.key"}
+    other = ("--set", "recorder.certManager.enabled=true,recorder.certManager.issuerName=authority")
+    found = {(o["kind"], o["metadata"]["name"]): o for o in rendered("--values", str(values_of("life")), *other)}
+    assert ("Secret", "carillon-recorder") not in found
+    issued = found["Certificate", "carillon-recorder"]["spec"]
+    assert (issued["secretName"], issued["dnsNames"]) == (
+        "carillon-recorder-issued",
+        ["carillon-recorder.carillon-system.svc"],
+    )
+    for name, volume in (("carillon-operator-0", "recorder"), ("carillon-recorder", "tls")):
+        volumes = found["Deployment", name]["spec"]["template"]["spec"]["volumes"]
+        assert [v["secret"]["secretName"] for v in volumes if v["name"] == volume] == ["carillon-recorder-issued"]
+
+
+def test_without_a_recorder_the_operator_gets_the_runners_login() -> None:
+    """Then it writes the login into each namespace with tasks."""
+    found = read_from_the_database_secret("bare")
+    assert found["operator"] == OWNERS | RUNNERS | {"CARILLON_TOKEN_KEY": "token-key"}
+    assert "recorder" not in found

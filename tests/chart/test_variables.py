@@ -5,13 +5,16 @@ import re
 from carillon_api.settings import Settings as ApiSettings
 from carillon_core.settings import ProgramSettings, variable_of
 from carillon_local.layout import ROOT
+from carillon_operator.recorder_settings import RecorderSettings as RecorderAddress
 from carillon_operator.settings import LeaseVariables, Settings, Variables
 from carillon_operator.webhook_settings import WebhookSettings
-from support.chart import containers, every_case
+from carillon_recorder.settings import Settings as RecorderSettings
+from support.chart import containers, every_case, pods
 
 MODELS: dict[str, tuple[type[ProgramSettings], ...]] = {
-    "operator": (Variables, LeaseVariables, WebhookSettings),
+    "operator": (Variables, LeaseVariables, RecorderAddress, WebhookSettings),
     "api": (ApiSettings,),
+    "recorder": (RecorderSettings,),
 }
 READ_BY_HAND = {
     "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/runner_role.py"),
@@ -55,11 +58,32 @@ def test_the_defaults_of_pods_are_what_the_operator_reads() -> None:
         assert (runner.pod.node_selector, runner.queue_name) == (pool, "nightly" if pool else None)
 
 
-def test_every_setting_of_the_operator_and_the_api_can_be_made() -> None:
+def test_the_operator_is_told_of_a_recorder_or_of_the_runners_login() -> None:
+    """Never of both; the pods get the CA's certificate and not the recorder's key."""
+    login, address = {"CARILLON_RUNNER_DATABASE_URL"}, {"CARILLON_RECORDER_URL", "CARILLON_RECORDER_CA_FILE"}
+    for case, want in (("life", address), ("bare", login)):
+        for name, container in containers(case).items():
+            if container["name"] == "operator":
+                assert {e["name"] for e in container["env"]} & (login | address) == want, name
+    (url,) = (
+        e["value"]
+        for name, container in containers("trial").items()
+        if container["name"] == "operator"
+        for e in container["env"]
+        if e["name"] == "CARILLON_RECORDER_URL"
+    )
+    assert url == "https://carillon-recorder.carillon-system.svc:8443"
+    volumes = pods("trial")["Deployment carillon-operator-0"]["volumes"]
+    (mounted,) = (volume["secret"] for volume in volumes if volume["name"] == "recorder")
+    assert mounted == {"secretName": "carillon-recorder", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+
+
+def test_every_setting_of_the_programs_can_be_made() -> None:
     """The chart sets every variable except those that a pod does not need."""
     needless = {"KUBECONFIG", "CARILLON_RUNNER_SECRET", "CARILLON_WEBHOOK_CA_FILE", "CARILLON_WEBHOOK_ADDRESS"}
     needless |= {"CARILLON_WEBHOOK_HOST", "CARILLON_WEBHOOK_SERVICE", "CARILLON_WEBHOOK_FAILURE_POLICY"}
-    for program in ("operator", "api"):
+    needless |= {"CARILLON_RUNNER_DATABASE_URL"}  # with a recorder
+    for program in ("operator", "api", "recorder"):
         given = {
             variable["name"]
             for name, container in containers("life").items()

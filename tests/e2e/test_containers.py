@@ -43,9 +43,6 @@ def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.Tem
         request("imageless-once", task={"container": {"image": "test/missing:1"}}),
         request("asked", task=shell('echo "$WHO"; exit 5', WHO="nobody"), parameters={"WHO": "me", "N": 7}),
     )
-    stack.apply_objects(shared_namespace, task("blind", intervalSeconds=2, task={"counter": {}}))
-    stack.await_rows(shared_namespace, "blind", 1, "succeeded")
-    stack.kubectl("delete", "secret", "carillon-runner", "--namespace", shared_namespace)
     return shared_namespace
 
 
@@ -100,12 +97,3 @@ def test_an_image_that_is_missing_ends_the_execution(stack: Stack, containers: s
     until(
         lambda: "PodCannotStart" in stack.kubectl("get", "events", "--namespace", containers), 30, "an Event says so", 1
     )
-
-
-def test_a_secret_that_is_gone_leaves_no_ghost(stack: Stack, containers: str) -> None:
-    """A runner cannot start without it: the Secret is restored, or the execution is given up with the reason."""
-    stack.await_rows(containers, "blind", 1, "skipped", seconds=30)
-    until(lambda: stack.rows(containers, "blind")[-1]["status"] == "succeeded", 120, "executions succeed again")
-    assert {row["status"] for row in stack.rows(containers, "blind")} <= {"succeeded", "skipped", "failed", "running"}
-    for row in stack.rows(containers, "blind", "failed"):
-        assert row["reason"] == "CreateContainerConfigError"

@@ -23,7 +23,7 @@ SECRET = [{"name": "X-Token", "variable": "CARILLON_SECRET_0", "source": "key to
 def make_execution(url: str, secrets: Mapping[str, str] | None = None, **spec: Any) -> Execution:
     """Return an execution of one request, in its third attempt."""
     environment = Environment(
-        database_url="postgresql://",
+        record_url="postgresql://",
         token="",
         execution_id=UID,
         task_uid=UID,

@@ -23,6 +23,8 @@ from psycopg.rows import dict_row
 from carillon_core import contract
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.recording.wire import Operation
+from support.recorder import Recorders
 
 TOKEN_KEY = TokenKey(b"runners of tests".ljust(32))
 SLOT = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
@@ -43,7 +45,7 @@ def register(database_url: str, key: TokenKey) -> None:
 
 
 class Forwarder:
-    """A connection to the database that can be closed, opened again, and lose an answer."""
+    """A way to the database, or to a recorder, that can be closed, opened again, and lose an answer."""
 
     def __init__(self, url: str, host: str = "127.0.0.1") -> None:
         parts = urlsplit(url)
@@ -59,9 +61,12 @@ class Forwarder:
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind((host, 0))
         self._port = self._reserved.getsockname()[1]
+        where = f"{host}:{self._port}"
         self.url = urlunsplit(
-            # without TLS, so that statements can be recognised
-            parts._replace(netloc=f"{parts.username}:{parts.password}@{host}:{self._port}", query="sslmode=disable")
+            parts._replace(netloc=where)
+            if parts.scheme == "http"
+            # in the clear, or a statement could not be recognised
+            else parts._replace(netloc=f"{parts.username}:{parts.password}@{where}", query="sslmode=disable")
         )
 
     def open(self) -> None:
@@ -138,6 +143,80 @@ def forwarder(runner_database_url: str) -> Iterator[Forwarder]:
     made.give_back()
 
 
+STATEMENTS = {
+    Operation.CLAIM: b"runner.claim",
+    Operation.TAKE_OVER: b"COMMIT",
+    Operation.SAVE_ATTEMPTS: b"runner.save_attempts",
+    Operation.INCREMENT: b"runner.increment",
+    Operation.CLOSE: b"runner.close_row",
+}
+"""By what an operation is recognised on the way to the database."""
+TRANSPORTS = ("postgres", "recorder")
+WAYS = (*TRANSPORTS, "behind the recorder")
+
+
+def over_both(metafunc: pytest.Metafunc) -> None:
+    """Run a module's tests over both transports: ``pytest_generate_tests = over_both``.
+
+    A test of the way there is run with each place in which it may be cut.
+    """
+    if "way" in metafunc.fixturenames:
+        metafunc.parametrize("transport", WAYS, indirect=True)
+    elif "runners" in metafunc.fixturenames:
+        metafunc.parametrize("transport", TRANSPORTS, indirect=True)
+
+
+@pytest.fixture
+def transport(request: pytest.FixtureRequest) -> str:
+    """Give what a runner records through: the database, unless the module says ``over_both``."""
+    return str(getattr(request, "param", "postgres"))
+
+
+@dataclass
+class Way:
+    """The way from a runner to the database, which can be cut in one place; closed at first."""
+
+    forwarder: Forwarder
+    url: str
+    what: str
+    """What the runner finds unreachable."""
+    by_path: bool
+    """Whether it is cut where requests are sent, not statements."""
+
+    @property
+    def lost(self) -> threading.Event:
+        """Set when an answer was lost."""
+        return self.forwarder.lost
+
+    def open(self) -> None:
+        """Let connections through from now on."""
+        self.forwarder.open()
+
+    def close(self) -> None:
+        """Cut every connection and refuse new ones."""
+        self.forwarder.close()
+
+    def lose_answer_to(self, operation: Operation) -> None:
+        """Carry out the next operation of this kind, and cut the connection instead of answering."""
+        self.forwarder.lose_answer_to(f"/{operation} ".encode() if self.by_path else STATEMENTS[operation])
+
+
+@pytest.fixture
+def way(transport: str, runner_database_url: str, recorders: Recorders) -> Iterator[Way]:
+    """Give a runner's way to the test's database, closed at first."""
+    by_path = transport == "recorder"
+    forwarder = Forwarder(recorders.start(runner_database_url).url if by_path else runner_database_url)
+    behind = recorders.start(forwarder.url).url if transport == WAYS[-1] else None
+    yield Way(forwarder, behind or forwarder.url, "database" if transport == "postgres" else "recorder", by_path)
+    forwarder.close()
+    forwarder.give_back()
+
+
+def where(url: str) -> Mapping[str, str]:
+    """Return the variable by which a runner is told where to record."""
+    return {contract.ENV_RECORDER_URL if url.startswith("http") else contract.ENV_DATABASE_URL: url}
+
+
 class Running:
     """A started runner."""
 
@@ -168,7 +247,7 @@ class Running:
 
 @dataclass
 class Runners:
-    """Starts runners with the runners' role, and reads their results as the owner."""
+    """Starts runners, and looks at what they left: they as the runners' role or by a recorder, it as the owner."""
 
     database_url: str
     runner_url: str
@@ -208,7 +287,7 @@ class Runners:
         }
         termination_log = self.directory / f"{uuid4()}"
         env = {
-            contract.ENV_DATABASE_URL: url or self.runner_url,
+            **where(url or self.runner_url),
             contract.ENV_EXECUTION_TOKEN: TOKEN_KEY.token(payload),
             contract.ENV_EXECUTION_ID: str(execution),
             contract.ENV_TASK_UID: str(self.task_uid),
@@ -270,9 +349,12 @@ class Runners:
 
 
 @pytest.fixture
-def runners(database_url: str, runner_database_url: str, tmp_path: Path) -> Iterator[Runners]:
+def runners(
+    transport: str, database_url: str, runner_database_url: str, recorders: Recorders, tmp_path: Path
+) -> Iterator[Runners]:
     """Give a starter of runners, which end with the test; the key of their tokens is registered."""
     register(database_url, TOKEN_KEY)
-    made = Runners(database_url, runner_database_url, tmp_path)
+    url = runner_database_url if transport == "postgres" else recorders.start(runner_database_url).url
+    made = Runners(database_url, url, tmp_path)
     with made.stack:
         yield made

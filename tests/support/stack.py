@@ -49,6 +49,9 @@ class Stack(View):
         self.api_database_url = roles.prepare_api(self.database_url)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._webhook_port = free_port(0)
+        self._recorder_port = free_port(0)
+        (folder / "recorder").mkdir()
+        self._recorder_files = make_certificates(folder / "recorder")
         self._images: dict[str, Mapping[str, object]] = dict(local_image_table())
 
     @property
@@ -57,11 +60,12 @@ class Stack(View):
         return urlsplit(self.database_url).password or ""
 
     def start(self) -> None:
-        """Install the CRDs and start the operator, its webhook and the API."""
+        """Install the CRDs and start the recorder, the operator, its webhook and the API."""
         self.cluster.set_images(self._images)
         self.kubectl("apply", "--server-side", "--filename", str(CRDS))
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
         self._install_access()
+        self.start_recorder()
         self.start_operator()
         until(
             lambda: "webhook configuration applied" in self.log("operator"), START_SECONDS, "the webhook is announced"
@@ -94,8 +98,23 @@ class Stack(View):
             "KUBECONFIG": str(self._folder / "operator.kubeconfig"),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",
+            "CARILLON_RECORDER_URL": f"https://{LOOPBACK}:{self._recorder_port}",
+            "CARILLON_RECORDER_CA_FILE": str(self._recorder_files.ca),
         }
         self.spawn("operator", module, **(always | webhook | settings))
+
+    def start_recorder(self) -> None:
+        """Start the recorder, with TLS, under the runners' login, and wait until it listens."""
+        files = self._recorder_files
+        self.spawn(
+            "recorder",
+            "carillon_recorder",
+            DATABASE_URL=self.runner_database_url,
+            CARILLON_RECORDER_PORT=str(self._recorder_port),
+            CARILLON_RECORDER_CERT_FILE=str(files.cert),
+            CARILLON_RECORDER_KEY_FILE=str(files.key),
+        )
+        until(lambda: '"message": "listening"' in self.log("recorder"), START_SECONDS, "the recorder listens")
 
     def start_api(self) -> None:
         """Start the API and wait until it is ready."""
@@ -150,7 +169,6 @@ class Stack(View):
         environment = {
             **kept,
             "DATABASE_URL": self.database_url,
-            "CARILLON_RUNNER_DATABASE_URL": self.runner_database_url,
             "KUBECONFIG": str(self.cluster.kubeconfig),
             "HOME": str(self._folder),
             **settings,

@@ -26,7 +26,7 @@ PINNED = tuple(sorted((ROOT / "requirements").glob("*.txt")))
 REQUIREMENTS = ROOT / "requirements" / "scanners.txt"
 DOCKERFILES = tuple(sorted(ROOT.glob("Dockerfile.*")))
 SCANNERS = STATE / "scanners"
-SOURCES = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "charts")
+SOURCES = ("core", "operator", "api", "recorder", "runner", "cli", "devcluster", "tools", "charts")
 KUBERNETES = "v1.36"
 UNPROTECTED = {"bare": "replicas and NetworkPolicies are off in these values on purpose"}
 """Sets of values that are not checked for security."""

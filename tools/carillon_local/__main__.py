@@ -30,7 +30,7 @@ from carillon_local.layout import (
     remembered,
     shown,
 )
-from carillon_local.services import ALL, API, HTTPBIN, OPERATOR
+from carillon_local.services import ALL, API, HTTPBIN, OPERATOR, RECORDER
 from carillon_local.summary import print_addresses, print_summary
 from carillon_local.target import LocalTarget, Target, chosen_target
 from embedded_postgres import EmbeddedPostgres
@@ -38,6 +38,8 @@ from embedded_postgres import EmbeddedPostgres
 READY_SECONDS = 60.0
 API_PORT = 8080
 HTTPBIN_PORT = 8085
+RECORDER_PORT = 8090
+RECORDER_VARIABLES = ("CARILLON_RECORDER_URL", "CARILLON_RECORDER_CA_FILE")
 
 
 def up() -> None:
@@ -48,7 +50,7 @@ def up() -> None:
     install_crds(target)
     settings = {**target.settings(), "KUBECONFIG": str(target.kubeconfig)}
     upgrade(settings["DATABASE_URL"])
-    settings |= runner_settings(settings["DATABASE_URL"])
+    settings |= runner_settings(target, settings["DATABASE_URL"])
     access = {**install_access(target), **api_settings(settings["DATABASE_URL"])}
     # before the operator, which launches due slots at once
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
@@ -63,11 +65,20 @@ def up() -> None:
     print(f"\nup after {time.monotonic() - began:.1f} s")
 
 
-def runner_settings(url: str) -> Mapping[str, str]:
-    """Return the operator's setting for the runners' role: our role in our database, else the user's setting."""
-    if not os.environ.get("DATABASE_URL"):
-        return {"CARILLON_RUNNER_DATABASE_URL": roles.prepare_runner(url)}
-    return {name: os.environ[name] for name in ("CARILLON_RUNNER_DATABASE_URL",) if os.environ.get(name)}
+def runner_settings(target: Target, url: str) -> Mapping[str, str]:
+    """Return what the operator is told of where runners record: by the recorder, where pods can reach it.
+
+    The pods of the local cluster are processes of this machine, so they reach a
+    recorder on its loopback. Those of another cluster record in the database
+    themselves, unless the user has a recorder there.
+    """
+    login = roles.prepare_runner(url) if not os.environ.get("DATABASE_URL") else None
+    login = login or os.environ.get("CARILLON_RUNNER_DATABASE_URL")
+    if isinstance(target, LocalTarget):
+        return {"CARILLON_RECORDER_URL": start_recorder(login or url)}
+    if os.environ.get("CARILLON_RECORDER_URL"):
+        return {name: os.environ[name] for name in RECORDER_VARIABLES if os.environ.get(name)}
+    return {} if login is None else {"CARILLON_RUNNER_DATABASE_URL": login}
 
 
 def api_settings(url: str) -> Mapping[str, str]:
@@ -99,6 +110,16 @@ def start_services(settings: Mapping[str, str], access: Mapping[str, str]) -> st
     with httpx.Client(timeout=2, trust_env=False) as client:
         API.await_ready(lambda: _answers(client, f"{url}/readyz"), READY_SECONDS)
     OPERATOR.await_ready(OPERATOR.ready_file.exists, READY_SECONDS)
+    return url
+
+
+def start_recorder(database_url: str) -> str:
+    """Start the recorder; return its address once it is ready."""
+    port = _port("CARILLON_RECORDER_PORT", "recorder-port", RECORDER_PORT, in_use=RECORDER.process() is not None)
+    RECORDER.start({"DATABASE_URL": database_url, "CARILLON_RECORDER_PORT": str(port)})
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        RECORDER.await_ready(lambda: _answers(client, f"{url}/readyz"), READY_SECONDS)
     return url
 
 
@@ -139,18 +160,23 @@ def _answers(client: httpx.Client, url: str) -> bool:
 
 def down() -> None:
     """Stop everything that ``up`` started; keep the data."""
-    for service in ALL:
-        service.stop()
-    chosen_target().stop()
+    stop_services(chosen_target())
     print("stopped; the data is kept under .carillon (`make clean` deletes it)")
+
+
+def stop_services(target: Target) -> None:
+    """Stop everything, the recorder last: pods that end with the cluster record their ends."""
+    for service in ALL:
+        if service is not RECORDER:
+            service.stop()
+    target.stop()
+    RECORDER.stop()
 
 
 def clean() -> None:
     """Stop everything and delete its data; keep the built programs."""
-    for service in ALL:
-        service.stop()
     target = chosen_target()
-    target.stop()
+    stop_services(target)
     if isinstance(target, LocalTarget):
         target.cluster.delete()
     for path in (POSTGRES, LOGS):

@@ -121,5 +121,6 @@ class Service:
 
 OPERATOR = Service("operator", "carillon_operator")
 API = Service("api", "carillon_api")
+RECORDER = Service("recorder", "carillon_recorder")
 HTTPBIN = Service("httpbin", "carillon_local.httpbin_server")
-ALL = (API, OPERATOR, HTTPBIN)
+ALL = (API, OPERATOR, RECORDER, HTTPBIN)

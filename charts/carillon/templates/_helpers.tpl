@@ -134,6 +134,16 @@ kind changes, Helm deletes its Secret, and must not delete what cert-manager has
 {{ include "carillon.fullname" . }}-webhook{{ if .Values.webhook.certManager.enabled }}-issued{{ end }}
 {{- end }}
 
+{{/* Not empty if runners report to the recorder. Of root; --reuse-values of a release without one knows no such value. */}}
+{{- define "carillon.recorder" -}}
+{{- if dig "recorder" "enabled" false .Values.AsMap }}true{{ end }}
+{{- end }}
+
+{{/* The Secret with the recorder's certificate; see carillon.webhookSecret for its two names. */}}
+{{- define "carillon.recorderSecret" -}}
+{{ include "carillon.fullname" . }}-recorder{{ if .Values.recorder.certManager.enabled }}-issued{{ end }}
+{{- end }}
+
 {{/* The objects of a file of files/rbac, by kind. Of (root, file); YAML. */}}
 {{- define "carillon.rbac" -}}
 {{- $found := dict }}
@@ -160,6 +170,9 @@ kind changes, Helm deletes its Secret, and must not delete what cert-manager has
 {{- end }}
 {{- if and .Values.webhook.certManager.enabled (not .Values.webhook.certManager.issuerName) }}
 {{- fail "webhook.certManager.issuerName is not set: name an issuer of cert-manager, or set webhook.certManager.enabled=false" }}
+{{- end }}
+{{- if and (include "carillon.recorder" .) .Values.recorder.certManager.enabled (not .Values.recorder.certManager.issuerName) }}
+{{- fail "recorder.certManager.issuerName is not set: name an issuer of cert-manager, or set recorder.certManager.enabled=false" }}
 {{- end }}
 {{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "carillon.fullname" .)) }}
 {{- fail (printf "fullnameOverride: objects would be called %s: set it to small letters, digits and hyphens, a letter first" (include "carillon.fullname" .)) }}

@@ -14,7 +14,7 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader, JobWriter, JSONObject
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_operator.apply.announcer import Announcer
-from carillon_operator.apply.runner_secret import RunnerSecret
+from carillon_operator.apply.runner_access import RunnerAccess
 from carillon_operator.state.job_shelf import JobShelf
 from carillon_operator.state.work_queue import Key
 
@@ -38,7 +38,7 @@ class Launcher:
         reader: JobReader,
         writer: JobWriter,
         jobs: JobShelf,
-        secret: RunnerSecret,
+        access: RunnerAccess,
         template: RunnerTemplate,
         announcer: Announcer,
     ) -> None:
@@ -46,7 +46,7 @@ class Launcher:
         self._reader = reader
         self._writer = writer
         self._jobs = jobs
-        self._secret = secret
+        self._access = access
         self._announcer = announcer
         self._template = template
         self._in_doubt: dict[Key, tuple[str, str]] = {}
@@ -82,11 +82,11 @@ class Launcher:
             ForbiddenError: The operator lacks the permission.
 
         """
-        manifest = job_manifest(order, self._template)
+        manifest = job_manifest(order, self._access.given(self._template))
         name, namespace = order.job_name, order.owner.namespace
         try:
             if not order.container:
-                await self._secret.ensure(namespace)
+                await self._access.ensure(namespace)
             job = await self._create(key, manifest)
         except AlreadyExistsError:
             # Ours, created by a request whose response was lost or by an earlier operator: continue. Foreign: refuse.

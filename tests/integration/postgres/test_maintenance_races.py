@@ -140,7 +140,7 @@ async def test_the_operator_closes_a_row_while_it_is_moved(race: Race, pool: Asy
 async def test_a_runner_claims_while_its_month_is_made(race: Race, database_url: str) -> None:
     """Postgres rejects the row that was routed to the default partition; the next try finds the month."""
     environment = Environment(
-        database_url=database_url,
+        record_url=database_url,
         token=TOKEN_KEY.token(EXECUTION),
         execution_id=UID,
         task_uid=UID,

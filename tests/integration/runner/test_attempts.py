@@ -11,9 +11,11 @@ from carillon_core import contract
 from carillon_core.contract import ExitCode
 from support.attempts import COUNT, QUICK, SLOW, retrying, server, tried
 from support.http_server import CountingServer
-from support.runner import SLOT, Runners
+from support.runner import SLOT, Runners, over_both
 
 __all__ = ["server"]
+
+pytest_generate_tests = over_both
 
 
 def test_an_execution_without_retries_has_one_attempt(runners: Runners) -> None:

@@ -6,25 +6,28 @@ import psycopg
 import pytest
 
 from carillon_core.contract import ExitCode
+from carillon_core.recording.wire import Operation
 from support.attempts import QUICK, lose, retrying, server, tried
 from support.http_server import CountingServer
-from support.runner import Forwarder, Runners
+from support.runner import Runners, Way, over_both
 
 __all__ = ["server"]
 
+pytest_generate_tests = over_both
+
 
 def test_attempts_go_on_without_the_database_and_are_written_at_the_end(
-    runners: Runners, forwarder: Forwarder, server: CountingServer
+    runners: Runners, way: Way, server: CountingServer
 ) -> None:
     """All attempts are recorded with their real times."""
     server.replies = [(500, {}), (500, {}), (200, {})]
-    server.before_answer = lambda number: forwarder.close() if number == 1 else None
-    forwarder.open()
-    runner = runners.start({"http": {"url": server.url}}, url=forwarder.url, more=retrying(**QUICK))
-    runner.await_line("database unreachable")
+    server.before_answer = lambda number: way.close() if number == 1 else None
+    way.open()
+    runner = runners.start({"http": {"url": server.url}}, url=way.url, more=retrying(**QUICK))
+    runner.await_line(f"{way.what} unreachable")
     assert len(server.seen) == 3
     assert [attempt[1] for attempt in tried(runners)] == ["running"]
-    forwarder.open()
+    way.open()
     assert runner.wait() == ExitCode.SUCCEEDED
     want = [(1, "failed", "http_5xx"), (2, "failed", "http_5xx"), (3, "succeeded", None)]
     assert [attempt[:3] for attempt in tried(runners)] == want
@@ -32,35 +35,35 @@ def test_attempts_go_on_without_the_database_and_are_written_at_the_end(
     assert moments == sorted(moments)
 
 
-@pytest.mark.parametrize("statement", [b"runner.claim", b"runner.save_attempts", b"runner.close_row"])
+@pytest.mark.parametrize("operation", [Operation.CLAIM, Operation.SAVE_ATTEMPTS, Operation.CLOSE])
 def test_a_lost_answer_loses_no_attempt(
-    runners: Runners, forwarder: Forwarder, server: CountingServer, statement: bytes
+    runners: Runners, way: Way, server: CountingServer, operation: Operation
 ) -> None:
     """A lost response to the claim, to an attempt's record or to the closing changes nothing."""
     server.replies = [(500, {}), (200, {})]
-    forwarder.lose_answer_to(statement)
-    forwarder.open()
-    runner = runners.start({"http": {"url": server.url}}, url=forwarder.url, more=retrying(**QUICK))
+    way.lose_answer_to(operation)
+    way.open()
+    runner = runners.start({"http": {"url": server.url}}, url=way.url, more=retrying(**QUICK))
     assert runner.wait() == ExitCode.SUCCEEDED, runner.log
-    assert forwarder.lost.is_set()
+    assert way.lost.is_set()
     assert [attempt[:3] for attempt in tried(runners)] == [(1, "failed", "http_5xx"), (2, "succeeded", None)]
     assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize("limit", [0, 1])
 def test_a_lost_answer_to_a_takeover_is_found_again(
-    runners: Runners, forwarder: Forwarder, server: CountingServer, limit: int
+    runners: Runners, way: Way, server: CountingServer, limit: int
 ) -> None:
     """The takeover or the closing happens once, and the exit code reports it."""
     execution = uuid4()
     server.hold_at = 1
     task = {"http": {"url": server.url}}
     lose(runners, task, execution, retrying(limit=limit), server.reached.wait)
-    forwarder.lose_answer_to(b"COMMIT")
-    forwarder.open()
-    runner = runners.start(task, execution=execution, url=forwarder.url, more=retrying(limit=limit))
+    way.lose_answer_to(Operation.TAKE_OVER)
+    way.open()
+    runner = runners.start(task, execution=execution, url=way.url, more=retrying(limit=limit))
     assert runner.wait() == (ExitCode.SUCCEEDED if limit else ExitCode.FAILED), runner.log
-    assert forwarder.lost.is_set()
+    assert way.lost.is_set()
     assert [attempt[0] for attempt in tried(runners)] == list(range(1, limit + 2))
     assert len(server.seen) == 1 + limit
 

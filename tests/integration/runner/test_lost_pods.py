@@ -15,9 +15,11 @@ import pytest
 from carillon_core.contract import ExitCode
 from support.attempts import COUNT, QUICK, SLOW, lose, retrying, server, tried
 from support.http_server import CountingServer
-from support.runner import SLOT, Runners, Running
+from support.runner import SLOT, Runners, Running, over_both
 
 __all__ = ["server"]
+
+pytest_generate_tests = over_both
 
 
 def test_a_lost_pods_task_without_effect_is_taken_over(runners: Runners) -> None:

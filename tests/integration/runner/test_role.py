@@ -13,9 +13,10 @@ from psycopg import sql
 from carillon_core.adapters.postgres import migrate
 from carillon_core.adapters.postgres.roles import runner_role
 from carillon_core.adapters.postgres.runner_keys import KEPT
+from carillon_core.contract import ExitCode
 from carillon_core.errors import SettingsError, UnavailableError
 from support.postgres import drop_role, execute, user, with_user
-from support.runner import TOKEN_KEY, register
+from support.runner import TOKEN_KEY, Runners, register
 
 PASSWORD = "hunter2"  # noqa: S105  # of roles that are dropped after their test
 
@@ -48,7 +49,8 @@ def test_the_command_makes_the_role_and_again_changes_its_password(database_url:
     assert done.stdout.splitlines() == [
         f"created the role {user(runner_url)}",
         "granted the functions of the schema carillon_runner; revoked all other privileges",
-        f"verified as {user(runner_url)}: it cannot read or write tables, or create objects",
+        f"verified as {user(runner_url)}: it cannot read or write tables, or create objects; {CLAIMED}",
+        LARGE_OBJECTS,
     ]
     second = with_user(database_url, user(runner_url), "another")
     done = command(DATABASE_URL=database_url, CARILLON_RUNNER_DATABASE_URL=second)
@@ -91,6 +93,54 @@ def test_what_was_granted_before_is_taken_away(database_url: str, runner_url: st
             execute(runner_url, f"SELECT * FROM {table}")  # noqa: S608  # from the line above
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         execute(runner_url, "CREATE TABLE mine (i int)")
+
+
+CLAIMED = "a claim was made and rolled back"
+LARGE_OBJECTS = (
+    "it can create large objects, which only a superuser can prevent: REVOKE EXECUTE ON FUNCTION lo_open(oid,integer),"
+    " lowrite(integer,bytea), lo_creat(integer), lo_create(oid), lo_truncate(integer,integer),"
+    " lo_truncate64(integer,bigint), lo_from_bytea(oid,bytea), lo_put(oid,bigint,bytea) FROM PUBLIC"
+)
+
+
+def test_a_runner_that_changes_its_own_roles_defaults_stops_nobody(runners: Runners, runner_database_url: str) -> None:
+    """Postgres lets it; sessions of ours set what they need themselves, and ``runner-role`` takes it back."""
+    defaults = {
+        "default_transaction_read_only": "on",
+        "default_transaction_isolation": "serializable",
+        "statement_timeout": "1ms",
+        "lock_timeout": "1ms",
+        "search_path": "nowhere",
+        "idle_session_timeout": "1ms",
+    }
+    with psycopg.connect(runner_database_url) as runner:
+        for name, value in defaults.items():
+            for where in ("", sql.SQL("IN DATABASE {}").format(sql.Identifier(runner.info.dbname)).as_string()):
+                runner.execute(f"ALTER ROLE CURRENT_USER {where} SET {name} = '{value}'".encode())
+    assert runners.start({"sum": {"a": 1, "b": 2}}).wait() == ExitCode.SUCCEEDED
+    runner_role.prepare(runners.database_url, runner_database_url)
+    for name, value in defaults.items():
+        assert execute(runner_database_url, "SELECT current_setting(%s)", name) != [(value,)]
+
+
+def test_the_verification_is_a_claim_of_which_nothing_stays(database_url: str, runner_url: str) -> None:
+    """Neither a row nor a key; and where no execution can be claimed, it fails."""
+    runner_role.prepare(database_url, runner_url)
+    assert execute(database_url, "SELECT (SELECT count(*) FROM executions), (SELECT count(*) FROM runner_keys)") == [
+        (0, 0)
+    ]
+    execute(database_url, "ALTER TABLE executions ADD CONSTRAINT nothing_more CHECK (false) NOT VALID")
+    with pytest.raises(SettingsError, match=r"cannot claim an execution: .*nothing_more"):
+        runner_role.prepare(database_url, runner_url)
+    assert execute(database_url, "SELECT count(*) FROM runner_keys") == [(0,)]
+
+
+def test_the_roles_connections_are_half_of_the_servers(database_url: str, runner_url: str) -> None:
+    """So that one namespace cannot lock operator and API out of Postgres."""
+    runner_role.prepare(database_url, runner_url)
+    wanted = "SELECT setting::int / 2 FROM pg_settings WHERE name = 'max_connections'"
+    limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
+    assert execute(database_url, limit, user(runner_url)) == execute(database_url, wanted)
 
 
 EXCESSES = {

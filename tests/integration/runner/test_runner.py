@@ -15,7 +15,11 @@ import psycopg
 import pytest
 
 from carillon_core.contract import ExitCode
-from support.runner import PATIENCE_SECONDS, SLOT, Forwarder, Runners
+from carillon_core.recording.wire import Operation
+from support.recorder import Recorders
+from support.runner import PATIENCE_SECONDS, SLOT, Runners, Way, over_both
+
+pytest_generate_tests = over_both
 
 COUNT: dict[str, Any] = {"counter": {}}
 SLEEP: dict[str, Any] = {"sleep": {"durationSeconds": 600}}
@@ -213,66 +217,62 @@ def test_another_execution_of_the_slot_is_left_alone(runners: Runners) -> None:
     assert runners.counter() == 0
 
 
-def test_a_database_that_comes_late_is_waited_for(runners: Runners, forwarder: Forwarder) -> None:
+def test_a_database_that_comes_late_is_waited_for(runners: Runners, way: Way) -> None:
     """One log line says so, without the password; then the execution continues normally."""
-    runner = runners.start(COUNT, url=forwarder.url)
-    runner.await_line("database unreachable")
-    forwarder.open()
+    runner = runners.start(COUNT, url=way.url)
+    runner.await_line(f"{way.what} unreachable")
+    way.open()
     assert runner.wait() == ExitCode.SUCCEEDED
-    assert runner.log.count("database unreachable") == 1
+    assert runner.log.count(f"{way.what} unreachable") == 1
     assert runners.counter() == 1
 
 
-def test_a_database_that_never_comes_ends_the_waiting_at_the_time_out(runners: Runners, forwarder: Forwarder) -> None:
+def test_a_database_that_never_comes_ends_the_waiting_at_the_time_out(runners: Runners, way: Way) -> None:
     """Nothing is run, and the log and the termination message say so without the password."""
-    runner = runners.start(COUNT, url=forwarder.url, timeout_seconds=0.5)
+    runner = runners.start(COUNT, url=way.url, timeout_seconds=0.5)
     assert runner.wait() == ExitCode.NOT_RECORDED
-    assert runner.termination_message().startswith("not run: database is unavailable")
-    password = urlsplit(forwarder.url).password
-    assert password
-    assert password not in runner.log + runner.termination_message()
+    assert runner.termination_message().startswith(f"not run: {way.what} is unavailable")
+    password = urlsplit(way.forwarder.url).password
+    assert password or way.by_path
+    assert not password or password not in runner.log + runner.termination_message()
 
 
-def test_a_signal_ends_the_waiting_for_the_database(runners: Runners, forwarder: Forwarder) -> None:
+def test_a_signal_ends_the_waiting_for_the_database(runners: Runners, way: Way) -> None:
     """There is no row for it, so the exit code is a different one."""
-    runner = runners.start(COUNT, url=forwarder.url)
-    runner.await_line("database unreachable")
+    runner = runners.start(COUNT, url=way.url)
+    runner.await_line(f"{way.what} unreachable")
     runner.process.terminate()
     assert runner.wait() == ExitCode.NOT_RECORDED
 
 
-def test_an_end_that_finds_the_database_away_is_recorded_when_it_is_back(
-    runners: Runners, forwarder: Forwarder
-) -> None:
+def test_an_end_that_finds_the_database_away_is_recorded_when_it_is_back(runners: Runners, way: Way) -> None:
     """It has the time of the end, not that of the write."""
-    forwarder.open()
-    runner = runners.start(SLEEP, url=forwarder.url)
+    way.open()
+    runner = runners.start(SLEEP, url=way.url)
     runner.await_line("execution started")
-    forwarder.close()
+    way.close()
     runner.process.terminate()
-    runner.await_line("database unreachable")
+    runner.await_line(f"{way.what} unreachable")
     # a signal while the end is being recorded changes nothing
     runner.process.terminate()
-    forwarder.open()
+    way.open()
     assert runner.wait() == ExitCode.CANCELLED
     assert runners.row()["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("statement", [b"runner.claim", b"runner.increment", b"runner.close_row"])
+@pytest.mark.parametrize("operation", [Operation.CLAIM, Operation.INCREMENT, Operation.CLOSE])
 @pytest.mark.parametrize("task", [COUNT, {"sleep": {"durationSeconds": 1}}], ids=["counter", "sleep"])
-def test_a_lost_answer_changes_nothing(
-    runners: Runners, forwarder: Forwarder, task: dict[str, Any], statement: bytes
-) -> None:
+def test_a_lost_answer_changes_nothing(runners: Runners, way: Way, task: dict[str, Any], operation: Operation) -> None:
     """For claim, counter and end, the executed statement is detected, not repeated."""
-    forwarder.lose_answer_to(statement)
-    forwarder.open()
-    runner = runners.start(task, url=forwarder.url)
+    way.lose_answer_to(operation)
+    way.open()
+    runner = runners.start(task, url=way.url)
     assert runner.wait() == ExitCode.SUCCEEDED
     assert "closed before" not in runner.log
     assert runners.row()["status"] == "succeeded"
     counts = task is COUNT
     assert runners.counter() == (1 if counts else 0)
-    assert forwarder.lost.is_set() is (counts or statement != b"runner.increment")
+    assert way.lost.is_set() is (counts or operation is not Operation.INCREMENT)
 
 
 @pytest.mark.parametrize("how", ["signal", "time-out"])
@@ -358,8 +358,11 @@ def test_a_signal_at_any_moment_leaves_the_counter_and_the_rows_in_agreement(run
     assert ExitCode.SUCCEEDED in seen
 
 
-def test_a_schema_that_is_not_there_yet_is_waited_for(runners: Runners, empty_database_url: str) -> None:
+def test_a_schema_that_is_not_there_yet_is_waited_for(
+    runners: Runners, transport: str, recorders: Recorders, empty_database_url: str
+) -> None:
     """It counts as an unavailable database, because the migration may run a moment later."""
-    runner = runners.start(COUNT, url=empty_database_url, timeout_seconds=0.5)
+    url = empty_database_url if transport == "postgres" else recorders.start(empty_database_url).url
+    runner = runners.start(COUNT, url=url, timeout_seconds=0.5)
     assert runner.wait() == ExitCode.NOT_RECORDED
     assert 'schema "carillon_runner" does not exist' in runner.log

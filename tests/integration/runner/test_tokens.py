@@ -15,7 +15,9 @@ from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order, request_order, slot_order
 from support.builders import REQUEST_UID, at, make_request, make_task
-from support.runner import TOKEN_KEY, Runners, register
+from support.runner import TOKEN_KEY, Runners, over_both, register, where
+
+pytest_generate_tests = over_both
 
 SUM = {"sum": {"a": 1, "b": 2}}
 
@@ -55,7 +57,7 @@ def as_launched(runners: Runners, order: Order) -> int:
     """Run an order's manifest like the kubelet; return the runner's exit code."""
     pod = job_manifest(order, RunnerTemplate("runner:1", TOKEN_KEY))["spec"]["template"]["spec"]
     env = {e["name"]: e["value"].replace("$$", "$") for e in pod["containers"][0]["env"] if "value" in e}
-    given = {contract.ENV_DATABASE_URL: runners.runner_url, contract.ENV_POD_NAME: "again-x"}
+    given = {**where(runners.runner_url), contract.ENV_POD_NAME: "again-x"}
     kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return subprocess.run([sys.executable, "-m", "carillon_runner"], check=False, env=env | given | kept).returncode
 

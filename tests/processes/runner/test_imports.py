@@ -6,10 +6,16 @@ import sys
 
 import pytest
 
+from carillon_core import contract
+from support.builders import RUNNER_ENV
+
+LIBRARIES = "import http.client, psycopg, ssl, uuid"
 OWN = {
     "carillon_core",
     "carillon_core.contract",
     "carillon_core.errors",
+    "carillon_core.recording",
+    "carillon_core.recording.port",
     "carillon_runner",
     "carillon_runner.__main__",
     "carillon_runner.attempts",
@@ -30,9 +36,10 @@ HTTP = {
     ),
     *("carillon_core.domain", "carillon_core.domain.egress", "carillon_core.domain.egress.rules"),
     *("carillon_core.domain.egress.international", "carillon_core.domain.egress.special_addresses"),
-    *("carillon_runner.isolated", "carillon_runner.templates", "http", "http.client"),
+    *("carillon_runner.isolated", "carillon_runner.templates"),
 }
-UUID = {"_uuid", "uuid"}
+RECORDER = {"carillon_core.adapters", "carillon_core.adapters.recorder_client", "carillon_core.recording.wire"}
+POSTGRES = {"carillon_core.adapters", "carillon_core.adapters.postgres", "carillon_core.adapters.postgres.recorder"}
 OF_SOME_PYTHONS = {"platform"}
 """Imports of ``uuid`` in some versions of Python."""
 BEFORE_HANDLERS = {
@@ -62,13 +69,38 @@ def imported_by(code: str, *, beyond: str) -> set[str]:
         ("plugin", {"carillon_runner.tasks.plugin", "carillon_runner.plugins", "carillon_runner.isolated"}),
     ],
 )
-def test_a_task_imports_psycopg_and_its_own_module_alone(task_type: str, want: set[str]) -> None:
+def test_a_task_imports_its_own_module_alone(task_type: str, want: set[str]) -> None:
     """A new import shows up here with its own imports, so that its cost is a deliberate decision."""
     code = (
         "import carillon_runner.__main__, carillon_runner.environment, carillon_runner.run\n"
         f"from carillon_runner.tasks import task_function\ntask_function({task_type!r})"
     )
-    assert imported_by(code, beyond="import psycopg") - OF_SOME_PYTHONS == OWN | UUID | want
+    assert imported_by(code, beyond=LIBRARIES) - OF_SOME_PYTHONS == OWN | want
+
+
+@pytest.mark.parametrize(
+    ("url", "want"), [("postgresql://u@h/d", POSTGRES), ("http://h", RECORDER), ("https://h", RECORDER)]
+)
+def test_the_urls_scheme_says_what_is_imported_to_record(url: str, want: set[str]) -> None:
+    """One of the two, and of what it needs nothing else."""
+    assert imported_by(recorder_of(url), beyond=f"{LIBRARIES}\nimport carillon_runner.run") == want
+
+
+@pytest.mark.parametrize("url", ["http://h", "https://h"])
+def test_with_a_recorder_the_runner_is_the_standard_library_and_its_own_modules(url: str) -> None:
+    """Psycopg takes three times as long to import as everything else together."""
+    modules = imported_by(f"import carillon_runner.__main__\n{recorder_of(url)}", beyond="pass")
+    tops = {name.partition(".")[0] for name in modules}
+    assert tops - sys.stdlib_module_names == {"carillon_core", "carillon_runner"}
+
+
+def recorder_of(url: str) -> str:
+    """Return a program that makes the recorder of a URL, as the runner does."""
+    variables = RUNNER_ENV | {contract.ENV_RECORDER_URL if url.startswith("http") else contract.ENV_DATABASE_URL: url}
+    return (
+        "from carillon_runner.environment import read_environment\nfrom carillon_runner.run import Record\n"
+        f"Record(read_environment({variables!r}))"
+    )
 
 
 @pytest.mark.parametrize(("body", "want"), [("plain {", False), ("{{ slot }}", True)])

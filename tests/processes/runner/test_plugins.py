@@ -107,7 +107,7 @@ def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def make_execution(name: str, **parameters: Any) -> Execution:
     """Return an execution of a plugin's second attempt."""
     environment = Environment(
-        database_url="postgresql://",
+        record_url="postgresql://",
         token="",
         execution_id=UID,
         task_uid=UID,

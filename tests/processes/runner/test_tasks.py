@@ -24,7 +24,7 @@ UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 def make_execution(task_type: str, **spec: Any) -> Execution:
     """Return an execution whose counter is always 7."""
     environment = Environment(
-        database_url="postgresql://",
+        record_url="postgresql://",
         token="",
         execution_id=UID,
         task_uid=UID,

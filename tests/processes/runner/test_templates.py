@@ -18,7 +18,7 @@ UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 def make_execution(**changes: Any) -> Execution:
     """Return the second attempt of an execution, in summer."""
     environment = Environment(
-        database_url="postgresql://",
+        record_url="postgresql://",
         token="",
         execution_id=UID,
         task_uid=UID,

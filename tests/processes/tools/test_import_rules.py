@@ -14,6 +14,7 @@ PACKAGES = {
     "carillon_core": "core",
     "carillon_operator": "operator",
     "carillon_api": "api",
+    "carillon_recorder": "recorder",
     "carillon_runner": "runner",
     "carillon_cli": "cli",
 }

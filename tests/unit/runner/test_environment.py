@@ -24,12 +24,21 @@ from support.builders import RUNNER_ENV, TASK_UID, at, make_task
 def test_a_whole_environment_is_read() -> None:
     """Each variable has its type, and the URL is in libpq's form."""
     environment = read_environment(RUNNER_ENV)
-    assert environment.database_url == "postgresql://carillon:hunter2@db:5432/carillon"
+    assert environment.record_url == "postgresql://carillon:hunter2@db:5432/carillon"
     assert environment.execution_id == UUID(RUNNER_ENV[contract.ENV_EXECUTION_ID])
     assert (environment.task_type, environment.spec) == ("sum", {"a": 1, "b": 2})
     assert environment.slot == datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
     assert environment.timeout_seconds == 60
     assert environment.termination_log is None
+
+
+def test_a_recorder_comes_before_a_database() -> None:
+    """During an upgrade a pod may have both; the wait for the claim is as long as the execution unless it is told."""
+    given = {contract.ENV_RECORDER_URL: "https://recorder:8443/", contract.ENV_RECORDER_CA: "PEM"}
+    environment = read_environment(RUNNER_ENV | given)
+    assert (environment.record_url, environment.recorder_ca) == ("https://recorder:8443", "PEM")
+    assert environment.claim_seconds == environment.timeout_seconds
+    assert read_environment(RUNNER_ENV | {contract.ENV_CLAIM_SECONDS: "600"}).claim_seconds == 600
 
 
 def test_what_the_operator_writes_is_what_the_runner_reads() -> None:
@@ -92,6 +101,10 @@ def test_a_missing_variable_is_named(name: str) -> None:
         (contract.ENV_TIMEOUT_SECONDS, "nan"),
         (contract.ENV_TIMEOUT_SECONDS, "1e400"),
         (contract.ENV_DATABASE_URL, "mysql://carillon:hunter2@db/carillon"),
+        (contract.ENV_RECORDER_URL, "ftp://recorder"),
+        (contract.ENV_RECORDER_URL, "https://hunter2@recorder"),
+        (contract.ENV_RECORDER_URL, "https://recorder/path"),
+        (contract.ENV_CLAIM_SECONDS, "soon"),
         (contract.ENV_TASK, "{"),
         (contract.ENV_TASK, "[]"),
         (contract.ENV_TASK, "{}"),

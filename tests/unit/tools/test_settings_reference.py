@@ -9,7 +9,7 @@ import pytest
 from settings_reference import MAKE_RUN, SECTIONS, reference_text
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "proofs", "bench", "charts")
+FOLDERS = ("core", "operator", "api", "recorder", "runner", "cli", "devcluster", "tools", "proofs", "bench", "charts")
 ITSELF = ROOT / "tools" / "settings_reference.py"
 IN_PYTHON = re.compile(
     r'(?:environ|env)(?:\.get\(|\[)\s*"([A-Z][A-Z0-9_]*)"|validation_alias="(\w+)"|"(CARILLON_[A-Z0-9_]+)"'

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("core", "operator", "api", "runner", "cli", "devcluster", "tools", "proofs", "bench")
+PACKAGES = ("core", "operator", "api", "recorder", "runner", "cli", "devcluster", "tools", "proofs", "bench")
 MOST_LINES = 400
 MOST_FUNCTION_LINES = 50
 MOST_METHODS = 20
@@ -79,7 +79,7 @@ def test_a_module_of_tests_has_no_more_lines_than_any_other() -> None:
     assert [line for path in modules_of_tests() for line in too_long(path)] == []
 
 
-@pytest.mark.parametrize("package", ["core", "operator", "api", "runner", "cli"])
+@pytest.mark.parametrize("package", ["core", "operator", "api", "recorder", "runner", "cli"])
 def test_a_folder_is_seen_at_a_glance(package: str) -> None:
     """A folder has at most twelve modules and fifteen folders."""
     modules = Counter(path.parent for path in sources() if path.is_relative_to(ROOT / package))

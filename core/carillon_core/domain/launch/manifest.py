@@ -25,6 +25,8 @@ LOST_PODS = 3
 """How many lost pods of a runner's Job are replaced."""
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
+CLAIM_SECONDS = 300
+"""How long, at least, a runner waits until it can claim its execution: its task's time-out does not count that."""
 FINAL_EXIT_CODES = (
     ExitCode.FAILED,
     ExitCode.MISCONFIGURED,
@@ -39,14 +41,25 @@ _IGNORE_DISRUPTIONS = {"action": "Ignore", "onPodConditions": [{"type": DISRUPTI
 
 
 @dataclass(frozen=True, slots=True)
+class RecorderAddress:
+    """Where runners find the recorder, and how they know that it is the recorder."""
+
+    url: str
+    ca: str | None = None
+    """PEM certificates that the recorder's must be signed by; None: those that the runner's image trusts."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerTemplate:
     """The settings that all runner pods share."""
 
     image: str
     token_key: TokenKey
     """Signs the token that allows a runner to record its own execution."""
+    recorder: RecorderAddress | None = None
+    """What runners report to; None: they record in the database themselves."""
     secret_name: str = RUNNER_SECRET
-    """The Secret in the task's namespace whose key ``database-url`` has the runner's login."""
+    """Without a recorder: the Secret in the task's namespace whose key ``database-url`` has the runner's login."""
     image_pull_policy: str = "IfNotPresent"
     http_allow: AllowList = CLOSED
     """The addresses, besides public ones, that HTTP tasks may reach."""
@@ -137,10 +150,14 @@ def _tries(order: Order) -> dict[str, Any]:
                 _IGNORE_DISRUPTIONS,
             ]
         },
-        # The runner applies the timeout itself, once to the wait for the database and once to the task. This deadline,
-        # counted from the Job's creation, ends pods that cannot end themselves.
-        "activeDeadlineSeconds": 2 * order.timeout_seconds + START_SECONDS + GRACE_SECONDS,
+        # The runner applies the timeout itself, after the wait until it can claim the execution. This deadline, counted
+        # from the Job's creation, ends pods that cannot end themselves.
+        "activeDeadlineSeconds": _claim_seconds(order) + order.timeout_seconds + START_SECONDS + GRACE_SECONDS,
     }
+
+
+def _claim_seconds(order: Order) -> int:
+    return max(order.timeout_seconds, CLAIM_SECONDS)
 
 
 def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
@@ -230,6 +247,7 @@ def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
         **_identity(order),
         **_task_variables(encoded),
         contract.ENV_TIMEOUT_SECONDS: str(order.timeout_seconds),
+        contract.ENV_CLAIM_SECONDS: str(_claim_seconds(order)),
         contract.ENV_EXECUTION_TOKEN: template.token_key.token(order.token_payload()),
     }
     if order.retry.limit or order.retry.attempt_timeout_seconds:
@@ -244,11 +262,17 @@ def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
         *({"name": key, "value": value} for key, value in plain.items()),
         *secrets,
         {"name": contract.ENV_POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        {
-            "name": contract.ENV_DATABASE_URL,
-            "valueFrom": {"secretKeyRef": {"name": template.secret_name, "key": RUNNER_SECRET_KEY}},
-        },
+        *_where_to_record(template),
     ]
+
+
+def _where_to_record(template: RunnerTemplate) -> list[dict[str, Any]]:
+    if template.recorder is None:
+        reference = {"secretKeyRef": {"name": template.secret_name, "key": RUNNER_SECRET_KEY}}
+        return [{"name": contract.ENV_DATABASE_URL, "valueFrom": reference}]
+    url = [{"name": contract.ENV_RECORDER_URL, "value": template.recorder.url}]
+    ca = template.recorder.ca
+    return url if ca is None else [*url, {"name": contract.ENV_RECORDER_CA, "value": ca}]
 
 
 def _runner_task(order: Order) -> tuple[str, list[dict[str, Any]]]:

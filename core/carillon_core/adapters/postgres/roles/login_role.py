@@ -14,6 +14,8 @@ from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 from carillon_core.adapters.postgres.engine import LOCK, MIGRATE, WHAT, connect_args, credentials, sqlalchemy_url
+from carillon_core.adapters.postgres.recorder import session_options
+from carillon_core.adapters.postgres.roles.trial_claim import try_claim
 from carillon_core.errors import SettingsError, UnavailableError
 
 OWNER = "DATABASE_URL"
@@ -21,8 +23,6 @@ TIMEOUT = "60s"
 """The time limit of a statement of such a role, and of an idle transaction: both hold locks."""
 RUNNERS, APIS = "is the runners' role", "is the API's role"
 """The purposes of existing roles, recognised by their privileges."""
-
-_REFUSED = "RT001"
 
 _Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -121,6 +121,16 @@ _EXCESS: LiteralString = """
     WHERE p.prosecdef AND NOT (%(functions)s AND p.pronamespace = to_regnamespace('carillon_runner'))
         AND has_function_privilege(p.oid, 'EXECUTE') AND p.oid NOT IN (SELECT objid FROM of_extensions)
 """
+# a share of them, so that whoever logs in with the role cannot shut operator and API out
+_LIMIT: LiteralString = "SELECT greatest(setting::int / 2, 2) FROM pg_settings WHERE name = 'max_connections'"
+# what makes large objects, which no table's privileges bound
+_LARGE_OBJECTS: LiteralString = """
+    SELECT format('REVOKE EXECUTE ON FUNCTION %%s FROM PUBLIC', string_agg(oid::regprocedure::text, ', ')) FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace AND has_function_privilege(%(role)s::text, oid, 'EXECUTE')
+        AND proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_open', 'lo_put', 'lo_truncate', 'lo_truncate64',
+                        'lowrite')
+    HAVING count(*) > 0
+"""
 _SHOWN = 5
 
 
@@ -142,6 +152,8 @@ class LoginRole:
     """Its privileges on the tables of the owner's schema; each includes SELECT."""
     functions: bool = False
     """Whether it may call the functions of the schema ``carillon_runner``."""
+    is_shared: bool = False
+    """Whether others than we may hold it: its connections are limited, and it makes no large objects if possible."""
 
     @property
     def _parameters(self) -> dict[str, object]:
@@ -204,12 +216,29 @@ def prepare(role: LoginRole, owner_url: str, url: str) -> Sequence[str]:
                 owner.execute(statement.encode())
         except errors.InsufficientPrivilege as error:
             raise _for_an_administrator(error, statements) from error
+        kept = _large_objects(owner, login.user) if role.is_shared else None
     _verify(role, owner_url, login, statements)
+    verified = f"verified as {login.user}: it cannot {role.bound}"
     return [
         done,
         f"granted {role.granted}; revoked all other privileges",
-        f"verified as {login.user}: it cannot {role.bound}",
+        f"{verified}; a claim was made and rolled back" if role.functions else verified,
+        *([] if kept is None else [f"it can create large objects, which only a superuser can prevent: {kept}"]),
     ]
+
+
+def _large_objects(owner: _Connection, user: str) -> str | None:
+    """Take the creation of large objects from everybody, if the owner may; return the statement if it may not."""
+    (statement,) = owner.execute(_LARGE_OBJECTS, {"role": user}).fetchone() or (None,)
+    if statement is None:
+        return None
+    try:
+        with owner.transaction():
+            owner.execute(str(statement).encode())
+    except errors.InsufficientPrivilege:
+        return str(statement)
+    # without the right to grant, Postgres warns only
+    return None if owner.execute(_LARGE_OBJECTS, {"role": user}).fetchone() is None else str(statement)
 
 
 def _login(role: LoginRole, owner_url: str, url: str) -> _Login:
@@ -240,6 +269,13 @@ def _made(role: LoginRole, owner: _Connection, login: _Login) -> str:
             else:
                 _check_powers(role, login.user, found)
             owner.execute(sql.SQL("ALTER ROLE {} LOGIN NOINHERIT PASSWORD {}").format(name, sql.Literal(password)))
+            # what somebody who logs in with it has set: "ALTER ROLE current_user SET …" needs no privilege
+            owner.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(name))
+            database = sql.Identifier(owner.info.dbname)
+            owner.execute(sql.SQL("ALTER ROLE {} IN DATABASE {} RESET ALL").format(name, database))
+            if role.is_shared:
+                (limit,) = owner.execute(_LIMIT).fetchone() or (None,)
+                owner.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit)))
             for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
                 owner.execute(
                     sql.SQL("ALTER ROLE {} SET {} = {}").format(name, sql.Identifier(setting), sql.Literal(TIMEOUT))
@@ -270,8 +306,9 @@ def _verify(role: LoginRole, owner_url: str, login: _Login, statements: Sequence
             for table in role.tables:
                 connection.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(table)))
             excess = role.excess(connection)
-            if role.functions:
-                _call(connection)
+        if role.functions:
+            with _connected(owner_url, login, session_options()) as connection:
+                _claim(role, owner_url, login, connection)
     except (errors.InsufficientPrivilege, errors.UndefinedTable) as error:
         # tables of a schema without USAGE are not found
         ask = f"ask an administrator to run: {_lines(statements)}"
@@ -285,13 +322,16 @@ def _verify(role: LoginRole, owner_url: str, login: _Login, statements: Sequence
         raise SettingsError(f"{what}; {ask}: {_lines(statements)}")
 
 
-def _call(runner: _Connection) -> None:
-    """Call a function as runners do; if it refuses the empty token, it can be called."""
+def _claim(role: LoginRole, owner_url: str, login: _Login, runner: _Connection) -> None:
+    """Claim as runners do, with the settings that their sessions pin."""
     try:
-        runner.execute("SELECT carillon_runner.look('')")
-    except psycopg.DatabaseError as error:
-        if error.sqlstate != _REFUSED:
-            raise
+        claimed = try_claim(lambda: _connected(owner_url), runner)
+    except errors.InsufficientPrivilege:
+        raise
+    except psycopg.Error as error:
+        raise SettingsError(f"{role.variable}: {login.user} cannot claim an execution: {_words(error)}") from error
+    if not claimed:
+        raise SettingsError(f"{role.variable}: {login.user} cannot claim an execution: its row was not inserted")
 
 
 def _for_an_administrator(error: psycopg.Error, statements: Sequence[str]) -> SettingsError:
@@ -306,14 +346,16 @@ def _lines(statements: Sequence[str]) -> str:
 
 
 @contextmanager
-def _connected(url: str, login: _Login | None = None) -> Iterator[_Connection]:
-    """Open a transaction on the database of a URL, as its user or as another one."""
+def _connected(url: str, login: _Login | None = None, options: str = "") -> Iterator[_Connection]:
+    """Open a transaction on the database of a URL, as its user or as another one, with more options if given."""
     parsed = sqlalchemy_url(url)
     secrets = {credentials(url)[1], login.password if login else ""} - {""}
     # as SQLAlchemy connects; its text form writes a space in a way that libpq does not read
     _, given = parsed.get_dialect()().create_connect_args(parsed)
     if login is not None:
         given.update(user=login.user, password=login.password)
+    if options:
+        given["options"] = f"{given.get('options', '')} {options}".strip()
     conninfo = make_conninfo("", **given)
     try:
         with psycopg.connect(conninfo, **connect_args()) as connection:

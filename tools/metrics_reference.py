@@ -1,12 +1,14 @@
-"""``python -m carillon_api.observability.metrics_reference --output FILE`` writes the table of metrics, checked in."""
+"""``python -m metrics_reference --output FILE`` writes docs/metrics.md, which is checked in: every metric."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Protocol
 
-from carillon_api.observability.metrics import HISTORY_METRICS, OWN_METRICS, MetricDefinition
+from carillon_api.observability.metrics import HISTORY_METRICS, OWN_METRICS
+from carillon_recorder.metrics import METRICS as RECORDER_METRICS
 
-INTRODUCTION = """<!-- Generated from carillon_api by `make manifests`; do not edit. -->
+INTRODUCTION = """<!-- Generated from the programs' metrics by `make manifests`; do not edit. -->
 # Metrics
 
 `GET /metrics` of the REST facade returns the metrics in Prometheus' text format. (`GET /api/v1/metrics` returns counts
@@ -17,17 +19,36 @@ seconds. While the database is unavailable, `carillon_history_up` is 0 and the o
 They count all namespaces, and every replica reports the same values: aggregate them with `max`, not `sum`. `process_…`
 are the standard process metrics of Prometheus clients.
 
-| Metric | Type | Labels | Meaning |
+"""
+RECORDER = """
+## Recorder
+
+`GET /metrics` of the recorder returns these, for each replica its own.
+
+"""
+TABLE = """| Metric | Type | Labels | Meaning |
 | --- | --- | --- | --- |
 """
 
 
+class _Definition(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
 def reference_text() -> str:
     """Return the page as it is checked in."""
-    return INTRODUCTION + "".join(_row(metric) for metric in (*OWN_METRICS, *HISTORY_METRICS))
+    api = "".join(_row(metric) for metric in (*OWN_METRICS, *HISTORY_METRICS))
+    return INTRODUCTION + TABLE + api + RECORDER + TABLE + "".join(_row(metric) for metric in RECORDER_METRICS)
 
 
-def _row(metric: MetricDefinition) -> str:
+def _row(metric: _Definition) -> str:
     suffix = "_total" if metric.kind == "counter" else ""
     labels = ", ".join(f"`{label}`" for label in metric.labels)
     return f"| `{metric.name}{suffix}` | {metric.kind} | {labels} | {metric.description} |\n"
@@ -35,7 +56,7 @@ def _row(metric: MetricDefinition) -> str:
 
 def main() -> int:
     """Write the page to a file, or to standard output."""
-    parser = argparse.ArgumentParser(description="Write the table of the REST facade's metrics.")
+    parser = argparse.ArgumentParser(description="Write the tables of all metrics.")
     parser.add_argument("--output", type=Path, help="the file to write; standard output if left out")
     output: Path | None = parser.parse_args().output
     if output is None:

@@ -1,0 +1,102 @@
+"""``python -m carillon_recorder``: serve runners until a signal stops it."""
+
+import asyncio
+import os
+import signal
+import sys
+from functools import partial
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+
+from carillon_core.adapters.postgres.recorder import Session
+from carillon_core.errors import SettingsError
+from carillon_core.logs import configure_logging, get_logger
+from carillon_recorder.app import create_app
+from carillon_recorder.pool import Pool
+from carillon_recorder.server import (
+    KEEP_ALIVE_SECONDS,
+    MAX_HEAD_BYTES,
+    MOST_CONNECTIONS,
+    CannotListenError,
+    Certificate,
+    PunctualProtocol,
+    listening_socket,
+)
+from carillon_recorder.settings import Settings
+
+STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
+GRACE_SECONDS = 20
+"""How long requests in progress may take after the signal to stop; a kubelet waits 30 seconds."""
+STATEMENT_SECONDS = 8
+"""The time limit of a statement: shorter than a client waits for its answer. Some wait for a lock."""
+
+log = get_logger(__name__)
+
+
+def main() -> int:
+    """Serve until a signal stops it; return 0, 1 (cannot listen) or 2 (misconfigured)."""
+    # uvicorn drains on these signals and then raises them again for these handlers
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        settings = Settings.from_env(os.environ)
+        configure_logging(settings.log_level, settings.log_format)
+        asyncio.run(serve(settings))
+    except SettingsError as error:
+        print(f"carillon-recorder: {error}", file=sys.stderr)
+        return MISCONFIGURED
+    except CannotListenError as error:
+        print(f"carillon-recorder: {error}", file=sys.stderr)
+        return CANNOT_LISTEN
+    return STOPPED
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(STOPPED)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal stops it; connections to the database are made when they are needed.
+
+    Raises:
+        SettingsError: The database's URL or the certificate is invalid.
+        CannotListenError: The address cannot be listened on.
+
+    """
+    make = partial(Session, settings.database_url.get_secret_value(), "carillon-recorder", STATEMENT_SECONDS)
+    make()  # an invalid URL is refused now
+    certificate = None
+    if settings.cert_file is not None and settings.key_file is not None:
+        certificate = Certificate(settings.cert_file, settings.key_file)
+    pool = Pool(make, settings.connections, settings.waiting)
+    config = uvicorn.Config(
+        create_app(pool),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=PunctualProtocol,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    config.load()
+    config.ssl = None if certificate is None else certificate.context
+    with listening_socket(settings.host, settings.port) as listener:
+        log.info("listening", host=settings.host, port=settings.port, tls=certificate is not None)
+        background = [asyncio.create_task(pool.tidy())]
+        if certificate is not None:
+            background.append(asyncio.create_task(certificate.follow()))
+        try:
+            await uvicorn.Server(config).serve(sockets=[listener])
+        finally:
+            for task in background:
+                task.cancel()
+            await pool.aclose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
