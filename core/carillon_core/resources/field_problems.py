@@ -41,8 +41,9 @@ def _problem(detail: ErrorDetails, prefix: str, numbers: Container[Location]) ->
     if detail["type"] == "field":  # the message of a rule about several fields names the field to correct
         path += f".{detail['ctx']['field']}"
     pattern = detail.get("ctx", {}).get("pattern", "")
-    said = detail["msg"].removeprefix("Value error, ")
-    message = _MESSAGES.get(detail["type"]) or PATTERN_MESSAGES.get(pattern) or said
+    message = (
+        _MESSAGES.get(detail["type"]) or PATTERN_MESSAGES.get(pattern) or detail["msg"].removeprefix("Value error, ")
+    )
     if detail["type"].startswith(("datetime_", "timezone_")):
         message = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
     elif _field_of(detail) in numbers:
