@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from support.recording_server import RecordingServer
 
 KILLS = int(os.environ.get("KILLS") or 20)
-DRAINS = 3
+DRAINS = 2
 
 
 def test_the_release_is_well(release: Release, report: list[str]) -> None:

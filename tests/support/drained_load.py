@@ -89,7 +89,7 @@ class DrainedLoad:
 
     def drain(self, node: str) -> None:
         """Drain a node of the tasks' pods while some of them work, let it take pods again, and see that all go on."""
-        until(lambda: all(self._server.at_work(self._path(name)) for name in AT_WORK), 90, "they work at once")
+        until(lambda: all(self._server.at_work(self._path(name)) for name in AT_WORK), 180, "they work at once")
         began = datetime.now(UTC)
         try:
             # the operator stays: it has no other node to go to
@@ -100,7 +100,7 @@ class DrainedLoad:
             self._view.kubectl("uncordon", node)
         for name in (*TASKS, COUNTER):
             if name != "replaced":
-                self._view.await_slot_after(self._namespace, name, began, seconds=120)
+                self._view.await_slot_after(self._namespace, name, began, seconds=400)
 
     def end(self) -> dict[str, int]:
         """Suspend the tasks, wait for the last execution, and check them all; return how often each succeeded.
@@ -113,7 +113,7 @@ class DrainedLoad:
             patch = '{"spec": {"suspend": true}}'
             self._view.kubectl("patch", "scheduledtask", name, "--namespace", self._namespace, "--type=merge",
                                "--patch", patch)  # fmt: skip
-        until(lambda: not self._view.rows(self._namespace, None, "running"), 120, "every execution has its end")
+        until(lambda: not self._view.rows(self._namespace, None, "running"), 300, "every execution has its end")
         until(lambda: not any(self._server.at_work(self._path(name)) for name in TASKS), 60, "nobody works any more")
         for name, (_, _, _, what) in TASKS.items():
             self._assert_true(name, what)
