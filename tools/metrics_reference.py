@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from carillon_api.observability.metrics import HISTORY_METRICS, OWN_METRICS
+from carillon_operator.metrics import METRICS as OPERATOR_METRICS
 from carillon_recorder.metrics import METRICS as RECORDER_METRICS
 
 INTRODUCTION = """<!-- Generated from the programs' metrics by `make manifests`; do not edit. -->
@@ -24,6 +25,12 @@ RECORDER = """
 ## Recorder
 
 `GET /metrics` of the recorder returns these, for each replica its own.
+
+"""
+OPERATOR = """
+## Operator
+
+With `CARILLON_METRICS_PORT`, each operator returns these at `GET /metrics`.
 
 """
 TABLE = """| Metric | Type | Labels | Meaning |
@@ -45,7 +52,9 @@ class _Definition(Protocol):
 def reference_text() -> str:
     """Return the page as it is checked in."""
     api = "".join(_row(metric) for metric in (*OWN_METRICS, *HISTORY_METRICS))
-    return INTRODUCTION + TABLE + api + RECORDER + TABLE + "".join(_row(metric) for metric in RECORDER_METRICS)
+    recorder = "".join(_row(metric) for metric in RECORDER_METRICS)
+    operator = "".join(_row(metric) for metric in OPERATOR_METRICS)
+    return INTRODUCTION + TABLE + api + OPERATOR + TABLE + operator + RECORDER + TABLE + recorder
 
 
 def _row(metric: _Definition) -> str:

@@ -26,6 +26,7 @@ from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
 from carillon_operator.leadership.fence import fence
+from carillon_operator.metrics import serve_metrics
 from carillon_operator.settings import Settings
 from carillon_operator.term import Outside
 
@@ -55,8 +56,15 @@ def main() -> int:
         print(f"carillon-operator: CARILLON_STATE_FOLDER: cannot be written: {error}", file=sys.stderr)
         return 2
     guard.watch()
+    turns = LoopTurns()
+    if settings.metrics_port is not None:
+        try:
+            serve_metrics(settings.metrics_port, turns, guard.quarantine)
+        except OSError as error:
+            print(f"carillon-operator: CARILLON_METRICS_PORT: cannot be used: {error}", file=sys.stderr)
+            return 2
     try:
-        with asyncio.Runner(loop_factory=LoopTurns().new_loop) as runner:
+        with asyncio.Runner(loop_factory=turns.new_loop) as runner:
             return runner.run(_serve(settings, guard))
     except CarillonError as error:
         log.error("stopped by an error", why=str(error))  # noqa: TRY400  # it says what to do

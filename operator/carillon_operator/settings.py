@@ -28,6 +28,7 @@ from carillon_core.resources.name_patterns import is_dns_label
 from carillon_core.resources.pods import PodSettings
 from carillon_core.settings import (
     MOST_NUMBER,
+    MOST_PORT,
     RETENTION_DAYS,
     CommonSettings,
     DatabaseURL,
@@ -221,6 +222,13 @@ class Variables(HistorySettings, CommonSettings):
         validation_alias="CARILLON_READY_FILE",
         description="A file that is created when the operator is ready, for a readiness probe.",
     )
+    metrics_port: Annotated[WholeNumber | None, Form("a port")] = Field(
+        default=None,
+        ge=1,
+        le=MOST_PORT,
+        validation_alias="CARILLON_METRICS_PORT",
+        description="The port of the operator's Prometheus metrics, at `/metrics`. Default: they are not served.",
+    )
     state_folder: Annotated[Path | None, Form("a path")] = Field(
         default=None,
         validation_alias="CARILLON_STATE_FOLDER",
@@ -262,6 +270,7 @@ class Settings:
     liveness_endpoint: str | None = None
     """The URL of the liveness probe: kopf responds with 200 if the operator's own loop is alive, else with 500."""
     ready_file: Path | None = None
+    metrics_port: int | None = None
     state_folder: Path | None = None
     """Where the guard keeps its files."""
     recorder: RecorderSettings | None = None
@@ -306,6 +315,7 @@ class Settings:
             history_retention_days=given.history_retention_days,
             liveness_endpoint=given.liveness_endpoint,
             ready_file=given.ready_file,
+            metrics_port=given.metrics_port,
             state_folder=given.state_folder,
             lease=LeaseVariables.from_env(env).of_shard(shard) if _is_set(env, "CARILLON_LEASE_NAMESPACE") else None,
             shard=shard,

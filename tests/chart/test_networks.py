@@ -33,7 +33,7 @@ def test_nothing_passes_but_what_is_named(case: str) -> None:
 
 
 OPEN: dict[str, tuple[list[Any], list[Any]]] = {
-    "operator": (["webhook"], [53, 53, 5353, 5353, 5432, 443]),
+    "operator": (["webhook", "metrics"], [53, 53, 5353, 5353, 5432, 443]),
     "api": (["http"], [53, 53, 5353, 5353, 5432, 443]),
     "migrate": ([], [53, 53, 5353, 5353, 5432]),
     "recorder": (["recorder"], [53, 53, 5353, 5353, 5432]),

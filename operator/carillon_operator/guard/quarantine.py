@@ -49,7 +49,7 @@ class Quarantine:
 
     def __iter__(self) -> Iterator[Subject]:
         """Iterate over what is set aside."""
-        return (kept.subject for kept in self._aside.values())
+        return (kept.subject for kept in list(self._aside.values()))  # read by the thread of the metrics too
 
     def inherit(self, left: Left | None, *, held: bool = False) -> None:
         """Judge the note that an earlier process left behind.
