@@ -108,6 +108,11 @@ schemathesis: ## Send at least CASES=10000 requests of schemathesis to the API
 	@$(SETUP) all
 	@CARILLON_SCHEMATHESIS_CASES=$(or $(CASES),10000) $(PY) -m pytest tests/e2e/test_schemathesis.py -q -s
 
+.PHONY: storm
+storm: ## Let RUNNERS=1000 runners claim in one second against a Postgres of CONNECTIONS=40, and measure
+	@$(SETUP) python
+	@$(PY) bench/storm.py --runners $(or $(RUNNERS),1000) --max-connections $(or $(CONNECTIONS),40)
+
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all

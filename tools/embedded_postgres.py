@@ -81,18 +81,22 @@ def _text_of(log: Path) -> str:
 class EmbeddedPostgres:
     """The Postgres server of one directory; several objects and processes can refer to the same server."""
 
-    def __init__(self, data_dir: Path | str, *, port: int | None = None, fast: bool = False) -> None:
+    def __init__(
+        self, data_dir: Path | str, *, port: int | None = None, fast: bool = False, max_connections: int | None = None
+    ) -> None:
         """Take the directory; nothing is created yet.
 
         Args:
             data_dir: The directory of all files; created if it is missing.
             port: The required TCP port. Default: that of the last start if it is free, else a free one.
             fast: Trade durability for speed, for tests: a crash of the machine may lose all data.
+            max_connections: How many connections it takes. Default: plenty.
 
         """
         self.data_dir = Path(data_dir).resolve()
         self._asked_port = port
         self._fast = fast
+        self._more = {} if max_connections is None else {"max_connections": str(max_connections)}
         self._pgdata = self.data_dir / "pgdata"
         self._log = self._pgdata / "server.log"
         self._roles = self.data_dir / "roles"
@@ -239,7 +243,7 @@ class EmbeddedPostgres:
         return _free_port(kept) or _free_port()
 
     def _write_settings(self, account: Account, port: int) -> None:
-        settings = {**_SETTINGS, **(_FAST if self._fast else {}), "port": str(port)}
+        settings = {**_SETTINGS, **self._more, **(_FAST if self._fast else {}), "port": str(port)}
         files = {
             "postgresql.conf": "".join(f"{key} = '{value}'\n" for key, value in settings.items()),
             "pg_hba.conf": f"host all postgres all reject\nhost all all {HOST}/32 scram-sha-256\n",

@@ -131,7 +131,7 @@ class Release(View):
 
     def _whats_there(self) -> str:
         said = [self.kubectl("get", "all", "--namespace", NAMESPACE, check=False)]
-        for component in ("migrate", "operator", "api"):
+        for component in ("migrate", "operator", "api", "recorder"):
             named = f"--selector=app.kubernetes.io/component={component}"
             said.append(self.kubectl("logs", named, "--namespace", NAMESPACE, "--tail=15", "--prefix", check=False))
         return "\n".join(said)

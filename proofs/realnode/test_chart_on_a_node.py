@@ -33,9 +33,9 @@ def test_the_release_is_well(release: Release, report: list[str]) -> None:
     """``helm test`` runs a task from creation to end, through the Service and with the API's permissions."""
     said = release.helm("test", NAME, "--timeout", "5m")
     assert "Succeeded" in said
-    ready = {component: len(release.ready(component)) for component in ("operator", "api")}
-    assert ready == {"operator": 2, "api": 2}
-    report.append("helm install, helm test: 2 operators and 2 APIs are ready, a task ran")
+    ready = {component: len(release.ready(component)) for component in ("operator", "api", "recorder")}
+    assert ready == {"operator": 2, "api": 2, "recorder": 2}
+    report.append("helm install, helm test: 2 operators, 2 APIs and 2 recorders are ready, a task ran")
 
 
 def python(script: str, **resources: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def test_the_network_policies_are_there(release: Release) -> None:
     policies = {p["metadata"]["name"].removeprefix(f"{NAME}-"): p["spec"] for p in release.get(path)["items"]}
     closed = [spec for spec in policies.values() if not spec["podSelector"].get("matchLabels")]
     assert closed, policies.keys()
-    assert {"operator", "api"} <= {part for name in policies for part in name.split("-")}
+    assert {"operator", "api", "recorder"} <= {part for name in policies for part in name.split("-")}
 
 
 def test_uninstalled_it_leaves_nothing_that_is_stuck(release: Release, restricted: str, report: list[str]) -> None:
@@ -217,7 +217,7 @@ def test_uninstalled_it_leaves_nothing_that_is_stuck(release: Release, restricte
     report.append(f"helm uninstall: only {len(crds)} CRDs remained; they and their tasks could be deleted")
 
 
-KEPT = {"lease.coordination.k8s.io/carillon-operator", "secret/carillon-runner"}
+KEPT = {"lease.coordination.k8s.io/carillon-operator"}
 """The objects that remain, as in the chart's README."""
 ANYWAY = {
     "configmap/kube-root-ca.crt", "serviceaccount/default", "serviceaccount/e2e-admin", f"secret/{SECRET}",

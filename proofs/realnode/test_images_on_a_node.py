@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         pytest.param("runner", [], "CARILLON_TASK is not set", id="the runner"),
         pytest.param("operator", [], "DATABASE_URL: must be set to", id="the operator, the image's default"),
         pytest.param("operator", ["carillon-api"], "DATABASE_URL: must be set to", id="the API"),
+        pytest.param("operator", ["carillon-recorder"], "DATABASE_URL: must be set to", id="the recorder"),
         pytest.param("operator", ["carillon-migrate", "current"], "DATABASE_URL", id="the migrations"),
     ],
 )

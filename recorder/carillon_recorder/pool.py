@@ -19,8 +19,8 @@ from carillon_recorder.refusals import busy
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 4.0
-"""How long a request may wait for a session; the client waits longer for its answer."""
+WAIT_SECONDS = 10.0
+"""How long a request may wait for a session; the client waits longer for its answer, a statement included."""
 IDLE_SECONDS = 30.0
 """How long an unused connection is kept."""
 DOWN_SECONDS = 1.0

@@ -27,7 +27,7 @@ class RefusedRequestError(Exception):
         self.in_doubt = in_doubt
 
     def response(self) -> Response:
-        """Return the response; a body that was not read ends the connection."""
+        """Return the response; a body that may not have been read ends the connection."""
         headers = {"Connection": "close"} if self.status in _UNREAD else {}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
@@ -35,7 +35,8 @@ class RefusedRequestError(Exception):
         return JSONResponse(body, self.status, headers)
 
 
-_UNREAD = frozenset({401, 403, 408, 411, 413, 503})
+# a 503 keeps the connection: whoever comes again should not need another handshake, which is most of a claim's cost
+_UNREAD = frozenset({401, 403, 408, 411, 413})
 
 
 def busy(detail: str) -> RefusedRequestError:

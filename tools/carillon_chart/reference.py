@@ -63,8 +63,9 @@ uninstall, delete the volume claim, install and restore.
 
 `helm uninstall` keeps the CRDs, and with them all tasks, and the bundled database's volume and passwords. A release
 installed again under the same name adopts them. To adopt CRDs that were applied by hand or by a release with
-another name, use `--take-ownership`. The Leases and a Secret `carillon-runner` in each namespace with tasks remain
-as well (`kubectl delete secret --all-namespaces --field-selector metadata.name=carillon-runner`).
+another name, use `--take-ownership`. The Leases remain as well, and with `recorder.enabled=false` a Secret
+`carillon-runner` in each namespace with tasks (`kubectl delete secret --all-namespaces --field-selector
+metadata.name=carillon-runner`).
 
 HTTP and container tasks in the release's own namespace reach only DNS and the database, because its network
 policies apply to all pods there: keep tasks in other namespaces. The policies also block cert-manager's HTTP-01

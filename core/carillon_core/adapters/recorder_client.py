@@ -30,7 +30,7 @@ from carillon_core.recording.wire import Operation
 T = TypeVar("T")
 
 WHAT = "recorder"
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 20.0
 """How long to wait for a connection, and for each part of an answer: longer than the recorder takes to say no."""
 MAX_ANSWER_BYTES = 8 * 2**20
 LONGEST_WAIT_SECONDS = 30.0

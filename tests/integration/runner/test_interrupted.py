@@ -8,9 +8,11 @@ import pytest
 from carillon_core.contract import ExitCode
 from support.attempts import QUICK, SLOW, retrying, server, tried
 from support.http_server import CountingServer
-from support.runner import Forwarder, Runners
+from support.runner import Runners, Way, over_both
 
 __all__ = ["server"]
+
+pytest_generate_tests = over_both
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -60,17 +62,15 @@ def test_a_signal_after_the_operators_end_changes_nothing(runners: Runners, serv
     assert runners.row()["reason"] == "Replaced"
 
 
-def test_a_signal_without_the_database_leaves_a_lost_pod(
-    runners: Runners, forwarder: Forwarder, server: CountingServer
-) -> None:
+def test_a_signal_without_the_database_leaves_a_lost_pod(runners: Runners, way: Way, server: CountingServer) -> None:
     """That the attempt was interrupted cannot be recorded; the next pod takes it for lost, and goes on."""
     execution = uuid4()
     server.hold_at = 1
     task, more = {"http": {"url": server.url}}, retrying(**QUICK)
-    forwarder.open()
-    runner = runners.start(task, execution=execution, pod="report-1-a", url=forwarder.url, more=more)
+    way.open()
+    runner = runners.start(task, execution=execution, pod="report-1-a", url=way.url, more=more)
     assert server.reached.wait(30)
-    forwarder.close()
+    way.close()
     runner.process.terminate()
     assert runner.wait() == ExitCode.INTERRUPTED, runner.log
     assert runners.start(task, execution=execution, more=more).wait() == ExitCode.SUCCEEDED
