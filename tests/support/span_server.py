@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
 import time
 from collections import defaultdict
@@ -22,14 +23,15 @@ class Span:
     began: float
     ended: float
     done: bool
-    """Whether the work was completed: the client took the answer. Otherwise the client ended before."""
+    """Whether the work was completed: the client was answered and, if it is to, said that it keeps the answer."""
 
 
 class SpanServer:
     """Serves on a free port while it is entered.
 
     A POST to ``/path?hold=seconds`` is answered after that time. The span ends when the client closes its connection: a
-    process that is killed does so, too.
+    process that is killed does so, too. With ``&keep=1`` the client says ``kept`` once a signal can no longer make it
+    lose the answer; otherwise one that is ended just then would have done its work, and would do it again.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -39,11 +41,15 @@ class SpanServer:
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # a client keeps its connection after the answer
+
             def do_POST(self) -> None:
                 address = urlsplit(self.path)
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 key = self.headers.get("Idempotency-Key", "")
-                owner.hold(self, address.path, key, float(parse_qs(address.query)["hold"][0]))
+                query = parse_qs(address.query)
+                owner.hold(self, address.path, key, float(query["hold"][0]), keep="keep" in query)
+                self.close_connection = True
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -61,7 +67,7 @@ class SpanServer:
         self._thread.join()
         self._server.server_close()
 
-    def hold(self, request: BaseHTTPRequestHandler, path: str, key: str, seconds: float) -> None:
+    def hold(self, request: BaseHTTPRequestHandler, path: str, key: str, seconds: float, *, keep: bool) -> None:
         """Answer after some time, unless the client goes away first; keep the span."""
         began = time.monotonic()
         with self._lock:
@@ -71,9 +77,9 @@ class SpanServer:
         if not gone:
             request.send_response(200)
             request.send_header("Content-Length", "0")
-            request.send_header("Connection", "close")
             request.end_headers()
-        span = Span(key, began, time.monotonic(), done=not gone)
+        done = not gone and not (keep and _rest(request.connection) != b"kept")
+        span = Span(key, began, time.monotonic(), done=done)
         with self._lock:
             self._open[path] -= 1
             self._spans[path].append(span)
@@ -91,3 +97,14 @@ class SpanServer:
     def overlaps(self, path: str) -> list[tuple[Span, Span]]:
         """Return the pairs of neighbouring spans of which the second began before the first had ended."""
         return [(one, two) for one, two in pairwise(self.spans(path)) if two.began < one.ended]
+
+
+def _rest(connection: socket.socket) -> bytes:
+    """Return what a client still sends until it closes its connection."""
+    said = b""
+    try:
+        while chunk := connection.recv(64):
+            said += chunk
+    except OSError:  # it was cut off
+        pass
+    return said
