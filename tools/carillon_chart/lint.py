@@ -32,6 +32,7 @@ UNPROTECTED = {"bare": "replicas and NetworkPolicies are off in these values on 
 """Sets of values that are not checked for security."""
 NO_SCHEMA = {
     "ServiceMonitor": "its schema belongs to the Prometheus Operator, not to Kubernetes",
+    "PodMonitor": "the same",
     "PrometheusRule": "the same",
 }
 SCORE_EXCEPTIONS = {
