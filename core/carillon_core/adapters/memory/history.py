@@ -114,6 +114,7 @@ class MemoryHistory:
             maintained_at=None,
             maintenance_error=None,
             partitions=0,
+            unpartitioned=0,
         )
 
     async def ping(self) -> None:

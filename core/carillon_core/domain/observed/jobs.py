@@ -16,6 +16,7 @@ from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import (
     RunRequestSpec,
     RunRequestStatus,
+    long_past_problem,
     parse_request_spec,
     parse_request_status,
 )
@@ -128,8 +129,10 @@ class ObservedRequest:
 
     @property
     def slot(self) -> datetime:
-        """When it is due: its runAt, else its creation."""
-        return (self.spec.run_at if self.spec else None) or _created_at(self.meta)
+        """When it is due: its runAt, else its creation; a runAt long before it is refused and does not count."""
+        created_at = _created_at(self.meta)
+        run_at = self.spec.run_at if self.spec else None
+        return created_at if run_at is None or long_past_problem(run_at, created_at) else run_at
 
     @property
     def task_name(self) -> str | None:
