@@ -17,7 +17,6 @@ from carillon_core.resources.pods import PodSettings, QueueName
 from carillon_core.resources.scheduled_task import YEAR_SECONDS, ConcurrencyPolicy, RunResult
 from carillon_core.resources.tasks import DAY_SECONDS, ObjectName, RetryPolicy, Task
 
-
 LONG_PAST = timedelta(days=1)
 """How much earlier than its creation a request's runAt may be: clocks differ, and files are applied late."""
 

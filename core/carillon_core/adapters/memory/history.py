@@ -46,7 +46,7 @@ class MemoryHistory:
             if there is None and _key(row) not in taken:
                 self.rows[row.id] = row
                 taken.add(_key(row))
-            elif there is not None and there.status in OPEN_STATUSES:
+            elif there is not None and there.namespace == row.namespace and there.status in OPEN_STATUSES:
                 both = {attempt.number: attempt for attempt in (*row.attempts, *there.attempts)}
                 self.rows[row.id] = replace(there, attempts=tuple(both[number] for number in sorted(both)))
 

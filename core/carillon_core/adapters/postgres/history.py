@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     null,
     select,
+    tuple_,
     update,
     values,
 )
@@ -259,10 +260,11 @@ async def _insert_attempts(
     connection: AsyncConnection, month: Month, rows: Sequence[ExecutionRecord], new: Collection[UUID]
 ) -> None:
     """Insert the attempts of new rows of a month, and of its existing rows that are open."""
-    old = [row.id for row in rows if row.id not in new]
+    old = [(row.id, row.namespace) for row in rows if row.id not in new]
     # locked: a row that is closed meanwhile must not get a running attempt
     its_month = _columns.slot.between(month.begin, month.last)
-    mine = _columns.id.in_(old) & its_month & is_open()
+    # with the namespace: an attempt is not added to another's row on the word of a forged Job
+    mine = tuple_(_columns.id, _columns.namespace).in_(old) & its_month & is_open()
     locked = select(_columns.id).where(mine).order_by(_columns.id).with_for_update()
     takers = {*new, *((await connection.execute(locked)).scalars() if old else ())}
     tries = [
