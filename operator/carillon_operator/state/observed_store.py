@@ -131,7 +131,7 @@ class ObservedStore:
     def learn_owner(self, row: ExecutionRecord) -> None:
         """Learn from a row of the history whose Jobs may exist, although the task or request may be gone."""
         owners = self.requests if row.cause is Cause.MANUAL else self.tasks
-        owners.learn(row.namespace, row.origin or row.task_uid)
+        owners.departed.learn(row.namespace, row.origin or row.task_uid)
 
     def _touch_request(self, uid: str) -> None:
         """Have the agenda look at a request whose Job has changed."""

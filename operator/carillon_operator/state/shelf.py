@@ -21,6 +21,25 @@ REMEMBERED = 10_000
 """How many objects that are gone a shelf remembers by their uids: their Jobs may end later."""
 
 
+class Departed:
+    """The namespaces of objects that are gone, by uid."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._namespaces: OrderedDict[str, str] = OrderedDict()
+
+    def learn(self, namespace: str, uid: str) -> None:
+        """Remember that an object existed, until ``REMEMBERED`` others are gone."""
+        self._namespaces[uid] = namespace
+        self._namespaces.move_to_end(uid)
+        if len(self._namespaces) > REMEMBERED:
+            self._namespaces.popitem(last=False)
+
+    def namespace_of(self, uid: str) -> str | None:
+        """Return the namespace of an object that is gone, or None if it is not remembered."""
+        return self._namespaces.get(uid)
+
+
 class Shelf(Generic[ItemT]):
     """The objects of one kind, by namespace and name.
 
@@ -51,8 +70,7 @@ class Shelf(Generic[ItemT]):
         self._key_of: Callable[[ItemT], Key] = key_of
         self._targets = targets
         self._agenda = agenda
-        self._departed: OrderedDict[str, str] = OrderedDict()
-        """The namespaces of objects that were known once, by uid, the latest last."""
+        self.departed = Departed()
         self._names: dict[str, Key] = {}
         """The namespace and name of each object by its uid."""
         self._items: dict[Key, ItemT] = {}
@@ -80,14 +98,7 @@ class Shelf(Generic[ItemT]):
     def knew(self, namespace: str, uid: str) -> bool:
         """Return whether an object of this uid is, or was, known in a namespace."""
         name = self._names.get(uid)
-        return (self._departed.get(uid) if name is None else name[0]) == namespace
-
-    def learn(self, namespace: str, uid: str) -> None:
-        """Remember that an object existed, for a while after it is gone."""
-        self._departed[uid] = namespace
-        self._departed.move_to_end(uid)
-        if len(self._departed) > REMEMBERED:
-            self._departed.popitem(last=False)
+        return (self.departed.namespace_of(uid) if name is None else name[0]) == namespace
 
     def touch(self, name: Key) -> None:
         """Have the agenda look at an object."""
@@ -170,7 +181,7 @@ class Shelf(Generic[ItemT]):
         self._targets.unuse((self._kind, key, name))
         del self._items[name]
         self._names.pop(uid, None)
-        self.learn(name[0], uid)
+        self.departed.learn(name[0], uid)
         self._leave(key, name)
         self._sent.pop(name, None)
         self._foreign.pop(name, None)
@@ -196,7 +207,7 @@ class Shelf(Generic[ItemT]):
             self._leave(old_key, name)
         if old is not None and old.meta.uid != item.meta.uid:
             self._names.pop(old.meta.uid, None)
-            self.learn(name[0], old.meta.uid)
+            self.departed.learn(name[0], old.meta.uid)
         self._names[item.meta.uid] = name
         self._targets.use((self._kind, key, name), item.target_name)
         self._items[name] = item
