@@ -135,3 +135,12 @@ def long_past_problem(run_at: datetime | None, created_at: datetime) -> FieldPro
         return None
     got = f"got {rfc3339(run_at)}, created {rfc3339(created_at)}"
     return FieldProblem("spec.runAt", f"must not be more than a day before the request's creation ({got})")
+
+
+def without_launch(spec: RunRequestSpec) -> RunRequestSpec:
+    """Return the spec of a finished request: of its own task, the type alone; no parameters and no settings of pods."""
+    task = spec.task
+    if task is not None:
+        settings = getattr(task, task.type)
+        task = Task.model_construct(**{task.type: type(settings).model_construct()})
+    return spec.model_copy(update={"task": task, "parameters": {}, "pod": None, "retry": None})

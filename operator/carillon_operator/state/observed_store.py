@@ -79,7 +79,7 @@ class ObservedStore:
         )
         self.requests = Shelf(
             "RunRequest",
-            guard.parsed("RunRequest", ObservedRequest.from_object),
+            guard.parsed("RunRequest", _request_in_memory),
             request_key,
             self.targets,
             self.agenda,
@@ -151,6 +151,11 @@ class ObservedStore:
             owners = self.tasks.uids_under(self.jobs.key_of(job)) or {""}
             if job.origin not in owners and self.requests.name_of(job.origin) is None:
                 self.jobs.drop((job.namespace, job.name), job.uid)
+
+
+def _request_in_memory(raw: Mapping[str, Any], quarantined: str = "") -> ObservedRequest:
+    """Return a request as it is kept: thousands of finished ones may stay for hours, each with a large spec."""
+    return ObservedRequest.from_object(raw, quarantined).lean()
 
 
 def _task_key(task: ObservedTask) -> Key:

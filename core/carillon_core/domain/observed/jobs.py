@@ -1,7 +1,7 @@
 """The input of ``decide``: tasks, requests, targets and Jobs as observed in the cluster, already parsed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
@@ -19,6 +19,7 @@ from carillon_core.resources.run_request import (
     long_past_problem,
     parse_request_spec,
     parse_request_status,
+    without_launch,
 )
 from carillon_core.resources.scheduled_task import (
     RunResult,
@@ -126,6 +127,15 @@ class ObservedRequest:
             return cls(meta, parse_request_spec(raw.get("spec"), strict=False), status, stored=status)
         except InvalidResourceError as error:
             return cls(meta, None, status, error.problems, stored=status)
+
+    def lean(self) -> Self:
+        """Return a request that has ended without the parts of its spec that only a launch needs.
+
+        What remains says under which key it is reconciled, how it is recorded, and when it is deleted.
+        """
+        if self.spec is None or self.stored.finished_at is None:
+            return self
+        return replace(self, spec=without_launch(self.spec))
 
     @property
     def slot(self) -> datetime:
