@@ -55,12 +55,14 @@ def request_of(document: Document, now: datetime) -> RunRequestSpec:
         InvalidResourceError: With every problem found.
 
     """
-    _, problems = _metadata(document, now, named_jobs=True)
+    meta, problems = _metadata(document, now, named_jobs=True)
     try:
         spec = parse_request_spec(document.raw.get("spec"), strict=True)
     except InvalidResourceError as error:
         raise InvalidResourceError((*problems, *error.problems)) from error
-    problems += request_problems(spec)
+    if meta is not None:
+        created_at = ObjectMeta.model_validate(meta, extra="ignore").creation_timestamp
+        problems += request_problems(spec, created_at or now)
     if problems:
         raise InvalidResourceError(problems)
     return spec

@@ -106,6 +106,14 @@ async def test_attempts_that_come_later_are_added_to_an_open_execution_alone(his
         await history.get(foreign.id)
 
 
+async def test_attempts_of_another_namespace_are_not_added(history: History) -> None:
+    """A row of one namespace is not changed on the word of another's, whatever id that has."""
+    opened = running(0, attempts=(attempt(1),))
+    await history.record([opened])
+    await history.record([replace(opened, namespace="intruder", attempts=(attempt(2),))])
+    assert (await history.get(opened.id)).attempts == (attempt(1),)
+
+
 async def test_an_attempt_that_does_not_say_when_it_ended_ended_with_its_execution(history: History) -> None:
     """An attempt without times, whose pod never started, ends with its execution."""
     row = skipped(0, status=ExecutionStatus.FAILED, attempts=(attempt(1, started_at=None, finished_at=None),))

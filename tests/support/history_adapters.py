@@ -94,6 +94,7 @@ def lost(record: ExecutionRecord) -> Closing:
     return Closing(
         id=record.id,
         namespace=record.namespace,
+        slot=record.slot,
         status=ExecutionStatus.FAILED,
         reason="Evicted",
         message="its pod was evicted",

@@ -13,7 +13,7 @@ from carillon_core.adapters.postgres import engine
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import Changes, Maintenance
 from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_id
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
 
 TASK = "11111111-1111-4111-8111-111111111111"
 NOW = datetime(2031, 3, 15, 12, tzinfo=UTC)
@@ -59,6 +59,19 @@ def row(slot: datetime, status: ExecutionStatus = ExecutionStatus.SUCCEEDED) -> 
         started_at=slot,
         finished_at=end,
         attempts=(Attempt(number=1, status=status, started_at=slot, finished_at=end),),
+    )
+
+
+def lost(record: ExecutionRecord) -> Closing:
+    """Return the closing of an execution whose pod was evicted."""
+    return Closing(
+        id=record.id,
+        namespace=record.namespace,
+        slot=record.slot,
+        status=ExecutionStatus.FAILED,
+        reason="Evicted",
+        message="its pod was evicted",
+        finished_at=record.slot,
     )
 
 

@@ -82,6 +82,12 @@ DEAD_LETTERS = MetricDefinition(
 )
 RUNNING = MetricDefinition("carillon_executions_running", "gauge", "Running executions, regardless of their slot.")
 PARTITIONS = MetricDefinition("carillon_history_partitions", "gauge", "Monthly partitions of the history.")
+UNPARTITIONED = MetricDefinition(
+    "carillon_history_default_partition_executions",
+    "gauge",
+    "Executions whose slots are outside of the months of the history; the last maintenance left them in the default"
+    " partition.",
+)
 MAINTAINED = MetricDefinition(
     "carillon_history_maintained_timestamp_seconds",
     "gauge",
@@ -91,7 +97,16 @@ MAINTENANCE_FAILING = MetricDefinition(
     "carillon_history_maintenance_failing", "gauge", "1 if the last maintenance of the history failed, otherwise 0."
 )
 OWN_METRICS = (REQUESTS, REQUEST_SECONDS, IN_FLIGHT, CALL_SECONDS)
-HISTORY_METRICS = (HISTORY_UP, EXECUTIONS, DEAD_LETTERS, RUNNING, PARTITIONS, MAINTAINED, MAINTENANCE_FAILING)
+HISTORY_METRICS = (
+    HISTORY_UP,
+    EXECUTIONS,
+    DEAD_LETTERS,
+    RUNNING,
+    PARTITIONS,
+    UNPARTITIONED,
+    MAINTAINED,
+    MAINTENANCE_FAILING,
+)
 
 
 class Metrics:
@@ -193,12 +208,13 @@ class HistoryNumbers:
 
 
 def _history_state(summary: HistorySummary | None) -> Iterator[Metric]:
-    running, partitions = RUNNING.gauge(), PARTITIONS.gauge()
+    running, partitions, unpartitioned = RUNNING.gauge(), PARTITIONS.gauge(), UNPARTITIONED.gauge()
     maintained, failing = MAINTAINED.gauge(), MAINTENANCE_FAILING.gauge()
     if summary is not None:
         running.add_metric([], summary.running)
         partitions.add_metric([], summary.partitions)
+        unpartitioned.add_metric([], summary.unpartitioned)
         failing.add_metric([], float(summary.maintenance_error is not None))
         if summary.maintained_at is not None:
             maintained.add_metric([], summary.maintained_at.timestamp())
-    yield from (running, partitions, maintained, failing)
+    yield from (running, partitions, unpartitioned, maintained, failing)

@@ -81,7 +81,7 @@ async def run_unscheduled_task(ctx: Context, namespace: str, body: AnyRun, key: 
 
     """
     spec = own_run_spec(body)
-    refuse(own_run_problems(spec))
+    refuse(own_run_problems(spec, ctx.clock()))
     stored = await request_run(ctx, namespace, body.task_name, spec, key)
     return RunAccepted(id=run_execution_id(stored), namespace=namespace, run=stored["metadata"]["name"])
 

@@ -91,11 +91,11 @@ def own_run_spec(body: AnyRun) -> JSONObject:
 RUN_OPTIONS = frozenset(str(field.alias) for field in RunOptions.model_fields.values())
 
 
-def own_run_problems(spec: JSONObject) -> list[FieldProblem]:
+def own_run_problems(spec: JSONObject, now: datetime) -> list[FieldProblem]:
     """Return the problems of a run's own task that its schema cannot express: those of its templates."""
     wanted = parse_request_spec(spec, strict=True)
     kind = wanted.task.type if wanted.task else ""
-    return [_without(f"spec.task.{kind}.", p) for p in request_problems(wanted)]
+    return [_without(f"spec.task.{kind}.", p) for p in request_problems(wanted, now)]
 
 
 def same_request(stored: Mapping[str, Any], spec: JSONObject) -> bool:

@@ -100,6 +100,8 @@ class Closing:
     """The task's namespace; an execution of another namespace is never closed."""
     task: str = ""
     """The task's name, to find the task that waits for the closing; it does not select the row."""
+    slot: datetime
+    """The execution's slot: only its month is searched for the row."""
     status: ExecutionStatus
     reason: str | None
     message: str | None

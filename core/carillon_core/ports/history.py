@@ -90,6 +90,8 @@ class HistorySummary:
     """Why the last try failed, if it did."""
     partitions: int
     """The number of months in the history."""
+    unpartitioned: int
+    """Executions outside of these months, which the last maintenance left in the default partition."""
 
 
 class HistoryReader(Protocol):

@@ -1,13 +1,14 @@
 """The kind ``RunRequest``: one run of a ScheduledTask, or of a task defined in the request, now or at a given time."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from pydantic import Field, ValidationError, model_validator
 
-from carillon_core.errors import InvalidResourceError
-from carillon_core.resources.base import MAX_MESSAGE, Model, Time
+from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.resources.base import MAX_MESSAGE, Model, Time, rfc3339
 from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_REQUEST
@@ -15,6 +16,9 @@ from carillon_core.resources.nesting import FreeObject
 from carillon_core.resources.pods import PodSettings, QueueName
 from carillon_core.resources.scheduled_task import YEAR_SECONDS, ConcurrencyPolicy, RunResult
 from carillon_core.resources.tasks import DAY_SECONDS, ObjectName, RetryPolicy, Task
+
+LONG_PAST = timedelta(days=1)
+"""How much earlier than its creation a request's runAt may be: clocks differ, and files are applied late."""
 
 
 class TaskRef(Model):
@@ -32,7 +36,7 @@ class RunRequestSpec(Model):
     task: Task | None = None
     """The task to run, if it is not that of a ScheduledTask. Set exactly one of taskRef and task."""
     run_at: Time | None = None
-    """When to run (RFC 3339). Default: immediately."""
+    """When to run (RFC 3339). A time more than a day before the request's creation is refused. Default: immediately."""
     parameters: FreeObject = Field(default_factory=dict)
     """Parameters of this run: a and b of sum, durationSeconds of sleep, environment variables of container, any
     parameter of plugin, or the parameters variable in the templates of http. Other fields cannot be overridden."""
@@ -119,3 +123,24 @@ def parse_request_status(raw: Mapping[str, Any] | None) -> RunRequestStatus:
         return RunRequestStatus.model_validate(raw or {}, extra="ignore")
     except ValidationError:
         return RunRequestStatus()
+
+
+def long_past_problem(run_at: datetime | None, created_at: datetime) -> FieldProblem | None:
+    """Return the problem of a request whose time was long past when it was created, or None.
+
+    Nobody means such a time, and each would belong to a month of its own in
+    the history. CEL cannot check this: its rules cannot read the creation time.
+    """
+    if run_at is None or created_at - run_at <= LONG_PAST:
+        return None
+    got = f"got {rfc3339(run_at)}, created {rfc3339(created_at)}"
+    return FieldProblem("spec.runAt", f"must not be more than a day before the request's creation ({got})")
+
+
+def without_launch(spec: RunRequestSpec) -> RunRequestSpec:
+    """Return the spec of a finished request: of its own task, the type alone; no parameters and no settings of pods."""
+    task = spec.task
+    if task is not None:
+        settings = getattr(task, task.type)
+        task = Task.model_construct(**{task.type: type(settings).model_construct()})
+    return spec.model_copy(update={"task": task, "parameters": {}, "pod": None, "retry": None})

@@ -77,7 +77,7 @@ class Closer:
 
     def is_recorded(self, job: ObservedJob) -> bool:
         """Return whether the history has the end of a Job, so that the Job may be deleted."""
-        if job.active:
+        if job.active or not self._view.store.believes(job):
             return False
         return not self._needs_record(job) or (job.uid in self._closed and not self._outbox.waits(_id(job)))
 
@@ -103,10 +103,16 @@ class Closer:
             del self._closed[uid]
 
     def _needs_record(self, job: ObservedJob) -> bool:
-        return job.container or job.result is not RunResult.SUCCEEDED
+        return self._view.store.believes(job) and (job.container or job.result is not RunResult.SUCCEEDED)
 
     def _put(self, job: ObservedJob, end: End) -> None:
-        """Record that an execution ended: close its row if it is open, write it if it is missing."""
+        """Record that an execution ended: close its row if it is open, write it if it is missing.
+
+        Only a Job whose owner is known in its namespace may do that.
+        """
+        if not self._view.store.believes(job):
+            log.warning("a Job claims an owner that its namespace does not have", namespace=job.namespace, job=job.name)
+            return
         self._outbox.put(ended_rows(job, end, self._clock()))
 
 

@@ -55,7 +55,8 @@ class Sweeper:
         if row.started_at is not None and now - row.started_at < YOUNG:
             return True
         known = self._view.store.jobs.get(row.namespace, row.job_name or "")
-        if known is not None and known.task_uid == row.task_uid:
+        if known is not None and known.task_uid == row.task_uid and known.execution_id == str(row.id):
+            self._view.store.learn_owner(row)
             self._closer.close_ended([known])  # the end that the Job shows takes precedence
             if _may_end(known, now):
                 return True

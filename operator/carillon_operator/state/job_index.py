@@ -21,7 +21,8 @@ class JobIndex:
         self._changed = changed
         self._current: dict[Key, dict[JobName, None]] = {}
         self._retired: dict[Key, set[JobName]] = {}
-        self._by_request: dict[str, JobName] = {}
+        self._by_request: dict[tuple[str, str], JobName] = {}
+        """The Job by namespace and uid of its request: what another namespace's Job claims is of no account."""
 
     def keys(self) -> KeysView[Key]:
         """Return the keys that have Jobs."""
@@ -35,16 +36,16 @@ class JobIndex:
         """Return the names of a key's Jobs that are not retired."""
         return tuple(self._current.get(key, ()))
 
-    def of_request(self, uid: str) -> JobName | None:
+    def of_request(self, namespace: str, uid: str) -> JobName | None:
         """Return the name of the Job that was launched for a request, if it is known."""
-        return self._by_request.get(uid)
+        return self._by_request.get((namespace, uid))
 
     def put(self, key: Key, name: JobName, job: ObservedJob) -> None:
         """Learn that a Job is new or has changed."""
         self._forget_retired(key, name)
         self._current.setdefault(key, {})[name] = None
         if job.cause is Cause.MANUAL:
-            self._by_request[job.origin] = name
+            self._by_request[job.namespace, job.origin] = name
             self._changed(job.origin)
 
     def drop(self, key: Key, name: JobName, job: ObservedJob) -> None:
@@ -55,8 +56,8 @@ class JobIndex:
         if not current:
             self._current.pop(key, None)
         if job.cause is Cause.MANUAL:
-            if self._by_request.get(job.origin) == name:
-                del self._by_request[job.origin]
+            if self._by_request.get((job.namespace, job.origin)) == name:
+                del self._by_request[job.namespace, job.origin]
             self._changed(job.origin)
 
     def retire(self, key: Key, name: JobName) -> None:

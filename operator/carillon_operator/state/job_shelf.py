@@ -59,8 +59,8 @@ class JobShelf:
         """The Jobs named by each list that is being read, by the list's namespace; None is a list of all."""
         self._complete: set[str | None] = set()
         """The namespaces whose Jobs were listed once; None means all."""
-        self._strays: dict[str, Mapping[str, Any]] = {}
-        """Jobs that no list or event has shown, by uid, as the pods tell of them that live."""
+        self._strays: dict[tuple[str, str], Mapping[str, Any]] = {}
+        """Jobs that no list or event has shown, by namespace and uid, as the pods tell of them that live."""
 
     def keys(self) -> KeysView[Key]:
         """Return the keys that have Jobs."""
@@ -116,17 +116,22 @@ class JobShelf:
             if place in self._listed:  # created while a list is read, so perhaps not in it
                 self._listed[place].add(name)
         known = self._jobs.get(name)
-        if known is not None and known.gone and known.observed.uid == meta["uid"] and meta["uid"] not in self._strays:
+        if (
+            known is not None
+            and known.gone
+            and known.observed.uid == meta["uid"]
+            and (name[0], meta["uid"]) not in self._strays
+        ):
             return None  # a late response does not revive it
-        self._strays.pop(meta["uid"], None)
-        return self._take(raw)
+        self._strays.pop((name[0], meta["uid"]), None)
+        return self._take(raw if known is None else _as_believed(raw, known.raw))
 
     def _take(self, raw: Mapping[str, Any], *, gone: bool = False) -> JobChange | None:
         """Read a Job, with what its pods show; return None if that is nothing new, or if the Job is not ours."""
         meta = raw["metadata"]
         name, uid = (meta["namespace"], meta["name"]), meta["uid"]
         if (raw.get("spec") or {}).get("suspend"):
-            self._pods.hold(uid)
+            self._pods.hold(name[0], uid)
         observed = self._read(raw, gone=gone)
         if observed is None:
             return None
@@ -140,7 +145,7 @@ class JobShelf:
             observed = still_taken_back(before, observed)
         self._jobs[name] = _Job(_kept(raw), observed, gone)
         may_have_pod = observed.active and not (observed.ending or observed.waiting or is_held(raw))
-        if may_have_pod and not self._pods.seen(uid) and not has_had_pod(raw):
+        if may_have_pod and not self._pods.seen(name[0], uid) and not has_had_pod(raw):
             self._podless.add(name)
         else:
             self._podless.discard(name)
@@ -154,7 +159,7 @@ class JobShelf:
 
     def _read(self, raw: Mapping[str, Any], *, gone: bool) -> ObservedJob | None:
         """Return a Job as observed; one that is being deleted has ended when its pods have."""
-        pods = self._pods.of(raw["metadata"]["uid"])
+        pods = self._pods.of(raw["metadata"]["namespace"], raw["metadata"]["uid"])
         observed = observed_job(raw, pods, deleted=gone)
         if observed is None:
             return None
@@ -188,7 +193,7 @@ class JobShelf:
         if before.active:
             return None
         self.unread.get(key, set()).discard(name)
-        self._pods.forget(before.uid)
+        self._pods.forget(name[0], before.uid)
         self.ends.forget(before.uid)
         del self._jobs[name]
         self.index.drop(key, name, before)
@@ -196,13 +201,15 @@ class JobShelf:
 
     def give_up(self, key: Key, now: datetime) -> list[JobChange]:
         """Wait no longer for pods whose grace period is long over; return the Jobs that end with that."""
-        names = [name for name in self.index.under(key) if self._pods.give_up(self._jobs[name].observed.uid, now)]
+        names = [
+            name for name in self.index.under(key) if self._pods.give_up(name[0], self._jobs[name].observed.uid, now)
+        ]
         changes = [self._take(self._jobs[name].raw, gone=self._jobs[name].gone) for name in names]
         return [change for change in changes if change is not None]
 
     def next_give_up(self, key: Key) -> datetime | None:
         """Return when a Job of a key may have pods that are waited for no longer."""
-        return earliest(*(self._pods.given_up_at(job.uid) for job in self.under(key) if job.active))
+        return earliest(*(self._pods.given_up_at(job.namespace, job.uid) for job in self.under(key) if job.active))
 
     def put_pod(self, raw: Mapping[str, Any]) -> JobChange | None:
         """Take a pod from the API server: that it lives, how it ended, or why it cannot start, changes its Job."""
@@ -216,18 +223,18 @@ class JobShelf:
             self._podless.discard(name)
             return self._take(found.raw, gone=found.gone) if news else None
         stray = job_of_pod(raw)
-        if stray is None or not self._pods.of(uid).living:
-            self._strays.pop(uid, None)
+        if stray is None or not self._pods.of(name[0], uid).living:
+            self._strays.pop((name[0], uid), None)
             return None
-        self._strays[uid] = stray
+        self._strays[name[0], uid] = stray
         return self._adopt(stray) if self._complete & {None, name[0]} else None
 
     def _adopt(self, stray: Mapping[str, Any]) -> JobChange | None:
         """Take a Job that only its living pods tell of, because it is gone or its event is late."""
         meta = stray["metadata"]
-        known = self._jobs.get((meta["namespace"], meta["name"]))
-        if not self._pods.of(meta["uid"]).living:  # gone since
-            self._strays.pop(meta["uid"], None)
+        known, place = self._jobs.get((meta["namespace"], meta["name"])), (meta["namespace"], meta["uid"])
+        if not self._pods.of(*place).living:  # gone since
+            self._strays.pop(place, None)
             return None
         if known is not None and known.observed.uid != meta["uid"] and known.observed.active:
             return None
@@ -247,10 +254,10 @@ class JobShelf:
             owner = owning_job(event.object)
             if event.type == "DELETED" and owner:
                 name = (event.object["metadata"]["namespace"], owner["name"])
-                if self._pods.gone(owner["uid"], event.object["metadata"].get("uid", "")):
+                if self._pods.gone(name[0], owner["uid"], event.object["metadata"].get("uid", "")):
                     names = [name]
                 if name not in self._jobs:
-                    self._pods.forget(owner["uid"])
+                    self._pods.forget(name[0], owner["uid"])
         for name in names:
             found = self._jobs.get(name)
             change = self._take(found.raw, gone=found.gone) if found else None
@@ -274,6 +281,18 @@ class JobShelf:
             return None
         self._pods.refuse((job.namespace, job.name), job.uid, trouble)
         return self._take(found.raw)
+
+
+def _as_believed(raw: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a newer version of a known Job as the same execution's, whatever its labels say by now.
+
+    A tenant who edits them would otherwise hide the Job's end from the task or request that waits for it.
+    """
+    meta, before = raw["metadata"], known["metadata"]
+    if meta["uid"] != before["uid"]:
+        return raw
+    identity = {key: before[key] for key in ("labels", "annotations", "ownerReferences") if key in before}
+    return {**raw, "metadata": {**meta, **identity}}
 
 
 def _kept(raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -44,11 +44,14 @@ class _Pods:
 
 
 class ObservedPods:
-    """How pods ended, which live, why they cannot start, and which Jobs have none; all by the Job's uid."""
+    """How pods ended, which live, why they cannot start, and which Jobs have none; by namespace and uid of the Job.
+
+    The uid alone does not do: a pod names its Job as its author likes.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
-        self._of: dict[str, _Pods] = {}
+        self._of: dict[tuple[str, str], _Pods] = {}
         self._listed: dict[str | None, set[str]] = {}
         """The uids of pods named by each list that is being read, by the list's namespace; None is a list of all."""
 
@@ -76,7 +79,7 @@ class ObservedPods:
                 self._listed[place].add(uid)
         created_at = utc_second(meta.get("creationTimestamp")) or _LONG_AGO
         pod = _Pod(created_at, pod_end(raw), pod_trouble(raw), given_up_at(raw))
-        pods = self._of.setdefault(job_uid, _Pods(job))
+        pods = self._of.setdefault((job[0], job_uid), _Pods(job))
         news = pods.refused is not None or pods.there.get(uid) != pod
         pods.seen, pods.refused = True, None
         pods.there[uid] = pod
@@ -86,30 +89,30 @@ class ObservedPods:
 
     def refuse(self, job: JobName, job_uid: str, trouble: PodTrouble) -> None:
         """Remember why a Job has no pod."""
-        self._of.setdefault(job_uid, _Pods(job)).refused = trouble
+        self._of.setdefault((job[0], job_uid), _Pods(job)).refused = trouble
 
-    def hold(self, job_uid: str) -> None:
+    def hold(self, namespace: str, job_uid: str) -> None:
         """Forget why a Job has no pod: its queue suspends it and will start it again."""
-        if pods := self._of.get(job_uid):
+        if pods := self._of.get((namespace, job_uid)):
             pods.refused = None
 
-    def gone(self, job_uid: str, pod_uid: str) -> bool:
+    def gone(self, namespace: str, job_uid: str, pod_uid: str) -> bool:
         """Forget a pod that was deleted, except how it ended; return whether it was known."""
-        pods = self._of.get(job_uid)
+        pods = self._of.get((namespace, job_uid))
         return pods is not None and pods.there.pop(pod_uid, None) is not None
 
-    def forget(self, job_uid: str) -> None:
+    def forget(self, namespace: str, job_uid: str) -> None:
         """Forget the pods of a Job that is gone."""
-        self._of.pop(job_uid, None)
+        self._of.pop((namespace, job_uid), None)
 
-    def seen(self, job_uid: str) -> bool:
+    def seen(self, namespace: str, job_uid: str) -> bool:
         """Return whether the watch ever showed a pod of a Job."""
-        pods = self._of.get(job_uid)
+        pods = self._of.get((namespace, job_uid))
         return pods is not None and pods.seen
 
-    def of(self, job_uid: str) -> JobPods:
+    def of(self, namespace: str, job_uid: str) -> JobPods:
         """Return what the pods of a Job show: their ends, whether one lives, and the trouble of the newest."""
-        pods = self._of.get(job_uid)
+        pods = self._of.get((namespace, job_uid))
         if pods is None:
             return NO_PODS
         there = list(pods.there.values())
@@ -118,17 +121,17 @@ class ObservedPods:
         trouble = pods.refused if newest is None else newest.trouble
         return JobPods(list(pods.ends.values()), trouble, any(pod.lives(pods.now) for pod in there), pods.seen)
 
-    def give_up(self, job_uid: str, now: datetime) -> bool:
+    def give_up(self, namespace: str, job_uid: str, now: datetime) -> bool:
         """Wait no longer for pods whose time is over; return whether there are any."""
-        pods = self._of.get(job_uid)
+        pods = self._of.get((namespace, job_uid))
         if pods is None:
             return False
         before, pods.now = pods.now, max(pods.now, now)
         return any(pod.lives(before) and not pod.lives(pods.now) for pod in pods.there.values())
 
-    def given_up_at(self, job_uid: str) -> datetime | None:
+    def given_up_at(self, namespace: str, job_uid: str) -> datetime | None:
         """Return when the last living pod of a Job is given up; None if none lives, or one without a bound."""
-        pods = self._of.get(job_uid)
+        pods = self._of.get((namespace, job_uid))
         times = [] if pods is None else [pod.given_up_at for pod in pods.there.values() if pod.lives(pods.now)]
         known = [when for when in times if when is not None]
         return max(known) if known and len(known) == len(times) else None

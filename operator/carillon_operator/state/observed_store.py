@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from carillon_core.contract import Cause
 from carillon_core.domain.execution import Closing, ExecutionRecord
 from carillon_core.domain.observed.jobs import (
     ObservedJob,
@@ -78,7 +79,7 @@ class ObservedStore:
         )
         self.requests = Shelf(
             "RunRequest",
-            guard.parsed("RunRequest", ObservedRequest.from_object),
+            guard.parsed("RunRequest", _request_in_memory),
             request_key,
             self.targets,
             self.agenda,
@@ -114,8 +115,23 @@ class ObservedStore:
 
     def job_of(self, request: ObservedRequest) -> ObservedJob | None:
         """Return the Job that was launched for a request, if it is known."""
-        name = self.jobs.index.of_request(request.meta.uid)
+        name = self.jobs.index.of_request(request.meta.namespace, request.meta.uid)
         return None if name is None else self.jobs.get(*name)
+
+    def believes(self, job: ObservedJob) -> bool:
+        """Return whether the owner of a Job is, or was, known in the Job's own namespace.
+
+        The uids in a Job are whatever its author wrote. An execution's id
+        derives from them, so a Job that is not believed could take the slot of
+        a task of another namespace.
+        """
+        owners = self.requests if job.cause is Cause.MANUAL else self.tasks
+        return owners.knew(job.namespace, job.origin)
+
+    def learn_owner(self, row: ExecutionRecord) -> None:
+        """Learn from a row of the history whose Jobs may exist, although the task or request may be gone."""
+        owners = self.requests if row.cause is Cause.MANUAL else self.tasks
+        owners.departed.learn(row.namespace, row.origin or row.task_uid)
 
     def _touch_request(self, uid: str) -> None:
         """Have the agenda look at a request whose Job has changed."""
@@ -135,6 +151,11 @@ class ObservedStore:
             owners = self.tasks.uids_under(self.jobs.key_of(job)) or {""}
             if job.origin not in owners and self.requests.name_of(job.origin) is None:
                 self.jobs.drop((job.namespace, job.name), job.uid)
+
+
+def _request_in_memory(raw: Mapping[str, Any], quarantined: str = "") -> ObservedRequest:
+    """Return a request as it is kept: thousands of finished ones may stay for hours, each with a large spec."""
+    return ObservedRequest.from_object(raw, quarantined).lean()
 
 
 def _task_key(task: ObservedTask) -> Key:

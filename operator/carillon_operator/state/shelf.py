@@ -1,6 +1,6 @@
 """A shelf keeps all objects of one kind that have a spec and a status: one for ScheduledTasks, one for RunRequests."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, KeysView, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -16,6 +16,28 @@ from carillon_operator.state.work_queue import Key
 
 ItemT = TypeVar("ItemT", ObservedTask, ObservedRequest)
 Status = ScheduledTaskStatus | RunRequestStatus
+
+REMEMBERED = 10_000
+"""How many objects that are gone a shelf remembers by their uids: their Jobs may end later."""
+
+
+class Departed:
+    """The namespaces of objects that are gone, by uid."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._namespaces: OrderedDict[str, str] = OrderedDict()
+
+    def learn(self, namespace: str, uid: str) -> None:
+        """Remember that an object existed, until ``REMEMBERED`` others are gone."""
+        self._namespaces[uid] = namespace
+        self._namespaces.move_to_end(uid)
+        if len(self._namespaces) > REMEMBERED:
+            self._namespaces.popitem(last=False)
+
+    def namespace_of(self, uid: str) -> str | None:
+        """Return the namespace of an object that is gone, or None if it is not remembered."""
+        return self._namespaces.get(uid)
 
 
 class Shelf(Generic[ItemT]):
@@ -48,6 +70,7 @@ class Shelf(Generic[ItemT]):
         self._key_of: Callable[[ItemT], Key] = key_of
         self._targets = targets
         self._agenda = agenda
+        self.departed = Departed()
         self._names: dict[str, Key] = {}
         """The namespace and name of each object by its uid."""
         self._items: dict[Key, ItemT] = {}
@@ -71,6 +94,11 @@ class Shelf(Generic[ItemT]):
     def name_of(self, uid: str) -> Key | None:
         """Return the namespace and name of an object, or None if it is not known."""
         return self._names.get(uid)
+
+    def knew(self, namespace: str, uid: str) -> bool:
+        """Return whether an object of this uid is, or was, known in a namespace."""
+        name = self._names.get(uid)
+        return (self.departed.namespace_of(uid) if name is None else name[0]) == namespace
 
     def touch(self, name: Key) -> None:
         """Have the agenda look at an object."""
@@ -153,6 +181,7 @@ class Shelf(Generic[ItemT]):
         self._targets.unuse((self._kind, key, name))
         del self._items[name]
         self._names.pop(uid, None)
+        self.departed.learn(name[0], uid)
         self._leave(key, name)
         self._sent.pop(name, None)
         self._foreign.pop(name, None)
@@ -178,6 +207,7 @@ class Shelf(Generic[ItemT]):
             self._leave(old_key, name)
         if old is not None and old.meta.uid != item.meta.uid:
             self._names.pop(old.meta.uid, None)
+            self.departed.learn(name[0], old.meta.uid)
         self._names[item.meta.uid] = name
         self._targets.use((self._kind, key, name), item.target_name)
         self._items[name] = item

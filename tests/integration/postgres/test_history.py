@@ -58,7 +58,13 @@ async def test_an_attempt_that_begins_while_its_execution_is_closed_is_ended_wit
         attempt = "INSERT INTO attempts (execution_id, slot, number, status) VALUES (%s, %s, 2, 'running')"
         runner.execute(attempt, [uid, began])
         closing = Closing(
-            id=uid, namespace="n", status=ExecutionStatus.FAILED, reason="Evicted", message="m", finished_at=began
+            id=uid,
+            namespace="n",
+            slot=began,
+            status=ExecutionStatus.FAILED,
+            reason="Evicted",
+            message="m",
+            finished_at=began,
         )
         closed = asyncio.create_task(history.close([closing]))
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

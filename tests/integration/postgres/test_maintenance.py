@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,7 @@ from carillon_core.adapters.postgres.maintenance import Changes, Expiring
 from carillon_core.contract import ExecutionStatus
 from carillon_core.errors import UnavailableError
 from carillon_core.ports import ExecutionQuery
-from support.maintained_history import NOW, OLD, WINDOW, history, in_month, maintain, months, places, pool, row
+from support.maintained_history import NOW, OLD, WINDOW, history, in_month, lost, maintain, months, places, pool, row
 from support.programs import carillon_migrate
 from support.waiting import eventually
 
@@ -47,19 +48,90 @@ async def test_what_has_no_month_is_recorded_all_the_same_and_moved_later(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
     """Rows without a partition are recorded and later moved with their attempts; duplicates stay ignored."""
-    slots = [datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), NOW, NOW.replace(month=12)]
-    rows = [row(slot) for slot in (*slots, datetime(9999, 12, 31, tzinfo=UTC))]
+    rows = [row(slot) for slot in (datetime(2029, 12, 31, 23, 59, 59, tzinfo=UTC), NOW, NOW.replace(month=6))]
     await history.record(rows)
     assert set(places(database_url).values()) == {in_month("default")}
     changes = await maintain(pool, days=0)
-    assert (changes.moved, set(changes.created)) == (4, {*WINDOW, "1969_12", "2031_12", "9999_12"})
-    want = {
-        uid.id: in_month(name) for uid, name in zip(rows, ("1969_12", "2031_03", "2031_12", "9999_12"), strict=True)
-    }
+    assert (changes.moved, changes.left, set(changes.created)) == (3, 0, {*WINDOW, "2029_12"})
+    want = {uid.id: in_month(name) for uid, name in zip(rows, ("2029_12", "2031_03", "2031_06"), strict=True)}
     assert places(database_url) == want
     await history.record(rows)
     assert [await history.get(each.id) for each in rows] == rows
-    assert len((await history.list(ExecutionQuery())).items) == 4
+    assert len((await history.list(ExecutionQuery())).items) == 3
+
+
+ODD = (
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC),
+    datetime(2031, 7, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+)
+"""Slots outside of the retention and the months to come."""
+
+
+async def test_odd_slots_stay_in_the_default_partition_and_lose_nothing(
+    pool: AsyncEngine, history: PostgresHistory, database_url: str
+) -> None:
+    """They get no month, can be read and closed, and are counted; a month that comes takes its rows."""
+    rows = [row(slot, ExecutionStatus.RUNNING) for slot in ODD]
+    await history.record(rows)
+    changes = await maintain(pool, days=0)
+    assert (changes.moved, changes.left, changes.created) == (0, 4, WINDOW)
+    assert set(places(database_url).values()) == {in_month("default")}
+    assert (await history.summary(NOW)).unpartitioned == 4
+    assert sorted(await history.close([lost(each) for each in rows])) == sorted(each.id for each in rows)
+    for each in rows:
+        found = await history.get(each.id)
+        assert (found.reason, [attempt.reason for attempt in found.attempts]) == ("Evicted", ["Evicted"])
+    assert (await maintain(pool, NOW + timedelta(days=31), days=0)).moved == 1
+    assert (await history.summary(NOW)).unpartitioned == 3
+
+
+async def test_a_thousand_old_requests_make_no_month_and_stop_nothing(
+    pool: AsyncEngine, history: PostgresHistory, database_url: str
+) -> None:
+    """Statements that touch every month still find locks for them."""
+    rows = [row(datetime(1900 + month // 12, month % 12 + 1, 1, tzinfo=UTC)) for month in range(1000)]
+    await history.record([*rows, row(NOW, ExecutionStatus.RUNNING)])
+    before = len(months(database_url))
+    await maintain(pool, days=0)
+    assert len(months(database_url)) == before + len(WINDOW)
+    assert (await history.get(rows[0].id)).slot == rows[0].slot
+    assert len(await history.open_executions()) == 1
+    assert (await history.summary(NOW)).unpartitioned == 1000
+
+
+async def test_an_execution_of_another_month_is_not_touched(
+    pool: AsyncEngine, history: PostgresHistory, database_url: str
+) -> None:
+    """A closing, and attempts of an existing row, lock the partitions of their month only."""
+    await maintain(pool)
+    running = row(NOW, ExecutionStatus.RUNNING)
+    await history.record([running])
+    locked = (
+        "SELECT DISTINCT relname FROM pg_locks JOIN pg_class ON pg_class.oid = relation WHERE relname ~ '_(20|default)'"
+        " AND relkind = 'r' AND pid = (SELECT pid FROM pg_locks WHERE NOT granted LIMIT 1)"
+    )
+    second = replace(running.attempts[0], number=2)
+    writes = {
+        "executions": history.record([replace(running, attempts=(second,))]),
+        "attempts": history.close([lost(running)]),
+    }
+    for table, write in writes.items():
+        with psycopg.connect(database_url) as holder, psycopg.connect(database_url, autocommit=True) as watcher:
+            holder.execute(f"SELECT FROM {table} FOR UPDATE".encode())
+            writing = asyncio.create_task(write)
+            found: set[str] = set()
+
+            def waits(watcher: psycopg.Connection = watcher, found: set[str] = found) -> bool:
+                found |= {name for (name,) in watcher.execute(locked.encode())}
+                return bool(found)
+
+            await eventually(waits)
+            assert found <= set(in_month("2031_03")), table
+            holder.rollback()
+        await writing
+    assert (await history.get(running.id)).reason == "Evicted"
 
 
 async def test_a_moved_execution_still_takes_its_attempts_along(
@@ -192,11 +264,11 @@ async def test_the_command_maintains(database_url: str, history: PostgresHistory
     await history.record([ancient])
     steps: Sequence[tuple[list[str], dict[str, str], int, str]] = [
         (["upgrade"], {}, 0, "(newest)"),
-        (["maintain", "--retention-days", "0"], {}, 0, "nothing to do"),
-        (["maintain"], {"CARILLON_HISTORY_RETENTION_DAYS": "0"}, 0, "nothing to do"),
+        (["maintain", "--retention-days", "0"], {}, 0, "left in the default partition 1"),
+        (["maintain"], {"CARILLON_HISTORY_RETENTION_DAYS": "0"}, 0, "left in the default partition 1"),
         (["maintain", "--retention-days", "-1"], {}, 2, ""),
         (["maintain"], {"CARILLON_HISTORY_RETENTION_DAYS": "never"}, 2, ""),
-        (["maintain"], {}, 0, "dropped 2001_02"),
+        (["maintain"], {}, 0, "deleted from executions 1"),
     ]
     for args, env, want_code, want in steps:
         done = carillon_migrate(*args, url=database_url, **env)

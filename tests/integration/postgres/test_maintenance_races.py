@@ -128,6 +128,7 @@ async def test_the_operator_closes_a_row_while_it_is_moved(race: Race, pool: Asy
         id=UID,
         namespace="shop",
         task="report",
+        slot=SLOT,
         status=ExecutionStatus.FAILED,
         reason="Evicted",
         message="gone",

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine
 
 from carillon_core.adapters.postgres import engine, migrate
 from carillon_core.adapters.postgres.history import PostgresHistory
-from carillon_core.adapters.postgres.maintenance import Month
+from carillon_core.adapters.postgres.months import Month
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, metadata
 from carillon_core.contract import ExecutionStatus
 from carillon_core.errors import UnavailableError

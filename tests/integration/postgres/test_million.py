@@ -27,6 +27,7 @@ from carillon_core.adapters.postgres.listing import (
     windows,
 )
 from carillon_core.adapters.postgres.maintenance import Maintenance
+from carillon_core.adapters.postgres.months import Month
 from carillon_core.adapters.postgres.tables import executions
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Closing, ExecutionRecord
@@ -199,14 +200,20 @@ def check_counts(connection: Connection) -> None:
 
 
 def check_writing(connection: Connection) -> None:
-    """Running executions are found without reading others; a closing looks up its rows in each month."""
+    """Running executions are found without reading others; a closing looks up its rows in their month."""
     running = explained(connection, open_statement())
     assert breaches(running, 50, 200) == [], json.dumps(running, indent=1)
-    uid = connection.exec_driver_sql("SELECT id FROM executions WHERE status = 'running' LIMIT 1").scalar_one()
+    found = connection.exec_driver_sql("SELECT id, slot FROM executions WHERE status = 'running' LIMIT 1").one()
     end = Closing(
-        id=uid, namespace="nowhere", status=ExecutionStatus.FAILED, reason="r", message="m", finished_at=MIDDLE
+        id=found.id,
+        namespace="nowhere",
+        slot=found.slot,
+        status=ExecutionStatus.FAILED,
+        reason="r",
+        message="m",
+        finished_at=MIDDLE,
     )
-    plan = explained(connection, close_statement([end, replace(end, id=uuid4())]))
+    plan = explained(connection, close_statement(Month.of(found.slot), [end, replace(end, id=uuid4())]))
     # it reads running executions in one plan, ids in the other: both are limited
     assert breaches(plan, 110, 400) == [], json.dumps(plan, indent=1)
 
@@ -241,7 +248,15 @@ async def check_lives(url: str, runners: Runners) -> None:
     )
     await history.record([record, record])
     assert (await history.get(record.id)).slot == slot
-    end = Closing(id=record.id, namespace="n", status=ExecutionStatus.FAILED, reason="r", message="m", finished_at=slot)
+    end = Closing(
+        id=record.id,
+        namespace="n",
+        slot=slot,
+        status=ExecutionStatus.FAILED,
+        reason="r",
+        message="m",
+        finished_at=slot,
+    )
     assert await history.close([end]) == [record.id]
     await history.aclose()
     # a backend reports its statistics when it ends

@@ -59,12 +59,12 @@ async def test_a_month_in_which_something_runs_is_kept(
 async def test_what_runs_and_is_old_and_has_no_month_is_not_deleted(
     pool: AsyncEngine, history: PostgresHistory, database_url: str
 ) -> None:
-    """An old running execution is moved to a partition of its month."""
+    """An old running execution stays in the default partition: no partition is made for an expired month."""
     running = row(OLD, ExecutionStatus.RUNNING)
     await history.record([running, row(OLD - timedelta(hours=1))])
     changes = await maintain(pool)
-    assert (changes.deleted, changes.moved, changes.kept) == ({"executions": 1}, 1, ("2029_12",))
-    assert places(database_url) == {running.id: in_month("2029_12")}
+    assert (changes.deleted, changes.moved, changes.left, changes.kept) == ({"executions": 1}, 0, 1, ())
+    assert places(database_url) == {running.id: in_month("default")}
 
 
 async def test_what_has_just_ended_is_kept_for_a_day(
@@ -74,9 +74,9 @@ async def test_what_has_just_ended_is_kept_for_a_day(
     late = replace(row(OLD), finished_at=NOW - timedelta(hours=23), attempts=())
     await history.record([late, row(OLD - timedelta(hours=1))])
     changes = await maintain(pool)
-    assert (changes.deleted, changes.kept) == ({"executions": 1}, ("2029_12",))
+    assert (changes.deleted, changes.left) == ({"executions": 1}, 1)
     assert set(places(database_url)) == {late.id}
-    assert "2029_12" in (await maintain(pool, NOW + timedelta(hours=2))).dropped
+    assert (await maintain(pool, NOW + timedelta(hours=2))).deleted == {"executions": 1}
     assert places(database_url) == {}
 
 

@@ -119,6 +119,7 @@ async def test_a_request_named_like_a_task_has_its_turn_when_its_record_is_writt
         id=uuid4(),
         namespace=KEY[0],
         task=KEY[1],
+        slot=operator.now,
         status=ExecutionStatus.FAILED,
         reason="Error",
         message="",

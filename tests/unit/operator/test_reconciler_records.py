@@ -101,6 +101,7 @@ async def test_the_last_write_about_an_execution_wakes_who_waits_for_it(operator
     closing = Closing(
         id=uuid4(),
         namespace=KEY[0],
+        slot=at("00:00:30"),
         status=ExecutionStatus.FAILED,
         reason="ErrImagePull",
         message="",

@@ -151,3 +151,36 @@ async def test_a_request_with_a_task_of_its_own_has_a_turn_of_its_own(operator: 
     (job,) = operator.cluster.created
     assert job["metadata"]["ownerReferences"][0]["kind"] == "RunRequest"
     assert status_of(operator, "alone")["result"] == "Running"
+
+
+async def test_a_finished_request_keeps_only_what_its_deletion_needs(operator: Operator) -> None:
+    """Its spec's free fields leave the operator's memory; it is still recorded with its type, and deleted in time."""
+    body = "x" * 50_000
+    own = {"task": {"http": {"url": "http://example.com/", "body": body}}}
+    operator.cluster.put_object("RunRequest", KEY[0], "alone", {**own, "ttlSecondsAfterFinished": 60})
+    long_past = {"taskRef": {"name": KEY[1]}, "runAt": "2020-01-01T00:00:00Z", "parameters": {"note": body}}
+    operator.cluster.put_object("RunRequest", KEY[0], "old", {**long_past, "ttlSecondsAfterFinished": 60})
+    await operator.create_task(intervalSeconds=3600)
+    alone = (KEY[0], "runrequests/alone")
+    await operator.turn("00:00:05")
+    await operator.term.reconciler.reconcile(alone)
+    [job] = operator.job_names()
+    operator.cluster.finish_pod(KEY[0], job, 1, "boom")
+    await operator.see()
+    await operator.term.reconciler.reconcile(alone)
+    await operator.write()
+    await operator.see()
+    for name in ("alone", "old"):
+        found = operator.app.store.requests.get((KEY[0], name))
+        assert found is not None
+        assert found.status.finished_at is not None
+        assert body not in repr(found)
+    assert {(row.task, row.task_type) for row in operator.history.rows.values()} == {
+        ("alone", "http"),
+        (KEY[1], "counter"),
+    }
+    operator.now = at("00:02:00")
+    await operator.turn("00:02:00")
+    await operator.term.reconciler.reconcile(alone)
+    await operator.write()
+    assert operator.cluster.objects["RunRequest"] == {}

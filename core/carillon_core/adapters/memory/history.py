@@ -46,7 +46,7 @@ class MemoryHistory:
             if there is None and _key(row) not in taken:
                 self.rows[row.id] = row
                 taken.add(_key(row))
-            elif there is not None and there.status in OPEN_STATUSES:
+            elif there is not None and there.namespace == row.namespace and there.status in OPEN_STATUSES:
                 both = {attempt.number: attempt for attempt in (*row.attempts, *there.attempts)}
                 self.rows[row.id] = replace(there, attempts=tuple(both[number] for number in sorted(both)))
 
@@ -114,6 +114,7 @@ class MemoryHistory:
             maintained_at=None,
             maintenance_error=None,
             partitions=0,
+            unpartitioned=0,
         )
 
     async def ping(self) -> None:

@@ -106,7 +106,8 @@ def _prepare(url: str) -> None:
 
 
 def _told(changes: Changes) -> str:
-    counts = {"moved": changes.moved, **{f"deleted from {table}": n for table, n in changes.deleted.items()}}
+    left = {"left in the default partition": changes.left}
+    counts = {"moved": changes.moved, **left, **{f"deleted from {table}": n for table, n in changes.deleted.items()}}
     why = "kept because executions run or have just ended"
     months = {"created": changes.created, "dropped": changes.dropped, why: changes.kept}
     told = [f"{what} {' '.join(names)}" for what, names in months.items() if names]

@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     null,
     select,
+    tuple_,
     update,
     values,
 )
@@ -47,6 +48,7 @@ from carillon_core.adapters.postgres.listing import (
     running_statement,
     windows,
 )
+from carillon_core.adapters.postgres.months import Month
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, attempts, executions, maintenance
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
@@ -56,7 +58,7 @@ from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
 BATCH = 500
 """The number of rows per statement and transaction."""
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", ExecutionRecord, Closing)
 # a page has hundreds of values, and calling the enumeration takes several times as long as a look-up
 _CAUSES = {cause.value: cause for cause in Cause}
 _STATUSES = {status.value: status for status in ExecutionStatus}
@@ -95,10 +97,10 @@ class PostgresHistory:
         # always in the same order: two writers of the same rows could deadlock otherwise
         ready = sorted((storable_record(row, now) for row in rows), key=lambda row: row.id)
         statement = insert(executions).on_conflict_do_nothing().returning(_columns.id)
-        for batch in _batches(ready):
+        for month, batch in _batches(ready):
             async with bounded(self._engine.url), self._engine.begin() as connection:
                 new = set((await connection.execute(statement, [_values(row) for row in batch])).scalars())
-                await _insert_attempts(connection, [row for row in batch if row.attempts], new)
+                await _insert_attempts(connection, month, [row for row in batch if row.attempts], new)
 
     async def close(self, closings: Sequence[Closing]) -> Sequence[UUID]:
         """Close executions that are still open, and their open attempts; return the ids of the closed ones.
@@ -111,12 +113,12 @@ class PostgresHistory:
         for closing in closings:
             first.setdefault(closing.id, storable_closing(closing))
         closed: list[UUID] = []
-        for batch in _batches(sorted(first.values(), key=lambda closing: closing.id)):
+        for month, batch in _batches(sorted(first.values(), key=lambda closing: closing.id)):
             async with bounded(self._engine.url), self._engine.begin() as connection:
-                ids = list((await connection.execute(close_statement(batch))).scalars())
+                ids = list((await connection.execute(close_statement(month, batch))).scalars())
                 # a separate statement has its own snapshot: it sees an attempt that the runner began while the first
                 # statement waited for the row
-                await connection.execute(_END_ATTEMPTS, {"ids": ids})
+                await connection.execute(_END_ATTEMPTS, {"ids": ids, "begin": month.begin, "last": month.last})
             closed.extend(ids)
         return closed
 
@@ -164,7 +166,7 @@ class PostgresHistory:
             running = (await connection.execute(running_statement(namespaces))).scalar_one()
             dead = (await connection.execute(dead_letters_statement(since, namespaces))).scalar_one()
             partitions = (await connection.execute(MONTHS)).scalar_one()
-            state = (await connection.execute(select(maintenance.c.succeeded_at, maintenance.c.error))).one()
+            state = (await connection.execute(_MAINTAINED)).one()
         return HistorySummary(
             since=since,
             by_status={ExecutionStatus(status): number for status, number in counted},
@@ -173,6 +175,7 @@ class PostgresHistory:
             maintained_at=state.succeeded_at and state.succeeded_at.astimezone(UTC),
             maintenance_error=state.error,
             partitions=partitions,
+            unpartitioned=state.left or 0,
         )
 
     async def ping(self) -> None:
@@ -195,16 +198,31 @@ class PostgresHistory:
             )
 
 
-def close_statement(batch: Sequence[Closing]) -> Update:
-    """Return the statement that closes a batch and returns the ids of the rows that were open."""
-    fields = ("id", "namespace", "status", "reason", "message", "finished_at")
+_MAINTAINED = select(
+    maintenance.c.succeeded_at, maintenance.c.error, maintenance.c.changes["left"].as_integer().label("left")
+)
+
+
+def close_statement(month: Month, batch: Sequence[Closing]) -> Update:
+    """Return the statement that closes a batch of one month and returns the ids of the rows that were open."""
+    fields = ("id", "namespace", "slot", "status", "reason", "message", "finished_at")
     typed = [*(column(name, _columns[name].type) for name in fields), column("result", Text)]
     ends = values(*typed, name="ends").data(
-        [(c.id, c.namespace, c.status.value, c.reason, c.message, c.finished_at, _encoded(c.result)) for c in batch]
+        [
+            (c.id, c.namespace, c.slot, c.status.value, c.reason, c.message, c.finished_at, _encoded(c.result))
+            for c in batch
+        ]
     )
     return (
         update(executions)
-        .where(_columns.id == ends.c.id, _columns.namespace == ends.c.namespace, is_open())
+        .where(
+            _columns.id == ends.c.id,
+            _columns.namespace == ends.c.namespace,
+            _columns.slot == ends.c.slot,
+            # values of the statement itself, so that Postgres plans for, and locks, the partition of this month only
+            _columns.slot.between(month.begin, month.last),
+            is_open(),
+        )
         .values(
             status=ends.c.status,
             reason=ends.c.reason,
@@ -225,6 +243,8 @@ _END_ATTEMPTS = (
         attempts.c.execution_id == _columns.id,
         attempts.c.slot == _columns.slot,
         _columns.id.in_(bindparam("ids", expanding=True)),
+        _columns.slot.between(bindparam("begin"), bindparam("last")),
+        attempts.c.slot.between(bindparam("begin"), bindparam("last")),
         attempts.c.finished_at.is_(None),
     )
     .values(
@@ -236,11 +256,16 @@ _END_ATTEMPTS = (
 )
 
 
-async def _insert_attempts(connection: AsyncConnection, rows: Sequence[ExecutionRecord], new: Collection[UUID]) -> None:
-    """Insert the attempts of new rows, and of existing rows that are open."""
-    old = [row.id for row in rows if row.id not in new]
+async def _insert_attempts(
+    connection: AsyncConnection, month: Month, rows: Sequence[ExecutionRecord], new: Collection[UUID]
+) -> None:
+    """Insert the attempts of new rows of a month, and of its existing rows that are open."""
+    old = [(row.id, row.namespace) for row in rows if row.id not in new]
     # locked: a row that is closed meanwhile must not get a running attempt
-    locked = select(_columns.id).where(_columns.id.in_(old), is_open()).order_by(_columns.id).with_for_update()
+    its_month = _columns.slot.between(month.begin, month.last)
+    # with the namespace: an attempt is not added to another's row on the word of a forged Job
+    mine = tuple_(_columns.id, _columns.namespace).in_(old) & its_month & is_open()
+    locked = select(_columns.id).where(mine).order_by(_columns.id).with_for_update()
     takers = {*new, *((await connection.execute(locked)).scalars() if old else ())}
     tries = [
         {**_own_fields(attempt), "execution_id": row.id, "slot": row.slot}
@@ -256,10 +281,15 @@ def _encoded(result: dict[str, Any] | None) -> str | None:
     return None if result is None else json.dumps(result)
 
 
-def _batches(rows: Sequence[_T]) -> Iterator[list[_T]]:
-    rest = iter(rows)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
+def _batches(rows: Sequence[_T]) -> Iterator[tuple[Month, list[_T]]]:
+    """Yield batches of rows of one month each, in their order, oldest month first."""
+    months: dict[Month, list[_T]] = {}
+    for row in rows:
+        months.setdefault(Month.of(row.slot), []).append(row)
+    for month in sorted(months):
+        rest = iter(months[month])
+        while batch := list(islice(rest, BATCH)):
+            yield month, batch
 
 
 def _values(record: ExecutionRecord) -> dict[str, Any]:

@@ -1,5 +1,9 @@
 """Maintains the history's partitions: creates those of coming months, drops old ones, and deletes expired rows.
 
+Only months within the retention, and at most ``MOST_MONTHS_BEHIND``, get a
+partition: rows of other slots stay in the default one, so that nobody can make
+partitions by asking for runs at odd times.
+
 ``carillon-migrate`` and the operator each create a ``Maintenance``. Every step
 is idempotent: two runs at the same time wait for each other, and a run that was
 interrupted is completed by the next one. Writers are not blocked: the
@@ -11,9 +15,9 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, TypeVar
 
 import psycopg.errors
 from sqlalchemy import text, update
@@ -21,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from carillon_core.adapters.postgres.engine import LOCK, bounded, create_engine
+from carillon_core.adapters.postgres.months import Month
 from carillon_core.adapters.postgres.tables import maintenance
 from carillon_core.errors import UnavailableError
 from carillon_core.logs import get_logger
@@ -28,6 +33,10 @@ from carillon_core.settings import RETENTION_DAYS
 
 MONTHS_AHEAD = 3
 MONTHS_BEHIND = 1
+MOST_MONTHS_BEHIND = 36
+"""How many months ago the oldest month may be for which a partition is still made, however long the retention is: rows
+of older slots stay in the default partition. Each partition costs every statement that does not name a month a dozen
+locks, of which Postgres has a few thousand."""
 LOCK_SECONDS = 0.5
 """How long the maintenance waits for a lock on a whole table, and so blocks those who queue behind it. Less than
 Postgres' ``deadlock_timeout`` of one second: in a deadlock the maintenance gives up, never a writer."""
@@ -84,36 +93,10 @@ class Changes:
     """Expired months that are kept for now because executions run or have just ended."""
     moved: int = 0
     """Executions that were moved from the default partition to that of their month."""
+    left: int = 0
+    """Executions that stay in the default partition, because no partition is made for their month."""
     deleted: Mapping[str, int] = field(default_factory=dict)
     """The number of rows that were deleted, by table."""
-
-
-class Month(NamedTuple):
-    """A calendar month in UTC; month 1 is January."""
-
-    year: int
-    month: int
-
-    @classmethod
-    def of(cls, when: datetime) -> Self:
-        """Return the month of an instant."""
-        utc = when.astimezone(UTC)
-        return cls(utc.year, utc.month)
-
-    def after(self, months: int) -> Self:
-        """Return the month that is this many months later, or earlier if negative."""
-        year, month = divmod(self.year * 12 + self.month - 1 + months, 12)
-        return type(self)(year, month + 1)
-
-    @property
-    def suffix(self) -> str:
-        """The suffix of the names of its partitions."""
-        return f"{self.year:04d}_{self.month:02d}"
-
-    @property
-    def first(self) -> str:
-        """Its first instant as text for Postgres; the month after December 9999 has no ``datetime``."""
-        return f"{self.year:04d}-{self.month:02d}-01 00:00:00+00"
 
 
 class Maintenance:
@@ -170,13 +153,14 @@ class Maintenance:
         deleted = await self._step(partial(_delete_strays, oldest=oldest, lately=lately))
         changes = Changes(deleted={"executions": deleted} if deleted else {})
         ahead = {this.after(step) for step in range(-MONTHS_BEHIND, MONTHS_AHEAD + 1)}
-        strays = await self._step(_stray_months)
+        earliest = max(oldest, this.after(-MOST_MONTHS_BEHIND))
+        strays = {month for month in await self._step(_stray_months) if earliest <= month <= max(ahead)}
         for month in sorted(ahead | strays):
             moved = await self._step(partial(_create, month=month))
             if moved is not None:
                 changes = replace(changes, created=(*changes.created, month.suffix), moved=changes.moved + moved)
         dropped, kept = await self._drop_before(oldest, lately)
-        changes = replace(changes, dropped=dropped, kept=kept)
+        changes = replace(changes, dropped=dropped, kept=kept, left=await self._step(_count_strays))
         for each in self._expiring:
             before = cutoff if each.after is None else now - each.after
             if before is not None and (expired := await self._expire(each, before)):
@@ -289,6 +273,11 @@ async def _stray_months(connection: AsyncConnection) -> set[Month]:
         text(f"SELECT DISTINCT extract(year FROM {month}), extract(month FROM {month}) FROM executions_default")  # noqa: S608  # it stands above
     )
     return {Month(int(year), int(number)) for year, number in rows}
+
+
+async def _count_strays(connection: AsyncConnection) -> int:
+    """Return the number of executions in the default partition."""
+    return int((await connection.execute(text("SELECT count(*) FROM executions_default"))).scalar_one())
 
 
 async def _delete_strays(connection: AsyncConnection, oldest: Month, lately: datetime) -> int:

@@ -18,7 +18,7 @@ from carillon_core.domain.validity.pod_validity import task_pod_problems
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.run_request import RunRequestSpec
+from carillon_core.resources.run_request import RunRequestSpec, long_past_problem
 from carillon_core.resources.scheduled_task import (
     ConcurrencyPolicy,
     MissedRunPolicy,
@@ -167,6 +167,12 @@ def circuit_open(due: DueSlot) -> Verdict | None:
     return Verdict(ExecutionStatus.SKIPPED, Reason.CIRCUIT_OPEN, f"{due.subject} was skipped: {why}")
 
 
+def long_past(due: DueRequest) -> Verdict | None:
+    """Fail a request whose runAt was long past when it was created; it is due at its creation."""
+    problem = long_past_problem(due.spec.run_at, due.due_at)
+    return None if problem is None else Verdict(ExecutionStatus.FAILED, Reason.INVALID_SPEC, str(problem))
+
+
 def task_missing(due: DueRequest) -> Verdict | None:
     """Fail a request whose ScheduledTask does not exist or is invalid."""
     if due.spec.task_ref is None:
@@ -215,6 +221,7 @@ SLOT_GATES: tuple[Callable[[DueSlot], Verdict | None], ...] = (
 """The gates of a due slot, in this order; the first verdict counts."""
 
 REQUEST_GATES: tuple[Callable[[DueRequest], Verdict | None], ...] = (
+    long_past,
     task_missing,
     past_deadline,
     unfit_parameters,

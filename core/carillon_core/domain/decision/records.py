@@ -14,7 +14,7 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.decide_request import refusal_of, refusal_status
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
-from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
+from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
 from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.resources.base import MAX_MESSAGE
@@ -124,6 +124,7 @@ def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
         id=row.id,
         namespace=row.namespace,
         task=row.task,
+        slot=row.slot,
         status=end.status,
         reason=end.reason,
         message=end.message,
@@ -167,26 +168,28 @@ def refused_row(request: ObservedRequest, task: ObservedTask | None, now: dateti
         now: The current time.
 
     """
-    refusal, uid = refusal_of(request), request.stored.execution_id
-    if refusal is None or uid is None:
+    refusal = refusal_of(request)
+    if refusal is None or request.stored.execution_id is None:
         return None
+    slot = request.stored.slot or request.slot
     reason, message = refusal
     status = refusal_status(reason)
     return ExecutionRecord(
-        id=UUID(uid),
+        # derived, not read: who may write statuses must not choose another execution's id
+        id=execution_id(request.meta.uid, slot, Cause.MANUAL),
         task_uid=request.stored.task_uid or request.meta.uid,
         origin=request.meta.uid,
         namespace=request.meta.namespace,
         task=request.task_name or request.meta.name,
         task_type=_requested_type(request, task),
-        slot=request.slot,
+        slot=slot,
         cause=Cause.MANUAL,
         status=status,
         reason=reason,
         message=message,
         error=_error(status, message),
         created_at=now,
-        finished_at=max(now, request.slot),
+        finished_at=max(now, slot),
         retry_of=request.spec.retry_of if request.spec else None,
     )
 

@@ -1,7 +1,7 @@
 """The input of ``decide``: tasks, requests, targets and Jobs as observed in the cluster, already parsed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
@@ -16,8 +16,10 @@ from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import (
     RunRequestSpec,
     RunRequestStatus,
+    long_past_problem,
     parse_request_spec,
     parse_request_status,
+    without_launch,
 )
 from carillon_core.resources.scheduled_task import (
     RunResult,
@@ -126,10 +128,21 @@ class ObservedRequest:
         except InvalidResourceError as error:
             return cls(meta, None, status, error.problems, stored=status)
 
+    def lean(self) -> Self:
+        """Return a request that has ended without the parts of its spec that only a launch needs.
+
+        What remains says under which key it is reconciled, how it is recorded, and when it is deleted.
+        """
+        if self.spec is None or self.stored.finished_at is None:
+            return self
+        return replace(self, spec=without_launch(self.spec))
+
     @property
     def slot(self) -> datetime:
-        """When it is due: its runAt, else its creation."""
-        return (self.spec.run_at if self.spec else None) or _created_at(self.meta)
+        """When it is due: its runAt, else its creation; a runAt long before it is refused and does not count."""
+        created_at = _created_at(self.meta)
+        run_at = self.spec.run_at if self.spec else None
+        return created_at if run_at is None or long_past_problem(run_at, created_at) else run_at
 
     @property
     def task_name(self) -> str | None:

@@ -97,8 +97,13 @@ _COMBINED = "(combined from similar events): "
 _FRAME = re.compile(r'(Error creating: )?(pods? "[^"]*" is (forbidden|invalid): )?', re.IGNORECASE)
 """The text before the reason. It contains the pod's name, which differs in each try and would cause a status patch and
 an Event for each."""
-_NO_ROOM = ("exceeded quota: ", "status unknown for quota: ")
-"""Messages of the ResourceQuota admission: the quota is used up, or its use is not known yet."""
+_NO_ROOM = (
+    "exceeded quota: ",
+    "status unknown for quota: ",
+    "Operation cannot be fulfilled on resourcequotas ",
+)
+"""Messages of the ResourceQuota admission: the quota is used up, its use is not known yet, or others change its use at
+the same time."""
 
 
 def refused_pod(

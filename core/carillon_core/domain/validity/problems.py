@@ -11,7 +11,7 @@ from carillon_core.domain.validity.template_syntax import template_problems
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.http_target import HTTPTargetSpec
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.run_request import RunRequestSpec
+from carillon_core.resources.run_request import RunRequestSpec, long_past_problem
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 from carillon_core.resources.tasks import Task
 
@@ -54,10 +54,21 @@ def target_problems(spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:
     return template_problems([("spec.url", spec.url), *headers, ("spec.body", spec.body)])
 
 
-def request_problems(spec: RunRequestSpec, pod_defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:
-    """Return the problems of a RunRequest's own task and of its pod settings."""
+def request_problems(
+    spec: RunRequestSpec, created_at: datetime, pod_defaults: PodSettings | None = None
+) -> tuple[FieldProblem, ...]:
+    """Return the problems of a RunRequest's time, of its own task and of its pod settings.
+
+    Args:
+        spec: The spec; it satisfies the schema.
+        created_at: When the request was created; the current time for a new one.
+        pod_defaults: The operator's pod settings, if they are known here.
+
+    """
+    past = long_past_problem(spec.run_at, created_at)
+    problems = () if past is None else (past,)
     if spec.task is None:
         # whether the task runs in a runner or a container is known only when it is launched
-        return () if spec.pod is None else runner_problems(spec.pod)
+        return problems if spec.pod is None else (*problems, *runner_problems(spec.pod))
     pods = task_pod_problems(spec.task, spec.pod or PodSettings(), pod_defaults)
-    return (*task_problems(spec.task, "spec.task"), *pods)
+    return (*problems, *task_problems(spec.task, "spec.task"), *pods)

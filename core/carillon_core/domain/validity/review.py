@@ -59,7 +59,7 @@ def review_of(
             return _review(new, "the target", target_problems(target), url_advice(target.url, "spec.url", http_allow))
         request = parse_request_spec(raw, strict=False)
         advice = task_advice(request.task, http_allow) if request.task is not None else ()
-        return _review(new, "the request", request_problems(request, pod_defaults), advice)
+        return _review(new, "the request", request_problems(request, now, pod_defaults), advice)
     except InvalidResourceError as error:
         return Review(error.problems)
 

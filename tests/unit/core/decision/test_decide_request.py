@@ -70,6 +70,15 @@ CASES: dict[str, dict[str, Any]] = {
         "want": ["launch 00:01:00 manual"],
         "want_said": ("True", "Accepted"),
     },
+    "a request of a time a day before its creation is launched at once": {
+        "request": make_request(runAt="2025-12-31T00:10:00Z"),
+        "want": ["launch 00:10:00 manual"],
+        "want_said": ("True", "Accepted"),
+    },
+    "a request of a time more than a day before its creation is refused": {
+        "request": make_request(runAt="2025-12-31T00:09:59Z"),
+        "want": ["failed InvalidSpec"],
+    },
     "a request seen past its deadline is refused": {
         "request": make_request(startingDeadlineSeconds=5),
         "now": "00:10:06",
@@ -192,6 +201,18 @@ def test_at_first_sight(case: dict[str, Any]) -> None:
     assert said(plan) == case.get("want_said", refused)
     if "want_next" in case:
         assert plan.requeue_at == at(case["want_next"])
+
+
+def test_a_request_of_a_time_that_nobody_means_is_recorded_at_its_creation() -> None:
+    """Its row belongs to the month of its creation, and the message names the field."""
+    request = make_request(runAt="1970-01-01T00:00:00Z")
+    plan = request_to_fixed_point(request, make_task().every(60), [], "00:10:01")
+    [refused] = [action for action in plan.actions if isinstance(action, RecordUnlaunched)]
+    assert (refused.slot, plan.status.slot) == (at("00:10"), at("00:10"))
+    assert refused.message == (
+        "spec.runAt: must not be more than a day before the request's creation"
+        " (got 1970-01-01T00:00:00Z, created 2026-01-01T00:10:00Z)"
+    )
 
 
 def test_a_refusal_is_said_everywhere_in_the_same_words() -> None:

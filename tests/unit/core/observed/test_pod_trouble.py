@@ -15,6 +15,10 @@ from carillon_core.domain.observed.pod_trouble import (
 from support.builders import POD_OF_FIRST, at
 from support.pod_refusals import FULL, NO_ACCOUNT, NO_ROOM
 
+CONFLICT = (
+    'Operation cannot be fulfilled on resourcequotas "team": the object has been modified; please apply your changes to'
+    " the latest version and try again"
+)
 UNCOUNTED = "status unknown for quota: none, resources: pods"
 
 
@@ -50,6 +54,14 @@ REFUSED: dict[str, dict[str, Any]] = {
     "so is one that is not counted yet": {
         "given": [refusal(forbidden(UNCOUNTED), "00:01")],
         "want": (UNCOUNTED, "01:00:01", True),
+    },
+    "so is one that others change at the same time": {
+        "given": [refusal(f"Error creating: {CONFLICT}", "00:01"), refusal(forbidden(CONFLICT), "00:03")],
+        "want": (CONFLICT, "01:00:01", True),
+    },
+    "a conflict over something else is no want of room": {
+        "given": [refusal(f"Error creating: {CONFLICT.replace('resourcequotas', 'pods')}", "00:01")],
+        "want": (CONFLICT.replace("resourcequotas", "pods"), "01:00:01", False),
     },
     "a quota that wants limits is no want of room": {
         "given": [refusal(forbidden("failed quota: none: must specify limits.cpu for: task"), "00:01")],

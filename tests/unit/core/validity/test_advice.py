@@ -186,6 +186,11 @@ def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
         ("ScheduledTask", None, "spec: "),
         ("HTTPTarget", {"url": "https://x/", "headers": [{"name": "a", "value": "{{ b }}"}]}, "spec.headers[0].value:"),
         ("RunRequest", {"task": {"http": {"url": "https://x/{{ y }}"}}}, "spec.task.http.url: reads y"),
+        (
+            "RunRequest",
+            {"task": SUM, "runAt": "2020-01-01T00:00:00Z"},
+            "spec.runAt: must not be more than a day before",
+        ),
     ],
 )
 def test_a_bad_object_is_refused_with_its_field(kind: str, spec: Any, want: str) -> None:

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from carillon_core.adapters.postgres.maintenance import Month
+from carillon_core.adapters.postgres.months import Month
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.settings import HistorySettings
 from carillon_operator.apply.maintainer import Maintainer

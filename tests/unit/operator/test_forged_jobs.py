@@ -1,0 +1,105 @@
+"""Jobs and pods that tenants forge or edit: none says anything about an object of another namespace."""
+
+from copy import deepcopy
+
+from carillon_core.resources import names
+from support.builders import at
+from support.operator import KEY, Operator, operator
+
+__all__ = ["operator"]
+
+INTRUDER = "intruder"
+
+
+def forge_finished_twin(operator: Operator) -> None:
+    """Forge the only Job in another namespace, failed; its runner has not claimed the row yet."""
+    [(name, raw)] = operator.cluster.jobs.items()
+    forged = deepcopy(raw)
+    forged["metadata"] |= {"namespace": INTRUDER, "uid": "f0f0f0f0-0000-4000-8000-000000000001"}
+    ended = {"type": "Failed", "status": "True", "reason": "Error", "lastTransitionTime": "2026-01-01T00:00:20Z"}
+    forged["status"] = {"conditions": [ended]}
+    operator.cluster.jobs[INTRUDER, name[1]] = forged
+
+
+async def test_a_job_forged_in_another_namespace_takes_no_slot(operator: Operator) -> None:
+    """It writes no row of the task's slot, so that the task's own runner can claim it."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    forge_finished_twin(operator)
+    await operator.see()
+    await operator.term.reconciler.reconcile((INTRUDER, KEY[1]))
+    await operator.term.sweep()
+    await operator.write()
+    assert operator.history.rows == {}
+
+
+async def test_a_job_forged_for_a_request_of_another_namespace_does_not_settle_it(operator: Operator) -> None:
+    """The request's own Job alone says how it ended."""
+    operator.cluster.put_object("RunRequest", KEY[0], "now", {"task": {"counter": {}}})
+    key = (KEY[0], "runrequests/now")
+    await operator.see()
+    await operator.term.reconciler.reconcile(key)
+    await operator.write()
+    forge_finished_twin(operator)
+    operator.now = at("00:00:30")
+    await operator.see()
+    for each in ((INTRUDER, "runrequests/now"), key):
+        await operator.term.reconciler.reconcile(each)
+        await operator.write()
+    assert operator.cluster.objects["RunRequest"][KEY[0], "now"]["status"]["result"] == "Running"
+    assert operator.history.rows == {}
+
+
+async def test_a_pod_forged_in_another_namespace_does_not_end_a_job(operator: Operator) -> None:
+    """A pod counts only in the namespace of its Job."""
+    await operator.create_task(intervalSeconds=3600)
+    operator.cluster.put_object("RunRequest", KEY[0], "now", {"taskRef": {"name": KEY[1]}})
+    await operator.turn("00:00:10")
+    [name] = operator.job_names()
+    operator.cluster.finish_pod(KEY[0], name, 0, "")
+    [(place, pod)] = operator.cluster.pods.items()
+    operator.cluster.pods.clear()
+    operator.cluster.jobs[KEY[0], name]["status"] = {}
+    forged = deepcopy(pod)
+    forged["metadata"] |= {"namespace": INTRUDER, "uid": "f0f0f0f0-0000-4000-8000-000000000002"}
+    operator.cluster.pods[INTRUDER, place[1]] = forged
+    await operator.turn("00:00:20")
+    operator.cluster.jobs[KEY[0], name]["metadata"]["labels"]["touched"] = "yes"
+    await operator.turn("00:00:21")
+    found = operator.app.store.jobs.get(KEY[0], name)
+    assert found is not None
+    assert found.active
+
+
+async def test_a_job_whose_labels_are_edited_stays_its_requests(operator: Operator) -> None:
+    """Whatever a tenant writes into the labels of a Job, its request reaches its end."""
+    for number, label in enumerate((names.LABEL_REQUEST_UID, names.LABEL_TASK_UID, names.LABEL_TASK)):
+        name = f"edited-{number}"
+        operator.cluster.put_object("RunRequest", KEY[0], name, {"task": {"counter": {}}})
+        key = (KEY[0], f"runrequests/{name}")
+        await operator.see()
+        await operator.term.reconciler.reconcile(key)
+        await operator.write()
+        [job] = [job for job in operator.job_names() if job.startswith(name)]
+        labels = operator.cluster.jobs[KEY[0], job]["metadata"]["labels"]
+        labels[label] = "f0f0f0f0-0000-4000-8000-000000000003"
+        await operator.see()
+        ended = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}
+        operator.cluster.jobs[KEY[0], job]["status"] = {"conditions": [ended]}
+        await operator.see()
+        await operator.term.reconciler.reconcile(key)
+        await operator.write()
+        status = operator.cluster.objects["RunRequest"][KEY[0], name]["status"]
+        assert (status["result"], status["message"]) == ("TimedOut", "too long"), label
+
+
+async def test_the_end_of_a_job_whose_task_is_deleted_is_still_recorded(operator: Operator) -> None:
+    """Its owner was known in its namespace."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    task = operator.app.store.tasks.get(KEY)
+    assert task is not None
+    await operator.cluster.tasks.delete(*KEY)
+    operator.app.store.tasks.drop(KEY, task.meta.uid)
+    await operator.turn("00:00:40")
+    assert operator.rows() == [("00:00:30", "cancelled", "JobDeleted")]
