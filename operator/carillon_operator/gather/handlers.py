@@ -63,12 +63,7 @@ async def run_kopf(
     registry, settings = registry_of(deliver), kopf_settings(endless=bool(namespaces))
     _add_probe(registry, loop)
     if admission is not None:
-        there = replace(
-            admission,
-            apply_configuration=_on_loop(loop, admission.apply_configuration),
-            review_access=_on_loop(loop, admission.review_access),
-        )
-        there.add_to(registry, settings)
+        _asking_on_loop(loop, admission).add_to(registry, settings)
 
     async def spawn(halted: asyncio.Event) -> Collection[asyncio.Task[Any]]:
         return await kopf.spawn_tasks(
@@ -106,6 +101,15 @@ def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop)
             # kopf would retry any other error, and the probe would wait for that
             raise kopf.PermanentError(f"the operator's loop has not turned for {LOOP_SECONDS} s") from error
         return True
+
+
+def _asking_on_loop(loop: asyncio.AbstractEventLoop, admission: Admission) -> Admission:
+    """Return the webhook with its calls to the cluster in the loop that the connection belongs to."""
+    return replace(
+        admission,
+        apply_configuration=_on_loop(loop, admission.apply_configuration),
+        review_access=_on_loop(loop, admission.review_access),
+    )
 
 
 def _on_loop(
