@@ -169,7 +169,7 @@ def test_every_metric_is_documented() -> None:
     for family in families:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         assert f"| `{name}` | {family.type} |" in page
-    assert len(families) == page.partition("## Recorder")[0].count("| `carillon_")
+    assert len(families) == page.partition("## Operator")[0].count("| `carillon_")
 
 
 async def test_every_label_is_documented(rest: Facade) -> None:
