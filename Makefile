@@ -135,6 +135,11 @@ manifests: ## Generate crds/ (and the chart's), api/openapi.json, docs/cli.md, d
 	@$(PY) -m settings_reference --output docs/settings.md
 	@$(PY) -m carillon_chart.reference --output charts/carillon/README.md
 
+.PHONY: permissions
+permissions: ## Generate the matrix of permissions (tests/integration/operator/permissions.txt) from a real API server
+	@$(SETUP) all
+	@CARILLON_WRITE_PERMISSIONS=1 $(PY) -m pytest tests/integration/operator/test_permission_matrix.py -q -p no:pytest-kind
+
 .PHONY: requirements
 requirements: ## Compile requirements/*.txt from pyproject.toml
 	@$(SETUP) python

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from functools import partial
 
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeLeases, wait_until_ready
+from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
+from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging, get_logger
 from carillon_operator.application import Application
@@ -92,11 +94,7 @@ async def _serve(settings: Settings, guard: Guard) -> int:
                 fence=None if elector is None else fence(elector.leads),
             )
             if await unless_stopped(stop, wait_until_ready(connection)):
-                admission = None
-                if settings.webhook is not None:
-                    apply = partial(apply_webhook_configuration, connection)
-                    runner = settings.runner
-                    admission = Admission(settings.webhook, apply, _now, runner.http_allow, runner.pod, settings.scope)
+                admission = _admission(settings, connection)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
                 outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
@@ -107,6 +105,25 @@ async def _serve(settings: Settings, guard: Guard) -> int:
         await history.aclose()
     log.info("stopped")
     return 0
+
+
+def _admission(settings: Settings, connection: KubeConnection) -> Admission | None:
+    if settings.webhook is None:
+        return None
+    server, runner = KubeAPIServer(connection), settings.runner
+
+    async def review_access(subject: Subject, access: Access) -> Decision:
+        return await server.acting_as(subject).review(access)
+
+    return Admission(
+        settings.webhook,
+        partial(apply_webhook_configuration, connection),
+        review_access,
+        _now,
+        runner.http_allow,
+        runner.pod,
+        settings.scope,
+    )
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -18,13 +18,14 @@ from pydantic_settings import NoDecode
 from carillon_core.adapters.postgres.engine import credentials
 from carillon_core.domain.egress.rules import CLOSED, AllowList, parse_allow_list
 from carillon_core.domain.launch.execution_token import TokenKey
-from carillon_core.domain.launch.manifest import RUNNER_SECRET, RunnerTemplate
+from carillon_core.domain.launch.manifest import RunnerTemplate
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_core.domain.validity.pod_validity import default_problems
 from carillon_core.errors import SettingsError
 from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.name_patterns import is_dns_label
+from carillon_core.resources.names import RUNNER_SECRET
 from carillon_core.resources.pods import PodSettings
 from carillon_core.settings import (
     MOST_NUMBER,
@@ -169,6 +170,13 @@ class Variables(HistorySettings, CommonSettings):
         description="Without a recorder: the Secret with the runners' database URL, which the operator keeps in each"
         " namespace.",
     )
+    target_secrets: Literal["labelled", "any"] = Field(
+        default="labelled",
+        validation_alias="CARILLON_TARGET_SECRETS",
+        description='Which Secrets an HTTPTarget may use: those with the label `carillon.dev/http-target: "true"`'
+        " (`labelled`; the operator needs `get` on Secrets, and reads their metadata only), or `any`. Set `any` only"
+        " with an admission webhook whose failure policy is Fail, or where a namespace's users may read its Secrets.",
+    )
     token_key: Annotated[SecretStr | None, AfterValidator(_token_key), Form(_TOKEN_KEY_FORM)] = Field(
         default=None,
         validation_alias="CARILLON_TOKEN_KEY",
@@ -279,6 +287,8 @@ class Settings:
     """None: the operator decides without a Lease."""
     shard: Shard = field(default_factory=Shard)
     """Two operators with different numbers of shards would both decide about some tasks."""
+    target_secrets: Literal["labelled", "any"] = "labelled"
+    """Which Secrets an HTTPTarget may use."""
     webhook: WebhookSettings | None = None
     """None: there is no webhook."""
     log_level: str = "INFO"
@@ -319,6 +329,7 @@ class Settings:
             state_folder=given.state_folder,
             lease=LeaseVariables.from_env(env).of_shard(shard) if _is_set(env, "CARILLON_LEASE_NAMESPACE") else None,
             shard=shard,
+            target_secrets=given.target_secrets,
             webhook=WebhookSettings.from_env(env) if _is_set(env, "CARILLON_WEBHOOK_PORT") else None,
             log_level=given.log_level,
             log_format=given.log_format,

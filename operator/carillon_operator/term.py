@@ -18,13 +18,14 @@ from carillon_operator.apply.effects import Effects
 from carillon_operator.apply.janitor import Janitor
 from carillon_operator.apply.job_ender import JobEnder
 from carillon_operator.apply.key_registrar import KeyRegistrar
-from carillon_operator.apply.launcher import Launcher
+from carillon_operator.apply.launcher import Conditions, Launcher
 from carillon_operator.apply.maintainer import Maintain, Maintainer
 from carillon_operator.apply.outbox import Entry, Outbox
 from carillon_operator.apply.runner_access import RecorderAccess, RunnerAccess, RunnerSecret
 from carillon_operator.apply.status_writer import StatusWriter
 from carillon_operator.apply.sweeper import Sweeper
 from carillon_operator.gather.refused_pods import RefusedPods
+from carillon_operator.gather.target_secrets import TargetSecrets
 from carillon_operator.gather.watching import Watching
 from carillon_operator.leadership.endings import end
 from carillon_operator.reconciler import Reconciler
@@ -74,11 +75,12 @@ class Term:
         self.refused_pods = RefusedPods(reader, view, clock)
         self._announcer = Announcer(writer, clock)
         self._access = _access(settings, writer)
+        secrets = TargetSecrets(reader, runner.secret_name, settings.target_secrets)
         self._launcher = Launcher(
             reader=reader,
             writer=writer,
             jobs=view.store.jobs,
-            access=self._access,
+            conditions=Conditions(self._access, secrets.problem),
             template=runner,
             announcer=self._announcer,
         )

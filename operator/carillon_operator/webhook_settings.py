@@ -61,5 +61,6 @@ class WebhookSettings(ProgramSettings):
     failure_policy: Literal["Ignore", "Fail"] = Field(
         default="Ignore",
         validation_alias="CARILLON_WEBHOOK_FAILURE_POLICY",
-        description="Whether requests are let through (`Ignore`) or refused (`Fail`) while the webhook is down.",
+        description="Whether requests are let through (`Ignore`) or refused (`Fail`) while the webhook is down, or"
+        " cannot find out whether their author has the necessary permissions.",
     )

@@ -8,8 +8,8 @@ from support.chart import Object, containers, objects, of_kind
 
 
 def without_secrets(rules: list[Object]) -> list[Object]:
-    """Return the rules that hold with a recorder: then no Secret is written."""
-    return [rule for rule in rules if "secrets" not in rule["resources"]]
+    """Return the rules that hold with a recorder: then no Secret is written; labels are read all the same."""
+    return [rule for rule in rules if "secrets" not in rule["resources"] or rule["verbs"] == ["get"]]
 
 
 def test_the_roles_are_those_of_files_rbac() -> None:
@@ -93,3 +93,21 @@ def test_the_role_to_request_runs_does_nothing_else() -> None:
     """The role allows the creation of requests only."""
     (rule,) = of_kind("trial", "ClusterRole")["carillon-runner"]["rules"]
     assert rule == {"apiGroups": ["carillon.dev"], "resources": ["runrequests"], "verbs": ["create"]}
+
+
+def test_the_operator_reads_secrets_only_where_their_labels_count() -> None:
+    """The role and the setting go together: any Secret is used only if no author is left unchecked."""
+    for case, want in (("life", "any"), ("trial", "labelled"), ("bare", "labelled"), ("listed", "labelled")):
+        told = {
+            variable.get("value")
+            for container in containers(case).values()
+            if container["name"] == "operator"
+            for variable in container["env"]
+            if variable["name"] == "CARILLON_TARGET_SECRETS"
+        }
+        roles = [o for o in objects(case) if o["kind"] in {"Role", "ClusterRole"}]
+        reading = [o for o in roles if o["metadata"]["name"].endswith("-operator-secrets")]
+        assert (told, bool(reading)) == ({want}, want == "labelled"), case
+        assert all(o["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}] for o in reading)
+        places = {o["metadata"].get("namespace") for o in reading}
+        assert places <= ({"team-a", "team-b"} if case == "listed" else {None}), case

@@ -138,3 +138,13 @@ async def test_memory_that_is_down_is_unavailable() -> None:
     cluster.create_error = NotFoundError("gone")
     with pytest.raises(NotFoundError, match="gone"):
         await cluster.create_job(job(GivenMemory(), str(uuid4())))
+
+
+async def test_the_labels_of_a_secret_are_read(given: Given) -> None:
+    """A Secret without labels has none; a missing Secret is reported as missing."""
+    await given.label_secret("marked", {"team": "a"})
+    await given.label_secret("plain", {})
+    assert await given.cluster.secret_labels(given.namespace, "marked") == {"team": "a"}
+    assert await given.cluster.secret_labels(given.namespace, "plain") == {}
+    with pytest.raises(NotFoundError):
+        await given.cluster.secret_labels(given.namespace, "absent")

@@ -339,3 +339,25 @@ def test_the_history_is_readable_while_the_api_server_is_down(
     finally:
         stack.cluster.start()
     until(lambda: users["mine"].get(tasks(spaces[0])).status_code == 200, 60, "tasks are readable again", 0.5)
+
+
+def test_an_editor_needs_the_rights_that_an_object_uses(
+    stack: Stack, spaces: tuple[str, str], users: dict[str, httpx.Client]
+) -> None:
+    """Over REST the caller is the author; without a permission on Secrets or Jobs, the webhook refuses the object."""
+    mine, _ = spaces
+    header = {"name": "Authorization", "secretKeyRef": {"name": "keys", "key": "token"}}
+    leak = {"name": "leak", "spec": {"url": "https://example.com/", "headers": [header]}}
+    refused = users["mine"].post(f"/api/v1/namespaces/{mine}/targets", json=leak)
+    assert refused.status_code == 403, refused.text
+    assert 'needs the permission to get secrets \\"keys\\"' in refused.text
+    run = {"container": {"image": "busybox:1", "command": ["true"]}}
+    own = users["mine"].post(tasks(mine), json={"name": "runs", "spec": {**SPEC, "task": run}})
+    assert own.status_code == 403, own.text
+    assert "spec.task.container" in own.text
+    assert stack.http.post(f"/api/v1/namespaces/{mine}/targets", json=leak).status_code == 201
+    path = f"/api/v1/namespaces/{mine}/targets/leak"
+    merge = {"Content-Type": "application/merge-patch+json"}
+    elsewhere_url = {"spec": {"url": "https://evil.example/"}}
+    assert users["mine"].patch(path, json=elsewhere_url, headers=merge).status_code == 403
+    assert users["mine"].patch(path, json={"spec": {"body": "hello"}}, headers=merge).status_code == 200

@@ -48,6 +48,9 @@ class Given(Protocol):
     async def refuse_pod(self, job: str) -> None:
         """Have the API server refuse the pod of a Job whose account is missing."""
 
+    async def label_secret(self, name: str, labels: dict[str, str]) -> None:
+        """Create a Secret with these labels."""
+
     async def secret(self, name: str) -> dict[str, str]:
         """Return a Secret's data, decoded."""
 
@@ -78,6 +81,9 @@ class GivenMemory:
 
     async def refuse_pod(self, job: str) -> None:
         self.cluster.refuse_pod(self.namespace, job, f'serviceaccount "{ABSENT}" not found')
+
+    async def label_secret(self, name: str, labels: dict[str, str]) -> None:
+        self.cluster.secret_marks[self.namespace, name] = labels
 
     async def secret(self, name: str) -> dict[str, str]:
         return self.cluster.secrets[self.namespace, name]
@@ -114,6 +120,10 @@ class GivenKube:
 
     async def refuse_pod(self, job: str) -> None:
         await self.start_pod(job)
+
+    async def label_secret(self, name: str, labels: dict[str, str]) -> None:
+        body = {"metadata": {"name": name, "labels": labels}, "stringData": {"k": "v"}}
+        await self.connection.request("POST", f"/api/v1/namespaces/{self.namespace}/secrets", body=body)
 
     async def secret(self, name: str) -> dict[str, str]:
         found = await self.connection.request("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from carillon_core.resources.base import rfc3339
+from carillon_core.resources.names import LABEL_HTTP_TARGET
 
 ONCE: dict[str, Any] = {"intervalSeconds": 1, "maxRuns": 1}
 """The schedule of a task that runs once, soon after it is applied."""
@@ -25,8 +26,9 @@ def target(name: str, **spec: Any) -> dict[str, Any]:
 
 
 def secret(name: str, **data: str) -> dict[str, Any]:
-    """Return a Secret."""
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+    """Return a Secret that HTTPTargets may use."""
+    meta = {"name": name, "labels": {LABEL_HTTP_TARGET: "true"}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": data}
 
 
 def soon(seconds: float) -> str:

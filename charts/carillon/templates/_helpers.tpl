@@ -154,6 +154,12 @@ kind changes, Helm deletes its Secret, and must not delete what cert-manager has
 {{- toYaml $found }}
 {{- end }}
 
+{{/* Which Secrets HTTPTargets may use: any only where no object is stored whose author has not been checked. */}}
+{{- define "carillon.targetSecrets" -}}
+{{- $checked := and .Values.webhook.enabled (eq .Values.webhook.failurePolicy "Fail") }}
+{{- .Values.operator.targetSecrets | default (ternary "any" "labelled" $checked) }}
+{{- end }}
+
 {{/* Refuse what no schema can say: values that only make sense together. */}}
 {{- define "carillon.check" -}}
 {{- if and (not .Values.postgres.enabled) (not .Values.database.existingSecret) }}

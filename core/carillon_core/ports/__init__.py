@@ -19,6 +19,7 @@ from carillon_core.ports.cluster import (
     JobWriter,
     ObjectSource,
     RequestDeleter,
+    SecretLabels,
     SecretWriter,
     StatusPatcher,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "RequestDeleter",
     "Reservation",
     "RunnerKeys",
+    "SecretLabels",
     "SecretWriter",
     "StatusPatcher",
     "StoredAnswer",

@@ -154,7 +154,15 @@ class SecretWriter(Protocol):
         ...
 
 
-class ClusterReader(JobWatch, ObjectSource, JobReader, Protocol):
+class SecretLabels(Protocol):
+    """Reads the labels of Secrets, never their data."""
+
+    async def secret_labels(self, namespace: str, name: str) -> Mapping[str, str]:
+        """Return the labels of a Secret, or raise ``NotFoundError``; ``ForbiddenError`` without the permission."""
+        ...
+
+
+class ClusterReader(JobWatch, ObjectSource, JobReader, SecretLabels, Protocol):
     """Everything that the operator reads."""
 
 

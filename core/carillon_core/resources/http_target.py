@@ -1,6 +1,7 @@
 """The kind ``HTTPTarget``: where HTTP tasks send their requests, shared by many of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -94,3 +95,23 @@ def parse_target_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> HTTPTa
 def target_key(raw: Mapping[str, Any]) -> tuple[str, str]:
     """Return the namespace and the name of an HTTPTarget."""
     return raw["metadata"]["namespace"], raw["metadata"]["name"]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """One place where an HTTPTarget refers to a Secret."""
+
+    path: str
+    """The path of the reference, such as ``spec.headers[0].secretKeyRef``."""
+    ref: SecretKeyRef
+    header: str | None
+    """The name of the header that it becomes; None if it is a signing key."""
+
+
+def secret_uses(spec: HTTPTargetSpec) -> Iterator[SecretUse]:
+    """Yield every reference to a Secret."""
+    for index, header in enumerate(spec.headers):
+        if header.secret_key_ref is not None:
+            yield SecretUse(f"spec.headers[{index}].secretKeyRef", header.secret_key_ref, header.name)
+    for index, ref in enumerate(spec.signing.secret_key_refs if spec.signing is not None else ()):
+        yield SecretUse(f"spec.signing.secretKeyRefs[{index}]", ref, None)

@@ -19,6 +19,10 @@ MAX_NAME_LENGTH = 52
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "carillon"
+RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
+"""The Secret with the runners' login, where they have one."""
+LABEL_HTTP_TARGET = f"{GROUP}/http-target"
+"""With the value ``true``, HTTPTargets of the namespace may use the Secret."""
 LABEL_TASK = f"{GROUP}/task"
 LABEL_TASK_UID = f"{GROUP}/task-uid"
 ANNOTATION_SLOT = f"{GROUP}/slot"

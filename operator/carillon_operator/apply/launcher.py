@@ -3,6 +3,7 @@
 The reconciler calls it, one key at a time.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from carillon_core.domain.decision.plan import Reason
@@ -20,6 +21,9 @@ from carillon_operator.state.work_queue import Key
 
 log = get_logger(__name__)
 
+SecretProblem = Callable[[Order], Awaitable[str | None]]
+"""Returns why an order may not use the Secrets of its HTTPTarget; None if it may."""
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchRefusal:
@@ -27,6 +31,14 @@ class LaunchRefusal:
 
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What is ensured and checked before a Job is created."""
+
+    access: RunnerAccess
+    secret_problem: SecretProblem
 
 
 class Launcher:
@@ -38,7 +50,7 @@ class Launcher:
         reader: JobReader,
         writer: JobWriter,
         jobs: JobShelf,
-        access: RunnerAccess,
+        conditions: Conditions,
         template: RunnerTemplate,
         announcer: Announcer,
     ) -> None:
@@ -46,7 +58,8 @@ class Launcher:
         self._reader = reader
         self._writer = writer
         self._jobs = jobs
-        self._access = access
+        self._access = conditions.access
+        self._secret_problem = conditions.secret_problem
         self._announcer = announcer
         self._template = template
         self._in_doubt: dict[Key, tuple[str, str]] = {}
@@ -82,6 +95,9 @@ class Launcher:
             ForbiddenError: The operator lacks the permission.
 
         """
+        problem = await self._secret_problem(order)
+        if problem is not None:
+            return LaunchRefusal(Reason.SECRET_NOT_ALLOWED, problem[:MAX_MESSAGE])
         manifest = job_manifest(order, self._access.given(self._template))
         name, namespace = order.job_name, order.owner.namespace
         try:

@@ -22,6 +22,7 @@ import kopf
 
 from carillon_core.backoff import Backoff, Tries
 from carillon_core.cpu_limit import CPU_LIMIT
+from carillon_core.domain.access.authoring import needs_of
 from carillon_core.domain.egress.rules import CLOSED, AllowList
 from carillon_core.domain.scope import Scope
 from carillon_core.domain.validity.review import review_of
@@ -29,6 +30,7 @@ from carillon_core.errors import CarillonError, TooMuchWorkError
 from carillon_core.logs import get_logger
 from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
+from carillon_operator.gather.authors import Authors, ReviewAccess, UncheckedAuthorError, author_of
 from carillon_operator.webhook_settings import WebhookSettings
 
 log = get_logger(__name__)
@@ -45,6 +47,8 @@ KINDS = {
 LABEL_NAME = "kubernetes.io/metadata.name"
 """A label that the API server sets on each namespace."""
 UNPROCESSABLE = 422
+FORBIDDEN = 403
+UNAVAILABLE = 503
 
 ApplyConfiguration = Callable[[dict[str, Any]], Awaitable[None]]
 """Applies a ValidatingWebhookConfiguration."""
@@ -52,10 +56,11 @@ ApplyConfiguration = Callable[[dict[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The webhook: its settings, how its configuration is applied, and a clock."""
+    """The webhook: its settings, how it asks the cluster, and a clock."""
 
     settings: WebhookSettings
     apply_configuration: ApplyConfiguration
+    review_access: ReviewAccess
     clock: Callable[[], datetime]
     http_allow: AllowList = CLOSED
     """The addresses that HTTP tasks may reach besides public ones."""
@@ -81,7 +86,7 @@ class Admission:
             side_effects=False,
             ignore_failures=True,
         )
-        async def validate(*, body: kopf.Body, warnings: list[str], **more: Any) -> None:
+        async def validate(*, body: kopf.Body, userinfo: kopf.UserInfo, warnings: list[str], **more: Any) -> None:
             judged = partial(review_of, kind, body, more.get("old"), self.clock(), self.http_allow, self.pod_defaults)
             try:
                 review = CPU_LIMIT.run(judged)
@@ -91,6 +96,29 @@ class Admission:
             warnings.extend(review.warnings)
             if review.problems:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)
+            await self._check_author(kind, body, more.get("old"), userinfo, warnings)
+
+    async def _check_author(
+        self,
+        kind: str,
+        new: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        userinfo: Mapping[str, Any],
+        warnings: list[str],
+    ) -> None:
+        """Refuse an object whose author lacks a permission for what the operator would do for them."""
+        needs = needs_of(kind, str(new["metadata"]["namespace"]), new, old)
+        if not needs:
+            return
+        try:
+            problems = await Authors(self.review_access).problems(author_of(userinfo), needs)
+        except UncheckedAuthorError as error:
+            if self.settings.failure_policy == "Fail":
+                raise kopf.AdmissionError(str(error), code=UNAVAILABLE) from error
+            warnings.append(str(error))
+            return
+        if problems:
+            raise kopf.AdmissionError("; ".join(str(p) for p in problems), code=FORBIDDEN)
 
     async def serve(self, answer: Any) -> AsyncIterator[Any]:
         """Serve for ever; kopf iterates over one configuration per certificate. Failures are retried, never raised."""

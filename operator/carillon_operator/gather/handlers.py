@@ -7,9 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import kopf
 
@@ -33,6 +32,8 @@ SAME_AGAIN_SECONDS = 2.0
 LOOP_SECONDS = 3.0
 """How long the operator's loop may take to respond to a liveness probe; shorter than the timeout of the probe."""
 
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
 Feed = Callable[[ObjectKind, str | None, Mapping[str, Any]], None]
 """Takes one event: the kind, the type of the change, and the object."""
 
@@ -62,8 +63,7 @@ async def run_kopf(
     registry, settings = registry_of(deliver), kopf_settings(endless=bool(namespaces))
     _add_probe(registry, loop)
     if admission is not None:
-        there = partial(_on_loop, loop, admission.apply_configuration)
-        replace(admission, apply_configuration=there).add_to(registry, settings)
+        _asking_on_loop(loop, admission).add_to(registry, settings)
 
     async def spawn(halted: asyncio.Event) -> Collection[asyncio.Task[Any]]:
         return await kopf.spawn_tasks(
@@ -103,17 +103,27 @@ def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop)
         return True
 
 
-async def _on_loop(
-    loop: asyncio.AbstractEventLoop,
-    work: Callable[[dict[str, Any]], Awaitable[None]],
-    body: dict[str, Any],
-) -> None:
-    """Run work in the loop that its connection belongs to, and wait for it in this one."""
+def _asking_on_loop(loop: asyncio.AbstractEventLoop, admission: Admission) -> Admission:
+    """Return the webhook with its calls to the cluster in the loop that the connection belongs to."""
+    return replace(
+        admission,
+        apply_configuration=_on_loop(loop, admission.apply_configuration),
+        review_access=_on_loop(loop, admission.review_access),
+    )
 
-    async def done() -> None:
-        await work(body)
 
-    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done(), loop))
+def _on_loop(
+    loop: asyncio.AbstractEventLoop, work: Callable[_Arguments, Awaitable[_Answer]]
+) -> Callable[_Arguments, Awaitable[_Answer]]:
+    """Return work that runs in the loop that its connection belongs to, for callers in another."""
+
+    async def there(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Answer:
+        async def done() -> _Answer:
+            return await work(*arguments, **named)
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done(), loop))
+
+    return there
 
 
 def registry_of(deliver: Feed) -> kopf.OperatorRegistry:

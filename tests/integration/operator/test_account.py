@@ -1,4 +1,4 @@
-"""The operator's account in the chart's files/rbac/operator.yaml has the necessary permissions and no others."""
+"""The operator's account in the chart's files/rbac/operator*.yaml has the necessary permissions and no others."""
 
 from collections.abc import AsyncIterator
 
@@ -36,6 +36,8 @@ NEEDED: dict[str, Asked] = {
     "make the runners' Secret": ("create", "/secrets", "team"),
     "read the runners' Secret": ("get", "/secrets#carillon-runner", "team"),
     "mend the runners' Secret": ("patch", "/secrets#carillon-runner", "team"),
+    "read the labels of a Secret": ("get", "/secrets#other", "team"),
+    "ask what an author may do": ("create", "authorization.k8s.io/subjectaccessreviews", EVERYWHERE),
     "make its Lease": ("create", "coordination.k8s.io/leases", "here"),
     "read its Lease": ("get", "coordination.k8s.io/leases#carillon-operator", "here"),
     "renew its Lease": ("update", "coordination.k8s.io/leases#carillon-operator", "here"),
@@ -55,7 +57,6 @@ SPARE: dict[str, Asked] = {
     "read a pod's log": ("get", "/pods/log", "team"),
     "list Secrets": ("list", "/secrets", EVERYWHERE),
     "list the Secrets of a namespace": ("list", "/secrets", "team"),
-    "read another Secret": ("get", "/secrets#other", "team"),
     "change another Secret": ("patch", "/secrets#other", "team"),
     "delete the runners' Secret": ("delete", "/secrets#carillon-runner", "team"),
     "make tokens": ("create", "/serviceaccounts/token", "here"),
@@ -73,10 +74,14 @@ SPARE: dict[str, Asked] = {
 }
 
 
+def manifests() -> list[JSONObject]:
+    """Return the objects of the operator's files."""
+    return [item for file in sorted(RBAC.glob("operator*.yaml")) for item in yaml.safe_load_all(file.read_text())]
+
+
 @pytest.fixture
 async def account(connection: KubeConnection, namespace: str) -> AsyncIterator[str]:
     """Create the account with its roles, with unique names in the test's namespace; give its user's name."""
-    unique = f"{OPERATOR}-{namespace}"
     local = f"/namespaces/{namespace}"
     paths = {
         "ServiceAccount": f"/api/v1{local}/serviceaccounts",
@@ -85,17 +90,21 @@ async def account(connection: KubeConnection, namespace: str) -> AsyncIterator[s
         "Role": f"{GROUP}{local}/roles",
         "RoleBinding": f"{GROUP}{local}/rolebindings",
     }
-    text = (RBAC / "operator.yaml").read_text().replace(f"namespace: {FACADE_NAMESPACE}", f"namespace: {namespace}")
-    for item in yaml.safe_load_all(text):
-        if item["kind"].startswith("Cluster"):
-            item["metadata"]["name"] = unique
+    clusters = set()
+    for item in manifests():
+        for place in [item["metadata"], *item.get("subjects", [])]:
+            if place.get("namespace") == FACADE_NAMESPACE:
+                place["namespace"] = namespace
+        for named in [item["metadata"]] if item["kind"].startswith("Cluster") else []:
+            named["name"] = f"{named['name']}-{namespace}"
+            clusters.add((item["kind"], named["name"]))
         if item.get("roleRef", {}).get("kind") == "ClusterRole":
-            item["roleRef"]["name"] = unique
+            item["roleRef"]["name"] += f"-{namespace}"
         if item["kind"] in paths:
             await connection.request("POST", paths[item["kind"]], body=item)
     yield f"system:serviceaccount:{namespace}:{OPERATOR}"
-    for kind in ("ClusterRole", "ClusterRoleBinding"):
-        await connection.request("DELETE", f"{paths[kind]}/{unique}")
+    for kind, name in sorted(clusters):
+        await connection.request("DELETE", f"{paths[kind]}/{name}")
 
 
 async def allowed(connection: KubeConnection, account: str, asked: Asked) -> bool:
@@ -139,7 +148,7 @@ def test_every_rule_is_needed() -> None:
     used = {(verb, what.partition("#")[0]) for verb, what, _ in NEEDED.values()}
     given = {
         (verb, f"{group}/{resource}")
-        for item in yaml.safe_load_all((RBAC / "operator.yaml").read_text())
+        for item in manifests()
         for rule in item.get("rules") or ()
         for group in rule["apiGroups"]
         for resource in rule["resources"]

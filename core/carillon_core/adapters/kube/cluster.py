@@ -99,6 +99,11 @@ class KubeCluster:
                     found.setdefault(uid, []).append(refusal)
         return found
 
+    async def secret_labels(self, namespace: str, name: str) -> Mapping[str, str]:
+        """Return the labels of a Secret: its data does not leave the API server."""
+        found = await self._connection.metadata_of(f"/api/v1{_within(namespace)}/secrets/{segment(name)}")
+        return found["metadata"].get("labels") or {}
+
     async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
         """Return the pods that a Job has now: a list without a version is read from a quorum of etcd."""
         pages = listed(self._connection, _pods_path(namespace), f"{_JOB_OF_POD}={job_uid}")

@@ -37,7 +37,7 @@ JSON_PATCH = "application/json-patch+json"
 _REVIEWS = ("/apis/authentication.k8s.io/", "/apis/authorization.k8s.io/")
 _ERROR = 400
 _UNAUTHORIZED = 401
-_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_METADATA = "application/json;as=PartialObjectMetadata{what};g=meta.k8s.io;v=v1"
 _TOO_MANY = 429
 _POLITE_TRIES = 4
 _LONGEST_RETRY_AFTER = 10.0
@@ -183,8 +183,12 @@ class KubeConnection:
 
     async def metadata(self, path: str, params: Params, subject: Subject | None = None) -> JSONObject:
         """Return a list whose objects have their metadata alone; otherwise as ``request``."""
-        headers = {"Accept": _METADATA, **impersonation(subject)}
+        headers = {"Accept": _METADATA.format(what="List"), **impersonation(subject)}
         return _answered(await self._answer(_Call("GET", path, params, headers=headers)))
+
+    async def metadata_of(self, path: str) -> JSONObject:
+        """Return an object with its metadata alone; otherwise as ``request``."""
+        return _answered(await self._answer(_Call("GET", path, headers={"Accept": _METADATA.format(what="")})))
 
     async def read(self, path: str, *, params: Params | None = None, subject: Subject | None = None) -> bytes:
         """Return what is at a path, as bytes; otherwise as ``request``."""

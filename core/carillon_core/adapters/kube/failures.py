@@ -26,6 +26,8 @@ _TOO_MANY = 429
 _SERVER_ERRORS = 500
 
 _RBAC = re.compile(r'is forbidden: User ".*?" cannot ')
+_OUR_WEBHOOK = re.compile(r'^admission webhook "[a-z]+\.admission\.carillon\.dev" denied the request')
+"""With 403 it names a permission that the author lacks; other problems of an object are 422."""
 _IMPERSONATION = re.compile(r'is forbidden: User ".*?" cannot impersonate ')
 _UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
 _VALUE_PREFIX = re.compile(
@@ -89,7 +91,7 @@ def _forbidden(message: str, said: Mapping[str, Any]) -> CarillonError:
     if _IMPERSONATION.search(message):
         return OwnAccountError(message)
     # a quota and a policy reject with 403 as well; only the authorizer's message says what a user cannot do
-    if _RBAC.search(message) or not said:
+    if _RBAC.search(message) or _OUR_WEBHOOK.search(message) or not said:
         return ForbiddenError(message)
     return RefusedError(message)
 

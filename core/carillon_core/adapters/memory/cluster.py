@@ -111,6 +111,14 @@ class MemoryCluster(MemoryWorld):
         here = {job["metadata"]["uid"] for (where, _), job in self.jobs.items() if where == namespace}
         return {uid: tuple(self.refusals[uid]) for uid in job_uids if uid in here and uid in self.refusals}
 
+    async def secret_labels(self, namespace: str, name: str) -> Mapping[str, str]:
+        """Return the labels of a Secret, or raise ``NotFoundError``."""
+        self._check()
+        try:
+            return dict(self.secret_marks[namespace, name])
+        except KeyError:
+            raise NotFoundError(f"Secret {namespace}/{name} not found") from None
+
     async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
         """Return the pods that a Job has now."""
         self._check()

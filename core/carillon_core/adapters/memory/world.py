@@ -41,6 +41,7 @@ class MemoryWorld:
         refusals: The Job controller's Events about pods that it could not create, by the Job's uid.
         looks: The queries for refusals: the namespace and the number of Jobs of each.
         events: The Events posted: about which object, what, and when.
+        secret_marks: The labels of the Secrets by namespace and name; a Secret without an entry does not exist.
         secrets: The data of the Secrets by namespace and name, decoded.
         outage: While it is set, every call raises ``UnavailableError`` with it.
         create_error: While it is set, ``create_job`` raises it.
@@ -63,6 +64,7 @@ class MemoryWorld:
         self.refusals: dict[str, list[PodRefusal]] = {}
         self.looks: list[tuple[str, int]] = []
         self.secrets: dict[Key, dict[str, str]] = {}
+        self.secret_marks: dict[Key, dict[str, str]] = {}
         self.outage: str | None = None
         self.create_error: CarillonError | None = None
         self.lose_next_answer = False

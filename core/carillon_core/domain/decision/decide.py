@@ -37,7 +37,7 @@ from carillon_core.resources.scheduled_task import LastExecution, LastSkip, Sche
 
 MAX_CONDITION_MESSAGE = 32_000
 """The CRD's maximum. With a longer message in a condition, the API server would reject the whole status."""
-REFUSALS = frozenset({Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN})
+REFUSALS = frozenset({Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN, Reason.SECRET_NOT_ALLOWED})
 """Reasons of launches that were refused after all gates: the task is not ready until a launch succeeds."""
 
 

@@ -204,7 +204,8 @@ def refusal_status(reason: str) -> UnlaunchedStatus:
     """Return the status in the row of a request that was refused for this reason."""
     if reason == Reason.STILL_ACTIVE:
         return ExecutionStatus.SKIPPED
-    if reason in {Reason.DEADLINE_EXCEEDED, Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN}:
+    missed = {Reason.DEADLINE_EXCEEDED, Reason.LAUNCH_REFUSED, Reason.NAME_TAKEN, Reason.SECRET_NOT_ALLOWED}
+    if reason in missed:
         return ExecutionStatus.MISSED
     return ExecutionStatus.FAILED
 

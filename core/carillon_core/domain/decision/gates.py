@@ -15,6 +15,7 @@ from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.domain.validity.pod_validity import task_pod_problems
+from carillon_core.domain.validity.problems import own_secret_problems
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.pods import PodSettings
@@ -126,8 +127,9 @@ def target_problem(name: str | None, target: ObservedTarget | None) -> tuple[Rea
     if target is None:
         message = f"HTTPTarget {name} not found in the task's namespace: create it, or correct task.http.targetRef"
         return Reason.TARGET_NOT_FOUND, message
-    if target.spec is None:
-        return Reason.TARGET_INVALID, f"HTTPTarget {name} is invalid: {'; '.join(str(p) for p in target.problems)}"
+    problems = target.problems if target.spec is None else own_secret_problems(target.spec)
+    if problems or target.spec is None:
+        return Reason.TARGET_INVALID, f"HTTPTarget {name} is invalid: {'; '.join(str(p) for p in problems)}"
     return None
 
 

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     RUN_AT_IN_THE_PAST = "RunAtInThePast"
     NAME_TAKEN = "JobNameTaken"
     LAUNCH_REFUSED = "LaunchRefused"
+    SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105  # a reason
     CIRCUIT_OPEN = "CircuitOpen"
     TARGET_NOT_FOUND = "TargetNotFound"
     TARGET_INVALID = "TargetInvalid"

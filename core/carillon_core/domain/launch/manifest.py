@@ -23,7 +23,6 @@ GRACE_SECONDS = 30
 """How long a runner may take to record its end after its timeout or SIGTERM."""
 LOST_PODS = 3
 """How many lost pods of a runner's Job are replaced."""
-RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 RUNNER_SECRET_KEY = "database-url"  # noqa: S105  # the name of a key, not a secret
 CLAIM_SECONDS = 300
 """How long, at least, a runner waits until it can claim its execution: its task's time-out does not count that."""
@@ -58,7 +57,7 @@ class RunnerTemplate:
     """Signs the token that allows a runner to record its own execution."""
     recorder: RecorderAddress | None = None
     """What runners report to; None: they record in the database themselves."""
-    secret_name: str = RUNNER_SECRET
+    secret_name: str = names.RUNNER_SECRET
     """Without a recorder: the Secret in the task's namespace whose key ``database-url`` has the runner's login."""
     image_pull_policy: str = "IfNotPresent"
     http_allow: AllowList = CLOSED

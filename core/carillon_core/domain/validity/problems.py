@@ -9,7 +9,8 @@ from carillon_core.domain.timetable.schedule import schedule_problems
 from carillon_core.domain.validity.pod_validity import pod_problems, runner_problems, task_pod_problems
 from carillon_core.domain.validity.template_syntax import template_problems
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.http_target import HTTPTargetSpec
+from carillon_core.resources.http_target import HTTPTargetSpec, secret_uses
+from carillon_core.resources.names import RUNNER_SECRET
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import RunRequestSpec, long_past_problem
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
@@ -49,9 +50,16 @@ def task_problems(task: Task, path: str) -> tuple[FieldProblem, ...]:
 
 
 def target_problems(spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:
-    """Return the problems of the templates of an HTTPTarget."""
+    """Return the problems of the templates of an HTTPTarget, and of its Secrets."""
     headers = ((f"spec.headers[{k}].value", header.value) for k, header in enumerate(spec.headers))
-    return template_problems([("spec.url", spec.url), *headers, ("spec.body", spec.body)])
+    templates = template_problems([("spec.url", spec.url), *headers, ("spec.body", spec.body)])
+    return (*templates, *own_secret_problems(spec))
+
+
+def own_secret_problems(spec: HTTPTargetSpec, own: str = RUNNER_SECRET) -> tuple[FieldProblem, ...]:
+    """Return a problem for each reference to the Secret that the operator keeps for its runners."""
+    hint = f"must not be {own}, which is Carillon's own: name a Secret of yours"
+    return tuple(FieldProblem(f"{use.path}.name", hint) for use in secret_uses(spec) if use.ref.name == own)
 
 
 def request_problems(

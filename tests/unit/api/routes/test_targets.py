@@ -208,3 +208,16 @@ async def test_a_user_that_turns_to_another_target_meanwhile_is_spared(rest: Fac
     response = await rest.client.delete(f"{TARGETS}/shop?cascade=true")
     assert response.json() == {"deleted": USERS[1:]}
     assert [t["metadata"]["name"] for t in await store.list(None)] == ["hourly", "unrelated"]
+
+
+async def test_the_secret_of_the_runners_is_refused(rest: Facade) -> None:
+    """In a header and as a signing key, in a new target and in a changed one."""
+    own = {"name": "carillon-runner", "key": "database-url"}
+    spec = {**SPEC, "headers": [{"name": "X", "secretKeyRef": own}], "signing": {"secretKeyRefs": [own]}}
+    fields = ["spec.headers[0].secretKeyRef.name", "spec.signing.secretKeyRefs[0].name"]
+    response = await rest.client.post(TARGETS, json={"name": "leak", "spec": spec})
+    assert (response.status_code, fields_of(response)) == (422, fields)
+    await create(rest)
+    patch = {"spec": {"headers": spec["headers"]}}
+    response = await rest.client.patch(f"{TARGETS}/shop", json=patch, headers=MERGE_PATCH)
+    assert (response.status_code, fields_of(response)) == (422, fields[:1])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import SettingsError
 from carillon_operator.gather.admission import Admission, webhook_configuration
 from carillon_operator.gather.handlers import kopf_settings, registry_of
@@ -33,8 +34,12 @@ def test_with_a_port_each_kind_has_its_handler() -> None:
     async def apply(_: object) -> None:
         await asyncio.sleep(0)
 
+    async def review(_subject: Subject, _access: Access) -> Decision:
+        await asyncio.sleep(0)
+        return Decision(allowed=True)
+
     registry, kopf = registry_of(lambda *_: None), kopf_settings()
-    Admission(settings, apply, lambda: CREATED).add_to(registry, kopf)
+    Admission(settings, apply, review, lambda: CREATED).add_to(registry, kopf)
     ids = {str(h.id) for h in registry._webhooks.get_all_handlers()}  # noqa: SLF001  # the same
     assert ids == {"scheduledtasks", "httptargets", "runrequests"}
     assert kopf.admission.managed is None
