@@ -13,6 +13,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from carillon_core.errors import TooMuchWorkError
@@ -51,7 +52,7 @@ class CPULimit:
 
     def __init__(self) -> None:
         """Start without the watching thread: the first work starts it."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._sections: dict[int, _Section] = {}
         self._watcher: threading.Thread | None = None
         self.watched: Callable[[int, float], None] | None = None
@@ -79,7 +80,8 @@ class CPULimit:
             finally:
                 self._leave(section)
         except _Ended as error:
-            self._leave(section)  # it may have been raised while the section was left
+            self._leave(section)  # it may have been raised while the section was left,
+            self._release_all()  # and just after the lock was taken
             raise TooMuchWorkError(f"it did not end within {SECONDS:g} s of CPU time") from error
         except RecursionError as error:
             raise TooMuchWorkError("it recursed too deeply") from error
@@ -91,6 +93,12 @@ class CPULimit:
             self._sections.pop(section.thread, None)
             if section.ended:
                 _raise_in(section.thread, None)
+
+    def _release_all(self) -> None:
+        """Give the lock back if this thread holds it: an exception that came amid ``with`` has left it taken."""
+        with suppress(RuntimeError):  # this thread does not hold it any more
+            while True:
+                self._lock.release()
 
     def _start(self) -> None:
         with self._lock:
