@@ -24,6 +24,8 @@ LOOK_SECONDS = 0.25
 """How often work in progress is looked at."""
 SECONDS = 2.0
 """The CPU time that a piece of work may take. Normal work takes a few milliseconds."""
+TURNS = 100
+"""Turns of an empty loop. A pending exception comes in the first."""
 STUCK_SECONDS = 10.0
 """The CPU time after which work counts as impossible to end."""
 
@@ -91,8 +93,11 @@ class CPULimit:
     def _leave(self, section: _Section) -> None:
         with self._lock:
             self._sections.pop(section.thread, None)
-            if section.ended:
-                _raise_in(section.thread, None)
+        if section.ended:
+            # An exception that was raised for the work and has not come yet comes in this loop. It cannot be withdrawn:
+            # CPython 3.11 would then look for one at each instruction, and for ever where a tracer runs.
+            for _ in range(TURNS):
+                pass
 
     def _release_all(self) -> None:
         """Give the lock back if this thread holds it: an exception that came amid ``with`` has left it taken."""
@@ -142,8 +147,6 @@ def _cpu_seconds(thread: int) -> float:
         return time.monotonic()
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Raise an exception in a thread at its next instruction; with None, withdraw one that was not raised yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-    )
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Raise an exception in a thread, at the latest when it next goes round a loop."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
