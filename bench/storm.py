@@ -223,7 +223,7 @@ def wait_for(where: Where, number: int) -> None:
 
 
 def storm(where: Where, owner_url: str, api_url: str, runners: int, seconds: float) -> bool:
-    """Let the runners come; print what happened; return whether all was recorded and nobody refused."""
+    """Start the runners and print the result; return whether every execution was recorded and no request refused."""
     numbers = [list(range(first, runners, PROCESSES)) for first in range(PROCESSES)]
     before = recorded(owner_url)
     with ProcessPoolExecutor(PROCESSES) as processes, Witness(owner_url, api_url) as witness:
@@ -277,7 +277,7 @@ def starts(ways: Mapping[str, Where], owner_url: str, count: int) -> None:
 
 
 def main() -> int:
-    """Run it; return 0 if all was recorded and nobody refused."""
+    """Return 0 if every execution was recorded and no request refused."""
     parser = argparse.ArgumentParser(description="A storm of runners against few connections.")
     parser.add_argument("--runners", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=1.0, help="how long they take to come")

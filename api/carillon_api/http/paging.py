@@ -20,7 +20,7 @@ from carillon_core.ports import MOST_PAGE_BYTES, JSONObject, ObjectStore
 MAX_CALLS = 10
 """The maximum number of calls to the API server for one request."""
 ENOUGH_BYTES = MOST_PAGE_BYTES // 2
-"""A page of so many bytes ends, however few objects it has."""
+"""The maximum size of a page in bytes; a page that reaches it ends early."""
 
 R = TypeVar("R")
 
@@ -91,7 +91,7 @@ async def rows_of(
     """Return a page of rows of the database, read in parts, and its cursor; a page of many bytes has fewer rows.
 
     Args:
-        fetch: Returns at most so many rows after a cursor, and the next cursor.
+        fetch: Returns rows after a cursor, up to the given number, and the next cursor.
         limit: The maximum number of rows.
         cursor: Where the page begins; None for the first one.
         size_of: The number of bytes of a row.

@@ -63,7 +63,7 @@ class Breaker:
             raise NoAnswerError(self._what, f"no answer within {limit:g} s") from error
         except asyncio.CancelledError:
             raise  # which says nothing of what is called
-        except Exception:
+        except Exception:  # any other error is an answer; it is raised as it is
             self._answer()
             raise
         else:

@@ -1,8 +1,8 @@
 """Maintains the history's partitions: creates those of coming months, drops old ones, and deletes expired rows.
 
 Only months within the retention, and at most ``MOST_MONTHS_BEHIND``, get a
-partition: rows of other slots stay in the default one, so that nobody can make
-partitions by asking for runs at odd times.
+partition: rows of other slots stay in the default one, so that requests for runs at
+odd times make no partitions.
 
 ``carillon-migrate`` and the operator each create a ``Maintenance``. Every step
 is idempotent: two runs at the same time wait for each other, and a run that was

@@ -43,8 +43,8 @@ _CONNECT = {
     "tcp_user_timeout": "25000",
 }
 
-# Whoever logs in with a role may change the defaults of its sessions: "ALTER ROLE current_user SET …" by one runner
-# would hold for all of them. What a session sets itself comes before.
+# A role may change the defaults of its own sessions: "ALTER ROLE current_user SET …" by one runner applies to all of
+# them. A setting in the connection string takes precedence.
 _PINNED = {
     "client_encoding": "UTF8",
     "default_transaction_deferrable": "off",

@@ -121,7 +121,7 @@ _EXCESS: LiteralString = """
     WHERE p.prosecdef AND NOT (%(functions)s AND p.pronamespace = to_regnamespace('carillon_runner'))
         AND has_function_privilege(p.oid, 'EXECUTE') AND p.oid NOT IN (SELECT objid FROM of_extensions)
 """
-# a share of them, so that whoever logs in with the role cannot shut operator and API out
+# a share of them, so that a login with the role cannot shut the operator and the API out
 _LIMIT: LiteralString = "SELECT greatest(setting::int / 2, 2) FROM pg_settings WHERE name = 'max_connections'"
 # what makes large objects, which no table's privileges bound
 _LARGE_OBJECTS: LiteralString = """

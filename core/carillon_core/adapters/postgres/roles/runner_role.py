@@ -3,8 +3,8 @@
 It may only call the functions of the schema ``carillon_runner``, each of which
 acts on the one execution whose token it is given. It has no access to tables
 and sequences, and cannot create objects. The recorder logs in with it; without
-a recorder, whoever can read Secrets in a namespace with tasks has it, so its
-connections are limited and its sessions' defaults are set anew at each call.
+a recorder, everyone who can read Secrets in a namespace with tasks has it, so
+its connections are limited and its sessions' defaults are set anew at each call.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""A claim that is rolled back: what shows that a runner's login can record. ``login_role`` makes it.
+"""A claim that is rolled back, which shows that a runner's login can record. ``login_role`` makes it.
 
-Privileges alone do not: a default of the role's sessions may stop every claim.
+Privileges alone do not show it: a default of the role's sessions may stop every claim.
 """
 
 import secrets
@@ -21,7 +21,7 @@ _FORGOTTEN = "DELETE FROM runner_keys WHERE id = %s"
 
 
 def try_claim(owner: Callable[[], AbstractContextManager[Connection]], runner: Connection) -> bool:
-    """Claim an execution that nobody launched, and roll back; return whether it would have had a row.
+    """Claim an execution that does not exist, and roll back; return whether its row was written.
 
     Args:
         owner: Opens a transaction of the tables' owner: another one has to see the key of the token.
