@@ -47,6 +47,7 @@ class Release:
     def start(self) -> None:
         """Start the operator, and wait until it leads and has observed everything."""
         settings = {
+            **self._stack.recorder_settings,
             "KUBECONFIG": str(self._kubeconfig),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_NAMESPACES": ",".join(self._watched),
@@ -121,10 +122,12 @@ def test_a_release_runs_the_tasks_of_its_own_namespaces_alone(
     assert stack.rows(second) == []
     assert stack.jobs(second) == []
     assert "status" not in stack.task(second, "tick")
-    for asked in (("create", "jobs"), ("list", "scheduledtasks"), ("create", "secrets")):
+    for asked in (("create", "jobs"), ("list", "scheduledtasks"), ("list", "events")):
         assert one.may(*asked, "--namespace", first)
         assert not one.may(*asked, "--namespace", second)
         assert not one.may(*asked, "--all-namespaces")
+    # runners report to the recorder: no Secret is written into any namespace
+    assert not one.may("create", "secrets", "--namespace", first)
     two.start()
     stack.await_rows(second, "tick", 3, "succeeded")
     count = len(stack.rows(first, "tick", "succeeded"))

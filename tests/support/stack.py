@@ -98,10 +98,17 @@ class Stack(View):
             "KUBECONFIG": str(self._folder / "operator.kubeconfig"),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",
+            **self.recorder_settings,
+        }
+        self.spawn("operator", module, **(always | webhook | settings))
+
+    @property
+    def recorder_settings(self) -> dict[str, str]:
+        """What an operator is told of the recorder."""
+        return {
             "CARILLON_RECORDER_URL": f"https://{LOOPBACK}:{self._recorder_port}",
             "CARILLON_RECORDER_CA_FILE": str(self._recorder_files.ca),
         }
-        self.spawn("operator", module, **(always | webhook | settings))
 
     def start_recorder(self) -> None:
         """Start the recorder, with TLS, under the runners' login, and wait until it listens."""

@@ -104,7 +104,7 @@ def still_active(due: Candidate) -> Verdict | None:
     if first.ending:
         stands = f"{first.name} is being deleted and its pod has not ended"
     else:
-        stands = f"{first.name} {'still waits in its queue' if first.waiting else 'is still active'}"
+        stands = f"{first.name} {'is still waiting in its queue' if first.waiting else 'is still active'}"
     if first.trouble is not None:
         stands = f"{stands} ({first.trouble.sentence})"
     message = f"{due.subject} was skipped: {stands} and concurrencyPolicy is Forbid"
