@@ -3,9 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Protocol
 
 from carillon_api.observability.metrics import HISTORY_METRICS, OWN_METRICS
+from carillon_core.metric_definition import MetricDefinition
 from carillon_operator.metrics import METRICS as OPERATOR_METRICS
 from carillon_recorder.metrics import METRICS as RECORDER_METRICS
 
@@ -38,17 +38,6 @@ TABLE = """| Metric | Type | Labels | Meaning |
 """
 
 
-class _Definition(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-
 def reference_text() -> str:
     """Return the page as it is checked in."""
     api = "".join(_row(metric) for metric in (*OWN_METRICS, *HISTORY_METRICS))
@@ -57,7 +46,7 @@ def reference_text() -> str:
     return INTRODUCTION + TABLE + api + OPERATOR + TABLE + operator + RECORDER + TABLE + recorder
 
 
-def _row(metric: _Definition) -> str:
+def _row(metric: MetricDefinition) -> str:
     suffix = "_total" if metric.kind == "counter" else ""
     labels = ", ".join(f"`{label}`" for label in metric.labels)
     return f"| `{metric.name}{suffix}` | {metric.kind} | {labels} | {metric.description} |\n"

@@ -1,16 +1,12 @@
 """``python -m carillon_api``: compose the facade from the real adapters and run it."""
 
 import asyncio
-import errno
 import gc
 import os
-import signal
-import socket
 import sys
 from contextlib import aclosing
 from datetime import UTC, datetime
-from types import FrameType
-from typing import NoReturn
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -34,10 +30,11 @@ from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
 from carillon_core.adapters.postgres.roles.api_role import may_forge
 from carillon_core.adapters.prompt import PromptAudit, PromptHistory, PromptIdempotency
-from carillon_core.errors import SettingsError, UnavailableError
-from carillon_core.logs import configure_logging, get_logger
+from carillon_core.errors import UnavailableError
+from carillon_core.logs import get_logger
+from carillon_core.serving import listening_socket, run_server
 
-STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
+LISTEN_VARIABLES = "CARILLON_API_HOST", "CARILLON_API_PORT"
 GRACE_SECONDS = 20
 """How long requests in progress may take after the signal to stop; a kubelet waits 30 seconds."""
 CALL_SECONDS = 5.0
@@ -45,38 +42,15 @@ CALL_SECONDS = 5.0
 WRITE_SECONDS = 12.0
 """How long a write to the API server may take; its admission webhooks have ten seconds."""
 CONNECT_SECONDS = 3
-BACKLOG = 2048
 LOOK_SECONDS = 30.0
 """How long to wait before an unavailable database is asked again for the API's privileges."""
 
 log = get_logger(__name__)
 
 
-class CannotListenError(Exception):
-    """The address cannot be listened on; the message says how to fix it."""
-
-
 def main() -> int:
     """Serve until a signal stops it; return 0, 1 (cannot listen) or 2 (misconfigured)."""
-    # uvicorn drains on these signals and then raises them again for the previous handlers: the shutdown is complete
-    # by then, and the exit code is 0.
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    try:
-        settings = Settings.from_env(os.environ)
-        configure_logging(settings.log_level, settings.log_format)
-        asyncio.run(serve(settings))
-    except SettingsError as error:
-        print(f"carillon-api: {error}", file=sys.stderr)
-        return MISCONFIGURED
-    except CannotListenError as error:
-        print(f"carillon-api: {error}", file=sys.stderr)
-        return CANNOT_LISTEN
-    return STOPPED
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(STOPPED)
+    return run_server("carillon-api", partial(Settings.from_env, os.environ), serve)
 
 
 async def serve(settings: Settings) -> None:
@@ -114,7 +88,7 @@ async def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         config = _server_config(app, settings)
-        with listening_socket(settings.host, settings.port) as listener:
+        with listening_socket(settings.host, settings.port, LISTEN_VARIABLES) as listener:
             log.info("listening", host=settings.host, port=settings.port, api_server=connection.server)
             looking = asyncio.create_task(warn_of_privileges(database_url))
             try:
@@ -160,31 +134,6 @@ async def warn_of_privileges(database_url: str, seconds: float = LOOK_SECONDS) -
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        CannotListenError: If the address cannot be used; the message names the variable to change.
-
-    """
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server(
-            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6()
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            hint = "stop the program that listens there, or set CARILLON_API_PORT to a free port"
-            raise CannotListenError(f"{where} is in use: {hint}") from error
-        hint = "set CARILLON_API_HOST and CARILLON_API_PORT to an address of this machine that you may use"
-        raise CannotListenError(f"cannot listen on {where} ({error.strerror}): {hint}") from error
-    # Connections inherit it. asyncio sets it only on listeners that it opens itself; without it, the second half of
-    # each response waits for the delayed acknowledgement of the other side, about 40 ms.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 if __name__ == "__main__":

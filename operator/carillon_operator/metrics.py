@@ -1,26 +1,14 @@
 """The operator's Prometheus metrics, served by a thread of their own."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from carillon_core.metric_definition import MetricDefinition
 from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.guard.quarantine import Quarantine
-
-
-@dataclass(frozen=True, slots=True)
-class MetricDefinition:
-    """The definition of a metric."""
-
-    name: str
-    kind: str
-    """Prometheus' type: ``counter``, whose samples end in ``_total``, ``gauge`` or ``summary``."""
-    description: str
-    labels: tuple[str, ...] = ()
-
 
 TURNS = MetricDefinition(
     "carillon_operator_loop_turn_seconds", "summary", "Turns of the event loop, in which nothing else happens."

@@ -2,31 +2,26 @@
 
 import asyncio
 import os
-import signal
 import sys
 from functools import partial
-from types import FrameType
-from typing import NoReturn
 
 import uvicorn
 
 from carillon_core.adapters.postgres.recorder import Session
-from carillon_core.errors import SettingsError
-from carillon_core.logs import configure_logging, get_logger
+from carillon_core.logs import get_logger
+from carillon_core.serving import listening_socket, run_server
 from carillon_recorder.app import create_app
 from carillon_recorder.pool import Pool
 from carillon_recorder.server import (
     KEEP_ALIVE_SECONDS,
     MAX_HEAD_BYTES,
     MOST_CONNECTIONS,
-    CannotListenError,
     Certificate,
     PunctualProtocol,
-    listening_socket,
 )
 from carillon_recorder.settings import Settings
 
-STOPPED, CANNOT_LISTEN, MISCONFIGURED = 0, 1, 2
+LISTEN_VARIABLES = "CARILLON_RECORDER_HOST", "CARILLON_RECORDER_PORT"
 GRACE_SECONDS = 20
 """How long requests in progress may take after the signal to stop; a kubelet waits 30 seconds."""
 STATEMENT_SECONDS = 8
@@ -37,24 +32,7 @@ log = get_logger(__name__)
 
 def main() -> int:
     """Serve until a signal stops it; return 0, 1 (cannot listen) or 2 (misconfigured)."""
-    # uvicorn drains on these signals and then raises them again for these handlers
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    try:
-        settings = Settings.from_env(os.environ)
-        configure_logging(settings.log_level, settings.log_format)
-        asyncio.run(serve(settings))
-    except SettingsError as error:
-        print(f"carillon-recorder: {error}", file=sys.stderr)
-        return MISCONFIGURED
-    except CannotListenError as error:
-        print(f"carillon-recorder: {error}", file=sys.stderr)
-        return CANNOT_LISTEN
-    return STOPPED
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(STOPPED)
+    return run_server("carillon-recorder", partial(Settings.from_env, os.environ), serve)
 
 
 async def serve(settings: Settings) -> None:
@@ -85,7 +63,7 @@ async def serve(settings: Settings) -> None:
     )
     config.load()
     config.ssl = None if certificate is None else certificate.context
-    with listening_socket(settings.host, settings.port) as listener:
+    with listening_socket(settings.host, settings.port, LISTEN_VARIABLES) as listener:
         log.info("listening", host=settings.host, port=settings.port, tls=certificate is not None)
         background = [asyncio.create_task(pool.tidy())]
         if certificate is not None:

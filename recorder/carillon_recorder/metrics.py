@@ -1,22 +1,12 @@
 """The recorder's Prometheus metrics; ``create_app`` creates one ``Metrics`` for each app."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from carillon_core.metric_definition import MetricDefinition
+
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-
-@dataclass(frozen=True, slots=True)
-class MetricDefinition:
-    """The definition of a metric."""
-
-    name: str
-    kind: str
-    """Prometheus' type: ``counter``, whose samples end in ``_total``, ``gauge`` or ``histogram``."""
-    description: str
-    labels: tuple[str, ...] = ()
 
 
 REQUESTS = MetricDefinition(

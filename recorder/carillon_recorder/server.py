@@ -1,8 +1,6 @@
 """How the recorder serves: a socket, a protocol with a time limit, and a certificate that is read again."""
 
 import asyncio
-import errno
-import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,10 @@ KEEP_ALIVE_SECONDS = 10
 MAX_HEAD_BYTES = 32 * 1024
 MOST_CONNECTIONS = 4096
 """Beyond, requests are answered 503 before the app is called."""
-BACKLOG = 2048
 LOOK_SECONDS = 10.0
 """How often the certificate's files are looked at."""
 
 log = get_logger(__name__)
-
-
-class CannotListenError(Exception):
-    """The address cannot be listened on; the message says how to fix it."""
 
 
 class PunctualProtocol(H11Protocol):
@@ -66,28 +59,6 @@ class PunctualProtocol(H11Protocol):
     def _give_up(self) -> None:
         self._deadline = None
         self.transport.close()
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        CannotListenError: If the address cannot be used; the message names the variable to change.
-
-    """
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    dual = host == "::" and socket.has_dualstack_ipv6()
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    except OSError as error:
-        hint = "set CARILLON_RECORDER_HOST and CARILLON_RECORDER_PORT to an address of this machine that you may use"
-        if error.errno == errno.EADDRINUSE:
-            hint = "stop the program that listens there, or set CARILLON_RECORDER_PORT to a free port"
-        raise CannotListenError(f"cannot listen on {where} ({error.strerror}): {hint}") from error
-    # connections inherit it; without it, the second half of a response waits for a delayed acknowledgement
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 class Certificate:

@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from carillon_core.contract import ExecutionStatus
 from carillon_core.errors import CarillonError
 from carillon_core.logs import get_logger
+from carillon_core.metric_definition import MetricDefinition
 from carillon_core.ports import HistoryReader, HistorySummary
 
 WINDOWS: Mapping[str, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -32,21 +33,6 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class MetricDefinition:
-    """The definition of a metric."""
-
-    name: str
-    kind: str
-    """Prometheus' type: ``counter``, whose samples end in ``_total``, ``gauge`` or ``histogram``."""
-    description: str
-    labels: tuple[str, ...] = ()
-
-    def gauge(self) -> GaugeMetricFamily:
-        """Return the metric family without samples, for a collector."""
-        return GaugeMetricFamily(self.name, self.description, labels=self.labels)
 
 
 REQUESTS = MetricDefinition(
@@ -197,7 +183,7 @@ class HistoryNumbers:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; if the history is unavailable, only ``carillon_history_up`` has a value."""
-        up, executions, dead = HISTORY_UP.gauge(), EXECUTIONS.gauge(), DEAD_LETTERS.gauge()
+        up, executions, dead = _gauge(HISTORY_UP), _gauge(EXECUTIONS), _gauge(DEAD_LETTERS)
         up.add_metric([], float(self._numbers is not None))
         for window, summary in (self._numbers.windows if self._numbers else {}).items():
             dead.add_metric([window], summary.dead_letters)
@@ -208,8 +194,8 @@ class HistoryNumbers:
 
 
 def _history_state(summary: HistorySummary | None) -> Iterator[Metric]:
-    running, partitions, unpartitioned = RUNNING.gauge(), PARTITIONS.gauge(), UNPARTITIONED.gauge()
-    maintained, failing = MAINTAINED.gauge(), MAINTENANCE_FAILING.gauge()
+    running, partitions, unpartitioned = _gauge(RUNNING), _gauge(PARTITIONS), _gauge(UNPARTITIONED)
+    maintained, failing = _gauge(MAINTAINED), _gauge(MAINTENANCE_FAILING)
     if summary is not None:
         running.add_metric([], summary.running)
         partitions.add_metric([], summary.partitions)
@@ -218,3 +204,8 @@ def _history_state(summary: HistorySummary | None) -> Iterator[Metric]:
         if summary.maintained_at is not None:
             maintained.add_metric([], summary.maintained_at.timestamp())
     yield from (running, partitions, unpartitioned, maintained, failing)
+
+
+def _gauge(definition: MetricDefinition) -> GaugeMetricFamily:
+    """Return a metric family without samples, for a collector."""
+    return GaugeMetricFamily(definition.name, definition.description, labels=definition.labels)

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import uvicorn
 
-from carillon_api.__main__ import listening_socket
 from carillon_api.auth.connections import Connections
 from carillon_api.http.server import LEAST_TAKEN, PunctualH11Protocol, limited_to
+from carillon_core.serving import listening_socket
 from support.api import AS_CALLER, facade
 from support.waiting import eventually
 
 MIB = 1024 * 1024
+VARIABLES = "CARILLON_API_HOST", "CARILLON_API_PORT"
 
 
 class Hasty(PunctualH11Protocol):
@@ -96,7 +97,7 @@ async def serving(app: Any, protocol: type[PunctualH11Protocol]) -> AsyncIterato
     """Serve an app with a protocol."""
     config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
-    with listening_socket("127.0.0.1", 0) as listener:
+    with listening_socket("127.0.0.1", 0, VARIABLES) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
         made = Served(app, server, listener.getsockname()[1])
         yield made
@@ -270,7 +271,7 @@ async def test_a_message_with_two_lengths_ends_its_connection(case: str) -> None
 def test_answers_are_not_held_back() -> None:
     """Responses are sent at once: Nagle's algorithm would wait for the acknowledgement of the headers."""
     with (
-        listening_socket("127.0.0.1", 0) as listener,
+        listening_socket("127.0.0.1", 0, VARIABLES) as listener,
         socket.create_connection(listener.getsockname()[:2]),
     ):
         connection, _ = listener.accept()
