@@ -60,32 +60,7 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
     try:
         until(lambda: _is_ready(base), 60, "the API is ready")
         document = without_security(httpx.get(f"{base}/openapi.json", trust_env=False).json())
-        given = tmp_path / "openapi.json"
-        given.write_text(json.dumps(document))
-        done = subprocess.run(
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "schemathesis.cli",
-                    "--no-color",
-                    "--config-file",
-                    str(CONFIG),
-                    "run",
-                    str(given),
-                ),
-                *("--url", base, "--header", f"Authorization: {stack.http.headers['Authorization']}"),
-                # one worker: with more, parsing Python in two threads at once now and then breaks off in Python 3.11
-                *("--checks", "all", "--max-examples", str(examples(document)), "--seed", "1", "--workers", "1"),
-                *("--continue-on-failure", "--suppress-health-check", "all"),
-            ],
-            env={**os.environ, "CARILLON_TEST_NAMESPACE": namespace},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            cwd=tmp_path,
-        )
+        done = fuzzed(stack, base, document, namespace, tmp_path)
     finally:
         stack.end("fuzzed")
     said = "\n".join(line[:500] for line in done.stdout.splitlines())
@@ -99,6 +74,29 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
     succeeded = {(method, route) for method, route, status in answers if status < BAD_REQUEST or status == CONFLICT}
     operations = {(method.upper(), route) for route, path in document["paths"].items() for method in path}
     assert operations - succeeded <= UNREACHED
+
+
+def fuzzed(
+    stack: Stack, base: str, document: dict[str, Any], namespace: str, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Return what Schemathesis says of an API and its document."""
+    given = folder / "openapi.json"
+    given.write_text(json.dumps(document))
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(CONFIG), "run", str(given)),
+            *("--url", base, "--header", f"Authorization: {stack.http.headers['Authorization']}"),
+            # one worker: with more, parsing Python in two threads at once now and then breaks off in Python 3.11
+            *("--checks", "all", "--max-examples", str(examples(document)), "--seed", "1", "--workers", "1"),
+            *("--continue-on-failure", "--suppress-health-check", "all"),
+        ],
+        env={**os.environ, "CARILLON_TEST_NAMESPACE": namespace},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        cwd=folder,
+    )
 
 
 def without_security(document: dict[str, Any]) -> dict[str, Any]:

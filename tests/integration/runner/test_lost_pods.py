@@ -146,29 +146,37 @@ def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runn
 
     with ThreadPoolExecutor(3) as pool:
         codes = list(pool.map(lose_one, range(len(runs))))
-    ran_out = {ExitCode.SUCCEEDED, ExitCode.FAILED}
     succeeded_counters = 1  # the run that was measured
-    for (execution, plan, _, _), (first, second) in zip(runs, codes, strict=True):
-        row, attempts = runners.row(execution), runners.attempts(execution)
-        told = f"{plan}: {first}, {second}, {row}, {attempts}"
-        assert row["status"] in {"succeeded", "failed", "cancelled"}, told
-        assert all(attempt["finished_at"] is not None for attempt in attempts), told
-        assert [attempt["number"] for attempt in attempts] == list(range(1, len(attempts) + 1)), told
-        assert (second == ExitCode.ALREADY_CLAIMED) or (first not in ran_out and second in ran_out), told
-        sent = [status for key, status in server.answers if key == str(execution)]
-        most = {"counter": 0, "request": 1, "retried request": 3}[plan]
-        assert len(sent) <= most, told
-        if plan == "counter":
-            succeeded_counters += row["status"] == "succeeded"
-            assert row["reason"] != "PodLost", told
-        elif row["status"] == "succeeded":
-            assert sent[-1] == 200, told
-            assert attempts[-1]["status"] == "succeeded", told
+    for (execution, plan, _, _), ended in zip(runs, codes, strict=True):
+        row = true_row(runners, server, execution, plan, ended)
+        succeeded_counters += plan == "counter" and row["status"] == "succeeded"
     assert runners.counter() == succeeded_counters
     # the moments include some before the claim, some within an attempt, and some after the end
     assert any(first < 0 and second == ExitCode.SUCCEEDED for first, second in codes)
     assert any(row["reason"] == "PodLost" for row in runners.query("SELECT reason FROM attempts"))
     assert any(first == ExitCode.SUCCEEDED for first, _ in codes)
+
+
+def true_row(
+    runners: Runners, server: CountingServer, execution: UUID, plan: str, codes: tuple[int, int]
+) -> dict[str, Any]:
+    """Return the row of an execution whose two pods ended with these exit codes, if it is complete and correct."""
+    ran_out = {ExitCode.SUCCEEDED, ExitCode.FAILED}
+    first, second = codes
+    row, attempts = runners.row(execution), runners.attempts(execution)
+    told = f"{plan}: {first}, {second}, {row}, {attempts}"
+    assert row["status"] in {"succeeded", "failed", "cancelled"}, told
+    assert all(attempt["finished_at"] is not None for attempt in attempts), told
+    assert [attempt["number"] for attempt in attempts] == list(range(1, len(attempts) + 1)), told
+    assert (second == ExitCode.ALREADY_CLAIMED) or (first not in ran_out and second in ran_out), told
+    sent = [status for key, status in server.answers if key == str(execution)]
+    assert len(sent) <= {"counter": 0, "request": 1, "retried request": 3}[plan], told
+    if plan == "counter":
+        assert row["reason"] != "PodLost", told
+    elif row["status"] == "succeeded":
+        assert sent[-1] == 200, told
+        assert attempts[-1]["status"] == "succeeded", told
+    return row
 
 
 def life(runners: Runners, server: CountingServer, plan: str) -> float:
