@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 import threading
 import time
 from collections import defaultdict
@@ -12,6 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+SILENT_SECONDS = 3
+"""How long a client may be silent, although it is asked every second, before it counts as gone."""
+LAST_ACK_OFFSET = 56
+"""Where ``struct tcp_info`` (tcp(7)) has the milliseconds since the last acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,9 @@ class SpanServer:
     A POST to ``/path?hold=seconds`` is answered after that time. The span ends when the client closes its connection: a
     process that is killed does so, too. With ``&keep=1`` the client says ``kept`` once a signal can no longer make it
     lose the answer; otherwise one that is ended just then would have done its work, and would do it again.
+
+    The last packet of a client in a pod is now and then lost with the pod's network. The connection then breaks off
+    after ``SILENT_SECONDS``, and the span ends when the client was last heard.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -72,14 +81,12 @@ class SpanServer:
         began = time.monotonic()
         with self._lock:
             self._open[path] += 1
+        _notice_silence(request.connection)
         # nothing follows a request: what can be read is the end of the connection
         gone, _, _ = select.select([request.connection], [], [], seconds)
-        if not gone:
-            request.send_response(200)
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-        done = not gone and not (keep and _rest(request.connection) != b"kept")
-        span = Span(key, began, time.monotonic(), done=done)
+        answered = not gone and _answered(request)
+        said, ended = (b"", time.monotonic()) if answered and not keep else _rest(request.connection)
+        span = Span(key, began, max(began, ended), done=answered and (said == b"kept" or not keep))
         with self._lock:
             self._open[path] -= 1
             self._spans[path].append(span)
@@ -99,12 +106,34 @@ class SpanServer:
         return [(one, two) for one, two in pairwise(self.spans(path)) if two.began < one.ended]
 
 
-def _rest(connection: socket.socket) -> bytes:
-    """Return what a client still sends until it closes its connection."""
+def _notice_silence(connection: socket.socket) -> None:
+    """Let a connection break off soon after its other side has vanished without a word."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
+
+
+def _answered(request: BaseHTTPRequestHandler) -> bool:
+    """Answer; return whether the connection still took it."""
+    try:
+        request.send_response(200)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+    except OSError:  # it was cut off
+        return False
+    return True
+
+
+def _rest(connection: socket.socket) -> tuple[bytes, float]:
+    """Return what a client still sends until its connection ends, and when it ended."""
     said = b""
     try:
         while chunk := connection.recv(64):
             said += chunk
-    except OSError:  # it was cut off
+    except ConnectionResetError:
         pass
-    return said
+    except OSError:  # it vanished
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_ACK_OFFSET + 4)
+        return said, time.monotonic() - struct.unpack_from("=I", info, LAST_ACK_OFFSET)[0] / 1000
+    return said, time.monotonic()
