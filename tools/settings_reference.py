@@ -17,8 +17,8 @@ from carillon_api.settings import Settings as APISettings
 from carillon_core import contract
 from carillon_core.adapters.postgres.__main__ import Variables as MigrateVariables
 from carillon_core.settings import CommonSettings, HistorySettings, ProgramSettings, form_of, variable_of
+from carillon_operator.lease_settings import LeaseVariables
 from carillon_operator.recorder_settings import RecorderSettings as RecorderAddress
-from carillon_operator.settings import LeaseVariables
 from carillon_operator.settings import Variables as OperatorVariables
 from carillon_operator.webhook_settings import WebhookSettings
 from carillon_recorder.settings import Settings as RecorderSettings

@@ -5,17 +5,16 @@
 """
 
 import json
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from uuid import uuid4
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import NoDecode
 
 from carillon_core.adapters.postgres.engine import credentials
+from carillon_core.adapters.postgres.roles.namespace_login import namespace_url
 from carillon_core.domain.egress.rules import CLOSED, AllowList, parse_allow_list
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RunnerTemplate
@@ -35,29 +34,17 @@ from carillon_core.settings import (
     DatabaseURL,
     Form,
     HistorySettings,
-    ProgramSettings,
     Switch,
     WholeNumber,
 )
-from carillon_operator.lease_settings import LEASE_SECONDS, LeaseSettings
+from carillon_operator.lease_settings import LeaseSettings, LeaseVariables
 from carillon_operator.recorder_settings import RecorderSettings
 from carillon_operator.webhook_settings import WebhookSettings
 
 MIN_TOKEN_KEY_LENGTH = 32
-LEASE_NAME = "carillon-operator"
 MOST_SHARDS = 100
 
 _TOKEN_KEY_FORM = f"at least {MIN_TOKEN_KEY_LENGTH} random characters, such as `openssl rand -hex 32` prints"
-
-
-def _name(text: str) -> str:
-    if not is_dns_label(text):
-        msg = (
-            "must be a name of at most 63 lower-case letters, digits and hyphens, such as carillon-system"
-            f' (got "{text}")'
-        )
-        raise ValueError(msg)
-    return text
 
 
 def _image(image: str) -> str:
@@ -102,45 +89,6 @@ def _token_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
-_Name = Annotated[str, AfterValidator(_name), Form("a name")]
-
-
-class LeaseVariables(ProgramSettings):
-    """The Lease of the leader. Read if its namespace is set."""
-
-    namespace: _Name = Field(
-        validation_alias="CARILLON_LEASE_NAMESPACE",
-        description="The namespace of the Lease. Default: no Lease; run one operator only.",
-    )
-    name: _Name = Field(
-        default=LEASE_NAME,
-        validation_alias="CARILLON_LEASE_NAME",
-        description="The name of the Lease. With several shards, the shard's number is appended.",
-    )
-    identity: str | None = Field(
-        default=None,
-        validation_alias="CARILLON_POD_NAME",
-        description="The name of the Lease's holder. Default: the host name with a random suffix.",
-    )
-    # below three seconds a renewal has no time for a second try
-    seconds: WholeNumber = Field(
-        default=LEASE_SECONDS,
-        ge=3,
-        le=3600,
-        validation_alias="CARILLON_LEASE_SECONDS",
-        description="A leader that fails is replaced after this many seconds.",
-    )
-
-    def of_shard(self, shard: Shard) -> LeaseSettings:
-        """Return the Lease of one shard; each shard has its own leader."""
-        return LeaseSettings(
-            namespace=self.namespace,
-            name=self.name if shard.count == 1 else f"{self.name}-{shard.index}",
-            identity=self.identity or f"{socket.gethostname()}-{uuid4().hex[:8]}",
-            seconds=self.seconds,
-        )
-
-
 class Variables(HistorySettings, CommonSettings):
     """The operator's variables, except those of its Lease and its webhook."""
 
@@ -152,6 +100,13 @@ class Variables(HistorySettings, CommonSettings):
         validation_alias="CARILLON_RUNNER_DATABASE_URL",
         description="Without a recorder: the database URL of runner pods, with the user that"
         " `carillon-migrate runner-role` creates. Default: `DATABASE_URL`.",
+    )
+    runner_logins: Literal["shared", "namespace"] = Field(
+        default="shared",
+        validation_alias="CARILLON_RUNNER_LOGINS",
+        description="Without a recorder: whether the runner pods of all namespaces log in to the database as the user"
+        " of `CARILLON_RUNNER_DATABASE_URL` (`shared`), or those of each `namespace` as a user of their own, which"
+        " `carillon-migrate runner-role --namespace NAME` creates.",
     )
     runner_role_required: Switch = Field(
         default=False,
@@ -266,7 +221,7 @@ class Settings:
 
     database_url: str = field(repr=False)
     runner_database_url: str | None = field(repr=False)
-    """The URL that runner pods record with."""
+    """The URL that runner pods record with, or from which those of their namespaces are derived."""
     runner: RunnerTemplate
     """The settings that all runner pods share."""
     scope: Scope = field(default_factory=Scope)
@@ -287,6 +242,8 @@ class Settings:
     """None: the operator decides without a Lease."""
     shard: Shard = field(default_factory=Shard)
     """Two operators with different numbers of shards would both decide about some tasks."""
+    runner_logins: Literal["shared", "namespace"] = "shared"
+    """Whether each namespace's runner pods have a login of their own."""
     target_secrets: Literal["labelled", "any"] = "labelled"
     """Which Secrets an HTTPTarget may use."""
     webhook: WebhookSettings | None = None
@@ -329,6 +286,7 @@ class Settings:
             state_folder=given.state_folder,
             lease=LeaseVariables.from_env(env).of_shard(shard) if _is_set(env, "CARILLON_LEASE_NAMESPACE") else None,
             shard=shard,
+            runner_logins=given.runner_logins,
             target_secrets=given.target_secrets,
             webhook=WebhookSettings.from_env(env) if _is_set(env, "CARILLON_WEBHOOK_PORT") else None,
             log_level=given.log_level,
@@ -366,6 +324,11 @@ def _runner_database_url(given: Variables, database_url: str, recorder: Recorder
             )
         return None
     if given.runner_database_url is None:
+        if given.runner_logins == "namespace":
+            raise SettingsError(
+                "CARILLON_RUNNER_DATABASE_URL: must be set while CARILLON_RUNNER_LOGINS is namespace: the logins of the"
+                " namespaces are derived from it"
+            )
         if given.runner_role_required:
             raise SettingsError(
                 "CARILLON_RUNNER_DATABASE_URL: must be set to the URL of a user for runners, or CARILLON_RECORDER_URL"
@@ -375,6 +338,8 @@ def _runner_database_url(given: Variables, database_url: str, recorder: Recorder
         return database_url
     url = given.runner_database_url.get_secret_value()
     credentials(url, "CARILLON_RUNNER_DATABASE_URL")  # a wrong URL is refused now, not by each runner
+    if given.runner_logins == "namespace":
+        namespace_url(url, "default")  # the same
     return url
 
 

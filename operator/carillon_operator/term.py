@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from carillon_core.adapters.postgres.roles.namespace_login import NamespaceLogins
 from carillon_core.errors import OwnAccountError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import ClusterReader, ClusterWriter, HistoryRecorder, RunnerKeys
@@ -21,7 +22,7 @@ from carillon_operator.apply.key_registrar import KeyRegistrar
 from carillon_operator.apply.launcher import Conditions, Launcher
 from carillon_operator.apply.maintainer import Maintain, Maintainer
 from carillon_operator.apply.outbox import Entry, Outbox
-from carillon_operator.apply.runner_access import RecorderAccess, RunnerAccess, RunnerSecret
+from carillon_operator.apply.runner_access import RecorderAccess, RunnerAccess, RunnerSecret, SharedLogin
 from carillon_operator.apply.status_writer import StatusWriter
 from carillon_operator.apply.sweeper import Sweeper
 from carillon_operator.gather.refused_pods import RefusedPods
@@ -197,4 +198,6 @@ def _access(settings: Settings, writer: ClusterWriter) -> RunnerAccess:
     """Return how runner pods record: by the recorder, or by a database URL in a Secret of each namespace."""
     if settings.recorder is not None:
         return RecorderAccess(settings.recorder)
-    return RunnerSecret(writer, settings.runner.secret_name, settings.runner_database_url or "")
+    url = settings.runner_database_url or ""
+    logins = SharedLogin(url) if settings.runner_logins == "shared" else NamespaceLogins(settings.database_url, url)
+    return RunnerSecret(writer, settings.runner.secret_name, logins)

@@ -3,7 +3,9 @@
 from base64 import b64decode
 from urllib.parse import urlsplit
 
-from carillon_chart.programs import rendered, values_of
+import pytest
+
+from carillon_chart.programs import ChartError, rendered, values_of
 from carillon_core.resources.crd.definitions import KINDS
 from support.chart import Object, containers, of_kind
 
@@ -106,3 +108,21 @@ def test_without_a_recorder_the_operator_gets_the_runners_login() -> None:
     found = read_from_the_database_secret("bare")
     assert found["operator"] == OWNERS | RUNNERS | {"CARILLON_TOKEN_KEY": "token-key"}
     assert "recorder" not in found
+
+
+def test_without_a_recorder_each_namespace_can_have_a_login_of_its_own() -> None:
+    """The migration creates those of the watched namespaces, and the operator hands them out."""
+    without = ("--values", str(values_of("listed")), "--set", "recorder.enabled=false,recorder.logins=namespace")
+    found = {
+        container["name"]: container
+        for kind in ("Job", "Deployment")
+        for thing in rendered(*without)
+        if thing["kind"] == kind
+        for container in thing["spec"]["template"]["spec"]["containers"]
+    }
+    command = ["carillon-migrate", "runner-role", "--namespace", "team-a", "--namespace", "team-b"]
+    assert found["runner-role"]["command"] == command
+    assert {"name": "CARILLON_RUNNER_LOGINS", "value": "namespace"} in found["operator"]["env"]
+    for case in ("recorder.logins=namespace", "recorder.enabled=false,recorder.logins=namespace,watch.namespaces=null"):
+        with pytest.raises(ChartError, match=r"recorder\.logins is namespace, which needs"):
+            rendered("--values", str(values_of("listed")), "--set", case)

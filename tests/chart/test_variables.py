@@ -5,8 +5,9 @@ import re
 from carillon_api.settings import Settings as ApiSettings
 from carillon_core.settings import ProgramSettings, variable_of
 from carillon_local.layout import ROOT
+from carillon_operator.lease_settings import LeaseVariables
 from carillon_operator.recorder_settings import RecorderSettings as RecorderAddress
-from carillon_operator.settings import LeaseVariables, Settings, Variables
+from carillon_operator.settings import Settings, Variables
 from carillon_operator.webhook_settings import WebhookSettings
 from carillon_recorder.settings import Settings as RecorderSettings
 from support.chart import containers, every_case, pods
@@ -17,8 +18,8 @@ MODELS: dict[str, tuple[type[ProgramSettings], ...]] = {
     "recorder": (RecorderSettings,),
 }
 READ_BY_HAND = {
-    "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/runner_role.py"),
-    "runner-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/runner_role.py"),
+    "upgrade": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/namespace_login.py"),
+    "runner-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/namespace_login.py"),
     "api-role": ("core/carillon_core/contract.py", "core/carillon_core/adapters/postgres/roles/api_role.py"),
     "test": ("charts/carillon/files/installed.py",),
 }
@@ -82,7 +83,7 @@ def test_every_setting_of_the_programs_can_be_made() -> None:
     """The chart sets every variable except those that a pod does not need."""
     needless = {"KUBECONFIG", "CARILLON_RUNNER_SECRET", "CARILLON_WEBHOOK_CA_FILE", "CARILLON_WEBHOOK_ADDRESS"}
     needless |= {"CARILLON_WEBHOOK_HOST", "CARILLON_WEBHOOK_SERVICE", "CARILLON_WEBHOOK_FAILURE_POLICY"}
-    needless |= {"CARILLON_RUNNER_DATABASE_URL"}  # with a recorder
+    needless |= {"CARILLON_RUNNER_DATABASE_URL", "CARILLON_RUNNER_LOGINS"}  # with a recorder
     for program in ("operator", "api", "recorder"):
         given = {
             variable["name"]

@@ -139,6 +139,11 @@ kind changes, Helm deletes its Secret, and must not delete what cert-manager has
 {{- if dig "recorder" "enabled" false .Values.AsMap }}true{{ end }}
 {{- end }}
 
+{{/* Without the recorder, how runners log in to the database: shared or namespace. */}}
+{{- define "carillon.runnerLogins" -}}
+{{ dig "recorder" "logins" "shared" .Values.AsMap }}
+{{- end }}
+
 {{/* The Secret with the recorder's certificate; see carillon.webhookSecret for its two names. */}}
 {{- define "carillon.recorderSecret" -}}
 {{ include "carillon.fullname" . }}-recorder{{ if .Values.recorder.certManager.enabled }}-issued{{ end }}
@@ -162,6 +167,9 @@ kind changes, Helm deletes its Secret, and must not delete what cert-manager has
 
 {{/* Refuse what no schema can say: values that only make sense together. */}}
 {{- define "carillon.check" -}}
+{{- if and (eq (include "carillon.runnerLogins" .) "namespace") (or (include "carillon.recorder" .) (not (dig "watch" "namespaces" list .Values.AsMap))) }}
+{{- fail "recorder.logins is namespace, which needs recorder.enabled=false and watch.namespaces: the logins of these namespaces are created" }}
+{{- end }}
 {{- if and (not .Values.postgres.enabled) (not .Values.database.existingSecret) }}
 {{- fail "database.existingSecret is not set: name a Secret of this namespace with the keys database-url and runner-database-url, or set postgres.enabled=true for a trial" }}
 {{- end }}

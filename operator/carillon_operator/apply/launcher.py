@@ -15,7 +15,7 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader, JobWriter, JSONObject
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_operator.apply.announcer import Announcer
-from carillon_operator.apply.runner_access import RunnerAccess
+from carillon_operator.apply.runner_access import MissingLoginError, RunnerAccess
 from carillon_operator.state.job_shelf import JobShelf
 from carillon_operator.state.work_queue import Key
 
@@ -117,6 +117,8 @@ class Launcher:
                 )
         except NotFoundError:  # the namespace is being deleted, and the task with it
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} does not exist")
+        except MissingLoginError as error:
+            return LaunchRefusal(Reason.LAUNCH_REFUSED, str(error))
         except RefusedError as error:
             return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server rejected Job {name}: {error}"[:MAX_MESSAGE])
         else:

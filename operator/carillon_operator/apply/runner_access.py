@@ -18,6 +18,10 @@ from carillon_operator.recorder_settings import RecorderSettings
 log = get_logger(__name__)
 
 
+class MissingLoginError(CarillonError):
+    """The runner pods of a namespace have no login to the database; the message says how it is created."""
+
+
 class RunnerAccess(Protocol):
     """How runner pods are told where to record."""
 
@@ -68,24 +72,60 @@ class RecorderAccess:
         return replace(template, recorder=self._address)
 
 
+class RunnerLogins(Protocol):
+    """The logins to the database with which runner pods record."""
+
+    def url(self, namespace: str) -> str:
+        """Return the database URL for the pods of a namespace."""
+
+    async def is_missing(self, namespace: str) -> bool:
+        """Return whether it is known that the login does not exist."""
+
+
+class SharedLogin:
+    """One login for all namespaces."""
+
+    def __init__(self, url: str) -> None:
+        """Take its URL."""
+        self._url = url
+
+    def url(self, namespace: str) -> str:  # noqa: ARG002  # all have the same
+        """Return the URL."""
+        return self._url
+
+    async def is_missing(self, namespace: str) -> bool:  # noqa: ARG002  # nobody derived it
+        """Return False: an administrator has chosen it."""
+        return False
+
+
 class RunnerSecret:
     """Creates the Secret before a namespace's first launch, and checks it in each sweep."""
 
-    def __init__(self, cluster: SecretWriter, name: str, database_url: str) -> None:
-        """Take the Secret's name and content."""
+    def __init__(self, cluster: SecretWriter, name: str, logins: RunnerLogins) -> None:
+        """Take the Secret's name, and the logins of which it has one."""
         self._cluster = cluster
         self._name = name
-        self._data = {RUNNER_SECRET_KEY: database_url}
+        self._logins = logins
         self._ensured: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def ensure(self, namespace: str) -> None:
-        """Create or update the Secret of a namespace, once; namespaces do not wait for each other."""
+        """Create or update the Secret of a namespace, once; namespaces do not wait for each other.
+
+        Raises:
+            MissingLoginError: Nobody has created the namespace's login: its pods could not record.
+
+        """
         if namespace in self._ensured:
             return
         async with self._locks[namespace]:
             if namespace not in self._ensured:
-                await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
+                if await self._logins.is_missing(namespace):
+                    raise MissingLoginError(
+                        f"runner pods of the namespace {namespace} have no login to the database; ask an administrator"
+                        f" to run: carillon-migrate runner-role --namespace {namespace}"
+                    )
+                await self._write(namespace)
                 self._ensured.add(namespace)
 
     async def repair(self, namespaces: set[str]) -> None:
@@ -93,7 +133,7 @@ class RunnerSecret:
         self._ensured &= namespaces
         for namespace in sorted(self._ensured):
             try:
-                await self._cluster.ensure_runner_secret(namespace, self._name, self._data)
+                await self._write(namespace)
             except CarillonError as error:
                 self._ensured.discard(namespace)
                 log.warning("runner Secret not checked", namespace=namespace, secret=self._name, why=str(error))
@@ -101,3 +141,7 @@ class RunnerSecret:
     def given(self, template: RunnerTemplate) -> RunnerTemplate:
         """Return the template: its pods read the Secret."""
         return template
+
+    async def _write(self, namespace: str) -> None:
+        data = {RUNNER_SECRET_KEY: self._logins.url(namespace)}
+        await self._cluster.ensure_runner_secret(namespace, self._name, data)

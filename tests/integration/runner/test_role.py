@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
@@ -11,12 +12,14 @@ import pytest
 from psycopg import sql
 
 from carillon_core.adapters.postgres import migrate
+from carillon_core.adapters.postgres.engine import credentials
 from carillon_core.adapters.postgres.roles import runner_role
+from carillon_core.adapters.postgres.roles.namespace_login import NamespaceLogins, namespace_url
 from carillon_core.adapters.postgres.runner_keys import KEPT
 from carillon_core.contract import ExitCode
 from carillon_core.errors import SettingsError, UnavailableError
 from support.postgres import drop_role, execute, user, with_user
-from support.runner import TOKEN_KEY, Runners, register
+from support.runner import SLOT, TOKEN_KEY, Runners, register
 
 PASSWORD = "hunter2"  # noqa: S105  # of roles that are dropped after their test
 
@@ -30,11 +33,11 @@ def runner_url(database_url: str) -> Iterator[str]:
         drop_role(database_url, role)
 
 
-def command(**urls: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, **urls: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return subprocess.run(
-        [sys.executable, "-m", "carillon_core.adapters.postgres", "runner-role"],
+        [sys.executable, "-m", "carillon_core.adapters.postgres", "runner-role", *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -141,6 +144,52 @@ def test_the_roles_connections_are_half_of_the_servers(database_url: str, runner
     wanted = "SELECT setting::int / 2 FROM pg_settings WHERE name = 'max_connections'"
     limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
     assert execute(database_url, limit, user(runner_url)) == execute(database_url, wanted)
+
+
+def test_each_namespace_can_have_a_login_of_its_own(
+    database_url: str, runner_url: str, runners: Runners, namespaces: dict[str, str]
+) -> None:
+    """Its runners record with it; its password is not another's, and its connections are an eighth of the server's."""
+    done = command(
+        *(part for name in namespaces for part in ("--namespace", name)),
+        DATABASE_URL=database_url,
+        CARILLON_RUNNER_DATABASE_URL=runner_url,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for number, url in enumerate(namespaces.values()):
+        assert f"created the role {user(url)}" in done.stdout.splitlines()
+        slot = SLOT + timedelta(hours=number)
+        assert runners.start({"sum": {"a": 1, "b": 2}}, url=url, slot=slot).wait() == ExitCode.SUCCEEDED
+    assert PASSWORD not in done.stdout
+    (_, one), (_, other) = namespaces.items()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(with_user(other, user(one), credentials(other)[1]))
+    limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
+    wanted = "SELECT setting::int / 8 FROM pg_settings WHERE name = 'max_connections'"
+    assert execute(database_url, limit, user(one)) == execute(database_url, wanted)
+    assert execute(database_url, limit, user(runner_url)) == [], "the shared login is not needed"
+
+
+async def test_a_namespace_without_a_login_is_noticed(
+    database_url: str, runner_url: str, namespaces: dict[str, str]
+) -> None:
+    """Before its first launch; not while the database is away, when runners wait for it anyway."""
+    (name, *_) = namespaces
+    logins = NamespaceLogins(database_url, runner_url)
+    assert await logins.is_missing(name)
+    runner_role.prepare_namespace(database_url, runner_url, name)
+    assert not await logins.is_missing(name)
+    assert not await NamespaceLogins("postgresql://u:p@127.0.0.1:1/none", runner_url).is_missing("elsewhere")
+
+
+@pytest.fixture
+def namespaces(database_url: str, runner_url: str) -> Iterator[dict[str, str]]:
+    """Give two namespaces with the URLs of their runners; the roles are dropped after the test."""
+    made = {name: namespace_url(runner_url, name) for name in ("shop", "a-team-whose-name-is-long-and-more")}
+    yield made
+    for url in made.values():
+        if execute(database_url, "SELECT 1 FROM pg_roles WHERE rolname = %s", user(url)):
+            drop_role(database_url, user(url))
 
 
 EXCESSES = {

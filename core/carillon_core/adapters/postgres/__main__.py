@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from carillon_core.adapters.postgres import migrate
 from carillon_core.adapters.postgres.maintenance import Changes, maintain
 from carillon_core.adapters.postgres.roles import api_role, runner_role
+from carillon_core.adapters.postgres.roles.namespace_login import RUNNER
 from carillon_core.errors import SettingsError, UnavailableError
 from carillon_core.logs import LEVELS, configure_logging, get_logger
 from carillon_core.settings import (
@@ -30,7 +31,7 @@ UNAVAILABLE = 1
 MISCONFIGURED = 2
 
 _CHARTS_KEYS = {
-    runner_role.RUNNER: "the Helm chart takes it from the key runner-database-url of the database's Secret",
+    RUNNER: "the Helm chart takes it from the key runner-database-url of the database's Secret",
     api_role.API: (
         "the Helm chart takes it from the key api-database-url of the database's Secret while database.apiRole is true"
     ),
@@ -72,9 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_told(changes))
             return 0
         if options.command == "runner-role":
-            print(
-                *runner_role.prepare(url, _role_url(runner_role.RUNNER, "runners", given.runner_database_url)), sep="\n"
-            )
+            runner_url = _role_url(RUNNER, "runners", given.runner_database_url)
+            print(*_runner_roles(url, runner_url, options.namespace), sep="\n")
             return 0
         if options.command == "api-role":
             print(*api_role.prepare(url, _role_url(api_role.API, "the API", given.api_database_url)), sep="\n")
@@ -94,6 +94,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNAVAILABLE
     print(f"{revision.current or 'base'} ({'newest' if revision.is_head else f'newest: {revision.head}'})")
     return BEHIND if options.command == "current" and not revision.is_head else 0
+
+
+def _runner_roles(url: str, runner_url: str, namespaces: Sequence[str]) -> Iterator[str]:
+    if not namespaces:
+        yield from runner_role.prepare(url, runner_url)
+    for namespace in namespaces:
+        yield from runner_role.prepare_namespace(url, runner_url, namespace)
 
 
 def _prepare(url: str) -> None:
@@ -155,9 +162,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="drop months that ended more than N days ago, 0: none (default: CARILLON_HISTORY_RETENTION_DAYS or 400)",
     )
-    commands.add_parser(
+    runner = commands.add_parser(
         "runner-role",
         help="create and verify the role of CARILLON_RUNNER_DATABASE_URL, which may only record executions",
+    )
+    runner.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="create the role of this namespace's runners instead (CARILLON_RUNNER_LOGINS=namespace); may be repeated",
     )
     commands.add_parser(
         "api-role",

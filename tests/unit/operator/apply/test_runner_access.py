@@ -9,13 +9,15 @@ import pytest
 
 from carillon_core import contract
 from carillon_core.adapters.memory.cluster import MemoryCluster
+from carillon_core.adapters.postgres.engine import credentials
+from carillon_core.adapters.postgres.roles.namespace_login import namespace_url, role_name
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.plan import Launch
 from carillon_core.domain.execution import execution_id
 from carillon_core.domain.launch.manifest import RecorderAddress, job_manifest
 from carillon_core.domain.launch.order import slot_order
 from carillon_core.errors import SettingsError, UnavailableError
-from carillon_operator.apply.runner_access import RecorderAccess, RunnerSecret
+from carillon_operator.apply.runner_access import MissingLoginError, RecorderAccess, RunnerSecret, SharedLogin
 from carillon_operator.recorder_settings import RecorderSettings
 from carillon_operator.settings import Settings
 from support.builders import CREATED, TASK_UID, at, make_task
@@ -56,7 +58,7 @@ def test_the_wait_for_the_claim_does_not_count_against_the_time_out(timeout: int
 async def test_with_a_recorder_nothing_is_written_into_a_namespace() -> None:
     """Neither before a launch nor by a sweep; a Secret of before stays, for Jobs of before."""
     cluster = MemoryCluster(clock=lambda: CREATED)
-    secret = RunnerSecret(cluster, "carillon-runner", "postgresql://runner")
+    secret = RunnerSecret(cluster, "carillon-runner", SharedLogin("postgresql://runner"))
     await secret.ensure("shop")
     access = RecorderAccess(RecorderSettings(url=URL))
     await access.ensure("team")
@@ -108,3 +110,53 @@ def test_a_wrong_setting_is_named(change: dict[str, str], want: str) -> None:
     """With what to write instead."""
     with pytest.raises(SettingsError, match=f"^{want}"):
         Settings.from_env(NEEDED | change)
+
+
+URLS = {
+    "postgresql://runner:secret@db:5432/carillon": "postgresql://runner_shop:{}@db:5432/carillon",
+    "postgresql://db/carillon?user=runner&password=secret&sslmode=require": (
+        "postgresql://runner_shop:{}@db/carillon?sslmode=require"
+    ),
+    "postgresql://ru%40nner:secret@[::1]/carillon": "postgresql://ru%40nner_shop:{}@[::1]/carillon",
+}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_namespaces_login_is_derived_from_the_runners(url: str) -> None:
+    """The same each time, another one for another namespace, and nothing else of the URL changes."""
+    made = namespace_url(url, "shop")
+    password = credentials(made)[1]
+    assert made == URLS[url].format(password)
+    assert len(password) == 64
+    assert credentials(namespace_url(url, "team"))[1] != password
+    assert credentials(namespace_url(url.replace("secret", "other"), "shop"))[1] != password
+
+
+@pytest.mark.parametrize("user", ["runner", "r" * 63, "ä" * 31])
+def test_a_namespaces_role_has_a_name_that_postgres_does_not_cut(user: str) -> None:
+    """And another one than that of a namespace with the same beginning."""
+    names = [role_name(user, f"{'n' * 62}{end}") for end in "ab"]
+    assert max(len(name.encode()) for name in names) <= 63
+    assert names[0] != names[1]
+
+
+class Logins(SharedLogin):
+    """Logins of namespaces, of which those in ``missing`` do not exist yet."""
+
+    missing: frozenset[str] = frozenset({"team"})
+
+    async def is_missing(self, namespace: str) -> bool:
+        return namespace in self.missing
+
+
+async def test_a_namespace_without_a_login_is_launched_nothing_in() -> None:
+    """The error says what an administrator has to run; afterwards the next launch succeeds."""
+    cluster = MemoryCluster(clock=lambda: CREATED)
+    logins = Logins("postgresql://runner")
+    access = RunnerSecret(cluster, "carillon-runner", logins)
+    with pytest.raises(MissingLoginError, match="to run: carillon-migrate runner-role --namespace team"):
+        await access.ensure("team")
+    assert cluster.secrets == {}
+    logins.missing = frozenset()
+    await access.ensure("team")
+    assert set(cluster.secrets) == {("team", "carillon-runner")}

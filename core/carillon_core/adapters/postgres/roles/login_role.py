@@ -122,7 +122,7 @@ _EXCESS: LiteralString = """
         AND has_function_privilege(p.oid, 'EXECUTE') AND p.oid NOT IN (SELECT objid FROM of_extensions)
 """
 # a share of them, so that a login with the role cannot shut the operator and the API out
-_LIMIT: LiteralString = "SELECT greatest(setting::int / 2, 2) FROM pg_settings WHERE name = 'max_connections'"
+_LIMIT: LiteralString = "SELECT greatest(setting::int / %s, 2) FROM pg_settings WHERE name = 'max_connections'"
 # what makes large objects, which no table's privileges bound
 _LARGE_OBJECTS: LiteralString = """
     SELECT format('REVOKE EXECUTE ON FUNCTION %%s FROM PUBLIC', string_agg(oid::regprocedure::text, ', ')) FROM pg_proc
@@ -154,6 +154,8 @@ class LoginRole:
     """Whether it may call the functions of the schema ``carillon_runner``."""
     is_shared: bool = False
     """Whether others than we may hold it: its connections are limited, and it makes no large objects if possible."""
+    connections_divisor: int = 2
+    """A shared role gets the server's ``max_connections`` divided by this."""
 
     @property
     def _parameters(self) -> dict[str, object]:
@@ -274,7 +276,7 @@ def _made(role: LoginRole, owner: _Connection, login: _Login) -> str:
             database = sql.Identifier(owner.info.dbname)
             owner.execute(sql.SQL("ALTER ROLE {} IN DATABASE {} RESET ALL").format(name, database))
             if role.is_shared:
-                (limit,) = owner.execute(_LIMIT).fetchone() or (None,)
+                (limit,) = owner.execute(_LIMIT, [role.connections_divisor]).fetchone() or (None,)
                 owner.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(name, sql.Literal(limit)))
             for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
                 owner.execute(
