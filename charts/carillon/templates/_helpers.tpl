@@ -189,7 +189,7 @@ kind changes, Helm deletes its Secret, and must not delete what cert-manager has
 {{- fail "recorder.certManager.issuerName is not set: name an issuer of cert-manager, or set recorder.certManager.enabled=false" }}
 {{- end }}
 {{- if not (regexMatch "^[a-z][-a-z0-9]*$" (include "carillon.fullname" .)) }}
-{{- fail (printf "fullnameOverride: objects would be called %s: set it to small letters, digits and hyphens, a letter first" (include "carillon.fullname" .)) }}
+{{- fail (printf "fullnameOverride: objects would be called %s: set it to lowercase letters, digits and hyphens, starting with a letter" (include "carillon.fullname" .)) }}
 {{- end }}
 {{- if not (regexMatch "[a-z]" .Release.Namespace) }}
 {{- fail (printf "the namespace %s is a number: choose one with a letter" .Release.Namespace) }}

@@ -1,9 +1,11 @@
 """A shelf keeps all objects of one kind that have a spec and a status: one for ScheduledTasks, one for RunRequests."""
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, KeysView, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
+
+from cachetools import LRUCache
 
 from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTask
 from carillon_core.ports import ObjectKind
@@ -26,14 +28,11 @@ class Departed:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._namespaces: OrderedDict[str, str] = OrderedDict()
+        self._namespaces: LRUCache[str, str] = LRUCache(REMEMBERED)
 
     def learn(self, namespace: str, uid: str) -> None:
-        """Remember that an object existed, until ``REMEMBERED`` others are gone."""
+        """Remember that an object existed, until ``REMEMBERED`` others are asked for or gone."""
         self._namespaces[uid] = namespace
-        self._namespaces.move_to_end(uid)
-        if len(self._namespaces) > REMEMBERED:
-            self._namespaces.popitem(last=False)
 
     def namespace_of(self, uid: str) -> str | None:
         """Return the namespace of an object that is gone, or None if it is not remembered."""
