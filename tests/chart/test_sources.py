@@ -58,6 +58,12 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
             assert expression.count(opening) == expression.count(closing), where
 
 
+def test_what_stops_tasks_has_an_alert() -> None:
+    """An object that was set aside, a held loop, no recorder, rows outside of the months."""
+    wanted = {"CarillonQuarantined", "CarillonOperatorHeld", "CarillonRecorderMissing", "CarillonDefaultPartition"}
+    assert wanted <= expressions().keys()
+
+
 def test_the_script_of_helm_test_is_what_the_file_says() -> None:
     """The template does not change the script."""
     (container,) = pods("trial")["Pod carillon-test"]["containers"]
