@@ -40,18 +40,18 @@ class Webhook:
     settings: WebhookSettings
 
     async def apply(
-        self, kind: str, name: str, spec: Any, labels: dict[str, str] | None = None, user: str | None = None
+        self, kind: str, name: str, spec: Any, *, user: str | None = None, verb: str = "apply", **meta: dict[str, str]
     ) -> tuple[int, str]:
-        """Apply an object, as a user if one is named; return kubectl's exit code and standard error."""
+        """Apply or create an object, as a user if one is named; return kubectl's exit code and standard error."""
         body = {
             "apiVersion": API_VERSION,
             "kind": kind,
-            "metadata": {"name": name, "namespace": self.namespace, "labels": labels or {}},
+            "metadata": {"name": name, "namespace": self.namespace, **meta},
             "spec": spec,
         }
         assert self.cluster.local is not None
         acting = [] if user is None else ["--as", user]
-        command = self.cluster.local.kubectl_command(["apply", "--filename", "-", *acting])
+        command = self.cluster.local.kubectl_command([verb, "--filename", "-", *acting])
         pipe = asyncio.subprocess.PIPE
         kubectl = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
         _, said = await kubectl.communicate(json.dumps(body).encode())

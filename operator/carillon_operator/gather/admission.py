@@ -13,11 +13,13 @@ the webhook from the others. So this module applies the configuration.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+import aiohttp.web
 import kopf
 
 from carillon_core.backoff import Backoff, Tries
@@ -38,6 +40,10 @@ log = get_logger(__name__)
 CONFIGURATION = "carillon"
 TIMEOUT_SECONDS = 5
 """How long the API server waits for a response before it goes on without one."""
+MOST_REVIEW_BYTES = 20 * 1024 * 1024
+"""An object and the one that it replaces, each of at most 1.5 MiB, with six bytes for a character that JSON escapes."""
+LARGE_BYTES = 1024 * 1024
+"""Larger reviews are read one at a time."""
 RETRIES = Backoff(first=1.0, longest=60.0)
 KINDS = {
     names.KIND: names.PLURAL,
@@ -125,7 +131,7 @@ class Admission:
         tries = Tries(RETRIES)
         publishing: asyncio.Future[None] | None = None
         while True:
-            server = kopf.WebhookServer(
+            server = _Server(
                 addr=self.settings.address,
                 port=self.settings.port,
                 host=self.settings.host,
@@ -171,6 +177,24 @@ class Admission:
                 log.info("webhook configuration applied", name=CONFIGURATION)
                 return
             await asyncio.sleep(wait)
+
+
+class _Server(kopf.WebhookServer):
+    """kopf's server for reviews of any object that the API server stores.
+
+    aiohttp's own limit of 1 MiB is less than the review of a large object has, and
+    the API server admits an object whose review is refused.
+    """
+
+    _one_large = asyncio.Semaphore(1)
+
+    @staticmethod
+    async def _serve(fn: Any, request: aiohttp.web.Request) -> aiohttp.web.Response:
+        is_small = request.content_length is not None and request.content_length <= LARGE_BYTES
+        whole = request.clone(client_max_size=MOST_REVIEW_BYTES)
+        # nobody waits for a later answer
+        async with asyncio.timeout(TIMEOUT_SECONDS), nullcontext() if is_small else _Server._one_large:
+            return await kopf.WebhookServer._serve(fn, whole)  # noqa: SLF001  # what the server calls for each request
 
 
 def webhook_configuration(

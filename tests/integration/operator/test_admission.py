@@ -25,7 +25,7 @@ async def test_kubectl_shows_the_next_times_and_what_may_surprise(webhook: Webho
         assert "Warning: backup: runs next at 20" in said
         assert said.count("T00:00:00+01:00") == 3
         assert "Warning: backup: runs on days that match either day of month 13 or day of week 5" in said
-        assert await webhook.apply("ScheduledTask", "backup", spec, {"team": "a"}) == (0, "")
+        assert await webhook.apply("ScheduledTask", "backup", spec, labels={"team": "a"}) == (0, "")
 
 
 async def test_kubectl_shows_that_a_url_leads_inward(webhook: Webhook) -> None:

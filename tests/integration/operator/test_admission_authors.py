@@ -105,6 +105,15 @@ async def test_an_author_without_the_permission_is_refused(author: Webhook) -> N
         assert code == 0 or "is immutable" in said, said
 
 
+async def test_an_object_that_is_large_is_judged_all_the_same(author: Webhook) -> None:
+    """JSON writes each "<" in six bytes: the review of a permitted annotation is larger than most servers read."""
+    padded = {"padding": "<" * 200_000}
+    for kind, spec, wanted in REFUSED.values():
+        code, said = await author.apply(kind, "padded", spec, annotations=padded, user=JANE, verb="create")
+        assert code == 1, kind
+        assert wanted[0] in said, kind
+
+
 async def test_an_author_with_the_permission_is_admitted(author: Webhook) -> None:
     """The API server's own rules decide, also about a single Secret by its name."""
     rules = [
@@ -145,7 +154,7 @@ async def test_an_update_is_judged_by_what_it_changes(author: Webhook) -> None:
     before = {"url": URL, "headers": [HEADER]}
     assert (await author.apply("HTTPTarget", "shared", before))[0] == 0
     assert (await author.apply("HTTPTarget", "shared", before | {"body": "new"}, user=JANE))[0] == 0
-    assert (await author.apply("HTTPTarget", "shared", before, {"team": "a"}, user=JANE))[0] == 0
+    assert (await author.apply("HTTPTarget", "shared", before, labels={"team": "a"}, user=JANE))[0] == 0
     code, said = await author.apply("HTTPTarget", "shared", before | {"url": "https://evil.example/"}, user=JANE)
     assert code == 1
     assert 'needs the permission to get secrets "keys"' in said
