@@ -66,7 +66,12 @@ def needs_of(kind: str, namespace: str, new: Mapping[str, Any], old: Mapping[str
     own: tuple[Need, ...] = ()
     if request.task is not None and request.task != before.task:
         own = (Need("spec.task", Access(verb="create", group=GROUP, resource=PLURAL, namespace=namespace)),)
-    return (*own, *_run_needs(_Run(request.task, request.pod), before, namespace))
+    needs = (*own, *_run_needs(_Run(request.task, request.pod), before, namespace))
+    # even an empty one takes the place of the settings of the task that is run, its node selector among them
+    replaces = request.task is None and request.pod is not None and request.pod != before.pod
+    if replaces and not any(need.field == "spec.pod" for need in needs):
+        needs = (*needs, _pod_need(namespace))
+    return needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,10 @@ def _target_needs(target: HTTPTargetSpec, stored: HTTPTargetSpec | None, namespa
     )
 
 
+def _pod_need(namespace: str) -> Need:
+    return Need("spec.pod", Access(verb="create", group="batch", resource="jobs", namespace=namespace))
+
+
 def _run_needs(run: _Run, before: _Run, namespace: str) -> tuple[Need, ...]:
     container = run.task.container if run.task is not None else None
     known = before.task.container if before.task is not None else None
@@ -108,7 +117,7 @@ def _run_needs(run: _Run, before: _Run, namespace: str) -> tuple[Need, ...]:
     if new_container:
         needs.append(Need("spec.task.container", jobs))
     if pod not in (PodSettings(), before_pod):
-        needs.append(Need("spec.pod", jobs))
+        needs.append(_pod_need(namespace))
     if account is not None and (new_container or account != before_pod.service_account_name):
         act = Access(verb="impersonate", group="", resource="serviceaccounts", namespace=namespace, name=account)
         needs.append(Need("spec.pod.serviceAccountName", act))

@@ -65,6 +65,18 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None, list[tuple[st
     "an old target that cannot be read counts as none": (KIND_TARGET, TARGET, {"url": 1}, [GET_KEYS, GET_SIGNS]),
     "a plain task needs nothing": (KIND, every(SUM), None, []),
     "an empty spec.pod needs nothing": (KIND, every(SUM, pod={}), None, []),
+    "an empty spec.pod replaces the settings of the task that a request runs": (
+        KIND_REQUEST,
+        {"taskRef": {"name": "nightly"}, "pod": {}},
+        None,
+        [JOBS_POD],
+    ),
+    "a request with an empty spec.pod and a task of its own needs no Jobs": (
+        KIND_REQUEST,
+        {"task": SUM, "pod": {}},
+        None,
+        [TASKS],
+    ),
     "a container needs Jobs": (KIND, every(RUN), None, [JOBS_TASK]),
     "another schedule of a container needs nothing": (
         KIND,
