@@ -25,6 +25,9 @@ from carillon_operator.state.view import View
 
 log = get_logger(__name__)
 
+_JobId = tuple[str, str]
+"""The namespace and the uid of a Job: a pod of another namespace may name the uid as its owner's."""
+
 RECORD_FIRST = timedelta(seconds=2)
 """How long ending a running execution waits until the history has the reason."""
 
@@ -45,7 +48,7 @@ class Closer:
         self._outbox = outbox
         self._announcer = announcer
         self._clock = clock
-        self._closed: dict[str, datetime] = {}
+        self._closed: dict[_JobId, datetime] = {}
 
     def job_changed(self, change: JobChange) -> None:
         """Announce a failure, and close the execution of a Job that was deleted while it was active."""
@@ -70,16 +73,16 @@ class Closer:
         """Close or write the rows that the runners of these Jobs could not; each Job is handled once."""
         for job in jobs:
             end = end_of(job)
-            if end is None or job.uid in self._closed or not self._needs_record(job):
+            if end is None or _job_id(job) in self._closed or not self._needs_record(job):
                 continue
-            self._closed[job.uid] = self._clock()
+            self._closed[_job_id(job)] = self._clock()
             self._put(job, end)
 
     def is_recorded(self, job: ObservedJob) -> bool:
         """Return whether the history has the end of a Job, so that the Job may be deleted."""
         if job.active or not self._view.store.believes(job):
             return False
-        return not self._needs_record(job) or (job.uid in self._closed and not self._outbox.waits(_id(job)))
+        return not self._needs_record(job) or (_job_id(job) in self._closed and not self._outbox.waits(_id(job)))
 
     def end(self, job: ObservedJob, end: EndExecution) -> bool:
         """Record the end that the operator decided on; return whether the Job may be ended now.
@@ -89,18 +92,18 @@ class Closer:
         an unavailable history: its runner, or the sweep, closes the row then. A
         Job that cannot start has no runner to record anything, so it waits.
         """
-        if job.uid not in self._closed:
-            self._closed[job.uid] = self._clock()
+        if _job_id(job) not in self._closed:
+            self._closed[_job_id(job)] = self._clock()
             self._put(job, decided_end(end))
         if not self._outbox.waits(_id(job)):
             return True
-        return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[job.uid] >= RECORD_FIRST
+        return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[_job_id(job)] >= RECORD_FIRST
 
     def forget_closed(self, before: datetime) -> None:
         """Forget what was closed before that time, unless its Job still exists."""
         known = self._view.store.jobs.uids()
-        for uid in [u for u, at in self._closed.items() if u not in known and at < before]:
-            del self._closed[uid]
+        for job in [j for j, at in self._closed.items() if j[1] not in known and at < before]:
+            del self._closed[job]
 
     def _needs_record(self, job: ObservedJob) -> bool:
         return self._view.store.believes(job) and (job.container or job.result is not RunResult.SUCCEEDED)
@@ -114,6 +117,10 @@ class Closer:
             log.warning("a Job claims an owner that its namespace does not have", namespace=job.namespace, job=job.name)
             return
         self._outbox.put(ended_rows(job, end, self._clock()))
+
+
+def _job_id(job: ObservedJob) -> _JobId:
+    return job.namespace, job.uid
 
 
 def _id(job: ObservedJob) -> UUID:

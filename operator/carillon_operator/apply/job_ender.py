@@ -45,7 +45,7 @@ class JobEnder:
         return look_again
 
     async def _end(self, key: Key, end: EndExecution) -> None:
-        self._view.store.jobs.ends.put(end, self._clock())
+        self._view.store.jobs.ends.put(key[0], end, self._clock())
         try:
             await self._writer.delete_job(key[0], end.job_name, end.job_uid)
         except NotFoundError:

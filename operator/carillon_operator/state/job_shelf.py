@@ -194,7 +194,7 @@ class JobShelf:
             return None
         self.unread.get(key, set()).discard(name)
         self._pods.forget(name[0], before.uid)
-        self.ends.forget(before.uid)
+        self.ends.forget(name[0], before.uid)
         del self._jobs[name]
         self.index.drop(key, name, before)
         return JobChange(key, before, None)

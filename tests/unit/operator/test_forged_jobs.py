@@ -1,7 +1,12 @@
 """Jobs and pods that tenants forge or edit: none says anything about an object of another namespace."""
 
 from copy import deepcopy
+from datetime import datetime
+from typing import Any
 
+from carillon_core.contract import ExecutionStatus
+from carillon_core.domain.execution import job_name
+from carillon_core.ports import JobEvent
 from carillon_core.resources import names
 from support.builders import at
 from support.operator import KEY, Operator, operator
@@ -69,6 +74,53 @@ async def test_a_pod_forged_in_another_namespace_does_not_end_a_job(operator: Op
     found = operator.app.store.jobs.get(KEY[0], name)
     assert found is not None
     assert found.active
+
+
+async def test_a_pod_that_names_a_job_of_another_namespace_as_its_owner_does_not_count_for_it(
+    operator: Operator,
+) -> None:
+    """Its end is that of a Job of its own namespace: the other one's failure is still recorded when it comes."""
+    await operator.create_task(intervalSeconds=3600, task={"container": {"image": "x"}})
+    own = await operator.cluster.tasks.create(INTRUDER, {"metadata": {"name": "own"}, "spec": OWN})
+    operator.cluster.put_object("RunRequest", KEY[0], "now", {"taskRef": {"name": KEY[1]}})
+    await operator.turn("00:00:10")
+    [job] = operator.cluster.jobs.values()
+    pod = forged_pod(own["metadata"]["uid"], job)
+    operator.take(JobEvent("ADDED", "Pod", pod))
+    code = {"name": "task", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+    ended = pod | {"status": {"phase": "Failed", "containerStatuses": [code]}}
+    operator.take(JobEvent("MODIFIED", "Pod", ended))
+    await operator.term.reconciler.reconcile((INTRUDER, "own"))
+    await operator.write()
+    operator.cluster.finish_pod(KEY[0], job["metadata"]["name"], exit_code=3)
+    await operator.turn("00:00:40")
+    [row] = [row for row in operator.history.rows.values() if row.namespace == KEY[0]]
+    assert row.status is ExecutionStatus.FAILED
+
+
+OWN = {"suspend": True, "intervalSeconds": 3600, "task": {"container": {"image": "x"}}}
+
+
+def forged_pod(task_uid: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod of the intruder's own task that names a Job of another namespace as its owner."""
+    slot = job["metadata"]["annotations"][names.ANNOTATION_SLOT]
+    name = job_name("own", datetime.fromisoformat(slot))
+    owner = {"kind": "Job", "name": name, "uid": job["metadata"]["uid"]}
+    labels = {
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+        names.LABEL_TASK: "own",
+        names.LABEL_TASK_UID: task_uid,
+    }
+    meta = {
+        "name": "p",
+        "namespace": INTRUDER,
+        "uid": "f0f0f0f0-0000-4000-8000-000000000004",
+        "creationTimestamp": slot,
+        "labels": labels,
+        "annotations": {names.ANNOTATION_SLOT: slot},
+        "ownerReferences": [owner | {"controller": True}],
+    }
+    return {"metadata": meta, "spec": {"containers": [{"name": "task"}]}, "status": {"phase": "Running"}}
 
 
 async def test_a_job_whose_labels_are_edited_stays_its_requests(operator: Operator) -> None:

@@ -246,7 +246,7 @@ async def test_what_was_closed_is_remembered_as_long_as_its_job_is_there(operato
     operator.now = at("00:10:00")
     await operator.see()
     await operator.term.sweeper.sweep()
-    kept = {job.uid for job in operator.app.store.jobs.under(KEY)}
+    kept = {(KEY[0], job.uid) for job in operator.app.store.jobs.under(KEY)}
     assert set(operator.term.closer._closed) == kept  # noqa: SLF001  # what grows is private
 
 
