@@ -199,6 +199,14 @@ async def test_text_that_postgres_refuses_is_cleaned(history: History) -> None:
     assert stored.result == {"k": ["out of? memory", None, 1.5]}
 
 
+async def test_a_reason_that_no_index_holds_is_cut(history: History) -> None:
+    """A tenant may write a status; one row that Postgres refuses must not hold the others up."""
+    endless = "".join(str(uuid4()) for _ in range(400))
+    await history.record([skipped(0, reason=endless), row := running(1)])
+    await history.close([replace(lost(row), reason=endless)])
+    assert [(await history.get(each.id)).reason for each in (skipped(0), row)] == [endless[:256]] * 2
+
+
 async def test_ping_returns_when_all_is_well(history: History) -> None:
     """A ping records nothing."""
     await history.ping()

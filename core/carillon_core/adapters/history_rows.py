@@ -14,6 +14,7 @@ from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.ports import ExecutionQuery
+from carillon_core.resources.base import MAX_REASON
 
 MAX_LIMIT = 500
 
@@ -69,7 +70,7 @@ def storable_record(record: ExecutionRecord, now: datetime) -> ExecutionRecord:
         task=storable_text(record.task),
         task_type=storable_text(record.task_type),
         slot=record.slot.astimezone(UTC),
-        reason=_optional_text(record.reason),
+        reason=_reason(record.reason),
         message=_optional_text(record.message),
         job_name=_optional_text(record.job_name),
         pod_name=_optional_text(record.pod_name),
@@ -97,7 +98,7 @@ def _storable_attempts(record: ExecutionRecord, finished_at: datetime | None, no
         end = None if is_open else (attempt.finished_at or finished_at or now).astimezone(UTC)
         stored = replace(
             attempt,
-            reason=_optional_text(attempt.reason),
+            reason=_reason(attempt.reason),
             error=_optional_text(attempt.error),
             pod_name=_optional_text(attempt.pod_name),
             started_at=attempt.started_at and attempt.started_at.astimezone(UTC),
@@ -118,7 +119,7 @@ def storable_closing(closing: Closing) -> Closing:
         raise ValueError(f"execution {closing.id} cannot be closed as {closing.status}")
     return replace(
         closing,
-        reason=_optional_text(closing.reason),
+        reason=_reason(closing.reason),
         message=_optional_text(closing.message),
         result=None if closing.result is None else storable_json(closing.result),
         finished_at=closing.finished_at.astimezone(UTC),
@@ -156,6 +157,10 @@ def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
 
 def _bad_cursor() -> InvalidResourceError:
     return InvalidResourceError([FieldProblem("cursor", "must be the nextCursor of the previous page")])
+
+
+def _reason(text: str | None) -> str | None:
+    return None if text is None else storable_text(text)[:MAX_REASON]
 
 
 def _optional_text(text: str | None) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from carillon_core.errors import FieldProblem, InvalidResourceError
-from carillon_core.resources.base import MAX_MESSAGE, Model, Time
+from carillon_core.resources.base import MAX_MESSAGE, MAX_REASON, Model, Time
 from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
@@ -218,7 +218,7 @@ class LastSkip(Model):
 
     slot: Time
     """The nominal time of the slot."""
-    reason: str
+    reason: str = Field(max_length=MAX_REASON)
     """Why it was not launched, in one CamelCase word."""
     message: str = Field(default="", max_length=MAX_MESSAGE)
     """Why it was not launched, as a sentence."""

@@ -21,6 +21,8 @@ from carillon_core.ports import HistoryRecorder
 log = get_logger(__name__)
 
 BATCH = 500
+MOST_IN_A_ROW = 2
+"""After as many entries that cannot be written, one after the other, the history itself is unavailable."""
 REMEMBERED = 20_000
 """How many written ids are remembered; an entry whose id was forgotten is only written again."""
 RETRIES = Backoff(first=0.5, longest=15.0)
@@ -73,38 +75,57 @@ class Outbox:
 
     async def run(self) -> None:
         """Write the entries, for ever."""
-        tries = Tries(RETRIES)
+        tries, apart = Tries(RETRIES), False
         while True:
             await self._added.wait()
             try:
-                await self._write_batch()
+                await (self._write_apart() if apart else self._write_batch())
             except UnavailableError as error:
                 if not tries.failures:
                     log.warning("history unavailable, records are kept until it is back", why=str(error))
+                apart = tries.failures > 0  # it may be unavailable for one entry only
                 await asyncio.sleep(tries.failed())
                 continue
             except Exception:
                 # An entry that the history never accepts must not block the others.
                 log.exception("the history rejects a batch, writing its entries one by one")
-                if await self._write_one_by_one():
-                    continue
+                apart = True
+                continue
+            apart = False
             if tries.succeeded():
                 log.info("history is back", records_left=len(self._entries))
             if not self._entries:
                 self._added.clear()
                 self._empty.set()
 
-    async def _write_one_by_one(self) -> bool:
-        """Write the first batch entry by entry and drop rejected entries; return whether entries are left."""
-        for _ in self._batch(BATCH):
+    async def _write_apart(self) -> None:
+        """Write the first batch entry by entry: drop what is rejected, put off what cannot be written now.
+
+        Raises:
+            UnavailableError: Two entries in a row, or all of them, cannot be written: it is not their fault.
+
+        """
+        batch = self._batch(BATCH)
+        in_a_row, done = 0, 0
+        for number in range(len(batch)):
             try:
                 await self._write_batch(1)
             except UnavailableError:
-                return True  # the next round waits for the database
+                in_a_row += 1
+                self._put_off()
+                if in_a_row == MOST_IN_A_ROW or (not done and number == len(batch) - 1):
+                    raise
+                continue
             except Exception:
                 log.exception("the history rejects an entry, dropping it", id=str(self._entries[0].id))
                 self._done(self._entries.popleft())
-        return bool(self._entries)
+            in_a_row, done = 0, done + 1
+
+    def _put_off(self) -> None:
+        """Move the entries of the first execution behind all others, in their order."""
+        first = self._entries[0].id
+        own = [entry for entry in self._entries if entry.id == first]
+        self._entries = deque([*(entry for entry in self._entries if entry.id != first), *own])
 
     def _batch(self, most: int) -> list[Entry]:
         """Return the first entries, as long as they are of one kind."""

@@ -159,8 +159,8 @@ def _give_up_read_only(context: ExceptionContext) -> None:
 def translated(url: URL) -> Iterator[None]:
     """Turn the driver's errors about a database that cannot serve into ``UnavailableError``.
 
-    A violated constraint or a malformed statement is our defect and passes
-    through unchanged.
+    A violated constraint, a malformed statement or a value that is too large is
+    our defect and passes through unchanged.
     """
     try:
         yield
@@ -171,6 +171,8 @@ def translated(url: URL) -> Iterator[None]:
             raise NoAnswerError(WHAT, _reason(error, url)) from error
         if isinstance(error.orig, _UNMIGRATED):
             raise UnavailableError(WHAT, f"its schema is missing or too old: {MIGRATE}") from error
+        if _is_too_large(error.orig):
+            raise
         if isinstance(error.orig, _TEMPORARY) or error.connection_invalidated or _is_misplaced(error.orig):
             raise UnavailableError(WHAT, _reason(error, url)) from error
         raise
@@ -185,6 +187,11 @@ async def bounded(url: URL, seconds: float = OPERATION_SECONDS) -> AsyncIterator
                 yield
     except TimeoutError as error:
         raise NoAnswerError(WHAT, f"no answer within {seconds:g} s") from error
+
+
+def _is_too_large(error: BaseException | None) -> bool:
+    """Return whether a statement exceeds a limit of Postgres' own, such as that of a row of an index (class 54)."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("54")
 
 
 def _is_misplaced(error: BaseException | None) -> bool:

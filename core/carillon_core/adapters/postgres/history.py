@@ -115,6 +115,7 @@ class PostgresHistory:
         closed: list[UUID] = []
         for month, batch in _batches(sorted(first.values(), key=lambda closing: closing.id)):
             async with bounded(self._engine.url), self._engine.begin() as connection:
+                await connection.execute(_SHORT_WAIT)
                 ids = list((await connection.execute(close_statement(month, batch))).scalars())
                 # a separate statement has its own snapshot: it sees an attempt that the runner began while the first
                 # statement waited for the row
@@ -237,6 +238,8 @@ def close_statement(month: Month, batch: Sequence[Closing]) -> Update:
     )
 
 
+# a runner's login may hold a row for as long as it likes
+_SHORT_WAIT = sql_text("SET LOCAL lock_timeout = '2s'")
 _END_ATTEMPTS = (
     update(attempts)
     .where(
