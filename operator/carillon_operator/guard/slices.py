@@ -8,12 +8,13 @@ SLICE_SECONDS = 0.002
 
 
 class Slices:
-    """The slices of one piece of work."""
+    """The slices of one kind of work: at most one in each turn of the loop, however many tasks do it."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Take the clock, in seconds; the first slice begins now."""
+        """Take the clock, in seconds."""
         self._clock = clock
-        self.begin()
+        self._until: float | None = None
+        """When the slice of this turn is over; None before it begins."""
 
     def begin(self) -> None:
         """Begin a slice."""
@@ -22,10 +23,15 @@ class Slices:
     @property
     def over(self) -> bool:
         """Whether the slice is over."""
-        return self._clock() >= self._until
+        return self._until is not None and self._clock() >= self._until
 
     async def rest(self) -> None:
-        """Let others have a turn, if the slice is over."""
-        if self.over:
+        """Let others have a turn, if the slice is over. Whoever is first in a turn goes on in any case."""
+        while self.over:  # noqa: ASYNC110  # it ends with the turn of the loop, which is no event
             await asyncio.sleep(0)
+        if self._until is None:
             self.begin()
+            asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._until = None

@@ -13,6 +13,7 @@ from carillon_core.ports import JobEvent
 from carillon_operator.gather.inbox import Inbox
 from carillon_operator.gather.watching import Watching
 from carillon_operator.guard.slices import SLICE_SECONDS, Slices
+from carillon_operator.leadership.endings import end
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.ownership import Ownership
 from carillon_operator.state.view import View
@@ -78,6 +79,30 @@ async def test_events_of_another_thread_are_taken_in_slices() -> None:
         await eventually(lambda: len(work.taken) == COUNT)
         assert len(counted) > COUNT / 4
     assert work.taken == list(range(COUNT))
+
+
+async def test_keys_are_taken_in_slices() -> None:
+    """However many workers wait, one turn of the loop has few turns of tasks; a key that becomes due goes first."""
+    work, late = Work(), ("slots", "due")
+    queue = WorkQueue(lambda: CREATED, work.slices)
+
+    async def run_worker() -> None:
+        while True:
+            key = await queue.take()
+            if not work.taken:
+                queue.add(late, due=True)
+            work.take(key)
+            queue.done(key)
+
+    async with turns() as counted:
+        workers = [asyncio.ensure_future(run_worker()) for _ in range(32)]
+        await asyncio.sleep(0)
+        for number in range(COUNT):
+            queue.add(("crowd", str(number)))
+        await eventually(lambda: len(work.taken) == COUNT + 1)
+        assert len(counted) > COUNT / 4
+        await end(workers)
+    assert work.taken.index(late) == 1
 
 
 async def test_an_event_that_cannot_be_taken_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
