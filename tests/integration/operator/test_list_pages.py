@@ -10,7 +10,7 @@ from carillon_core.adapters.kube.pages import FIRST_PAGE, PAGE_BYTES, listed
 from carillon_core.ports import MOST_PAGE_BYTES
 from support.cluster import RunningCluster
 
-LARGE = 300_000
+LARGE = 100_000
 """A name of parameters may have so many bytes in the API server; the operator refuses such a request later."""
 
 
@@ -32,7 +32,7 @@ async def pages_of(cluster: RunningCluster, namespace: str, sizes: list[int]) ->
 
 async def test_a_page_of_large_objects_is_bounded(cluster: RunningCluster, namespace: str) -> None:
     """The first page asks for many objects and learns that they are too large; the next ones aim at less."""
-    pages = await pages_of(cluster, namespace, [LARGE] * 30)
+    pages = await pages_of(cluster, namespace, [LARGE] * 60)
     assert max(map(len, pages)) <= MOST_PAGE_BYTES // LARGE
     assert max(map(len, pages[1:])) <= PAGE_BYTES // LARGE
 

@@ -15,7 +15,7 @@ from carillon_core.ports import MOST_PAGE_BYTES, JSONObject
 
 PAGE_SIZE = 500
 FIRST_PAGE = 50
-PAGE_BYTES = 512 * 1024
+PAGE_BYTES = 256 * 1024
 """What a page aims at: decoding it takes a few milliseconds, in which nothing else happens."""
 GROWTH = 4
 """By what a page may have more objects than the one before, which may have had small ones by chance."""
