@@ -244,8 +244,12 @@ class Bench:
                 if not wanted:
                     break
         self._report(phase, sorted(delays))
+        print(f"    {await self.told()}", flush=True)
+
+    async def told(self) -> str:
+        """Return what the turns of a phase were, and how often the Lease has changed so far."""
         changes = (await self._lease()).get("leaseTransitions", 0)
-        print(f"    {await self.turns.report()}; {changes} changes of the Lease so far", flush=True)
+        return f"{await self.turns.report()}; {changes} changes of the Lease so far"
 
     def _report(self, phase: str, delays: list[float]) -> None:
         def percentile(percent: int) -> float:
@@ -335,7 +339,7 @@ async def run(kubeconfig: str, operator: Operator, bench_url: str, given: argpar
             await bench.measure("arriving requests")
             await asyncio.to_thread(arriving.join)
             await bench.turns.settled()
-            print(f"    until all have finished: {await bench.turns.report()}", flush=True)
+            print(f"    until all have finished: {await bench.told()}", flush=True)
             print(f"{await bench.finished()} finished requests are kept by {owners} tasks", flush=True)
             await bench.measure("finished requests")
             operator.stop()
