@@ -7,7 +7,7 @@ the operator with a Lease and its metrics, with Postgres from ``DATABASE_URL`` o
 the embedded one. ``--tasks`` tasks exist in 100 namespaces. The launches of
 ``--slots`` slots there, ten a second, are timed by a watch in four phases:
 without requests; while ``--requests`` RunRequests arrive in one other namespace
-as fast as the API server takes them; when all of them have finished and are
+as fast as the API server takes them, from the first slot on; when all of them have finished and are
 kept; and after a restart of the operator on that state. For each phase it prints
 the latencies, the turns of the operator's loop and the changes of the Lease.
 
@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
@@ -220,8 +220,8 @@ class Bench:
         except NotFoundError:
             return {}
 
-    async def measure(self, phase: str) -> None:
-        """Time the launches of slots and print how the phase went."""
+    async def measure(self, phase: str, flood: Callable[[], object] = lambda: None) -> None:
+        """Time the launches of slots and print how the phase went; the flood begins when the first is due."""
         first = (datetime.now(UTC) + timedelta(seconds=LEAD_SECONDS + self._slots / 50)).replace(microsecond=0)
         prefix = phase.split(maxsplit=1)[0]
         wanted: dict[tuple[str, str], datetime] = {}
@@ -235,6 +235,8 @@ class Bench:
         await self.turns.begin()
         version = (await self._connection.request("GET", JOBS, params={"limit": "1"}))["metadata"]["resourceVersion"]
         await create(self._connection, tasks)
+        await asyncio.sleep((first - datetime.now(UTC)).total_seconds())
+        flood()
         delays = []
         async with asyncio.timeout(GIVE_UP_SECONDS):
             async for job in added_jobs(self._connection, version):
@@ -335,9 +337,14 @@ async def run(kubeconfig: str, operator: Operator, bench_url: str, given: argpar
             await bench.turns.settled()
             print(f"{given.tasks} tasks created: {await bench.turns.report()}", flush=True)
             await bench.measure("without requests")
-            arriving = in_process("one task" if given.one_task else "request", kubeconfig, given.requests)
-            await bench.measure("arriving requests")
-            await asyncio.to_thread(arriving.join)
+            arriving: list[BaseProcess] = []
+
+            def flood() -> None:
+                work = "one task" if given.one_task else "request"
+                arriving.append(in_process(work, kubeconfig, given.requests))
+
+            await bench.measure("arriving requests", flood)
+            await asyncio.to_thread(arriving[0].join)
             await bench.turns.settled()
             print(f"    until all have finished: {await bench.told()}", flush=True)
             print(f"{await bench.finished()} finished requests are kept by {owners} tasks", flush=True)
