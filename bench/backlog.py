@@ -395,6 +395,7 @@ def _with_operator(cluster: LocalCluster, url: str, log: Path, given: argparse.N
     finally:
         operator.stop()
         lines = log.read_text(errors="replace").splitlines(keepends=True)
+        print(f"the Lease was lost {sum('lost the Lease' in line for line in lines)} times")
         print(f"the operator logged {len(lines)} warnings; the last:", *lines[-5:], sep="\n", file=sys.stderr, end="")
     return 0
 
