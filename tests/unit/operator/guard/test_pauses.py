@@ -14,7 +14,7 @@ from carillon_operator.guard.pauses import MANY, SWITCH_SECONDS, Survivors, shor
 def shortened() -> Iterator[None]:
     """Shorten the pauses of this process for one test."""
     interval, callbacks, thresholds = sys.getswitchinterval(), list(gc.callbacks), gc.get_threshold()
-    shorten_pauses(Survivors(thorough_after=3))
+    shorten_pauses()
     yield
     gc.callbacks[:] = callbacks
     gc.unfreeze()
@@ -63,6 +63,7 @@ def test_cycles_that_came_since_are_collected() -> None:
 
 def test_in_the_end_cycles_among_what_was_left_out_are_collected_too() -> None:
     """From time to time a full collection looks at everything."""
+    gc.callbacks[-1] = Survivors(thorough_after=3)
     node = Node()
     gone = weakref.ref(node)
     kept = [[[number] for number in range(2 * MANY)]]
