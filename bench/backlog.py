@@ -53,6 +53,7 @@ KEPT = 1000
 A_SECOND = 10
 LEAD_SECONDS = 5
 GIVE_UP_SECONDS = 600
+LOOK_SECONDS = 3.0
 QUIET = 0.1
 """An operator whose loop is busy for less than this share of the time has settled."""
 LONG = "0.05"
@@ -167,17 +168,14 @@ class Turns:
         found = re.findall(r'^carillon_operator_loop_(\w+)(?:{le="(\S+)"})? (\S+)$', text, re.MULTILINE)
         return {bound or name: float(value) for name, bound, value in found}
 
-    async def busy(self, seconds: float) -> float:
-        """Return the share of some time in which the loop was busy."""
-        before = (await self.scraped())["turn_seconds_sum"]
-        await asyncio.sleep(seconds)
-        return ((await self.scraped())["turn_seconds_sum"] - before) / seconds
-
     async def settled(self) -> None:
         """Wait until the operator has little to do."""
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            while await self.busy(3) > QUIET:
-                pass
+            busy = before = math.inf
+            while busy > QUIET:
+                await asyncio.sleep(LOOK_SECONDS)
+                now = (await self.scraped())["turn_seconds_sum"]
+                busy, before = abs(now - before) / LOOK_SECONDS, now
 
     async def begin(self) -> None:
         """Begin a phase."""
@@ -254,12 +252,10 @@ class Bench:
         return f"{await self.turns.report()}; {changes} changes of the Lease so far"
 
     def _report(self, phase: str, delays: list[float]) -> None:
-        def percentile(percent: int) -> float:
-            return delays[max(0, math.ceil(len(delays) * percent / 100) - 1)]
-
-        self.p50[phase] = percentile(50)
-        ratio = percentile(50) / next(iter(self.p50.values()))
-        shown = ", ".join(f"p{percent} {percentile(percent) * 1000:.0f} ms" for percent in (50, 99))
+        points = {percent: delays[max(0, math.ceil(len(delays) * percent / 100) - 1)] for percent in (50, 99)}
+        self.p50[phase] = points[50]
+        ratio = points[50] / next(iter(self.p50.values()))
+        shown = ", ".join(f"p{percent} {point * 1000:.0f} ms" for percent, point in points.items())
         print(f"{phase}: {len(delays)} slots, {shown}, max {delays[-1] * 1000:.0f} ms; p50 is {ratio:.2f} of the first")
 
     async def finished(self) -> int:
@@ -310,7 +306,6 @@ class Operator:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(60)
-            self._process = None
 
 
 async def run(kubeconfig: str, operator: Operator, bench_url: str, given: argparse.Namespace) -> None:
