@@ -113,6 +113,11 @@ storm: ## Let RUNNERS=1000 runners claim in one second against a Postgres of CON
 	@$(SETUP) python
 	@$(PY) bench/storm.py --runners $(or $(RUNNERS),1000) --max-connections $(or $(CONNECTIONS),40)
 
+.PHONY: backlog
+backlog: ## Measure launches and the operator's loop with TASKS=10000 tasks and REQUESTS=10000 finished RunRequests
+	@$(SETUP) all
+	@$(PY) bench/backlog.py --tasks $(or $(TASKS),10000) --requests $(or $(REQUESTS),10000)
+
 .PHONY: lint
 lint: ## ruff, mypy --strict, import-linter, gofmt, go vet; Redocly, Spectral; bandit, pip-audit; helm lint, kubeconform, kube-score, checkov
 	@$(SETUP) all

@@ -1,7 +1,6 @@
 """``python -m carillon_operator``: composes the operator and runs it until it is told to stop."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.guard.guard import Guard
 from carillon_operator.guard.loop_turns import LoopTurns
+from carillon_operator.guard.pauses import shorten_pauses
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
 from carillon_operator.leadership.fence import fence
@@ -48,10 +48,7 @@ def main() -> int:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the same for each admission request
     if settings.ready_file is not None:
         settings.ready_file.unlink(missing_ok=True)  # a restarted container finds the file of its predecessor
-    # Everything allocated so far stays, most of it classes of kopf and the client. Without this, the garbage collector
-    # would scan it again and again and delay all tasks each time.
-    gc.collect()
-    gc.freeze()
+    shorten_pauses()
     try:
         guard = Guard.in_folder(settings.state_folder)
     except OSError as error:

@@ -14,6 +14,7 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import JobEvent
 from carillon_operator.gather.watching import RETRIES, Watching
 from carillon_operator.guard.guard import Guard
+from carillon_operator.guard.slices import Slices
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
 from carillon_operator.leadership.fence import FencedWriter
@@ -114,8 +115,10 @@ class Application:
                 return True
             self.term = self._new_term()
             self.queue.open()
+            slices = Slices()
             for key in self.store.all_keys():
                 self.queue.add(key)
+                await slices.rest()
             return await self.term.run(stop, HANDOVER_SECONDS)
         finally:
             self.term = None

@@ -1,17 +1,18 @@
 """The operator's Prometheus metrics, served by a thread of their own."""
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from carillon_core.metric_definition import MetricDefinition
-from carillon_operator.guard.loop_turns import LoopTurns
+from carillon_operator.guard.loop_turns import BOUNDS, LoopTurns
 from carillon_operator.guard.quarantine import Quarantine
 
 TURNS = MetricDefinition(
-    "carillon_operator_loop_turn_seconds", "summary", "Turns of the event loop, in which nothing else happens."
+    "carillon_operator_loop_turn_seconds", "histogram", "Turns of the event loop, in which nothing else happens."
 )
 LONGEST_TURN = MetricDefinition(
     "carillon_operator_loop_longest_turn_seconds",
@@ -38,9 +39,9 @@ class OperatorCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield each metric."""
-        yield SummaryMetricFamily(
-            TURNS.name, TURNS.description, count_value=self._turns.count, sum_value=self._turns.seconds
-        )
+        bounds = (*map(str, BOUNDS), "+Inf")
+        buckets = list(zip(bounds, accumulate(self._turns.counts), strict=True))
+        yield HistogramMetricFamily(TURNS.name, TURNS.description, buckets=buckets, sum_value=self._turns.seconds)
         yield GaugeMetricFamily(LONGEST_TURN.name, LONGEST_TURN.description, value=self._turns.longest)
         aside = GaugeMetricFamily(QUARANTINED.name, QUARANTINED.description, labels=QUARANTINED.labels)
         kinds: list[str] = [subject.kind for subject in tuple(self._quarantine)]

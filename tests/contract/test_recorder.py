@@ -188,6 +188,31 @@ def test_attempts_are_saved_and_saved_again(recorder: Recorder, query: Query) ->
     ]
 
 
+def test_a_save_that_arrives_late_reopens_no_attempt(make: Make, recorder: Recorder, query: Query) -> None:
+    """It was given up, and later ones were faster: what has ended keeps its end."""
+    recorder.claim(POD)
+    began = {"number": 2, "status": "running", "started_at": datetime.now(UTC).isoformat()}
+    failed = {**RUNNING, "status": "failed", "reason": "http_5xx"}
+    assert recorder.save_attempts(POD, [{**began, "status": "failed", "reason": "timeout"}, failed]) is True
+    before = query("SELECT * FROM attempts ORDER BY number")
+    make(token(), UID).save_attempts(POD, [RUNNING, began])
+    make(token(), UID).save_attempts(POD, [{**RUNNING, "status": "failed", "reason": "other"}])
+    assert query("SELECT * FROM attempts ORDER BY number") == before
+    assert recorder.close(POD, END) is True
+    make(token(), UID).save_attempts(POD, [RUNNING, began])
+    assert query("SELECT * FROM attempts ORDER BY number") == before
+
+
+def test_a_save_does_not_change_the_attempt_of_another_pod(make: Make, recorder: Recorder, query: Query) -> None:
+    """Neither a late one of a pod whose row was taken over, nor one of the pod that took it over."""
+    recorder.claim("report-1-lost")
+    assert isinstance(recorder.take_over(replace(WANTED, most_attempts=3)), Begun)
+    before = query("SELECT * FROM attempts ORDER BY number")
+    assert make(token(), UID).save_attempts("report-1-lost", [ENDED]) is False
+    assert recorder.save_attempts(POD, [ENDED]) is True
+    assert query("SELECT * FROM attempts ORDER BY number") == before
+
+
 def test_a_counter_counts_once(make: Make, recorder: Recorder, query: Query) -> None:
     """A repetition finds the row closed, with the value."""
     recorder.claim(POD)

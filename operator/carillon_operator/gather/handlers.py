@@ -5,7 +5,6 @@ The handlers keep no state on the objects: no annotations, no finalizers.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +17,7 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
 from carillon_operator.gather.admission import Admission
+from carillon_operator.gather.inbox import Inbox
 from carillon_operator.gather.kopf_thread import KopfThread
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
@@ -34,6 +34,7 @@ LOOP_SECONDS = 3.0
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
+_Observed = tuple[ObjectKind, str | None, Mapping[str, Any]]
 Feed = Callable[[ObjectKind, str | None, Mapping[str, Any]], None]
 """Takes one event: the kind, the type of the change, and the object."""
 
@@ -55,9 +56,10 @@ async def run_kopf(
     """
     loop = asyncio.get_running_loop()
 
-    def deliver(kind: ObjectKind, change: str | None, item: Mapping[str, Any]) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and the process with it
-            loop.call_soon_threadsafe(feed, store, queue, kind, change, item)
+    inbox = Inbox[_Observed](loop, lambda observed: feed(store, queue, *observed))
+
+    def deliver(*observed: *_Observed) -> None:
+        inbox.put(observed)
 
     namespaces = () if scope is None else scope.namespaces
     registry, settings = registry_of(deliver), kopf_settings(endless=bool(namespaces))

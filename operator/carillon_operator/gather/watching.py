@@ -14,6 +14,7 @@ from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import CarillonError, ForbiddenError, OwnAccountError
 from carillon_core.logs import get_logger
 from carillon_core.ports import ClusterReader, JobEvent, ObjectKind
+from carillon_operator.guard.slices import Slices
 from carillon_operator.leadership.endings import end
 from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key
@@ -39,6 +40,7 @@ class Watching:
         view: View,
         scope: Scope,
         take: Callable[[JobEvent], None],
+        slices: Slices | None = None,
     ) -> None:
         """Take what is watched; nothing runs yet.
 
@@ -47,6 +49,7 @@ class Watching:
             view: Where objects and their keys go, and which namespaces cannot be read.
             scope: The namespaces to watch.
             take: Called with each event of a Job or a pod.
+            slices: How long objects are taken without a turn for others.
 
         """
         self._cluster = cluster
@@ -56,6 +59,7 @@ class Watching:
         self._places = scope.places
         self._unseen = view.ownership.unseen
         self._take = take
+        self._slices = slices or Slices()
         self._synced: dict[Watched, asyncio.Event] = {
             (kind, place): asyncio.Event() for kind in WATCHED for place in self._places
         }
@@ -169,7 +173,7 @@ class Watching:
         known = self._known(kind, place)
         async for raw in self._cluster.list_objects(kind, place):
             self._view.put(kind, raw)
-            await asyncio.sleep(0)  # a page of 500 objects must not delay the renewal of the Lease
+            await self._slices.rest()
             known.pop((raw["metadata"]["namespace"], raw["metadata"]["name"]), None)
         for key, uid in known.items():
             self._view.drop(kind, key, uid)
@@ -183,6 +187,7 @@ class Watching:
             try:
                 async for event in self._cluster.watch_jobs(kind, place):
                     self._take(event)
+                    await self._slices.rest()
                     if event.type == "SYNCED":
                         self._refused.discard(each)
                         self._synced[each].set()

@@ -7,6 +7,7 @@ for a microsecond a turn.
 import asyncio
 import selectors
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from selectors import SelectorKey
 
@@ -18,6 +19,8 @@ WINDOW_SECONDS = 60.0
 """The longest turn is that of the last one to two windows."""
 LONG_SECONDS = 0.5
 """A turn that takes longer is logged, at most once a window."""
+BOUNDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.5, 2.0)
+"""The bounds by which turns are counted, in seconds."""
 
 
 class LoopTurns:
@@ -29,8 +32,8 @@ class LoopTurns:
         self._began: float | None = None
         self._window_began = clock()
         self._longest = self._longest_before = 0.0
-        self.count = 0
-        """The number of turns."""
+        self.counts = [0] * (len(BOUNDS) + 1)
+        """The number of turns up to each bound that are longer than the bound before, and of those beyond the last."""
         self.seconds = 0.0
         """The time that they took in all."""
 
@@ -45,7 +48,7 @@ class LoopTurns:
         now = self._clock()
         took = now - self._began
         self._began = None
-        self.count += 1
+        self.counts[bisect_left(BOUNDS, took)] += 1
         self.seconds += took
         if now - self._window_began >= WINDOW_SECONDS:
             self._window_began, self._longest_before, self._longest = now, self._longest, 0.0

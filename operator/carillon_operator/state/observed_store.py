@@ -142,8 +142,8 @@ class ObservedStore:
     def keys_of_execution(self, entry: ExecutionRecord | Closing) -> list[Key]:
         """Return the keys under which an execution's task, or requests of that name, are reconciled."""
         keys = [(entry.namespace, name) for name in (entry.task, own_key_name(entry.task))]
-        known = (self.tasks.keys(), self.requests.keys(), self.jobs.keys())
-        return [key for key in keys if any(key in its_keys for its_keys in known)]
+        tasks, requests = self.tasks.keys(), self.requests.keys()
+        return [key for key in keys if key in tasks or key in requests or self.jobs.index.has(key)]
 
     def forget_deleted(self, job: ObservedJob) -> None:
         """Forget a Job that was deleted while it was active, once the task or request that it belongs to is gone."""

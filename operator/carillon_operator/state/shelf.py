@@ -155,6 +155,8 @@ class Shelf(Generic[ItemT]):
         meta = item.meta.model_copy(update={"resource_version": written.meta.resource_version})
         # a newer spec comes with an event of its own, whose version is newer still
         self._items[name] = _with_stored(item, meta, written)
+        if item.status == written.stored:  # one status, once in memory
+            self._items[name] = _with_status(self._items[name], written.stored)
         self.touch(name)
         return [self._key_of(written)]
 
@@ -190,7 +192,8 @@ class Shelf(Generic[ItemT]):
         """Go back to the statuses that the API server has."""
         self._sent.clear()
         for name, item in self._items.items():
-            self._items[name] = _with_status(item, item.stored)
+            if item.status is not item.stored:
+                self._items[name] = _with_status(item, item.stored)
             self.touch(name)
 
     def _with_target(self, item: ItemT) -> ItemT:

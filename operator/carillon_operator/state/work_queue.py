@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from carillon_operator.guard.slices import Slices
+
 Key = tuple[str, str]
 """A task's namespace and name."""
 
@@ -54,9 +56,10 @@ class _Lane:
 class WorkQueue:
     """Keys to reconcile; used from one event loop."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        """Take the clock for due times."""
+    def __init__(self, clock: Callable[[], datetime], slices: Slices | None = None) -> None:
+        """Take the clock for due times, and how long keys are taken without a turn for others."""
         self._clock = clock
+        self._slices = slices or Slices()
         self._due_lane, self._changed_lane = _Lane(), _Lane()
         self._ready = asyncio.Semaphore(0)
         """One for each waiting key."""
@@ -139,7 +142,12 @@ class WorkQueue:
         """Return the next key to reconcile; ``done`` must follow."""
         while True:
             await self._ready.acquire()
-            key = self._next()
+            try:
+                await self._slices.rest()
+            except asyncio.CancelledError:
+                self._ready.release()
+                raise
+            key = self._next()  # only now: a key may have become due meanwhile
             if key is not None:  # else the queue was closed meanwhile
                 self._working.add(key)
                 return key

@@ -4,6 +4,10 @@ Each role of the chart's files/rbac is bound as its file says, and each account
 asks the API server for its own rules (SelfSubjectRulesReview), in the namespace
 of its binding, in that of Carillon and in another. ``make permissions`` writes
 the result anew.
+
+The cluster's own roles, which have the chart's by aggregation, are bound in the
+same way. Of them the file has only the resources that the chart's roles name:
+the others are Kubernetes' and differ between its versions.
 """
 
 import os
@@ -27,6 +31,8 @@ GOLDEN = Path(__file__).parent / "permissions.txt"
 GROUP = "/apis/rbac.authorization.k8s.io/v1"
 BOUND, OTHER = "team-a", "team-b"
 """The namespace in which people's roles are bound, and another one."""
+BUILT_IN = ("view", "edit", "admin")
+"""The cluster's own roles that have some of the chart's by aggregation."""
 HEADER = "# role | namespace | resource [names] | verbs; written by `make permissions`\n"
 
 
@@ -51,7 +57,7 @@ def subjects() -> dict[str, Subject]:
     members = ("system:serviceaccounts", f"system:serviceaccounts:{FACADE_NAMESPACE}", everybody)
     return {
         "nobody": Subject("nobody", (everybody,)),
-        **{role: Subject(f"matrix-{role}", (everybody,)) for role in people},
+        **{role: Subject(f"matrix-{role}", (everybody,)) for role in (*people, *BUILT_IN)},
         **{f"account {a}": Subject(f"system:serviceaccount:{FACADE_NAMESPACE}:{a}", members) for a in accounts},
     }
 
@@ -109,6 +115,13 @@ def lines_of(who: str, namespace: str, rules: list[dict[str, Any]]) -> set[str]:
     return {f"{who} | {namespace} | {resource} | {' '.join(sorted(given))}" for resource, given in verbs.items()}
 
 
+def named_by_chart() -> set[str]:
+    """Return the resources that the chart's roles for people name."""
+    rules = [rule for role in yaml.safe_load_all((RBAC / "users.yaml").read_text()) for rule in role["rules"]]
+    lines = lines_of("", "", [rule | {"verbs": []} for rule in rules])
+    return {line.split(" | ")[2] for line in lines}
+
+
 async def matrix(connection: KubeConnection) -> str:
     """Return the file's text; what every authenticated user may do stands only under ``nobody``."""
     lines: list[str] = []
@@ -116,6 +129,8 @@ async def matrix(connection: KubeConnection) -> str:
         common = lines_of("", namespace, await rules_of(connection, subjects()["nobody"], namespace))
         for who, subject in subjects().items():
             found = lines_of(who, namespace, await rules_of(connection, subject, namespace))
+            if who in BUILT_IN:
+                found = {line for line in found if line.split(" | ")[2] in named_by_chart()}
             lines += (line for line in found if who == "nobody" or line.removeprefix(who) not in common)
     return HEADER + "".join(f"{line}\n" for line in sorted(lines))
 

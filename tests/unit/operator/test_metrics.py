@@ -27,3 +27,5 @@ def test_each_metric_is_served_as_it_is_documented() -> None:
     assert "carillon_operator_quarantines_total 1.0" in text
     assert "carillon_operator_loop_longest_turn_seconds 0.25" in text
     assert "carillon_operator_loop_turn_seconds_count 1.0" in text
+    assert 'carillon_operator_loop_turn_seconds_bucket{le="0.1"} 0.0' in text
+    assert 'carillon_operator_loop_turn_seconds_bucket{le="0.5"} 1.0' in text

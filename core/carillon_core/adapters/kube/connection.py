@@ -171,20 +171,20 @@ class KubeConnection:
         """
         return _answered(await self._answer(replace(_call(method, path, body, content_type), fence=fence)))
 
-    async def part(self, path: str, params: Params, subject: Subject | None, most: int) -> tuple[JSONObject, int]:
+    async def part(
+        self, path: str, params: Params, subject: Subject | None, most: int, *, metadata_only: bool = False
+    ) -> tuple[JSONObject, int]:
         """Return a part of a list and its size in bytes; otherwise as ``request``.
+
+        With ``metadata_only`` the objects have nothing but their metadata.
 
         Raises:
             TooLargeError: It has more than ``most`` bytes, and was not read to its end.
 
         """
-        answer = await self._answer(_Call("GET", path, params, headers=impersonation(subject), most=most))
+        accept = {"Accept": _METADATA.format(what="List")} if metadata_only else {}
+        answer = await self._answer(_Call("GET", path, params, headers=accept | impersonation(subject), most=most))
         return _answered(answer), len(answer)
-
-    async def metadata(self, path: str, params: Params, subject: Subject | None = None) -> JSONObject:
-        """Return a list whose objects have their metadata alone; otherwise as ``request``."""
-        headers = {"Accept": _METADATA.format(what="List"), **impersonation(subject)}
-        return _answered(await self._answer(_Call("GET", path, params, headers=headers)))
 
     async def metadata_of(self, path: str) -> JSONObject:
         """Return an object with its metadata alone; otherwise as ``request``."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from carillon_core.adapters.kube.connection import MERGE_PATCH, KubeConnection, segment
-from carillon_core.adapters.kube.pages import listed
+from carillon_core.adapters.kube.pages import FEWER, listed
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.errors import ConflictError, ExpiredError, TooLargeError
 from carillon_core.ports import MOST_PAGE_BYTES, JSONObject, ObjectKind, ObjectPage
@@ -14,8 +14,6 @@ _STRICT = {"fieldValidation": "Strict"}  # unknown fields are rejected, not drop
 _ROOT = f"/apis/{names.API_VERSION}"
 _REPLACE_TRIES = 5
 _LIST_TRIES = 3
-_FEWER = 8
-"""By what the number of objects is divided when they are too large together."""
 
 
 _PLURALS: Mapping[ObjectKind, str] = {
@@ -88,7 +86,7 @@ class KubeObjectStore:
             except TooLargeError:
                 if limit == 1:
                     raise
-                limit = max(1, limit // _FEWER)
+                limit = max(1, limit // FEWER)
             else:
                 return ObjectPage(answer.get("items") or [], answer["metadata"].get("continue") or None, size)
 

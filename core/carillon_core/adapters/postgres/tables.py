@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The newest migration, which ``ping`` requires; defined here so that the API need not import Alembic."""
 
 metadata = MetaData()
