@@ -68,10 +68,10 @@ async def _main(given: argparse.Namespace) -> int:
             wanted = [Plan.parse(given.plan)]
         else:
             # a number refers to the trace of the run that printed it
-            steps = _remembered() if given.plan or given.first else []
-            steps = steps or await _clean_trace(world, tally)
+            traces = _remembered() if given.plan or given.first else {}
+            traces = traces or await _clean_traces(world, tally)
             numbers = [int(given.plan)] if given.plan else range(given.first, given.plans)
-            wanted = [choice.plan(number, steps, given.seed) for number in numbers]
+            wanted = [choice.plan(number, traces, given.seed) for number in numbers]
         if given.plan:
             wanted = list(_announced(wanted))
         elif not given.first:
@@ -80,7 +80,7 @@ async def _main(given: argparse.Namespace) -> int:
         await world.run(wanted, tally.add, keep_log=bool(given.plan))
         if not given.plan:
             for again in range(1, ROUNDS + 1):
-                others = [choice.another(each, steps, given.seed, again) for each in tally.take_unreached()]
+                others = [choice.another(each, traces, given.seed, again) for each in tally.take_unreached()]
                 await world.run(others, tally.add)
             await world.run(tally.doubtful(), tally.confirm)
     print(f"\n{tally}")
@@ -107,28 +107,30 @@ def _announced(wanted: list[Plan]) -> Iterator[Plan]:
         yield plan
 
 
-def _remembered() -> list[Step]:
+def _remembered() -> choice.Traces:
     try:
-        return [Step(**step) for step in json.loads(TRACE.read_text())]
-    except (OSError, ValueError, TypeError):
-        return []
+        known = json.loads(TRACE.read_text())
+        return {scenario: [Step(**step) for step in known[scenario]] for scenario in SCENARIOS}
+    except (OSError, ValueError, TypeError, LookupError):
+        return {}
 
 
-async def _clean_trace(world: World, tally: Tally) -> list[Step]:
-    """Run without faults and return the steps that all these runs have in common; they are judged like other plans."""
-    found: list[set[Step]] = []
-    scenario = next(iter(SCENARIOS))
+async def _clean_traces(world: World, tally: Tally) -> choice.Traces:
+    """Run each scenario without faults; return the steps that its runs have in common. They are judged like plans."""
+    found: dict[str, list[set[Step]]] = {scenario: [] for scenario in SCENARIOS}
 
     def tell(result: Result) -> None:
         tally.add(result)
-        found.append(set(choice.trace_of(result.steps)))
+        found[result.plan.scenario].append(set(choice.trace_of(result.steps)))
 
-    await world.run([Plan(-1 - number, scenario) for number in range(CLEAN_RUNS)], tell)
-    steps = sorted(set.intersection(*found))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    TRACE.write_text(json.dumps([{"kind": s.kind, "task": s.task, "nth": s.nth} for s in steps]))
-    print(f"a run without faults has {len(steps)} steps: {_told(steps)}", flush=True)
-    return steps
+    clean = [scenario for scenario in SCENARIOS for _ in range(CLEAN_RUNS)]
+    await world.run([Plan(-1 - number, scenario) for number, scenario in enumerate(clean)], tell)
+    traces = {scenario: sorted(set.intersection(*seen)) for scenario, seen in found.items()}
+    plain = {name: [{"kind": s.kind, "task": s.task, "nth": s.nth} for s in steps] for name, steps in traces.items()}
+    TRACE.write_text(json.dumps(plain))
+    for scenario, steps in traces.items():
+        print(f"{scenario}: a run without faults has {len(steps)} steps: {_told(steps)}", flush=True)
+    return traces
 
 
 def _told(steps: list[Step]) -> str:

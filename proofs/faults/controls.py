@@ -21,8 +21,10 @@ from faults.injection.proxy import WATCHED, Lists, Proxy
 from faults.injection.timeline import Timeline, now
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection, Plan
+from faults.plans.scenarios import SCENARIOS
 from faults.processes.database import Database
 from faults.processes.operators import KUBECONFIG, Operator, Operators
+from faults.processes.recorder import Recorder
 from faults.verdict.oracle import SECOND, Violation
 from faults.verdict.witness import CountingTarget, Witness
 
@@ -39,6 +41,7 @@ class Surroundings:
     witness: Witness
     target: CountingTarget
     database: Database
+    recorder: Recorder
     folder: Path
 
 
@@ -97,7 +100,7 @@ class PlanControls:
         proxy.watching.clear()
         environment = {
             "DATABASE_URL": self._around.database.url,
-            "CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url,
+            **self._told_of_recording(),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",  # the counting target is there
             "CARILLON_LOG_LEVEL": "INFO",
@@ -109,6 +112,12 @@ class PlanControls:
         async with asyncio.timeout(START_SECONDS):
             await until(lambda: operator.ended.done() or (operator.ready and proxy.watching >= set(WATCHED)))
         self._timeline.note("harness", f"{name} is ready")
+
+    def _told_of_recording(self) -> dict[str, str]:
+        """Return the settings that tell the operator where its runners record."""
+        if SCENARIOS[self._plan.scenario].direct:
+            return {"CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url}
+        return {"CARILLON_RECORDER_URL": self._around.recorder.url}
 
     async def _start_second(self, stack: AsyncExitStack, injection: Injection) -> None:
         """Start a second operator beside the first; its proxy injects no fault but lag."""

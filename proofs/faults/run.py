@@ -88,7 +88,9 @@ class PlanRun:
 
     async def _play(self) -> World:
         """Create the tasks, let the faults strike, wait until every slot is settled."""
-        tasks = [await self._create(task.body(self._around.target.url)) for task in SCENARIOS[self._plan.scenario]]
+        tasks = [
+            await self._create(task.body(self._around.target.url)) for task in SCENARIOS[self._plan.scenario].tasks
+        ]
         reach = max(task.created_at for task in tasks) + REACH
         await until(lambda: self._director.all_fired or now() > reach)
         self._director.armed = False

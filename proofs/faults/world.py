@@ -17,6 +17,7 @@ from faults.injection.upstream import Upstream
 from faults.plans.plan import Plan
 from faults.processes.database import FIRST_PORT, Database, prepared
 from faults.processes.operators import Operators
+from faults.processes.recorder import Recorder
 from faults.processes.threads import in_thread
 from faults.run import PlanRun, Result
 from faults.verdict.witness import CountingTarget, Witness
@@ -67,7 +68,8 @@ class World:
                 own.mkdir(mode=0o711)
                 port = FIRST_PORT + PORTS_APART * (lane + 1)
                 database = await stack.enter_async_context(Database.running(template, own / "postgres", port))
-                made.append(Surroundings(upstream, operators, witness, target, database, own))
+                recorder = await stack.enter_async_context(Recorder.running(database.runner_url, own))
+                made.append(Surroundings(upstream, operators, witness, target, database, recorder, own))
             yield cls(cluster, made)
 
     async def run(self, plans: Iterable[Plan], tell: Callable[[Result], None], *, keep_log: bool = False) -> None:

@@ -6,12 +6,15 @@ eighth plan has two faults.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, zip_longest
 
 from faults.plans.plan import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.scenarios import turn
 
+Traces = Mapping[str, Sequence[Step]]
+"""The steps of a run without faults, by scenario."""
 DOWN = (0, 1, 3)
 """How many seconds a killed operator stays down: none, less than a slot, or past a slot."""
 PAIRS_EVERY = 8
@@ -63,39 +66,39 @@ def ordered(steps: tuple[Step, ...], seed: int) -> tuple[Injection, ...]:
     return tuple(injection for injection in chain.from_iterable(turns) if injection is not None)
 
 
-def plan(number: int, steps: Sequence[Step], seed: int, scenario: str = "mixed") -> Plan:
-    """Return the plan of a number; the same seed and trace give the same plan.
+def plan(number: int, traces: Traces, seed: int) -> Plan:
+    """Return the plan of a number; the same seed and traces give the same plan.
 
     Args:
         number: From 0.
-        steps: Those of a run without faults.
+        traces: Those of runs without faults.
         seed: Any number.
-        scenario: The scenario of the trace.
 
     """
-    singles = ordered(tuple(steps), seed)
+    scenario, index = turn(number)
+    singles = ordered(tuple(traces[scenario]), seed)
     bound = [injection for injection in singles if injection.at is not None]
-    own = random.Random(f"{seed}/{number}")  # noqa: S311  # the same
-    if number >= len(Fault) and number % PAIRS_EVERY == 0:
+    own = random.Random(f"{seed}/{number}")  # noqa: S311  # a reproducible sample, not a secret
+    if index >= len(Fault) and index % PAIRS_EVERY == 0:
         return Plan(number, scenario, tuple(own.sample(bound, 2)))
-    if number >= len(singles):
+    if index >= len(singles):
         first = own.choice(singles)
         return Plan(number, scenario, (first, own.choice([i for i in bound if i != first])))
-    return Plan(number, scenario, (singles[number],))
+    return Plan(number, scenario, (singles[index],))
 
 
-def another(plan: Plan, steps: Sequence[Step], seed: int, again: int) -> Plan:
+def another(plan: Plan, traces: Traces, seed: int, again: int) -> Plan:
     """Return a plan with the same kinds of fault at other steps, for one whose faults were not reached.
 
     Args:
         plan: The plan.
-        steps: Those of a run without faults.
+        traces: Those of runs without faults.
         seed: The seed of the run.
         again: How often the plan was replaced before, from 1.
 
     """
     own = random.Random(f"{seed}/{plan.number}/{again}")  # noqa: S311  # a reproducible sample, not a secret
-    by_fault = enumerated(steps)
+    by_fault = enumerated(traces[plan.scenario])
     injections = [own.choice(by_fault[injection.fault]) for injection in plan.injections]
     return Plan(plan.number, plan.scenario, tuple(dict.fromkeys(injections)))
 

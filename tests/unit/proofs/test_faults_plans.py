@@ -7,6 +7,7 @@ import pytest
 from faults.__main__ import main
 from faults.plans import choice
 from faults.plans.plan import EVENT_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.scenarios import SCENARIOS, TURNS, turn
 
 STEPS = (
     Step("create-jobs", "api", 1),
@@ -17,13 +18,31 @@ STEPS = (
     Step("event-pods-running", "api", 1),
     Step("event-pods-ended", "api", 1),
 )
+TRACES = dict.fromkeys(SCENARIOS, STEPS)
+
+
+def made(number: int, seed: int = 7) -> Plan:
+    """Return the plan of a number."""
+    return choice.plan(number, TRACES, seed)
 
 
 def test_every_fault_is_among_the_first_plans() -> None:
-    """Even a small number of plans has each of them."""
-    first = [choice.plan(number, STEPS, seed=7) for number in range(len(Fault))]
+    """Even a small number of plans has each of them, with the recorder as the product has it."""
+    first = [plan for n in range(2 * len(Fault)) if turn(n)[1] < len(Fault) and (plan := made(n)).scenario == "mixed"]
     assert {plan.injections[0].fault for plan in first} == set(Fault)
     assert all(len(plan.injections) == 1 for plan in first)
+
+
+def test_scenarios_take_turns() -> None:
+    """In every fifth plan runners log in to Postgres themselves; no plan of a scenario is left out."""
+    numbers = range(4 * len(TURNS))
+    assert [made(number).scenario for number in numbers] == list(TURNS) * 4
+    for scenario in set(TURNS):
+        indexes = [turn(number)[1] for number in numbers if turn(number)[0] == scenario]
+        assert indexes == list(range(len(indexes)))
+    assert TURNS.count("direct") / len(TURNS) == 1 / 5
+    assert SCENARIOS["direct"].direct
+    assert not SCENARIOS["mixed"].direct
 
 
 def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
@@ -52,17 +71,19 @@ def test_a_pod_is_killed_before_it_has_ended() -> None:
 def test_a_number_means_the_same_plan_again() -> None:
     """This holds for the same seed and trace; another seed gives other plans."""
     numbers = range(200)
-    first = [choice.plan(number, STEPS, seed=7) for number in numbers]
-    assert [choice.plan(number, STEPS, seed=7) for number in numbers] == first
-    assert [choice.plan(number, STEPS, seed=8) for number in numbers] != first
+    first = [made(number) for number in numbers]
+    assert [made(number) for number in numbers] == first
+    assert [made(number, seed=8) for number in numbers] != first
 
 
 def test_no_single_plan_comes_twice_before_all_have_come() -> None:
     """After that, there are endless pairs."""
     count = len(choice.ordered(STEPS, seed=7))
-    singles = [plan for n in range(count) if len((plan := choice.plan(n, STEPS, seed=7)).injections) == 1]
+    plans = [(turn(n)[1], made(n)) for n in range(2 * count) if turn(n)[0] == "mixed"]
+    singles = [plan for index, plan in plans if index < count and len(plan.injections) == 1]
     assert len({str(plan) for plan in singles}) == len(singles)
-    later = [choice.plan(number, STEPS, seed=7) for number in range(count, count + 100)]
+    later = [plan for index, plan in plans if index >= count]
+    assert later
     assert all(len(set(plan.injections)) == 2 for plan in later)
 
 
@@ -84,8 +105,8 @@ def test_a_plans_text_is_enough_to_replay_it(text: str) -> None:
 
 def test_every_plan_survives_its_text() -> None:
     """This holds for all generated plans."""
-    made = [choice.plan(number, STEPS, seed=7) for number in range(300)]
-    assert [Plan.parse(str(plan), plan.number) for plan in made] == made
+    plans = [made(number) for number in range(300)]
+    assert [Plan.parse(str(plan), plan.number) for plan in plans] == plans
 
 
 @pytest.mark.parametrize("text", ["", "kill-after@", "kill-after@create-jobs", "nonsense", "kill-after@a/b#x"])

@@ -32,8 +32,8 @@ def test_a_plan_whose_fault_was_not_reached_does_not_count(tmp_path: Path) -> No
 def test_its_place_is_taken_by_a_plan_of_the_same_kind() -> None:
     """The same one each time, and another in each round."""
     plan = result(7).plan
-    found = [another(plan, STEPS, 1, again) for again in range(1, 9)]
-    assert found == [another(plan, STEPS, 1, again) for again in range(1, 9)]
+    found = [another(plan, {"mixed": STEPS}, 1, again) for again in range(1, 9)]
+    assert found == [another(plan, {"mixed": STEPS}, 1, again) for again in range(1, 9)]
     assert {injection.fault for each in found for injection in each.injections} == {Fault.CONFLICT}
     assert {each.number for each in found} == {7}
     assert len(set(found)) > 1
