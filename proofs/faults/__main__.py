@@ -2,8 +2,9 @@
 
 Runs PLANS (300) plans of SEED (1), LANES at a time. A plan whose faults were not
 reached is replaced by another of the same kind. FROM continues a run that was
-stopped, from a plan's number; the results add up in ``results.jsonl``. PLAN
-replays one, by its number or its text, and keeps its log in any case.
+stopped, from a plan's number; the results add up in ``results.jsonl``, whose
+table ``--summary`` prints. PLAN replays one plan, by its number or its text, and
+keeps its log in any case.
 """
 
 import argparse
@@ -12,9 +13,11 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from carillon_local.layout import shown
+from faults import summary
 from faults.plans import choice
 from faults.plans.plan import Plan, Step
 from faults.plans.scenarios import SCENARIOS
@@ -27,7 +30,7 @@ LANES = 6
 CLEAN_RUNS = 2
 RECORD = FOLDER / "results.jsonl"
 ROUNDS = 5
-"""How often plans whose faults were not reached are replaced."""
+"""How often a plan whose faults were not reached is replaced."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=_from_one, default=LANES)
     parser.add_argument("--plan", default="", help="replay one plan, given by its number or text")
+    parser.add_argument("--summary", action="store_true", help="print the table of the results file and run nothing")
     given = parser.parse_args(arguments)
+    if given.summary:
+        print(summary.told(RECORD))
+        return 0
     if given.plan and not given.plan.isdigit():
         try:
             Plan.parse(given.plan)
@@ -77,16 +84,41 @@ async def _main(given: argparse.Namespace) -> int:
         elif not given.first:
             for log in FOLDER.glob("plan-*.log"):  # of an earlier run, where numbers refer to other plans
                 log.unlink()
-        await world.run(wanted, tally.add, keep_log=bool(given.plan))
-        if not given.plan:
-            for again in range(1, ROUNDS + 1):
-                others = [choice.another(each, traces, given.seed, again) for each in tally.take_unreached()]
-                await world.run(others, tally.add)
-            await world.run(tally.doubtful(), tally.confirm)
+        try:
+            if given.plan:
+                await world.run(wanted, tally.add, keep_log=True)
+            else:
+                await _run_all(world, wanted, tally, partial(choice.another, traces=traces, seed=given.seed))
+        except asyncio.CancelledError:
+            print(f"\n{tally}\ncontinue with: make faults SEED={given.seed} FROM={tally.next_number}", flush=True)
+            raise
     print(f"\n{tally}")
     if given.plan:
         print(f"log: {shown(FOLDER / f'plan-{wanted[0].number}.log')}")
     return 1 if tally.failed or (tally.unreached and not given.plan) else 0
+
+
+async def _run_all(world: World, wanted: list[Plan], tally: Tally, another: Callable[..., Plan]) -> None:
+    """Run plans and soon after those that take the place of others; then repeat the doubtful ones."""
+    rounds: Counter[int] = Counter()
+
+    def others() -> Iterator[Plan]:
+        for plan in tally.take_unreached():
+            rounds[plan.number] += 1
+            if rounds[plan.number] > ROUNDS:
+                tally.unreached.append(plan)
+            else:
+                yield another(plan, again=rounds[plan.number])
+
+    def in_order() -> Iterator[Plan]:
+        for plan in wanted:
+            yield from list(others())
+            yield plan
+
+    await world.run(in_order(), tally.add)
+    while replaced := list(others()):
+        await world.run(replaced, tally.add)
+    await world.run(tally.doubtful(), tally.confirm)
 
 
 def _end_in_good_order() -> None:

@@ -1,0 +1,52 @@
+"""The families of faults, by which results are added up. Pure."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from faults.plans.plan import Fault, Plan
+
+
+class Family(StrEnum):
+    """What fails."""
+
+    OPERATOR = "operator"
+    """The operator is killed, or told to stop, at a write or an event."""
+    WRITES = "writes"
+    """A write to the API server is refused, lost, late or repeated, or the server is down."""
+    WATCHES = "watches"
+    """An event is lost, late or repeated, or its stream ends."""
+    RELISTS = "relists"
+    """The operator has to list again, and what it reads is old."""
+    POSTGRES = "postgres"
+    """The database is down."""
+    PODS = "pods"
+    """A pod is killed."""
+    LEADERS = "leaders"
+    """Two operators decide at the same time."""
+
+
+FAMILIES: Mapping[Family, tuple[Fault, ...]] = {
+    Family.OPERATOR: (Fault.KILL_BEFORE, Fault.KILL_AFTER, Fault.TERMINATE, Fault.KILL_AT_EVENT),
+    Family.WRITES: (
+        Fault.LOST_ANSWER,
+        Fault.LATE_ANSWER,
+        Fault.NEVER_SENT,
+        Fault.CONFLICT,
+        Fault.TOO_MANY,
+        Fault.ERROR_BEFORE,
+        Fault.ERROR_AFTER,
+        Fault.SENT_TWICE,
+        Fault.UNAVAILABLE,
+    ),
+    Family.WATCHES: (Fault.DROP, Fault.DELAY, Fault.DUPLICATE, Fault.CUT, Fault.GONE_IN_STREAM),
+    Family.RELISTS: (Fault.RELIST, Fault.STALE_RESTART),
+    Family.POSTGRES: (Fault.POSTGRES_STOP, Fault.POSTGRES_STOP_KILL),
+    Family.PODS: (Fault.POD_KILLED,),
+    Family.LEADERS: (Fault.SECOND_OPERATOR,),
+}
+FAMILY_OF: Mapping[Fault, Family] = {fault: family for family, faults in FAMILIES.items() for fault in faults}
+
+
+def families_of(plan: Plan) -> list[Family]:
+    """Return the families of a plan's faults, each once; a plan counts for each of them."""
+    return list(dict.fromkeys(FAMILY_OF[injection.fault] for injection in plan.injections))
