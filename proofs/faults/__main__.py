@@ -19,6 +19,7 @@ from functools import partial
 from carillon_local.layout import shown
 from faults import summary
 from faults.plans import choice
+from faults.plans.families import Family, families_of
 from faults.plans.plan import Plan, Step
 from faults.plans.scenarios import SCENARIOS
 from faults.run import Result
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=_from_one, default=LANES)
     parser.add_argument("--plan", default="", help="replay one plan, given by its number or text")
+    parser.add_argument("--family", choices=list(Family), help="only plans with a fault of this family; not recorded")
     parser.add_argument("--summary", action="store_true", help="print the table of the results file and run nothing")
     given = parser.parse_args(arguments)
     if given.summary:
@@ -68,7 +70,8 @@ def _from_one(text: str) -> int:
 async def _main(given: argparse.Namespace) -> int:
     _end_in_good_order()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    tally = Tally(given.seed, 1 if given.plan else given.plans - given.first, None if given.plan else RECORD)
+    alone = given.plan or given.family
+    tally = Tally(given.seed, 1 if given.plan else given.plans - given.first, None if alone else RECORD)
     tally.continue_from(given.first)
     async with World.running(1 if given.plan else min(given.lanes, given.plans)) as world:
         if given.plan and not given.plan.isdigit():
@@ -79,6 +82,8 @@ async def _main(given: argparse.Namespace) -> int:
             traces = traces or await _clean_traces(world, tally)
             numbers = [int(given.plan)] if given.plan else range(given.first, given.plans)
             wanted = [choice.plan(number, traces, given.seed) for number in numbers]
+            if given.family:
+                wanted = [plan for plan in wanted if given.family in families_of(plan)]
         if given.plan:
             wanted = list(_announced(wanted))
         elif not given.first:

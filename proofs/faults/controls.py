@@ -8,41 +8,25 @@ import asyncio
 import json
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 from carillon_local.layout import RUNNER_IMAGE
 from faults.injection.director import Blur, Director, Outage
 from faults.injection.proxy import WATCHED, Lists, Proxy
+from faults.injection.recorder_proxy import RecorderProxy
 from faults.injection.timeline import Timeline, now
-from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection, Plan
 from faults.plans.scenarios import SCENARIOS
-from faults.processes.database import Database
-from faults.processes.operators import KUBECONFIG, Operator, Operators
-from faults.processes.recorder import Recorder
+from faults.processes.operators import KUBECONFIG, Operator
+from faults.repairs import Repairs
+from faults.surroundings import Surroundings
 from faults.verdict.oracle import SECOND, Violation
-from faults.verdict.witness import CountingTarget, Witness
+from faults.waiting import until
 
 START_SECONDS = 60
 _SNAPSHOTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The parts that all plans of a lane share."""
-
-    upstream: Upstream
-    operators: Operators
-    witness: Witness
-    target: CountingTarget
-    database: Database
-    recorder: Recorder
-    folder: Path
 
 
 class PlanControls:
@@ -62,9 +46,10 @@ class PlanControls:
         self._timeline = timeline
         self._operator: Operator | None = None
         self._expected_to_end = False
-        self._repairs: set[asyncio.Task[None]] = set()
+        self._repairs = Repairs(self.violations)
         self._snapshots: deque[Lists] = deque(maxlen=_SNAPSHOTS)
         self._proxy = Proxy(around.upstream, namespace, self.director, self)
+        self._recording = RecorderProxy(around.recorder.url, self.director, self)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -72,6 +57,7 @@ class PlanControls:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._proxy.running())
+                await stack.enter_async_context(self._recording.running())
                 stack.push_async_callback(self._end_operator)
                 await self._start("operator", self._proxy, self._take_operator)
                 for injection in self._plan.injections:
@@ -79,15 +65,12 @@ class PlanControls:
                         await self._start_second(stack, injection)
                 yield
             finally:
-                for task in self._repairs:
-                    task.cancel()
-                if self._repairs:
-                    await asyncio.wait(self._repairs)
+                await self._repairs.end()
 
     @property
     def repaired(self) -> bool:
         """Whether everything that faults stopped runs again."""
-        return not self._repairs
+        return not self._repairs.pending
 
     def _take_operator(self, operator: Operator) -> None:
         self._operator = operator
@@ -117,7 +100,7 @@ class PlanControls:
         """Return the settings that tell the operator where its runners record."""
         if SCENARIOS[self._plan.scenario].direct:
             return {"CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url}
-        return {"CARILLON_RECORDER_URL": self._around.recorder.url}
+        return {"CARILLON_RECORDER_URL": self._recording.url}
 
     async def _start_second(self, stack: AsyncExitStack, injection: Injection) -> None:
         """Start a second operator beside the first; its proxy injects no fault but lag."""
@@ -165,7 +148,7 @@ class PlanControls:
         self._expected_to_end = True
         operator, outage = self._operator, self.director.outage("", f"{injection}")
         operator.send(number)
-        self._repair(self._replace(operator, injection, outage))
+        self._repairs.begin(self._replace(operator, injection, outage))
 
     async def _replace(self, operator: Operator, injection: Injection, outage: Outage) -> None:
         """Start another operator once the killed one has ended and ``down`` has passed."""
@@ -188,7 +171,7 @@ class PlanControls:
     async def stop_postgres(self, injection: Injection) -> None:
         """Stop Postgres and return; it starts again after the injection's ``down``."""
         stopped = asyncio.Event()
-        self._repair(self._outage_of_postgres(injection, stopped))
+        self._repairs.begin(self._outage_of_postgres(injection, stopped))
         await stopped.wait()
 
     async def _outage_of_postgres(self, injection: Injection, stopped: asyncio.Event) -> None:
@@ -208,6 +191,17 @@ class PlanControls:
             await asyncio.shield(self._around.database.start())
             self._timeline.note("harness", "Postgres is up again")
 
+    async def kill_recorder(self, injection: Injection) -> None:
+        """Kill the recorder and return; it starts again after the injection's ``down``."""
+        await self._around.recorder.kill()
+
+        async def start_again() -> None:
+            await self.hold(injection.down)
+            await self._around.recorder.start()
+            self._timeline.note("harness", "the recorder serves again")
+
+        self._repairs.begin(start_again())
+
     async def kill_pod(self, namespace: str, name: str) -> None:
         """Delete a pod without grace and remember its Job."""
         path = f"/api/v1/namespaces/{namespace}/pods/{name}"
@@ -223,22 +217,6 @@ class PlanControls:
     async def hold(self, seconds: float) -> None:
         """Wait while the schedule goes on."""
         await asyncio.sleep(seconds)
-
-    def _repair(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._repairs.add(task)
-        task.add_done_callback(self._repair_ended)
-
-    def _repair_ended(self, task: asyncio.Task[None]) -> None:
-        self._repairs.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.violations.append(Violation("harness", None, f"could not restart what a fault stopped: {error!r}"))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that other processes or the clock make true."""
-    while not condition():  # noqa: ASYNC110  # other processes cannot set an event of ours
-        await asyncio.sleep(0.02)
 
 
 def _kubeconfig(server: str) -> str:

@@ -12,13 +12,15 @@ from typing import Any
 
 from carillon_core.resources import names
 from carillon_core.resources.scheduled_task import parse_meta, parse_spec
-from faults.controls import PlanControls, Surroundings, until
+from faults.controls import PlanControls
 from faults.injection import calls
 from faults.injection.proxy import WATCHED
 from faults.injection.timeline import Entry, Timeline, now
 from faults.plans.plan import Injection, Plan, Step
 from faults.plans.scenarios import SCENARIOS
+from faults.surroundings import Surroundings
 from faults.verdict.oracle import TaskSeen, Violation, World, decided, settled, violations
+from faults.waiting import until
 
 REACH = timedelta(seconds=7)
 """How long after the tasks' creation a fault may strike; a later one counts as not reached."""

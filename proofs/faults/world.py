@@ -12,7 +12,6 @@ from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import DEFAULT_ROOT
 from carillon_local.layout import CRDS
 from carillon_local.target import local_image_table
-from faults.controls import Surroundings
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Plan
 from faults.processes.database import FIRST_PORT, Database, prepared
@@ -20,6 +19,7 @@ from faults.processes.operators import Operators
 from faults.processes.recorder import Recorder
 from faults.processes.threads import in_thread
 from faults.run import PlanRun, Result
+from faults.surroundings import Surroundings
 from faults.verdict.witness import CountingTarget, Witness
 
 CONTROLLER_QPS = "500"

@@ -21,6 +21,10 @@ class Controls(Protocol):
         """Send the operator SIGTERM; a new one starts after the injection's ``down``."""
         ...
 
+    async def kill_recorder(self, injection: Injection) -> None:
+        """Kill the recorder and return; it starts again after the injection's ``down``."""
+        ...
+
     async def stop_postgres(self, injection: Injection) -> None:
         """Stop Postgres and return; it starts again after the injection's ``down``."""
         ...

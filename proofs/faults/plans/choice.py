@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, zip_longest
 
-from faults.plans.plan import EVENT_FAULTS, KILLS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.plan import EVENT_FAULTS, KILLS, RECORDER_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
 from faults.plans.scenarios import turn
 
 Traces = Mapping[str, Sequence[Step]]
 """The steps of a run without faults, by scenario."""
 DOWN = (0, 1, 3)
-"""How many seconds a killed operator stays down: none, less than a slot, or past a slot."""
+"""How many seconds a killed process stays down: none, less than a slot, or past a slot."""
 PAIRS_EVERY = 8
 LISTS = ("all", "tasks", "jobs", "pods")
 LATE_MS = (0, 1000, 2600)
@@ -26,11 +26,17 @@ def enumerated(steps: Sequence[Step]) -> dict[Fault, list[Injection]]:
     """Return every single fault at every step where it makes sense, by fault."""
     found: dict[Fault, list[Injection]] = {fault: [] for fault in Fault}
     for step in dict.fromkeys(steps):
-        for fault in EVENT_FAULTS if step.is_event else WRITE_FAULTS:
+        for fault in _faults_at(step):
             if _makes_sense(fault, step):
                 found[fault].extend(_variants(fault, step))
     found[Fault.SECOND_OPERATOR] = [Injection(Fault.SECOND_OPERATOR, what=str(late)) for late in LATE_MS]
     return found
+
+
+def _faults_at(step: Step) -> Sequence[Fault]:
+    if step.is_record:
+        return RECORDER_FAULTS
+    return EVENT_FAULTS if step.is_event else WRITE_FAULTS
 
 
 def _makes_sense(fault: Fault, step: Step) -> bool:
@@ -49,7 +55,7 @@ def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
         yield from (Injection(fault, step, down=3, what=what) for what in ("", "first"))
     elif fault is Fault.POSTGRES_STOP:
         yield Injection(fault, step, down=3)
-    elif fault in KILLS:
+    elif fault in KILLS or fault in {Fault.RECORDER_KILL, Fault.RECORDER_KILL_AFTER}:
         yield from (Injection(fault, step, down=down) for down in DOWN)
     else:
         yield Injection(fault, step)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from faults.plans.plan import Fault, Plan
+from faults.plans.plan import RECORDER_FAULTS, Fault, Plan
 
 
 class Family(StrEnum):
@@ -17,6 +17,8 @@ class Family(StrEnum):
     """An event is lost, late or repeated, or its stream ends."""
     RELISTS = "relists"
     """The operator has to list again, and what it reads is old."""
+    RECORDER = "recorder"
+    """The recorder is killed, slow, busy, or its answer is lost."""
     POSTGRES = "postgres"
     """The database is down."""
     PODS = "pods"
@@ -40,6 +42,7 @@ FAMILIES: Mapping[Family, tuple[Fault, ...]] = {
     ),
     Family.WATCHES: (Fault.DROP, Fault.DELAY, Fault.DUPLICATE, Fault.CUT, Fault.GONE_IN_STREAM),
     Family.RELISTS: (Fault.RELIST, Fault.STALE_RESTART),
+    Family.RECORDER: RECORDER_FAULTS,
     Family.POSTGRES: (Fault.POSTGRES_STOP, Fault.POSTGRES_STOP_KILL),
     Family.PODS: (Fault.POD_KILLED,),
     Family.LEADERS: (Fault.SECOND_OPERATOR,),

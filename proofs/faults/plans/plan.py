@@ -63,6 +63,19 @@ class Fault(StrEnum):
     """SIGKILL as the event would be delivered."""
     POD_KILLED = "pod-killed"
     """The event's pod is deleted, its process killed."""
+    # at a request to the recorder
+    RECORDER_KILL = "recorder-kill"
+    """The recorder gets SIGKILL before the request reaches it, and is started again later."""
+    RECORDER_KILL_AFTER = "recorder-kill-after"
+    """The same after it has committed, before the answer."""
+    RECORDER_SLOW = "recorder-slow"
+    """The request reaches the recorder more than a slot late."""
+    RECORDER_LATE = "recorder-late"
+    """The recorder commits; more than a slot later the connection is cut instead of an answer."""
+    RECORDER_LOST = "recorder-lost"
+    """The recorder commits; the connection is cut instead of an answer."""
+    RECORDER_BUSY = "recorder-busy"
+    """503 with Retry-After, as from a recorder whose queue is full; not carried out."""
     # during the whole plan
     SECOND_OPERATOR = "second-operator"
     """Another operator is active from the start, and sees every event late."""
@@ -95,6 +108,14 @@ EVENT_FAULTS = (
     Fault.KILL_AT_EVENT,
     Fault.POD_KILLED,
 )
+RECORDER_FAULTS = (
+    Fault.RECORDER_KILL,
+    Fault.RECORDER_KILL_AFTER,
+    Fault.RECORDER_SLOW,
+    Fault.RECORDER_LATE,
+    Fault.RECORDER_LOST,
+    Fault.RECORDER_BUSY,
+)
 KILLS = frozenset(
     {
         Fault.KILL_BEFORE,
@@ -110,10 +131,11 @@ KILLS = frozenset(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Step:
-    """One exchange between the operator and the API server: the n-th of a kind about a task."""
+    """One exchange of the operator with the API server, or of a runner with the recorder: the n-th about a task."""
 
     kind: str
-    """Of a write ``create-jobs``, ``patch-status`` and the like; of an event ``event-pods-ended`` and the like."""
+    """Of a write ``create-jobs``, ``patch-status`` and the like; of an event ``event-pods-ended`` and the like; of a
+    request to the recorder ``record-claim`` and the like."""
     task: str
     """The task's name, empty if it is about none."""
     nth: int
@@ -123,6 +145,11 @@ class Step:
     def is_event(self) -> bool:
         """Whether it is a watch event rather than a write."""
         return self.kind.startswith("event-")
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it is a request to the recorder."""
+        return self.kind.startswith("record-")
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.task}#{self.nth}"
@@ -139,7 +166,7 @@ class Injection:
     at: Step | None = None
     """None for a fault that lasts for the whole plan."""
     down: int = 0
-    """How many seconds pass before the operator is started again."""
+    """How many seconds pass before what was killed or stopped is started again."""
     what: str = ""
     """Of a stale restart, which lists are old: ``tasks``, ``jobs``, ``pods`` or ``all``. Of a second operator, by how
     many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``."""

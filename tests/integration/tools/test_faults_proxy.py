@@ -16,6 +16,7 @@ from aiohttp import web
 from carillon_core.resources import names
 from faults.injection.director import Director
 from faults.injection.proxy import Proxy
+from faults.injection.recorder_proxy import RecorderProxy
 from faults.injection.timeline import Timeline
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection, Step
@@ -76,6 +77,9 @@ class Recorded:
 
     async def stop_postgres(self, injection: Injection) -> None:
         self.done.append(f"stop Postgres by {injection.fault}")
+
+    async def kill_recorder(self, injection: Injection) -> None:
+        self.done.append(f"kill the recorder by {injection.fault}")
 
     async def kill_pod(self, namespace: str, name: str) -> None:
         self.done.append(f"kill pod {namespace}/{name}")
@@ -279,3 +283,45 @@ async def test_a_fault_strikes_no_more_once_its_time_is_over() -> None:
         assert (await bench.create())[0] == 201
         assert not bench.director.fired
         assert len(bench.director.steps) == 1
+
+
+CLAIM = "/v1/executions/6f96/claim"
+CLAIMED = Step("record-claim", "api", 1)
+
+
+@asynccontextmanager
+async def recording(server: Server, controls: Recorded, fault: Fault) -> AsyncIterator[aiohttp.ClientSession]:
+    """Give a client of the recorder's proxy, which injects a fault at the first claim."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(server.running())
+        director = Director([Injection(fault, CLAIMED)], Timeline())
+        proxy = RecorderProxy(server.url, director, controls)
+        await stack.enter_async_context(proxy.running())
+        yield await stack.enter_async_context(aiohttp.ClientSession(proxy.url))
+
+
+@pytest.mark.parametrize(
+    ("fault", "want_status", "want_requests", "want_kills"),
+    [
+        (Fault.RECORDER_KILL, None, 0, 1),
+        (Fault.RECORDER_KILL_AFTER, None, 1, 1),
+        (Fault.RECORDER_SLOW, 201, 1, 0),
+        (Fault.RECORDER_LATE, None, 1, 0),
+        (Fault.RECORDER_LOST, None, 1, 0),
+        (Fault.RECORDER_BUSY, 503, 0, 0),
+    ],
+)
+async def test_a_request_to_the_recorder(
+    fault: Fault, want_status: int | None, want_requests: int, want_kills: int
+) -> None:
+    """The runner gets this status or none, and the recorder this number of requests; the next one is normal."""
+    server, controls = Server(), Recorded()
+    async with recording(server, controls, fault) as client:
+        body = {"pod": "api-1767225604-x7k2p"}
+        if want_status is None:
+            with pytest.raises(aiohttp.ClientError):
+                await client.post(CLAIM, json=body)
+        else:
+            assert (await client.post(CLAIM, json=body)).status == want_status
+        assert (len(server.requests), len(controls.done)) == (want_requests, want_kills)
+        assert (await client.post(CLAIM, json=body)).ok

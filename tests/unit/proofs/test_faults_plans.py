@@ -6,7 +6,7 @@ import pytest
 
 from faults.__main__ import main
 from faults.plans import choice
-from faults.plans.plan import EVENT_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.plan import EVENT_FAULTS, RECORDER_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
 from faults.plans.scenarios import SCENARIOS, TURNS, turn
 
 STEPS = (
@@ -17,6 +17,8 @@ STEPS = (
     Step("event-tasks-added", "api", 1),
     Step("event-pods-running", "api", 1),
     Step("event-pods-ended", "api", 1),
+    Step("record-claim", "api", 1),
+    Step("record-close", "api", 1),
 )
 TRACES = dict.fromkeys(SCENARIOS, STEPS)
 
@@ -46,10 +48,13 @@ def test_scenarios_take_turns() -> None:
 
 
 def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
-    """Writes and events have their own faults; every position occurs."""
+    """Writes, events and requests to the recorder have their own faults; every position occurs."""
     singles = choice.ordered(STEPS, seed=7)
-    writes = {step for step in STEPS if not step.is_event}
-    events = set(STEPS) - writes
+    events = {step for step in STEPS if step.is_event}
+    records = {step for step in STEPS if step.is_record}
+    writes = set(STEPS) - events - records
+    for fault in RECORDER_FAULTS:
+        assert {i.at for i in singles if i.fault is fault} == records, fault
     for fault in WRITE_FAULTS:
         assert {i.at for i in singles if i.fault is fault} == writes, fault
     for fault in set(EVENT_FAULTS) - {Fault.DROP, Fault.POD_KILLED}:
