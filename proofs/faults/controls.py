@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from carillon_local.layout import RUNNER_IMAGE
+from faults.injection.cluster import ClusterFaults
 from faults.injection.director import Blur, Director, Outage
 from faults.injection.proxy import WATCHED, Lists, Proxy
 from faults.injection.recorder_proxy import RecorderProxy
@@ -36,8 +37,7 @@ class PlanControls:
         """Prepare the proxy; start nothing yet."""
         self.director = Director(plan.injections, timeline)
         self.folder = around.folder / namespace
-        self.killed_pods: set[str] = set()
-        """The Jobs whose pod was killed."""
+        self.cluster = ClusterFaults(around.upstream, namespace)
         self.violations: list[Violation] = []
         """Errors outside the slots: an operator that exited by itself, a fault that could not be undone."""
         self._plan = plan
@@ -202,12 +202,9 @@ class PlanControls:
 
         self._repairs.begin(start_again())
 
-    async def kill_pod(self, namespace: str, name: str) -> None:
-        """Delete a pod without grace and remember its Job."""
-        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        pod = await self._around.upstream.json("GET", path)
-        self.killed_pods.add(pod["metadata"]["ownerReferences"][0]["name"])
-        await self._around.upstream.send("DELETE", f"{path}?gracePeriodSeconds=0")
+    async def strike(self, injection: Injection, resource: str, name: str) -> None:
+        """Do to a pod or a Job what the injection says."""
+        await self.cluster.strike(injection, resource, name)
 
     async def snapshot(self) -> None:
         """Remember the current lists, if the plan has a stale restart."""

@@ -20,6 +20,7 @@ from faults.plans.plan import Injection, Plan, Step
 from faults.plans.scenarios import SCENARIOS
 from faults.surroundings import Surroundings
 from faults.verdict.oracle import TaskSeen, Violation, World, decided, settled, violations
+from faults.verdict.pulses import Pulse, parsed
 from faults.waiting import until
 
 REACH = timedelta(seconds=7)
@@ -63,6 +64,7 @@ class PlanRun:
         self._timeline = Timeline()
         self._controls = PlanControls(plan, around, namespace, self._timeline)
         self._director = self._controls.director
+        self._pulses = self._controls.folder / "pulses"
 
     async def run(self) -> Result:
         """Carry out the plan and judge it; a failure of the harness itself is a violation."""
@@ -90,9 +92,8 @@ class PlanRun:
 
     async def _play(self) -> World:
         """Create the tasks, let the faults strike, wait until every slot is settled."""
-        tasks = [
-            await self._create(task.body(self._around.target.url)) for task in SCENARIOS[self._plan.scenario].tasks
-        ]
+        wanted, target = SCENARIOS[self._plan.scenario].tasks, self._around.target.url
+        tasks = [await self._create(task.body(target, str(self._pulses))) for task in wanted]
         reach = max(task.created_at for task in tasks) + REACH
         await until(lambda: self._director.all_fired or now() > reach)
         self._director.armed = False
@@ -146,8 +147,13 @@ class PlanRun:
             counters=counters,
             outages=self._director.outages,
             blurs=self._director.blurs,
-            killed_pods=frozenset(self._controls.killed_pods),
+            killed_pods=frozenset(self._controls.cluster.killed_pods),
+            disturbed=frozenset(self._controls.cluster.disturbed),
+            pulses=await asyncio.to_thread(self._pulses_seen),
         )
+
+    def _pulses_seen(self) -> list[Pulse]:
+        return parsed(self._pulses.read_text()) if self._pulses.exists() else []
 
     def _judged(self, world: World) -> Result:
         found = violations(world) + self._controls.violations

@@ -29,8 +29,8 @@ class Controls(Protocol):
         """Stop Postgres and return; it starts again after the injection's ``down``."""
         ...
 
-    async def kill_pod(self, namespace: str, name: str) -> None:
-        """Delete a pod without grace."""
+    async def strike(self, injection: Injection, resource: str, name: str) -> None:
+        """Do to an object of the cluster, a pod or a Job, what the injection says."""
         ...
 
     async def snapshot(self) -> None:

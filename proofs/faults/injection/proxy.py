@@ -292,8 +292,8 @@ class Proxy:
             case Fault.CUT | Fault.RELIST | Fault.GONE_IN_STREAM:
                 await self._interrupt(response, resource, injection.fault)
                 return False
-            case Fault.POD_KILLED:
-                await self.controls.kill_pod(self.namespace, name)
+            case Fault.POD_KILLED | Fault.POD_DELETED | Fault.POD_EVICTED | Fault.JOB_DELETED:
+                await self.controls.strike(injection, resource, name)
             case _:
                 pass
         await response.write(line + b"\n")

@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, zip_longest
 
-from faults.plans.plan import EVENT_FAULTS, KILLS, RECORDER_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.plan import (
+    EVENT_FAULTS,
+    KILLS,
+    POD_FAULTS,
+    RECORDER_FAULTS,
+    WRITE_FAULTS,
+    Fault,
+    Injection,
+    Plan,
+    Step,
+)
 from faults.plans.scenarios import turn
 
 Traces = Mapping[str, Sequence[Step]]
@@ -20,17 +30,28 @@ DOWN = (0, 1, 3)
 PAIRS_EVERY = 8
 LISTS = ("all", "tasks", "jobs", "pods")
 LATE_MS = (0, 1000, 2600)
+GRACES = ("1", "4")
+"""Seconds: shorter and longer than a stubborn container needs to its end."""
+PROPAGATIONS = ("Background", "Foreground", "Orphan")
+_POD_LIVES = frozenset({"event-pods-added", "event-pods-changed", "event-pods-running"})
 
 
-def enumerated(steps: Sequence[Step]) -> dict[Fault, list[Injection]]:
-    """Return every single fault at every step where it makes sense, by fault."""
+ONLY: Mapping[str, frozenset[Fault]] = {
+    "grace": POD_FAULTS
+    | {Fault.JOB_DELETED, Fault.KILL_AFTER, Fault.KILL_AT_EVENT, Fault.STALE_RESTART, Fault.RELIST, Fault.DROP},
+}
+"""The faults of scenarios that have been made for some."""
+
+
+def enumerated(steps: Sequence[Step], only: frozenset[Fault] = frozenset()) -> dict[Fault, list[Injection]]:
+    """Return every single fault, or only some, at every step where it makes sense, by fault."""
     found: dict[Fault, list[Injection]] = {fault: [] for fault in Fault}
     for step in dict.fromkeys(steps):
         for fault in _faults_at(step):
             if _makes_sense(fault, step):
                 found[fault].extend(_variants(fault, step))
     found[Fault.SECOND_OPERATOR] = [Injection(Fault.SECOND_OPERATOR, what=str(late)) for late in LATE_MS]
-    return found
+    return {fault: injections for fault, injections in found.items() if not only or fault in only}
 
 
 def _faults_at(step: Step) -> Sequence[Fault]:
@@ -40,8 +61,10 @@ def _faults_at(step: Step) -> Sequence[Fault]:
 
 
 def _makes_sense(fault: Fault, step: Step) -> bool:
-    if fault is Fault.POD_KILLED:
-        return step.kind in {"event-pods-added", "event-pods-changed", "event-pods-running"}
+    if fault in POD_FAULTS:
+        return step.kind in _POD_LIVES
+    if fault is Fault.JOB_DELETED:
+        return step.kind in {*_POD_LIVES, "event-jobs-added", "event-jobs-changed"}
     if fault is Fault.DROP:
         # an API server never loses the only event of an object, and no client could notice
         return step.kind != "event-tasks-added"
@@ -51,6 +74,10 @@ def _makes_sense(fault: Fault, step: Step) -> bool:
 def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
     if fault is Fault.STALE_RESTART:
         yield from (Injection(fault, step, what=what) for what in LISTS)
+    elif fault in {Fault.POD_DELETED, Fault.POD_EVICTED}:
+        yield from (Injection(fault, step, what=grace) for grace in GRACES)
+    elif fault is Fault.JOB_DELETED:
+        yield from (Injection(fault, step, what=how) for how in PROPAGATIONS)
     elif fault is Fault.POSTGRES_STOP_KILL:
         yield from (Injection(fault, step, down=3, what=what) for what in ("", "first"))
     elif fault is Fault.POSTGRES_STOP:
@@ -61,11 +88,11 @@ def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
         yield Injection(fault, step)
 
 
-@lru_cache(maxsize=4)
-def ordered(steps: tuple[Step, ...], seed: int) -> tuple[Injection, ...]:
+@lru_cache(maxsize=8)
+def ordered(steps: tuple[Step, ...], seed: int, only: frozenset[Fault] = frozenset()) -> tuple[Injection, ...]:
     """Return every single fault, shuffled within its kind, the kinds in turn."""
     shuffler = random.Random(seed)  # noqa: S311  # a reproducible sample, not a secret
-    by_fault = enumerated(steps)
+    by_fault = enumerated(steps, only)
     for injections in by_fault.values():
         shuffler.shuffle(injections)
     turns = zip_longest(*by_fault.values())
@@ -82,10 +109,11 @@ def plan(number: int, traces: Traces, seed: int) -> Plan:
 
     """
     scenario, index = turn(number)
-    singles = ordered(tuple(traces[scenario]), seed)
+    only = ONLY.get(scenario, frozenset())
+    singles = ordered(tuple(traces[scenario]), seed, only)
     bound = [injection for injection in singles if injection.at is not None]
     own = random.Random(f"{seed}/{number}")  # noqa: S311  # a reproducible sample, not a secret
-    if index >= len(Fault) and index % PAIRS_EVERY == 0:
+    if index >= len(only or Fault) and index % PAIRS_EVERY == 0:
         return Plan(number, scenario, tuple(own.sample(bound, 2)))
     if index >= len(singles):
         first = own.choice(singles)

@@ -22,7 +22,9 @@ class Family(StrEnum):
     POSTGRES = "postgres"
     """The database is down."""
     PODS = "pods"
-    """A pod is killed."""
+    """A pod is killed, evicted or deleted; some ignore SIGTERM."""
+    DELETIONS = "deletions"
+    """A Job is deleted in the background, in the foreground, or without its pods."""
     LEADERS = "leaders"
     """Two operators decide at the same time."""
 
@@ -44,7 +46,8 @@ FAMILIES: Mapping[Family, tuple[Fault, ...]] = {
     Family.RELISTS: (Fault.RELIST, Fault.STALE_RESTART),
     Family.RECORDER: RECORDER_FAULTS,
     Family.POSTGRES: (Fault.POSTGRES_STOP, Fault.POSTGRES_STOP_KILL),
-    Family.PODS: (Fault.POD_KILLED,),
+    Family.PODS: (Fault.POD_KILLED, Fault.POD_DELETED, Fault.POD_EVICTED),
+    Family.DELETIONS: (Fault.JOB_DELETED,),
     Family.LEADERS: (Fault.SECOND_OPERATOR,),
 }
 FAMILY_OF: Mapping[Fault, Family] = {fault: family for family, faults in FAMILIES.items() for fault in faults}

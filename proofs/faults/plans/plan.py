@@ -63,6 +63,12 @@ class Fault(StrEnum):
     """SIGKILL as the event would be delivered."""
     POD_KILLED = "pod-killed"
     """The event's pod is deleted, its process killed."""
+    POD_DELETED = "pod-deleted"
+    """The event's pod is deleted with a grace period."""
+    POD_EVICTED = "pod-evicted"
+    """The event's pod is evicted with a grace period, as a drain does."""
+    JOB_DELETED = "job-deleted"
+    """The event's Job is deleted: in the background, in the foreground, or leaving its pods behind."""
     # at a request to the recorder
     RECORDER_KILL = "recorder-kill"
     """The recorder gets SIGKILL before the request reaches it, and is started again later."""
@@ -107,7 +113,11 @@ EVENT_FAULTS = (
     Fault.RELIST,
     Fault.KILL_AT_EVENT,
     Fault.POD_KILLED,
+    Fault.POD_DELETED,
+    Fault.POD_EVICTED,
+    Fault.JOB_DELETED,
 )
+POD_FAULTS = frozenset({Fault.POD_KILLED, Fault.POD_DELETED, Fault.POD_EVICTED})
 RECORDER_FAULTS = (
     Fault.RECORDER_KILL,
     Fault.RECORDER_KILL_AFTER,
@@ -169,7 +179,8 @@ class Injection:
     """How many seconds pass before what was killed or stopped is started again."""
     what: str = ""
     """Of a stale restart, which lists are old: ``tasks``, ``jobs``, ``pods`` or ``all``. Of a second operator, by how
-    many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``."""
+    many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``. Of a
+    deleted or evicted pod, the grace period in seconds. Of a deleted Job, the propagation."""
 
     def __str__(self) -> str:
         at = f"@{self.at}" if self.at else ""

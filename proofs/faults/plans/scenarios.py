@@ -1,13 +1,18 @@
 """The tasks of a plan, as data."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from carillon_core.resources import names
+from carillon_local.layout import SHELL_IMAGE
+from faults.verdict.pulses import SCRIPT
 
 TARGET = "{target}"
 """Stands for the URL of the counting HTTP target."""
+PULSES = "{pulses}"
+"""Stands for the file to which containers write while they live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +22,9 @@ class ScenarioTask:
     name: str
     spec: Mapping[str, Any]
 
-    def body(self, target: str) -> dict[str, Any]:
-        """Return the ScheduledTask to create."""
-        spec = dict(self.spec)
-        if "http" in spec["task"]:
-            http = spec["task"]["http"]
-            spec["task"] = {"http": http | {"url": http["url"].replace(TARGET, target)}}
+    def body(self, target: str, pulses: str = "") -> dict[str, Any]:
+        """Return the ScheduledTask to create; pulses are written to the file named."""
+        spec = json.loads(json.dumps(self.spec).replace(TARGET, target).replace(PULSES, pulses))
         return {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
@@ -49,11 +51,27 @@ _MIXED = (
     ScenarioTask("slow", {"intervalSeconds": 2, "task": {"sleep": {"durationSeconds": 3}}}),
 )
 
+_STUBBORN = {
+    "container": {
+        "image": SHELL_IMAGE,
+        "command": ["sh", "-c", SCRIPT],
+        "env": [{"name": "PULSES", "value": PULSES}],
+    }
+}
+_GRACE = (
+    # ignores SIGTERM and runs longer than its interval
+    ScenarioTask("stubborn", {"intervalSeconds": 2, "task": _STUBBORN}),
+    # a runner, which ends on SIGTERM
+    ScenarioTask("polite", {"intervalSeconds": 2, "task": {"sleep": {"durationSeconds": 3}}}),
+    ScenarioTask("api", {"intervalSeconds": 2, "task": _HTTP}),
+)
+
 SCENARIOS: Mapping[str, Scenario] = {
     "mixed": Scenario(_MIXED),
     "direct": Scenario(_MIXED, direct=True),
+    "grace": Scenario(_GRACE),
 }
-TURNS = ("mixed", "mixed", "mixed", "mixed", "direct")
+TURNS = ("mixed", "grace", "mixed", "mixed", "direct")
 """The scenarios of successive plans."""
 
 

@@ -25,6 +25,7 @@ from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.domain.timetable.schedule import schedule_of
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
 from faults.injection.director import Blur, Outage
+from faults.verdict.pulses import Pulse, overlaps
 
 TOLERANCE = timedelta(milliseconds=500)
 """The maximum difference between two observers of one event on a busy machine."""
@@ -46,6 +47,8 @@ class JobSeen:
     seen_at: datetime
     ended_at: datetime | None = None
     """When the end of its pod or of itself was first seen."""
+    last_end_at: datetime | None = None
+    """When such an end was seen last."""
     pods: set[str] = field(default_factory=set)
 
 
@@ -107,6 +110,10 @@ class World:
     """The tasks whose suspension at the end of the plan no operator acknowledged: no operator works."""
     killed_pods: frozenset[str] = frozenset()
     """The Jobs whose pod was killed on purpose."""
+    disturbed: frozenset[str] = frozenset()
+    """The Jobs that were deleted on purpose, or whose pod was deleted or evicted, with a grace period."""
+    pulses: Sequence[Pulse] = ()
+    """What containers noted while they lived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +186,15 @@ class _Judge:
             if job.task == task.name:
                 self._jobs[job.slot].append(job)
         self._rows = [row for row in world.rows if row.task == task.name]
+        self._excused = world.killed_pods | world.disturbed
 
     def all(self) -> Iterator[Violation]:
         """Yield all violations."""
         yield from self.lost()
         yield from self._ghosts()
         yield from self._overlaps()
+        yield from self._pulse_overlaps()
+        yield from self._false_ends()
         for slot in sorted({*self._slots, *self._jobs}):
             yield from self._twice(slot)
         for slot in self._slots:
@@ -260,6 +270,32 @@ class _Judge:
                 )
                 yield Violation(self._task.name, after.slot, what)
 
+    def _pulse_overlaps(self) -> Iterator[Violation]:
+        """Yield processes of a Forbid task that ran at the same time by their own evidence, whatever the API said."""
+        if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
+            return
+        for before, after in overlaps(pulse for pulse in self._world.pulses if pulse.task == self._task.name):
+            what = (
+                f"overlap: a process of {after.job} began at {after.first:%H:%M:%S.%f}, and one of {before.job} lived"
+                f" until {before.last:%H:%M:%S.%f}"
+            )
+            yield Violation(self._task.name, None, what)
+
+    def _false_ends(self) -> Iterator[Violation]:
+        """Yield rows that contradict what their processes noted."""
+        for slot, jobs in self._jobs.items():
+            rows = self._rows_of(slot)
+            names = {job.name for job in jobs} - self._world.killed_pods
+            own = [pulse for pulse in self._world.pulses if pulse.job in names]
+            if len(rows) != 1 or not own or rows[0].status == "running":
+                continue
+            finished, row = sum(pulse.finished for pulse in own), rows[0]
+            if finished > 1:
+                yield Violation(self._task.name, slot, f"ran to its end {finished} times")
+            if bool(finished) != (row.status == "succeeded"):
+                told = "ran to its end" if finished else "did not run to its end"
+                yield Violation(self._task.name, slot, f"its row says {row.status} {row.reason or ''}, and it {told}")
+
     def _end(self, job: JobSeen) -> datetime | None:
         """Return the earliest evidence that an execution ended."""
         row = next((row for row in self._rows if row.slot == job.slot and row.finished_at), None)
@@ -284,7 +320,7 @@ class _Judge:
             return
         if not jobs:
             yield Violation(self._task.name, slot, f"its row says {row.status}, and there never was a Job")
-        elif row.status != "succeeded" and jobs[0].name not in self._world.killed_pods and row.status != "running":
+        elif row.status not in {"succeeded", "running"} and jobs[0].name not in self._excused:
             yield Violation(self._task.name, slot, f"its row says {row.status} {row.reason or ''}, no fault did that")
         if row.status == "succeeded" and self._task.spec.task.http is not None and not hits:
             yield Violation(self._task.name, slot, "its row says succeeded, and there was no hit")
@@ -310,6 +346,8 @@ class _Judge:
 
         That also holds if the killed pod had recorded its end: the next pod finds that out ten seconds later.
         """
+        if job.name in self._world.disturbed:
+            return job.last_end_at
         return None if job.name in self._world.killed_pods else job.ended_at
 
     def _was_active(self, slot: datetime, row: RowSeen) -> bool:

@@ -81,8 +81,8 @@ class Recorded:
     async def kill_recorder(self, injection: Injection) -> None:
         self.done.append(f"kill the recorder by {injection.fault}")
 
-    async def kill_pod(self, namespace: str, name: str) -> None:
-        self.done.append(f"kill pod {namespace}/{name}")
+    async def strike(self, injection: Injection, resource: str, name: str) -> None:
+        self.done.append(f"{injection.fault} strikes {resource} {name}")
 
     async def snapshot(self) -> None:
         self.done.append("snapshot")

@@ -6,7 +6,7 @@ import pytest
 
 from faults.__main__ import main
 from faults.plans import choice
-from faults.plans.plan import EVENT_FAULTS, RECORDER_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.plan import EVENT_FAULTS, POD_FAULTS, RECORDER_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
 from faults.plans.scenarios import SCENARIOS, TURNS, turn
 
 STEPS = (
@@ -57,7 +57,7 @@ def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
         assert {i.at for i in singles if i.fault is fault} == records, fault
     for fault in WRITE_FAULTS:
         assert {i.at for i in singles if i.fault is fault} == writes, fault
-    for fault in set(EVENT_FAULTS) - {Fault.DROP, Fault.POD_KILLED}:
+    for fault in set(EVENT_FAULTS) - {Fault.DROP, Fault.JOB_DELETED, *POD_FAULTS}:
         assert {i.at for i in singles if i.fault is fault} == events, fault
 
 
@@ -67,10 +67,21 @@ def test_an_objects_only_event_is_not_dropped() -> None:
     assert Step("event-tasks-added", "api", 1) not in dropped
 
 
-def test_a_pod_is_killed_before_it_has_ended() -> None:
+@pytest.mark.parametrize("fault", [*sorted(POD_FAULTS), Fault.JOB_DELETED])
+def test_a_pod_is_killed_or_deleted_before_it_has_ended(fault: Fault) -> None:
     """After its end there is nothing to kill."""
-    killed = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.POD_KILLED}
+    killed = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is fault}
     assert killed == {Step("event-pods-running", "api", 1)}
+
+
+def test_a_scenario_that_was_made_for_some_faults_has_only_those() -> None:
+    """Pods that ignore SIGTERM need no conflict of a write; and each of its faults is among its first plans."""
+    plans = [made(number) for number in range(200)]
+    grace = [plan for plan in plans if plan.scenario == "grace"]
+    only = choice.ONLY["grace"]
+    assert {injection.fault for plan in grace for injection in plan.injections} == only
+    possible = {injection.fault for injection in choice.ordered(STEPS, 7, only)}
+    assert {plan.injections[0].fault for plan in grace[: len(possible)]} == possible
 
 
 def test_a_number_means_the_same_plan_again() -> None:
