@@ -17,9 +17,11 @@ from faults.injection.cluster import ClusterFaults
 from faults.injection.director import Blur, Director, Outage
 from faults.injection.proxy import WATCHED, Lists, Proxy
 from faults.injection.recorder_proxy import RecorderProxy
+from faults.injection.strangers import OTHER
 from faults.injection.timeline import Timeline, now
 from faults.plans.plan import Fault, Injection, Plan
 from faults.plans.scenarios import SCENARIOS
+from faults.processes.clock import STEP_VARIABLE
 from faults.processes.operators import KUBECONFIG, Operator
 from faults.repairs import Repairs
 from faults.surroundings import Surroundings
@@ -27,6 +29,8 @@ from faults.verdict.oracle import SECOND, Violation
 from faults.waiting import until
 
 START_SECONDS = 60
+REIGN_SECONDS = 3
+"""How long an operator whose clock is wrong decides."""
 _SNAPSHOTS = 3
 
 
@@ -37,7 +41,6 @@ class PlanControls:
         """Prepare the proxy; start nothing yet."""
         self.director = Director(plan.injections, timeline)
         self.folder = around.folder / namespace
-        self.cluster = ClusterFaults(around.upstream, namespace)
         self.violations: list[Violation] = []
         """Errors outside the slots: an operator that exited by itself, a fault that could not be undone."""
         self._plan = plan
@@ -47,8 +50,10 @@ class PlanControls:
         self._operator: Operator | None = None
         self._expected_to_end = False
         self._repairs = Repairs(self.violations)
+        self.cluster = ClusterFaults(around.upstream, namespace, self._repairs.begin)
+        other = f"{namespace}{OTHER}" if SCENARIOS[plan.scenario].shared else ""
         self._snapshots: deque[Lists] = deque(maxlen=_SNAPSHOTS)
-        self._proxy = Proxy(around.upstream, namespace, self.director, self)
+        self._proxy = Proxy(around.upstream, namespace, self.director, self, other)
         self._recording = RecorderProxy(around.recorder.url, self.director, self)
 
     @asynccontextmanager
@@ -75,7 +80,7 @@ class PlanControls:
     def _take_operator(self, operator: Operator) -> None:
         self._operator = operator
 
-    async def _start(self, name: str, proxy: Proxy, take: Callable[[Operator], None]) -> None:
+    async def _start(self, name: str, proxy: Proxy, take: Callable[[Operator], None], step: int = 0) -> None:
         """Start an operator and wait until it decides; take it before that, because a fault may strike earlier."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -83,7 +88,12 @@ class PlanControls:
         proxy.watching.clear()
         environment = {
             "DATABASE_URL": self._around.database.url,
-            **self._told_of_recording(),
+            STEP_VARIABLE: str(step),
+            **(
+                {"CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url}
+                if SCENARIOS[self._plan.scenario].direct
+                else {"CARILLON_RECORDER_URL": self._recording.url}
+            ),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",  # the counting target is there
             "CARILLON_LOG_LEVEL": "INFO",
@@ -96,19 +106,13 @@ class PlanControls:
             await until(lambda: operator.ended.done() or (operator.ready and proxy.watching >= set(WATCHED)))
         self._timeline.note("harness", f"{name} is ready")
 
-    def _told_of_recording(self) -> dict[str, str]:
-        """Return the settings that tell the operator where its runners record."""
-        if SCENARIOS[self._plan.scenario].direct:
-            return {"CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url}
-        return {"CARILLON_RECORDER_URL": self._recording.url}
-
     async def _start_second(self, stack: AsyncExitStack, injection: Injection) -> None:
         """Start a second operator beside the first; its proxy injects no fault but lag."""
         lag = timedelta(milliseconds=int(injection.what or 0))
         director = Director((), self._timeline, "second")
         if lag:  # it may see an execution as active that has ended
             self.director.blurs.append(Blur(now(), None, why=f"{SECOND} sees everything {lag} late"))
-        proxy = Proxy(self._around.upstream, self._namespace, director, self, lag)
+        proxy = Proxy(self._around.upstream, self._namespace, director, self, lag=lag)
         await stack.enter_async_context(proxy.running())
         started: list[Operator] = []
 
@@ -156,6 +160,8 @@ class PlanControls:
         if injection.fault is Fault.TERMINATE and code != 0:
             self.violations.append(Violation("operator", None, f"it exited with {code} on SIGTERM"))
         await self.hold(injection.down)
+        if injection.fault is Fault.CLOCK_STEP:
+            await self._reign_at_another_time(int(injection.what))
         if injection.fault is Fault.STALE_RESTART and self._snapshots:
             old = self._snapshots[0]
             wanted = set(old) if injection.what == "all" else {injection.what}
@@ -167,6 +173,15 @@ class PlanControls:
             await until(lambda: self._proxy.caught_up)
             blur.end = now()
         outage.end = now()
+
+    async def _reign_at_another_time(self, step: int) -> None:
+        """Let an operator whose clock is so many seconds ahead decide for a while."""
+        if step > 0:  # it takes the slots of that time away from its successor
+            self.director.outage("", "a clock was ahead")
+        await self._start("operator", self._proxy, self._take_operator, step)
+        await self.hold(REIGN_SECONDS)
+        if self._operator is not None:
+            await self._operator.kill()
 
     async def stop_postgres(self, injection: Injection) -> None:
         """Stop Postgres and return; it starts again after the injection's ``down``."""
@@ -190,6 +205,23 @@ class PlanControls:
         finally:
             await asyncio.shield(self._around.database.start())
             self._timeline.note("harness", "Postgres is up again")
+
+    async def fill_postgres(self, injection: Injection) -> None:
+        """Take all connections of Postgres and return; they are free again after the injection's ``down``."""
+        full = asyncio.Event()
+
+        async def fill() -> None:
+            try:
+                async with self._around.database.filled() as taken:
+                    self._timeline.note("harness", f"strangers have {taken} connections to Postgres")
+                    full.set()
+                    await self.hold(injection.down)
+            finally:
+                full.set()
+            self._timeline.note("harness", "the strangers have gone")
+
+        self._repairs.begin(fill())
+        await full.wait()
 
     async def kill_recorder(self, injection: Injection) -> None:
         """Kill the recorder and return; it starts again after the injection's ``down``."""

@@ -15,6 +15,7 @@ from carillon_core.resources.scheduled_task import parse_meta, parse_spec
 from faults.controls import PlanControls
 from faults.injection import calls
 from faults.injection.proxy import WATCHED
+from faults.injection.strangers import OTHER
 from faults.injection.timeline import Entry, Timeline, now
 from faults.plans.plan import Injection, Plan, Step
 from faults.plans.scenarios import SCENARIOS
@@ -87,7 +88,8 @@ class PlanRun:
         for row in world.rows:
             self._around.target.hits.pop(row.id, None)
         await asyncio.to_thread(shutil.rmtree, self._controls.folder)
-        await self._around.upstream.json("DELETE", f"/api/v1/namespaces/{self._namespace}")
+        for namespace in (self._namespace, f"{self._namespace}{OTHER}"):
+            await self._around.upstream.send("DELETE", f"/api/v1/namespaces/{namespace}")
         return result
 
     async def _play(self) -> World:
@@ -129,7 +131,8 @@ class PlanRun:
             n for n, cs in conditions.items() if any(c["type"] == "Suspended" and c["status"] == "True" for c in cs)
         }
         owed = {name: len(status.get("unrecorded") or ()) for name, status in statuses.items()}
-        return replace(world, unrecorded=owed, unheeded=frozenset(set(statuses) - heeded))
+        unheeded = frozenset({task.name for task in world.tasks} - heeded)  # strangers' tasks are not suspended
+        return replace(world, unrecorded=owed, unheeded=unheeded)
 
     async def _suspend(self, task: TaskSeen) -> None:
         path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.PLURAL}/{task.name}"
@@ -147,6 +150,8 @@ class PlanRun:
             counters=counters,
             outages=self._director.outages,
             blurs=self._director.blurs,
+            ahead=self._plan.ahead,
+            requests=self._controls.cluster.requests,
             killed_pods=frozenset(self._controls.cluster.killed_pods),
             disturbed=frozenset(self._controls.cluster.disturbed),
             pulses=await asyncio.to_thread(self._pulses_seen),

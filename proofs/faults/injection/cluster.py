@@ -1,10 +1,12 @@
 """What strangers do to pods and Jobs: kill, delete, evict."""
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from faults.injection.strangers import Strangers
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection
 
@@ -15,6 +17,10 @@ class ClusterFaults:
 
     upstream: Upstream
     namespace: str
+    begin: Callable[[Coroutine[Any, Any, None]], None]
+    """Starts what goes on while events are delivered."""
+    requests: int = 0
+    """How many requests were created."""
     killed_pods: set[str] = field(default_factory=set)
     """The Jobs whose pod was killed without grace."""
     disturbed: set[str] = field(default_factory=set)
@@ -22,6 +28,13 @@ class ClusterFaults:
 
     async def strike(self, injection: Injection, resource: str, name: str) -> None:
         """Do to a pod or a Job what the injection says; one that has gone meanwhile is left alone."""
+        if injection.fault is Fault.REQUESTS:
+            self.requests = int(injection.what)
+            self.begin(Strangers(self.upstream, self.namespace).ask(self.requests))
+            return
+        if injection.fault is Fault.HOSTILE_OBJECTS:
+            self.begin(Strangers(self.upstream, self.namespace).attack(injection.what, name))
+            return
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
         job = await self._job_of(path) if resource == "pods" else name
         if injection.fault is Fault.POD_KILLED:

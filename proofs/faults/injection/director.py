@@ -29,6 +29,10 @@ class Controls(Protocol):
         """Stop Postgres and return; it starts again after the injection's ``down``."""
         ...
 
+    async def fill_postgres(self, injection: Injection) -> None:
+        """Take all connections of Postgres and return; they are free again after the injection's ``down``."""
+        ...
+
     async def strike(self, injection: Injection, resource: str, name: str) -> None:
         """Do to an object of the cluster, a pod or a Job, what the injection says."""
         ...

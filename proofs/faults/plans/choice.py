@@ -15,6 +15,7 @@ from faults.plans.plan import (
     KILLS,
     POD_FAULTS,
     RECORDER_FAULTS,
+    STRANGER_FAULTS,
     WRITE_FAULTS,
     Fault,
     Injection,
@@ -30,6 +31,7 @@ DOWN = (0, 1, 3)
 PAIRS_EVERY = 8
 LISTS = ("all", "tasks", "jobs", "pods")
 LATE_MS = (0, 1000, 2600)
+CLOCK_STEPS = ("3600", "-3600")
 GRACES = ("1", "4")
 """Seconds: shorter and longer than a stubborn container needs to its end."""
 PROPAGATIONS = ("Background", "Foreground", "Orphan")
@@ -37,6 +39,7 @@ _POD_LIVES = frozenset({"event-pods-added", "event-pods-changed", "event-pods-ru
 
 
 ONLY: Mapping[str, frozenset[Fault]] = {
+    "strangers": STRANGER_FAULTS | {Fault.KILL_AFTER},
     "grace": POD_FAULTS
     | {Fault.JOB_DELETED, Fault.KILL_AFTER, Fault.KILL_AT_EVENT, Fault.STALE_RESTART, Fault.RELIST, Fault.DROP},
 }
@@ -44,14 +47,15 @@ ONLY: Mapping[str, frozenset[Fault]] = {
 
 
 def enumerated(steps: Sequence[Step], only: frozenset[Fault] = frozenset()) -> dict[Fault, list[Injection]]:
-    """Return every single fault, or only some, at every step where it makes sense, by fault."""
+    """Return every single fault at every step where it makes sense, by fault; those of strangers only if asked for."""
     found: dict[Fault, list[Injection]] = {fault: [] for fault in Fault}
     for step in dict.fromkeys(steps):
         for fault in _faults_at(step):
             if _makes_sense(fault, step):
                 found[fault].extend(_variants(fault, step))
     found[Fault.SECOND_OPERATOR] = [Injection(Fault.SECOND_OPERATOR, what=str(late)) for late in LATE_MS]
-    return {fault: injections for fault, injections in found.items() if not only or fault in only}
+    wanted = only or frozenset(Fault) - STRANGER_FAULTS
+    return {fault: injections for fault, injections in found.items() if fault in wanted}
 
 
 def _faults_at(step: Step) -> Sequence[Fault]:
@@ -61,8 +65,10 @@ def _faults_at(step: Step) -> Sequence[Fault]:
 
 
 def _makes_sense(fault: Fault, step: Step) -> bool:
-    if fault in POD_FAULTS:
+    if fault is Fault.HIDDEN_PODS or fault in POD_FAULTS:
         return step.kind in _POD_LIVES
+    if fault in STRANGER_FAULTS:
+        return step.kind == "event-jobs-added"
     if fault is Fault.JOB_DELETED:
         return step.kind in {*_POD_LIVES, "event-jobs-added", "event-jobs-changed"}
     if fault is Fault.DROP:
@@ -76,11 +82,17 @@ def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
         yield from (Injection(fault, step, what=what) for what in LISTS)
     elif fault in {Fault.POD_DELETED, Fault.POD_EVICTED}:
         yield from (Injection(fault, step, what=grace) for grace in GRACES)
+    elif fault is Fault.CLOCK_STEP:
+        yield from (Injection(fault, step, what=seconds) for seconds in CLOCK_STEPS)
+    elif fault is Fault.HOSTILE_OBJECTS:
+        yield from (Injection(fault, step, what=how) for how in ("jobs", "pods", "tasks"))
+    elif fault is Fault.REQUESTS:
+        yield from (Injection(fault, step, what=count) for count in ("300", "600"))
     elif fault is Fault.JOB_DELETED:
         yield from (Injection(fault, step, what=how) for how in PROPAGATIONS)
     elif fault is Fault.POSTGRES_STOP_KILL:
         yield from (Injection(fault, step, down=3, what=what) for what in ("", "first"))
-    elif fault is Fault.POSTGRES_STOP:
+    elif fault in {Fault.POSTGRES_STOP, Fault.POSTGRES_FULL}:
         yield Injection(fault, step, down=3)
     elif fault in KILLS or fault in {Fault.RECORDER_KILL, Fault.RECORDER_KILL_AFTER}:
         yield from (Injection(fault, step, down=down) for down in DOWN)
@@ -111,9 +123,10 @@ def plan(number: int, traces: Traces, seed: int) -> Plan:
     scenario, index = turn(number)
     only = ONLY.get(scenario, frozenset())
     singles = ordered(tuple(traces[scenario]), seed, only)
+    by_kind = {injection.fault for injection in singles}
     bound = [injection for injection in singles if injection.at is not None]
     own = random.Random(f"{seed}/{number}")  # noqa: S311  # a reproducible sample, not a secret
-    if index >= len(only or Fault) and index % PAIRS_EVERY == 0:
+    if index >= len(by_kind) and index % PAIRS_EVERY == 0:
         return Plan(number, scenario, tuple(own.sample(bound, 2)))
     if index >= len(singles):
         first = own.choice(singles)
@@ -132,7 +145,7 @@ def another(plan: Plan, traces: Traces, seed: int, again: int) -> Plan:
 
     """
     own = random.Random(f"{seed}/{plan.number}/{again}")  # noqa: S311  # a reproducible sample, not a secret
-    by_fault = enumerated(traces[plan.scenario])
+    by_fault = enumerated(traces[plan.scenario], ONLY.get(plan.scenario, frozenset()))
     injections = [own.choice(by_fault[injection.fault]) for injection in plan.injections]
     return Plan(plan.number, plan.scenario, tuple(dict.fromkeys(injections)))
 

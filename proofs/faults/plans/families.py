@@ -16,15 +16,21 @@ class Family(StrEnum):
     WATCHES = "watches"
     """An event is lost, late or repeated, or its stream ends."""
     RELISTS = "relists"
-    """The operator has to list again, and what it reads is old."""
+    """The operator has to list again, and what it reads is old, or without the pods."""
     RECORDER = "recorder"
     """The recorder is killed, slow, busy, or its answer is lost."""
     POSTGRES = "postgres"
-    """The database is down."""
+    """The database is down, or has no connection left."""
     PODS = "pods"
     """A pod is killed, evicted or deleted; some ignore SIGTERM."""
     DELETIONS = "deletions"
     """A Job is deleted in the background, in the foreground, or without its pods."""
+    TENANTS = "tenants"
+    """Another tenant forges Jobs and pods, or creates tasks that are dear."""
+    REQUESTS = "requests"
+    """Requests come by the hundred."""
+    CLOCKS = "clocks"
+    """An operator whose clock is wrong by an hour takes over for a while."""
     LEADERS = "leaders"
     """Two operators decide at the same time."""
 
@@ -43,11 +49,14 @@ FAMILIES: Mapping[Family, tuple[Fault, ...]] = {
         Fault.UNAVAILABLE,
     ),
     Family.WATCHES: (Fault.DROP, Fault.DELAY, Fault.DUPLICATE, Fault.CUT, Fault.GONE_IN_STREAM),
-    Family.RELISTS: (Fault.RELIST, Fault.STALE_RESTART),
+    Family.RELISTS: (Fault.RELIST, Fault.HIDDEN_PODS, Fault.STALE_RESTART),
     Family.RECORDER: RECORDER_FAULTS,
-    Family.POSTGRES: (Fault.POSTGRES_STOP, Fault.POSTGRES_STOP_KILL),
+    Family.POSTGRES: (Fault.POSTGRES_STOP, Fault.POSTGRES_STOP_KILL, Fault.POSTGRES_FULL),
     Family.PODS: (Fault.POD_KILLED, Fault.POD_DELETED, Fault.POD_EVICTED),
     Family.DELETIONS: (Fault.JOB_DELETED,),
+    Family.TENANTS: (Fault.HOSTILE_OBJECTS,),
+    Family.REQUESTS: (Fault.REQUESTS,),
+    Family.CLOCKS: (Fault.CLOCK_STEP,),
     Family.LEADERS: (Fault.SECOND_OPERATOR,),
 }
 FAMILY_OF: Mapping[Fault, Family] = {fault: family for family, faults in FAMILIES.items() for fault in faults}

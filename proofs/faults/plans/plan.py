@@ -5,6 +5,7 @@ A plan's text is enough to replay it: ``kill-after@create-jobs/api#2,down=3``.
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -41,8 +42,12 @@ class Fault(StrEnum):
     """The API server is down for more than a slot: watches are cut, every request is answered with 503."""
     POSTGRES_STOP = "postgres-stop"
     """Postgres is stopped before the write goes on, and started again later."""
+    POSTGRES_FULL = "postgres-full"
+    """Strangers take every connection to Postgres before the write goes on; those of the product are ended."""
     POSTGRES_STOP_KILL = "postgres-stop-kill"
     """The same, and the operator is killed while Postgres is down."""
+    CLOCK_STEP = "clock-step"
+    """SIGKILL after the commit; the next operator's clock is wrong, and it is replaced by one whose clock is right."""
     # at a restart: stale states
     STALE_RESTART = "stale-restart"
     """SIGKILL after the commit; the next operator's first lists are old ones, and events come late."""
@@ -59,6 +64,8 @@ class Fault(StrEnum):
     """An ERROR event with 410 stands in the event's place, and the stream ends."""
     RELIST = "relist"
     """The stream is cut before the event, and the next watch is answered with 410."""
+    HIDDEN_PODS = "hidden-pods"
+    """The same, and the list that follows has no pods, for more than a slot."""
     KILL_AT_EVENT = "kill-at-event"
     """SIGKILL as the event would be delivered."""
     POD_KILLED = "pod-killed"
@@ -69,6 +76,10 @@ class Fault(StrEnum):
     """The event's pod is evicted with a grace period, as a drain does."""
     JOB_DELETED = "job-deleted"
     """The event's Job is deleted: in the background, in the foreground, or leaving its pods behind."""
+    HOSTILE_OBJECTS = "hostile-objects"
+    """Another tenant creates forged Jobs or pods, or hostile tasks."""
+    REQUESTS = "requests"
+    """Hundreds of requests for another task of the namespace are created."""
     # at a request to the recorder
     RECORDER_KILL = "recorder-kill"
     """The recorder gets SIGKILL before the request reaches it, and is started again later."""
@@ -101,8 +112,10 @@ WRITE_FAULTS = (
     Fault.SENT_TWICE,
     Fault.UNAVAILABLE,
     Fault.POSTGRES_STOP,
+    Fault.POSTGRES_FULL,
     Fault.POSTGRES_STOP_KILL,
     Fault.STALE_RESTART,
+    Fault.CLOCK_STEP,
 )
 EVENT_FAULTS = (
     Fault.DROP,
@@ -111,12 +124,16 @@ EVENT_FAULTS = (
     Fault.CUT,
     Fault.GONE_IN_STREAM,
     Fault.RELIST,
+    Fault.HIDDEN_PODS,
     Fault.KILL_AT_EVENT,
     Fault.POD_KILLED,
     Fault.POD_DELETED,
     Fault.POD_EVICTED,
     Fault.JOB_DELETED,
+    Fault.HOSTILE_OBJECTS,
+    Fault.REQUESTS,
 )
+STRANGER_FAULTS = frozenset({Fault.HOSTILE_OBJECTS, Fault.REQUESTS})
 POD_FAULTS = frozenset({Fault.POD_KILLED, Fault.POD_DELETED, Fault.POD_EVICTED})
 RECORDER_FAULTS = (
     Fault.RECORDER_KILL,
@@ -180,7 +197,8 @@ class Injection:
     what: str = ""
     """Of a stale restart, which lists are old: ``tasks``, ``jobs``, ``pods`` or ``all``. Of a second operator, by how
     many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``. Of a
-    deleted or evicted pod, the grace period in seconds. Of a deleted Job, the propagation."""
+    deleted or evicted pod, the grace period in seconds. Of a deleted Job, the propagation. Of hostile objects, their
+    kind. Of requests, their number. Of a stepped clock, by how many seconds it is ahead."""
 
     def __str__(self) -> str:
         at = f"@{self.at}" if self.at else ""
@@ -212,6 +230,12 @@ class Plan:
     number: int
     scenario: str
     injections: tuple[Injection, ...] = ()
+
+    @property
+    def ahead(self) -> timedelta:
+        """By how much the clock of an operator is ahead."""
+        steps = [int(injection.what) for injection in self.injections if injection.fault is Fault.CLOCK_STEP]
+        return timedelta(seconds=max(0, *steps, 0))
 
     def __str__(self) -> str:
         return f"{self.scenario}: {' + '.join(map(str, self.injections)) or 'no fault'}"

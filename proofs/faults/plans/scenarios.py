@@ -38,6 +38,8 @@ class Scenario:
     """The tasks of a plan, and how their runners record."""
 
     tasks: Sequence[ScenarioTask]
+    shared: bool = False
+    """Whether the operator also serves the namespace of another tenant."""
     direct: bool = False
     """Whether the runners log in to Postgres themselves; by default they report to the recorder, as in the product."""
 
@@ -70,8 +72,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "mixed": Scenario(_MIXED),
     "direct": Scenario(_MIXED, direct=True),
     "grace": Scenario(_GRACE),
+    "strangers": Scenario(_MIXED, shared=True),
 }
-TURNS = ("mixed", "grace", "mixed", "mixed", "direct")
+TURNS = ("mixed", "grace", "mixed", "strangers", "mixed", "direct", "mixed", "grace", "mixed", "direct")
 """The scenarios of successive plans."""
 
 

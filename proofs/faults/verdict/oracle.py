@@ -31,6 +31,8 @@ TOLERANCE = timedelta(milliseconds=500)
 """The maximum difference between two observers of one event on a busy machine."""
 SECOND = "the second operator"
 """The prefix of a blur's reason if a second operator that sees everything late causes it."""
+ASKED = "asked"
+"""The task that a plan's requests ask for; it has no slots."""
 RECOVERY = timedelta(seconds=1)
 """How long an operator may need after an outage to decide about every task."""
 
@@ -112,6 +114,10 @@ class World:
     """The Jobs whose pod was killed on purpose."""
     disturbed: frozenset[str] = frozenset()
     """The Jobs that were deleted on purpose, or whose pod was deleted or evicted, with a grace period."""
+    ahead: timedelta = timedelta()
+    """By how much the clock of an operator was ahead."""
+    requests: int = 0
+    """How many requests for the task ``ASKED`` were created."""
     pulses: Sequence[Pulse] = ()
     """What containers noted while they lived."""
 
@@ -138,6 +144,7 @@ def settled(world: World) -> bool:
     """Return whether every slot that is due has a row that has ended."""
     return (
         not world.unheeded
+        and not list(_requests(world))
         and not any(world.unrecorded.values())
         and not any(
             "no row" in v.what or "still running" in v.what for task in world.tasks for v in _Judge(world, task).lost()
@@ -148,7 +155,7 @@ def settled(world: World) -> bool:
 def violations(world: World) -> list[Violation]:
     """Return every broken guarantee; an empty list is the proof."""
     found = [violation for task in world.tasks for violation in _Judge(world, task).all()]
-    known = {task.name for task in world.tasks}
+    known = {ASKED, *(task.name for task in world.tasks)}
     strange = [job for job in world.jobs if job.task not in known]
     found += [Violation(job.task, job.slot, f"Job {job.name} belongs to no task") for job in strange]
     for task_name, number in world.unrecorded.items():
@@ -158,7 +165,17 @@ def violations(world: World) -> list[Violation]:
         Violation(name, None, "its suspension is not acknowledged: the operator runs but does nothing")
         for name in sorted(world.unheeded)
     ]
-    return found + list(_counters(world))
+    return [*found, *_requests(world), *_counters(world)]
+
+
+def _requests(world: World) -> Iterator[Violation]:
+    """Yield a violation unless each request has one row that has ended."""
+    rows = [row for row in world.rows if row.task == ASKED]
+    if len({row.id for row in rows}) != world.requests:
+        yield Violation(ASKED, None, f"{world.requests} requests have {len(rows)} rows")
+    running = sum(row.status == "running" for row in rows)
+    if running:
+        yield Violation(ASKED, None, f"ghosts: {running} rows of requests are still running")
 
 
 def _counters(world: World) -> Iterator[Violation]:
@@ -241,7 +258,7 @@ class _Judge:
                     yield Violation(self._task.name, slot, f"Job {job.name} is not this task's")
                 if self._off_grid(slot):
                     yield Violation(self._task.name, slot, f"Job {job.name} is of a time that is no slot")
-                if job.seen_at < slot:
+                if job.seen_at + self._world.ahead < slot:
                     yield Violation(
                         self._task.name, slot, f"Job {job.name} was created before its slot, at {job.seen_at}"
                     )
@@ -287,7 +304,8 @@ class _Judge:
             rows = self._rows_of(slot)
             names = {job.name for job in jobs} - self._world.killed_pods
             own = [pulse for pulse in self._world.pulses if pulse.job in names]
-            if len(rows) != 1 or not own or rows[0].status == "running":
+            witnessed = own or (self._task.spec.task.container is not None and names)
+            if len(rows) != 1 or not witnessed or rows[0].status == "running":
                 continue
             finished, row = sum(pulse.finished for pulse in own), rows[0]
             if finished > 1:
@@ -346,8 +364,9 @@ class _Judge:
 
         That also holds if the killed pod had recorded its end: the next pod finds that out ten seconds later.
         """
-        if job.name in self._world.disturbed:
-            return job.last_end_at
+        if job.name in self._world.disturbed:  # a Job that was not deleted itself may start another pod
+            row = next((row for row in self._rows if row.slot == job.slot), None)
+            return max((t for t in (job.last_end_at, row.finished_at if row else None) if t), default=None)
         return None if job.name in self._world.killed_pods else job.ended_at
 
     def _was_active(self, slot: datetime, row: RowSeen) -> bool:

@@ -6,7 +6,17 @@ import pytest
 
 from faults.__main__ import main
 from faults.plans import choice
-from faults.plans.plan import EVENT_FAULTS, POD_FAULTS, RECORDER_FAULTS, WRITE_FAULTS, Fault, Injection, Plan, Step
+from faults.plans.plan import (
+    EVENT_FAULTS,
+    POD_FAULTS,
+    RECORDER_FAULTS,
+    STRANGER_FAULTS,
+    WRITE_FAULTS,
+    Fault,
+    Injection,
+    Plan,
+    Step,
+)
 from faults.plans.scenarios import SCENARIOS, TURNS, turn
 
 STEPS = (
@@ -15,6 +25,7 @@ STEPS = (
     Step("patch-status", "api", 1),
     Step("create-secrets", "", 1),
     Step("event-tasks-added", "api", 1),
+    Step("event-jobs-added", "api", 1),
     Step("event-pods-running", "api", 1),
     Step("event-pods-ended", "api", 1),
     Step("record-claim", "api", 1),
@@ -30,8 +41,10 @@ def made(number: int, seed: int = 7) -> Plan:
 
 def test_every_fault_is_among_the_first_plans() -> None:
     """Even a small number of plans has each of them, with the recorder as the product has it."""
-    first = [plan for n in range(2 * len(Fault)) if turn(n)[1] < len(Fault) and (plan := made(n)).scenario == "mixed"]
-    assert {plan.injections[0].fault for plan in first} == set(Fault)
+    wanted = set(Fault) - STRANGER_FAULTS
+    count = len(wanted)
+    first = [plan for n in range(4 * count) if turn(n)[1] < count and (plan := made(n)).scenario == "mixed"]
+    assert {plan.injections[0].fault for plan in first} == wanted
     assert all(len(plan.injections) == 1 for plan in first)
 
 
@@ -57,7 +70,7 @@ def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
         assert {i.at for i in singles if i.fault is fault} == records, fault
     for fault in WRITE_FAULTS:
         assert {i.at for i in singles if i.fault is fault} == writes, fault
-    for fault in set(EVENT_FAULTS) - {Fault.DROP, Fault.JOB_DELETED, *POD_FAULTS}:
+    for fault in set(EVENT_FAULTS) - {Fault.DROP, Fault.JOB_DELETED, Fault.HIDDEN_PODS, *POD_FAULTS, *STRANGER_FAULTS}:
         assert {i.at for i in singles if i.fault is fault} == events, fault
 
 
@@ -67,21 +80,26 @@ def test_an_objects_only_event_is_not_dropped() -> None:
     assert Step("event-tasks-added", "api", 1) not in dropped
 
 
-@pytest.mark.parametrize("fault", [*sorted(POD_FAULTS), Fault.JOB_DELETED])
+@pytest.mark.parametrize("fault", [*sorted(POD_FAULTS), Fault.HIDDEN_PODS])
 def test_a_pod_is_killed_or_deleted_before_it_has_ended(fault: Fault) -> None:
-    """After its end there is nothing to kill."""
+    """After its end there is nothing to kill or to hide."""
     killed = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is fault}
     assert killed == {Step("event-pods-running", "api", 1)}
 
 
-def test_a_scenario_that_was_made_for_some_faults_has_only_those() -> None:
+def test_a_job_is_deleted_before_its_end() -> None:
+    """Before its pod runs, too."""
+    deleted = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.JOB_DELETED}
+    assert deleted == {Step("event-jobs-added", "api", 1), Step("event-pods-running", "api", 1)}
+
+
+@pytest.mark.parametrize("scenario", choice.ONLY)
+def test_a_scenario_that_was_made_for_some_faults_has_only_those(scenario: str) -> None:
     """Pods that ignore SIGTERM need no conflict of a write; and each of its faults is among its first plans."""
-    plans = [made(number) for number in range(200)]
-    grace = [plan for plan in plans if plan.scenario == "grace"]
-    only = choice.ONLY["grace"]
-    assert {injection.fault for plan in grace for injection in plan.injections} == only
-    possible = {injection.fault for injection in choice.ordered(STEPS, 7, only)}
-    assert {plan.injections[0].fault for plan in grace[: len(possible)]} == possible
+    own = [plan for number in range(300) if (plan := made(number)).scenario == scenario]
+    only = choice.ONLY[scenario]
+    assert {injection.fault for plan in own for injection in plan.injections} == only
+    assert {plan.injections[0].fault for plan in own[: len(only)]} == only
 
 
 def test_a_number_means_the_same_plan_again() -> None:
@@ -95,7 +113,7 @@ def test_a_number_means_the_same_plan_again() -> None:
 def test_no_single_plan_comes_twice_before_all_have_come() -> None:
     """After that, there are endless pairs."""
     count = len(choice.ordered(STEPS, seed=7))
-    plans = [(turn(n)[1], made(n)) for n in range(2 * count) if turn(n)[0] == "mixed"]
+    plans = [(turn(n)[1], made(n)) for n in range(4 * count) if turn(n)[0] == "mixed"]
     singles = [plan for index, plan in plans if index < count and len(plan.injections) == 1]
     assert len({str(plan) for plan in singles}) == len(singles)
     later = [plan for index, plan in plans if index >= count]
