@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from carillon_local.layout import shown
 from faults import summary
@@ -26,7 +27,6 @@ from faults.run import Result
 from faults.tally import FOLDER, Tally
 from faults.world import World
 
-TRACE = FOLDER / "trace.json"
 LANES = 6
 CLEAN_RUNS = 2
 RECORD = FOLDER / "results.jsonl"
@@ -77,8 +77,8 @@ async def _main(given: argparse.Namespace) -> int:
         if given.plan and not given.plan.isdigit():
             wanted = [Plan.parse(given.plan)]
         else:
-            # a number refers to the trace of the run that printed it
-            traces = _remembered() if given.plan or given.first else {}
+            # a number refers to the traces of the run that printed it
+            traces = _remembered(given.seed) if alone or given.first else {}
             traces = traces or await _clean_traces(world, tally)
             numbers = [int(given.plan)] if given.plan else range(given.first, given.plans)
             wanted = [choice.plan(number, traces, given.seed) for number in numbers]
@@ -86,7 +86,7 @@ async def _main(given: argparse.Namespace) -> int:
                 wanted = [plan for plan in wanted if given.family in families_of(plan)]
         if given.plan:
             wanted = list(_announced(wanted))
-        elif not given.first:
+        elif not given.first and not given.family:
             for log in FOLDER.glob("plan-*.log"):  # of an earlier run, where numbers refer to other plans
                 log.unlink()
         try:
@@ -104,7 +104,7 @@ async def _main(given: argparse.Namespace) -> int:
 
 
 async def _run_all(world: World, wanted: list[Plan], tally: Tally, another: Callable[..., Plan]) -> None:
-    """Run plans and soon after those that take the place of others; then repeat the doubtful ones."""
+    """Run plans, and soon after each those that take the place of others or run a second time."""
     rounds: Counter[int] = Counter()
 
     def others() -> Iterator[Plan]:
@@ -117,13 +117,12 @@ async def _run_all(world: World, wanted: list[Plan], tally: Tally, another: Call
 
     def in_order() -> Iterator[Plan]:
         for plan in wanted:
-            yield from list(others())
+            yield from [*others(), *tally.take_doubtful()]
             yield plan
 
     await world.run(in_order(), tally.add)
-    while replaced := list(others()):
-        await world.run(replaced, tally.add)
-    await world.run(tally.doubtful(), tally.confirm)
+    while left := [*others(), *tally.take_doubtful()]:
+        await world.run(left, tally.add)
 
 
 def _end_in_good_order() -> None:
@@ -144,9 +143,13 @@ def _announced(wanted: list[Plan]) -> Iterator[Plan]:
         yield plan
 
 
-def _remembered() -> choice.Traces:
+def _trace_file(seed: int) -> Path:
+    return FOLDER / f"trace-{seed}.json"
+
+
+def _remembered(seed: int) -> choice.Traces:
     try:
-        known = json.loads(TRACE.read_text())
+        known = json.loads(_trace_file(seed).read_text())
         return {scenario: [Step(**step) for step in known[scenario]] for scenario in SCENARIOS}
     except (OSError, ValueError, TypeError, LookupError):
         return {}
@@ -164,7 +167,7 @@ async def _clean_traces(world: World, tally: Tally) -> choice.Traces:
     await world.run([Plan(-1 - number, scenario) for number, scenario in enumerate(clean)], tell)
     traces = {scenario: sorted(set.intersection(*seen)) for scenario, seen in found.items()}
     plain = {name: [{"kind": s.kind, "task": s.task, "nth": s.nth} for s in steps] for name, steps in traces.items()}
-    TRACE.write_text(json.dumps(plain))
+    _trace_file(tally.seed).write_text(json.dumps(plain))
     for scenario, steps in traces.items():
         print(f"{scenario}: a run without faults has {len(steps)} steps: {_told(steps)}", flush=True)
     return traces

@@ -42,11 +42,17 @@ class Tally:
     """The plans with violations, by fault."""
     unreached: list[Plan] = field(default_factory=list)
     """The plans whose faults were not reached: they prove nothing, and others take their place."""
+    _doubtful: list[Plan] = field(default_factory=list)
+    _repeated: list[Plan] = field(default_factory=list)
     _lines: dict[int, Line] = field(default_factory=dict)
     """The results of this run and of those that it continues, by number."""
 
     def add(self, result: Result) -> None:
-        """Count a plan's result; print failures and progress."""
+        """Count a plan's result, or take the second run of a doubtful plan; print failures and progress."""
+        if result.plan in self._repeated:
+            self._repeated.remove(result.plan)
+            self.confirm(result)
+            return
         if len(result.fired) < len(result.plan.injections) and not result.violations:
             self.unreached.append(result.plan)
             return
@@ -59,6 +65,8 @@ class Tally:
         self._write(result)
         if result.violations:
             self.failed.append(result)
+            if all(violation.what.startswith(TIMELY) for violation in result.violations):
+                self._doubtful.append(result.plan)
             self.violations += len(result.violations)
             self.violated.update(injection.fault.value for injection in result.plan.injections)
             kept = keep(result)
@@ -77,13 +85,11 @@ class Tally:
         found, self.unreached = self.unreached, []
         return found
 
-    def doubtful(self) -> list[Plan]:
-        """Return the plans whose only violations depend on observation times."""
-        return [
-            result.plan
-            for result in self.failed
-            if all(violation.what.startswith(TIMELY) for violation in result.violations)
-        ]
+    def take_doubtful(self) -> list[Plan]:
+        """Return the plans since the last call whose only violations depend on observation times, to be repeated."""
+        found, self._doubtful = self._doubtful, []
+        self._repeated += found
+        return found
 
     def confirm(self, again: Result) -> None:
         """Take the second run of a doubtful plan; without violations the plan has not failed."""

@@ -91,7 +91,10 @@ def test_the_results_file_adds_up_by_family(tmp_path: Path, monkeypatch: pytest.
     second.continue_from(2)
     second.add(result(2, seconds=6, violations=(Violation("api", None, "missed (decided too late)"),)))
     assert "| writes | 3 | 2 | 10.0 |" in told(record)
-    second.confirm(result(2, seconds=6))
+    assert [plan.number for plan in second.take_doubtful()] == [2]
+    second.add(result(2, seconds=6))
+    assert second.take_doubtful() == []
+    assert second.plans == 1
     assert "| writes | 3 | 1 | 10.0 |" in told(record)
     assert "Seed 1: 3 plans, 6 slots due" in told(record)
     assert "1 failed once, but not in a second run" in told(record)
@@ -109,3 +112,16 @@ def test_a_run_that_is_stopped_says_where_to_go_on(tmp_path: Path) -> None:
     record.write_text(whole[: len(whole) - 20])
     assert first_missing(read(record), 1) == 2
     assert [line.number for line in read(record)] == [0, 1, 3]
+
+
+def test_a_doubtful_plan_that_fails_again_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs a second time, and no third one; a plan that lost a slot does not run again."""
+    monkeypatch.setattr("faults.tally.FOLDER", tmp_path)
+    tally = Tally(1, 2, tmp_path / "results.jsonl")
+    late = (Violation("api", None, "skipped as StillActive, and no execution was active"),)
+    tally.add(result(0, violations=late))
+    tally.add(result(1, violations=(*late, Violation("api", None, "a slot is lost"))))
+    assert [plan.number for plan in tally.take_doubtful()] == [0]
+    tally.add(result(0, violations=late))
+    assert tally.take_doubtful() == []
+    assert ([each.plan.number for each in tally.failed], tally.unconfirmed) == ([0, 1], [])
