@@ -1,4 +1,4 @@
-"""Objects of other people: forged Jobs and pods, hostile tasks, and requests by the hundred."""
+"""Objects of other people: forged Jobs and pods, hostile tasks, and requests by the thousand."""
 
 import asyncio
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
     elif fault is Fault.HOSTILE_OBJECTS:
         yield from (Injection(fault, step, what=how) for how in ("jobs", "pods", "tasks"))
     elif fault is Fault.REQUESTS:
-        yield from (Injection(fault, step, what=count) for count in ("300", "600"))
+        yield from (Injection(fault, step, what=count) for count in ("300", "1000"))
     elif fault is Fault.JOB_DELETED:
         yield from (Injection(fault, step, what=how) for how in PROPAGATIONS)
     elif fault is Fault.POSTGRES_STOP_KILL:

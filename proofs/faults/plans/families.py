@@ -28,7 +28,7 @@ class Family(StrEnum):
     TENANTS = "tenants"
     """Another tenant forges Jobs and pods, or creates tasks that are dear."""
     REQUESTS = "requests"
-    """Requests come by the hundred."""
+    """Requests come by the thousand."""
     CLOCKS = "clocks"
     """An operator whose clock is wrong by an hour takes over for a while."""
     LEADERS = "leaders"

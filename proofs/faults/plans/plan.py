@@ -79,7 +79,7 @@ class Fault(StrEnum):
     HOSTILE_OBJECTS = "hostile-objects"
     """Another tenant creates forged Jobs or pods, or hostile tasks."""
     REQUESTS = "requests"
-    """Hundreds of requests for another task of the namespace are created."""
+    """Requests for another task of the namespace, up to a thousand, are created at once."""
     # at a request to the recorder
     RECORDER_KILL = "recorder-kill"
     """The recorder gets SIGKILL before the request reaches it, and is started again later."""
