@@ -314,7 +314,10 @@ class Proxy:
                 await self._interrupt(response, resource, injection.fault)
                 return False
             case fault if fault in POD_FAULTS or fault in STRANGER_FAULTS or fault is Fault.JOB_DELETED:
+                began = now()
                 await self.controls.strike(injection, resource, name)
+                if now() - began > SLOW:  # it held back the stream
+                    self.director.blurs.append(Blur(began, now(), why="the API server was slow"))
             case _:
                 pass
         await response.write(line + b"\n")
