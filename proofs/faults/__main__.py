@@ -2,8 +2,9 @@
 
 Runs PLANS (300) plans of SEED (1), LANES at a time. A plan whose faults were not
 reached is replaced by another of the same kind. FROM continues a run that was
-stopped, from a plan's number; the results add up in ``results.jsonl``. PLAN
-replays one, by its number or its text, and keeps its log in any case.
+stopped, from a plan's number; the results add up in ``results.jsonl``, whose
+table ``--summary`` prints. PLAN replays one plan, by its number or its text, and
+keeps its log in any case.
 """
 
 import argparse
@@ -12,22 +13,25 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 from carillon_local.layout import shown
+from faults import summary
 from faults.plans import choice
+from faults.plans.families import Family, families_of
 from faults.plans.plan import Plan, Step
 from faults.plans.scenarios import SCENARIOS
 from faults.run import Result
 from faults.tally import FOLDER, Tally
 from faults.world import World
 
-TRACE = FOLDER / "trace.json"
 LANES = 6
 CLEAN_RUNS = 2
 RECORD = FOLDER / "results.jsonl"
 ROUNDS = 5
-"""How often plans whose faults were not reached are replaced."""
+"""How often a plan whose faults were not reached is replaced."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=_from_one, default=LANES)
     parser.add_argument("--plan", default="", help="replay one plan, given by its number or text")
+    parser.add_argument("--family", choices=list(Family), help="only plans with a fault of this family; not recorded")
+    parser.add_argument("--summary", action="store_true", help="print the table of the results file and run nothing")
     given = parser.parse_args(arguments)
+    if given.summary:
+        print(summary.told(RECORD))
+        return 0
     if given.plan and not given.plan.isdigit():
         try:
             Plan.parse(given.plan)
@@ -61,32 +70,59 @@ def _from_one(text: str) -> int:
 async def _main(given: argparse.Namespace) -> int:
     _end_in_good_order()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    tally = Tally(given.seed, 1 if given.plan else given.plans - given.first, None if given.plan else RECORD)
+    alone = given.plan or given.family
+    tally = Tally(given.seed, 1 if given.plan else given.plans - given.first, None if alone else RECORD)
     tally.continue_from(given.first)
     async with World.running(1 if given.plan else min(given.lanes, given.plans)) as world:
         if given.plan and not given.plan.isdigit():
             wanted = [Plan.parse(given.plan)]
         else:
-            # a number refers to the trace of the run that printed it
-            steps = _remembered() if given.plan or given.first else []
-            steps = steps or await _clean_trace(world, tally)
+            # a number refers to the traces of the run that printed it
+            traces = _remembered(given.seed) if alone or given.first else {}
+            traces = traces or await _clean_traces(world, tally)
             numbers = [int(given.plan)] if given.plan else range(given.first, given.plans)
-            wanted = [choice.plan(number, steps, given.seed) for number in numbers]
+            wanted = [choice.plan(number, traces, given.seed) for number in numbers]
+            if given.family:
+                wanted = [plan for plan in wanted if given.family in families_of(plan)]
         if given.plan:
             wanted = list(_announced(wanted))
-        elif not given.first:
+        elif not given.first and not given.family:
             for log in FOLDER.glob("plan-*.log"):  # of an earlier run, where numbers refer to other plans
                 log.unlink()
-        await world.run(wanted, tally.add, keep_log=bool(given.plan))
-        if not given.plan:
-            for again in range(1, ROUNDS + 1):
-                others = [choice.another(each, steps, given.seed, again) for each in tally.take_unreached()]
-                await world.run(others, tally.add)
-            await world.run(tally.doubtful(), tally.confirm)
+        try:
+            if given.plan:
+                await world.run(wanted, tally.add, keep_log=True)
+            else:
+                await _run_all(world, wanted, tally, partial(choice.another, traces=traces, seed=given.seed))
+        except asyncio.CancelledError:
+            print(f"\n{tally}\ncontinue with: make faults SEED={given.seed} FROM={tally.next_number}", flush=True)
+            raise
     print(f"\n{tally}")
     if given.plan:
         print(f"log: {shown(FOLDER / f'plan-{wanted[0].number}.log')}")
     return 1 if tally.failed or (tally.unreached and not given.plan) else 0
+
+
+async def _run_all(world: World, wanted: list[Plan], tally: Tally, another: Callable[..., Plan]) -> None:
+    """Run plans, and soon after each those that take the place of others or run a second time."""
+    rounds: Counter[int] = Counter()
+
+    def others() -> Iterator[Plan]:
+        for plan in tally.take_unreached():
+            rounds[plan.number] += 1
+            if rounds[plan.number] > ROUNDS:
+                tally.unreached.append(plan)
+            else:
+                yield another(plan, again=rounds[plan.number])
+
+    def in_order() -> Iterator[Plan]:
+        for plan in wanted:
+            yield from [*others(), *tally.take_doubtful()]
+            yield plan
+
+    await world.run(in_order(), tally.add)
+    while left := [*others(), *tally.take_doubtful()]:
+        await world.run(left, tally.add)
 
 
 def _end_in_good_order() -> None:
@@ -107,28 +143,34 @@ def _announced(wanted: list[Plan]) -> Iterator[Plan]:
         yield plan
 
 
-def _remembered() -> list[Step]:
+def _trace_file(seed: int) -> Path:
+    return FOLDER / f"trace-{seed}.json"
+
+
+def _remembered(seed: int) -> choice.Traces:
     try:
-        return [Step(**step) for step in json.loads(TRACE.read_text())]
-    except (OSError, ValueError, TypeError):
-        return []
+        known = json.loads(_trace_file(seed).read_text())
+        return {scenario: [Step(**step) for step in known[scenario]] for scenario in SCENARIOS}
+    except (OSError, ValueError, TypeError, LookupError):
+        return {}
 
 
-async def _clean_trace(world: World, tally: Tally) -> list[Step]:
-    """Run without faults and return the steps that all these runs have in common; they are judged like other plans."""
-    found: list[set[Step]] = []
-    scenario = next(iter(SCENARIOS))
+async def _clean_traces(world: World, tally: Tally) -> choice.Traces:
+    """Run each scenario without faults; return the steps that its runs have in common. They are judged like plans."""
+    found: dict[str, list[set[Step]]] = {scenario: [] for scenario in SCENARIOS}
 
     def tell(result: Result) -> None:
         tally.add(result)
-        found.append(set(choice.trace_of(result.steps)))
+        found[result.plan.scenario].append(set(choice.trace_of(result.steps)))
 
-    await world.run([Plan(-1 - number, scenario) for number in range(CLEAN_RUNS)], tell)
-    steps = sorted(set.intersection(*found))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    TRACE.write_text(json.dumps([{"kind": s.kind, "task": s.task, "nth": s.nth} for s in steps]))
-    print(f"a run without faults has {len(steps)} steps: {_told(steps)}", flush=True)
-    return steps
+    clean = [scenario for scenario in SCENARIOS for _ in range(CLEAN_RUNS)]
+    await world.run([Plan(-1 - number, scenario) for number, scenario in enumerate(clean)], tell)
+    traces = {scenario: sorted(set.intersection(*seen)) for scenario, seen in found.items()}
+    plain = {name: [{"kind": s.kind, "task": s.task, "nth": s.nth} for s in steps] for name, steps in traces.items()}
+    _trace_file(tally.seed).write_text(json.dumps(plain))
+    for scenario, steps in traces.items():
+        print(f"{scenario}: a run without faults has {len(steps)} steps: {_told(steps)}", flush=True)
+    return traces
 
 
 def _told(steps: list[Step]) -> str:

@@ -8,38 +8,30 @@ import asyncio
 import json
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 from carillon_local.layout import RUNNER_IMAGE
+from faults.injection.cluster import ClusterFaults
 from faults.injection.director import Blur, Director, Outage
 from faults.injection.proxy import WATCHED, Lists, Proxy
+from faults.injection.recorder_proxy import RecorderProxy
+from faults.injection.strangers import OTHER
 from faults.injection.timeline import Timeline, now
-from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection, Plan
-from faults.processes.database import Database
-from faults.processes.operators import KUBECONFIG, Operator, Operators
+from faults.plans.scenarios import SCENARIOS
+from faults.processes.clock import STEP_VARIABLE
+from faults.processes.operators import KUBECONFIG, Operator
+from faults.repairs import Repairs
+from faults.surroundings import Surroundings
 from faults.verdict.oracle import SECOND, Violation
-from faults.verdict.witness import CountingTarget, Witness
+from faults.waiting import until
 
 START_SECONDS = 60
+REIGN_SECONDS = 3
+"""How long an operator whose clock is wrong decides."""
 _SNAPSHOTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The parts that all plans of a lane share."""
-
-    upstream: Upstream
-    operators: Operators
-    witness: Witness
-    target: CountingTarget
-    database: Database
-    folder: Path
 
 
 class PlanControls:
@@ -49,8 +41,6 @@ class PlanControls:
         """Prepare the proxy; start nothing yet."""
         self.director = Director(plan.injections, timeline)
         self.folder = around.folder / namespace
-        self.killed_pods: set[str] = set()
-        """The Jobs whose pod was killed."""
         self.violations: list[Violation] = []
         """Errors outside the slots: an operator that exited by itself, a fault that could not be undone."""
         self._plan = plan
@@ -59,9 +49,12 @@ class PlanControls:
         self._timeline = timeline
         self._operator: Operator | None = None
         self._expected_to_end = False
-        self._repairs: set[asyncio.Task[None]] = set()
+        self._repairs = Repairs(self.violations)
+        self.cluster = ClusterFaults(around.upstream, namespace, self._repairs.begin)
+        other = f"{namespace}{OTHER}" if SCENARIOS[plan.scenario].shared else ""
         self._snapshots: deque[Lists] = deque(maxlen=_SNAPSHOTS)
-        self._proxy = Proxy(around.upstream, namespace, self.director, self)
+        self._proxy = Proxy(around.upstream, namespace, self.director, self, other)
+        self._recording = RecorderProxy(around.recorder.url, self.director, self)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -69,6 +62,7 @@ class PlanControls:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._proxy.running())
+                await stack.enter_async_context(self._recording.running())
                 stack.push_async_callback(self._end_operator)
                 await self._start("operator", self._proxy, self._take_operator)
                 for injection in self._plan.injections:
@@ -76,20 +70,17 @@ class PlanControls:
                         await self._start_second(stack, injection)
                 yield
             finally:
-                for task in self._repairs:
-                    task.cancel()
-                if self._repairs:
-                    await asyncio.wait(self._repairs)
+                await self._repairs.end()
 
     @property
     def repaired(self) -> bool:
         """Whether everything that faults stopped runs again."""
-        return not self._repairs
+        return not self._repairs.pending
 
     def _take_operator(self, operator: Operator) -> None:
         self._operator = operator
 
-    async def _start(self, name: str, proxy: Proxy, take: Callable[[Operator], None]) -> None:
+    async def _start(self, name: str, proxy: Proxy, take: Callable[[Operator], None], step: int = 0) -> None:
         """Start an operator and wait until it decides; take it before that, because a fault may strike earlier."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -97,7 +88,12 @@ class PlanControls:
         proxy.watching.clear()
         environment = {
             "DATABASE_URL": self._around.database.url,
-            "CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url,
+            STEP_VARIABLE: str(step),
+            **(
+                {"CARILLON_RUNNER_DATABASE_URL": self._around.database.runner_url}
+                if SCENARIOS[self._plan.scenario].direct
+                else {"CARILLON_RECORDER_URL": self._recording.url}
+            ),
             "CARILLON_RUNNER_IMAGE": RUNNER_IMAGE,
             "CARILLON_HTTP_ALLOW": "127.0.0.0/8,::1",  # the counting target is there
             "CARILLON_LOG_LEVEL": "INFO",
@@ -116,7 +112,7 @@ class PlanControls:
         director = Director((), self._timeline, "second")
         if lag:  # it may see an execution as active that has ended
             self.director.blurs.append(Blur(now(), None, why=f"{SECOND} sees everything {lag} late"))
-        proxy = Proxy(self._around.upstream, self._namespace, director, self, lag)
+        proxy = Proxy(self._around.upstream, self._namespace, director, self, lag=lag)
         await stack.enter_async_context(proxy.running())
         started: list[Operator] = []
 
@@ -156,7 +152,7 @@ class PlanControls:
         self._expected_to_end = True
         operator, outage = self._operator, self.director.outage("", f"{injection}")
         operator.send(number)
-        self._repair(self._replace(operator, injection, outage))
+        self._repairs.begin(self._replace(operator, injection, outage))
 
     async def _replace(self, operator: Operator, injection: Injection, outage: Outage) -> None:
         """Start another operator once the killed one has ended and ``down`` has passed."""
@@ -164,6 +160,8 @@ class PlanControls:
         if injection.fault is Fault.TERMINATE and code != 0:
             self.violations.append(Violation("operator", None, f"it exited with {code} on SIGTERM"))
         await self.hold(injection.down)
+        if injection.fault is Fault.CLOCK_STEP:
+            await self._reign_at_another_time(int(injection.what))
         if injection.fault is Fault.STALE_RESTART and self._snapshots:
             old = self._snapshots[0]
             wanted = set(old) if injection.what == "all" else {injection.what}
@@ -176,10 +174,19 @@ class PlanControls:
             blur.end = now()
         outage.end = now()
 
+    async def _reign_at_another_time(self, step: int) -> None:
+        """Let an operator whose clock is so many seconds ahead decide for a while."""
+        if step > 0:  # it takes the slots of that time away from its successor
+            self.director.outage("", "a clock was ahead")
+        await self._start("operator", self._proxy, self._take_operator, step)
+        await self.hold(REIGN_SECONDS)
+        if self._operator is not None:
+            await self._operator.kill()
+
     async def stop_postgres(self, injection: Injection) -> None:
         """Stop Postgres and return; it starts again after the injection's ``down``."""
         stopped = asyncio.Event()
-        self._repair(self._outage_of_postgres(injection, stopped))
+        self._repairs.begin(self._outage_of_postgres(injection, stopped))
         await stopped.wait()
 
     async def _outage_of_postgres(self, injection: Injection, stopped: asyncio.Event) -> None:
@@ -199,12 +206,37 @@ class PlanControls:
             await asyncio.shield(self._around.database.start())
             self._timeline.note("harness", "Postgres is up again")
 
-    async def kill_pod(self, namespace: str, name: str) -> None:
-        """Delete a pod without grace and remember its Job."""
-        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        pod = await self._around.upstream.json("GET", path)
-        self.killed_pods.add(pod["metadata"]["ownerReferences"][0]["name"])
-        await self._around.upstream.send("DELETE", f"{path}?gracePeriodSeconds=0")
+    async def fill_postgres(self, injection: Injection) -> None:
+        """Take all connections of Postgres and return; they are free again after the injection's ``down``."""
+        full = asyncio.Event()
+
+        async def fill() -> None:
+            try:
+                async with self._around.database.filled() as taken:
+                    self._timeline.note("harness", f"strangers have {taken} connections to Postgres")
+                    full.set()
+                    await self.hold(injection.down)
+            finally:
+                full.set()
+            self._timeline.note("harness", "the strangers have gone")
+
+        self._repairs.begin(fill())
+        await full.wait()
+
+    async def kill_recorder(self, injection: Injection) -> None:
+        """Kill the recorder and return; it starts again after the injection's ``down``."""
+        await self._around.recorder.kill()
+
+        async def start_again() -> None:
+            await self.hold(injection.down)
+            await self._around.recorder.start()
+            self._timeline.note("harness", "the recorder serves again")
+
+        self._repairs.begin(start_again())
+
+    async def strike(self, injection: Injection, resource: str, name: str) -> None:
+        """Do to a pod or a Job what the injection says."""
+        await self.cluster.strike(injection, resource, name)
 
     async def snapshot(self) -> None:
         """Remember the current lists, if the plan has a stale restart."""
@@ -214,22 +246,6 @@ class PlanControls:
     async def hold(self, seconds: float) -> None:
         """Wait while the schedule goes on."""
         await asyncio.sleep(seconds)
-
-    def _repair(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._repairs.add(task)
-        task.add_done_callback(self._repair_ended)
-
-    def _repair_ended(self, task: asyncio.Task[None]) -> None:
-        self._repairs.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.violations.append(Violation("harness", None, f"could not restart what a fault stopped: {error!r}"))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that other processes or the clock make true."""
-    while not condition():  # noqa: ASYNC110  # other processes cannot set an event of ours
-        await asyncio.sleep(0.02)
 
 
 def _kubeconfig(server: str) -> str:

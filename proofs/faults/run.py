@@ -12,13 +12,17 @@ from typing import Any
 
 from carillon_core.resources import names
 from carillon_core.resources.scheduled_task import parse_meta, parse_spec
-from faults.controls import PlanControls, Surroundings, until
+from faults.controls import PlanControls
 from faults.injection import calls
 from faults.injection.proxy import WATCHED
+from faults.injection.strangers import OTHER
 from faults.injection.timeline import Entry, Timeline, now
 from faults.plans.plan import Injection, Plan, Step
 from faults.plans.scenarios import SCENARIOS
+from faults.surroundings import Surroundings
 from faults.verdict.oracle import TaskSeen, Violation, World, decided, settled, violations
+from faults.verdict.pulses import Pulse, parsed
+from faults.waiting import until
 
 REACH = timedelta(seconds=7)
 """How long after the tasks' creation a fault may strike; a later one counts as not reached."""
@@ -61,6 +65,7 @@ class PlanRun:
         self._timeline = Timeline()
         self._controls = PlanControls(plan, around, namespace, self._timeline)
         self._director = self._controls.director
+        self._pulses = self._controls.folder / "pulses"
 
     async def run(self) -> Result:
         """Carry out the plan and judge it; a failure of the harness itself is a violation."""
@@ -83,12 +88,14 @@ class PlanRun:
         for row in world.rows:
             self._around.target.hits.pop(row.id, None)
         await asyncio.to_thread(shutil.rmtree, self._controls.folder)
-        await self._around.upstream.json("DELETE", f"/api/v1/namespaces/{self._namespace}")
+        for namespace in (self._namespace, f"{self._namespace}{OTHER}"):
+            await self._around.upstream.send("DELETE", f"/api/v1/namespaces/{namespace}")
         return result
 
     async def _play(self) -> World:
         """Create the tasks, let the faults strike, wait until every slot is settled."""
-        tasks = [await self._create(task.body(self._around.target.url)) for task in SCENARIOS[self._plan.scenario]]
+        wanted, target = SCENARIOS[self._plan.scenario].tasks, self._around.target.url
+        tasks = [await self._create(task.body(target, str(self._pulses))) for task in wanted]
         reach = max(task.created_at for task in tasks) + REACH
         await until(lambda: self._director.all_fired or now() > reach)
         self._director.armed = False
@@ -124,7 +131,8 @@ class PlanRun:
             n for n, cs in conditions.items() if any(c["type"] == "Suspended" and c["status"] == "True" for c in cs)
         }
         owed = {name: len(status.get("unrecorded") or ()) for name, status in statuses.items()}
-        return replace(world, unrecorded=owed, unheeded=frozenset(set(statuses) - heeded))
+        unheeded = frozenset({task.name for task in world.tasks} - heeded)  # strangers' tasks are not suspended
+        return replace(world, unrecorded=owed, unheeded=unheeded)
 
     async def _suspend(self, task: TaskSeen) -> None:
         path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.PLURAL}/{task.name}"
@@ -142,8 +150,15 @@ class PlanRun:
             counters=counters,
             outages=self._director.outages,
             blurs=self._director.blurs,
-            killed_pods=frozenset(self._controls.killed_pods),
+            ahead=self._plan.ahead,
+            requests=self._controls.cluster.requests,
+            killed_pods=frozenset(self._controls.cluster.killed_pods),
+            disturbed=frozenset(self._controls.cluster.disturbed),
+            pulses=await asyncio.to_thread(self._pulses_seen),
         )
+
+    def _pulses_seen(self) -> list[Pulse]:
+        return parsed(self._pulses.read_text()) if self._pulses.exists() else []
 
     def _judged(self, world: World) -> Result:
         found = violations(world) + self._controls.violations

@@ -1,14 +1,16 @@
 """The outcome of all plans of a run, and of the runs before it that it continues."""
 
-import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from carillon_local.layout import STATE, shown
+from faults import summary
+from faults.plans.families import families_of
 from faults.plans.plan import Fault, Plan
 from faults.run import Result
+from faults.summary import Line, Summary
 
 FOLDER = STATE / "faults"
 TIMELY = ("skipped as StillActive", "missed (decided")
@@ -40,9 +42,17 @@ class Tally:
     """The plans with violations, by fault."""
     unreached: list[Plan] = field(default_factory=list)
     """The plans whose faults were not reached: they prove nothing, and others take their place."""
+    _doubtful: list[Plan] = field(default_factory=list)
+    _repeated: list[Plan] = field(default_factory=list)
+    _lines: dict[int, Line] = field(default_factory=dict)
+    """The results of this run and of those that it continues, by number."""
 
     def add(self, result: Result) -> None:
-        """Count a plan's result; print failures and progress."""
+        """Count a plan's result, or take the second run of a doubtful plan; print failures and progress."""
+        if result.plan in self._repeated:
+            self._repeated.remove(result.plan)
+            self.confirm(result)
+            return
         if len(result.fired) < len(result.plan.injections) and not result.violations:
             self.unreached.append(result.plan)
             return
@@ -55,6 +65,8 @@ class Tally:
         self._write(result)
         if result.violations:
             self.failed.append(result)
+            if all(violation.what.startswith(TIMELY) for violation in result.violations):
+                self._doubtful.append(result.plan)
             self.violations += len(result.violations)
             self.violated.update(injection.fault.value for injection in result.plan.injections)
             kept = keep(result)
@@ -73,13 +85,11 @@ class Tally:
         found, self.unreached = self.unreached, []
         return found
 
-    def doubtful(self) -> list[Plan]:
-        """Return the plans whose only violations depend on observation times."""
-        return [
-            result.plan
-            for result in self.failed
-            if all(violation.what.startswith(TIMELY) for violation in result.violations)
-        ]
+    def take_doubtful(self) -> list[Plan]:
+        """Return the plans since the last call whose only violations depend on observation times, to be repeated."""
+        found, self._doubtful = self._doubtful, []
+        self._repeated += found
+        return found
 
     def confirm(self, again: Result) -> None:
         """Take the second run of a doubtful plan; without violations the plan has not failed."""
@@ -89,38 +99,50 @@ class Tally:
             self.violations -= len(first.violations)
             self.violated.subtract(injection.fault.value for injection in first.plan.injections)
             self.unconfirmed.append(first)
+            self._write(again, unconfirmed=True)
 
     def continue_from(self, number: int) -> None:
-        """Count the plans below a number that earlier runs of the same seed have recorded; forget the others."""
-        if self.record is None or not self.record.exists():
+        """Count the plans below a number that earlier runs of the same seed have recorded; drop their later ones."""
+        if self.record is None:
             return
-        lines = [json.loads(line) for line in self.record.read_text(encoding="utf-8").splitlines()]
-        kept = [line for line in lines if line["seed"] == self.seed and line["number"] < number]
+        kept = [line for line in summary.read(self.record) if line.seed != self.seed or line.number < number]
         for line in kept:
-            self.earlier += 1
-            self.slots += line["slots"]
-            self.jobs += line["jobs"]
-            self.rows += line["rows"]
-            self.fired.update(line["faults"])
-            if line["violations"]:
-                self.violated.update(line["faults"])
-        self.record.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
+            if line.seed == self.seed:
+                self.earlier += 1
+                self.slots += line.slots
+                self.jobs += line.jobs
+                self.rows += line.rows
+                self.fired.update(line.faults)
+                if line.violations:
+                    self.violated.update(line.faults)
+                self._lines[line.number] = line
+        self.record.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
-    def _write(self, result: Result) -> None:
-        if self.record is None or result.plan.number < 0:
+    @property
+    def next_number(self) -> int:
+        """Where a run that is stopped now goes on."""
+        return summary.first_missing(self._lines.values(), self.seed)
+
+    def _write(self, result: Result, *, unconfirmed: bool = False) -> None:
+        if result.plan.number < 0:
             return
-        line = {
-            "seed": self.seed,
-            "number": result.plan.number,
-            "plan": str(result.plan),
-            "faults": [injection.fault.value for injection in result.fired],
-            "violations": [str(violation) for violation in result.violations],
-            "slots": result.slots,
-            "jobs": result.jobs,
-            "rows": result.rows,
-        }
-        with self.record.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(line)}\n")
+        line = Line(
+            seed=self.seed,
+            number=result.plan.number,
+            plan=str(result.plan),
+            faults=[injection.fault.value for injection in result.fired],
+            families=[family.value for family in families_of(result.plan)],
+            violations=[str(violation) for violation in result.violations],
+            slots=result.slots,
+            jobs=result.jobs,
+            rows=result.rows,
+            seconds=round(result.seconds, 1),
+            unconfirmed=unconfirmed,
+        )
+        self._lines[line.number] = line
+        if self.record is not None:
+            with self.record.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
 
     def __str__(self) -> str:
         seconds = time.monotonic() - self.began
@@ -129,6 +151,7 @@ class Tally:
         lines = [
             f"{self.plans} plans of seed {self.seed} in {seconds:.0f} s ({pace}){continued}",
             f"{self.slots} slots due, {self.jobs} Jobs created, {self.rows} rows, {self.hits} hits",
+            str(Summary.of(self.seed, self._lines.values())),
             "injected, and plans with violations, by kind of fault:",
             *(
                 f"  {fault.value:<20} {self.fired[fault.value]:>6} {self.violated[fault.value]:>4}"

@@ -12,13 +12,14 @@ from carillon_devcluster import LocalCluster
 from carillon_devcluster.layout import DEFAULT_ROOT
 from carillon_local.layout import CRDS
 from carillon_local.target import local_image_table
-from faults.controls import Surroundings
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Plan
 from faults.processes.database import FIRST_PORT, Database, prepared
 from faults.processes.operators import Operators
+from faults.processes.recorder import Recorder
 from faults.processes.threads import in_thread
 from faults.run import PlanRun, Result
+from faults.surroundings import Surroundings
 from faults.verdict.witness import CountingTarget, Witness
 
 CONTROLLER_QPS = "500"
@@ -67,7 +68,8 @@ class World:
                 own.mkdir(mode=0o711)
                 port = FIRST_PORT + PORTS_APART * (lane + 1)
                 database = await stack.enter_async_context(Database.running(template, own / "postgres", port))
-                made.append(Surroundings(upstream, operators, witness, target, database, own))
+                recorder = await stack.enter_async_context(Recorder.running(database.runner_url, own))
+                made.append(Surroundings(upstream, operators, witness, target, database, recorder, own))
             yield cls(cluster, made)
 
     async def run(self, plans: Iterable[Plan], tell: Callable[[Result], None], *, keep_log: bool = False) -> None:

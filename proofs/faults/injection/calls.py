@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from carillon_core.recording import wire
 from carillon_core.resources import names
 
 _COLLECTION = re.compile(
@@ -18,6 +19,8 @@ _OBJECT = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[a-z]+))?)?"
 )
 _JOB_NAME = re.compile(r"(?P<task>.+)-\d{10}")
+_POD_NAME = re.compile(r"(?P<task>.+)-\d{10}-.+")
+_RECORD = re.compile(wire.PATH.format(execution=r"[^/]+", operation=r"(?P<operation>[a-z-]+)"))
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 _SHORT = {names.PLURAL: "tasks", names.PLURAL_REQUESTS: "requests", names.PLURAL_TARGETS: "targets"}
 _ENDS = {"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"}
@@ -66,6 +69,15 @@ def write_of(method: str, path: str, body: Mapping[str, Any]) -> tuple[str, str]
         name = _JOB_NAME.fullmatch(found["name"] or "")
         return kind, str(labels.get(names.LABEL_TASK) or (name["task"] if name else ""))
     return kind, found["name"] or "" if resource == "tasks" else ""
+
+
+def record_of(path: str, body: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the kind of a request to the recorder and the task it is about; None for another request."""
+    found = _RECORD.fullmatch(path)
+    if found is None:
+        return None
+    pod = _POD_NAME.fullmatch(str(body.get("pod") or ""))
+    return f"record-{found['operation']}", pod["task"] if pod else ""
 
 
 def event_of(resource: str, event: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -21,12 +21,20 @@ class Controls(Protocol):
         """Send the operator SIGTERM; a new one starts after the injection's ``down``."""
         ...
 
+    async def kill_recorder(self, injection: Injection) -> None:
+        """Kill the recorder and return; it starts again after the injection's ``down``."""
+        ...
+
     async def stop_postgres(self, injection: Injection) -> None:
         """Stop Postgres and return; it starts again after the injection's ``down``."""
         ...
 
-    async def kill_pod(self, namespace: str, name: str) -> None:
-        """Delete a pod without grace."""
+    async def fill_postgres(self, injection: Injection) -> None:
+        """Take all connections of Postgres and return; they are free again after the injection's ``down``."""
+        ...
+
+    async def strike(self, injection: Injection, resource: str, name: str) -> None:
+        """Do to an object of the cluster, a pod or a Job, what the injection says."""
         ...
 
     async def snapshot(self) -> None:

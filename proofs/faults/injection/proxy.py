@@ -19,7 +19,7 @@ from faults.injection import calls
 from faults.injection.director import Blur, Controls, Director, Outage
 from faults.injection.timeline import now
 from faults.injection.upstream import Answer, Upstream
-from faults.plans.plan import Fault, Injection
+from faults.plans.plan import POD_FAULTS, STRANGER_FAULTS, Fault, Injection
 
 HOLD_SECONDS = 2.6
 """The delay of a late event or answer: longer than the interval of the fastest task."""
@@ -65,6 +65,8 @@ class Proxy:
     namespace: str
     director: Director
     controls: Controls
+    other: str = ""
+    """Another namespace that the operator sees, if any."""
     lag: timedelta = timedelta()
     """The delay of every event."""
     url: str = ""
@@ -75,6 +77,8 @@ class Proxy:
     _away_until: datetime | None = None
     _streams: set[asyncio.Transport] = field(default_factory=set)
     """The open watches."""
+    _hidden_until: datetime | None = None
+    """Until then, lists have no pods."""
     _gone: set[str] = field(default_factory=set)
     _discovery: dict[str, Answer] = field(default_factory=dict)
 
@@ -121,7 +125,7 @@ class Proxy:
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._away_until is not None and now() < self._away_until:
             return _given(_status(503, "ServiceUnavailable", "the server is currently unable to handle the request"))
-        path = calls.confined(request.path, self.namespace)
+        path = request.path if self.other else calls.confined(request.path, self.namespace)
         query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
         resource = calls.resource_of(path)
         if request.method == "GET":
@@ -146,7 +150,20 @@ class Proxy:
             if key not in self._discovery:
                 self._discovery[key] = await self._send(request, path + query, b"")
             return self._discovery[key]
-        return await self._send(request, path + query, b"")
+        answer = await self._send(request, path + query, b"")
+        if self.other and calls.is_collection(path):
+            listed = orjson.loads(answer.body)
+            items = [item for item in listed.get("items") or () if self._is_seen(item)]
+            answer = Answer(answer.status, answer.headers, orjson.dumps(listed | {"items": items}))
+        if resource == "pods" and self._hidden_until is not None and now() < self._hidden_until:
+            self.director.timeline.note("proxy", "answers with a list without pods")
+            return Answer(answer.status, answer.headers, orjson.dumps(orjson.loads(answer.body) | {"items": []}))
+        return answer
+
+    def _is_seen(self, item: Mapping[str, Any]) -> bool:
+        """Return whether an object is in a namespace that the operator may see; other plans have the rest."""
+        namespace = item["metadata"].get("namespace")
+        return not self.other or namespace in {None, self.namespace, self.other}
 
     async def _send(self, request: web.BaseRequest, target: str, body: bytes) -> Answer:
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
@@ -185,6 +202,8 @@ class Proxy:
                 self.controls.terminate(injection)
             case Fault.POSTGRES_STOP | Fault.POSTGRES_STOP_KILL:
                 await self.controls.stop_postgres(injection)
+            case Fault.POSTGRES_FULL:
+                await self.controls.fill_postgres(injection)
             case Fault.UNAVAILABLE:
                 self._go_away()
                 raise _CutError
@@ -210,7 +229,7 @@ class Proxy:
     async def _fail_after(self, injection: Injection, task: str, answer: Answer) -> Answer:
         """Inject a fault after the write is committed; return the answer that the operator gets."""
         match injection.fault:
-            case Fault.KILL_AFTER | Fault.STALE_RESTART:
+            case Fault.KILL_AFTER | Fault.STALE_RESTART | Fault.CLOCK_STEP:
                 self.controls.kill(injection)
                 raise _CutError
             case Fault.LOST_ANSWER:
@@ -263,6 +282,8 @@ class Proxy:
     async def _deliver(self, response: web.StreamResponse, resource: str, line: bytes) -> bool:
         """Deliver a line of a watch or inject its fault; return whether the stream goes on."""
         event = orjson.loads(line)
+        if not self._is_seen(event["object"]):
+            return True
         about = calls.event_of(resource, event)
         injection = self.director.reached(*about) if about else None
         if about is None or injection is None:
@@ -289,11 +310,14 @@ class Proxy:
             case Fault.KILL_AT_EVENT:
                 self.controls.kill(injection)
                 raise _CutError
-            case Fault.CUT | Fault.RELIST | Fault.GONE_IN_STREAM:
+            case Fault.CUT | Fault.RELIST | Fault.GONE_IN_STREAM | Fault.HIDDEN_PODS:
                 await self._interrupt(response, resource, injection.fault)
                 return False
-            case Fault.POD_KILLED:
-                await self.controls.kill_pod(self.namespace, name)
+            case fault if fault in POD_FAULTS or fault in STRANGER_FAULTS or fault is Fault.JOB_DELETED:
+                began = now()
+                await self.controls.strike(injection, resource, name)
+                if now() - began > SLOW:  # it held back the stream
+                    self.director.blurs.append(Blur(began, now(), why="the API server was slow"))
             case _:
                 pass
         await response.write(line + b"\n")
@@ -309,7 +333,10 @@ class Proxy:
             said = orjson.loads(_status(410, "Expired", "too old resource version").body)
             await response.write(orjson.dumps({"type": "ERROR", "object": said}) + b"\n")
             return
-        if fault is Fault.RELIST:
+        if fault is Fault.HIDDEN_PODS:
+            self._hidden_until = now() + AWAY
+            self.director.blur("", "pods were hidden").end = self._hidden_until + timedelta(seconds=1)
+        if fault in {Fault.RELIST, Fault.HIDDEN_PODS}:
             self._gone.add(resource)
         raise _CutError
 

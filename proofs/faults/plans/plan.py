@@ -5,6 +5,7 @@ A plan's text is enough to replay it: ``kill-after@create-jobs/api#2,down=3``.
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -41,8 +42,12 @@ class Fault(StrEnum):
     """The API server is down for more than a slot: watches are cut, every request is answered with 503."""
     POSTGRES_STOP = "postgres-stop"
     """Postgres is stopped before the write goes on, and started again later."""
+    POSTGRES_FULL = "postgres-full"
+    """Strangers take every connection to Postgres before the write goes on; those of the product are ended."""
     POSTGRES_STOP_KILL = "postgres-stop-kill"
     """The same, and the operator is killed while Postgres is down."""
+    CLOCK_STEP = "clock-step"
+    """SIGKILL after the commit; the next operator's clock is wrong, and it is replaced by one whose clock is right."""
     # at a restart: stale states
     STALE_RESTART = "stale-restart"
     """SIGKILL after the commit; the next operator's first lists are old ones, and events come late."""
@@ -59,10 +64,35 @@ class Fault(StrEnum):
     """An ERROR event with 410 stands in the event's place, and the stream ends."""
     RELIST = "relist"
     """The stream is cut before the event, and the next watch is answered with 410."""
+    HIDDEN_PODS = "hidden-pods"
+    """The same, and the list that follows has no pods, for more than a slot."""
     KILL_AT_EVENT = "kill-at-event"
     """SIGKILL as the event would be delivered."""
     POD_KILLED = "pod-killed"
     """The event's pod is deleted, its process killed."""
+    POD_DELETED = "pod-deleted"
+    """The event's pod is deleted with a grace period."""
+    POD_EVICTED = "pod-evicted"
+    """The event's pod is evicted with a grace period, as a drain does."""
+    JOB_DELETED = "job-deleted"
+    """The event's Job is deleted: in the background, in the foreground, or leaving its pods behind."""
+    HOSTILE_OBJECTS = "hostile-objects"
+    """Another tenant creates forged Jobs or pods, or hostile tasks."""
+    REQUESTS = "requests"
+    """Requests for another task of the namespace, up to a thousand, are created at once."""
+    # at a request to the recorder
+    RECORDER_KILL = "recorder-kill"
+    """The recorder gets SIGKILL before the request reaches it, and is started again later."""
+    RECORDER_KILL_AFTER = "recorder-kill-after"
+    """The same after it has committed, before the answer."""
+    RECORDER_SLOW = "recorder-slow"
+    """The request reaches the recorder more than a slot late."""
+    RECORDER_LATE = "recorder-late"
+    """The recorder commits; more than a slot later the connection is cut instead of an answer."""
+    RECORDER_LOST = "recorder-lost"
+    """The recorder commits; the connection is cut instead of an answer."""
+    RECORDER_BUSY = "recorder-busy"
+    """503 with Retry-After, as from a recorder whose queue is full; not carried out."""
     # during the whole plan
     SECOND_OPERATOR = "second-operator"
     """Another operator is active from the start, and sees every event late."""
@@ -82,8 +112,10 @@ WRITE_FAULTS = (
     Fault.SENT_TWICE,
     Fault.UNAVAILABLE,
     Fault.POSTGRES_STOP,
+    Fault.POSTGRES_FULL,
     Fault.POSTGRES_STOP_KILL,
     Fault.STALE_RESTART,
+    Fault.CLOCK_STEP,
 )
 EVENT_FAULTS = (
     Fault.DROP,
@@ -92,8 +124,24 @@ EVENT_FAULTS = (
     Fault.CUT,
     Fault.GONE_IN_STREAM,
     Fault.RELIST,
+    Fault.HIDDEN_PODS,
     Fault.KILL_AT_EVENT,
     Fault.POD_KILLED,
+    Fault.POD_DELETED,
+    Fault.POD_EVICTED,
+    Fault.JOB_DELETED,
+    Fault.HOSTILE_OBJECTS,
+    Fault.REQUESTS,
+)
+STRANGER_FAULTS = frozenset({Fault.HOSTILE_OBJECTS, Fault.REQUESTS})
+POD_FAULTS = frozenset({Fault.POD_KILLED, Fault.POD_DELETED, Fault.POD_EVICTED})
+RECORDER_FAULTS = (
+    Fault.RECORDER_KILL,
+    Fault.RECORDER_KILL_AFTER,
+    Fault.RECORDER_SLOW,
+    Fault.RECORDER_LATE,
+    Fault.RECORDER_LOST,
+    Fault.RECORDER_BUSY,
 )
 KILLS = frozenset(
     {
@@ -110,10 +158,11 @@ KILLS = frozenset(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Step:
-    """One exchange between the operator and the API server: the n-th of a kind about a task."""
+    """One exchange of the operator with the API server, or of a runner with the recorder: the n-th about a task."""
 
     kind: str
-    """Of a write ``create-jobs``, ``patch-status`` and the like; of an event ``event-pods-ended`` and the like."""
+    """Of a write ``create-jobs``, ``patch-status`` and the like; of an event ``event-pods-ended`` and the like; of a
+    request to the recorder ``record-claim`` and the like."""
     task: str
     """The task's name, empty if it is about none."""
     nth: int
@@ -123,6 +172,11 @@ class Step:
     def is_event(self) -> bool:
         """Whether it is a watch event rather than a write."""
         return self.kind.startswith("event-")
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it is a request to the recorder."""
+        return self.kind.startswith("record-")
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.task}#{self.nth}"
@@ -139,10 +193,12 @@ class Injection:
     at: Step | None = None
     """None for a fault that lasts for the whole plan."""
     down: int = 0
-    """How many seconds pass before the operator is started again."""
+    """How many seconds pass before what was killed or stopped is started again."""
     what: str = ""
     """Of a stale restart, which lists are old: ``tasks``, ``jobs``, ``pods`` or ``all``. Of a second operator, by how
-    many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``."""
+    many milliseconds its events are late. Of ``postgres-stop-kill``, whether the operator comes back ``first``. Of a
+    deleted or evicted pod, the grace period in seconds. Of a deleted Job, the propagation. Of hostile objects, their
+    kind. Of requests, their number. Of a stepped clock, by how many seconds it is ahead."""
 
     def __str__(self) -> str:
         at = f"@{self.at}" if self.at else ""
@@ -174,6 +230,12 @@ class Plan:
     number: int
     scenario: str
     injections: tuple[Injection, ...] = ()
+
+    @property
+    def ahead(self) -> timedelta:
+        """By how much the clock of an operator is ahead."""
+        steps = [int(injection.what) for injection in self.injections if injection.fault is Fault.CLOCK_STEP]
+        return timedelta(seconds=max(0, *steps, 0))
 
     def __str__(self) -> str:
         return f"{self.scenario}: {' + '.join(map(str, self.injections)) or 'no fault'}"

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -20,6 +20,14 @@ from faults.verdict.oracle import RowSeen
 
 FIRST_PORT = 21_000
 """Below the ephemeral ports: a restarted server needs its old port."""
+CONNECTIONS = 60
+"""Enough for a plan, and few enough to be taken in a moment."""
+ENDINGS = 3
+"""How often the product's sessions are ended while strangers take all: it may connect again in between."""
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND application_name <> 'stranger'"
+)
 
 
 def prepared(folder: Path) -> Path:
@@ -47,7 +55,7 @@ class Database:
     async def running(cls, template: Path, folder: Path, port: int) -> AsyncIterator["Database"]:
         """Run a copy of the template on a port."""
         await in_thread(_copy, template, folder)
-        server = EmbeddedPostgres(folder, port=free_port(port), fast=True)
+        server = EmbeddedPostgres(folder, port=free_port(port), fast=True, max_connections=CONNECTIONS)
         try:
             url = await in_thread(server.start)
             yield cls(server, url, roles.runner_url(url))
@@ -61,6 +69,27 @@ class Database:
     async def start(self) -> None:
         """Start the server again at the same address."""
         await in_thread(self.server.start)
+
+    @asynccontextmanager
+    async def filled(self) -> AsyncIterator[int]:
+        """Take every connection, those of the product too, until the block ends; yield how many."""
+        async with AsyncExitStack() as stack:
+            first = await psycopg.AsyncConnection.connect(self.url, autocommit=True)
+            stack.push_async_callback(first.close)
+            await first.execute("SET application_name = 'stranger'")
+            mine: list[psycopg.AsyncConnection] = []
+            for _ in range(ENDINGS):
+                await first.execute(_END_OTHERS)
+                while (made := await self._one_more()) is not None:
+                    stack.push_async_callback(made.close)
+                    mine.append(made)
+            yield len(mine) + 1
+
+    async def _one_more(self) -> psycopg.AsyncConnection | None:
+        try:
+            return await psycopg.AsyncConnection.connect(self.url, autocommit=True, application_name="stranger")
+        except psycopg.OperationalError:
+            return None
 
     async def look(self, namespace: str) -> tuple[list[RowSeen], dict[str, int]]:
         """Return a consistent view of a namespace's rows and counters."""

@@ -24,6 +24,7 @@ from carillon_core.adapters import kube
 from carillon_core.adapters.postgres import history
 from carillon_operator import application, settings
 from carillon_operator.gather import handlers
+from faults.processes.clock import STEP_VARIABLE, step_clock
 
 _PRELOADED = (kubernetes.aio.config, kubernetes.config, logs, kube, history, application, handlers, settings)
 """Modules that are imported before the fork."""
@@ -90,6 +91,8 @@ def _start(asked: dict[str, Any]) -> int:
             os.dup2(source, target)
         os.environ.clear()
         os.environ.update(asked["environment"])
+        if step := float(os.environ.pop(STEP_VARIABLE, "0")):
+            step_clock(step)
         sys.argv = ["carillon_operator"]
         runpy.run_module("carillon_operator", run_name="__main__", alter_sys=True)
     except SystemExit as ended:

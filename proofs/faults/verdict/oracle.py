@@ -25,11 +25,14 @@ from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.domain.timetable.schedule import schedule_of
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
 from faults.injection.director import Blur, Outage
+from faults.verdict.pulses import Pulse, overlaps
 
 TOLERANCE = timedelta(milliseconds=500)
 """The maximum difference between two observers of one event on a busy machine."""
 SECOND = "the second operator"
 """The prefix of a blur's reason if a second operator that sees everything late causes it."""
+ASKED = "asked"
+"""The task that a plan's requests ask for; it has no slots."""
 RECOVERY = timedelta(seconds=1)
 """How long an operator may need after an outage to decide about every task."""
 
@@ -46,6 +49,8 @@ class JobSeen:
     seen_at: datetime
     ended_at: datetime | None = None
     """When the end of its pod or of itself was first seen."""
+    last_end_at: datetime | None = None
+    """When such an end was seen last."""
     pods: set[str] = field(default_factory=set)
 
 
@@ -107,6 +112,14 @@ class World:
     """The tasks whose suspension at the end of the plan no operator acknowledged: no operator works."""
     killed_pods: frozenset[str] = frozenset()
     """The Jobs whose pod was killed on purpose."""
+    disturbed: frozenset[str] = frozenset()
+    """The Jobs that were deleted on purpose, or whose pod was deleted or evicted, with a grace period."""
+    ahead: timedelta = timedelta()
+    """By how much the clock of an operator was ahead."""
+    requests: int = 0
+    """How many requests for the task ``ASKED`` were created."""
+    pulses: Sequence[Pulse] = ()
+    """What containers noted while they lived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +144,7 @@ def settled(world: World) -> bool:
     """Return whether every slot that is due has a row that has ended."""
     return (
         not world.unheeded
+        and not list(_requests(world))
         and not any(world.unrecorded.values())
         and not any(
             "no row" in v.what or "still running" in v.what for task in world.tasks for v in _Judge(world, task).lost()
@@ -141,7 +155,7 @@ def settled(world: World) -> bool:
 def violations(world: World) -> list[Violation]:
     """Return every broken guarantee; an empty list is the proof."""
     found = [violation for task in world.tasks for violation in _Judge(world, task).all()]
-    known = {task.name for task in world.tasks}
+    known = {ASKED, *(task.name for task in world.tasks)}
     strange = [job for job in world.jobs if job.task not in known]
     found += [Violation(job.task, job.slot, f"Job {job.name} belongs to no task") for job in strange]
     for task_name, number in world.unrecorded.items():
@@ -151,7 +165,17 @@ def violations(world: World) -> list[Violation]:
         Violation(name, None, "its suspension is not acknowledged: the operator runs but does nothing")
         for name in sorted(world.unheeded)
     ]
-    return found + list(_counters(world))
+    return [*found, *_requests(world), *_counters(world)]
+
+
+def _requests(world: World) -> Iterator[Violation]:
+    """Yield a violation unless each request has one row that has ended."""
+    rows = [row for row in world.rows if row.task == ASKED]
+    if len({row.id for row in rows}) != world.requests:
+        yield Violation(ASKED, None, f"{world.requests} requests have {len(rows)} rows")
+    running = sum(row.status == "running" for row in rows)
+    if running:
+        yield Violation(ASKED, None, f"ghosts: {running} rows of requests are still running")
 
 
 def _counters(world: World) -> Iterator[Violation]:
@@ -179,12 +203,15 @@ class _Judge:
             if job.task == task.name:
                 self._jobs[job.slot].append(job)
         self._rows = [row for row in world.rows if row.task == task.name]
+        self._excused = world.killed_pods | world.disturbed
 
     def all(self) -> Iterator[Violation]:
         """Yield all violations."""
         yield from self.lost()
         yield from self._ghosts()
         yield from self._overlaps()
+        yield from self._pulse_overlaps()
+        yield from self._false_ends()
         for slot in sorted({*self._slots, *self._jobs}):
             yield from self._twice(slot)
         for slot in self._slots:
@@ -231,7 +258,7 @@ class _Judge:
                     yield Violation(self._task.name, slot, f"Job {job.name} is not this task's")
                 if self._off_grid(slot):
                     yield Violation(self._task.name, slot, f"Job {job.name} is of a time that is no slot")
-                if job.seen_at < slot:
+                if job.seen_at + self._world.ahead < slot:
                     yield Violation(
                         self._task.name, slot, f"Job {job.name} was created before its slot, at {job.seen_at}"
                     )
@@ -260,6 +287,33 @@ class _Judge:
                 )
                 yield Violation(self._task.name, after.slot, what)
 
+    def _pulse_overlaps(self) -> Iterator[Violation]:
+        """Yield processes of a Forbid task that ran at the same time by their own evidence, whatever the API said."""
+        if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
+            return
+        for before, after in overlaps(pulse for pulse in self._world.pulses if pulse.task == self._task.name):
+            what = (
+                f"overlap: a process of {after.job} began at {after.first:%H:%M:%S.%f}, and one of {before.job} lived"
+                f" until {before.last:%H:%M:%S.%f}"
+            )
+            yield Violation(self._task.name, None, what)
+
+    def _false_ends(self) -> Iterator[Violation]:
+        """Yield rows that contradict what their processes noted."""
+        for slot, jobs in self._jobs.items():
+            rows = self._rows_of(slot)
+            names = {job.name for job in jobs} - self._world.killed_pods
+            own = [pulse for pulse in self._world.pulses if pulse.job in names]
+            witnessed = own or (self._task.spec.task.container is not None and names)
+            if len(rows) != 1 or not witnessed or rows[0].status == "running":
+                continue
+            finished, row = sum(pulse.finished for pulse in own), rows[0]
+            if finished > 1:
+                yield Violation(self._task.name, slot, f"ran to its end {finished} times")
+            if bool(finished) != (row.status == "succeeded"):
+                told = "ran to its end" if finished else "did not run to its end"
+                yield Violation(self._task.name, slot, f"its row says {row.status} {row.reason or ''}, and it {told}")
+
     def _end(self, job: JobSeen) -> datetime | None:
         """Return the earliest evidence that an execution ended."""
         row = next((row for row in self._rows if row.slot == job.slot and row.finished_at), None)
@@ -284,7 +338,7 @@ class _Judge:
             return
         if not jobs:
             yield Violation(self._task.name, slot, f"its row says {row.status}, and there never was a Job")
-        elif row.status != "succeeded" and jobs[0].name not in self._world.killed_pods and row.status != "running":
+        elif row.status not in {"succeeded", "running"} and jobs[0].name not in self._excused:
             yield Violation(self._task.name, slot, f"its row says {row.status} {row.reason or ''}, no fault did that")
         if row.status == "succeeded" and self._task.spec.task.http is not None and not hits:
             yield Violation(self._task.name, slot, "its row says succeeded, and there was no hit")
@@ -310,6 +364,9 @@ class _Judge:
 
         That also holds if the killed pod had recorded its end: the next pod finds that out ten seconds later.
         """
+        if job.name in self._world.disturbed:  # a Job that was not deleted itself may start another pod
+            row = next((row for row in self._rows if row.slot == job.slot), None)
+            return max((t for t in (job.last_end_at, row.finished_at if row else None) if t), default=None)
         return None if job.name in self._world.killed_pods else job.ended_at
 
     def _was_active(self, slot: datetime, row: RowSeen) -> bool:

@@ -78,13 +78,17 @@ class Witness:
             job = known[meta["uid"]]
         else:
             owner = next((o for o in meta.get("ownerReferences") or () if o["kind"] == "Job"), None)
-            found = self._jobs[meta["namespace"]].get(owner["uid"]) if owner else None
+            known = self._jobs[meta["namespace"]]
+            # the pod of a Job that was deleted without its pods has no owner any more
+            found = known.get(owner["uid"]) if owner else None
+            found = found or next((job for job in known.values() if meta["uid"] in job.pods), None)
             if found is None:
                 return
             job = found
             job.pods.add(meta["uid"])
-        if ended and job.ended_at is None:
-            job.ended_at = now()
+        if ended:
+            job.last_end_at = now()
+            job.ended_at = job.ended_at or job.last_end_at
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from aiohttp import web
 from carillon_core.resources import names
 from faults.injection.director import Director
 from faults.injection.proxy import Proxy
+from faults.injection.recorder_proxy import RecorderProxy
 from faults.injection.timeline import Timeline
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection, Step
@@ -37,7 +38,7 @@ class Server:
     url: str = ""
     requests: list[str] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
-    items: list[str] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
@@ -77,8 +78,14 @@ class Recorded:
     async def stop_postgres(self, injection: Injection) -> None:
         self.done.append(f"stop Postgres by {injection.fault}")
 
-    async def kill_pod(self, namespace: str, name: str) -> None:
-        self.done.append(f"kill pod {namespace}/{name}")
+    async def fill_postgres(self, injection: Injection) -> None:
+        self.done.append(f"fill Postgres by {injection.fault}")
+
+    async def kill_recorder(self, injection: Injection) -> None:
+        self.done.append(f"kill the recorder by {injection.fault}")
+
+    async def strike(self, injection: Injection, resource: str, name: str) -> None:
+        self.done.append(f"{injection.fault} strikes {resource} {name}")
 
     async def snapshot(self) -> None:
         self.done.append("snapshot")
@@ -90,11 +97,12 @@ class Recorded:
 class Bench:
     """A client, the proxy with its faults, and the server."""
 
-    def __init__(self, *injections: Injection, lag: timedelta = timedelta()) -> None:
+    def __init__(self, *injections: Injection, lag: timedelta = timedelta(), other: str = "") -> None:
         self.server = Server(events=[event("ADDED"), event("MODIFIED")])
         self.controls = Recorded()
         self.director = Director(injections, Timeline())
         self._lag = lag
+        self._other = other
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Bench]:
@@ -102,7 +110,7 @@ class Bench:
             await stack.enter_async_context(self.server.running())
             outgoing = await stack.enter_async_context(aiohttp.ClientSession())
             upstream = Upstream(self.server.url, ssl.create_default_context(), outgoing)
-            self.proxy = Proxy(upstream, "own", self.director, self.controls, self._lag)
+            self.proxy = Proxy(upstream, "own", self.director, self.controls, other=self._other, lag=self._lag)
             await stack.enter_async_context(self.proxy.running())
             self.client = await stack.enter_async_context(aiohttp.ClientSession(self.proxy.url))
             yield self
@@ -279,3 +287,75 @@ async def test_a_fault_strikes_no_more_once_its_time_is_over() -> None:
         assert (await bench.create())[0] == 201
         assert not bench.director.fired
         assert len(bench.director.steps) == 1
+
+
+CLAIM = "/v1/executions/6f96/claim"
+CLAIMED = Step("record-claim", "api", 1)
+
+
+@asynccontextmanager
+async def recording(server: Server, controls: Recorded, fault: Fault) -> AsyncIterator[aiohttp.ClientSession]:
+    """Give a client of the recorder's proxy, which injects a fault at the first claim."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(server.running())
+        director = Director([Injection(fault, CLAIMED)], Timeline())
+        proxy = RecorderProxy(server.url, director, controls)
+        await stack.enter_async_context(proxy.running())
+        yield await stack.enter_async_context(aiohttp.ClientSession(proxy.url))
+
+
+@pytest.mark.parametrize(
+    ("fault", "want_status", "want_requests", "want_kills"),
+    [
+        (Fault.RECORDER_KILL, None, 0, 1),
+        (Fault.RECORDER_KILL_AFTER, None, 1, 1),
+        (Fault.RECORDER_SLOW, 201, 1, 0),
+        (Fault.RECORDER_LATE, None, 1, 0),
+        (Fault.RECORDER_LOST, None, 1, 0),
+        (Fault.RECORDER_BUSY, 503, 0, 0),
+    ],
+)
+async def test_a_request_to_the_recorder(
+    fault: Fault, want_status: int | None, want_requests: int, want_kills: int
+) -> None:
+    """The runner gets this status or none, and the recorder this number of requests; the next one is normal."""
+    server, controls = Server(), Recorded()
+    async with recording(server, controls, fault) as client:
+        body = {"pod": "api-1767225604-x7k2p"}
+        if want_status is None:
+            with pytest.raises(aiohttp.ClientError):
+                await client.post(CLAIM, json=body)
+        else:
+            assert (await client.post(CLAIM, json=body)).status == want_status
+        assert (len(server.requests), len(controls.done)) == (want_requests, want_kills)
+        assert (await client.post(CLAIM, json=body)).ok
+
+
+async def test_a_list_that_hides_the_pods() -> None:
+    """The stream is cut, the next watch is answered with 410, and the next list has no pods."""
+    injection = Injection(Fault.HIDDEN_PODS, Step("event-pods-changed", "api", 1))
+    async with Bench(injection).running() as bench:
+        bench.server.items = ["a pod"]
+        seen = []
+        with pytest.raises(aiohttp.ClientError):
+            async with bench.client.get("/api/v1/pods", params={"watch": "true"}) as response:
+                seen += [orjson.loads(line)["type"] async for line in response.content]
+        async with bench.client.get("/api/v1/pods", params={"watch": "true"}) as response:
+            assert response.status == 410
+        async with bench.client.get("/api/v1/pods") as response:
+            assert (await response.json())["items"] == []
+        async with bench.client.get(JOBS) as response:
+            assert (await response.json())["items"] == ["a pod"]
+        assert [blur.why for blur in bench.director.blurs] == ["a watch was interrupted", "pods were hidden"]
+
+
+async def test_an_operator_that_serves_another_tenant_too_sees_those_two_namespaces() -> None:
+    """Collections of all namespaces stay so, but objects of other plans' namespaces are left out."""
+    async with Bench(other="own-other").running() as bench:
+        objects = [{"metadata": {"name": name, "namespace": name}} for name in ("own", "own-other", "foreign")]
+        bench.server.items = objects
+        bench.server.events = [{"type": "ADDED", "object": each} for each in objects]
+        async with bench.client.get(JOBS) as response:
+            assert (await response.json())["items"] == objects[:2]
+        assert await bench.watch() == ["ADDED", "ADDED"]
+        assert bench.server.requests == [f"GET {JOBS}", f"GET {JOBS}?watch=true"]

@@ -79,3 +79,17 @@ def test_a_job_has_ended_with_its_first_condition_that_says_so() -> None:
     conditions = [{"type": "SuccessCriteriaMet", "status": "True"}]
     item = {"metadata": {"name": "j", "labels": LABELS}, "status": {"conditions": conditions}}
     assert calls.event_of("jobs", {"type": "MODIFIED", "object": item}) == ("event-jobs-ended", "api")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "want"),
+    [
+        ("/v1/executions/6f96/claim", {"pod": "my-api-1767225604-x7k2p"}, ("record-claim", "my-api")),
+        ("/v1/executions/6f96/save-attempts", {"pod": "api-1767225604-x7k2p"}, ("record-save-attempts", "api")),
+        ("/v1/executions/6f96/look", {}, ("record-look", "")),
+        ("/healthz", {}, None),
+    ],
+)
+def test_requests_to_the_recorder_are_named(path: str, body: dict[str, Any], want: tuple[str, str] | None) -> None:
+    """By the operation and the task of the pod that sends it."""
+    assert calls.record_of(path, body) == want

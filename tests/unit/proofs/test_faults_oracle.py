@@ -12,7 +12,8 @@ from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.resources.scheduled_task import parse_spec
 from faults.injection.director import Blur, Outage
-from faults.verdict.oracle import SECOND, JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
+from faults.verdict.oracle import ASKED, SECOND, JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
+from faults.verdict.pulses import Pulse, parsed
 
 UID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -274,3 +275,84 @@ def test_an_operator_that_is_alive_and_does_nothing_is_caught() -> None:
     assert not settled(builder.world())
     want = "api: its suspension is not acknowledged: the operator runs but does nothing"
     assert builder.violations() == [want]
+
+
+def pulse(slot: float, first: float, last: float, *, finished: bool = True) -> Pulse:
+    """Return the life of a process of a slot."""
+    return Pulse("api", job_name("api", after(slot)), after(first), after(last), finished)
+
+
+def test_processes_that_lived_at_the_same_time_overlap_whatever_the_api_said() -> None:
+    """A pod in its grace is active although its Job has been deleted; with Allow that is no violation."""
+    pulses = [pulse(2, 2.1, 4.3), pulse(4, 4.2, 4.5)]
+    found = WorldBuilder().having(pulses=pulses).violations()
+    began, lived = "api-1767225604 began at 00:00:04.200000", "api-1767225602 lived until 00:00:04.300000"
+    assert found == [f"api: overlap: a process of {began}, and one of {lived}"]
+    assert WorldBuilder(concurrencyPolicy="Allow").having(pulses=pulses).violations() == []
+    assert WorldBuilder().having(pulses=[pulse(2, 2.1, 4.1), pulse(4, 4.2, 4.5)]).violations() == []
+
+
+def test_a_row_must_say_what_its_process_did() -> None:
+    """Succeeded if it ran to its end, once; anything else if it did not; a killed pod may not have told its end."""
+    name = job_name("api", after(4))
+    half = WorldBuilder().having(pulses=[pulse(4, 4.1, 4.3, finished=False)])
+    assert half.violations() == ["api slot 00:00:04: its row says succeeded , and it did not run to its end"]
+    cancelled = WorldBuilder().without(4, job=False).row(4, "cancelled", "JobDeleted")
+    cancelled.having(disturbed=frozenset({name}))
+    assert cancelled.having(pulses=[pulse(4, 4.1, 4.3, finished=False)]).violations() == []
+    wrong = ["api slot 00:00:04: its row says cancelled JobDeleted, and it ran to its end"]
+    assert cancelled.having(pulses=[pulse(4, 4.1, 4.4)]).violations() == wrong
+    assert cancelled.having(pulses=[pulse(4, 4.1, 4.4)], killed_pods=frozenset({name})).violations() == []
+    silent = WorldBuilder({"container": {"image": "busybox"}}).having(pulses=[pulse(2, 2.1, 2.4), pulse(6, 6.1, 6.4)])
+    assert silent.violations() == ["api slot 00:00:04: its row says succeeded , and it did not run to its end"]
+    twice = WorldBuilder().having(pulses=[pulse(4, 4.1, 4.4), pulse(4, 4.5, 4.8)])
+    assert twice.violations() == ["api slot 00:00:04: ran to its end 2 times"]
+
+
+def test_a_deleted_job_is_active_until_its_last_pod_has_ended() -> None:
+    """A skip in its grace is right; one after it is not."""
+    name = job_name("api", after(2))
+    builder = WorldBuilder().without(4).row(4, "skipped", "StillActive").having(disturbed=frozenset({name}))
+    builder.jobs[0].last_end_at = after(4.2)
+    assert builder.violations() == []
+    builder.jobs[0].last_end_at = after(2.4)
+    assert any("no execution was active" in violation for violation in builder.violations())
+    builder.without(2, job=False, hit=False).row(2, "succeeded", at=2.2)  # by its next pod
+    assert builder.violations() == []
+
+
+def test_pulses_are_read_as_they_are_written() -> None:
+    """One process for each start; half a line is ignored."""
+    text = "api api-1 100.5 100.5 beat\napi api-1 100.5 100.7 end\napi api-1 101.5 101.6 beat\napi api-2 10"
+    assert [(each.job, each.last.timestamp(), each.finished) for each in parsed(text)] == [
+        ("api-1", 100.7, True),
+        ("api-1", 101.6, False),
+    ]
+
+
+def asked(seconds: float, status: str = "succeeded") -> RowSeen:
+    """Return the row of a request."""
+    return RowSeen(f"request-{seconds}", ASKED, after(seconds), None, status, None, after(seconds), after(seconds))
+
+
+def test_each_request_has_a_row_that_ended() -> None:
+    """A request without one, or one that is running, is caught and waited for; its Jobs belong to no slot."""
+    builder = WorldBuilder().having(requests=2)
+    builder.rows += [asked(3), asked(3.5, "skipped")]
+    builder.jobs.append(replace(builder.jobs[0], name="asked-1", task=ASKED))
+    assert builder.violations() == []
+    assert settled(builder.world())
+    lost = builder.having(requests=3)
+    assert not settled(lost.world())
+    assert lost.violations() == ["asked: 3 requests have 2 rows"]
+    builder.rows.append(asked(4, "running"))
+    assert builder.violations() == ["asked: ghosts: 1 rows of requests are still running"]
+
+
+def test_a_job_before_its_time_is_excused_up_to_the_step_of_a_clock() -> None:
+    """An operator whose clock is ahead launches early by that step, and no earlier."""
+    builder = WorldBuilder()
+    builder.jobs[1].seen_at = after(3.5)
+    assert builder.having(ahead=timedelta(seconds=1)).violations() == []
+    early = builder.having(ahead=timedelta(seconds=0.4)).violations()
+    assert any("was created before its slot" in violation for violation in early)
