@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -243,6 +244,7 @@ def test_an_end_is_written_once(make: Make, recorder: Recorder, query: Query) ->
     [
         pytest.param(replace(END, result='{"a": "\\u0000"}'), id="jsonb refuses it"),
         pytest.param(replace(END, result='{"a": 1e400}'), id="readers refuse it"),
+        pytest.param(replace(END, result='{"a": 1e-16383}'), id="a number of many decimals"),
         pytest.param(replace(END, result=f'{{"a": "{"x" * 2**20}"}}'), id="larger than a row takes"),
         pytest.param(replace(END, result=f'{{"a": "{"x" * 5 * 2**20}"}}'), id="larger than a request takes"),
         pytest.param(replace(END, status="skipped"), id="no end of a runner's"),
@@ -256,6 +258,33 @@ def test_an_end_that_cannot_be_stored_is_refused_for_good(recorder: Recorder, qu
     assert not refused.value.is_token
     assert query("SELECT status FROM executions") == [("running",)]
     assert recorder.close(POD, END) is True
+
+
+def test_short_numbers_of_many_digits_take_no_memory(recorder: Recorder, query: Query) -> None:
+    """As text, each of them has 131,072 digits."""
+    recorder.claim(POD)
+    with pytest.raises(RecordRefusedError):
+        recorder.close(POD, replace(END, result=f"[{','.join(['1e131071'] * 2000)}]"))
+    processes = query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    assert max(peak(pid) for (pid,) in processes) < 200 * 1024
+
+
+def peak(pid: int) -> int:
+    """Return the most KiB that a process has ever held; 0 if it has ended."""
+    with suppress(OSError):
+        for line in Path("/proc", str(pid), "status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1])
+    return 0
+
+
+@pytest.mark.parametrize("number", [0, 1001])
+def test_an_execution_has_a_bounded_number_of_attempts(recorder: Recorder, query: Query, number: int) -> None:
+    """Whoever holds its token writes no more."""
+    recorder.claim(POD)
+    with pytest.raises(RecordRefusedError):
+        recorder.save_attempts(POD, [{**ENDED, "number": number}])
+    assert query("SELECT count(*) FROM attempts") == [(1,)]
 
 
 @pytest.mark.parametrize("name", ["another", "a\0b"])
