@@ -92,3 +92,18 @@ def test_of_named_namespaces_the_bundled_database_is_open_to_these_alone() -> No
     assert policy["spec"]["ingress"][0]["from"][-1]["namespaceSelector"] == {
         "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}]
     }
+
+
+def test_the_webhook_can_be_open_to_the_api_server_alone() -> None:
+    """By default to all, since a chart cannot know from where the API server calls."""
+    peers = "networkPolicy.webhookFrom[0].ipBlock.cidr=10.0.0.0/28"
+    for arguments, want in (((), None), (("--set", peers), [{"ipBlock": {"cidr": "10.0.0.0/28"}}])):
+        found = rendered("--set", "database.existingSecret=db", *arguments)
+        rules = [
+            rule
+            for thing in found
+            if thing["kind"] == "NetworkPolicy"
+            for rule in thing["spec"].get("ingress") or ()
+            if [port["port"] for port in rule.get("ports", ())] == ["webhook"]
+        ]
+        assert [rule.get("from") for rule in rules] == [want]
