@@ -19,7 +19,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import aiohttp.web
 import kopf
 
 from carillon_core.backoff import Backoff, Tries
@@ -189,7 +188,7 @@ class _Server(kopf.WebhookServer):
     _one_large = asyncio.Semaphore(1)
 
     @staticmethod
-    async def _serve(fn: Any, request: aiohttp.web.Request) -> aiohttp.web.Response:
+    async def _serve(fn: Any, request: Any) -> Any:
         is_small = request.content_length is not None and request.content_length <= LARGE_BYTES
         whole = request.clone(client_max_size=MOST_REVIEW_BYTES)
         # nobody waits for a later answer
