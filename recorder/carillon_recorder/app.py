@@ -16,7 +16,7 @@ from carillon_core.recording.port import RecorderUnavailableError, RecordRefused
 from carillon_core.recording.wire import PATH, Operation
 from carillon_recorder.bodies import Bodies, body_of
 from carillon_recorder.metrics import Metrics
-from carillon_recorder.operations import Answer, work_of
+from carillon_recorder.operations import Answer, most_bytes, work_of
 from carillon_recorder.pool import Pool
 from carillon_recorder.refusals import RefusedRequestError
 from carillon_recorder.tokens import token_for
@@ -73,7 +73,7 @@ class _Recorder:
 
     async def _answer(self, request: Request, operation: Operation) -> Answer:
         token = token_for(request.headers.get("Authorization"), request.path_params["execution"])
-        with self._bodies.room_for(request):
+        with self._bodies.room_for(request, most_bytes(operation)):
             work = work_of(operation, await body_of(request))
             running = asyncio.create_task(self._pool.run(token, work))
             gone = asyncio.create_task(_disconnected(request))

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from starlette.requests import Request
 
-from carillon_core.recording.wire import MAX_BODY_BYTES
 from carillon_recorder.refusals import RefusedRequestError, busy
 
 READ_SECONDS = 10.0
@@ -22,16 +21,16 @@ class Bodies:
         self._left = most
 
     @contextmanager
-    def room_for(self, request: Request) -> Iterator[int]:
-        """Reserve the bytes that a request announces, for as long as the block lasts.
+    def room_for(self, request: Request, most_bytes: int) -> Iterator[int]:
+        """Reserve the bytes that a request announces, at most ``most_bytes``, for as long as the block lasts.
 
         Raises:
             RefusedRequestError: It announces none or too many, or there is no room now.
 
         """
         length = _length(request)
-        if length > MAX_BODY_BYTES:
-            raise RefusedRequestError(413, "BodyTooLarge", f"the request's body is larger than {MAX_BODY_BYTES} bytes")
+        if length > most_bytes:
+            raise RefusedRequestError(413, "BodyTooLarge", f"the request's body is larger than {most_bytes} bytes")
         if length > self._left:
             raise busy("the requests in progress are too large together")
         self._left -= length

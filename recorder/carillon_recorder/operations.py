@@ -4,16 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
+from carillon_core.json_values import has_more_values
 from carillon_core.recording import wire
 from carillon_core.recording.port import End, Recorder, Takeover
-from carillon_core.recording.wire import Operation
+from carillon_core.recording.wire import MAX_BODY_BYTES, Operation
 from carillon_recorder.refusals import RefusedRequestError
 
 MOST_ATTEMPTS = 1000
 """Of one request; the functions in Postgres have the same limit."""
+MAX_VALUES = 8 * MOST_ATTEMPTS
+"""Of a body: an attempt has six, and is one. More are refused before anything is built from them."""
+MAX_SMALL_BYTES = 4 * 1024
+"""Of a body that has names only."""
 _PROBLEMS = 3
 
 
@@ -47,7 +53,7 @@ class Attempt(BaseModel):
     finished_at: AwareDatetime | None = None
 
 
-_Attempts = Annotated[tuple[Attempt, ...], Field(max_length=MOST_ATTEMPTS)]
+_Attempts = Annotated[tuple[Attempt, ...], FailFast(), Field(max_length=MOST_ATTEMPTS)]
 
 
 class _Nothing(_Body):
@@ -127,16 +133,22 @@ def _plain(attempts: tuple[Attempt, ...]) -> list[Mapping[str, Any]]:
 class _Kind:
     body: type[BaseModel]
     work: Callable[[Any], Work]
+    most_bytes: int
 
 
 KINDS: Mapping[Operation, _Kind] = {
-    Operation.CLAIM: _Kind(_Claim, _claim),
-    Operation.LOOK: _Kind(_Nothing, _look),
-    Operation.TAKE_OVER: _Kind(_Takeover, _take_over),
-    Operation.SAVE_ATTEMPTS: _Kind(_Saving, _save_attempts),
-    Operation.INCREMENT: _Kind(_Increment, _increment),
-    Operation.CLOSE: _Kind(_Close, _close),
+    Operation.CLAIM: _Kind(_Claim, _claim, MAX_SMALL_BYTES),
+    Operation.LOOK: _Kind(_Nothing, _look, MAX_SMALL_BYTES),
+    Operation.TAKE_OVER: _Kind(_Takeover, _take_over, MAX_SMALL_BYTES),
+    Operation.SAVE_ATTEMPTS: _Kind(_Saving, _save_attempts, MAX_BODY_BYTES),
+    Operation.INCREMENT: _Kind(_Increment, _increment, MAX_BODY_BYTES),  # it saves the attempts, too
+    Operation.CLOSE: _Kind(_Close, _close, MAX_BODY_BYTES),
 }
+
+
+def most_bytes(operation: Operation) -> int:
+    """Return how many bytes the body of an operation may have."""
+    return KINDS[operation].most_bytes
 
 
 def work_of(operation: Operation, body: bytes) -> Work:
@@ -146,11 +158,21 @@ def work_of(operation: Operation, body: bytes) -> Work:
         RefusedRequestError: The body is not one of this operation.
 
     """
+    if has_more_values(body, MAX_VALUES):
+        raise _invalid(f"it has more than {MAX_VALUES} values")
     kind = KINDS[operation]
     try:
         given = kind.body.model_validate_json(body)
     except ValidationError as error:
+        # as many as there are values, at most
         problems = error.errors(include_url=False, include_context=False, include_input=False)
-        words = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems[:_PROBLEMS])
-        raise RefusedRequestError(422, "InvalidBody", f"the request's body is invalid: {words}"[:500]) from None
+        raise _invalid("; ".join(map(_words, problems[:_PROBLEMS]))) from None
     return kind.work(given)
+
+
+def _words(problem: ErrorDetails) -> str:
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+
+
+def _invalid(why: str) -> RefusedRequestError:
+    return RefusedRequestError(422, "InvalidBody", f"the request's body is invalid: {why}"[:500])

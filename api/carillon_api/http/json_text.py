@@ -12,6 +12,7 @@ from typing import Any
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_core.errors import MOST_PATH, MOST_PROBLEMS, FieldProblem, InvalidResourceError, cut
+from carillon_core.json_values import has_more_values
 
 MAX_DEPTH = 32
 MAX_VALUES = 10_000
@@ -21,8 +22,6 @@ MAX_KEY = 1024
 MAX_INTEGER_DIGITS = 19
 MAX_INTEGER = 2**63 - 1
 
-# a string without an end matches to the end of the text, so that no quote is tried twice
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -34,7 +33,7 @@ def decode_json(data: bytes) -> Any:
             duplicate key.
 
     """
-    if _has_many_values(data):
+    if has_more_values(data, MAX_VALUES):
         detail = f"the body must not have more than {MAX_VALUES} values: send fewer, or encode them as one text"
         raise RequestRefusedError(Kind.MALFORMED, detail)
     try:
@@ -93,26 +92,6 @@ class _Search:
     def _note(self, message: str | None) -> None:
         if message is not None and len(self.problems) < MOST_PROBLEMS:
             self.problems.append(FieldProblem("".join(self._place).lstrip(".") or "(body)", message))
-
-
-def _has_many_values(data: bytes) -> bool:
-    """Return whether JSON has more than ``MAX_VALUES`` values, each after the beginning, a bracket, a brace or a comma.
-
-    Only what is outside of strings counts. Nothing is copied, and the search ends with the first value too many.
-    """
-    if _beginnings(data, 0, len(data)) < MAX_VALUES:
-        return False
-    count, at = 1, 0
-    for string in _STRING.finditer(data):
-        count += _beginnings(data, at, string.start())
-        if count > MAX_VALUES:
-            return True
-        at = string.end()
-    return count + _beginnings(data, at, len(data)) > MAX_VALUES
-
-
-def _beginnings(data: bytes, start: int, end: int) -> int:
-    return data.count(b",", start, end) + data.count(b"[", start, end) + data.count(b"{", start, end)
 
 
 def _integer(text: str) -> float:

@@ -98,8 +98,8 @@ def test_a_token_that_is_not_the_executions_is_refused(
         ("claim", b'{"pod": "x", "more": 1}'),
         ("claim", b'{"pod": "\\ud800"}'),
         ("claim", b'{"pod": "a\\u0000b"}'),
-        ("claim", b"[" * 100_000),
-        ("claim", json.dumps({"pod": "x", **{f"k{n}": n for n in range(5000)}}).encode()),
+        ("save-attempts", b"[" * 100_000),
+        ("save-attempts", json.dumps({"pod": "x", **{f"k{n}": n for n in range(5000)}}).encode()),
         ("save-attempts", json.dumps({"pod": "x", "attempts": [{}] * 2000}).encode()),
         ("save-attempts", b'{"pod": "x", "attempts": [{"number": 1, "status": "running", "started_at": "now"}]}'),
         ("take-over", b'{"pod": "x", "job": "y", "again": true, "mostAttempts": 0}'),
@@ -113,6 +113,13 @@ def test_a_body_that_makes_no_sense_is_refused(client: httpx.Client, operation: 
     assert (answer.status_code, answer.json()["code"]) == (422, "InvalidBody")
     assert len(answer.content) < 1000
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("operation", ["claim", "look", "take-over"])
+def test_a_body_of_names_is_small(recorder: RunningRecorder, operation: str) -> None:
+    """What needs no more than a few names is refused by its announced length; the memory for more is not taken."""
+    answer = raw(recorder, head("Content-Length: 5000", operation=operation))
+    assert answer.startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize(
