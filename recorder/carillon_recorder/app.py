@@ -14,7 +14,7 @@ from carillon_core.adapters.postgres.recorder import PostgresRecorder
 from carillon_core.logs import get_logger
 from carillon_core.recording.port import RecorderUnavailableError, RecordRefusedError
 from carillon_core.recording.wire import PATH, Operation
-from carillon_recorder.bodies import Bodies, body_of
+from carillon_recorder.bodies import Bodies
 from carillon_recorder.metrics import Metrics
 from carillon_recorder.operations import Answer, most_bytes, work_of
 from carillon_recorder.pool import Pool
@@ -73,8 +73,8 @@ class _Recorder:
 
     async def _answer(self, request: Request, operation: Operation) -> Answer:
         token = token_for(request.headers.get("Authorization"), request.path_params["execution"])
-        with self._bodies.room_for(request, most_bytes(operation)):
-            work = work_of(operation, await body_of(request))
+        async with self._bodies.body_of(request, most_bytes(operation)) as body:
+            work = work_of(operation, body)
             running = asyncio.create_task(self._pool.run(token, work))
             gone = asyncio.create_task(_disconnected(request))
             try:
