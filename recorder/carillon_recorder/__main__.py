@@ -17,7 +17,7 @@ from carillon_recorder.server import (
     MAX_HEAD_BYTES,
     MOST_CONNECTIONS,
     Certificate,
-    PunctualProtocol,
+    RecorderProtocol,
 )
 from carillon_recorder.settings import Settings
 
@@ -55,7 +55,7 @@ async def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        http=PunctualProtocol,
+        http=RecorderProtocol,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -1,18 +1,16 @@
 """How the recorder serves: a socket, a protocol with a time limit, and a certificate that is read again."""
 
 import asyncio
+import json
 import ssl
 from pathlib import Path
-from typing import Any
-
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from carillon_core.errors import SettingsError
 from carillon_core.logs import get_logger
+from carillon_core.punctual import PunctualProtocol, last_answer
 
-HEAD_SECONDS = 10.0
-"""How long the head of a request may take to arrive, from the first moment of its connection."""
+ARRIVAL_SECONDS = 15.0
+"""How long a request may take to arrive, from the first moment of its connection; the app gives a body less."""
 KEEP_ALIVE_SECONDS = 10
 MAX_HEAD_BYTES = 32 * 1024
 MOST_CONNECTIONS = 4096
@@ -23,42 +21,16 @@ LOOK_SECONDS = 10.0
 log = get_logger(__name__)
 
 
-class PunctualProtocol(H11Protocol):
-    """uvicorn's protocol, which ends a connection whose request head takes too long."""
+def _refusal(status: int, code: str, detail: str, *headers: str) -> bytes:
+    body = json.dumps({"code": code, "detail": detail, "inDoubt": False}).encode()
+    return last_answer(status, "application/json", body, *headers)
 
-    head_seconds = HEAD_SECONDS
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take uvicorn's arguments."""
-        super().__init__(*args, **kwargs)
-        self._deadline: asyncio.TimerHandle | None = None
+class RecorderProtocol(PunctualProtocol):
+    """A connection whose refusals ``RecorderClient`` understands."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Start the timer: a client that sends nothing occupies a connection, too."""
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(self.head_seconds, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer."""
-        self._stop()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Process bytes; the timer runs while the head of a request is incomplete."""
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(self.head_seconds, self._give_up)
-
-    def _stop(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _give_up(self) -> None:
-        self._deadline = None
-        self.transport.close()
+    arrival_seconds = ARRIVAL_SECONDS
+    timed_out = _refusal(408, "TooSlow", f"the request did not arrive within {ARRIVAL_SECONDS:g} s", "retry-after: 1")
 
 
 class Certificate:

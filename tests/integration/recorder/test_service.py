@@ -138,12 +138,13 @@ def test_what_is_not_there_is_not_found(client: httpx.Client, method: str, where
     assert (answer.status_code, set(answer.json())) == (want, {"code", "detail", "inDoubt"})
 
 
-def raw(recorder: RunningRecorder, sent: bytes) -> bytes:
-    """Send bytes; return what comes back until the connection ends."""
+def raw(recorder: RunningRecorder, sent: bytes, then: bytes = b"") -> bytes:
+    """Send bytes, and others after the first answer; return what comes back until the connection ends."""
     parts = urlsplit(recorder.url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PATIENCE) as connection:
         connection.sendall(sent)
-        got = b""
+        got = connection.recv(65_536)
+        connection.sendall(then)
         while chunk := connection.recv(65_536):
             got += chunk
         return got
@@ -175,14 +176,16 @@ def test_a_body_of_a_gigabyte_is_refused_before_it_is_sent(
 
 
 def test_a_request_that_never_arrives_ends(recorder: RunningRecorder) -> None:
-    """Its head, or its body: a connection is not held for ever."""
+    """Its head, its body, or a body that nobody reads any more: a connection is not held for ever."""
+    refused = b"POST /x HTTP/1.1\r\nHost: recorder\r\nContent-Length: 1000000\r\n\r\n"
     with ThreadPoolExecutor() as threads:
         silent = threads.submit(raw, recorder, b"POST /v1/exec")
         nothing = threads.submit(raw, recorder, b"")
         half = threads.submit(raw, recorder, head("Content-Length: 20") + b'{"pod"')
-        assert silent.result(PATIENCE) == b""
-        assert nothing.result(PATIENCE) == b""
-        assert half.result(PATIENCE).startswith(b"HTTP/1.1 408")
+        more = threads.submit(raw, recorder, refused, b"a")
+        for waiting in (silent, nothing, half):
+            assert waiting.result(PATIENCE).startswith(b"HTTP/1.1 408")
+        assert more.result(PATIENCE).startswith(b"HTTP/1.1 404")
 
 
 def test_the_connections_are_bounded_and_whoever_finds_no_room_is_told_when_to_come_again(
