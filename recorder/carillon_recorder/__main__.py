@@ -8,6 +8,7 @@ from functools import partial
 import uvicorn
 
 from carillon_core.adapters.postgres.recorder import Session
+from carillon_core.gate import GatedServer
 from carillon_core.logs import get_logger
 from carillon_core.serving import listening_socket, run_server
 from carillon_recorder.app import create_app
@@ -57,7 +58,6 @@ async def serve(settings: Settings) -> None:
         server_header=False,
         http=RecorderProtocol,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
@@ -69,7 +69,7 @@ async def serve(settings: Settings) -> None:
         if certificate is not None:
             background.append(asyncio.create_task(certificate.follow()))
         try:
-            await uvicorn.Server(config).serve(sockets=[listener])
+            await GatedServer(config, MOST_CONNECTIONS).serve(sockets=[listener])
         finally:
             for task in background:
                 task.cancel()

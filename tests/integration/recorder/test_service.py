@@ -6,7 +6,8 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -186,6 +187,28 @@ def test_a_request_that_never_arrives_ends(recorder: RunningRecorder) -> None:
         for waiting in (silent, nothing, half):
             assert waiting.result(PATIENCE).startswith(b"HTTP/1.1 408")
         assert more.result(PATIENCE).startswith(b"HTTP/1.1 404")
+
+
+def memory_of(recorder: RunningRecorder) -> float:
+    """Return the memory of the process in MiB."""
+    status = Path(f"/proc/{recorder.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def test_a_thousand_silent_connections_take_little_memory_and_end(
+    recorders: Recorders, runner_database_url: str
+) -> None:
+    """They do not even begin TLS; a claim waits in the queue behind them, and is answered when they have ended."""
+    recorder = recorders.start(runner_database_url, tls=True)
+    parts = urlsplit(recorder.url)
+    before = memory_of(recorder)
+    with ExitStack() as silent:
+        for _ in range(1000):
+            silent.enter_context(socket.create_connection((parts.hostname or "", parts.port or 0)))
+        time.sleep(1)
+        assert memory_of(recorder) - before < 200
+        with closing_client(recorder.url, recorder.ca) as client:
+            assert client.claim("x") is not None
 
 
 def test_the_connections_are_bounded_and_whoever_finds_no_room_is_told_when_to_come_again(

@@ -1,0 +1,117 @@
+"""A server that limits its connections where they are accepted, before the handshake of TLS; the recorder uses it.
+
+uvicorn counts a connection when its handshake is complete, and asyncio gives
+each a buffer of 256 KiB before: a thousand silent connections would take as much
+memory as a recorder has. Connections beyond the limit wait in the kernel's
+queue, where they take none of it.
+"""
+
+import asyncio
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+from carillon_core.logs import get_logger
+
+HANDSHAKE_SECONDS = 5.0
+"""How long the handshake of TLS may take."""
+SHUTDOWN_SECONDS = 2.0
+"""How long a client may take to confirm the end of TLS."""
+FULL_SECONDS = 0.05
+"""How long nothing is accepted when there are as many connections as may be."""
+REFUSED_SECONDS = 1.0
+"""How long nothing is accepted after the system has refused to."""
+
+log = get_logger(__name__)
+
+
+class GatedServer(uvicorn.Server):
+    """uvicorn's server, on one socket, with a limit of connections; those in the handshake count."""
+
+    handshake_seconds = HANDSHAKE_SECONDS
+
+    def __init__(self, config: uvicorn.Config, most: int) -> None:
+        """Take uvicorn's configuration, and how many connections there may be."""
+        super().__init__(config)
+        self.most = most
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept connections of the socket; uvicorn serves and ends them."""
+        await self.lifespan.startup()
+        gates = [_Gate(self, listener) for listener in sockets or ()]
+        for gate in gates:
+            gate.open()
+        self.servers = list(gates)  # type: ignore[arg-type]  # uvicorn closes them, and waits until they are closed
+        self.started = True
+
+    async def admit(self, connection: socket.socket) -> None:
+        """Shake hands with a client; if that fails, the connection is closed."""
+        context = self.config.ssl
+        # a client that goes, is too slow or speaks no TLS concerns nobody
+        with suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol,
+                connection,
+                ssl=context,
+                ssl_handshake_timeout=self.handshake_seconds if context else None,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS if context else None,
+            )
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+class _Gate:
+    """Accepts connections while there is room; it has what uvicorn uses of asyncio's server."""
+
+    def __init__(self, server: GatedServer, listener: socket.socket) -> None:
+        self._server = server
+        self._listener = listener
+        self._entering: set[asyncio.Task[None]] = set()
+        self._again: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        """Start to accept."""
+        self._listener.setblocking(False)
+        self._resume()
+
+    def close(self) -> None:
+        """Accept no more, and end handshakes."""
+        if self._again is not None:
+            self._again.cancel()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        for task in self._entering:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until handshakes have ended."""
+        if self._entering:
+            await asyncio.wait(self._entering)
+
+    def _resume(self) -> None:
+        self._again = None
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def _pause(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        self._again = loop.call_later(seconds, self._resume)
+
+    def _accept(self) -> None:
+        while len(self._entering) + len(self._server.server_state.connections) < self._server.most:
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # such as no file descriptor left
+                log.warning("connections cannot be accepted", why=error.strerror)
+                self._pause(REFUSED_SECONDS)
+                return
+            connection.setblocking(False)
+            task = asyncio.create_task(self._server.admit(connection))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
+        self._pause(FULL_SECONDS)
