@@ -19,9 +19,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 MAX_MESSAGE = 1024
-MAX_REASON = 256
-"""A reason is one word; columns with an index cannot hold a long one."""
 """The maximum length of a message in a status, an Event or a row of the history."""
+MAX_REASON = 256
+"""The maximum length of a reason, which is one word; columns with an index cannot hold a long one."""
 
 
 class Model(BaseModel):

@@ -233,7 +233,7 @@ class UnrecordedSlot(Model):
     """The nominal time of the earliest slot of a series."""
     status: Literal["skipped", "missed", "failed"]
     """The status to record."""
-    reason: str
+    reason: str = Field(max_length=MAX_REASON)
     """Why it was not launched, in one CamelCase word."""
     message: str = Field(default="", max_length=MAX_MESSAGE)
     """Why it was not launched, as a sentence."""
