@@ -175,7 +175,7 @@ class PlanControls:
         outage.end = now()
 
     async def _reign_at_another_time(self, step: int) -> None:
-        """Let an operator whose clock is so many seconds ahead decide for a while."""
+        """Let an operator whose clock is this many seconds ahead decide for a while."""
         if step > 0:  # it takes the slots of that time away from its successor
             self.director.outage("", "a clock was ahead")
         await self._start("operator", self._proxy, self._take_operator, step)

@@ -93,7 +93,7 @@ class SharedLogin:
         """Return the URL."""
         return self._url
 
-    async def is_missing(self, namespace: str) -> bool:  # noqa: ARG002  # nobody derived it
+    async def is_missing(self, namespace: str) -> bool:  # noqa: ARG002  # it is the same for all
         """Return False: an administrator has chosen it."""
         return False
 
@@ -113,7 +113,7 @@ class RunnerSecret:
         """Create or update the Secret of a namespace, once; namespaces do not wait for each other.
 
         Raises:
-            MissingLoginError: Nobody has created the namespace's login: its pods could not record.
+            MissingLoginError: The namespace's login does not exist, so its pods could not record.
 
         """
         if namespace in self._ensured:

@@ -191,7 +191,7 @@ class _Server(kopf.WebhookServer):
     async def _serve(fn: Any, request: Any) -> Any:
         is_small = request.content_length is not None and request.content_length <= LARGE_BYTES
         whole = request.clone(client_max_size=MOST_REVIEW_BYTES)
-        # nobody waits for a later answer
+        # the API server does not wait longer
         async with asyncio.timeout(TIMEOUT_SECONDS), nullcontext() if is_small else _Server._one_large:
             return await kopf.WebhookServer._serve(fn, whole)  # noqa: SLF001  # what the server calls for each request
 

@@ -18,8 +18,9 @@ OFTEN = (700, 10, 2)
 MANY = 20_000
 """Fewer survivors are looked at again: among them may be what is about to become a cycle of garbage."""
 THOROUGH_AFTER = 2000
-"""After so many times the next full collection looks at everything: what kopf is at work on when survivors are left out
-may be garbage later, some 15 kB each time. For ten thousand tasks an hour that is once a day, for a second or two."""
+"""After this many times, the next full collection looks at everything: what kopf is working on when survivors are left
+out may become garbage later, about 15 kB each time. With ten thousand tasks an hour that is once a day, for a second or
+two."""
 _OLDEST = 2
 """The generation of a full collection."""
 

@@ -26,7 +26,7 @@ class Slices:
         return self._until is not None and self._clock() >= self._until
 
     async def rest(self) -> None:
-        """Let others have a turn, if the slice is over. Whoever is first in a turn goes on in any case."""
+        """Let others have a turn if the slice is over. The first caller in a turn always continues."""
         while self.over:  # noqa: ASYNC110  # it ends with the turn of the loop, which is no event
             await asyncio.sleep(0)
         if self._until is None:

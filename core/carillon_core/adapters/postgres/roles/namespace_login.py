@@ -66,7 +66,7 @@ class NamespaceLogins:
         return namespace_url(self._runner_url, namespace)
 
     async def is_missing(self, namespace: str) -> bool:
-        """Return whether nobody has created the namespace's login; False while the database is unavailable."""
+        """Return whether the namespace's login does not exist; False while the database is unavailable."""
         user, _ = credentials(self.url(namespace))
         engine = create_engine(self._database_url, pool_size=1)
         try:

@@ -1,9 +1,9 @@
 """What runners report is bounded, and an attempt that has ended keeps its end, as does that of another pod.
 
 A runner gives up a save that takes too long, and the recorder may carry it out
-after a later one: it would reopen the attempt. Whoever holds a token could write
-attempts without end, and numbers that are short as jsonb and of 131,072 digits
-as text: a result of 54 KB took 2.3 GB. Does not use ``tables``, because a
+after a later one, which reopened the attempt. The holder of a token could write
+any number of attempts, and numbers that are short as jsonb but have 131,072
+digits as text: a result of 54 KB took 2.3 GB. Does not use ``tables``, because a
 released migration must not change when the tables do.
 """
 
@@ -21,7 +21,7 @@ _UNREADABLE = """
 CREATE OR REPLACE FUNCTION carillon_runner.unreadable() RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RAISE EXCEPTION 'the result is larger than 1 MiB, deeper than 100 levels, or has a number too large or too exact'
+    RAISE EXCEPTION 'the result is larger than 1 MiB, deeper than 100 levels, or has a number with too many digits'
         USING ERRCODE = '22023';
 END
 $$
