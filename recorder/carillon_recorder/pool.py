@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from carillon_core.adapters.postgres.recorder import PostgresRecorder, Session
 from carillon_core.logs import get_logger
-from carillon_core.recording.port import RecorderUnavailableError
+from carillon_core.recording.port import KeyUnknownError, RecorderUnavailableError
 from carillon_recorder.refusals import busy
 
 T = TypeVar("T")
@@ -77,7 +77,10 @@ class Pool:
             self._in_background(self._cancelled(session, future))
             raise
         except RecorderUnavailableError as error:
-            self._failed(error)
+            if isinstance(error, KeyUnknownError):
+                self._answered()
+            else:
+                self._failed(error)
             self._leave(session)
             raise
         except BaseException:

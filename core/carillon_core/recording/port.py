@@ -46,6 +46,10 @@ class RecorderUnavailableError(UnavailableError):
         self.retry_after = retry_after
 
 
+class KeyUnknownError(RecorderUnavailableError):
+    """The key of the token is not known yet, or never will be; the database is well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """An attempt that has begun, and is this pod's."""

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from carillon_core.adapters.recorder_client import RecorderClient
+from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.recording.port import RecorderUnavailableError, RecordRefusedError
 from support.certificates import make_certificates
 from support.recorder import Recorders, RunningRecorder
@@ -86,6 +87,27 @@ def test_a_token_that_is_not_the_executions_is_refused(
     answer = client.post(path("claim"), json={"pod": "x"}, headers=headers)
     assert (answer.status_code, answer.json()["code"], answer.headers.get("Retry-After")) == (want, code, None)
     assert rows(database_url) == 0
+
+
+def test_forged_tokens_open_no_connections(client: httpx.Client, database_url: str) -> None:
+    """Neither one with a wrong signature nor one of an unknown key: the sessions of the others stay as they are."""
+    unknown = TokenKey(b"another key of the same length..").token({"id": str(UID)})
+    assert client.post(path("claim"), json={"pod": "x"}).status_code == 200
+    before = sessions(database_url)
+    for forged, want in ((f"{token()[:-4]}0000", 401), (unknown, 503)) * 3:
+        answer = client.post(path("claim"), json={"pod": "x"}, headers={"Authorization": f"Bearer {forged}"})
+        assert answer.status_code == want
+    assert sessions(database_url) == before
+
+
+def sessions(database_url: str) -> set[int]:
+    """Return the processes of the recorder's sessions."""
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE application_name = 'carillon-recorder' AND datname = current_database()"
+        )
+        return {pid for (pid,) in found.fetchall()}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from carillon_core.recording.port import (
     Attempts,
     Begun,
     End,
+    KeyUnknownError,
     RecorderUnavailableError,
     RecordRefusedError,
     Row,
@@ -84,7 +85,7 @@ SELECT carillon_runner.close_row(%(token)s, %(pod)s, %(status)s, %(reason)s, %(e
 """
 # one statement: one transaction and one round trip
 _COUNT = "SELECT carillon_runner.increment(%(token)s, %(pod)s, %(name)s, %(attempts)s)"
-_REFUSED_TOKEN = "RT001"  # noqa: S105  # an SQLSTATE
+_REFUSED_TOKEN, _UNKNOWN_KEY = "RT001", "RT002"
 
 
 class Session:
@@ -125,9 +126,12 @@ class Session:
         except psycopg.Error as error:
             if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)) and not _is_misplaced(error):
                 raise RecordRefusedError(self._words(error)) from error
-            self.close()
+            # whoever forges a token must not cost the others their connection
             if error.sqlstate == _REFUSED_TOKEN:
                 raise RecordRefusedError(self._words(error), is_token=True) from error
+            if error.sqlstate == _UNKNOWN_KEY:
+                raise KeyUnknownError(WHAT, self._words(error), in_doubt=False) from error
+            self.close()
             raise RecorderUnavailableError(WHAT, self._words(error), in_doubt=in_doubt) from error
 
     def cancel(self) -> None:
