@@ -108,6 +108,11 @@ schemathesis: ## Send at least CASES=10000 requests of schemathesis to the API
 	@$(SETUP) all
 	@CARILLON_SCHEMATHESIS_CASES=$(or $(CASES),10000) $(PY) -m pytest tests/e2e/test_schemathesis.py -q -s
 
+.PHONY: hostile-bodies
+hostile-bodies: ## Measure what the largest bodies of all shapes cost the API in every operation
+	@$(SETUP) python
+	@CARILLON_ALL_HOSTILE_BODIES=1 $(PY) -m pytest tests/processes/api/test_hostile_bodies.py -q -s
+
 .PHONY: storm
 storm: ## Let RUNNERS=1000 runners claim in one second against a Postgres of CONNECTIONS=40, and measure
 	@$(SETUP) python

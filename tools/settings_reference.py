@@ -187,7 +187,6 @@ DEVELOPMENT = (
     Variable(
         "CI", "any text", "", "If set, `make lint` fails when the checkers of api/openapi.json cannot be installed."
     ),
-    Variable("CASES", "a number", "`10000`", "Requests of `make schemathesis`."),
     Variable("TRIPLES", "a number", "`1000000`", "Cases of `make truth`."),
     Variable("SEED", "a number", "random", "The seed of `make truth`, `make faults`, `make timeline`."),
     Variable("PLANS", "a number", "`300`", "Plans of `make faults`."),

@@ -32,7 +32,7 @@ from carillon_core.adapters.postgres.roles.api_role import may_forge
 from carillon_core.adapters.prompt import PromptAudit, PromptHistory, PromptIdempotency
 from carillon_core.errors import UnavailableError
 from carillon_core.logs import get_logger
-from carillon_core.serving import listening_socket, run_server
+from carillon_core.serving.programs import listening_socket, run_server
 
 LISTEN_VARIABLES = "CARILLON_API_HOST", "CARILLON_API_PORT"
 GRACE_SECONDS = 20

@@ -38,7 +38,7 @@ class WebhookSettings(ProgramSettings):
     ca_file: Annotated[Path | None, Form("a PEM file")] = Field(
         default=None,
         validation_alias="CARILLON_WEBHOOK_CA_FILE",
-        description="The CA that the API server trusts. Default: the API server's own trust store.",
+        description="The CA that the API server is told to trust. Default: the certificate itself.",
     )
     address: Annotated[str | None, Form("an address")] = Field(
         default=None,

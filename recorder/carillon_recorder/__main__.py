@@ -8,21 +8,22 @@ from functools import partial
 import uvicorn
 
 from carillon_core.adapters.postgres.recorder import Session
-from carillon_core.gate import GatedServer
 from carillon_core.logs import get_logger
-from carillon_core.serving import listening_socket, run_server
+from carillon_core.serving.certificate import Certificate
+from carillon_core.serving.gate import GatedServer
+from carillon_core.serving.programs import listening_socket, run_server
 from carillon_recorder.app import create_app
 from carillon_recorder.pool import Pool
 from carillon_recorder.server import (
     KEEP_ALIVE_SECONDS,
     MAX_HEAD_BYTES,
     MOST_CONNECTIONS,
-    Certificate,
     RecorderProtocol,
 )
 from carillon_recorder.settings import Settings
 
 LISTEN_VARIABLES = "CARILLON_RECORDER_HOST", "CARILLON_RECORDER_PORT"
+CERTIFICATE_VARIABLES = "CARILLON_RECORDER_CERT_FILE", "CARILLON_RECORDER_KEY_FILE"
 GRACE_SECONDS = 20
 """How long requests in progress may take after the signal to stop; a kubelet waits 30 seconds."""
 STATEMENT_SECONDS = 8
@@ -48,7 +49,7 @@ async def serve(settings: Settings) -> None:
     make()  # an invalid URL is refused now
     certificate = None
     if settings.cert_file is not None and settings.key_file is not None:
-        certificate = Certificate(settings.cert_file, settings.key_file)
+        certificate = Certificate(settings.cert_file, settings.key_file, CERTIFICATE_VARIABLES)
     pool = Pool(make, settings.connections, settings.waiting)
     config = uvicorn.Config(
         create_app(pool),

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from carillon_api.http.problems import MEDIA_TYPE, Kind
 from carillon_api.schemas import Problem
-from carillon_core.punctual import ARRIVAL_SECONDS, PunctualProtocol, last_answer
+from carillon_core.serving.punctual import ARRIVAL_SECONDS, PunctualProtocol, last_answer
 
 KEEP_ALIVE_SECONDS = 15
 """How long a connection may be idle between two requests."""

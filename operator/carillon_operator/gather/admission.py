@@ -1,6 +1,6 @@
 """The optional admission webhook: rejects what no schema can, and warns about surprises.
 
-kopf serves it within the operator. Nothing in it may stop the operator: a port
+It is served within the operator. Nothing in it may stop the operator: a port
 in use, a missing certificate or a missing permission is logged and tried again.
 Nor may it block users: the configuration has ``failurePolicy: Ignore`` and a
 short timeout, so that the API server skips a webhook that is down.
@@ -13,7 +13,7 @@ the webhook from the others. So this module applies the configuration.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -32,17 +32,12 @@ from carillon_core.logs import get_logger
 from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
 from carillon_operator.gather.authors import Authors, ReviewAccess, UncheckedAuthorError, author_of
+from carillon_operator.gather.webhook_server import TIMEOUT_SECONDS, WebhookServer
 from carillon_operator.webhook_settings import WebhookSettings
 
 log = get_logger(__name__)
 
 CONFIGURATION = "carillon"
-TIMEOUT_SECONDS = 5
-"""How long the API server waits for a response before it goes on without one."""
-MOST_REVIEW_BYTES = 20 * 1024 * 1024
-"""An object and the one that it replaces, each of at most 1.5 MiB, with six bytes for a character that JSON escapes."""
-LARGE_BYTES = 1024 * 1024
-"""Larger reviews are read one at a time."""
 RETRIES = Backoff(first=1.0, longest=60.0)
 KINDS = {
     names.KIND: names.PLURAL,
@@ -130,23 +125,16 @@ class Admission:
         tries = Tries(RETRIES)
         publishing: asyncio.Future[None] | None = None
         while True:
-            server = _Server(
-                addr=self.settings.address,
-                port=self.settings.port,
-                host=self.settings.host,
-                certfile=self.settings.cert_file,
-                pkeyfile=self.settings.key_file,
-                cafile=self.settings.ca_file,
-            )
             try:
-                async for client_config in server(answer):
-                    log.info("admission webhook serving", port=self.settings.port)
-                    tries.succeeded()
-                    if publishing is not None:
-                        publishing.cancel()
-                    # in the background, since kopf asks for the next one immediately
-                    publishing = asyncio.ensure_future(self._publish(client_config))
-                    yield client_config
+                async with aclosing(WebhookServer(self.settings)(answer)) as serving:
+                    async for client_config in serving:
+                        log.info("admission webhook serving", port=self.settings.port)
+                        tries.succeeded()
+                        if publishing is not None:
+                            publishing.cancel()
+                        # in the background, since kopf asks for the next one immediately
+                        publishing = asyncio.ensure_future(self._publish(client_config))
+                        yield client_config
                 wait = tries.failed()  # the server ended
             except Exception as error:  # noqa: BLE001  # no failure of the webhook may stop schedules
                 wait = tries.failed()
@@ -176,24 +164,6 @@ class Admission:
                 log.info("webhook configuration applied", name=CONFIGURATION)
                 return
             await asyncio.sleep(wait)
-
-
-class _Server(kopf.WebhookServer):
-    """kopf's server for reviews of any object that the API server stores.
-
-    aiohttp's own limit of 1 MiB is less than the review of a large object has, and
-    the API server admits an object whose review is refused.
-    """
-
-    _one_large = asyncio.Semaphore(1)
-
-    @staticmethod
-    async def _serve(fn: Any, request: Any) -> Any:
-        is_small = request.content_length is not None and request.content_length <= LARGE_BYTES
-        whole = request.clone(client_max_size=MOST_REVIEW_BYTES)
-        # the API server does not wait longer
-        async with asyncio.timeout(TIMEOUT_SECONDS), nullcontext() if is_small else _Server._one_large:
-            return await kopf.WebhookServer._serve(fn, whole)  # noqa: SLF001  # what the server calls for each request
 
 
 def webhook_configuration(

@@ -14,8 +14,8 @@ import uvicorn
 
 from carillon_api.auth.connections import Connections
 from carillon_api.http.server import PunctualH11Protocol, limited_to
-from carillon_core.punctual import LEAST_TAKEN
-from carillon_core.serving import listening_socket
+from carillon_core.serving.programs import listening_socket
+from carillon_core.serving.punctual import LEAST_TAKEN
 from support.api import AS_CALLER, facade
 from support.waiting import eventually
 

@@ -71,6 +71,19 @@ def credentials(url: str, name: str = "DATABASE_URL") -> tuple[str, str]:
     return str(parsed.username or user), str(parsed.password or password)
 
 
+def required_login(url: str, name: str) -> tuple[str, str]:
+    """Return the user and the password of a URL that must have both.
+
+    Raises:
+        SettingsError: The URL is invalid, or lacks one of them.
+
+    """
+    user, password = credentials(url, name)
+    if not user or not password:
+        raise SettingsError(f"{name}: must contain a user and a password, postgresql://user:password@host:5432/name")
+    return user, password
+
+
 def connect_args(connect_seconds: int = CONNECT_SECONDS) -> dict[str, Any]:
     """Return libpq's parameters for our connections: time-outs, and a name that pg_stat_activity shows."""
     return {

@@ -13,7 +13,15 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from carillon_core.adapters.postgres.engine import LOCK, MIGRATE, WHAT, connect_args, credentials, sqlalchemy_url
+from carillon_core.adapters.postgres.engine import (
+    LOCK,
+    MIGRATE,
+    WHAT,
+    connect_args,
+    credentials,
+    required_login,
+    sqlalchemy_url,
+)
 from carillon_core.adapters.postgres.recorder import session_options
 from carillon_core.adapters.postgres.roles.trial_claim import try_claim
 from carillon_core.errors import SettingsError, UnavailableError
@@ -246,9 +254,7 @@ def _large_objects(owner: _Connection, user: str) -> str | None:
 def _login(role: LoginRole, owner_url: str, url: str) -> _Login:
     name = role.variable
     owner, _ = credentials(owner_url, OWNER)
-    user, password = credentials(url, name)
-    if not user or not password:
-        raise SettingsError(f"{name}: must contain a user and a password, postgresql://user:password@host:5432/name")
+    user, password = required_login(url, name)
     if user == owner:
         raise SettingsError(f'{name}: must have a user for {role.whose} only; "{user}" is the user of {OWNER}')
     return _Login(user, password)

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from sqlalchemy import text
 
-from carillon_core.adapters.postgres.engine import bounded, create_engine, credentials
-from carillon_core.errors import SettingsError, UnavailableError
+from carillon_core.adapters.postgres.engine import bounded, create_engine, credentials, required_login
+from carillon_core.errors import UnavailableError
 
 RUNNER = "CARILLON_RUNNER_DATABASE_URL"
 MOST_NAME_BYTES = 63
@@ -33,9 +33,7 @@ def namespace_url(url: str, namespace: str) -> str:
         SettingsError: The URL is invalid, or lacks a user or a password.
 
     """
-    user, password = credentials(url, RUNNER)
-    if not user or not password:
-        raise SettingsError(f"{RUNNER}: must contain a user and a password, postgresql://user:password@host:5432/name")
+    user, password = required_login(url, RUNNER)
     derived = hmac.new(password.encode(), _PURPOSE + namespace.encode(), hashlib.sha256).hexdigest()
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

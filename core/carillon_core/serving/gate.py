@@ -1,4 +1,6 @@
-"""A server that limits its connections where they are accepted, before the handshake of TLS; the recorder uses it.
+"""A server that limits its connections where they are accepted, before the handshake of TLS.
+
+The recorder and the operator's webhook use it.
 
 uvicorn counts a connection when its handshake is complete, and asyncio gives
 each a buffer of 256 KiB before: a thousand silent connections would take as much
@@ -8,9 +10,11 @@ queue, where they take none of it.
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from carillon_core.logs import get_logger
 
@@ -31,10 +35,31 @@ class GatedServer(uvicorn.Server):
 
     handshake_seconds = HANDSHAKE_SECONDS
 
-    def __init__(self, config: uvicorn.Config, most: int) -> None:
-        """Take uvicorn's configuration, and how many connections there may be."""
+    def __init__(self, config: uvicorn.Config, most: int, most_of_one: int | None = None) -> None:
+        """Take the limits.
+
+        Args:
+            config: uvicorn's configuration.
+            most: How many connections there may be; others wait until they are accepted.
+            most_of_one: How many of them may be of one address, so that it does not take them all; others of that
+                address are closed at once. As many as there are if left out.
+
+        """
         super().__init__(config)
         self.most = most
+        self.most_of_one = most_of_one
+
+    @asynccontextmanager
+    async def open(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Serve in a loop that others own, until the block ends; uvicorn's ``serve`` would take over signals."""
+        if not self.config.loaded:
+            self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup([listener])
+        try:
+            yield
+        finally:
+            await self.shutdown([listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections of the socket; uvicorn serves and ends them."""
@@ -70,7 +95,7 @@ class _Gate:
     def __init__(self, server: GatedServer, listener: socket.socket) -> None:
         self._server = server
         self._listener = listener
-        self._entering: set[asyncio.Task[None]] = set()
+        self._entering: dict[asyncio.Task[None], str] = {}
         self._again: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -103,15 +128,26 @@ class _Gate:
     def _accept(self) -> None:
         while len(self._entering) + len(self._server.server_state.connections) < self._server.most:
             try:
-                connection, _ = self._listener.accept()
+                connection, (host, *_) = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # such as no file descriptor left
                 log.warning("connections cannot be accepted", why=error.strerror)
                 self._pause(REFUSED_SECONDS)
                 return
+            if not self._has_room_for(host):
+                connection.close()
+                continue
             connection.setblocking(False)
             task = asyncio.create_task(self._server.admit(connection))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
+            self._entering[task] = host
+            task.add_done_callback(self._entering.pop)
         self._pause(FULL_SECONDS)
+
+    def _has_room_for(self, host: str) -> bool:
+        most = self._server.most_of_one
+        if most is None:
+            return True
+        connections = self._server.server_state.connections
+        entered = (each.client for each in connections if isinstance(each, H11Protocol))
+        return [*self._entering.values(), *(client[0] for client in entered if client)].count(host) < most
