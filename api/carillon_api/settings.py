@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import NoDecode
 
 from carillon_core.domain.scope import SETTING
-from carillon_core.resources.name_patterns import is_dns_label, is_dns_subdomain
+from carillon_core.name_patterns import is_dns_label, is_dns_subdomain
 from carillon_core.settings import (
     DATABASE_URL_FORM,
     MOST_PORT,

@@ -10,7 +10,7 @@ import yaml
 from carillon_cli.documents import InputError
 from carillon_core.domain.access.api_keys import InvalidEntryError, entry, entry_json, hash_of, new_key
 from carillon_core.domain.validity.future import future_problem
-from carillon_core.resources.name_patterns import is_dns_label, is_dns_subdomain
+from carillon_core.name_patterns import is_dns_label, is_dns_subdomain
 
 SECRET = "carillon-system/carillon-api-keys"  # noqa: S105  # the name of one
 

@@ -27,7 +27,7 @@ from pydantic_settings import (
 
 from carillon_core.domain.scope import SETTING, Scope
 from carillon_core.errors import SettingsError
-from carillon_core.resources.name_patterns import is_dns_label
+from carillon_core.name_patterns import is_dns_label
 
 DATABASE_URL_FORM = "postgresql://user:password@host:5432/name"
 RETENTION_DAYS = 400

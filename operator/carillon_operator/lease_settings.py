@@ -8,7 +8,7 @@ from uuid import uuid4
 from pydantic import AfterValidator, Field
 
 from carillon_core.domain.shard import Shard
-from carillon_core.resources.name_patterns import is_dns_label
+from carillon_core.name_patterns import is_dns_label
 from carillon_core.settings import Form, ProgramSettings, WholeNumber
 
 LEASE_SECONDS = 6

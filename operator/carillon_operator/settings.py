@@ -22,8 +22,8 @@ from carillon_core.domain.scope import Scope
 from carillon_core.domain.shard import Shard
 from carillon_core.domain.validity.pod_validity import default_problems
 from carillon_core.errors import SettingsError
+from carillon_core.name_patterns import is_dns_label
 from carillon_core.resources.field_problems import field_problems
-from carillon_core.resources.name_patterns import is_dns_label
 from carillon_core.resources.names import RUNNER_SECRET
 from carillon_core.resources.pods import PodSettings
 from carillon_core.settings import (

@@ -19,7 +19,7 @@ import yaml
 
 from carillon_chart.programs import HELM, program
 from carillon_core import __version__
-from carillon_core.resources.name_patterns import is_dns_label
+from carillon_core.name_patterns import is_dns_label
 from carillon_deploy.programs import DeployError
 from carillon_images.__main__ import image_name
 from carillon_local.layout import CHART

@@ -14,7 +14,7 @@ from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.validity import problems as validity
 from carillon_core.domain.validity.future import future_problem
 from carillon_core.errors import FieldProblem, TooMuchWorkError
-from carillon_core.resources.name_patterns import (
+from carillon_core.name_patterns import (
     DNS_SUBDOMAIN,
     LABEL_WORD,
     MAX_LABEL,

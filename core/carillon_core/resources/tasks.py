@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from carillon_core.name_patterns import DNS_LABEL, LABEL_PREFIX, LABEL_WORD
 from carillon_core.resources.base import Model
-from carillon_core.resources.name_patterns import DNS_LABEL, LABEL_PREFIX, LABEL_WORD
 from carillon_core.resources.nesting import FreeObject
 
 DAY_SECONDS = 86_400

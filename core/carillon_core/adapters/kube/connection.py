@@ -24,8 +24,8 @@ from carillon_core.adapters.kube.credentials import RENEWAL_SECONDS, Credentials
 from carillon_core.adapters.kube.failures import API_SERVER, failure
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.errors import ForbiddenError, NoAnswerError, NotFoundError, TooLargeError, UnavailableError
+from carillon_core.name_patterns import is_dns_subdomain
 from carillon_core.ports import JSONObject
-from carillon_core.resources.name_patterns import is_dns_subdomain
 
 Params = Mapping[str, str]
 Fence = Callable[[], None]

@@ -18,12 +18,12 @@ from carillon_core.errors import (
     RefusedError,
     UnavailableError,
 )
+from carillon_core.name_patterns import is_dns_subdomain
 from carillon_core.ports import MOST_PAGE_BYTES, JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.crd.definitions import KINDS, RUN_REQUEST, schema_of
 from carillon_core.resources.http_target import parse_target_spec
-from carillon_core.resources.name_patterns import is_dns_subdomain
 from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import name_problems, parse_spec
 

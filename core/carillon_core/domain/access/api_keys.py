@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, Field, ValidationError
 
 from carillon_core.domain.access.subjects import Subject
+from carillon_core.name_patterns import DNS_LABEL, is_dns_label
 from carillon_core.resources.base import Model
-from carillon_core.resources.name_patterns import DNS_LABEL, is_dns_label
 
 SECRET_LENGTH = 32
 MOST_HASHES = 2

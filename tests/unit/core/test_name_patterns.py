@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from carillon_core.resources.name_patterns import LABEL_WORD, is_dns_label, is_dns_subdomain
+from carillon_core.name_patterns import LABEL_WORD, is_dns_label, is_dns_subdomain
 
 NAMES = {
     "letters and digits": ("a1", True, True),
