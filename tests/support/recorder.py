@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,6 +13,7 @@ import pytest
 
 from carillon_local.layout import free_port
 from support.certificates import LOOPBACK, Certificates, make_certificates
+from support.forked import ForkedProgram
 from support.waiting import until
 
 START_SECONDS = 60
@@ -25,7 +23,7 @@ START_SECONDS = 60
 class RunningRecorder:
     """A recorder that has been started."""
 
-    process: subprocess.Popen[bytes]
+    process: ForkedProgram
     url: str
     certificates: Certificates | None
     log_file: Path
@@ -70,17 +68,13 @@ class Recorders:
             }
         )
         environment = {
-            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
             "DATABASE_URL": database_url,
             "CARILLON_RECORDER_PORT": str(port),
             **files,
             **more,
         }
         log_file = self.folder / f"recorder-{port}.log"
-        with log_file.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "carillon_recorder"], env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+        process = ForkedProgram("carillon_recorder", environment, log_file)
         self.stack.enter_context(process)
         self.stack.callback(process.kill)
         url = f"{'https' if tls else 'http'}://{LOOPBACK}:{port}"
