@@ -77,7 +77,7 @@ class WebhookServer:
         config.load()
         config.ssl = certificate.context
         server = GatedServer(config, MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS)
-        address = settings.address or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104  # the default
+        address = settings.address or ("::" if socket.has_dualstack_ipv6() else "")
         with listening_socket(address, settings.port, LISTEN_VARIABLES) as listener:
             async with server.open(listener):
                 bundle = self._bundle()
