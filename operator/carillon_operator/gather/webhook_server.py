@@ -9,7 +9,7 @@ import base64
 import json
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import kopf
 import uvicorn
@@ -83,10 +83,17 @@ class WebhookServer:
                 bundle = self._bundle()
                 while True:
                     yield self._client_config(bundle)
-                    while (now := self._bundle()) == bundle:
-                        await asyncio.sleep(self.look_seconds)
-                        certificate.look()
-                    bundle = now
+                    bundle = await self._next_bundle(bundle, certificate)
+
+    async def _next_bundle(self, bundle: bytes, certificate: Certificate) -> bytes:
+        """Follow the files until what the API server is to trust changes; return that."""
+        while True:
+            await asyncio.sleep(self.look_seconds)
+            certificate.look()
+            # while the files are replaced, one of them may be missing
+            with suppress(OSError):
+                if (now := self._bundle()) != bundle:
+                    return now
 
     def _bundle(self) -> bytes:
         """Return what the API server is to trust: without a CA, the certificate itself."""
