@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from carillon_local.layout import free_port
+from support.programs import unmeasured
 from support.stack import Stack
 from support.waiting import until
 
@@ -63,8 +64,9 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
         assert created.status_code == 201, created.text
     port = free_port(0)
     base = f"http://127.0.0.1:{port}"
+    unmeasured_too = {"COVERAGE_PROCESS_CONFIG": ""}
     limits = {"CARILLON_RATE_LIMIT": "100000", "CARILLON_RATE_BURST": "100000", "CARILLON_FAILED_AUTH_BURST": "100000"}
-    stack.start_facade("fuzzed", port, CARILLON_DEFAULT_NAMESPACE=namespace, **limits)
+    stack.start_facade("fuzzed", port, CARILLON_DEFAULT_NAMESPACE=namespace, **limits, **unmeasured_too)
     try:
         until(lambda: _is_ready(base), 60, "the API is ready")
         document = without_security(httpx.get(f"{base}/openapi.json", trust_env=False).json())
@@ -100,7 +102,7 @@ def fuzzed(
             *("--checks", "all", "--max-examples", str(examples(document)), "--seed", "1", "--workers", "1"),
             *("--continue-on-failure", "--suppress-health-check", "all"),
         ],
-        env={**os.environ, "CARILLON_TEST_NAMESPACE": namespace},
+        env={**unmeasured(), "CARILLON_TEST_NAMESPACE": namespace},
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -6,10 +6,9 @@ import multiprocessing
 import os
 import runpy
 import sys
+from multiprocessing import forkserver
 from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Self
-
-import coverage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +28,7 @@ class ForkedProgram:
     def __init__(self, module: str, environment: Mapping[str, str], log: Path) -> None:
         """Start it; both of its outputs go to the end of a file."""
         log.touch(0o600)
+        _serve_unmeasured()
         self._process: ForkServerProcess = _context.Process(target=_run, args=(module, dict(environment), str(log)))
         self._process.start()
         self.pid = self._process.pid or 0
@@ -67,6 +67,13 @@ class ForkedProgram:
         self._process.kill()
 
 
+def _serve_unmeasured() -> None:
+    """Start the process that forks, unless it runs: without coverage, which would be lost when tests kill programs."""
+    measuring = {name: os.environ.pop(name) for name in tuple(os.environ) if name.startswith("COVERAGE_")}
+    forkserver.ensure_running()
+    os.environ.update(measuring)
+
+
 def _run(module: str, environment: Mapping[str, str], log: str) -> None:
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in (1, 2):
@@ -75,10 +82,4 @@ def _run(module: str, environment: Mapping[str, str], log: str) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [module]
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    finally:
-        # multiprocessing ends it without what coverage does at exit
-        if (measured := coverage.Coverage.current()) is not None:
-            measured.stop()
-            measured.save()
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

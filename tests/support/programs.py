@@ -8,6 +8,11 @@ from pathlib import Path
 EMBEDDED_POSTGRES = Path(__file__).parents[2] / "tools" / "embedded_postgres.py"
 
 
+def unmeasured() -> dict[str, str]:
+    """Return this process' environment for a program whose coverage is of no use: to measure it takes much time."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def run_embedded_postgres(command: str, data_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run ``tools/embedded_postgres.py`` and return the result."""
     return subprocess.run(

@@ -1,6 +1,5 @@
 """The runner's imports for each task type: they delay the start of each pod."""
 
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import pytest
 
 from carillon_core import contract
 from support.builders import RUNNER_ENV
+from support.programs import unmeasured
 
 LIBRARIES = "import http.client, psycopg, ssl, uuid"
 OWN = {
@@ -54,8 +54,8 @@ def imported_by(code: str, *, beyond: str) -> set[str]:
     """Return the modules that ``code`` imports in a fresh interpreter and ``beyond`` does not."""
     program = f"import sys\n{beyond}\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
     # without coverage, which would have imported some of them before
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=env)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=unmeasured())
     return set(done.stdout.split())
 
 
