@@ -6,6 +6,7 @@ A signal handler may raise between any two instructions. It raises only inside
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -16,7 +17,9 @@ from carillon_core.contract import ExecutionStatus
 T = TypeVar("T")
 
 AGAIN_SECONDS = 1.0
-"""Python drops exceptions raised in ``__del__``, so the exception of a timeout is raised again after this time."""
+"""The exception of a timeout is raised again after this time: a library may catch it where it catches everything."""
+SOON_SECONDS = 0.01
+"""Python drops exceptions raised in ``__del__`` and the like. One that was dropped is raised again after this time."""
 
 _TIMED_OUT = (ExecutionStatus.TIMED_OUT, "exceeded its timeout")
 _EXPIRED = (ExecutionStatus.FAILED, "exceeded the timeout of an attempt")
@@ -51,6 +54,7 @@ class Interrupts:
         """Take over SIGTERM, SIGINT and SIGALRM."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, self._receive)
+        sys.unraisablehook = self._dropped
 
     def ignore(self) -> None:
         """Ignore these signals: the end is recorded, and the exit code must agree with it."""
@@ -85,6 +89,13 @@ class Interrupts:
         """Stop raising; signals are only noted from here on."""
         self._armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _dropped(self, what: "sys.UnraisableHookArgs") -> None:
+        if what.exc_type is not Stopped:
+            sys.__unraisablehook__(what)
+        elif self._armed:
+            self._raised_at = -math.inf
+            signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS, AGAIN_SECONDS)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGALRM:

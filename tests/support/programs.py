@@ -5,7 +5,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+from coverage.config import CoverageConfig
+
 EMBEDDED_POSTGRES = Path(__file__).parents[2] / "tools" / "embedded_postgres.py"
+
+
+def measured_without_threads() -> dict[str, str]:
+    """Return the variables that measure a program which raises exceptions in signal handlers.
+
+    Coverage has a lock for threads; an exception raised while it is taken would leave it locked for ever.
+    """
+    config = os.environ.get("COVERAGE_PROCESS_CONFIG")
+    if not config:
+        return {}
+    made = CoverageConfig.deserialize(config)
+    made.concurrency = ["multiprocessing"]
+    return {"COVERAGE_PROCESS_CONFIG": made.serialize()}
 
 
 def unmeasured() -> dict[str, str]:

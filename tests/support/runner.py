@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from carillon_core import contract
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.recording.wire import Operation
+from support.programs import measured_without_threads
 from support.recorder import Recorders
 
 TOKEN_KEY = TokenKey(b"runners of tests".ljust(32))
@@ -309,10 +309,9 @@ class Runners:
             contract.ENV_TERMINATION_LOG: str(termination_log),
             contract.ENV_HTTP_ALLOW: "127.0.0.0/8,::1",  # the tests' servers are there
         }
-        coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         process = subprocess.Popen(
             [*self.prefix, sys.executable, "-m", "carillon_runner"],
-            env=env | coverage | dict(more),
+            env=env | measured_without_threads() | dict(more),
             stderr=subprocess.PIPE,
             text=True,
         )

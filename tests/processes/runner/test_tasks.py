@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -48,10 +49,12 @@ def interrupts() -> Any:
     """Give installed interrupts, and restore the handlers afterwards."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
+    hook = sys.unraisablehook
     made = Interrupts()
     made.install()
     yield made
     made.disarm()
+    sys.unraisablehook = hook
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
 
@@ -112,6 +115,33 @@ def test_a_time_out_ends_a_read_that_nobody_answers(interrupts: Interrupts) -> N
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(Stopped):
         interrupts.call(lambda: ours.recv(1), 0.05)
+
+
+class _Killing:
+    """Sends a signal to this process where Python drops exceptions."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), self._number)
+        sum(range(1000))  # the handler is called between two instructions
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGALRM])
+def test_an_exception_that_python_drops_is_raised_again(
+    interrupts: Interrupts, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At once, and without a traceback in the log."""
+    interrupts.install()  # pytest has a hook of its own for what is dropped
+
+    def work() -> None:
+        _Killing(number)
+        time.sleep(5)
+
+    with pytest.raises(Stopped):
+        interrupts.call(work, 3600)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
