@@ -21,16 +21,8 @@ class Controls(Protocol):
         """Send the operator SIGTERM; a new one starts after the injection's ``down``."""
         ...
 
-    async def kill_recorder(self, injection: Injection) -> None:
-        """Kill the recorder and return; it starts again after the injection's ``down``."""
-        ...
-
-    async def stop_postgres(self, injection: Injection) -> None:
-        """Stop Postgres and return; it starts again after the injection's ``down``."""
-        ...
-
-    async def fill_postgres(self, injection: Injection) -> None:
-        """Take all connections of Postgres and return; they are free again after the injection's ``down``."""
+    async def disrupt(self, injection: Injection) -> None:
+        """Stop, or fill, the service that the fault is about, and return; it serves again after ``down``."""
         ...
 
     async def strike(self, injection: Injection, resource: str, name: str) -> None:
