@@ -172,10 +172,8 @@ class PlanControls(ABC):
     async def _replace(self, operator: Operator, injection: Injection, outage: Outage) -> None:
         """Start another operator once the killed one has ended and ``down`` has passed."""
         code = await asyncio.shield(operator.ended)
-        if injection.fault is Fault.TERMINATE:
-            self._judge_exit(code)
         await self.hold(injection.down)
-        await self._reign(injection)
+        await self._between(injection, code)
         if injection.fault is Fault.STALE_RESTART and self._snapshots:
             old = self._snapshots[0]
             wanted = set(old) if injection.what == "all" else {injection.what}
@@ -188,11 +186,8 @@ class PlanControls(ABC):
             blur.end = now()
         outage.end = now()
 
-    def _judge_exit(self, code: int) -> None:  # noqa: B027  # a hook
-        """Take the exit code after SIGTERM."""
-
-    async def _reign(self, injection: Injection) -> None:  # noqa: B027  # a hook
-        """Let another scheduler decide before the killed one is replaced, if the fault says so."""
+    async def _between(self, injection: Injection, code: int) -> None:  # noqa: B027  # a hook
+        """Take the exit code of a scheduler that a fault ended, before another takes its place."""
 
     async def disrupt(self, injection: Injection) -> None:
         """Stop, or fill, the service that the fault is about, and return; it serves again after ``down``."""

@@ -48,12 +48,10 @@ class OperatorControls(PlanControls):
         }
         return await self._around.operators.start(folder, environment)
 
-    def _judge_exit(self, code: int) -> None:
-        if code != 0:
+    async def _between(self, injection: Injection, code: int) -> None:
+        """Judge the exit code; let an operator whose clock is wrong decide for a while, if the fault says so."""
+        if injection.fault is Fault.TERMINATE and code != 0:
             self.violations.append(Violation(self.who, None, f"it exited with {code} on SIGTERM"))
-
-    async def _reign(self, injection: Injection) -> None:
-        """Let an operator whose clock is wrong decide for a while, if the fault says so."""
         if injection.fault is not Fault.CLOCK_STEP:
             return
         step = int(injection.what)
