@@ -22,7 +22,6 @@ _FLAGS = (
     "--profiling=false",
     "--kube-api-content-type=application/json",  # the proxy reads no protobuf
     "--feature-gates=WatchListClient=false",  # lists are requests of their own, as the operator's are
-    "--logging-format=json",
     "-v=4",
 )
 
@@ -67,7 +66,7 @@ class NativeControls(PlanControls):
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={"HOME": str(folder)},
+                env={"HOME": str(folder), "TZ": "UTC"},
                 start_new_session=True,
             )
         (folder / READY).touch()

@@ -1,13 +1,12 @@
 """The run of one plan of CronJobs."""
 
 import asyncio
-import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from carillon_core.resources.scheduled_task import parse_meta, parse_spec
-from faults.injection.timeline import Entry
+from faults.injection.timeline import Entry, now
 from faults.native.controls import NativeControls
 from faults.native.cronjobs import cronjob
 from faults.native.surroundings import NativeSurroundings
@@ -16,6 +15,9 @@ from faults.plans.scenarios import ScenarioTask
 from faults.run import PlanFailedError, PlanRun
 from faults.verdict import cronjobs as oracle
 from faults.verdict.seen import TaskSeen, Violation, World
+
+_HEADER = re.compile(r"[IWEF](?P<at>\d{4} [\d:.]+) +\d+ [^]]+\] (?P<what>(?!FLAG:).*)")
+"""A line of klog, but for the flags that a program starts with."""
 
 
 class CronJobRun(PlanRun):
@@ -68,19 +70,10 @@ class CronJobRun(PlanRun):
 
     def _logged(self, log: Path) -> list[Entry]:
         who = f"{log.parent.name}'s log"
-        return [_entry(said, who) for line in log.read_text(errors="replace").splitlines() if (said := _parsed(line))]
+        found = (_HEADER.match(line) for line in log.read_text(errors="replace").splitlines())
+        return [Entry(_time(line["at"]), who, line["what"]) for line in found if line]
 
 
-def _parsed(line: str) -> dict[str, Any]:
-    """Return a line of a log; an empty one unless it is JSON with a time."""
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) and "ts" in said else {}
-
-
-def _entry(said: dict[str, Any], who: str) -> Entry:
-    at = datetime.fromtimestamp(float(said["ts"]) / 1000, UTC)
-    fields = " ".join(f"{key}={value}" for key, value in said.items() if key not in {"ts", "caller", "msg", "v"})
-    return Entry(at, who, f"{said.get('msg', '')} {fields}")
+def _time(text: str) -> datetime:
+    """Return a time of klog, which leaves out the year."""
+    return datetime.strptime(f"{now().year}{text}", "%Y%m%d %H:%M:%S.%f").replace(tzinfo=UTC)
