@@ -94,7 +94,7 @@ class PlanRun(ABC):
         reach = max(task.created_at for task in tasks) + pace.reach
         await until(lambda: self._director.all_fired or now() > reach)
         self._director.armed = False
-        await until(lambda: self._controls.repaired)
+        await until(lambda: self._director.all_struck and self._controls.repaired)
         ends = [o.end for o in self._director.outages] + [b.end for b in self._director.blurs]
         least = max(task.created_at for task in tasks) + pace.least
         end = max([now(), least, *(e for e in (*ends, self._director.linger_until) if e)]) + pace.afterwards

@@ -47,7 +47,7 @@ MINUTES = Pace(
     linger=timedelta(0),
     snapshots=5,
     reach=timedelta(seconds=155),
-    least=timedelta(seconds=65),
+    least=timedelta(seconds=125),
     afterwards=timedelta(seconds=62),
     patience=timedelta(seconds=25),
 )

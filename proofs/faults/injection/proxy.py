@@ -160,23 +160,28 @@ class Proxy:
     async def _write(self, request: web.BaseRequest, path: str, query: str, body: bytes) -> Answer:
         decoded = orjson.loads(body) if body else {}
         kind, task = calls.write_of(request.method, path, decoded if isinstance(decoded, dict) else {})
-        injection = self.director.reached(kind, task)
         if kind == "create-jobs":
             await self.controls.snapshot()
-        if injection is not None:
+
+        async def carry_out() -> Answer:
+            began = now()
+            answer = await self._send(request, path + query, body)
+            self.director.timeline.note("server", f"{request.method} {path} → {answer.status}")
+            if now() - began > SLOW:
+                self.director.outages.append(Outage(began, now(), task, "the API server was slow"))
+            return answer
+
+        injection = self.director.reached(kind, task)
+        if injection is None:
+            return await carry_out()
+        with self.director.striking():
             refused = await self._fail_before(injection)
             if refused is not None:
                 return refused
-        began = now()
-        answer = await self._send(request, path + query, body)
-        self.director.timeline.note("server", f"{request.method} {path} → {answer.status}")
-        if now() - began > SLOW:
-            self.director.outages.append(Outage(began, now(), task, "the API server was slow"))
-        if injection is None:
-            return answer
-        if injection.fault is Fault.SENT_TWICE:
-            return await self._send(request, path + query, body)
-        return await self._fail_after(injection, task, answer)
+            answer = await carry_out()
+            if injection.fault is Fault.SENT_TWICE:
+                return await self._send(request, path + query, body)
+            return await self._fail_after(injection, task, answer)
 
     async def _fail_before(self, injection: Injection) -> Answer | None:
         """Inject a fault before the server gets the write; return the answer that replaces the server's, if any."""
@@ -275,7 +280,9 @@ class Proxy:
         if about is None or injection is None:
             await response.write(line + b"\n")
             return True
-        return await self._disturb(response, resource, line, about[1], injection, event["object"]["metadata"]["name"])
+        name = event["object"]["metadata"]["name"]
+        with self.director.striking():
+            return await self._disturb(response, resource, line, about[1], injection, name)
 
     async def _disturb(
         self, response: web.StreamResponse, resource: str, line: bytes, task: str, injection: Injection, name: str

@@ -53,7 +53,8 @@ class RecorderProxy:
         try:
             if injection is None:
                 return await self._sent(request, body)
-            return await self._failed(injection, request, body)
+            with self.director.striking():
+                return await self._failed(injection, request, body)
         except (_CutError, aiohttp.ClientError):
             if request.transport is not None:
                 request.transport.abort()
