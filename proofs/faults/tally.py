@@ -153,7 +153,7 @@ class Tally:
             rows=result.rows,
             seconds=round(result.seconds, 1),
             unconfirmed=unconfirmed,
-            kinds=Counter(violation.kind for violation in result.violations if violation.kind),
+            kinds=dict(Counter(violation.kind for violation in result.violations if violation.kind)),
         )
         self._lines[line.number] = line
         if self.record is not None:

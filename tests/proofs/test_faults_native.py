@@ -9,19 +9,22 @@ from pathlib import Path
 import pytest
 
 from carillon_core.resources.scheduled_task import parse_spec
+from faults import tally as tally_module
 from faults.injection import calls
 from faults.injection.dialect import CARILLON, CRONJOBS, SLOT_OF_CRONJOB, cronjob_job_name
 from faults.injection.director import Blur, Outage
 from faults.native.cronjobs import cronjob
 from faults.plans import choice
 from faults.plans.families import FAMILY_OF, Family, families_of
-from faults.plans.plan import POD_FAULTS, Fault, Plan, Step
+from faults.plans.plan import POD_FAULTS, Fault, Injection, Plan, Step
 from faults.plans.suite import NATIVE, TASKS, WITHOUT_EQUIVALENT
-from faults.summary import Line, Summary
+from faults.run import Result
+from faults.summary import Line, Summary, read
+from faults.tally import Tally
 from faults.verdict.cronjobs import decided, settled, violations
 from faults.verdict.launches import SECOND
 from faults.verdict.pulses import Pulse, parsed, script
-from faults.verdict.seen import JobSeen, TaskSeen, World
+from faults.verdict.seen import DOUBLED, LOST, JobSeen, TaskSeen, Violation, World
 
 CREATED = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 NAME, UID = "slow", "0b0c7c1e-3f6f-4a43-9d0e-6a3b1f0f0a01"
@@ -230,3 +233,21 @@ def test_the_table_counts_slots_by_what_became_of_them() -> None:
     assert "| operator | 2 | 1 | 1 | 0 | 2 | 1.0 |" in told
     assert "| operator | 2 | 1 | 1.0 |" in str(Summary.of(1, [line, other], TASKS.findings)).splitlines()
     assert Line.parse(str(line)) == line
+
+
+def test_a_result_is_read_back_with_what_it_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is continued adds to the counts of the earlier one; what the suite only counts does not fail it."""
+    lost, doubled = (Violation(NAME, at(2), "lost: it", kind) for kind in (LOST, DOUBLED))
+    plan = Plan(0, "cron", (Injection(Fault.KILL_AFTER, Step("create-jobs", NAME, 1)),))
+    record = tmp_path / "results.jsonl"
+    monkeypatch.setattr(tally_module, "FOLDER", tmp_path)
+    tally = Tally(1, 1, NATIVE, record)
+    tally.add(Result(plan, [], list(plan.injections), [lost, lost, doubled], slots=8))
+    assert not tally.broken
+    (line,) = read(record)
+    assert (line.kinds, line.slots, line.families) == ({LOST: 2, DOUBLED: 1}, 8, ["operator"])
+    tally.add(Result(replace(plan, number=1), [], list(plan.injections), [Violation(NAME, None, "strange")]))
+    assert tally.broken
+    ours = Tally(1, 1, TASKS)
+    ours.add(Result(plan, [], list(plan.injections), [lost]))
+    assert ours.broken

@@ -42,6 +42,7 @@ class NativeControls(PlanControls):
         async def end() -> None:
             watching.cancel()
             await asyncio.wait({watching})
+            await asyncio.sleep(AGAIN_SECONDS)  # the proxy sees the end of the watch before it ends itself
 
         stack.push_async_callback(end)
 
