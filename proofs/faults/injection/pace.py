@@ -49,6 +49,6 @@ MINUTES = Pace(
     reach=timedelta(seconds=155),
     least=timedelta(seconds=125),
     afterwards=timedelta(seconds=62),
-    patience=timedelta(seconds=25),
+    patience=timedelta(seconds=60),  # the next slot takes its place only then
 )
 """For CronJobs, which are due every minute at most."""
