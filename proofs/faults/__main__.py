@@ -80,7 +80,7 @@ async def _main(given: argparse.Namespace) -> int:
     alone = given.plan or given.family
     suite: Suite = given.suite
     total = 1 if given.plan else given.plans - given.first
-    tally = Tally(given.seed, total, suite, None if alone else _record(suite))
+    tally = Tally(given.seed, total, None if alone else _record(suite), suite)
     tally.continue_from(given.first)
     running = native_world.running if suite is NATIVE else carillon_world.running
     async with running(1 if given.plan else min(given.lanes, given.plans)) as world:

@@ -22,9 +22,9 @@ class Tally:
 
     seed: int
     total: int
-    suite: Suite = TASKS
     record: Path | None = None
     """Where each result is written; an interrupted run is continued from it."""
+    suite: Suite = TASKS
     began: float = field(default_factory=time.monotonic)
     plans: int = 0
     earlier: int = 0
