@@ -88,10 +88,10 @@ truth: ## Prove the calculus of fire times: a million triples (TRIPLES=, SEED=) 
 	@$(PY) -m truth --triples $(or $(TRIPLES),1000000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: faults
-faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, FROM=… continues, PLAN=… replays one, SUMMARY=1
+faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, FROM=… continues, PLAN=… replays one, SUMMARY=1, NATIVE=1
 	@$(SETUP) all
 	@$(PY) -m faults --plans $(or $(PLANS),300) --seed $(or $(SEED),1) --lanes $(or $(LANES),6) \
-		$(if $(FROM),--from $(FROM)) $(if $(PLAN),--plan '$(PLAN)') $(if $(SUMMARY),--summary)
+		$(if $(FROM),--from $(FROM)) $(if $(PLAN),--plan '$(PLAN)') $(if $(SUMMARY),--summary) $(if $(NATIVE),--native)
 
 .PHONY: timeline
 timeline: ## Simulate a year of tasks with failures (SEED=, TASKS=, DAYS=) and account for every slot

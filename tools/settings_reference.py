@@ -193,6 +193,7 @@ DEVELOPMENT = (
     Variable("FROM", "a number", "`0`", "The plan with which `make faults` continues a run that was stopped."),
     Variable("CASES", "a number", "`10000`", "The least requests of `make schemathesis`."),
     Variable("PLAN", "a number or a plan", "", "A plan that `make faults` replays."),
+    Variable("NATIVE", "`1`", "", "Makes `make faults` use Kubernetes' CronJob controller instead of the operator."),
     Variable("SUMMARY", "`1`", "", "Makes `make faults` print the table of its results and run nothing."),
     Variable("LANES", "a number", "`6`", "Operators that `make faults` runs at the same time."),
     Variable("TASKS", "a number", "`1000`", "Tasks of `make timeline`; of `make backlog`, by default 10000."),
@@ -209,6 +210,12 @@ DEVELOPMENT = (
         "a number",
         "",
         "The client limit of the local cluster's controller manager, for benchmarks.",
+    ),
+    Variable(
+        "CARILLON_DEVCLUSTER_CM_CONTROLLERS",
+        "names",
+        "",
+        "The controllers that the local cluster's controller manager runs. Default: all.",
     ),
 )
 

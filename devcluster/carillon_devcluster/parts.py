@@ -20,6 +20,9 @@ NODE_NAME = "local"
 CM_QPS = "CARILLON_DEVCLUSTER_CM_QPS"
 """Environment variable: the controller manager's client limit in requests per second, for benchmarks."""
 
+CM_CONTROLLERS = "CARILLON_DEVCLUSTER_CM_CONTROLLERS"
+"""Environment variable: the controllers that the controller manager runs, if not all."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -137,6 +140,8 @@ def _controller_manager(files: ClusterFiles, _: Mapping[str, int], settings: Map
     if qps := settings.get(CM_QPS):
         flags["kube-api-qps"] = qps
         flags["kube-api-burst"] = int(float(qps) * 2)
+    if controllers := settings.get(CM_CONTROLLERS):
+        flags["controllers"] = controllers
     return flags
 
 

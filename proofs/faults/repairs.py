@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from faults.verdict.oracle import Violation
+from faults.verdict.seen import Violation
 
 
 class Repairs:

@@ -1,35 +1,27 @@
-"""The run of one plan: create its tasks, let the faults strike, wait until every slot is settled, judge."""
+"""The run of one plan: create its tasks, let the faults strike, wait until every slot is settled, judge.
+
+``carillon.run`` and ``native.run`` know the tasks and the oracle.
+"""
 
 import asyncio
-import json
 import shutil
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from carillon_core.resources import names
-from carillon_core.resources.scheduled_task import parse_meta, parse_spec
 from faults.controls import PlanControls
-from faults.injection import calls
-from faults.injection.proxy import WATCHED
 from faults.injection.strangers import OTHER
-from faults.injection.timeline import Entry, Timeline, now
+from faults.injection.timeline import Entry, now
 from faults.plans.plan import Injection, Plan, Step
-from faults.plans.scenarios import SCENARIOS
+from faults.processes.operators import LOG
 from faults.surroundings import Surroundings
-from faults.verdict.oracle import TaskSeen, Violation, World, decided, settled, violations
 from faults.verdict.pulses import Pulse, parsed
+from faults.verdict.seen import TaskSeen, Violation, World
 from faults.waiting import until
 
-REACH = timedelta(seconds=7)
-"""How long after the tasks' creation a fault may strike; a later one counts as not reached."""
-AFTERWARDS = timedelta(seconds=3)
-"""How long the schedule goes on after the last fault is over: at least one slot of every task."""
-PATIENCE = timedelta(seconds=25)
-"""How long after its time a slot may take to get its row."""
 LOOK_SECONDS = 0.1
 
 
@@ -53,19 +45,23 @@ class PlanFailedError(Exception):
     """The harness itself could not carry out a plan."""
 
 
-class PlanRun:
+class PlanRun(ABC):
     """Runs one plan in a namespace of its own."""
 
-    def __init__(self, plan: Plan, around: Surroundings, namespace: str, *, keep_log: bool = False) -> None:
-        """Take the plan; start nothing yet."""
-        self._plan = plan
+    def __init__(self, controls: PlanControls, around: Surroundings, namespace: str, *, keep_log: bool) -> None:
+        """Take the plan's controls; start nothing yet."""
+        self._controls = controls
         self._around = around
-        self._keep_log = keep_log
         self._namespace = namespace
-        self._timeline = Timeline()
-        self._controls = PlanControls(plan, around, namespace, self._timeline)
-        self._director = self._controls.director
-        self._pulses = self._controls.folder / "pulses"
+        self._keep_log = keep_log
+        self._suite = controls.suite
+        self._timeline = controls.timeline
+        self._director = controls.director
+        self._pulses = controls.folder / "pulses"
+
+    @property
+    def _plan(self) -> Plan:
+        return self._controls.plan
 
     async def run(self) -> Result:
         """Carry out the plan and judge it; a failure of the harness itself is a violation."""
@@ -85,83 +81,76 @@ class PlanRun:
         result = self._judged(world)
         result.seconds = (now() - began).total_seconds()
         self._around.witness.forget(self._namespace)
-        for row in world.rows:
-            self._around.target.hits.pop(row.id, None)
-        await asyncio.to_thread(shutil.rmtree, self._controls.folder)
+        self._forget(world)
+        await asyncio.to_thread(shutil.rmtree, self._controls.folder, ignore_errors=True)  # a container may still write
         for namespace in (self._namespace, f"{self._namespace}{OTHER}"):
             await self._around.upstream.send("DELETE", f"/api/v1/namespaces/{namespace}")
         return result
 
     async def _play(self) -> World:
         """Create the tasks, let the faults strike, wait until every slot is settled."""
-        wanted, target = SCENARIOS[self._plan.scenario].tasks, self._around.target.url
-        tasks = [await self._create(task.body(target, str(self._pulses))) for task in wanted]
-        reach = max(task.created_at for task in tasks) + REACH
+        pace = self._suite.pace
+        tasks = await self._created()
+        reach = max(task.created_at for task in tasks) + pace.reach
         await until(lambda: self._director.all_fired or now() > reach)
         self._director.armed = False
-        await until(lambda: self._controls.repaired)
+        await until(lambda: self._director.all_struck and self._controls.repaired)
         ends = [o.end for o in self._director.outages] + [b.end for b in self._director.blurs]
-        least = max(task.created_at for task in tasks) + timedelta(seconds=4)
-        end = max([now(), least, *(e for e in (*ends, self._director.linger_until) if e)]) + AFTERWARDS
+        least = max(task.created_at for task in tasks) + pace.least
+        end = max([now(), least, *(e for e in (*ends, self._director.linger_until) if e)]) + pace.afterwards
         await until(lambda: now() > end)
-        await self._seen_as(tasks, end, decided)
+        await self._seen_as(tasks, end, self._decided)
         for task in tasks:  # every slot that is due is decided; later ones would only take time
             await self._suspend(task)
-        return await self._seen_as(tasks, end, _over, statuses=True)
+        return await self._seen_as(tasks, end, self._over, suspended=True)
 
     async def _seen_as(
-        self, tasks: list[TaskSeen], until: datetime, condition: Callable[[World], bool], *, statuses: bool = False
+        self, tasks: list[TaskSeen], until: datetime, condition: Callable[[World], bool], *, suspended: bool = False
     ) -> World:
-        """Wait until the world meets a condition, or for ``PATIENCE``, and return it."""
-        deadline = max(until, now()) + PATIENCE
+        """Wait until the world meets a condition, or for the suite's patience, and return it."""
+        deadline = max(until, now()) + self._suite.pace.patience
         while True:
-            world = await self._world(tasks, until)
-            if statuses:
-                world = await self._with_statuses(world)
+            world = await self._world(tasks, until, suspended=suspended)
             if condition(world) or now() > deadline:
                 return world
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _with_statuses(self, world: World) -> World:
-        """Return the world with the statuses of the suspended tasks."""
-        listed = await self._around.upstream.json("GET", calls.confined(WATCHED["tasks"], self._namespace))
-        statuses = {item["metadata"]["name"]: item.get("status") or {} for item in listed["items"]}
-        conditions = {name: status.get("conditions") or [] for name, status in statuses.items()}
-        heeded = {
-            n for n, cs in conditions.items() if any(c["type"] == "Suspended" and c["status"] == "True" for c in cs)
-        }
-        owed = {name: len(status.get("unrecorded") or ()) for name, status in statuses.items()}
-        unheeded = frozenset({task.name for task in world.tasks} - heeded)  # strangers' tasks are not suspended
-        return replace(world, unrecorded=owed, unheeded=unheeded)
+    @abstractmethod
+    async def _created(self) -> list[TaskSeen]:
+        """Create the tasks of the scenario."""
 
+    @abstractmethod
     async def _suspend(self, task: TaskSeen) -> None:
-        path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.PLURAL}/{task.name}"
-        await self._around.upstream.json("PATCH", path, {"spec": {"suspend": True}})
+        """Suspend a task."""
 
-    async def _world(self, tasks: list[TaskSeen], until: datetime) -> World:
-        rows, counters = await self._around.database.look(self._namespace)
-        jobs = self._around.witness.jobs(self._namespace)
-        return World(
-            tasks=tasks,
-            until=until,
-            jobs=jobs,
-            rows=rows,
-            hits=self._around.target.hits,
-            counters=counters,
-            outages=self._director.outages,
-            blurs=self._director.blurs,
-            ahead=self._plan.ahead,
-            requests=self._controls.cluster.requests,
-            killed_pods=frozenset(self._controls.cluster.killed_pods),
-            disturbed=frozenset(self._controls.cluster.disturbed),
-            pulses=await asyncio.to_thread(self._pulses_seen),
-        )
+    @abstractmethod
+    async def _world(self, tasks: list[TaskSeen], until: datetime, *, suspended: bool) -> World:
+        """Look at everything that the oracle judges; ``suspended`` tells whether the tasks have been suspended."""
+
+    @abstractmethod
+    def _decided(self, world: World) -> bool:
+        """Return whether every slot that is due is decided."""
+
+    @abstractmethod
+    def _over(self, world: World) -> bool:
+        """Return whether every slot is settled."""
+
+    @abstractmethod
+    def _violations(self, world: World) -> list[Violation]:
+        """Return what the oracle says."""
+
+    @abstractmethod
+    def _logged(self, log: Path) -> list[Entry]:
+        """Return a scheduler's log."""
+
+    def _forget(self, world: World) -> None:  # noqa: B027  # a hook
+        """Forget what was seen of the plan outside the cluster."""
 
     def _pulses_seen(self) -> list[Pulse]:
         return parsed(self._pulses.read_text()) if self._pulses.exists() else []
 
     def _judged(self, world: World) -> Result:
-        found = violations(world) + self._controls.violations
+        found = self._violations(world) + self._controls.violations
         self._timeline.note("oracle", f"judged the slots until {world.until:%H:%M:%S}")
         for violation in found:
             self._timeline.note("VIOLATION", str(violation))
@@ -188,36 +177,6 @@ class PlanRun:
         for row in world.rows:
             what = f"row of {row.task} slot {row.slot:%H:%M:%S}: {row.status} {row.reason or ''}"
             told.append(Entry(row.created_at, "database", what))
-        for log in self._controls.folder.glob("*/operator.log"):
-            told.extend(_logged(log))
+        for log in self._controls.folder.glob(f"*/{LOG}"):
+            told.extend(self._logged(log))
         return sorted(told, key=lambda entry: entry.at)
-
-    async def _create(self, body: dict[str, Any]) -> TaskSeen:
-        path = f"/apis/{names.API_VERSION}/namespaces/{self._namespace}/{names.PLURAL}"
-        raw = await self._around.upstream.json("POST", path, body)
-        meta, spec = parse_meta(raw["metadata"]), parse_spec(raw["spec"], strict=True)
-        if meta.creation_timestamp is None:
-            raise PlanFailedError("the API server gave no creationTimestamp")
-        return TaskSeen(meta.name, meta.uid, meta.creation_timestamp, spec)
-
-
-def _over(world: World) -> bool:
-    """Return whether every slot is settled, and the witness has seen the end of each Job."""
-    return settled(world) and all(job.ended_at for job in world.jobs if job.slot <= world.until)
-
-
-def _logged(log: Path) -> list[Entry]:
-    """Return an operator's log as entries; lines that are not JSON (a traceback) belong to the line before."""
-    told: list[Entry] = []
-    who = f"{log.parent.name}'s log"
-    for line in log.read_text(errors="replace").splitlines():
-        try:
-            said = json.loads(line)
-            at = datetime.fromisoformat(said.pop("time"))
-        except ValueError:
-            if told:
-                told[-1] = Entry(told[-1].at, who, f"{told[-1].what}\n    {line}")
-            continue
-        fields = " ".join(f"{k}={v}" for k, v in said.items() if k not in {"logger", "level", "message"})
-        told.append(Entry(at, who, f"{said['level']} {said['message']} {fields}"))
-    return told

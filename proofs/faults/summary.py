@@ -1,7 +1,7 @@
 """The results file: one JSON line for each plan, and the table that adds them up."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +27,8 @@ class Line:
     """How long its lane was occupied."""
     unconfirmed: bool = False
     """Whether it failed once, but not in a second run."""
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """How many of its violations are of a kind, such as ``lost``."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -70,15 +72,18 @@ class _Sums:
     plans: int = 0
     violated: int = 0
     seconds: float = 0.0
+    kinds: Counter[str] = field(default_factory=Counter)
 
     def add(self, line: Line) -> None:
         self.plans += 1
         self.violated += bool(line.violations)
         self.seconds += line.seconds
+        self.kinds.update(line.kinds)
 
-    def row(self, name: str) -> str:
+    def row(self, name: str, kinds: Sequence[str]) -> str:
         pace = f"{self.plans * 60 / self.seconds:.1f}" if self.seconds else "-"
-        return f"| {name} | {self.plans} | {self.violated} | {pace} |"
+        counted = (self.kinds[kind] for kind in kinds)
+        return f"| {' | '.join(map(str, (name, self.plans, self.violated, *counted, pace)))} |"
 
 
 @dataclass(slots=True)
@@ -86,6 +91,8 @@ class Summary:
     """The results of one seed, added up."""
 
     seed: int
+    kinds: Sequence[str] = ()
+    """The kinds of violation that have a column of their own."""
     lines: int = 0
     slots: int = 0
     jobs: int = 0
@@ -95,9 +102,9 @@ class Summary:
     _families: Mapping[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
 
     @classmethod
-    def of(cls, seed: int, lines: Iterable[Line]) -> Self:
+    def of(cls, seed: int, lines: Iterable[Line], kinds: Sequence[str] = ()) -> Self:
         """Add up lines."""
-        made = cls(seed)
+        made = cls(seed, kinds)
         for line in lines:
             if line.seed == seed:
                 made._add(line)
@@ -114,25 +121,26 @@ class Summary:
             self._families[family].add(line)
 
     def __str__(self) -> str:
-        rows = [self._families[family].row(family.value) for family in Family if family in self._families]
+        known = [family for family in Family if family in self._families]
         head = (
             f"Seed {self.seed}: {self.lines} plans, {self.slots} slots due, {self.jobs} Jobs, {self.rows} rows;"
             f" {self.unconfirmed} failed once, but not in a second run."
         )
+        columns = ("Plans", "With violations", *map(str.capitalize, self.kinds), "Plans a minute in one lane")
         return "\n".join(
             (
                 head,
                 "",
-                "| Family | Plans | With violations | Plans a minute in one lane |",
-                "|---|---:|---:|---:|",
-                *rows,
-                self._all.row("all"),
+                f"| Family | {' | '.join(columns)} |",
+                f"|---{'|---:' * len(columns)}|",
+                *(self._families[family].row(family.value, self.kinds) for family in known),
+                self._all.row("all", self.kinds),
             )
         )
 
 
-def told(record: Path) -> str:
+def told(record: Path, kinds: Sequence[str] = ()) -> str:
     """Return the tables of a results file, one for each seed. A plan with faults of two families is in both rows."""
     lines = read(record)
     seeds: dict[int, Any] = dict.fromkeys(line.seed for line in lines)
-    return "\n\n".join(str(Summary.of(seed, lines)) for seed in seeds) or f"{record} has no results"
+    return "\n\n".join(str(Summary.of(seed, lines, kinds)) for seed in seeds) or f"{record} has no results"

@@ -1,23 +1,16 @@
-"""The parts that all plans of a lane share; ``world`` makes them, ``controls`` uses them."""
+"""The parts that all plans of a lane share; a world makes them, controls and runs use them."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from faults.injection.upstream import Upstream
-from faults.processes.database import Database
-from faults.processes.operators import Operators
-from faults.processes.recorder import Recorder
-from faults.verdict.witness import CountingTarget, Witness
+from faults.verdict.witness import Witness
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The parts that all plans of a lane share."""
+    """The cluster, its witness, and a folder for the lane."""
 
     upstream: Upstream
-    operators: Operators
     witness: Witness
-    target: CountingTarget
-    database: Database
-    recorder: Recorder
     folder: Path

@@ -9,13 +9,11 @@ from carillon_local.layout import STATE, shown
 from faults import summary
 from faults.plans.families import families_of
 from faults.plans.plan import Fault, Plan
+from faults.plans.suite import TASKS, Suite
 from faults.run import Result
 from faults.summary import Line, Summary
 
 FOLDER = STATE / "faults"
-TIMELY = ("skipped as StillActive", "missed (decided")
-"""The violations that depend on when two observers saw the same thing, which a busy machine distorts: a plan with
-no other violation runs a second time and fails if that fails too. Lost, repeated or unfinished slots always fail."""
 
 
 @dataclass(slots=True)
@@ -26,6 +24,7 @@ class Tally:
     total: int
     record: Path | None = None
     """Where each result is written; an interrupted run is continued from it."""
+    suite: Suite = TASKS
     began: float = field(default_factory=time.monotonic)
     plans: int = 0
     earlier: int = 0
@@ -65,18 +64,18 @@ class Tally:
         self._write(result)
         if result.violations:
             self.failed.append(result)
-            if all(violation.what.startswith(TIMELY) for violation in result.violations):
+            if all(violation.what.startswith(tuple(self.suite.timely)) for violation in result.violations):
                 self._doubtful.append(result.plan)
             self.violations += len(result.violations)
             self.violated.update(injection.fault.value for injection in result.plan.injections)
-            kept = keep(result)
+            kept = self.keep(result)
             print(f"\nplan {result.plan.number} FAILED: {result.plan}")
             for violation in result.violations:
                 print(f"  {violation}")
             print(f"  log: {shown(kept)}")
-            print(f"  replay: make faults PLAN='{result.plan}'", flush=True)
+            print(f"  replay: {self.suite.command} PLAN='{result.plan}'", flush=True)
         elif result.log:
-            keep(result)
+            self.keep(result)
         elif self.plans % 20 == 0:
             print(f"{self.plans} of {self.total} plans, {time.monotonic() - self.began:.0f} s", flush=True)
 
@@ -119,6 +118,22 @@ class Tally:
         self.record.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     @property
+    def broken(self) -> bool:
+        """Whether a plan failed for another reason than those that the suite only counts."""
+        return any(v.kind not in self.suite.findings for result in self.failed for v in result.violations)
+
+    def log_of(self, plan: Plan) -> Path:
+        """Return the path of a plan's log."""
+        return FOLDER / f"{self.suite.prefix}plan-{plan.number}.log"
+
+    def keep(self, result: Result) -> Path:
+        """Write a plan's log to a file and return its path."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        path = self.log_of(result.plan)
+        path.write_text("".join(f"{line}\n" for line in (result.plan, *result.log)))
+        return path
+
+    @property
     def next_number(self) -> int:
         """Where a run that is stopped now goes on."""
         return summary.first_missing(self._lines.values(), self.seed)
@@ -138,6 +153,7 @@ class Tally:
             rows=result.rows,
             seconds=round(result.seconds, 1),
             unconfirmed=unconfirmed,
+            kinds=dict(Counter(violation.kind for violation in result.violations if violation.kind)),
         )
         self._lines[line.number] = line
         if self.record is not None:
@@ -151,7 +167,7 @@ class Tally:
         lines = [
             f"{self.plans} plans of seed {self.seed} in {seconds:.0f} s ({pace}){continued}",
             f"{self.slots} slots due, {self.jobs} Jobs created, {self.rows} rows, {self.hits} hits",
-            str(Summary.of(self.seed, self._lines.values())),
+            str(Summary.of(self.seed, self._lines.values(), self.suite.findings)),
             "injected, and plans with violations, by kind of fault:",
             *(
                 f"  {fault.value:<20} {self.fired[fault.value]:>6} {self.violated[fault.value]:>4}"
@@ -166,11 +182,3 @@ class Tally:
             *(f"  {result.plan.number} {result.plan}" for result in self.failed),
         ]
         return "\n".join(lines)
-
-
-def keep(result: Result) -> Path:
-    """Write a plan's log to a file and return its path."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"plan-{result.plan.number}.log"
-    path.write_text("".join(f"{line}\n" for line in (result.plan, *result.log)))
-    return path

@@ -164,6 +164,14 @@ def test_the_controller_managers_limit_is_upstreams_unless_set(tmp_path: Path) -
     assert "--kube-api-qps=500" in parts.arguments("kube-controller-manager", files, {}, {parts.CM_QPS: "500"})
 
 
+def test_the_controller_manager_runs_all_controllers_unless_told_otherwise(tmp_path: Path) -> None:
+    """The proof of the CronJob controller runs that one itself."""
+    files = Root(tmp_path).cluster("x")
+    assert not [flag for flag in parts.arguments("kube-controller-manager", files, {}, {}) if "controllers" in flag]
+    some = parts.arguments("kube-controller-manager", files, {}, {parts.CM_CONTROLLERS: "*,-cronjob-controller"})
+    assert "--controllers=*,-cronjob-controller" in some
+
+
 def node(status: str, heartbeat: str, taints: list[object] | None = None) -> dict[str, object]:
     """Return a Node object."""
     ready = {"type": "Ready", "status": status, "lastHeartbeatTime": f"1970-01-01T00:01:{heartbeat}Z"}

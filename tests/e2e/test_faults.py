@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from faults.carillon import world
 from faults.plans.plan import Plan
 from faults.run import Result
-from faults.world import World
 
 LANES = 3
 PLANS = {
@@ -34,12 +34,12 @@ def results() -> Mapping[str, Result]:
     found: dict[str, Result] = {}
 
     async def run() -> None:
-        async with World.running(LANES) as world:
+        async with world.running(LANES) as lanes:
             plans = [Plan.parse(f"mixed: {text}", number) for number, text in enumerate(PLANS.values())]
-            await world.run(plans, lambda result: found.update({str(result.plan): result}))
+            await lanes.run(plans, lambda result: found.update({str(result.plan): result}))
             # on a busy machine, a plan may end before its step occurs
             for plan in [plan for plan in plans if len(found[str(plan)].fired) < len(plan.injections)]:
-                await world.run([plan], lambda result: found.update({str(result.plan): result}))
+                await lanes.run([plan], lambda result: found.update({str(result.plan): result}))
 
     asyncio.run(run())
     return found

@@ -13,16 +13,17 @@ from carillon_core.resources import names
 
 _COLLECTION = re.compile(
     rf"/(?P<group>api/v1|apis/[^/]+/[^/]+)/"
-    rf"(?P<plural>jobs|pods|{names.PLURAL}|{names.PLURAL_TARGETS}|{names.PLURAL_REQUESTS})"
+    rf"(?P<plural>cronjobs|jobs|pods|{names.PLURAL}|{names.PLURAL_TARGETS}|{names.PLURAL_REQUESTS})"
 )
 _OBJECT = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[a-z]+))?)?"
 )
-_JOB_NAME = re.compile(r"(?P<task>.+)-\d{10}")
+_JOB_NAME = re.compile(r"(?P<task>.+)-(?:\d{10}|\d{8})")  # seconds, or the minutes of a CronJob's Job
 _POD_NAME = re.compile(r"(?P<task>.+)-\d{10}-.+")
 _RECORD = re.compile(wire.PATH.format(execution=r"[^/]+", operation=r"(?P<operation>[a-z-]+)"))
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 _SHORT = {names.PLURAL: "tasks", names.PLURAL_REQUESTS: "requests", names.PLURAL_TARGETS: "targets"}
+_TASKS = {"tasks", "cronjobs"}
 _ENDS = {"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"}
 DISCOVERY = re.compile(r"/(api|apis|version|api/v1|apis/[^/]+|apis/[^/]+/[^/]+)/?")
 """Paths whose answers are the same for all operators."""
@@ -35,7 +36,7 @@ def confined(path: str, namespace: str) -> str:
 
 
 def resource_of(path: str) -> str:
-    """Return the resource of a path: ``tasks``, ``jobs``, ``pods``, …, or an empty text."""
+    """Return the resource of a path: ``tasks``, ``cronjobs``, ``jobs``, ``pods``, …, or an empty text."""
     found = _OBJECT.fullmatch(path)
     return _SHORT.get(found["plural"], found["plural"]) if found else ""
 
@@ -59,7 +60,7 @@ def write_of(method: str, path: str, body: Mapping[str, Any]) -> tuple[str, str]
     if found is None:
         return f"{_VERBS.get(method, method.lower())}-other", ""
     resource = resource_of(path)
-    if found["sub"] == "status" and resource == "tasks":
+    if found["sub"] == "status" and resource in _TASKS:
         return f"{_VERBS[method]}-status", found["name"]
     kind = f"{_VERBS.get(method, method.lower())}-{resource}"
     if resource == "events":
@@ -68,7 +69,7 @@ def write_of(method: str, path: str, body: Mapping[str, Any]) -> tuple[str, str]
         labels = (body.get("metadata") or {}).get("labels") or {}
         name = _JOB_NAME.fullmatch(found["name"] or "")
         return kind, str(labels.get(names.LABEL_TASK) or (name["task"] if name else ""))
-    return kind, found["name"] or "" if resource == "tasks" else ""
+    return kind, found["name"] or "" if resource in _TASKS else ""
 
 
 def record_of(path: str, body: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -86,7 +87,7 @@ def event_of(resource: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
     if change not in {"ADDED", "MODIFIED", "DELETED"}:
         return None
     meta = item["metadata"]
-    task = meta["name"] if resource == "tasks" else str((meta.get("labels") or {}).get(names.LABEL_TASK) or "")
+    task = meta["name"] if resource in _TASKS else str((meta.get("labels") or {}).get(names.LABEL_TASK) or "")
     return f"event-{resource}-{_state(resource, change, item)}", task
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from faults.injection.dialect import CARILLON, Dialect
 from faults.injection.strangers import Strangers
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection
@@ -19,6 +20,7 @@ class ClusterFaults:
     namespace: str
     begin: Callable[[Coroutine[Any, Any, None]], None]
     """Starts what goes on while events are delivered."""
+    dialect: Dialect = CARILLON
     requests: int = 0
     """How many requests were created."""
     killed_pods: set[str] = field(default_factory=set)
@@ -33,7 +35,7 @@ class ClusterFaults:
             self.begin(Strangers(self.upstream, self.namespace).ask(self.requests))
             return
         if injection.fault is Fault.HOSTILE_OBJECTS:
-            self.begin(Strangers(self.upstream, self.namespace).attack(injection.what, name))
+            self.begin(Strangers(self.upstream, self.namespace, self.dialect).attack(injection.what, name))
             return
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
         job = await self._job_of(path) if resource == "pods" else name

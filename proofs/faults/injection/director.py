@@ -1,7 +1,8 @@
 """Counts the steps of an operator, selects the fault to inject, and records what the oracle must excuse."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -21,16 +22,8 @@ class Controls(Protocol):
         """Send the operator SIGTERM; a new one starts after the injection's ``down``."""
         ...
 
-    async def kill_recorder(self, injection: Injection) -> None:
-        """Kill the recorder and return; it starts again after the injection's ``down``."""
-        ...
-
-    async def stop_postgres(self, injection: Injection) -> None:
-        """Stop Postgres and return; it starts again after the injection's ``down``."""
-        ...
-
-    async def fill_postgres(self, injection: Injection) -> None:
-        """Take all connections of Postgres and return; they are free again after the injection's ``down``."""
+    async def disrupt(self, injection: Injection) -> None:
+        """Stop, or fill, the service that the fault is about, and return; it serves again after ``down``."""
         ...
 
     async def strike(self, injection: Injection, resource: str, name: str) -> None:
@@ -83,6 +76,7 @@ class Director:
     armed: bool = True
     """Whether faults strike; steps are always counted."""
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _striking: int = 0
 
     def reached(self, kind: str, task: str) -> Injection | None:
         """Count a step; return the fault that strikes at it."""
@@ -97,6 +91,20 @@ class Director:
             self.fired.append(found)
             self.timeline.note("FAULT", str(found))
         return found
+
+    @contextmanager
+    def striking(self) -> Iterator[None]:
+        """Carry out a fault that was reached; the plan goes on at least until it has."""
+        self._striking += 1
+        try:
+            yield
+        finally:
+            self._striking -= 1
+
+    @property
+    def all_struck(self) -> bool:
+        """Whether no fault is being carried out."""
+        return not self._striking
 
     @property
     def all_fired(self) -> bool:

@@ -14,30 +14,16 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from carillon_core.resources import names
 from faults.injection import calls
+from faults.injection.dialect import CARILLON, Dialect
 from faults.injection.director import Blur, Controls, Director, Outage
+from faults.injection.pace import SECONDS, Pace
 from faults.injection.timeline import now
 from faults.injection.upstream import Answer, Upstream
 from faults.plans.plan import POD_FAULTS, STRANGER_FAULTS, Fault, Injection
 
-HOLD_SECONDS = 2.6
-"""The delay of a late event or answer: longer than the interval of the fastest task."""
-BEHIND_SECONDS = 2.5
-"""How long the operator's view stays stale after a stale restart."""
-AWAY = timedelta(seconds=HOLD_SECONDS)
-PATIENCE_OF_RETRIES = timedelta(seconds=3.5)
-"""How long an operator may wait to retry once the API server is back."""
-LINGER = timedelta(seconds=5)
-"""How long kopf, which watches the tasks, takes to exit after a failure."""
 SLOW = timedelta(seconds=0.5)
 """A write that takes longer, on a busy machine, may cost the operator a slot; the oracle excuses that."""
-WATCHED: Mapping[str, str] = {
-    "tasks": f"/apis/{names.API_VERSION}/{names.PLURAL}",
-    "jobs": "/apis/batch/v1/jobs",
-    "pods": "/api/v1/pods",
-}
-_OURS = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
 _PASSED_ON = ("Content-Type", "Accept")
 _GIVEN_BACK = ("Content-Type", "Retry-After")
 
@@ -69,6 +55,8 @@ class Proxy:
     """Another namespace that the operator sees, if any."""
     lag: timedelta = timedelta()
     """The delay of every event."""
+    dialect: Dialect = CARILLON
+    pace: Pace = SECONDS
     url: str = ""
     watching: set[str] = field(default_factory=set)
     """The resources that the operator has listed and watched."""
@@ -99,13 +87,13 @@ class Proxy:
     async def lists(self) -> Lists:
         """Return the current lists."""
         found: Lists = {}
-        for resource, path in WATCHED.items():
-            query = "" if resource == "tasks" else f"?{_OURS}"
+        for resource, path in self.dialect.watched.items():
+            query = "" if resource == self.dialect.tasks else f"?{self.dialect.selector}"
             found[resource] = (await self.upstream.send("GET", calls.confined(path, self.namespace) + query)).body
         return found
 
     def fall_behind(self, lists: Lists) -> None:
-        """Answer with these lists and hold back every event, until ``BEHIND_SECONDS`` after the first list."""
+        """Answer with these lists and hold back every event, until a while after the first list."""
         self._stale = dict(lists)
         self._behind_until = None
 
@@ -141,7 +129,7 @@ class Proxy:
     async def _read(self, request: web.BaseRequest, resource: str, path: str, query: str) -> Answer:
         if resource in self._stale and calls.is_collection(path):
             if self._behind_until is None:
-                self._behind_until = now() + timedelta(seconds=BEHIND_SECONDS)
+                self._behind_until = now() + timedelta(seconds=self.pace.behind)
             if now() < self._behind_until:
                 self.director.timeline.note("proxy", f"answers with a stale list of {resource}")
                 return Answer(200, {"Content-Type": "application/json"}, self._stale[resource])
@@ -172,23 +160,28 @@ class Proxy:
     async def _write(self, request: web.BaseRequest, path: str, query: str, body: bytes) -> Answer:
         decoded = orjson.loads(body) if body else {}
         kind, task = calls.write_of(request.method, path, decoded if isinstance(decoded, dict) else {})
-        injection = self.director.reached(kind, task)
         if kind == "create-jobs":
             await self.controls.snapshot()
-        if injection is not None:
+
+        async def carry_out() -> Answer:
+            began = now()
+            answer = await self._send(request, path + query, body)
+            self.director.timeline.note("server", f"{request.method} {path} → {answer.status}")
+            if now() - began > SLOW:
+                self.director.outages.append(Outage(began, now(), task, "the API server was slow"))
+            return answer
+
+        injection = self.director.reached(kind, task)
+        if injection is None:
+            return await carry_out()
+        with self.director.striking():
             refused = await self._fail_before(injection)
             if refused is not None:
                 return refused
-        began = now()
-        answer = await self._send(request, path + query, body)
-        self.director.timeline.note("server", f"{request.method} {path} → {answer.status}")
-        if now() - began > SLOW:
-            self.director.outages.append(Outage(began, now(), task, "the API server was slow"))
-        if injection is None:
-            return answer
-        if injection.fault is Fault.SENT_TWICE:
-            return await self._send(request, path + query, body)
-        return await self._fail_after(injection, task, answer)
+            answer = await carry_out()
+            if injection.fault is Fault.SENT_TWICE:
+                return await self._send(request, path + query, body)
+            return await self._fail_after(injection, task, answer)
 
     async def _fail_before(self, injection: Injection) -> Answer | None:
         """Inject a fault before the server gets the write; return the answer that replaces the server's, if any."""
@@ -200,10 +193,8 @@ class Proxy:
                 raise _CutError
             case Fault.TERMINATE:
                 self.controls.terminate(injection)
-            case Fault.POSTGRES_STOP | Fault.POSTGRES_STOP_KILL:
-                await self.controls.stop_postgres(injection)
-            case Fault.POSTGRES_FULL:
-                await self.controls.fill_postgres(injection)
+            case Fault.POSTGRES_STOP | Fault.POSTGRES_STOP_KILL | Fault.POSTGRES_FULL:
+                await self.controls.disrupt(injection)
             case Fault.UNAVAILABLE:
                 self._go_away()
                 raise _CutError
@@ -219,8 +210,8 @@ class Proxy:
 
     def _go_away(self) -> None:
         """Act as an API server that restarts."""
-        self._away_until = now() + AWAY
-        back = self._away_until + PATIENCE_OF_RETRIES
+        self._away_until = now() + timedelta(seconds=self.pace.hold)
+        back = self._away_until + self.pace.retries
         self.director.outages.append(Outage(now(), back, why="the API server was down"))
         self.director.blurs.append(Blur(now(), back, why="the API server was down"))
         for stream in self._streams:
@@ -236,7 +227,7 @@ class Proxy:
                 raise _CutError
             case Fault.LATE_ANSWER:
                 outage = self.director.outage(task, "an answer came late")
-                await self.controls.hold(HOLD_SECONDS)
+                await self.controls.hold(self.pace.hold)
                 outage.end = now()
                 raise _CutError
             case Fault.ERROR_AFTER:
@@ -289,7 +280,9 @@ class Proxy:
         if about is None or injection is None:
             await response.write(line + b"\n")
             return True
-        return await self._disturb(response, resource, line, about[1], injection, event["object"]["metadata"]["name"])
+        name = event["object"]["metadata"]["name"]
+        with self.director.striking():
+            return await self._disturb(response, resource, line, about[1], injection, name)
 
     async def _disturb(
         self, response: web.StreamResponse, resource: str, line: bytes, task: str, injection: Injection, name: str
@@ -300,8 +293,8 @@ class Proxy:
                 return True
             case Fault.DELAY:
                 blur = self.director.blur("", "events were delayed")
-                outage = self.director.outage("", "events were delayed") if resource == "tasks" else None
-                await self.controls.hold(HOLD_SECONDS)
+                outage = self.director.outage("", "events were delayed") if resource == self.dialect.tasks else None
+                await self.controls.hold(self.pace.hold)
                 blur.end = now()
                 if outage is not None:
                     outage.end = now()
@@ -327,14 +320,14 @@ class Proxy:
         """End a stream in the way of the fault."""
         # a list or a reconnection shows changes this much later
         self.director.blur("", "a watch was interrupted").end = now() + timedelta(seconds=1)
-        if resource == "tasks":
-            self.director.linger_until = now() + LINGER
+        if resource == self.dialect.tasks:
+            self.director.linger_until = now() + self.pace.linger
         if fault is Fault.GONE_IN_STREAM:
             said = orjson.loads(_status(410, "Expired", "too old resource version").body)
             await response.write(orjson.dumps({"type": "ERROR", "object": said}) + b"\n")
             return
         if fault is Fault.HIDDEN_PODS:
-            self._hidden_until = now() + AWAY
+            self._hidden_until = now() + timedelta(seconds=self.pace.hold)
             self.director.blur("", "pods were hidden").end = self._hidden_until + timedelta(seconds=1)
         if fault in {Fault.RELIST, Fault.HIDDEN_PODS}:
             self._gone.add(resource)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from faults.injection import calls
 from faults.injection.director import Controls, Director
-from faults.injection.proxy import HOLD_SECONDS
+from faults.injection.pace import SECONDS
 from faults.plans.plan import Fault, Injection
 
 _PASSED_ON = ("Authorization", "Content-Type")
@@ -53,7 +53,8 @@ class RecorderProxy:
         try:
             if injection is None:
                 return await self._sent(request, body)
-            return await self._failed(injection, request, body)
+            with self.director.striking():
+                return await self._failed(injection, request, body)
         except (_CutError, aiohttp.ClientError):
             if request.transport is not None:
                 request.transport.abort()
@@ -63,20 +64,20 @@ class RecorderProxy:
         """Inject the fault and return the answer that the runner gets, if any."""
         match injection.fault:
             case Fault.RECORDER_KILL:
-                await self.controls.kill_recorder(injection)
+                await self.controls.disrupt(injection)
                 raise _CutError
             case Fault.RECORDER_BUSY:
                 refusal = {"code": "Busy", "detail": "injected: too many requests are waiting", "inDoubt": False}
                 return web.json_response(refusal, status=503, headers={"Retry-After": "1"})
             case Fault.RECORDER_SLOW:
-                await self.controls.hold(HOLD_SECONDS)
+                await self.controls.hold(SECONDS.hold)
                 return await self._sent(request, body)
             case _:
                 await self._sent(request, body)
         if injection.fault is Fault.RECORDER_KILL_AFTER:
-            await self.controls.kill_recorder(injection)
+            await self.controls.disrupt(injection)
         elif injection.fault is Fault.RECORDER_LATE:
-            await self.controls.hold(HOLD_SECONDS)
+            await self.controls.hold(SECONDS.hold)
         raise _CutError
 
     async def _sent(self, request: web.BaseRequest, body: bytes) -> web.Response:

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
 
-from carillon_core.domain.execution import job_name
 from carillon_core.resources import names
 from carillon_local.layout import SHELL_IMAGE
+from faults.injection.dialect import CARILLON, Dialect
 from faults.injection.upstream import Upstream
 from faults.verdict.oracle import ASKED
 
@@ -31,6 +31,7 @@ class Strangers:
 
     upstream: Upstream
     namespace: str
+    dialect: Dialect = CARILLON
 
     @property
     def other(self) -> str:
@@ -51,7 +52,7 @@ class Strangers:
             await self._create([(_TASKS.format(self.namespace), body) for body in hostile_tasks(firing=False)])
             return
         real = await self.upstream.json("GET", f"{_JOBS.format(self.namespace)}/{job}")
-        forged = forged_jobs(real) if how == "jobs" else forged_pods(real)
+        forged = forged_jobs(real, self.dialect) if how == "jobs" else forged_pods(real)
         path = (_JOBS if how == "jobs" else _PODS).format(self.other)
         await self._create([(path, body) for body in forged])
 
@@ -75,17 +76,17 @@ class Strangers:
 _JSON = {"Content-Type": "application/json"}
 
 
-def forged_jobs(real: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def forged_jobs(real: dict[str, Any], dialect: Dialect = CARILLON) -> Iterator[dict[str, Any]]:
     """Yield Jobs that pass for the next executions of a Job's task, by name, labels and owner, and fail at once."""
     meta = real["metadata"]
-    slot = datetime.fromisoformat(meta["annotations"][names.ANNOTATION_SLOT])
+    slot = datetime.fromisoformat(meta["annotations"][dialect.slot_annotation])
     for ahead in range(FORGED_SLOTS):
-        forged = slot + timedelta(seconds=ahead)
+        forged = slot + ahead * dialect.step
         yield {
             "metadata": {
-                "name": job_name(meta["labels"][names.LABEL_TASK], forged),
+                "name": dialect.job_name(meta["labels"][names.LABEL_TASK], forged),
                 "labels": meta["labels"],
-                "annotations": meta["annotations"] | {names.ANNOTATION_SLOT: forged.isoformat()},
+                "annotations": meta["annotations"] | {dialect.slot_annotation: forged.isoformat()},
                 "ownerReferences": meta["ownerReferences"],
             },
             "spec": {"backoffLimit": 0, "template": {"metadata": {"labels": _plain(real)}, "spec": _failing()}},

@@ -22,39 +22,27 @@ from faults.plans.plan import (
     Plan,
     Step,
 )
-from faults.plans.scenarios import turn
+from faults.plans.suite import TASKS, Suite, Variants
 
 Traces = Mapping[str, Sequence[Step]]
 """The steps of a run without faults, by scenario."""
-DOWN = (0, 1, 3)
-"""How many seconds a killed process stays down: none, less than a slot, or past a slot."""
 PAIRS_EVERY = 8
-LISTS = ("all", "tasks", "jobs", "pods")
-LATE_MS = (0, 1000, 2600)
 CLOCK_STEPS = ("3600", "-3600")
-GRACES = ("1", "4")
-"""Seconds: shorter and longer than a stubborn container needs to its end."""
 PROPAGATIONS = ("Background", "Foreground", "Orphan")
+_ON_OBJECTS = POD_FAULTS | {Fault.JOB_DELETED}
+"""The faults that strike what an event is about, not the event."""
 _POD_LIVES = frozenset({"event-pods-added", "event-pods-changed", "event-pods-running"})
 
 
-ONLY: Mapping[str, frozenset[Fault]] = {
-    "strangers": STRANGER_FAULTS | {Fault.KILL_AFTER},
-    "grace": POD_FAULTS
-    | {Fault.JOB_DELETED, Fault.KILL_AFTER, Fault.KILL_AT_EVENT, Fault.STALE_RESTART, Fault.RELIST, Fault.DROP},
-}
-"""The faults of scenarios that have been made for some."""
-
-
-def enumerated(steps: Sequence[Step], only: frozenset[Fault] = frozenset()) -> dict[Fault, list[Injection]]:
-    """Return every single fault at every step where it makes sense, by fault; those of strangers only if asked for."""
+def enumerated(steps: Sequence[Step], suite: Suite, scenario: str) -> dict[Fault, list[Injection]]:
+    """Return every single fault of a scenario at every step where it makes sense, by fault."""
     found: dict[Fault, list[Injection]] = {fault: [] for fault in Fault}
     for step in dict.fromkeys(steps):
         for fault in _faults_at(step):
-            if _makes_sense(fault, step):
-                found[fault].extend(_variants(fault, step))
-    found[Fault.SECOND_OPERATOR] = [Injection(Fault.SECOND_OPERATOR, what=str(late)) for late in LATE_MS]
-    wanted = only or frozenset(Fault) - STRANGER_FAULTS
+            if _makes_sense(fault, step) and (suite.sees(step) or fault in _ON_OBJECTS):
+                found[fault].extend(_variants(fault, step, suite.variants))
+    found[Fault.SECOND_OPERATOR] = [Injection(Fault.SECOND_OPERATOR, what=str(late)) for late in suite.variants.late_ms]
+    wanted = suite.faults_of(scenario)
     return {fault: injections for fault, injections in found.items() if fault in wanted}
 
 
@@ -73,19 +61,19 @@ def _makes_sense(fault: Fault, step: Step) -> bool:
         return step.kind in {*_POD_LIVES, "event-jobs-added", "event-jobs-changed"}
     if fault is Fault.DROP:
         # an API server never loses the only event of an object, and no client could notice
-        return step.kind != "event-tasks-added"
+        return step.kind not in {"event-tasks-added", "event-cronjobs-added"}
     return True
 
 
-def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
+def _variants(fault: Fault, step: Step, of: Variants) -> Iterator[Injection]:
     if fault is Fault.STALE_RESTART:
-        yield from (Injection(fault, step, what=what) for what in LISTS)
+        yield from (Injection(fault, step, what=what) for what in of.lists)
     elif fault in {Fault.POD_DELETED, Fault.POD_EVICTED}:
-        yield from (Injection(fault, step, what=grace) for grace in GRACES)
+        yield from (Injection(fault, step, what=grace) for grace in of.graces)
     elif fault is Fault.CLOCK_STEP:
         yield from (Injection(fault, step, what=seconds) for seconds in CLOCK_STEPS)
     elif fault is Fault.HOSTILE_OBJECTS:
-        yield from (Injection(fault, step, what=how) for how in ("jobs", "pods", "tasks"))
+        yield from (Injection(fault, step, what=how) for how in of.hostile)
     elif fault is Fault.REQUESTS:
         yield from (Injection(fault, step, what=count) for count in ("300", "1000"))
     elif fault is Fault.JOB_DELETED:
@@ -95,34 +83,34 @@ def _variants(fault: Fault, step: Step) -> Iterator[Injection]:
     elif fault in {Fault.POSTGRES_STOP, Fault.POSTGRES_FULL}:
         yield Injection(fault, step, down=3)
     elif fault in KILLS or fault in {Fault.RECORDER_KILL, Fault.RECORDER_KILL_AFTER}:
-        yield from (Injection(fault, step, down=down) for down in DOWN)
+        yield from (Injection(fault, step, down=down) for down in of.down)
     else:
         yield Injection(fault, step)
 
 
 @lru_cache(maxsize=8)
-def ordered(steps: tuple[Step, ...], seed: int, only: frozenset[Fault] = frozenset()) -> tuple[Injection, ...]:
+def ordered(steps: tuple[Step, ...], seed: int, suite: Suite, scenario: str) -> tuple[Injection, ...]:
     """Return every single fault, shuffled within its kind, the kinds in turn."""
     shuffler = random.Random(seed)  # noqa: S311  # a reproducible sample, not a secret
-    by_fault = enumerated(steps, only)
+    by_fault = enumerated(steps, suite, scenario)
     for injections in by_fault.values():
         shuffler.shuffle(injections)
     turns = zip_longest(*by_fault.values())
     return tuple(injection for injection in chain.from_iterable(turns) if injection is not None)
 
 
-def plan(number: int, traces: Traces, seed: int) -> Plan:
+def plan(number: int, traces: Traces, seed: int, suite: Suite = TASKS) -> Plan:
     """Return the plan of a number; the same seed and traces give the same plan.
 
     Args:
         number: From 0.
         traces: Those of runs without faults.
         seed: Any number.
+        suite: What plans are made of.
 
     """
-    scenario, index = turn(number)
-    only = ONLY.get(scenario, frozenset())
-    singles = ordered(tuple(traces[scenario]), seed, only)
+    scenario, index = suite.turn(number)
+    singles = ordered(tuple(traces[scenario]), seed, suite, scenario)
     by_kind = {injection.fault for injection in singles}
     bound = [injection for injection in singles if injection.at is not None]
     own = random.Random(f"{seed}/{number}")  # noqa: S311  # a reproducible sample, not a secret
@@ -134,7 +122,7 @@ def plan(number: int, traces: Traces, seed: int) -> Plan:
     return Plan(number, scenario, (singles[index],))
 
 
-def another(plan: Plan, traces: Traces, seed: int, again: int) -> Plan:
+def another(plan: Plan, traces: Traces, seed: int, again: int, suite: Suite = TASKS) -> Plan:
     """Return a plan with the same kinds of fault at other steps, for one whose faults were not reached.
 
     Args:
@@ -142,10 +130,11 @@ def another(plan: Plan, traces: Traces, seed: int, again: int) -> Plan:
         traces: Those of runs without faults.
         seed: The seed of the run.
         again: How often the plan was replaced before, from 1.
+        suite: What plans are made of.
 
     """
     own = random.Random(f"{seed}/{plan.number}/{again}")  # noqa: S311  # a reproducible sample, not a secret
-    by_fault = enumerated(traces[plan.scenario], ONLY.get(plan.scenario, frozenset()))
+    by_fault = enumerated(traces[plan.scenario], suite, plan.scenario)
     injections = [own.choice(by_fault[injection.fault]) for injection in plan.injections]
     return Plan(plan.number, plan.scenario, tuple(dict.fromkeys(injections)))
 

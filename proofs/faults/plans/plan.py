@@ -4,6 +4,7 @@ A plan's text is enough to replay it: ``kill-after@create-jobs/api#2,down=3``.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -241,11 +242,11 @@ class Plan:
         return f"{self.scenario}: {' + '.join(map(str, self.injections)) or 'no fault'}"
 
     @classmethod
-    def parse(cls, text: str, number: int = 0) -> Self:
-        """Parse a plan; raise ``ValueError`` if the text is not one."""
+    def parse(cls, text: str, number: int = 0, scenarios: Collection[str] = SCENARIOS) -> Self:
+        """Parse a plan of one of some scenarios; raise ``ValueError`` if the text is not one."""
         scenario, _, faults = text.partition(":")
-        if scenario.strip() not in SCENARIOS:
-            msg = f"{scenario.strip()!r} is not a scenario: write one of {', '.join(SCENARIOS)}, a colon and the faults"
+        if scenario.strip() not in scenarios:
+            msg = f"{scenario.strip()!r} is not a scenario: write one of {', '.join(scenarios)}, a colon and the faults"
             raise ValueError(msg)
         parts = [part for part in faults.split(" + ") if part.strip() not in {"", "no fault"}]
         return cls(number, scenario.strip(), tuple(Injection.parse(part) for part in parts))

@@ -7,7 +7,7 @@ from typing import Any
 
 from carillon_core.resources import names
 from carillon_local.layout import SHELL_IMAGE
-from faults.verdict.pulses import SCRIPT
+from faults.verdict.pulses import script
 
 TARGET = "{target}"
 """Stands for the URL of the counting HTTP target."""
@@ -56,7 +56,7 @@ _MIXED = (
 _STUBBORN = {
     "container": {
         "image": SHELL_IMAGE,
-        "command": ["sh", "-c", SCRIPT],
+        "command": ["sh", "-c", script(12, 0.2, stubborn=True)],
         "env": [{"name": "PULSES", "value": PULSES}],
     }
 }
@@ -68,18 +68,47 @@ _GRACE = (
     ScenarioTask("api", {"intervalSeconds": 2, "task": _HTTP}),
 )
 
-SCENARIOS: Mapping[str, Scenario] = {
+TASKS: Mapping[str, Scenario] = {
     "mixed": Scenario(_MIXED),
     "direct": Scenario(_MIXED, direct=True),
     "grace": Scenario(_GRACE),
     "strangers": Scenario(_MIXED, shared=True),
 }
-TURNS = ("mixed", "grace", "mixed", "strangers", "mixed", "direct", "mixed", "grace", "mixed", "direct")
-"""The scenarios of successive plans."""
+"""Scenarios of ScheduledTasks, which are due every two or three seconds."""
+
+SHORT, LONG = 2, 80
+"""For how many seconds containers of CronJobs live: less than a minute, or past the next slot."""
 
 
-def turn(number: int) -> tuple[str, int]:
-    """Return the scenario of a plan's number, and how many plans before it have the same scenario."""
-    cycles, place = divmod(number, len(TURNS))
-    scenario = TURNS[place]
-    return scenario, cycles * TURNS.count(scenario) + TURNS[:place].count(scenario)
+def _minutely(name: str, policy: str, seconds: int, *, stubborn: bool = False) -> ScenarioTask:
+    """Return a task for a CronJob, whose slots are at least a minute apart."""
+    command = ["sh", "-c", script(seconds, 1, stubborn=stubborn)]
+    spec = {
+        "schedule": "* * * * *",
+        "concurrencyPolicy": policy,
+        "startingDeadlineSeconds": 120,  # a slot may start as late as one that waits for an execution does
+        "task": {"container": {"image": SHELL_IMAGE, "command": command, "env": [{"name": "PULSES", "value": PULSES}]}},
+    }
+    return ScenarioTask(name, spec)
+
+
+_MINUTELY = (
+    _minutely("api", "Forbid", SHORT),
+    _minutely("over", "Allow", LONG),
+    _minutely("slow", "Forbid", LONG),
+    _minutely("swap", "Replace", LONG),
+)
+
+CRONJOBS: Mapping[str, Scenario] = {
+    "cron": Scenario(_MINUTELY),
+    "cron-grace": Scenario(
+        (
+            _minutely("stubborn", "Forbid", LONG, stubborn=True),
+            _minutely("polite", "Forbid", LONG),
+            _minutely("api", "Forbid", SHORT),
+        )
+    ),
+    "cron-strangers": Scenario(_MINUTELY, shared=True),
+}
+"""The same for CronJobs."""
+SCENARIOS: Mapping[str, Scenario] = {**TASKS, **CRONJOBS}

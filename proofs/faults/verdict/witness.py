@@ -11,13 +11,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from carillon_core.resources import names
 from faults.injection import calls
+from faults.injection.dialect import CARILLON, Dialect
 from faults.injection.timeline import now
 from faults.injection.upstream import Upstream, UpstreamError
-from faults.verdict.oracle import JobSeen
+from faults.verdict.seen import JobSeen
 
-_OURS = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
 _PATHS = {"jobs": "/apis/batch/v1/jobs", "pods": "/api/v1/pods"}
 
 
@@ -26,6 +25,7 @@ class Witness:
     """Watches the Jobs and pods of all namespaces; start it with ``watching``."""
 
     upstream: Upstream
+    dialect: Dialect = CARILLON
     _jobs: dict[str, dict[str, JobSeen]] = field(default_factory=lambda: defaultdict(dict))
     """By namespace and uid."""
 
@@ -47,11 +47,11 @@ class Witness:
         self._jobs.pop(namespace, None)
 
     async def _follow(self, resource: str) -> None:
-        listed = await self.upstream.json("GET", f"{_PATHS[resource]}?{_OURS}")
+        listed = await self.upstream.json("GET", f"{_PATHS[resource]}?{self.dialect.selector}")
         version = listed["metadata"]["resourceVersion"]
         while True:  # the server ends watches after a while; the next one continues without a gap
-            path = f"{_PATHS[resource]}?{_OURS}&watch=true&resourceVersion={version}&allowWatchBookmarks=true"
-            async with self.upstream.stream(path) as (_, lines):
+            watch = f"watch=true&resourceVersion={version}&allowWatchBookmarks=true"
+            async with self.upstream.stream(f"{_PATHS[resource]}?{self.dialect.selector}&{watch}") as (_, lines):
                 async for line in lines:
                     event = orjson.loads(line)
                     if event["type"] == "ERROR":
@@ -67,14 +67,10 @@ class Witness:
         if resource == "jobs":
             known = self._jobs[meta["namespace"]]
             if meta["uid"] not in known:
-                known[meta["uid"]] = JobSeen(
-                    name=meta["name"],
-                    uid=meta["uid"],
-                    task=meta["labels"][names.LABEL_TASK],
-                    task_uid=meta["labels"][names.LABEL_TASK_UID],
-                    slot=datetime.fromisoformat(meta["annotations"][names.ANNOTATION_SLOT]),
-                    seen_at=now(),
-                )
+                launched = self.dialect.launched(meta)
+                if launched is None:
+                    return
+                known[meta["uid"]] = JobSeen(meta["name"], meta["uid"], *launched, seen_at=now())
             job = known[meta["uid"]]
         else:
             owner = next((o for o in meta.get("ownerReferences") or () if o["kind"] == "Job"), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -75,14 +75,8 @@ class Recorded:
     def terminate(self, injection: Injection) -> None:
         self.done.append(f"terminate by {injection.fault}")
 
-    async def stop_postgres(self, injection: Injection) -> None:
-        self.done.append(f"stop Postgres by {injection.fault}")
-
-    async def fill_postgres(self, injection: Injection) -> None:
-        self.done.append(f"fill Postgres by {injection.fault}")
-
-    async def kill_recorder(self, injection: Injection) -> None:
-        self.done.append(f"kill the recorder by {injection.fault}")
+    async def disrupt(self, injection: Injection) -> None:
+        self.done.append(f"disrupt by {injection.fault}")
 
     async def strike(self, injection: Injection, resource: str, name: str) -> None:
         self.done.append(f"{injection.fault} strikes {resource} {name}")
@@ -137,6 +131,24 @@ class Bench:
 def event(change: str) -> dict[str, Any]:
     """Return a watch event of the Job."""
     return {"type": change, "object": JOB}
+
+
+@pytest.mark.parametrize("injection", [Injection(Fault.LATE_ANSWER, CREATE), Injection(Fault.DELAY, ADDED)], ids=str)
+async def test_a_fault_that_is_being_carried_out_keeps_its_plan_going(
+    injection: Injection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the proxy holds an answer or an event back, not all faults have struck."""
+    async with Bench(injection).running() as bench:
+        during: list[bool] = []
+
+        async def hold(_: float) -> None:
+            during.append(bench.director.all_struck)
+
+        monkeypatch.setattr(bench.controls, "hold", hold)
+        with suppress(aiohttp.ClientError):
+            await bench.create()
+        await bench.watch()
+        assert (during, bench.director.all_struck) == ([False], True)
 
 
 async def test_what_has_no_fault_passes_confined_to_the_namespace() -> None:

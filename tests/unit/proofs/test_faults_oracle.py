@@ -12,8 +12,10 @@ from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id, job_name
 from carillon_core.resources.scheduled_task import parse_spec
 from faults.injection.director import Blur, Outage
-from faults.verdict.oracle import ASKED, SECOND, JobSeen, RowSeen, TaskSeen, World, decided, settled, violations
+from faults.verdict.launches import SECOND
+from faults.verdict.oracle import ASKED, decided, settled, violations
 from faults.verdict.pulses import Pulse, parsed
+from faults.verdict.seen import JobSeen, RowSeen, TaskSeen, World
 
 UID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -287,7 +289,7 @@ def test_processes_that_lived_at_the_same_time_overlap_whatever_the_api_said() -
     pulses = [pulse(2, 2.1, 4.3), pulse(4, 4.2, 4.5)]
     found = WorldBuilder().having(pulses=pulses).violations()
     began, lived = "api-1767225604 began at 00:00:04.200000", "api-1767225602 lived until 00:00:04.300000"
-    assert found == [f"api: overlap: a process of {began}, and one of {lived}"]
+    assert found == [f"api slot 00:00:04: overlap: a process of {began}, and one of {lived}"]
     assert WorldBuilder(concurrencyPolicy="Allow").having(pulses=pulses).violations() == []
     assert WorldBuilder().having(pulses=[pulse(2, 2.1, 4.1), pulse(4, 4.2, 4.5)]).violations() == []
 

@@ -17,7 +17,7 @@ from faults.plans.plan import (
     Plan,
     Step,
 )
-from faults.plans.scenarios import SCENARIOS, TURNS, turn
+from faults.plans.suite import TASKS
 
 STEPS = (
     Step("create-jobs", "api", 1),
@@ -31,12 +31,18 @@ STEPS = (
     Step("record-claim", "api", 1),
     Step("record-close", "api", 1),
 )
+SCENARIOS, TURNS, turn = TASKS.scenarios, TASKS.turns, TASKS.turn
 TRACES = dict.fromkeys(SCENARIOS, STEPS)
 
 
 def made(number: int, seed: int = 7) -> Plan:
     """Return the plan of a number."""
     return choice.plan(number, TRACES, seed)
+
+
+def ordered() -> tuple[Injection, ...]:
+    """Return every single fault of the scenario ``mixed``, in the order of a seed."""
+    return choice.ordered(STEPS, 7, TASKS, "mixed")
 
 
 def test_every_fault_is_among_the_first_plans() -> None:
@@ -62,7 +68,7 @@ def test_scenarios_take_turns() -> None:
 
 def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
     """Writes, events and requests to the recorder have their own faults; every position occurs."""
-    singles = choice.ordered(STEPS, seed=7)
+    singles = ordered()
     events = {step for step in STEPS if step.is_event}
     records = {step for step in STEPS if step.is_record}
     writes = set(STEPS) - events - records
@@ -76,28 +82,28 @@ def test_every_fault_strikes_at_every_step_where_it_makes_sense() -> None:
 
 def test_an_objects_only_event_is_not_dropped() -> None:
     """No API server does that, and no client could notice it."""
-    dropped = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.DROP}
+    dropped = {i.at for i in ordered() if i.fault is Fault.DROP}
     assert Step("event-tasks-added", "api", 1) not in dropped
 
 
 @pytest.mark.parametrize("fault", [*sorted(POD_FAULTS), Fault.HIDDEN_PODS])
 def test_a_pod_is_killed_or_deleted_before_it_has_ended(fault: Fault) -> None:
     """After its end there is nothing to kill or to hide."""
-    killed = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is fault}
+    killed = {i.at for i in ordered() if i.fault is fault}
     assert killed == {Step("event-pods-running", "api", 1)}
 
 
 def test_a_job_is_deleted_before_its_end() -> None:
     """Before its pod runs, too."""
-    deleted = {i.at for i in choice.ordered(STEPS, seed=7) if i.fault is Fault.JOB_DELETED}
+    deleted = {i.at for i in ordered() if i.fault is Fault.JOB_DELETED}
     assert deleted == {Step("event-jobs-added", "api", 1), Step("event-pods-running", "api", 1)}
 
 
-@pytest.mark.parametrize("scenario", choice.ONLY)
+@pytest.mark.parametrize("scenario", TASKS.only)
 def test_a_scenario_that_was_made_for_some_faults_has_only_those(scenario: str) -> None:
     """Pods that ignore SIGTERM need no conflict of a write; and each of its faults is among its first plans."""
     own = [plan for number in range(300) if (plan := made(number)).scenario == scenario]
-    only = choice.ONLY[scenario]
+    only = TASKS.only[scenario]
     assert {injection.fault for plan in own for injection in plan.injections} == only
     assert {plan.injections[0].fault for plan in own[: len(only)]} == only
 
@@ -112,7 +118,7 @@ def test_a_number_means_the_same_plan_again() -> None:
 
 def test_no_single_plan_comes_twice_before_all_have_come() -> None:
     """After that, there are endless pairs."""
-    count = len(choice.ordered(STEPS, seed=7))
+    count = len(ordered())
     plans = [(turn(n)[1], made(n)) for n in range(4 * count) if turn(n)[0] == "mixed"]
     singles = [plan for index, plan in plans if index < count and len(plan.injections) == 1]
     assert len({str(plan) for plan in singles}) == len(singles)

@@ -7,10 +7,11 @@ import pytest
 from faults.plans.choice import another, enumerated
 from faults.plans.families import FAMILIES, FAMILY_OF, Family
 from faults.plans.plan import Fault, Injection, Plan, Step
+from faults.plans.suite import TASKS
 from faults.run import Result
 from faults.summary import first_missing, read, told
 from faults.tally import Tally
-from faults.verdict.oracle import Violation
+from faults.verdict.seen import Violation
 
 STEPS = [Step("create-jobs", "api", number) for number in range(1, 6)]
 
@@ -41,7 +42,7 @@ def test_its_place_is_taken_by_a_plan_of_the_same_kind() -> None:
     assert {injection.fault for each in found for injection in each.injections} == {Fault.CONFLICT}
     assert {each.number for each in found} == {7}
     assert len(set(found)) > 1
-    assert all(each.injections[0] in enumerated(STEPS)[Fault.CONFLICT] for each in found)
+    assert all(each.injections[0] in enumerated(STEPS, TASKS, "mixed")[Fault.CONFLICT] for each in found)
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The proof of Carillon: its operator, its recorder and Postgres under faults."""

@@ -1,0 +1,1 @@
+"""The same plans for Kubernetes' own CronJob controller, judged by the same oracle."""
