@@ -3,9 +3,9 @@
 Runs PLANS (300) plans of SEED (1), LANES at a time. A plan whose faults were not
 reached is replaced by another of the same kind. FROM continues a run that was
 stopped, from a plan's number; the results add up in ``results.jsonl``, whose
-table ``--summary`` prints. NATIVE does all of this with Kubernetes' own CronJob
-controller, whose violations are counted rather than a failure. PLAN replays one plan, by its number or its text, and
-keeps its log in any case.
+table ``--summary`` prints. PLAN replays one plan, by its number or its text, and
+keeps its log in any case. NATIVE does all of this with Kubernetes' own CronJob
+controller, whose violations are counted and do not fail the run.
 """
 
 import argparse
