@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,6 +19,7 @@ from carillon_local.access import KEYS_SECRET as KEYS_SECRET_NAME
 from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE, free_port
 from carillon_local.target import local_image_table
 from support.certificates import LOOPBACK, make_certificates
+from support.kept_connections import KeptConnections
 from support.own_programs import Programs
 from support.view import View
 from support.waiting import until
@@ -43,6 +44,7 @@ class Stack(View, Programs):
         View.__init__(self, cluster, postgres.url(), http, folder)
         Programs.__init__(self, folder, {"DATABASE_URL": self.database_url, "KUBECONFIG": str(cluster.kubeconfig)})
         self.postgres = postgres
+        self._connections = KeptConnections(self.database_url, self._client_of_cluster)
         self.runner_database_url = roles.prepare_runner(self.database_url)
         self.api_database_url = roles.prepare_api(self.database_url)
         self._webhook_port = free_port(0)
@@ -71,8 +73,15 @@ class Stack(View, Programs):
 
     def close(self) -> None:
         """Stop the processes."""
+        self._connections.close()
         self.http.close()
         self.end_all()
+
+    def _found(self, query: LiteralString, *parameters: object) -> list[dict[str, Any]]:
+        return self._connections.found(query, *parameters)
+
+    def _answer(self, path: str, parameters: Mapping[str, str]) -> httpx.Response:
+        return self._connections.answer(path, parameters)
 
     def start_operator(self, **settings: str) -> None:
         """Start the operator under its own account, and wait until it is ready to decide."""

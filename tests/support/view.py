@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import httpx
 import psycopg
@@ -63,8 +63,7 @@ class View:
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the object at a path of the API server, or None if it does not exist; faster than kubectl."""
-        with httpx.Client(base_url=self.cluster.api_url, verify=self._admin, trust_env=False, timeout=10) as client:
-            answer = client.get(path, params=parameters)
+        answer = self._answer(path, parameters)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
     def ours(self, namespace: str, plural: str, name: str) -> dict[str, Any]:
@@ -86,15 +85,13 @@ class View:
     def rows(self, namespace: str, task: str | None = None, *statuses: str) -> list[dict[str, Any]]:
         """Return the rows of a namespace, or of a task, oldest slot first, straight from Postgres."""
         query = "SELECT * FROM executions WHERE namespace = %s AND (%s::text IS NULL OR task = %s) ORDER BY slot, id"
-        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
-            found = connection.execute(query, (namespace, task, task)).fetchall()
+        found = self._found(query, namespace, task, task)
         return [row for row in found if not statuses or row["status"] in statuses]
 
     def attempts(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the attempts of an execution in order."""
         query = "SELECT * FROM attempts WHERE execution_id = %s ORDER BY number"
-        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
-            return connection.execute(query, (row["id"],)).fetchall()
+        return self._found(query, row["id"])
 
     def await_rows(
         self, namespace: str, task: str | None, count: int, *statuses: str, seconds: float = 60
@@ -146,6 +143,20 @@ class View:
     def token(self, namespace: str, account: str) -> str:
         """Return a token of a ServiceAccount (TokenRequest)."""
         return self.kubectl("create", "token", account, "--namespace", namespace, "--duration", "24h").strip()
+
+    def _found(self, query: LiteralString, *parameters: object) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def _answer(self, path: str, parameters: Mapping[str, str]) -> httpx.Response:
+        """Return the API server's answer to a GET."""
+        with self._client_of_cluster() as client:
+            return client.get(path, params=parameters)
+
+    def _client_of_cluster(self) -> httpx.Client:
+        """Return a new client of the API server that acts as an administrator."""
+        return httpx.Client(base_url=self.cluster.api_url, verify=self._admin, trust_env=False, timeout=10)
 
     @cached_property
     def _admin(self) -> ssl.SSLContext:
