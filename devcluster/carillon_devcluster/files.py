@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@contextlib.contextmanager
+def readable_by_others() -> Iterator[None]:
+    """Let others read what this process and the daemons that it starts create, whatever the caller's umask says."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def write_atomically(path: Path, content: str, mode: int = 0o600) -> None:
     """Write a file atomically: readers see either the old content or the new content."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from carillon_devcluster import ports, processes
+from carillon_devcluster.files import readable_by_others
 from carillon_devcluster.processes import Process
 from carillon_devcluster.state import State
 
@@ -71,6 +72,21 @@ def test_a_daemon_is_ended_and_its_log_written(tmp_path: Path) -> None:
     assert os.getsid(daemon.pid) == daemon.pid
     processes.stop([daemon], grace=5)
     assert not daemon.alive()
+
+
+def test_what_daemons_create_for_others_does_not_depend_on_the_callers_umask(tmp_path: Path) -> None:
+    """It is theirs inside the block, and ours again behind it."""
+    script = "import pathlib, sys; pathlib.Path(sys.argv[1]).mkdir()"
+    before = os.umask(0o077)
+    try:
+        with readable_by_others():
+            daemon = processes.spawn(PYTHON, ["-c", script, str(tmp_path / "theirs")], tmp_path / "log", {})
+            assert processes.wait_until(lambda: not daemon.alive(), 10)
+        (tmp_path / "ours").mkdir()
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("theirs", "ours")]
+    assert modes == [0o755, 0o700]
 
 
 def test_a_stubborn_daemon_is_killed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from carillon_devcluster import kubeconfig, ports, processes
 from carillon_devcluster.cluster import LocalCluster
 from carillon_devcluster.errors import ClusterError, PartDiedError, StartTimeoutError
-from carillon_devcluster.files import end_of, locked, write_atomically
+from carillon_devcluster.files import end_of, locked, readable_by_others, write_atomically
 from carillon_devcluster.health import ApiServer
 from carillon_devcluster.layout import DEFAULT_ROOT, Root
 from carillon_devcluster.parts import Place
@@ -81,7 +81,9 @@ class RealNode:
             self._make_certificates(programs)
             self.cluster.start(timeout=timeout)
             leftovers.make_cgroup(self._places.cgroup)
-            self._start_daemons(programs, deadline)
+            # users of containers read what containerd and the kubelet create
+            with readable_by_others():
+                self._start_daemons(programs, deadline)
 
     def stop(self) -> None:
         """Stop the node, its pods and the control plane, and undo their changes to the machine.
