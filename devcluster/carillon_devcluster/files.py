@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def readable_by_others() -> Iterator[None]:
-    """Let others read what this process and the daemons that it starts create, whatever the caller's umask says."""
+    """Inside the block, this process and daemons that it starts create files that others can read: umask 022."""
     before = os.umask(0o022)
     try:
         yield

@@ -1,7 +1,7 @@
 """Serves the admission webhook for kopf, with limits that kopf's own server does not have.
 
-Whoever reaches the port may send anything, slowly or in large numbers; while the
-webhook is busy with that, the API server lets objects through without a review.
+Any pod may be able to reach the port and send anything, slowly or many times at
+once. While the webhook is busy with that, objects are admitted without a review.
 """
 
 import asyncio
@@ -125,7 +125,8 @@ def review_app(answer: kopf.WebhookFn) -> Starlette:
         except TimeoutError:
             return _refusal(408, f"the review took longer than {TIMEOUT_SECONDS} s")
         except Exception as error:  # noqa: BLE001  # kopf's own errors are not public, and it fails on what is no review
-            log.debug("no review", why=f"{type(error).__name__}: {str(error)[:200]}")
+            # the API server admits the object unchecked
+            log.warning("admission review not answered", why=f"{type(error).__name__}: {str(error)[:200]}")
             return _refusal(400, "the body is no AdmissionReview of a ScheduledTask, an HTTPTarget or a RunRequest")
 
     return Starlette(routes=[Route("/{plural}", review, methods=["POST"])])

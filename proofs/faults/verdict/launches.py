@@ -1,4 +1,4 @@
-"""What must hold of the Jobs of a task, whoever launches them and whether or not rows tell of them. Pure.
+"""What must hold of the Jobs of a task, for both schedulers, with rows or without. Pure.
 
 The oracles of Carillon and of the CronJob controller share it: ``oracle`` adds
 what rows must say, ``cronjobs`` what must hold without rows.
@@ -71,7 +71,7 @@ class Launches:
                 yield Violation(self._task.name, after.slot, what, OVERLAPPED)
 
     def pulse_overlaps(self) -> Iterator[Violation]:
-        """Yield processes of a Forbid task that ran at the same time by their own evidence, whatever the API said."""
+        """Yield processes of a Forbid task that ran at the same time, according to the times that they noted."""
         if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
             return
         slots = self._slots_of_jobs()

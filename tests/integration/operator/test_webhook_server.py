@@ -1,4 +1,4 @@
-"""The webhook's server against whoever reaches its port: what it refuses, and that others are still answered."""
+"""The webhook's server against abuse of its port: what it refuses, and that others are still answered."""
 
 import asyncio
 import base64

@@ -74,7 +74,7 @@ def test_an_image_takes_hashed_packages_and_runs_as_nobody_special(dockerfile: s
     build, final = stages(ROOT / dockerfile)
     assert "--no-deps --require-hashes" in build
     assert build.index("-m pip install") < build.index("-m pip check") < build.index("-m pip uninstall")
-    # whoever clones with umask 077 has sources that another user cannot read
+    # in a clone made with umask 077, no other user can read the sources
     assert build.index("chmod -R a+rX src") < build.index("cp -r src/.")
     assert "--invalidation-mode unchecked-hash" in build
     assert "pip install" not in final

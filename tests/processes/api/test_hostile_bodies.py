@@ -1,4 +1,4 @@
-"""What a body costs the facade, whatever its shape; measured in processes of their own, one for each request.
+"""What bodies of many shapes cost the facade, each measured in a process of its own.
 
 ``make hostile-bodies`` measures every shape in each operation, not only in those that read bodies in their own way.
 """

@@ -126,7 +126,7 @@ class Session:
         except psycopg.Error as error:
             if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)) and not _is_misplaced(error):
                 raise RecordRefusedError(self._words(error)) from error
-            # whoever forges a token must not cost the others their connection
+            # a forged token must not close a connection that others use
             if error.sqlstate == _REFUSED_TOKEN:
                 raise RecordRefusedError(self._words(error), is_token=True) from error
             if error.sqlstate == _UNKNOWN_KEY:
