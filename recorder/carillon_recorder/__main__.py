@@ -5,12 +5,10 @@ import os
 import sys
 from functools import partial
 
-import uvicorn
-
 from carillon_core.adapters.postgres.recorder import Session
 from carillon_core.logs import get_logger
 from carillon_core.serving.certificate import Certificate
-from carillon_core.serving.gate import GatedServer
+from carillon_core.serving.gate import GatedServer, gated_config
 from carillon_core.serving.programs import listening_socket, run_server
 from carillon_recorder.app import create_app
 from carillon_recorder.pool import Pool
@@ -51,19 +49,14 @@ async def serve(settings: Settings) -> None:
     if settings.cert_file is not None and settings.key_file is not None:
         certificate = Certificate(settings.cert_file, settings.key_file, CERTIFICATE_VARIABLES)
     pool = Pool(make, settings.connections, settings.waiting)
-    config = uvicorn.Config(
+    config = gated_config(
         create_app(pool),
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
+        certificate,
         http=RecorderProtocol,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    config.load()
-    config.ssl = None if certificate is None else certificate.context
     with listening_socket(settings.host, settings.port, LISTEN_VARIABLES) as listener:
         log.info("listening", host=settings.host, port=settings.port, tls=certificate is not None)
         background = [asyncio.create_task(pool.tidy())]

@@ -12,11 +12,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from carillon_core.logs import get_logger
+from carillon_core.serving.certificate import Certificate
 
 HANDSHAKE_SECONDS = 5.0
 """How long the handshake of TLS may take."""
@@ -28,6 +31,21 @@ REFUSED_SECONDS = 1.0
 """How long nothing is accepted after the system has refused to."""
 
 log = get_logger(__name__)
+
+
+def gated_config(app: Starlette, certificate: Certificate | None, **more: Any) -> uvicorn.Config:
+    """Return uvicorn's configuration of an app that logs by itself, with TLS if there is a certificate.
+
+    Args:
+        app: What is served.
+        certificate: The certificate; it may be read again while the server runs.
+        more: Further parameters of ``uvicorn.Config``.
+
+    """
+    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, **more)
+    config.load()
+    config.ssl = None if certificate is None else certificate.context
+    return config
 
 
 class GatedServer(uvicorn.Server):
@@ -52,8 +70,6 @@ class GatedServer(uvicorn.Server):
     @asynccontextmanager
     async def open(self, listener: socket.socket) -> AsyncIterator[None]:
         """Serve in a loop that others own, until the block ends; uvicorn's ``serve`` would take over signals."""
-        if not self.config.loaded:
-            self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
         await self.startup([listener])
         try:

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator
 from contextlib import nullcontext, suppress
 
 import kopf
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -20,7 +19,7 @@ from starlette.routing import Route
 
 from carillon_core.logs import get_logger
 from carillon_core.serving.certificate import LOOK_SECONDS, Certificate
-from carillon_core.serving.gate import GatedServer
+from carillon_core.serving.gate import GatedServer, gated_config
 from carillon_core.serving.programs import listening_socket
 from carillon_core.serving.punctual import PunctualProtocol
 from carillon_operator.webhook_settings import WebhookSettings
@@ -63,19 +62,14 @@ class WebhookServer:
         """
         settings = self._settings
         certificate = Certificate(settings.cert_file, settings.key_file, CERTIFICATE_VARIABLES)
-        config = uvicorn.Config(
+        config = gated_config(
             review_app(answer),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,  # uvicorn's own loop would set it
+            certificate,
             http=_Protocol,
+            date_header=False,  # uvicorn's own loop would set it
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=TIMEOUT_SECONDS,
         )
-        config.load()
-        config.ssl = certificate.context
         server = GatedServer(config, MOST_CONNECTIONS, MOST_OF_ONE_ADDRESS)
         address = settings.address or ("::" if socket.has_dualstack_ipv6() else "")
         with listening_socket(address, settings.port, LISTEN_VARIABLES) as listener:
@@ -125,7 +119,7 @@ def review_app(answer: kopf.WebhookFn) -> Starlette:
         except TimeoutError:
             return _refusal(408, f"the review took longer than {TIMEOUT_SECONDS} s")
         except Exception as error:  # noqa: BLE001  # kopf's own errors are not public, and it fails on what is no review
-            # the API server admits the object unchecked
+            # with Ignore, the object is admitted unchecked
             log.warning("admission review not answered", why=f"{type(error).__name__}: {str(error)[:200]}")
             return _refusal(400, "the body is no AdmissionReview of a ScheduledTask, an HTTPTarget or a RunRequest")
 
