@@ -95,9 +95,9 @@ class Interrupts:
             sys.__unraisablehook__(what)
         elif self._armed:
             self._raised_at = -math.inf
-            signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS, AGAIN_SECONDS)
+            self._receive_again_soon()
 
-    def _receive(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGALRM:
             self._why = self._why or (ExecutionStatus.CANCELLED, f"terminated by {signal.Signals(number).name}")
         elif self._expiry is _TIMED_OUT:
@@ -105,5 +105,22 @@ class Interrupts:
         now = time.monotonic()
         # a second signal must not raise while the exception of the first one unwinds
         if self._armed and now - self._raised_at >= AGAIN_SECONDS / 2:
+            if _is_told_nobody(frame):
+                self._receive_again_soon()
+                return
             self._raised_at = now
             raise Stopped(*(self._why or self._expiry))
+
+    def _receive_again_soon(self) -> None:
+        # a timeout comes again and again; SIGTERM does not, so that it interrupts no cleanup
+        again = AGAIN_SECONDS if self._why in {None, _TIMED_OUT} else 0
+        signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS, again)
+
+
+def _is_told_nobody(frame: FrameType | None) -> bool:
+    """Return whether Python is printing a dropped exception or a warning: what is raised then is dropped as well."""
+    while frame is not None:
+        if frame.f_code is Interrupts._dropped.__code__ or frame.f_code.co_name == "_showwarnmsg":  # noqa: SLF001  # its own class
+            return True
+        frame = frame.f_back
+    return False

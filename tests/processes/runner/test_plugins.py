@@ -27,7 +27,7 @@ from carillon_runner.tasks.plugin import run
 UID = UUID("6f9619ff-8b86-4011-b42d-00c04fc964ff")
 
 SOURCE = """
-import os, signal, sys, time
+import os, pathlib, signal, sys, time
 from carillon_runner.plugins import Failure
 
 def echo(execution):
@@ -69,17 +69,17 @@ def deep():
 def deaf(execution):
     for name in ("SIGTERM", "SIGINT", "SIGALRM"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    open(execution.parameters["file"], "w").write(str(os.getpid()))
+    pathlib.Path(execution.parameters["file"]).write_text(str(os.getpid()))
     while True:
         time.sleep(60)
 
 def tidy(execution):
     path = execution.parameters["file"]
     try:
-        open(path, "w").write("begun")
+        pathlib.Path(path).write_text("begun")
         time.sleep(60)
     finally:
-        open(path, "w").write("tidy")
+        pathlib.Path(path).write_text("tidy")
 
 constant = 3
 """
@@ -195,10 +195,12 @@ def interrupts() -> Any:
     """Give installed interrupts, and restore the handlers afterwards."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
+    hook = sys.unraisablehook
     made = Interrupts()
     made.install()
     yield made
     made.disarm()
+    sys.unraisablehook = hook
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
 

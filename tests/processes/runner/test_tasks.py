@@ -1,11 +1,14 @@
 """The task types without external dependencies, their table, and the signals that end them."""
 
+import io
 import math
 import os
 import signal
 import socket
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -142,6 +145,48 @@ def test_an_exception_that_python_drops_is_raised_again(
     with pytest.raises(Stopped):
         interrupts.call(work, 3600)
     assert "Traceback" not in capfd.readouterr().err
+
+
+class _Terminal(io.StringIO):
+    """A standard error that sends a signal to this process while it writes."""
+
+    def write(self, text: str) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return len(text) + 0 * sum(range(1000))  # see _Killing
+
+
+class _Complaining:
+    """Raises where Python prints exceptions and drops those that come meanwhile."""
+
+    def __del__(self) -> None:
+        raise ValueError
+
+
+def _leave_open() -> None:
+    open("/dev/null", "w")  # noqa: PTH123, SIM115  # Python warns of a file that nobody closed
+
+
+@pytest.mark.parametrize("drop", [_Complaining, _leave_open])
+def test_a_signal_is_not_lost_while_python_prints_what_it_drops(
+    interrupts: Interrupts, monkeypatch: pytest.MonkeyPatch, drop: Callable[[], object]
+) -> None:
+    """Nor while it prints a warning: whatever is raised then is dropped without a word."""
+    interrupts.install()
+    monkeypatch.setattr(sys, "stderr", _Terminal())
+
+    def work() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = _show
+            drop()
+        time.sleep(5)
+
+    with pytest.raises(Stopped):
+        interrupts.call(work, 3600)
+
+
+def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
