@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PART_GRACE = 10.0
 """Seconds that a part has to end after SIGTERM."""
 USERS = ("controller-manager", "scheduler", "node")
-PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "TZ")
+PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "GOGC")
 """The variables of the caller's environment that the parts inherit."""
 
 

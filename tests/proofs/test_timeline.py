@@ -12,20 +12,20 @@ from carillon_core.domain.observed.jobs import ObservedJob, ObservedTask
 from timeline.year import simulate
 
 SEED = 1
-TASKS = 100
+TASKS = 20
+"""A tenth of those of ``.ci/run``: here every line that decides is measured for coverage."""
 DAYS = 365
 
 Broken = Callable[[ObservedTask, Sequence[ObservedJob], datetime], Plan]
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_every_slot_of_a_year_is_accounted_for_once(part: int) -> None:
+def test_every_slot_of_a_year_is_accounted_for_once() -> None:
     """Through outages, kills, lost statuses, edits, suspensions and clocks that are stepped."""
-    faults, counts = simulate(SEED, range(part, TASKS, 2), DAYS)
+    faults, counts = simulate(SEED, range(TASKS), DAYS)
     print(f"seed {SEED}", *(f"{count:,} {what}" for what, count in sorted(counts.items())), sep="\n")  # noqa: T201  # for whoever looks at a failure
     assert not faults, "\n".join(faults[:10])
-    assert counts["slots"] > 30_000
-    assert counts["launched"] > 10_000
+    assert counts["slots"] > 10_000
+    assert counts["launched"] > 4_000
     assert counts["within leniency"] < counts["slots"] / 200, "little may be forgiven"
 
 

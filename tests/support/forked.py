@@ -10,12 +10,14 @@ from multiprocessing import forkserver
 from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Self
 
+import coverage
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from multiprocessing.context import ForkServerProcess
     from pathlib import Path
 
-PRELOADED = ("carillon_recorder.__main__",)
+PRELOADED = ("carillon_recorder.__main__", "carillon_operator.__main__", "carillon_api.__main__")
 """What the process that forks has imported."""
 
 _context = multiprocessing.get_context("forkserver")
@@ -81,5 +83,20 @@ def _run(module: str, environment: Mapping[str, str], log: str) -> None:
     os.close(out)
     os.environ.clear()
     os.environ.update(environment)
+    _read_environment_again()
     sys.argv = [module]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.modules.pop(f"{module}.__main__", None)
+    measured = coverage.process_startup() if "COVERAGE_PROCESS_CONFIG" in environment else None
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        if measured is not None:
+            measured.stop()
+            measured.save()
+
+
+def _read_environment_again() -> None:
+    # the official client reads it on import
+    for name in ("kubernetes.config.kube_config", "kubernetes.aio.config.kube_config"):
+        if module := sys.modules.get(name):
+            vars(module)["KUBE_CONFIG_DEFAULT_LOCATION"] = os.environ.get("KUBECONFIG", "~/.kube/config")

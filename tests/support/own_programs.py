@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from support.forked import PRELOADED, ForkedProgram
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -17,7 +19,7 @@ class Programs:
         """Take the folder of the logs and the settings that all programs have."""
         self._logs = folder
         self._settings = dict(settings)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, ForkedProgram | subprocess.Popen[bytes]] = {}
 
     def spawn(self, name: str, module: str, **settings: str) -> None:
         """Start one of our programs with its own log file."""
@@ -28,16 +30,21 @@ class Programs:
             **self._settings,
             **settings,
         }
-        with self._log_path(name).open("wb") as log:
+        log = self._log_path(name)
+        log.unlink(missing_ok=True)
+        if f"{module}.__main__" in PRELOADED:
+            self._processes[name] = ForkedProgram(module, environment, log)
+            return
+        with log.open("wb") as file:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", module], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
+                [sys.executable, "-m", module], env=environment, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT
             )
 
     def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
         """Stop one of our programs with a signal; return its exit code.
 
         Raises:
-            subprocess.TimeoutExpired: If it does not end; it is killed, so that the next can be started.
+            TimeoutExpired: If it does not end; it is killed, so that the next can be started.
 
         """
         process = self._processes.pop(name)

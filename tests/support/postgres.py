@@ -107,7 +107,8 @@ def database_url(postgres_url: str, _template: str) -> Iterator[str]:
     """Give a new, migrated and empty database."""
     name = f"carillon_{uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        # the default strategy writes each page to the log as well, which takes twice the CPU time
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         admin.execute(statement.format(sql.Identifier(name), sql.Identifier(_template)))
     yield with_database(postgres_url, name)
     _drop(postgres_url, name)
