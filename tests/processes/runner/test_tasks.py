@@ -173,11 +173,11 @@ def test_a_signal_is_not_lost_while_python_prints_what_it_drops(
     """Nor while it prints a warning: whatever is raised then is dropped without a word."""
     interrupts.install()
     monkeypatch.setattr(sys, "stderr", _Terminal())
+    monkeypatch.setattr(warnings, "showwarning", _show)  # pytest has one of its own
 
     def work() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = _show
             drop()
         time.sleep(5)
 
