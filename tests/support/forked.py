@@ -86,7 +86,7 @@ def _run(module: str, environment: Mapping[str, str], log: str) -> None:
     _read_environment_again()
     sys.argv = [module]
     sys.modules.pop(f"{module}.__main__", None)
-    measured = coverage.process_startup() if "COVERAGE_PROCESS_CONFIG" in environment else None
+    measured = coverage.process_startup() if environment.get("COVERAGE_PROCESS_CONFIG") else None
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
