@@ -179,8 +179,7 @@ def test_a_drain_doubles_nothing_and_ends_no_execution(release: Release, restric
     with SpanServer(network.ADDRESS) as server:
         load = DrainedLoad(release, restricted, server, IMAGES["runner"], "/opt/carillon/bin/python")
         load.begin()
-        for _ in range(DRAINS):
-            load.drain(NODE_NAME)
+        load.drain_until_met(NODE_NAME, DRAINS)
         ran = load.end()
     report.append(
         f"kubectl drain under load, {DRAINS} times: {sum(ran.values())} executions succeeded, none overlapped"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SLEEP = {"sleep": {"durationSeconds": 8}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def direct(stack: Stack) -> Iterator[Stack]:
     """Give a stack whose operator knows no recorder."""
     stack.end("operator")
@@ -42,6 +42,11 @@ def secrets(stack: Stack, namespace: str) -> list[str]:
     """Return the names of a namespace's Secrets."""
     shown = stack.kubectl("get", "secrets", "--namespace", namespace, "--output", "json")
     return [item["metadata"]["name"] for item in json.loads(shown)["items"]]
+
+
+def uids(stack: Stack, namespace: str) -> set[str]:
+    """Return the uids of a namespace's Jobs."""
+    return {job["metadata"]["uid"] for job in stack.jobs(namespace)}
 
 
 def test_with_a_recorder_nothing_is_written_into_a_namespace(stack: Stack, namespace: str) -> None:
@@ -93,11 +98,11 @@ def test_a_recorder_that_is_killed_is_waited_for(stack: Stack, namespace: str) -
     stack.apply(namespace, "steady", intervalSeconds=2, concurrencyPolicy="Allow", task={"counter": {}})
     stack.await_rows(namespace, "steady", 1, "succeeded")
     stack.end("recorder", signal.SIGKILL)
-    jobs = len(stack.jobs(namespace))
-    until(lambda: len(stack.jobs(namespace)) > jobs, 30, "something is launched meanwhile")
-    before = len(stack.rows(namespace, "steady", "succeeded"))
+    before = uids(stack, namespace)
+    until(lambda: bool(uids(stack, namespace) - before), 30, "something is launched meanwhile")
+    done = len(stack.rows(namespace, "steady", "succeeded"))
     stack.start_recorder()
-    stack.await_rows(namespace, "steady", before + 3, "succeeded", seconds=90)
+    stack.await_rows(namespace, "steady", done + 3, "succeeded", seconds=90)
     rows = stack.rows(namespace, "steady", "succeeded")
     values = sorted(row["result"]["value"] for row in rows)
     assert len(set(values)) == len(values)

@@ -22,6 +22,5 @@ def test_a_drained_node_doubles_nothing_and_ends_no_execution(stack: Stack, name
     with SpanServer() as server:
         load = DrainedLoad(stack, namespace, server, PYTHON, sys.executable)
         load.begin()
-        for _ in range(DRAINS):
-            load.drain(node.removeprefix("node/"))
+        load.drain_until_met(node.removeprefix("node/"), DRAINS)
         assert load.end()["counted"] >= DRAINS

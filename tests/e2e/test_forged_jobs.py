@@ -75,11 +75,11 @@ def test_jobs_forged_by_a_neighbour_take_no_slot(stack: Stack, namespace: str, n
     anchor = datetime.fromisoformat(owner["metadata"]["creationTimestamp"])
     slots = [anchor + timedelta(seconds=SECONDS * number) for number in range(4, SLOTS)]
     stack.apply_objects(neighbour, *(forged(neighbour, owner, slot) for slot in slots))
-    ran = {rfc3339(slot) for slot in slots[3:6]}
+    theirs = {rfc3339(slot) for slot in slots[3:]}
 
     def recorded() -> bool:
         found = {rfc3339(row["slot"]) for row in stack.rows(namespace, "victim", "succeeded")}
-        return ran <= found
+        return len(theirs & found) >= 3
 
-    until(recorded, 90, "the slots that were forged have run", 0.5)
+    until(recorded, 90, "slots that were forged have run", 0.5)
     assert stack.rows(neighbour) == []

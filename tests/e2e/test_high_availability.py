@@ -110,7 +110,10 @@ def test_the_next_operator_goes_on_where_the_leader_ended(
         for task in ("steady", "slow"):
             stack.await_slot_after(namespace, task, ended + 2 * STEP)
         assert says(stack, second, "launched")
-        assert says(stack, first, "released the Lease") == (number is signal.SIGTERM)
+        released = says(stack, first, "released the Lease")
+        # where the end of its turns takes long, it leaves the Lease to expire
+        cut_off = says(stack, first, "turns cut off") or says(stack, first, "Lease not released, it expires by itself")
+        assert (released or cut_off) == (number is signal.SIGTERM)
         stack.kubectl("delete", "scheduledtask", "slow", "--namespace", namespace, "--wait=false")
         stack.apply(namespace, "steady", intervalSeconds=1, suspend=True, task={"counter": {}})
         until(lambda: not any(map(is_active, stack.jobs(namespace))), 60, "nothing runs any more")

@@ -46,7 +46,8 @@ def token_file(stack: Stack, namespace: str, tmp_path: Path) -> Path:
 
     def known() -> bool:
         headers = {"Authorization": f"Bearer {file.read_text()}"}
-        answer = httpx.get(f"{stack.api_url}/api/v1/namespaces/{namespace}/tasks/none/executions", headers=headers)
+        url = f"{stack.api_url}/api/v1/namespaces/{namespace}/tasks/none/executions"
+        answer = httpx.get(url, headers=headers, timeout=30, trust_env=False)
         return answer.status_code != httpx.codes.FORBIDDEN
 
     until(known, 30, "the role is known to the authorizer")

@@ -69,7 +69,7 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
     stack.start_facade("fuzzed", port, CARILLON_DEFAULT_NAMESPACE=namespace, **limits, **unmeasured_too)
     try:
         until(lambda: _is_ready(base), 60, "the API is ready")
-        document = without_security(httpx.get(f"{base}/openapi.json", trust_env=False).json())
+        document = without_security(httpx.get(f"{base}/openapi.json", timeout=30, trust_env=False).json())
         done = fuzzed(stack, base, document, namespace, tmp_path)
     finally:
         stack.end("fuzzed")

@@ -147,9 +147,9 @@ def test_what_was_skipped_is_neither_lost_nor_run_when_database_and_operator_go(
     stack.start_operator()
     stack.await_rows(namespace, "busy", 2, "succeeded")
     until(lambda: not status_of(stack, namespace, "busy").get("unrecorded"), 30, "the status lets go of them", 0.1)
+    # the row of a launched slot comes from its runner, perhaps after those of later slots that were skipped
+    until(partial(_is_complete, stack, namespace, "busy", step), 30, "every slot has its row, and one alone")
     rows = stack.rows(namespace, "busy")
-    slots = covered(rows, step)
-    assert slots == [slots[0] + k * step for k in range(len(slots))], "every slot has its row, and one alone"
     assert {row["status"] for row in rows if row["slot"] in waiting} == {"skipped"}
     ran = {instant(job["metadata"]["annotations"]["carillon.dev/slot"]) for job in stack.jobs(namespace)}
     assert not ran & {row["slot"] for row in rows if row["status"] in {"skipped", "missed"}}
@@ -205,14 +205,14 @@ def test_a_node_that_is_killed_leaves_nothing_running(stack: Stack, namespace: s
     """
     with CountingServer() as server:
         server.hold_at = 1
-        # longer than the pods of a lost node are waited for
-        stack.apply(namespace, "nap", **ONCE, task={"sleep": {"durationSeconds": 60}})
         stack.apply(namespace, "lost", **ONCE, task={"sleep": {"durationSeconds": 600}})
         stack.apply(namespace, "call", **ONCE, task={"http": {"url": f"{server.url}/"}})
         stack.apply(namespace, "steady", intervalSeconds=1, task={"counter": {}})
         server.await_requests(1)
-        stack.await_rows(namespace, "nap", 1, "running")
         (lost,) = stack.await_rows(namespace, "lost", 1, "running")
+        # longer than the pods of a lost node are waited for
+        stack.apply(namespace, "nap", **ONCE, task={"sleep": {"durationSeconds": 60}})
+        stack.await_rows(namespace, "nap", 1, "running")
         stack.cluster.kill_part("node")
         # no node reports its end, only the Job's deadline, which is short in this test
         near = '{"spec":{"activeDeadlineSeconds":1}}'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from carillon_devcluster import ClusterError
+from support.view import instant
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def test_suspend_stops_and_resume_runs_no_surprise(stack: Stack, namespace: str)
     stack.apply(namespace, "pausing", intervalSeconds=1, suspend=True, task={"counter": {}})
     until(lambda: stack.ready_reason(namespace, "pausing") == "True Suspended", 30, "the task is suspended")
     assert stack.executions(namespace, "pausing") == []
+    resumed = datetime.now(UTC)
     stack.kubectl(
         "patch",
         "scheduledtask",
@@ -72,7 +75,9 @@ def test_suspend_stops_and_resume_runs_no_surprise(stack: Stack, namespace: str)
         '{"spec":{"suspend":false}}',
     )
     stack.await_executions(namespace, "pausing", 1, "succeeded")
-    assert stack.executions(namespace, "pausing", "missed") == []
+    # a late operator may miss one that came after
+    missed = stack.executions(namespace, "pausing", "missed")
+    assert [row for row in missed if instant(row["slot"]) <= resumed] == []
 
 
 REFUSED = {

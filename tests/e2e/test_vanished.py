@@ -58,7 +58,7 @@ def test_a_runner_that_is_killed_is_followed_by_another(
     """After exit code 137, a task without effects runs again; an HTTP request only if the retry policy allows it."""
     stack.apply_objects(
         namespace,
-        task("nap", **ONCE, task={"sleep": {"durationSeconds": 8}}),
+        task("nap", **ONCE, task={"sleep": {"durationSeconds": 20}}),
         task("tally", **ONCE, task={"counter": {"name": "exact"}}),
         task("once", **ONCE, task={"http": {"url": f"{held_once.url}/"}}),
         task("twice", **ONCE, task={"http": {"url": f"{held.url}/"}}, retry={"limit": 1}),

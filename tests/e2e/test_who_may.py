@@ -292,7 +292,8 @@ def test_guesses_are_bounded_by_address(stack: Stack) -> None:
 
         answers = [guess(guesser) for _ in range(40)]
         assert {a.status_code for a in answers} == {401, 429}
-        assert int(answers[-1].headers["retry-after"]) >= 1
+        # a slow test is given back a guess meanwhile
+        assert all(int(a.headers["retry-after"]) >= 1 for a in answers if a.status_code == 429)
         assert guess(elsewhere()).status_code == 401
         assert client.get("/api/v1/tasks", headers={"Authorization": known, **guesser}).status_code == 200
 

@@ -36,7 +36,7 @@ async def test_a_server_that_does_not_answer_is_unavailable(
 ) -> None:
     """A request without a response fails after its time-out."""
     config = kubeconfig_with(cluster, tmp_path, f"https://127.0.0.1:{proxy.port}")
-    async with KubeConnection(config, timeout_seconds=0.5) as connection:
+    async with KubeConnection(config, timeout_seconds=3) as connection:
         await KubeObjectStore(connection).ping()
         proxy.freeze()
         with pytest.raises(UnavailableError, match="no response in time"):

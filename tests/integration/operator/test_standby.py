@@ -68,10 +68,16 @@ class World:
 
     @asynccontextmanager
     async def operator(
-        self, name: str, shard: Shard | None = None, cluster: MemoryCluster | None = None, *, elected: bool = True
+        self,
+        name: str,
+        shard: Shard | None = None,
+        cluster: MemoryCluster | None = None,
+        *,
+        elected: bool = True,
+        lease_seconds: int = 1,
     ) -> AsyncIterator[tuple[Application, Elector]]:
         """Run an operator until the block ends, then stop it like a signal."""
-        lease = LeaseSettings(*WHERE, name, 1)
+        lease = LeaseSettings(*WHERE, name, lease_seconds)
         settings = replace(SETTINGS, workers=2, ready_file=self.folder / name, shard=shard or Shard(), lease=lease)
         elector, stop = Elector(self.leases, lease, now), asyncio.Event()
         view = cluster or self.cluster
@@ -132,7 +138,10 @@ def world(tmp_path: Path) -> World:
 
 async def test_who_stands_by_sees_everything_and_writes_nothing(world: World) -> None:
     """This holds even if an active Job is deleted; its memory does not grow."""
-    async with world.operator("one") as (_, leader), world.operator("two") as (standby, other):
+    async with (
+        world.operator("one", lease_seconds=30) as (_, leader),
+        world.operator("two", lease_seconds=30) as (standby, other),
+    ):
         assert leader.leads()
         await world.create("tick", intervalSeconds=1)
         await eventually(lambda: len(world.cluster.jobs) == 1)
