@@ -31,7 +31,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStor
     if request.param == "memory":
         yield MemoryIdempotency()
         return
-    postgres = PostgresIdempotency.from_url(request.getfixturevalue("api_database_url"))
+    postgres = PostgresIdempotency.from_url(request.getfixturevalue("api_database_url"), connect_seconds=30)
     yield postgres
     await postgres.aclose()
 

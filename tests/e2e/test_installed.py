@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from carillon_chart.programs import rendered, values_of
-from carillon_local.layout import CHART, free_port
+from carillon_local.layout import CHART
+from support.ports import own_port
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_helm_test_runs_a_task_from_its_creation_to_its_end(stack: Stack, namesp
 
 def test_helm_test_keeps_to_the_limit_of_requests(stack: Stack, namespace: str, token_file: Path) -> None:
     """The lowest limit in the values is a burst of one and one request per second: the script waits silently."""
-    port = free_port(0)
+    port = own_port()
     url = f"http://127.0.0.1:{port}"
     stack.start_facade("slow", port, CARILLON_RATE_BURST="1", CARILLON_RATE_LIMIT="1")
     try:

@@ -13,7 +13,8 @@ import yaml
 
 from carillon_chart.programs import rendered
 from carillon_local.access import with_token
-from carillon_local.layout import RUNNER_IMAGE, free_port
+from carillon_local.layout import RUNNER_IMAGE
+from support.ports import own_port
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def test_an_api_serves_its_own_namespaces_alone(stack: Stack, namespaces: list[s
     role = ("--clusterrole", "carillon-view", "--serviceaccount", f"{first}:reader")
     stack.kubectl("create", "rolebinding", "reader", "--namespace", first, *role)
     token = stack.token(first, "reader")
-    port = free_port(0)
+    port = own_port()
     stack.start_facade("listed-api", port, CARILLON_NAMESPACES=first)
     try:
         headers = {"Authorization": f"Bearer {token}"}

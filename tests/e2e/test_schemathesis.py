@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from carillon_local.layout import free_port
+from support.ports import own_port
 from support.programs import unmeasured
 from support.stack import Stack
 from support.waiting import until
@@ -62,7 +62,7 @@ def test_no_request_breaks_what_the_document_says(stack: Stack, namespace: str, 
     for kind, spec in EXISTING.items():
         created = stack.http.post(f"/api/v1/namespaces/{namespace}/{kind}", json={"name": "fuzzed", "spec": spec})
         assert created.status_code == 201, created.text
-    port = free_port(0)
+    port = own_port()
     base = f"http://127.0.0.1:{port}"
     unmeasured_too = {"COVERAGE_PROCESS_CONFIG": ""}
     limits = {"CARILLON_RATE_LIMIT": "100000", "CARILLON_RATE_BURST": "100000", "CARILLON_FAILED_AUTH_BURST": "100000"}

@@ -17,8 +17,9 @@ import yaml
 from carillon_devcluster.go_tools import GoTool, built
 from carillon_devcluster.layout import Root
 from carillon_devcluster.toolchain import environment, find_or_install
-from carillon_local.layout import STATE, free_port
+from carillon_local.layout import STATE
 from support.certificates import LOOPBACK, make_certificates
+from support.ports import own_port
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Kueue:
         self._stack = stack
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._webhook, self._health = free_port(0), free_port(0)
+        self._webhook, self._health = own_port(), own_port()
 
     def start(self) -> None:
         """Build it, install its objects, and wait until its webhooks respond."""

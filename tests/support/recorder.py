@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from carillon_local.layout import free_port
 from support.certificates import LOOPBACK, Certificates, make_certificates
 from support.forked import ForkedProgram
+from support.ports import own_port
 from support.waiting import until
 
 START_SECONDS = 60
@@ -57,7 +57,7 @@ class Recorders:
 
     def start(self, database_url: str, *, tls: bool = False, port: int | None = None, **more: str) -> RunningRecorder:
         """Start one, and wait until it listens."""
-        port = port or free_port(0)
+        port = port or own_port()
         certificates = make_certificates(self.folder) if tls else None
         files = (
             {}

@@ -16,11 +16,12 @@ from carillon_devcluster import ClusterError
 from carillon_local import roles
 from carillon_local.access import FACADE, FACADE_NAMESPACE, OPERATOR, with_token
 from carillon_local.access import KEYS_SECRET as KEYS_SECRET_NAME
-from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE, free_port
+from carillon_local.layout import CRDS, RBAC, RUNNER_IMAGE
 from carillon_local.target import local_image_table
 from support.certificates import LOOPBACK, make_certificates
 from support.kept_connections import KeptConnections
 from support.own_programs import Programs
+from support.ports import own_port
 from support.view import View
 from support.waiting import until
 
@@ -38,7 +39,7 @@ class Stack(View, Programs):
     """The parts, and methods to inspect them. Waits are limited; nothing here sleeps."""
 
     def __init__(self, cluster: LocalCluster, postgres: EmbeddedPostgres, folder: Path) -> None:
-        self.api_url = f"http://127.0.0.1:{free_port(0)}"
+        self.api_url = f"http://127.0.0.1:{own_port()}"
         # calls the API as an administrator, once ``start`` has created one
         http = httpx.Client(base_url=self.api_url, timeout=10, trust_env=False)
         View.__init__(self, cluster, postgres.url(), http, folder)
@@ -47,8 +48,8 @@ class Stack(View, Programs):
         self._connections = KeptConnections(self.database_url, self._client_of_cluster)
         self.runner_database_url = roles.prepare_runner(self.database_url)
         self.api_database_url = roles.prepare_api(self.database_url)
-        self._webhook_port = free_port(0)
-        self._recorder_port = free_port(0)
+        self._webhook_port = own_port()
+        self._recorder_port = own_port()
         (folder / "recorder").mkdir()
         self._recorder_files = make_certificates(folder / "recorder")
         self._images: dict[str, Mapping[str, object]] = dict(local_image_table())

@@ -18,7 +18,6 @@ from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import RefusedError
 from carillon_core.resources.names import API_VERSION
-from carillon_local.layout import free_port
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.state.observed_store import ObservedStore
@@ -26,6 +25,7 @@ from carillon_operator.state.work_queue import WorkQueue
 from carillon_operator.webhook_settings import WebhookSettings
 from support.certificates import LOOPBACK, make_certificates
 from support.cluster import RunningCluster
+from support.ports import own_port
 
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
@@ -105,7 +105,7 @@ async def webhook(
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig)
     made = make_certificates(tmp_path)
     settings = WebhookSettings(
-        port=free_port(0),
+        port=own_port(),
         cert_file=made.cert,
         key_file=made.key,
         ca_file=made.ca,

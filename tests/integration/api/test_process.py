@@ -16,6 +16,7 @@ import httpx
 import pytest
 import yaml
 
+from support.ports import own_port
 from support.waiting import eventually
 
 SECRET = "s3cr3t-pa55"  # noqa: S105  # a marker that tests search for in messages, not a password
@@ -24,18 +25,12 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 SECONDS = 60
 
 
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Valid settings for a database and an API server that are unavailable."""
     kubeconfig = tmp_path / "kubeconfig"
     named: dict[str, Any] = {
-        "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{free_port()}"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"https://127.0.0.1:{own_port()}"}}],
         "users": [{"name": "u", "user": {"token": SECRET}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
     }
@@ -43,9 +38,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     kubeconfig.write_text(text, encoding="utf-8")
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("CARILLON_", "KUBERNETES_"))},
-        "DATABASE_URL": f"postgresql://carillon:{SECRET}@127.0.0.1:{free_port()}/carillon",
+        "DATABASE_URL": f"postgresql://carillon:{SECRET}@127.0.0.1:{own_port()}/carillon",
         "KUBECONFIG": str(kubeconfig),
-        "CARILLON_API_PORT": str(free_port()),
+        "CARILLON_API_PORT": str(own_port()),
     }
 
 

@@ -31,6 +31,12 @@ class Hasty(PunctualH11Protocol):
     held = None
 
 
+class Patient(Hasty):
+    """Waits for longer than a busy machine pauses."""
+
+    taking_seconds = 1.5
+
+
 class App:
     """Reads the body, waits until it may respond, and returns the body's length and ``more``."""
 
@@ -203,15 +209,16 @@ async def reading_nothing(served: Served, data: bytes) -> tuple[StreamReader, St
     return reader, writer
 
 
-async def test_an_answer_that_is_read_slowly_is_given(served: Served) -> None:
+async def test_an_answer_that_is_read_slowly_is_given() -> None:
     """It takes longer than the patience with a client that reads nothing."""
-    served.app.more = b"x" * (12 * LEAST_TAKEN)
-    reader, _ = await reading_nothing(served, HEAD + b"hello")
-    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-    size = 0
-    while size < len(served.app.more):
-        size += len(await reader.readexactly(LEAST_TAKEN))
-        await asyncio.sleep(0.1)  # the pace of this client
+    async with serving(App(), Patient) as served:
+        served.app.more = b"x" * (12 * LEAST_TAKEN)
+        reader, _ = await reading_nothing(served, HEAD + b"hello")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        size = 0
+        while size < len(served.app.more):
+            size += len(await reader.readexactly(LEAST_TAKEN))
+            await asyncio.sleep(0.2)  # the pace of this client
 
 
 async def test_an_address_has_a_bounded_number_of_connections() -> None:

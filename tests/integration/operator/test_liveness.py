@@ -9,11 +9,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from carillon_local.layout import free_port
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 from support.cluster import RunningCluster
+from support.ports import own_port
 from support.waiting import eventually
 
 
@@ -23,7 +23,7 @@ async def test_it_fails_while_the_operators_loop_does_not_turn(
     """Kopf answers in its own thread, which continues while the operator's loop is blocked."""
     # kopf's login uses the client library, which reads KUBECONFIG only when it is imported
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig)
-    port = free_port(0)
+    port = own_port()
     endpoint = f"http://127.0.0.1:{port}/healthz"
     stop = asyncio.Event()
     queue = WorkQueue(lambda: datetime.now(UTC))

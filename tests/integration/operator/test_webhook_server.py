@@ -15,7 +15,6 @@ from kopf import WebhookClientConfig
 
 from carillon_core.errors import SettingsError
 from carillon_core.serving.programs import CannotListenError
-from carillon_local.layout import free_port
 from carillon_operator.gather.webhook_server import (
     MOST_CONNECTIONS,
     MOST_OF_ONE_ADDRESS,
@@ -24,6 +23,7 @@ from carillon_operator.gather.webhook_server import (
 )
 from carillon_operator.webhook_settings import WebhookSettings
 from support.certificates import LOOPBACK, make_certificates
+from support.ports import own_port
 from support.waiting import eventually
 
 REVIEW = json.dumps({"request": {"uid": "1"}}).encode()
@@ -43,7 +43,7 @@ def settings(tmp_path: Path) -> WebhookSettings:
     """Give the settings of a webhook on a free port."""
     made = make_certificates(tmp_path)
     return WebhookSettings(
-        port=free_port(0), cert_file=made.cert, key_file=made.key, ca_file=made.ca, address=LOOPBACK, host=LOOPBACK
+        port=own_port(), cert_file=made.cert, key_file=made.key, ca_file=made.ca, address=LOOPBACK, host=LOOPBACK
     )
 
 

@@ -153,7 +153,7 @@ def test_the_migrator_waits_for_the_database(caplog: pytest.LogCaptureFixture) -
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with caplog.at_level(logging.WARNING), pytest.raises(UnavailableError, match="refused"):
-        migrate.upgrade(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/d", wait_seconds=0.2)
+        migrate.upgrade(f"postgresql://u:{PASSWORD}@127.0.0.1:{port}/d", wait_seconds=2)
     assert {record.getMessage() for record in caplog.records} == {"waiting for the database"}
     assert PASSWORD not in str([record.__dict__ for record in caplog.records])
 

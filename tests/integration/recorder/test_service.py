@@ -20,6 +20,7 @@ from carillon_core.adapters.recorder_client import RecorderClient
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.recording.port import RecorderUnavailableError
 from support.certificates import make_certificates
+from support.postgres import execute
 from support.recorder import Recorders, RunningRecorder
 from support.runner import SLOT, TOKEN_KEY, Forwarder, register
 from support.waiting import until
@@ -252,8 +253,9 @@ def test_the_connections_are_bounded_and_whoever_finds_no_room_is_told_when_to_c
         refused = [answer.result() for answer in answers if answer.done()]
         assert {(r.status_code, r.json()["code"], r.headers["Retry-After"]) for r in refused} == {(503, "Busy", "1")}
         assert all(r.json()["inDoubt"] is False for r in refused)
-        seen = holder.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'carillon-recorder'")
-        assert seen.fetchone() == (2,)
+        # who is refused is told at once, who is connected is not yet
+        seen = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'carillon-recorder'"
+        until(lambda: len(execute(database_url, seen)) == 2, PATIENCE, "two are connected")
         waiting = recorder.get("/metrics").text
         assert "carillon_recorder_waiting 3.0" in waiting
         assert "carillon_recorder_connections 2.0" in waiting

@@ -114,8 +114,8 @@ def test_the_time_out_is_that_of_all_attempts_together(runners: Runners) -> None
     """The execution's time-out ends the running attempt and the execution."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         task = {"http": {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/"}}
-        more = retrying(limit=20, initialDelaySeconds=0, attemptTimeoutSeconds=1)
-        runner = runners.start(task, timeout_seconds=1.5, more=more)
+        more = retrying(limit=20, initialDelaySeconds=0, attemptTimeoutSeconds=3)
+        runner = runners.start(task, timeout_seconds=5.5, more=more)
         assert runner.wait() == ExitCode.TIMED_OUT
     assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "timeout"), ("timed_out", "timeout")]
 
@@ -123,7 +123,7 @@ def test_the_time_out_is_that_of_all_attempts_together(runners: Runners) -> None
 def test_an_end_between_two_attempts_is_the_executions_end(runners: Runners, server: CountingServer) -> None:
     """If the operator closes the row, the runner stops and leaves it unchanged."""
     server.replies = [(500, {})]
-    wait = {"limit": 2, "initialDelaySeconds": 1, "factor": 1, "jitter": 0}
+    wait = {"limit": 2, "initialDelaySeconds": 5, "factor": 1, "jitter": 0}
     runner = runners.start({"http": {"url": server.url}}, more=retrying(**wait))
     runner.await_line("attempt failed, will retry")
     runners.query("UPDATE executions SET status = 'failed', reason = 'Evicted', finished_at = now()")

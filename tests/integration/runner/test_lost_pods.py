@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -128,7 +129,8 @@ def test_an_end_at_any_moment_leaves_no_double_effect_and_no_ghost(runners: Runn
         for plan in PLANS
         for step in range(MOMENTS)
     ]
-    lives = {plan: life(runners, server, plan) for plan in PLANS}
+    with ThreadPoolExecutor(3) as pool:  # as many at once as below
+        lives = dict(zip(PLANS, pool.map(partial(life, runners, server), PLANS), strict=True))
 
     def lose_one(index: int) -> tuple[int, int]:
         execution, plan, step, number = runs[index]

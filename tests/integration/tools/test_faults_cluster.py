@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 
 from carillon_core.resources import names
-from carillon_local.layout import free_port
 from embedded_postgres import EmbeddedPostgres
 from faults.injection.cluster import ClusterFaults
 from faults.injection.strangers import FORGED_SLOTS
 from faults.injection.upstream import Upstream
 from faults.plans.plan import Fault, Injection
 from faults.processes.database import Database
+from support.ports import own_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -149,7 +149,7 @@ async def test_hostile_tasks_that_fire_are_in_the_other_namespace_only() -> None
 
 async def test_a_full_postgres_takes_nobody_until_the_strangers_have_gone(tmp_path: Path) -> None:
     """A session of the product is ended, and no new one is possible."""
-    server = EmbeddedPostgres(tmp_path / "postgres", port=free_port(0), fast=True, max_connections=12)
+    server = EmbeddedPostgres(tmp_path / "postgres", port=own_port(), fast=True, max_connections=12)
     try:
         url = server.start()
         async with (

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from carillon_local import services
-from carillon_local.layout import LocalError, free_port
+from carillon_local.layout import LocalError
 from carillon_local.services import Service
+from support.ports import own_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +28,13 @@ def httpbin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
 
 def test_a_service_runs_until_it_is_stopped(httpbin: Service) -> None:
     """Starting it twice with the same environment gives one process; another environment gives a new process."""
-    environment = {"HTTPBIN_PORT": str(free_port(0))}
+    environment = {"HTTPBIN_PORT": str(own_port())}
     httpbin.start(environment)
     first = httpbin.process()
     assert first is not None
     httpbin.start(environment)
     assert httpbin.process() == first
-    httpbin.start({"HTTPBIN_PORT": str(free_port(0))})
+    httpbin.start({"HTTPBIN_PORT": str(own_port())})
     assert not first.alive()
     httpbin.stop()
     assert httpbin.process() is None
@@ -42,7 +43,7 @@ def test_a_service_runs_until_it_is_stopped(httpbin: Service) -> None:
 @pytest.mark.parametrize("record", ["", "[]", "no json", "{}"])
 def test_a_lost_record_leaves_no_process_behind(httpbin: Service, tmp_path: Path, record: str) -> None:
     """It can still be stopped."""
-    httpbin.start({"HTTPBIN_PORT": str(free_port(0))})
+    httpbin.start({"HTTPBIN_PORT": str(own_port())})
     process = httpbin.process()
     assert process is not None
     (path,) = (tmp_path / "processes").glob("*.json")

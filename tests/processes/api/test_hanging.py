@@ -16,6 +16,7 @@ import yaml
 from aiohttp import web
 
 from support.api import EVERY_MINUTE
+from support.ports import own_port
 from support.waiting import eventually
 
 AT_ONCE = 40
@@ -146,13 +147,13 @@ CALLS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", CALLS)
-async def test_a_database_that_hangs(tmp_path: Path, unused_tcp_port: int, case: str) -> None:
+async def test_a_database_that_hangs(tmp_path: Path, case: str) -> None:
     """Forty requests are answered, the next ones without asking it, and the database is tried again."""
     path, request = CALLS[case]
     async with (
         Silent().running() as database,
         reviewing() as api_server,
-        served(tmp_path, api_server, database.port, unused_tcp_port) as client,
+        served(tmp_path, api_server, database.port, own_port()) as client,
     ):
         assert await asked(client, database, path, **request) >= 1
         assert await asked(client, database, path, **request) <= TRIALS
@@ -160,13 +161,13 @@ async def test_a_database_that_hangs(tmp_path: Path, unused_tcp_port: int, case:
         await wait_until_tried_again(client, CALLS["reading"][0])
 
 
-async def test_an_api_server_that_hangs(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_an_api_server_that_hangs(tmp_path: Path) -> None:
     """The same; the first call is that which asks whose token it is."""
     path = "/api/v1/namespaces/team-a/tasks"
     async with (
         Silent().running() as api_server,
         Silent().running() as database,
-        served(tmp_path, api_server.port, database.port, unused_tcp_port) as client,
+        served(tmp_path, api_server.port, database.port, own_port()) as client,
     ):
         assert await asked(client, api_server, path) >= 1
         assert await asked(client, api_server, path) <= TRIALS

@@ -142,7 +142,7 @@ async def test_a_job_whose_deletion_is_refused_holds_up_no_other(operator: Opera
     async with running(operator.term.janitor.run()):
         operator.term.janitor.delete_job("policed", "one", "1")
         operator.term.janitor.delete_job("other", "two", "2")
-        await eventually(lambda: deleted == ["two"], 1)
+        await eventually(lambda: deleted == ["two"])
 
 
 async def test_a_deletion_that_fails_is_tried_again(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ async def test_a_deletion_that_fails_is_tried_again(operator: Operator, monkeypa
     operator.cluster.delete_job = delete_job  # type: ignore[method-assign, assignment]
     async with running(operator.term.janitor.run()):
         operator.term.janitor.delete_job("default", "one", "1")
-        await eventually(lambda: tries == ["one", "one"], 1)
+        await eventually(lambda: tries == ["one", "one"])
 
 
 async def test_a_request_that_cannot_be_carried_out_delays_no_slot_and_no_other_request(

@@ -1,0 +1,24 @@
+"""Ports for servers that listen some seconds after their port was chosen."""
+
+import itertools
+import os
+import socket
+from contextlib import suppress
+
+FIRST = 20_000
+EACH = 1_500
+"""Ports of each worker. All are below those that a kernel gives to whoever asks for any port."""
+LAST_WORKER = 7
+
+_worker = min(int(os.environ.get("PYTEST_XDIST_WORKER", f"gw{LAST_WORKER}").removeprefix("gw")), LAST_WORKER)
+_numbers = itertools.count(os.getpid())  # two runs on one machine begin elsewhere
+
+
+def own_port() -> int:
+    """Return a free port of the loopback address that no other worker is given meanwhile, nor this one soon."""
+    while True:
+        port = FIRST + EACH * _worker + next(_numbers) % EACH
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
