@@ -172,7 +172,7 @@ class Reconciler:
         for change in jobs.give_up(key, self._clock()):
             if any(ownership.owns_job(key, job) for job in (change.before, change.after) if job is not None):
                 self._effects.closer.job_changed(change)
-        await self._lookups.pods_of_deleted(key)
+        await self._lookups.ends_of_deleted(key)
 
     async def _look_up(self, key: Key) -> None:
         """Look up a task that requests name, if it has not been observed."""

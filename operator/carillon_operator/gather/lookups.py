@@ -28,10 +28,12 @@ class Lookups:
             return False
         return self._store.jobs.put(raw) is not None
 
-    async def pods_of_deleted(self, key: Key) -> None:
-        """Have the pods in the store of Jobs that were deleted while no watch showed a living pod of theirs."""
+    async def ends_of_deleted(self, key: Key) -> None:
+        """Have in the store what the API server says of Jobs that seem to be gone, and whose end was not seen."""
         for name in sorted(self._store.jobs.unasked.get(key, ())):
             job = self._store.jobs.get(*name)
+            if job is not None and (name[0], job.uid) in self._store.jobs.strays:
+                await self.has_job(*name)
             for pod in () if job is None else await self._jobs.pods_of_job(name[0], job.uid):
                 self._store.jobs.put_pod(pod)
             self._store.jobs.unasked[key].discard(name)

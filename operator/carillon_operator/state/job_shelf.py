@@ -1,6 +1,6 @@
 """The runner Jobs and the state of their pods."""
 
-from collections.abc import Callable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -49,7 +49,11 @@ class JobShelf:
         self.index = JobIndex(changed)
         self.ends = DecidedEnds()
         self.unasked: dict[Key, set[JobName]] = {}
-        """The Jobs that were deleted while they were active and no pod of theirs was known to live."""
+        """The Jobs that the API server is to be asked about before their end counts.
+
+        They were deleted while they were active and no pod of theirs was known to live, or only their pods, which have
+        ended, tell of them.
+        """
         self.unread: dict[Key, set[JobName]] = {}
         """The Jobs that ended since their key had a turn."""
         self._jobs: dict[JobName, _Job] = {}
@@ -59,12 +63,8 @@ class JobShelf:
         """The Jobs named by each list that is being read, by the list's namespace; None is a list of all."""
         self._complete: set[str | None] = set()
         """The namespaces whose Jobs were listed once; None means all."""
-        self._strays: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self.strays: dict[tuple[str, str], Mapping[str, Any]] = {}
         """Jobs that no list or event has shown, by namespace and uid, as the pods tell of them that live."""
-
-    def keys(self) -> KeysView[Key]:
-        """Return the keys that have Jobs."""
-        return self.index.keys()
 
     def under(self, key: Key) -> list[ObservedJob]:
         """Return the Jobs of a key that are not retired, including those of an older task of the same name."""
@@ -98,7 +98,7 @@ class JobShelf:
             listed = self._listed.pop(event.namespace, set())
             self._complete.add(event.namespace)
             missing = [n for n in self._jobs if event.namespace in {None, n[0]} and n not in listed]
-            strays = [raw for raw in self._strays.values() if event.namespace in {None, raw["metadata"]["namespace"]}]
+            strays = [raw for raw in self.strays.values() if event.namespace in {None, raw["metadata"]["namespace"]}]
             found = [self.drop(name) for name in missing] + [self._adopt(raw) for raw in strays]
             yield from (change for change in found if change)
         else:
@@ -120,10 +120,10 @@ class JobShelf:
             known is not None
             and known.gone
             and known.observed.uid == meta["uid"]
-            and (name[0], meta["uid"]) not in self._strays
+            and (name[0], meta["uid"]) not in self.strays
         ):
             return None  # a late response does not revive it
-        self._strays.pop((name[0], meta["uid"]), None)
+        self.strays.pop((name[0], meta["uid"]), None)
         return self._take(raw if known is None else _as_believed(raw, known.raw))
 
     def _take(self, raw: Mapping[str, Any], *, gone: bool = False) -> JobChange | None:
@@ -156,6 +156,16 @@ class JobShelf:
         if gone and not observed.active:
             return JobChange(key, before, None, observed)
         return JobChange(key, before, observed)
+
+    def _take_again(self, name: JobName) -> JobChange | None:
+        """Read a Job again, because its pods have changed."""
+        found = self._jobs[name]
+        change = self._take(found.raw, gone=found.gone)
+        if change is not None and change.gone is not None and (name[0], found.observed.uid) in self.strays:
+            # its pods came before its own event, or before the answer to its creation: it may start another
+            self.unasked.setdefault(change.key, set()).add(name)
+            return replace(change, gone=None)
+        return change
 
     def _read(self, raw: Mapping[str, Any], *, gone: bool) -> ObservedJob | None:
         """Return a Job as observed; one that is being deleted has ended when its pods have."""
@@ -204,7 +214,7 @@ class JobShelf:
         names = [
             name for name in self.index.under(key) if self._pods.give_up(name[0], self._jobs[name].observed.uid, now)
         ]
-        changes = [self._take(self._jobs[name].raw, gone=self._jobs[name].gone) for name in names]
+        changes = [self._take_again(name) for name in names]
         return [change for change in changes if change is not None]
 
     def next_give_up(self, key: Key) -> datetime | None:
@@ -221,12 +231,12 @@ class JobShelf:
         found = self._jobs.get(name)
         if found is not None and found.observed.uid == uid:
             self._podless.discard(name)
-            return self._take(found.raw, gone=found.gone) if news else None
+            return self._take_again(name) if news else None
         stray = job_of_pod(raw)
         if stray is None or not self._pods.of(name[0], uid).living:
-            self._strays.pop((name[0], uid), None)
+            self.strays.pop((name[0], uid), None)
             return None
-        self._strays[name[0], uid] = stray
+        self.strays[name[0], uid] = stray
         return self._adopt(stray) if self._complete & {None, name[0]} else None
 
     def _adopt(self, stray: Mapping[str, Any]) -> JobChange | None:
@@ -234,7 +244,7 @@ class JobShelf:
         meta = stray["metadata"]
         known, place = self._jobs.get((meta["namespace"], meta["name"])), (meta["namespace"], meta["uid"])
         if not self._pods.of(*place).living:  # gone since
-            self._strays.pop(place, None)
+            self.strays.pop(place, None)
             return None
         if known is not None and known.observed.uid != meta["uid"] and known.observed.active:
             return None
@@ -259,8 +269,7 @@ class JobShelf:
                 if name not in self._jobs:
                     self._pods.forget(name[0], owner["uid"])
         for name in names:
-            found = self._jobs.get(name)
-            change = self._take(found.raw, gone=found.gone) if found else None
+            change = self._take_again(name) if name in self._jobs else None
             if change and change.before != change.after:
                 yield change
 

@@ -105,7 +105,7 @@ class ObservedStore:
 
     def all_keys(self) -> set[Key]:
         """Return every key that has something to reconcile."""
-        return {*self.tasks.keys(), *self.requests.keys(), *self.jobs.keys()}
+        return {*self.tasks.keys(), *self.requests.keys(), *self.jobs.index.keys()}
 
     def forget_decisions(self) -> None:
         """Go back to the statuses that the API server has: a decision that was not written does not count."""
