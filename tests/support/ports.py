@@ -10,7 +10,8 @@ EACH = 1_500
 """Ports of each worker. All are below those that a kernel gives to whoever asks for any port."""
 LAST_WORKER = 7
 
-_worker = min(int(os.environ.get("PYTEST_XDIST_WORKER", f"gw{LAST_WORKER}").removeprefix("gw")), LAST_WORKER)
+_name = os.environ.get("PYTEST_XDIST_WORKER") or f"gw{LAST_WORKER}"
+_worker = min(int(_name.removeprefix("gw")), LAST_WORKER)
 _numbers = itertools.count(os.getpid())  # two runs on one machine begin elsewhere
 
 
