@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 from httpbin import app as httpbin_app
@@ -22,10 +21,8 @@ __all__ = ["namespace", "stack"]
 @pytest.fixture(scope="module")
 def shared_namespace(stack: Stack) -> Iterator[str]:
     """Give a namespace that the tests of a module share, so that their waits overlap."""
-    name = f"e2e-{uuid4().hex[:8]}"
-    stack.kubectl("create", "namespace", name)
-    yield name
-    stack.kubectl("delete", "namespace", name, "--wait=false")
+    with stack.new_namespace() as name:
+        yield name
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,8 @@ SLOTS = 20
 @pytest.fixture
 def neighbour(stack: Stack, namespace: str) -> Iterator[str]:
     """Give a namespace of another tenant."""
-    name = f"{namespace}-neighbour"
-    stack.kubectl("create", "namespace", name)
-    yield name
-    stack.kubectl("delete", "namespace", name, "--wait=false")
+    with stack.new_namespace(f"{namespace}-neighbour") as name:
+        yield name
 
 
 def forged(namespace: str, owner: dict[str, Any], slot: datetime) -> dict[str, Any]:

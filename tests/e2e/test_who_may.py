@@ -36,12 +36,8 @@ CACHE_SECONDS = 30
 @pytest.fixture(scope="module")
 def spaces(stack: Stack) -> Iterator[tuple[str, str]]:
     """Give two namespaces."""
-    names = (f"e2e-{uuid4().hex[:8]}", f"e2e-{uuid4().hex[:8]}")
-    for name in names:
-        stack.kubectl("create", "namespace", name)
-    yield names
-    for name in names:
-        stack.kubectl("delete", "namespace", name, "--wait=false")
+    with stack.new_namespace() as mine, stack.new_namespace() as yours:
+        yield mine, yours
 
 
 @pytest.fixture(scope="module")

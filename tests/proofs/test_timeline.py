@@ -13,7 +13,7 @@ from timeline.year import simulate
 
 SEED = 1
 TASKS = 20
-"""A tenth of those of ``.ci/run``: here every line that decides is measured for coverage."""
+"""A fifth of those of ``.ci/run``: here every line that decides is measured for coverage."""
 DAYS = 365
 
 Broken = Callable[[ObservedTask, Sequence[ObservedJob], datetime], Plan]

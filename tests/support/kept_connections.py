@@ -56,10 +56,25 @@ class KeptConnections:
             httpx.TransportError: It is away.
 
         """
+        return self._sent("GET", path, params=parameters)
+
+    def make(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Create an object, which may exist, and return the API server's answer."""
+        answer = self._sent("POST", path, json=body)
+        if answer.status_code != httpx.codes.CONFLICT:  # sent twice, because the first answer was lost
+            answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def delete(self, path: str) -> None:
+        """Delete an object, which may be gone."""
+        self._sent("DELETE", path)
+
+    def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
         if self._client is not None:
             try:
-                return self._client.get(path, params=parameters)
+                return self._client.request(method, path, **more)
             except httpx.TransportError:
                 self._client.close()
         self._client = self._new_client()
-        return self._client.get(path, params=parameters)
+        return self._client.request(method, path, **more)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import yaml
@@ -164,12 +165,31 @@ class Stack(View, Programs):
             config = with_token(shown, self.token(FACADE_NAMESPACE, account_name))
             (self._folder / f"{file}.kubeconfig").write_text(yaml.safe_dump(config))
 
+    @contextmanager
+    def new_namespace(self, name: str = "") -> Iterator[str]:
+        """Create a namespace, and have it deleted when the block ends."""
+        name = name or f"e2e-{uuid4().hex[:8]}"
+        self._connections.make("/api/v1/namespaces", {"metadata": {"name": name}})
+        try:
+            yield name
+        finally:
+            self._connections.delete(f"/api/v1/namespaces/{name}")
+
+    def token(self, namespace: str, account: str) -> str:
+        """Return a token of a ServiceAccount (TokenRequest)."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        return str(self._connections.make(path, {"spec": {"expirationSeconds": 86_400}})["status"]["token"])
+
     def user(self, namespace: str, name: str, *roles: str) -> httpx.Client:
         """Create a ServiceAccount with these ClusterRoles in its namespace; return a client with its token."""
-        self.kubectl("create", "serviceaccount", name, "--namespace", namespace)
+        self._connections.make(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
         for role in roles:
-            binding = ("create", "rolebinding", f"{name}-{role}", "--namespace", namespace, "--clusterrole", role)
-            self.kubectl(*binding, "--serviceaccount", f"{namespace}:{name}")
+            binding = {
+                "metadata": {"name": f"{name}-{role}"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+            }
+            self._connections.make(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings", binding)
         return self.client({"Authorization": f"Bearer {self.token(namespace, name)}"})
 
     def client(self, headers: Mapping[str, str]) -> httpx.Client:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
@@ -42,7 +41,5 @@ def stack(passable_dir: Callable[[], Path], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def namespace(stack: Stack) -> Iterator[str]:
     """Give a new namespace."""
-    name = f"e2e-{uuid4().hex[:8]}"
-    stack.kubectl("create", "namespace", name)
-    yield name
-    stack.kubectl("delete", "namespace", name, "--wait=false")
+    with stack.new_namespace() as name:
+        yield name
