@@ -16,8 +16,8 @@ FOLDER = ROOT / ".carillon" / "coverage"
 GATES = {"core": ("*/carillon_core/*", 95), "everything": ("*", 85)}
 LANES = "4"
 """Enough to keep two cores busy; each has its own cluster and Postgres."""
-LAZY = {"GOGC": "400"}
-"""The clusters of four workers spend their CPU time on requests; their memory is plenty."""
+FEWER_COLLECTIONS = {"GOGC": "400"}
+"""Go's garbage collector runs less often in the tests' clusters: the four workers are short of CPU, not of memory."""
 SLOWEST = ("--durations=40", "--durations-min=5", f"--junitxml={FOLDER / 'tests.xml'}")
 
 
@@ -54,7 +54,7 @@ def _percent(name: str, pattern: str) -> float:
 
 def _coverage(*arguments: str) -> int:
     command = [sys.executable, "-m", "coverage", *arguments]
-    return subprocess.run(command, check=False, cwd=ROOT, env=LAZY | os.environ).returncode
+    return subprocess.run(command, check=False, cwd=ROOT, env=FEWER_COLLECTIONS | os.environ).returncode
 
 
 if __name__ == "__main__":

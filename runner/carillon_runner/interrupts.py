@@ -105,7 +105,7 @@ class Interrupts:
         now = time.monotonic()
         # a second signal must not raise while the exception of the first one unwinds
         if self._armed and now - self._raised_at >= AGAIN_SECONDS / 2:
-            if _is_told_nobody(frame):
+            if self._would_be_dropped(frame):
                 self._receive_again_soon()
                 return
             self._raised_at = now
@@ -116,11 +116,10 @@ class Interrupts:
         again = AGAIN_SECONDS if self._why in {None, _TIMED_OUT} else 0
         signal.setitimer(signal.ITIMER_REAL, SOON_SECONDS, again)
 
-
-def _is_told_nobody(frame: FrameType | None) -> bool:
-    """Return whether Python is printing a dropped exception or a warning: what is raised then is dropped as well."""
-    while frame is not None:
-        if frame.f_code is Interrupts._dropped.__code__ or frame.f_code.co_name == "_showwarnmsg":  # noqa: SLF001  # its own class
-            return True
-        frame = frame.f_back
-    return False
+    def _would_be_dropped(self, frame: FrameType | None) -> bool:
+        """Return whether Python is printing a dropped exception or a warning; it drops what is raised meanwhile."""
+        while frame is not None:
+            if frame.f_code is self._dropped.__code__ or frame.f_code.co_name == "_showwarnmsg":
+                return True
+            frame = frame.f_back
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -81,12 +82,8 @@ class Release:
 @pytest.fixture
 def namespaces(stack: Stack) -> Iterator[list[str]]:
     """Give two new namespaces, whose names come before and after the shared one's."""
-    made = [f"{letter}-{uuid4().hex[:8]}" for letter in "az"]
-    for name in made:
-        stack.kubectl("create", "namespace", name)
-    yield made
-    for name in made:
-        stack.kubectl("delete", "namespace", name, "--wait=false")
+    with ExitStack() as made:
+        yield [made.enter_context(stack.new_namespace(f"{letter}-{uuid4().hex[:8]}")) for letter in "az"]
 
 
 @pytest.fixture

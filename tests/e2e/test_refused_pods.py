@@ -42,13 +42,12 @@ def last_message(stack: Stack, namespace: str, name: str) -> str:
 @pytest.fixture(scope="module")
 def narrow(stack: Stack) -> Iterator[str]:
     """Give a namespace whose quota allows no pods, and a task in it."""
-    name = "e2e-narrow"
-    stack.kubectl("create", "namespace", name)
-    stack.apply_objects(name, quota(0))
-    until(lambda: "status" in stack.get(f"/api/v1/namespaces/{name}/resourcequotas/narrow"), 30, "the quota is counted")
-    stack.apply_objects(name, task("squeezed", **ONCE, task={"counter": {}}))
-    yield name
-    stack.kubectl("delete", "namespace", name, "--wait=false")
+    with stack.new_namespace("e2e-narrow") as name:
+        stack.apply_objects(name, quota(0))
+        path = f"/api/v1/namespaces/{name}/resourcequotas/narrow"
+        until(lambda: "status" in stack.get(path), 30, "the quota is counted")
+        stack.apply_objects(name, task("squeezed", **ONCE, task={"counter": {}}))
+        yield name
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ class DrainedLoad:
                 self._view.await_slot_after(self._namespace, name, began, seconds=400)
 
     def drain_until_met(self, node: str, least: int) -> None:
-        """Drain a node so often, and up to three times as often if what was at work had ended just then."""
+        """Drain a node ``least`` times, or up to three times as often until they have interrupted what they must."""
         for number in range(3 * least):
             if number >= least and not self._not_met():
                 return
@@ -136,7 +136,7 @@ class DrainedLoad:
         return any(attempt["reason"] == "Terminated" for attempt in self._view.attempts(row))
 
     def _not_met(self) -> list[str]:
-        """Return what the drains were to meet and did not: containers and runners at work that went on elsewhere."""
+        """Return which tasks no drain has interrupted yet; a container and a runner must have gone on elsewhere."""
         found = []
         for name, reason in (("polite", "EvictionByEvictionAPI"), ("asked", "Terminated")):
             rows = self._view.rows(self._namespace, name, "succeeded")

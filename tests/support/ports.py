@@ -7,7 +7,7 @@ from contextlib import suppress
 
 FIRST = 20_000
 EACH = 1_500
-"""Ports of each worker. All are below those that a kernel gives to whoever asks for any port."""
+"""The number of ports of each worker, all below the range from which the kernel picks one for ``bind`` to port 0."""
 LAST_WORKER = 7
 
 _name = os.environ.get("PYTEST_XDIST_WORKER") or f"gw{LAST_WORKER}"
@@ -16,7 +16,7 @@ _numbers = itertools.count(os.getpid())  # two runs on one machine begin elsewhe
 
 
 def own_port() -> int:
-    """Return a free port of the loopback address that no other worker is given meanwhile, nor this one soon."""
+    """Return a free port of the loopback address; no other worker gets it, and this one only after many others."""
     while True:
         port = FIRST + EACH * _worker + next(_numbers) % EACH
         with socket.socket() as probe, suppress(OSError):

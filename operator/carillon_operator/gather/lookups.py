@@ -29,7 +29,7 @@ class Lookups:
         return self._store.jobs.put(raw) is not None
 
     async def ends_of_deleted(self, key: Key) -> None:
-        """Have in the store what the API server says of Jobs that seem to be gone, and whose end was not seen."""
+        """Ask the API server about Jobs that seem to be gone and whose end was not seen, and keep its answers."""
         for name in sorted(self._store.jobs.unasked.get(key, ())):
             job = self._store.jobs.get(*name)
             if job is not None and (name[0], job.uid) in self._store.jobs.strays:

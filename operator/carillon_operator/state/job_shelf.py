@@ -49,10 +49,10 @@ class JobShelf:
         self.index = JobIndex(changed)
         self.ends = DecidedEnds()
         self.unasked: dict[Key, set[JobName]] = {}
-        """The Jobs that the API server is to be asked about before their end counts.
+        """The Jobs to ask the API server about before their end is recorded.
 
-        They were deleted while they were active and no pod of theirs was known to live, or only their pods, which have
-        ended, tell of them.
+        Either they were deleted while they were active and no living pod of theirs was known, or only their pods are
+        known, and those have ended.
         """
         self.unread: dict[Key, set[JobName]] = {}
         """The Jobs that ended since their key had a turn."""
@@ -162,7 +162,7 @@ class JobShelf:
         found = self._jobs[name]
         change = self._take(found.raw, gone=found.gone)
         if change is not None and change.gone is not None and (name[0], found.observed.uid) in self.strays:
-            # its pods came before its own event, or before the answer to its creation: it may start another
+            # it may exist and start another pod: its own event, or the answer to its creation, may be late
             self.unasked.setdefault(change.key, set()).add(name)
             return replace(change, gone=None)
         return change

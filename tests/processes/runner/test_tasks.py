@@ -163,14 +163,14 @@ class _Complaining:
 
 
 def _leave_open() -> None:
-    open("/dev/null", "w")  # noqa: PTH123, SIM115  # Python warns of a file that nobody closed
+    open("/dev/null", "w")  # noqa: PTH123, SIM115  # left open on purpose: Python then prints a warning
 
 
 @pytest.mark.parametrize("drop", [_Complaining, _leave_open])
 def test_a_signal_is_not_lost_while_python_prints_what_it_drops(
     interrupts: Interrupts, monkeypatch: pytest.MonkeyPatch, drop: Callable[[], object]
 ) -> None:
-    """Nor while it prints a warning: whatever is raised then is dropped without a word."""
+    """The same holds for warnings: an exception that is raised while Python prints one disappears."""
     interrupts.install()
     monkeypatch.setattr(sys, "stderr", _Terminal())
     monkeypatch.setattr(warnings, "showwarning", _show)  # pytest has one of its own
@@ -179,7 +179,7 @@ def test_a_signal_is_not_lost_while_python_prints_what_it_drops(
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             drop()
-        time.sleep(5)
+        time.sleep(5)  # the work that the signal ends
 
     with pytest.raises(Stopped):
         interrupts.call(work, 3600)

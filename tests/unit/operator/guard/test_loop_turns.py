@@ -46,7 +46,7 @@ def test_time_that_the_loop_waits_is_no_turn() -> None:
     turns = LoopTurns()
 
     async def work() -> None:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # the wait that must not count
         time.sleep(0.02)  # noqa: ASYNC251  # it holds the loop on purpose
         await asyncio.sleep(0.2)
 

@@ -31,7 +31,7 @@ def show(operator: Operator) -> None:
 async def test_a_pod_that_ends_before_the_creation_is_answered_does_not_end_a_job_that_tries_again(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
 ) -> None:
-    """Nobody has deleted its Job, and the next pod's end is the execution's."""
+    """The Job still exists, so its next pod decides the result."""
     create = operator.cluster.create_job
 
     async def created(manifest: JSONObject) -> JSONObject:
@@ -71,6 +71,6 @@ async def test_a_pod_whose_job_is_gone_ends_its_execution_once_the_api_server_wa
     for pod in operator.cluster.gone_pods:
         operator.take(JobEvent("DELETED", "Pod", pod))
     await operator.write()
-    assert [row[1] for row in operator.rows()] == ["running"], "nobody was asked yet"
+    assert [row[1] for row in operator.rows()] == ["running"], "the API server has not been asked yet"
     await operator.settle()
     assert [row[1:] for row in operator.rows()] == [("cancelled", "JobDeleted")]
