@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +18,22 @@ FIXTURES = ("support.cluster", "support.postgres", "support.recorder", "support.
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load the fixtures of real services, unless only unit tests run: importing them takes a second."""
+    """Load the fixtures of real services, unless only unit tests run: importing them takes a second.
+
+    Until everything is collected, nothing becomes garbage that is worth looking for.
+    """
+    gc.disable()
+    # it is slow by design, and asked for the key of the same password by each test that reads an operator's settings
+    hashlib.scrypt = functools.cache(hashlib.scrypt)  # type: ignore[assignment]  # the cache forgets the signature
     if any(not argument.startswith("tests/unit") for argument in config.args):
         for module in FIXTURES:
             config.pluginmanager.import_plugin(module)
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but not among what was imported and collected: to look at it took seconds."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # a test runs pytest without pytest-xdist

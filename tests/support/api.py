@@ -1,5 +1,6 @@
 """The facade over the memory adapters, and a client without a socket."""
 
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.ports import AuditEvent
 
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # absent: httpx looks for it twice a request, on disk
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TASKS = "/api/v1/namespaces/team-a/tasks"
 EVERY_MINUTE: dict[str, Any] = {"schedule": "* * * * *", "task": {"sleep": {"durationSeconds": 1}}}
@@ -45,6 +47,12 @@ CALLER = Subject("alice", ("developers", "system:authenticated"))
 """The client's user, who may do anything."""
 UNLIMITED = 1_000_000
 """More requests than any test makes."""
+DEFAULT_SETTINGS: dict[str, Any] = {
+    "database_url": f"postgresql://carillon:{SECRET}@db/carillon",
+    "default_namespace": "team-a",
+    "rate_limit": UNLIMITED,
+    "rate_burst": UNLIMITED,
+}
 AS_CALLER = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -107,6 +115,12 @@ def _app() -> FastAPI:
     return describing_app()
 
 
+@cache
+def _settings() -> Settings:
+    """Return the settings that most tests share; they cannot be changed."""
+    return Settings(**DEFAULT_SETTINGS)
+
+
 def openapi_document() -> dict[str, Any]:
     """Return the app's OpenAPI document, which is generated once and must not be changed."""
     return _app().openapi()
@@ -124,13 +138,7 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
     history = MemoryHistory()
     audit_log = MemoryAuditLog()
     idempotency = MemoryIdempotency()
-    given: dict[str, Any] = {
-        "database_url": f"postgresql://carillon:{SECRET}@db/carillon",
-        "default_namespace": "team-a",
-        "rate_limit": UNLIMITED,
-        "rate_burst": UNLIMITED,
-    }
-    made = Settings(**(given | settings))
+    made = Settings(**(DEFAULT_SETTINGS | settings)) if settings else _settings()
     served = ServedAPIServer(server, made.scope)
     access = AccessControl(served, made, clock, clock.seconds)
     async with AuditTrail(ServedAudit(audit_log, made.scope)) as audit:

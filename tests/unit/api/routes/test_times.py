@@ -29,15 +29,15 @@ def queried_times() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("given", ["2026", "1790000000", "2026.5", "-5", "1e9", "tomorrow", "20260301T120000Z"])
 @pytest.mark.parametrize(("path", "name"), queried_times())
-async def test_a_time_in_a_query_is_written_out(rest: Facade, path: str, name: str, given: str) -> None:
+async def test_a_time_in_a_query_is_written_out(rest: Facade, path: str, name: str) -> None:
     """``?since=2026`` meant half past midnight in 1970."""
     path = path.replace("{namespace}", "team-a").replace("{name}", "nightly")
-    response = await rest.client.get(path, params={name: given})
-    assert response.status_code == 422, response.text
-    assert fields_of(response) == [name]
-    assert "write it as 2027-01-01T00:00:00Z" in response.json()["errors"][0]["message"]
+    for given in ("2026", "1790000000", "2026.5", "-5", "1e9", "tomorrow", "20260301T120000Z"):
+        response = await rest.client.get(path, params={name: given})
+        assert response.status_code == 422, (given, response.text)
+        assert fields_of(response) == [name]
+        assert "write it as 2027-01-01T00:00:00Z" in response.json()["errors"][0]["message"]
 
 
 def test_the_document_has_times_in_queries() -> None:
@@ -45,22 +45,24 @@ def test_the_document_has_times_in_queries() -> None:
     assert {name for _, name in queried_times()} >= {"since", "until", "from", "to"}
 
 
-@pytest.mark.parametrize("given", [2026, 1_790_000_000, 2026.5, "2026", "1790000000", "-5", True])
 @pytest.mark.parametrize("field", ["runAt", "startAt", "endAt"])
-async def test_a_time_in_a_spec_is_written_out(rest: Facade, field: str, given: Any) -> None:
+async def test_a_time_in_a_spec_is_written_out(rest: Facade, field: str) -> None:
     """A number has no unit and no zone."""
-    spec = {"task": {"counter": {}}, field: given} | ({} if field == "runAt" else {"intervalSeconds": 60})
-    response = await rest.client.post(TASKS, json={"name": "other", "spec": spec})
-    assert response.status_code == 422, response.text
-    assert fields_of(response) == [f"spec.{field}"]
+    for given in (2026, 1_790_000_000, 2026.5, "2026", "1790000000", "-5", True):
+        spec: dict[str, Any] = {"task": {"counter": {}}, field: given} | (
+            {} if field == "runAt" else {"intervalSeconds": 60}
+        )
+        response = await rest.client.post(TASKS, json={"name": "other", "spec": spec})
+        assert response.status_code == 422, (given, response.text)
+        assert fields_of(response) == [f"spec.{field}"]
 
 
-@pytest.mark.parametrize("given", [2026, "2026", "1790000000"])
-async def test_a_time_of_a_run_is_written_out(rest: Facade, given: Any) -> None:
+async def test_a_time_of_a_run_is_written_out(rest: Facade) -> None:
     """The same rule."""
-    response = await rest.client.post(f"{TASKS}/nightly/run", json={"runAt": given})
-    assert response.status_code == 422, response.text
-    assert fields_of(response) == ["runAt"]
+    for given in (2026, "2026", "1790000000"):
+        response = await rest.client.post(f"{TASKS}/nightly/run", json={"runAt": given})
+        assert response.status_code == 422, (given, response.text)
+        assert fields_of(response) == ["runAt"]
 
 
 FORMS: dict[str, dict[str, Any]] = {

@@ -43,16 +43,23 @@ def test_the_longest_turn_is_that_of_the_last_minute_or_two() -> None:
 
 def test_time_that_the_loop_waits_is_no_turn() -> None:
     """Only what its callbacks take."""
-    turns = LoopTurns()
+    clock = Clock()
+    turns = LoopTurns(clock)
+
+    def pass_time(ended: int) -> None:
+        while sum(turns.counts) == ended:  # the loop is not waiting yet
+            time.sleep(0.001)
+        clock.now += 100
 
     async def work() -> None:
-        await asyncio.sleep(0.2)  # the wait that must not count
-        time.sleep(0.02)  # noqa: ASYNC251  # it holds the loop on purpose
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(pass_time, sum(turns.counts))
+        clock.now += 0.02  # here it holds the loop
+        await asyncio.to_thread(pass_time, sum(turns.counts))
 
     with asyncio.Runner(loop_factory=turns.new_loop) as runner:
         runner.run(work())
-    assert 0.02 <= turns.longest <= turns.seconds < 0.4
+    assert clock.now == pytest.approx(200.02)
+    assert [turns.longest, turns.seconds] == pytest.approx([0.02, 0.02])
     assert sum(turns.counts) >= 3
 
 
