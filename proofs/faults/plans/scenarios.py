@@ -68,10 +68,24 @@ _GRACE = (
     ScenarioTask("api", {"intervalSeconds": 2, "task": _HTTP}),
 )
 
+_SHAKY = {
+    "container": {
+        "image": SHELL_IMAGE,
+        # the first process of each Job fails at once, often before the operator knows its Job
+        "command": ["sh", "-c", script(2, 0.2, stubborn=False, fails_first=True)],
+        "env": [{"name": "PULSES", "value": PULSES}],
+    }
+}
+_RETRIES = (
+    ScenarioTask("shaky", {"intervalSeconds": 2, "retry": {"limit": 3}, "task": _SHAKY}),
+    ScenarioTask("api", {"intervalSeconds": 2, "task": _HTTP}),
+)
+
 TASKS: Mapping[str, Scenario] = {
     "mixed": Scenario(_MIXED),
     "direct": Scenario(_MIXED, direct=True),
     "grace": Scenario(_GRACE),
+    "retries": Scenario(_RETRIES),
     "strangers": Scenario(_MIXED, shared=True),
 }
 """Scenarios of ScheduledTasks, which are due every two or three seconds."""

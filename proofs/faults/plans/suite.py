@@ -14,6 +14,13 @@ from faults.verdict.seen import DOUBLED, LOST, OVERLAPPED
 _GRACE = POD_FAULTS | {
     *(Fault.JOB_DELETED, Fault.KILL_AFTER, Fault.KILL_AT_EVENT, Fault.STALE_RESTART, Fault.RELIST, Fault.DROP)
 }
+_RETRIES = frozenset(
+    {
+        *(Fault.KILL_AFTER, Fault.KILL_AT_EVENT, Fault.TERMINATE, Fault.STALE_RESTART, Fault.SECOND_OPERATOR),
+        *(Fault.LOST_ANSWER, Fault.LATE_ANSWER, Fault.ERROR_AFTER, Fault.SENT_TWICE, Fault.UNAVAILABLE),
+        *(Fault.DROP, Fault.DELAY, Fault.DUPLICATE, Fault.CUT, Fault.GONE_IN_STREAM, Fault.RELIST, Fault.HIDDEN_PODS),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,9 @@ class Suite:
 
 TASKS = Suite(
     scenarios=scenarios.TASKS,
-    turns=("mixed", "grace", "mixed", "strangers", "mixed", "direct", "mixed", "grace", "mixed", "direct"),
+    turns=("mixed", "grace", "mixed", "strangers", "mixed", "direct", "retries", "grace", "mixed", "direct"),
     faults=frozenset(Fault) - STRANGER_FAULTS,
-    only={"strangers": STRANGER_FAULTS | {Fault.KILL_AFTER}, "grace": _GRACE},
+    only={"strangers": STRANGER_FAULTS | {Fault.KILL_AFTER}, "grace": _GRACE, "retries": _RETRIES},
     variants=Variants(
         down=(0, 1, 3),
         late_ms=(0, 1000, 2600),

@@ -20,17 +20,25 @@ done
 echo "$CARILLON_TASK_NAME $CARILLON_JOB_NAME $began `date +%s.%N` end" >> "$PULSES"
 """
 
+_FAILS_FIRST = """\
+if [ ! -e "$PULSES.$CARILLON_JOB_NAME" ]; then
+  : > "$PULSES.$CARILLON_JOB_NAME"
+  exit 3
+fi
+"""
 
-def script(beats: int, seconds: float, *, stubborn: bool) -> str:
+
+def script(beats: int, seconds: float, *, stubborn: bool, fails_first: bool = False) -> str:
     """Return the script of a container.
 
     Args:
         beats: How often it notes the time before its end.
         seconds: How long it waits after each.
         stubborn: Whether it ignores SIGTERM.
+        fails_first: Whether the first process of a Job fails at once.
 
     """
-    life = _LIFE.format(beats=beats, seconds=seconds)
+    life = (_FAILS_FIRST if fails_first else "") + _LIFE.format(beats=beats, seconds=seconds)
     return f"trap '' TERM\n{life}" if stubborn else life
 
 
