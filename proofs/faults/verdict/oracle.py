@@ -214,7 +214,8 @@ class _Judge(Launches):
 
         That also holds if the killed pod had recorded its end: the next pod finds that out ten seconds later.
         """
-        if job.name in self._world.disturbed:  # a Job that was not deleted itself may start another pod
+        retried = self._task.spec.retry.limit > 0
+        if retried or job.name in self._world.disturbed:  # a Job that was not deleted itself may start another pod
             row = next((row for row in self._rows if row.slot == job.slot), None)
             return max((t for t in (job.last_end_at, row.finished_at if row else None) if t), default=None)
         return None if job.name in self._world.killed_pods else job.ended_at

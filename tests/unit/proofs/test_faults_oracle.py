@@ -323,6 +323,16 @@ def test_a_deleted_job_is_active_until_its_last_pod_has_ended() -> None:
     assert builder.violations() == []
 
 
+def test_a_job_that_retries_is_active_between_its_pods() -> None:
+    """The end of its first pod is not its end."""
+    builder = WorldBuilder(retry={"limit": 1}).without(4).row(4, "skipped", "StillActive")
+    builder.jobs[0].last_end_at = after(4.2)
+    assert builder.violations() == []
+    once = WorldBuilder().without(4).row(4, "skipped", "StillActive")
+    once.jobs[0].last_end_at = after(4.2)
+    assert any("no execution was active" in violation for violation in once.violations())
+
+
 def test_pulses_are_read_as_they_are_written() -> None:
     """One process for each start; half a line is ignored."""
     text = "api api-1 100.5 100.5 beat\napi api-1 100.5 100.7 end\napi api-1 101.5 101.6 beat\napi api-2 10"
