@@ -12,12 +12,12 @@ from carillon_core.ports import JSONObject
 from carillon_core.resources.http_target import parse_target_spec
 from carillon_core.resources.names import API_VERSION
 from carillon_core.resources.run_request import parse_request_spec
-from carillon_core.resources.scheduled_task import name_problems
+from carillon_core.resources.scheduled_task import name_problems, parse_spec
 
 SUM = {"sum": {"a": 1, "b": 2}}
 VARIABLE = {"name": "A", "value": "x"}
 KEY = {"name": "keys", "key": "current"}
-PARSERS = {"HTTPTarget": parse_target_spec, "RunRequest": parse_request_spec}
+PARSERS = {"HTTPTarget": parse_target_spec, "RunRequest": parse_request_spec, "ScheduledTask": parse_spec}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,16 @@ def target(**fields: Any) -> JSONObject:
     return {"url": "https://example.com/"} | fields
 
 
+def every(task: JSONObject) -> JSONObject:
+    """Build a task's spec."""
+    return {"intervalSeconds": 60, "task": task}
+
+
+def contained(**fields: Any) -> JSONObject:
+    """Build the spec of a task that runs a container."""
+    return every({"container": {"image": "busybox", **fields}})
+
+
 BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
     "a container with too much text": (
         "RunRequest",
@@ -64,6 +74,31 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
         "spec.task.container",
         "has more than 262144 characters in command, args and the values of env together",
     ),
+    "a variable of two sources": (
+        "ScheduledTask",
+        contained(env=[{"name": "A", "valueFrom": {"secretKeyRef": KEY, "fieldRef": {"fieldPath": "metadata.name"}}}]),
+        "spec.task.container.env[0].valueFrom",
+        "has fieldRef and secretKeyRef: keep exactly one of them",
+    ),
+    "a variable of no source": (
+        "ScheduledTask",
+        contained(env=[{"name": "A", "valueFrom": {}}]),
+        "spec.task.container.env[0].valueFrom",
+        "has none of configMapKeyRef, fieldRef, resourceFieldRef, secretKeyRef: add one",
+    ),
+    "a variable with a value and a source": (
+        "ScheduledTask",
+        contained(env=[{"name": "A", "value": "b", "valueFrom": {"secretKeyRef": KEY}}]),
+        "spec.task.container.env[0]",
+        "has value and valueFrom: keep exactly one of them",
+    ),
+    "an environment from nowhere": (
+        "ScheduledTask",
+        contained(envFrom=[{"prefix": "A_"}]),
+        "spec.task.container.envFrom[0]",
+        "has none of configMapRef, secretRef: add one",
+    ),
+    "a job without a template": ("ScheduledTask", every({"job": {}}), "spec.task.job.template", "is required: add it"),
     "too many parameters": (
         "RunRequest",
         {"taskRef": {"name": "a"}, "parameters": {f"p{number}": 1 for number in range(257)}},
@@ -203,6 +238,28 @@ async def test_a_bad_spec_is_refused_in_the_same_words(
                 "ttlSecondsAfterFinished": 0,
             },
             {},
+        ),
+        (
+            "RunRequest",
+            {
+                "task": {
+                    "container": {
+                        "image": "busybox",
+                        "env": [{"name": "A", "valueFrom": {"secretKeyRef": {**KEY, "optional": True}}}],
+                        "envFrom": [{"prefix": "B_", "configMapRef": {"name": "words", "optional": False}}],
+                        "volumes": [{"name": "data", "nfs": {"server": "a", "path": "/"}}],
+                        "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
+                        "serviceAccountName": "robot",
+                        "automountServiceAccountToken": True,
+                    }
+                }
+            },
+            {"ttlSecondsAfterFinished": 3600},
+        ),
+        (
+            "RunRequest",
+            {"task": {"job": {"template": {"spec": {"template": {"spec": {"containers": [{"any": {"thing": 1}}]}}}}}}},
+            {"ttlSecondsAfterFinished": 3600},
         ),
     ],
 )

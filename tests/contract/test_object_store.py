@@ -33,7 +33,6 @@ async def test_a_created_task_is_stored_with_identity_and_defaults(given: Given)
         "successfulJobsHistoryLimit": 3,
         "failedJobsHistoryLimit": 1,
         "finishedRequestsHistoryLimit": 100,
-        "timeoutSeconds": 3600,
     }
     assert "status" not in created
     assert await given.store.get(given.namespace, "backup") == created

@@ -37,7 +37,6 @@ DEFAULTS: dict[str, Any] = {
     "successfulJobsHistoryLimit": 3,
     "failedJobsHistoryLimit": 1,
     "finishedRequestsHistoryLimit": 100,
-    "timeoutSeconds": 3600,
 }
 """The defaults that the CRD fills into a stored spec."""
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}

@@ -60,7 +60,7 @@ def planted(
     task: ObservedTask, jobs: Sequence[ObservedJob], now: datetime, pod_defaults: PodSettings | None = None
 ) -> Plan:
     """Decide as the operator does, after the task's defect."""
-    defect = DEFECTS.get(task.spec.timeout_seconds) if task.spec is not None else None
+    defect = DEFECTS.get(task.spec.timeout_seconds or 0) if task.spec is not None else None
     if defect is not None:
         defect()
     return decide(task, jobs, now, pod_defaults)

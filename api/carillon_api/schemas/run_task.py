@@ -14,9 +14,9 @@ from carillon_api.schemas.answers import Answer, Parameters
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Model
+from carillon_core.resources.containers import ContainerTask, JobTask
 from carillon_core.resources.tasks import (
     DAY_SECONDS,
-    ContainerTask,
     HTTPTask,
     PluginTask,
     RetryPolicy,
@@ -71,6 +71,13 @@ class RunContainer(RunOptions, ContainerTask):
     """The task's type."""
 
 
+class RunJob(RunOptions, JobTask):
+    """Run a Kubernetes Job of any form, and return the exit code and the termination message."""
+
+    task_name: Literal["job"] = Field(alias="task_name")
+    """The task's type."""
+
+
 class RunPlugin(RunOptions, PluginTask):
     """Run a task type from an installed Python package, and return its result."""
 
@@ -78,13 +85,14 @@ class RunPlugin(RunOptions, PluginTask):
     """The task's type."""
 
 
-AnyRun = RunSleep | RunCounter | RunHTTP | RunSum | RunContainer | RunPlugin
+AnyRun = RunSleep | RunCounter | RunHTTP | RunSum | RunContainer | RunJob | RunPlugin
 RUN_TYPES: Mapping[str, type[AnyRun]] = {
     "sleep": RunSleep,
     "counter": RunCounter,
     "http": RunHTTP,
     "sum": RunSum,
     "container": RunContainer,
+    "job": RunJob,
     "plugin": RunPlugin,
 }
 """The body model of each type, by its ``task_name``."""

@@ -9,7 +9,7 @@ from carillon_api.schemas.names import NamespaceName
 from carillon_core.resources import RunResult, ScheduledTaskSpec
 from carillon_core.resources.base import Model
 
-TaskType = Literal["sleep", "counter", "http", "sum", "container", "plugin"]
+TaskType = Literal["sleep", "counter", "http", "sum", "container", "job", "plugin"]
 
 
 class TaskCreate(Model):

@@ -13,16 +13,19 @@ from carillon_api.services.context import Context
 from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.observed.job_reading import WHOLE_JOB
 from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import JSONObject
-from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
+from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, ANNOTATION_TASK_TYPE, LABEL_TASK_UID
 
 ENDING = (
     "the Job is being deleted: when its pods have ended, the execution is recorded as cancelled, or as succeeded if its"
     " container exits with code 0"
 )
 NOBODY = str(UUID(int=0))
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+"""The annotation of a pod with the container whose logs kubectl shows."""
 """A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 GONE = "the Job no longer exists: the execution is closed within about a minute"
 
@@ -107,8 +110,15 @@ async def _pod_of(ctx: Context, record: ExecutionRecord, wanted: str | None) -> 
 
 
 def _container_of(pod: JSONObject) -> str | None:
-    """Return the container that runs the task; the cluster may have added others, such as a service mesh's proxy."""
-    names = {container["name"] for container in pod.get("spec", {}).get("containers", ())}
+    """Return the container that runs the task; the cluster may have added others, such as a service mesh's proxy.
+
+    In the pod of a whole Job, it is the one that kubectl would take, by annotation, or else the first.
+    """
+    names = [container["name"] for container in pod.get("spec", {}).get("containers", ())]
+    annotations = pod["metadata"].get("annotations") or {}
+    if annotations.get(ANNOTATION_TASK_TYPE) == WHOLE_JOB:
+        wanted = annotations.get(DEFAULT_CONTAINER)
+        return wanted if wanted in names else next(iter(names), None)
     return next((name for name in (RUNNER_CONTAINER, USER_CONTAINER) if name in names), None)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from carillon_core.resources.containers import ContainerResources
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.tasks import ContainerResources
 
 RUNNER_RESOURCES = ContainerResources(requests={"cpu": "10m", "memory": "48Mi"}, limits={"memory": "256Mi"})
 """The resources of runners for which neither the operator's defaults nor the task set any."""

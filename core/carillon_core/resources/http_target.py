@@ -8,10 +8,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import Model
+from carillon_core.resources.containers import ObjectName
 from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_TARGET
-from carillon_core.resources.tasks import HTTPURL, HeaderName, HeaderValue, HTTPMethod, ObjectName, StatusCode
+from carillon_core.resources.tasks import HTTPURL, HeaderName, HeaderValue, HTTPMethod, StatusCode
 
 
 class SecretKeyRef(Model):

@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from carillon_core.resources.base import Model
-from carillon_core.resources.tasks import LABEL_NAME, LABEL_VALUE, QUALIFIED_NAME, ContainerResources, ObjectName
+from carillon_core.resources.containers import ContainerResources, ObjectName
+from carillon_core.resources.tasks import LABEL_NAME, LABEL_VALUE, QUALIFIED_NAME
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=QUALIFIED_NAME)]
 LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]

@@ -9,13 +9,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources.base import MAX_MESSAGE, Model, Time, rfc3339
+from carillon_core.resources.containers import ObjectName
 from carillon_core.resources.field_problems import field_problems
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_REQUEST
 from carillon_core.resources.nesting import FreeObject
 from carillon_core.resources.pods import PodSettings, QueueName
 from carillon_core.resources.scheduled_task import YEAR_SECONDS, ConcurrencyPolicy, RunResult
-from carillon_core.resources.tasks import DAY_SECONDS, ObjectName, RetryPolicy, Task
+from carillon_core.resources.tasks import DAY_SECONDS, RetryPolicy, Task
 
 LONG_PAST = timedelta(days=1)
 """How much earlier than its creation a request's runAt may be: clocks differ, and files are applied late."""

@@ -76,6 +76,10 @@ class Calendar(Model):
     to 1000000000. Default: no limit. Not valid with runAt."""
 
 
+DEFAULT_TIMEOUT_SECONDS = 3600
+"""The time-out of every task but a job."""
+
+
 class ScheduledTaskSpec(Calendar):
     """When to run which task, and how."""
 
@@ -116,9 +120,10 @@ class ScheduledTaskSpec(Calendar):
     """After this many seconds, one trial run is launched while the circuit is open. If it succeeds, the circuit closes;
     if it fails, the cooldown starts again. Range: 1 to 31622400. Default: no trial run. Only valid with
     suspendAfterFailures."""
-    timeout_seconds: int = Field(default=3600, ge=1, le=7 * DAY_SECONDS)
+    timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
     """The maximum duration of an execution in seconds, including all attempts and the delays between them. An execution
-    that takes longer is ended and recorded as timed out. Range: 1 to 604800. Default: 3600."""
+    that takes longer is ended and recorded as timed out. For a job, it takes the place of activeDeadlineSeconds in the
+    template. Range: 1 to 604800. Default: 3600; for a job, activeDeadlineSeconds, or no limit."""
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     """How failed attempts are retried. Default: no retries."""
     queue_name: QueueName | None = None

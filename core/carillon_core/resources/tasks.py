@@ -7,6 +7,14 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from carillon_core.name_patterns import DNS_LABEL, LABEL_PREFIX, LABEL_WORD
 from carillon_core.resources.base import Model
+from carillon_core.resources.containers import (
+    IMAGE_PATTERN,
+    QUANTITY,
+    RESOURCE_NAME,
+    ContainerTask,
+    JobTask,
+    ObjectName,
+)
 from carillon_core.resources.nesting import FreeObject
 
 DAY_SECONDS = 86_400
@@ -14,13 +22,9 @@ DAY_SECONDS = 86_400
 HEADER_NAME_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^/\s?#]+"
 HEADER_VALUE_PATTERN = r"^[\t\x20-\x7e\x80-\xff]*$"
-ENV_NAME_PATTERN = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
-IMAGE_PATTERN = r"^\S+$"
 QUALIFIED_NAME = rf"^({LABEL_PREFIX}/)?{LABEL_WORD}$"
 LABEL_VALUE = rf"^({LABEL_WORD})?$"
 LABEL_NAME = rf"^{DNS_LABEL}$"
-QUANTITY = r"^[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?$"
-RESOURCE_NAME = rf"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTPE]i|{LABEL_PREFIX}/{LABEL_WORD})$"
 PATTERN_MESSAGES = {
     HEADER_NAME_PATTERN: (
         "is a name that HTTP does not allow: use 1 to 256 letters, digits and !#$%&'*+-.^_`|~, without spaces or a "
@@ -35,13 +39,6 @@ PATTERN_MESSAGES = {
     IMAGE_PATTERN: "is not an image name: write it without spaces, such as busybox:1.37",
 }
 """The message for each pattern."""
-
-MOST_TEXT = 256 * 1024
-"""The characters of a container's command, arguments and variables together."""
-TOO_MUCH_TEXT = (
-    f"has more than {MOST_TEXT} characters in command, args and the values of env together: pass the data in a volume, "
-    "or over the network"
-)
 
 HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=HEADER_NAME_PATTERN)]
 HeaderValue = Annotated[str, Field(max_length=8192, pattern=HEADER_VALUE_PATTERN)]
@@ -75,7 +72,6 @@ HTTPURL = Annotated[
 ]
 HTTPMethod = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class TargetRef(Model):
@@ -127,66 +123,6 @@ class SumTask(Model):
     """The second number."""
 
 
-def _environment_name(name: str) -> str:
-    if not re.match(ENV_NAME_PATTERN, name) or name.endswith("\n"):
-        msg = "is not a valid environment variable name: use letters, digits, '-', '_' and '.', not a digit first"
-        raise ValueError(msg)
-    return name
-
-
-class EnvironmentVariable(Model):
-    """An environment variable."""
-
-    name: Annotated[
-        str,
-        AfterValidator(_environment_name),
-        Field(min_length=1, max_length=256, json_schema_extra={"pattern": ENV_NAME_PATTERN}),
-    ]
-    """The name of the variable."""
-    value: str = Field(default="", max_length=65_536)
-    """The value of the variable. Default: empty."""
-
-
-ResourceName = Annotated[str, Field(min_length=1, max_length=317, pattern=RESOURCE_NAME)]
-Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY)]
-
-
-class ContainerResources(Model):
-    """The resource requests and limits of a container, as in a pod."""
-
-    requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
-    """Requested resources, such as cpu: 100m."""
-    limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
-    """Resource limits, such as memory: 256Mi."""
-
-
-class ContainerTask(Model):
-    """Run a command in any container image. Exit code 0 is success; the termination message is recorded."""
-
-    image: str = Field(min_length=1, max_length=1024, pattern=IMAGE_PATTERN)
-    """The container image."""
-    command: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=64)
-    """The command, replacing the image's entrypoint. Default: the entrypoint of the image."""
-    args: list[Annotated[str, Field(max_length=65_536)]] = Field(default_factory=list, max_length=256)
-    """The arguments of the command. Default: those of the image."""
-    env: list[EnvironmentVariable] = Field(default_factory=list, max_length=128)
-    """Additional environment variables. CARILLON_EXECUTION_ID, CARILLON_SLOT and others are always set. Database
-    credentials are never passed."""
-    working_dir: str | None = Field(default=None, min_length=1, max_length=4096)
-    """The working directory. Default: that of the image."""
-    run_as_user: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    """The numeric user id; root (0) is not allowed. Default: the user of the image, which must not be root."""
-    resources: ContainerResources = Field(default_factory=ContainerResources)
-    """The resource requests and limits of the container."""
-
-    @model_validator(mode="after")
-    def _small_enough(self) -> "ContainerTask":
-        texts = [*self.command, *self.args, *(each.value for each in self.env)]
-        if sum(map(len, texts)) > MOST_TEXT:
-            raise ValueError(TOO_MUCH_TEXT)
-        return self
-
-
 class PluginTask(Model):
     """Run a task type provided by an installed Python package (entry point group carillon.tasks)."""
 
@@ -196,7 +132,7 @@ class PluginTask(Model):
     """Parameters passed to the plugin unchanged."""
 
 
-TASK_TYPES = ("sleep", "counter", "http", "sum", "container", "plugin")
+TASK_TYPES = ("sleep", "counter", "http", "sum", "container", "job", "plugin")
 
 
 class Task(Model):
@@ -212,6 +148,8 @@ class Task(Model):
     """Add two numbers."""
     container: ContainerTask | None = None
     """Run a command in any container image."""
+    job: JobTask | None = None
+    """Run a Kubernetes Job of any form, as a CronJob does."""
     plugin: PluginTask | None = None
     """Run a task type provided by an installed Python package."""
 
@@ -227,6 +165,11 @@ class Task(Model):
             )
             raise ValueError(msg)
         return self
+
+    @property
+    def runs_own_pods(self) -> bool:
+        """Whether it runs the user's own containers instead of a runner."""
+        return self.container is not None or self.job is not None
 
     @property
     def type(self) -> str:

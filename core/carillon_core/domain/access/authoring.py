@@ -6,12 +6,13 @@ create a RunRequest could run any image under any ServiceAccount. The admission
 webhook asks the cluster about each need, as the author.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from carillon_core.domain.access.subjects import Access, Subject
 from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.resources.containers import ContainerTask, JobTask
 from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec, secret_uses
 from carillon_core.resources.names import GROUP, KIND, KIND_TARGET, PLURAL
 from carillon_core.resources.pods import PodSettings
@@ -107,18 +108,40 @@ def _pod_need(namespace: str) -> Need:
 
 
 def _run_needs(run: _Run, before: _Run, namespace: str) -> tuple[Need, ...]:
-    container = run.task.container if run.task is not None else None
-    known = before.task.container if before.task is not None else None
     pod, before_pod = run.pod or PodSettings(), before.pod or PodSettings()
     account = pod.service_account_name
-    new_container = container is not None and container != known
+    own, known = _own_pods(run.task), _own_pods(before.task)
+    new_pods = own is not None and own != known
     jobs = Access(verb="create", group="batch", resource="jobs", namespace=namespace)
     needs = []
-    if new_container:
-        needs.append(Need("spec.task.container", jobs))
+    if new_pods and run.task is not None:
+        needs.append(Need(f"spec.task.{run.task.type}", jobs))
+        needs += [_account_need(path, name, namespace) for path, name in _accounts(run.task)]
     if pod not in (PodSettings(), before_pod):
         needs.append(_pod_need(namespace))
-    if account is not None and (new_container or account != before_pod.service_account_name):
-        act = Access(verb="impersonate", group="", resource="serviceaccounts", namespace=namespace, name=account)
-        needs.append(Need("spec.pod.serviceAccountName", act))
+    if account is not None and (new_pods or account != before_pod.service_account_name):
+        needs.append(_account_need("spec.pod.serviceAccountName", account, namespace))
     return tuple(needs)
+
+
+def _own_pods(task: Task | None) -> ContainerTask | JobTask | None:
+    return None if task is None else task.container or task.job
+
+
+def _account_need(path: str, account: str, namespace: str) -> Need:
+    act = Access(verb="impersonate", group="", resource="serviceaccounts", namespace=namespace, name=account)
+    return Need(path, act)
+
+
+def _accounts(task: Task) -> Iterator[tuple[str, str]]:
+    """Yield the ServiceAccount that a task's own pods run under, with its field; both of its names in a pod's spec."""
+    if task.container is not None and task.container.service_account_name:
+        yield "spec.task.container.serviceAccountName", task.container.service_account_name
+    if task.job is None:
+        return
+    pod: Any = task.job.template
+    for part in ("spec", "template", "spec"):
+        pod = pod.get(part) if isinstance(pod, Mapping) else None
+    for name in ("serviceAccountName", "serviceAccount"):
+        if isinstance(pod, Mapping) and pod.get(name):
+            yield f"spec.task.job.template.spec.template.spec.{name}", str(pod[name])

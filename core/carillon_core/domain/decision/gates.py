@@ -203,7 +203,7 @@ def unfit_pod(due: DueRequest) -> Verdict | None:
     problems = "; ".join(str(p) for p in task_pod_problems(due.wanted, pod, due.pod_defaults))
     if not problems:
         return None
-    if due.task is None or (due.spec.pod is not None and due.wanted.container is None):
+    if due.task is None or (due.spec.pod is not None and not due.wanted.runs_own_pods):
         return Verdict(ExecutionStatus.FAILED, Reason.INVALID_SPEC, problems)
     return _invalid_task(due.task, problems)
 

@@ -15,6 +15,7 @@ from carillon_core.domain.decision.decide_request import refusal_of, refusal_sta
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
+from carillon_core.domain.observed.job_reading import decisive_end
 from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.resources.base import MAX_MESSAGE
@@ -22,6 +23,8 @@ from carillon_core.resources.scheduled_task import RunResult, UnrecordedSlot
 
 DELETED_WHILE_ACTIVE = "its Job was deleted while it was active"
 END_UNRECORDED = "its Job no longer exists and its end was not recorded"
+MOST_ATTEMPTS = 22
+"""The pods of an execution that are recorded, at most: as many as a container with the most retries may have."""
 UNKNOWN_TYPE = "unknown"
 """The task type in a row of a task whose spec is invalid."""
 _STATUS_OF_RESULT = {
@@ -54,8 +57,8 @@ def end_of(job: ObservedJob) -> End | None:
     if status is None:
         return None
     result = None
-    if job.container and job.attempts:
-        result = {"exitCode": job.attempts[-1].exit_code, "message": job.attempts[-1].message}
+    if job.container and (pod := decisive_end(job)) is not None:
+        result = {"exitCode": pod.exit_code, "message": pod.message}
     if status is ExecutionStatus.SUCCEEDED:
         return End(status, result=result)
     return End(status, job.reason or Reason.FAILED, failure_message(job), result)
@@ -113,7 +116,7 @@ def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionReco
         finished_at=at,
         result=end.result,
         retry_of=job.retry_of,
-        attempts=tuple(_attempt(k, pod) for k, pod in enumerate(job.attempts, 1)) if job.container else (),
+        attempts=_attempts(job) if job.container else (),
     )
     return row, closing(row, end, at)
 
@@ -203,6 +206,12 @@ def _requested_type(request: ObservedRequest, task: ObservedTask | None) -> str:
 def _error(status: ExecutionStatus, message: str) -> str | None:
     """Return the message if the slot or request failed; a skip or a miss is not an error."""
     return message if status is ExecutionStatus.FAILED else None
+
+
+def _attempts(job: ObservedJob) -> tuple[Attempt, ...]:
+    """Return the last pods of a Job; a whole Job may have had thousands."""
+    first = max(0, len(job.attempts) - MOST_ATTEMPTS)
+    return tuple(_attempt(first + k, pod) for k, pod in enumerate(job.attempts[first:], 1))
 
 
 def _attempt(number: int, pod: PodEnd) -> Attempt:

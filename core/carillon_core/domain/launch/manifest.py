@@ -1,6 +1,7 @@
 """Builds the Job of an execution as plain JSON from an ``Order``. Pure."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,14 +9,16 @@ from carillon_core import contract
 from carillon_core.contract import ExitCode
 from carillon_core.domain.egress.rules import CLOSED, AllowList
 from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.job_templates import completions_annotation, job_spec, own_metadata
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.pod_ends import DISRUPTION_TARGET, RUNNER_CONTAINER, USER_CONTAINER
 from carillon_core.domain.pod_settings import RUNNER_RESOURCES, joined, merged, pod_fields, resources_field
 from carillon_core.resources import names
-from carillon_core.resources.base import rfc3339
+from carillon_core.resources.base import Model, rfc3339
+from carillon_core.resources.containers import ContainerTask, EnvironmentVariable
 from carillon_core.resources.http_target import HTTPTargetSpec
 from carillon_core.resources.pods import PodSettings
-from carillon_core.resources.tasks import ContainerTask, HTTPTask
+from carillon_core.resources.tasks import HTTPTask
 
 START_SECONDS = 300
 """How long a pod may take to be scheduled, pull its image and start, in addition to the time of its task."""
@@ -86,14 +89,22 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
     }
     if order.retry_of is not None:
         annotations[names.ANNOTATION_RETRY_OF] = str(order.retry_of)
+    job = order.task.job
+    if job is None:
+        metadata = {"labels": labels | queued, "annotations": annotations}
+        pods = {"metadata": {"labels": labels, "annotations": annotations}, "spec": _pod_spec(order, template)}
+        spec = {**_tries(order), "template": pods}
+    else:
+        annotations |= completions_annotation(job)
+        metadata = own_metadata(job.template, {"labels": labels | queued, "annotations": annotations})
+        spec = job_spec(job, order, {"labels": labels, "annotations": annotations}, template.pod)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": order.job_name,
             "namespace": order.owner.namespace,
-            "labels": labels | queued,
-            "annotations": annotations,
+            **metadata,
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,
@@ -106,15 +117,8 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
                 }
             ],
         },
-        "spec": {
-            **_tries(order),
-            # Kueue resumes it when there is quota; Kueue would also suspend it, but only after a pod has been created
-            **({"suspend": True} if queued else {}),
-            "template": {
-                "metadata": {"labels": labels, "annotations": annotations},
-                "spec": _pod_spec(order, template),
-            },
-        },
+        # Kueue resumes it when there is quota; Kueue would also suspend it, but only after a pod has been created
+        "spec": {**spec, **({"suspend": True} if queued else {})},
     }
 
 
@@ -168,16 +172,20 @@ def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         **pod_fields(settings),
     }
-    if order.task.container is not None:
+    if (task := order.task.container) is not None:
+        account = {"serviceAccountName": task.service_account_name} if task.service_account_name else {}
         return {
             **common,
+            **account,
+            "automountServiceAccountToken": task.automount_service_account_token,
             "activeDeadlineSeconds": order.timeout_seconds,
             "securityContext": {
                 "runAsNonRoot": True,
-                **({"runAsUser": order.task.container.run_as_user} if order.task.container.run_as_user else {}),
+                **({"runAsUser": task.run_as_user} if task.run_as_user else {}),
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "containers": [_user_container(order, order.task.container)],
+            "containers": [_user_container(order, task)],
+            **({"volumes": list(task.volumes)} if task.volumes else {}),
         }
     return {
         **common,
@@ -212,18 +220,31 @@ def _user_container(order: Order, task: ContainerTask) -> dict[str, Any]:
         "image": task.image,
         "env": [
             *({"name": name, "value": value} for name, value in identity.items() if name not in own),
-            *({"name": variable.name, "value": variable.value.replace("$", "$$")} for variable in task.env),
+            *map(_variable, task.env),
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     optional = {
+        "envFrom": _dumped(task.env_from),
+        "volumeMounts": _dumped(task.volume_mounts),
         "command": task.command,
         "args": task.args,
         "workingDir": task.working_dir,
         "resources": resources_field(task.resources),
     }
     return given | {name: value for name, value in optional.items() if value}
+
+
+def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
+    if variable.value_from is not None:
+        return {"name": variable.name, "valueFrom": _dumped([variable.value_from])[0]}
+    return {"name": variable.name, "value": (variable.value or "").replace("$", "$$")}
+
+
+def _dumped(parts: Sequence[Model]) -> list[dict[str, Any]]:
+    """Return parts of a container in the API server's words, without what has its default."""
+    return [part.model_dump(mode="json", exclude_none=True, exclude_defaults=True) for part in parts]
 
 
 def _identity(order: Order) -> dict[str, str]:

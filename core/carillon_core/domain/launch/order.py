@@ -15,9 +15,8 @@ from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.pods import PodSettings
+from carillon_core.resources.scheduled_task import DEFAULT_TIMEOUT_SECONDS
 from carillon_core.resources.tasks import RetryPolicy, Task
-
-DEFAULT_TIMEOUT_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +35,22 @@ class Order:
     task: Task
     target: ObservedTarget | None
     timeout_seconds: int
+    """The time-out, or the default of tasks that set none."""
     retry: RetryPolicy
     time_zone: str = "UTC"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     request_name: str | None = None
     retry_of: UUID | None = None
     """The execution that it retries."""
+    own_timeout_seconds: int | None = None
+    """The time-out that the task or the request sets, if it sets one."""
     queue_name: str | None = None
     pod: PodSettings = field(default_factory=PodSettings)
 
     @property
     def container(self) -> bool:
-        """Whether it runs the user's own container instead of a runner."""
-        return self.task.container is not None
+        """Whether it runs the user's own containers instead of a runner."""
+        return self.task.runs_own_pods
 
     def token_payload(self) -> dict[str, str | None]:
         """Return the payload of the execution's token: everything that identifies its row."""
@@ -109,7 +111,8 @@ def slot_order(task: ObservedTask, launch: Launch) -> Order:
         task_uid=task.meta.uid,
         task=task.spec.task,
         target=task.target,
-        timeout_seconds=task.spec.timeout_seconds,
+        timeout_seconds=task.spec.timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
+        own_timeout_seconds=task.spec.timeout_seconds,
         retry=task.spec.retry,
         time_zone=task.spec.time_zone or "UTC",
         queue_name=task.spec.queue_name,
@@ -129,6 +132,7 @@ def request_order(request: ObservedRequest, task: ObservedTask | None, launch: L
         msg = f"RunRequest {request.meta.namespace}/{request.meta.name} cannot be run"
         raise ValueError(msg)
     spec, base = request.spec, task.spec if task else None
+    timeout = spec.timeout_seconds or (base.timeout_seconds if base else None)
     return Order(
         job_name=request_job_name(request.meta.name, request.meta.uid),
         owner=request.meta,
@@ -140,7 +144,8 @@ def request_order(request: ObservedRequest, task: ObservedTask | None, launch: L
         task_uid=task.meta.uid if task else request.meta.uid,
         task=wanted,
         target=request.target if request.target_name else (task.target if task else None),
-        timeout_seconds=spec.timeout_seconds or (base.timeout_seconds if base else DEFAULT_TIMEOUT_SECONDS),
+        timeout_seconds=timeout or DEFAULT_TIMEOUT_SECONDS,
+        own_timeout_seconds=timeout,
         retry=spec.retry or (base.retry if base else RetryPolicy()),
         time_zone=(base.time_zone if base else None) or "UTC",
         parameters=spec.parameters,

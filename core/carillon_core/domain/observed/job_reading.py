@@ -17,6 +17,8 @@ from carillon_core.resources.scheduled_task import RunResult
 _TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Kubernetes' reason for a Job or a pod that ran too long."""
+WHOLE_JOB = "job"
+"""The task type whose Job is the user's from its template on."""
 TAKEN_BACK = "suspended by its queue before it finished"
 """The message of an execution whose Job is suspended after it had started; the pod's message follows."""
 _RESULT_OF_EXIT: dict[int | None, JobResult] = {
@@ -49,9 +51,11 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
     if seen is None:
         return None
     containers = ((job.get("spec") or {}).get("template") or {}).get("spec", {}).get("containers") or ()
+    whole = seen.task_type == WHOLE_JOB
     seen = replace(
         seen,
-        container=any(c.get("name") == USER_CONTAINER for c in containers),
+        container=whole or any(c.get("name") == USER_CONTAINER for c in containers),
+        whole=whole,
         ending=deleted or bool(job["metadata"].get("deletionTimestamp")),
         waiting=bool((job.get("spec") or {}).get("suspend")),
         admitted_at=_admitted_at(job),
@@ -61,13 +65,13 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
     if pods.living or _has_unseen_pods(job, pods, conditions):
         return seen
-    last = _decisive(seen)
-    if "SuccessCriteriaMet" in conditions or "Complete" in conditions or (last and last.succeeded):
+    last = decisive_end(seen)
+    if "SuccessCriteriaMet" in conditions or "Complete" in conditions or _has_succeeded(seen):
         done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
         ended = (last and last.finished_at) or utc_second(done.get("lastTransitionTime"))
         return seen.ended(RunResult.SUCCEEDED, ended, message=last.message if last else "")
     failure = conditions.get("Failed") or conditions.get("FailureTarget")
-    if last is not None and (failure is not None or _ends_job(job, last, ending=seen.ending)):
+    if last is not None and (failure is not None or (not seen.whole and _ends_job(job, last, ending=seen.ending))):
         return _failed_by_pod(seen, last, failure or {}, taken_back=seen.waiting and not conditions.keys() & _TERMINAL)
     return seen if failure is None else _failed_without_pod(seen, failure)
 
@@ -80,8 +84,24 @@ def _has_unseen_pods(job: Mapping[str, Any], pods: JobPods, conditions: Mapping[
     return bool(status.get("active") or status.get("terminating"))
 
 
-def _decisive(seen: ActiveJob) -> PodEnd | None:
-    """Return the end of the pod that speaks for a Job: one that succeeded, else the last that had the execution."""
+def _has_succeeded(seen: ActiveJob) -> bool:
+    """Return whether the pods of a Job show that it has succeeded, before its own conditions do.
+
+    A whole Job has conditions of its own for that, unless it is deleted: then it has succeeded if as many pods have as
+    it needs.
+    """
+    succeeded = sum(pod.succeeded for pod in seen.attempts)
+    return succeeded >= seen.completions and (seen.ending or not seen.whole)
+
+
+def decisive_end(seen: ObservedJob) -> PodEnd | None:
+    """Return the end of the pod that speaks for a Job: one that succeeded, else the last that had the execution.
+
+    For a whole Job it is the last that failed, since all others do not explain a failure.
+    """
+    if seen.whole:
+        failed = [pod for pod in seen.attempts if not pod.succeeded]
+        return (failed or seen.attempts or (None,))[-1]
     succeeded = next((pod for pod in seen.attempts if pod.succeeded), None)
     if succeeded is not None or not seen.attempts:
         return succeeded
@@ -224,7 +244,12 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
         task_name=str(labels.get(names.LABEL_TASK, "")),
         task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
         retry_of=_uuid((meta.get("annotations") or {}).get(names.ANNOTATION_RETRY_OF)),
+        completions=_completions((meta.get("annotations") or {}).get(names.ANNOTATION_COMPLETIONS)),
     )
+
+
+def _completions(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdecimal() else 1
 
 
 def _uuid(text: str | None) -> UUID | None:

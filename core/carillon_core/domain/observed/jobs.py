@@ -189,7 +189,11 @@ class _Job:
     origin: str = ""
     """The uid of the RunRequest that asked for it, else the task's."""
     container: bool = False
-    """Whether it runs the user's container without a runner, so that the operator records its execution."""
+    """Whether it runs the user's containers without a runner, so that the operator records its execution."""
+    whole: bool = False
+    """Whether the whole Job is the user's: only its own conditions say that it has ended, not a pod that has."""
+    completions: int = 1
+    """How many pods of a whole Job must succeed, as far as is known."""
     ending: bool = False
     """Whether it is being deleted and its pods still exist."""
     admitted_at: datetime | None = None

@@ -74,11 +74,7 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
     name = pod["metadata"].get("name", "")
     disruption = next((c for c in status.get("conditions") or () if _is_disruption(c)), None)
     word = status.get("reason") or (disruption or {}).get("reason") or ""
-    # injected sidecars do not count
-    containers = sorted(
-        status.get("containerStatuses") or (), key=lambda c: c.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
-    )
-    for container in containers:
+    for container in sorted(_containers(pod), key=lambda c: _rank(c, succeeded=succeeded)):
         ended = (container.get("state") or {}).get("terminated")
         if ended:
             return PodEnd(
@@ -100,6 +96,27 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
         started_at=utc_second(status.get("startTime")),
         disrupted=disruption is not None,
     )
+
+
+def _containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the statuses of a pod's containers; of init containers, those that failed."""
+    status = pod["status"]
+    begun = [c for c in status.get("initContainerStatuses") or () if _exit_code(c)]
+    return [*(status.get("containerStatuses") or ()), *begun]
+
+
+def _rank(container: Mapping[str, Any], *, succeeded: bool) -> tuple[bool, bool]:
+    """Return where a container stands among those that may speak for their pod; the least does.
+
+    Sidecars that somebody injected do not count beside the task's own container. Of a pod that failed, one that failed
+    explains it.
+    """
+    injected = container.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
+    return injected, not succeeded and not _exit_code(container)
+
+
+def _exit_code(container: Mapping[str, Any]) -> int:
+    return ((container.get("state") or {}).get("terminated") or {}).get("exitCode") or 0
 
 
 def _is_disruption(condition: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from carillon_core.domain.timetable.cron_text import MACROS
 from carillon_core.domain.timetable.schedule import cron_schedule, fire_times, later, schedule_of
 from carillon_core.domain.validity.future import future_problem
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.scheduled_task import ConcurrencyPolicy, ScheduledTaskSpec
+from carillon_core.resources.scheduled_task import DEFAULT_TIMEOUT_SECONDS, ConcurrencyPolicy, ScheduledTaskSpec
 from carillon_core.resources.tasks import RetryPolicy, Task
 
 PREVIEWED = 3
@@ -25,7 +25,6 @@ SAMPLED = 50
 OUTLOOK = timedelta(days=366)
 CLOCK_CHANGES = 4
 """The maximum number of clock changes reported within ``OUTLOOK``."""
-DEFAULT_TIMEOUT = ScheduledTaskSpec.model_fields["timeout_seconds"].default
 
 
 def local_time(when: datetime, zone: str) -> str:
@@ -136,7 +135,7 @@ def _gap_advice(spec: ScheduledTaskSpec, gap: timedelta) -> Iterator[str]:
         if sleep >= seconds:
             yield f"sleeps {sleep} s, but {skipped}"
         # a default is not a choice of the author: most tasks end long before it
-        elif spec.timeout_seconds > seconds and spec.timeout_seconds != DEFAULT_TIMEOUT:
+        elif (spec.timeout_seconds or 0) > seconds and spec.timeout_seconds != DEFAULT_TIMEOUT_SECONDS:
             yield f"may run for timeoutSeconds={spec.timeout_seconds}, but {skipped}"
     if spec.jitter_seconds >= seconds:
         yield (
@@ -146,7 +145,7 @@ def _gap_advice(spec: ScheduledTaskSpec, gap: timedelta) -> Iterator[str]:
 
 
 def _limit_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
-    retry, timeout = spec.retry, spec.timeout_seconds
+    retry, timeout = spec.retry, spec.timeout_seconds or DEFAULT_TIMEOUT_SECONDS
     if spec.task.sleep and spec.task.sleep.duration_seconds >= timeout:
         yield (
             f"sleeps {spec.task.sleep.duration_seconds} s, but ends after timeoutSeconds={timeout}: "

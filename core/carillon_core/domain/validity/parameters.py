@@ -18,6 +18,7 @@ OVERRIDABLE: Mapping[str, frozenset[str]] = {
     "sum": frozenset({"a", "b"}),
     "sleep": frozenset({"durationSeconds"}),
     "counter": frozenset(),
+    "job": frozenset(),
 }
 """The fields of a task type that a request's parameters may set; http, container and plugin take any parameter."""
 

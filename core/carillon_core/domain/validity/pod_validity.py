@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from carillon_core.domain.pod_settings import RUNNER_RESOURCES
+from carillon_core.domain.validity.job_templates import job_problems, own_secret_problems
 from carillon_core.errors import FieldProblem
+from carillon_core.resources.containers import ContainerResources
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
-from carillon_core.resources.tasks import ContainerResources, Task
+from carillon_core.resources.tasks import Task
 
 POD_DEFAULTS = "CARILLON_POD_DEFAULTS"
 OVERCOMMITTED = frozenset({"cpu", "memory", "ephemeral-storage"})
@@ -61,20 +63,27 @@ def amount(quantity: str) -> Fraction:
 
 
 def pod_problems(spec: ScheduledTaskSpec, defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:
-    """Return the problems of the resources of a task's pods.
+    """Return the problems of a task's pods.
 
     Args:
         spec: The task's spec.
         defaults: The operator's; None if they are not known: then only the task's own fields are checked.
 
     """
-    return task_pod_problems(spec.task, spec.pod, defaults)
+    retried = spec.task.job is not None and spec.retry.limit > 0
+    mend = "set backoffLimit in spec.task.job.template.spec"
+    retry = (FieldProblem("spec.retry.limit", f"is not valid with a job: {mend}"),) if retried else ()
+    return (*retry, *task_pod_problems(spec.task, spec.pod, defaults))
 
 
 def task_pod_problems(task: Task, pod: PodSettings, defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:
-    """Return the problems of the resources of the pods that run a task: the container's or the runner's."""
+    """Return the problems of the pods that run a task: of their resources, or of the template of their Job."""
+    if task.job is not None:
+        return job_problems(task.job, pod, "spec.task.job")
     if task.container is not None:
-        return _problems([_layer(task.container.resources, "spec.task.container.resources")])
+        raw = task.container.model_dump(mode="json", include={"env", "env_from", "volumes"})
+        own = own_secret_problems(raw, "spec.task.container")
+        return (*own, *_problems([_layer(task.container.resources, "spec.task.container.resources")]))
     return runner_problems(pod, defaults)
 
 

@@ -8,18 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from carillon_core.resources import names
-from carillon_core.resources.scheduled_task import BOUND_FIELDS, SCHEDULE_FIELDS
-from carillon_core.resources.tasks import (
+from carillon_core.resources.containers import (
     ENV_NAME_PATTERN,
-    HEADER_NAME_PATTERN,
+    ENVIRONMENT_SOURCES,
     IMAGE_PATTERN,
     MOST_TEXT,
-    PATTERN_MESSAGES,
     QUANTITY,
-    TASK_TYPES,
     TOO_MUCH_TEXT,
-    URL_PATTERN,
+    VARIABLE_SOURCES,
 )
+from carillon_core.resources.scheduled_task import BOUND_FIELDS, SCHEDULE_FIELDS
+from carillon_core.resources.tasks import HEADER_NAME_PATTERN, PATTERN_MESSAGES, TASK_TYPES, URL_PATTERN
 
 Rule = dict[str, Any]
 
@@ -77,6 +76,15 @@ def _listing(fields: Sequence[str], separator: str) -> str:
 def _matching(field: str, pattern: str, message: str) -> Rule:
     """Return the rule for a pattern that is also in the schema, whose message would be the regular expression."""
     return _invalid(f"!has(self.{field}) || self.{field}.matches({cel_string(pattern)})", message, field)
+
+
+def _one_of(fields: Sequence[str]) -> tuple[Rule, ...]:
+    """Return the rules for exactly one of these fields."""
+    return (
+        _required(_any(fields), f"has none of {', '.join(fields)}: add one"),
+        _forbidden(f"{_count(fields)} <= 1", f"has more than one of {', '.join(fields)}: keep exactly one of them")
+        | {"messageExpression": f"'has ' + {_listing(fields, ' and ')} + ': keep exactly one of them'"},
+    )
 
 
 _URL = _matching("url", URL_PATTERN, "must be an absolute URL that begins with http:// or https:// and names a host")
@@ -160,7 +168,13 @@ RULES: Mapping[str, Sequence[Rule]] = {
             ENV_NAME_PATTERN,
             "is not a valid environment variable name: use letters, digits, '-', '_' and '.', not a digit first",
         ),
+        _forbidden(
+            "!has(self.valueFrom) || !has(self.value) || self.value == ''",
+            "has value and valueFrom: keep exactly one of them",
+        ),
     ),
+    "VariableSource": _one_of(VARIABLE_SOURCES),
+    "EnvironmentSource": _one_of(ENVIRONMENT_SOURCES),
     "Toleration": (
         _forbidden(
             "self.operator != 'Exists' || !has(self.value) || self.value == ''",

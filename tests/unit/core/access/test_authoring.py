@@ -63,6 +63,39 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any] | None, list[tuple[st
         [],
     ),
     "an old target that cannot be read counts as none": (KIND_TARGET, TARGET, {"url": 1}, [GET_KEYS, GET_SIGNS]),
+    "a container's own account": (
+        KIND,
+        every({"container": {"image": "busybox", "serviceAccountName": "robot"}}),
+        None,
+        [JOBS_TASK, ("spec.task.container.serviceAccountName", "impersonate", "serviceaccounts", "robot")],
+    ),
+    "another image under a container's known account": (
+        KIND,
+        every({"container": {"image": "evil", "serviceAccountName": "robot"}}),
+        every({"container": {"image": "busybox", "serviceAccountName": "robot"}}),
+        [JOBS_TASK, ("spec.task.container.serviceAccountName", "impersonate", "serviceaccounts", "robot")],
+    ),
+    "a whole Job, and the account in its template": (
+        KIND,
+        every({"job": {"template": {"spec": {"template": {"spec": {"serviceAccount": "robot"}}}}}}),
+        None,
+        [
+            ("spec.task.job", "create", "jobs", None),
+            ("spec.task.job.template.spec.template.spec.serviceAccount", "impersonate", "serviceaccounts", "robot"),
+        ],
+    ),
+    "a whole Job without a pod": (
+        KIND,
+        every({"job": {"template": {"spec": []}}}),
+        None,
+        [("spec.task.job", "create", "jobs", None)],
+    ),
+    "an unchanged whole Job": (
+        KIND,
+        every({"job": {"template": {}}}, suspend=True),
+        every({"job": {"template": {}}}),
+        [],
+    ),
     "a plain task needs nothing": (KIND, every(SUM), None, []),
     "an empty spec.pod needs nothing": (KIND, every(SUM, pod={}), None, []),
     "an empty spec.pod replaces the settings of the task that a request runs": (

@@ -92,7 +92,7 @@ def test_status_has_no_defaults(kind: Kind) -> None:
         "spec.suspend": {"type": "boolean", "default": False},
         "spec.concurrencyPolicy": {"enum": ["Forbid", "Allow", "Replace"], "default": "Forbid"},
         "spec.startingDeadlineSeconds": {"minimum": 1, "maximum": 31622400},
-        "spec.timeoutSeconds": {"minimum": 1, "maximum": 604800, "default": 3600},
+        "spec.timeoutSeconds": {"minimum": 1, "maximum": 604800},
         "spec.task.sleep": {"required": ["durationSeconds"]},
         "spec.retry.jitter": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.1},
         "spec.retry.factor": {"type": "number", "minimum": 1, "maximum": 10, "default": 2},

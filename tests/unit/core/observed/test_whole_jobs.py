@@ -1,0 +1,121 @@
+"""The ends of whole Jobs: their own conditions say so, not one of their pods."""
+
+from typing import Any
+
+import pytest
+
+from carillon_core.domain.decision.records import end_of, ended_rows
+from carillon_core.domain.observed.job_reading import job_of_pod, observed_job
+from carillon_core.domain.observed.pod_ends import JobPods, PodEnd, pod_end
+from carillon_core.resources import RunResult
+from support.builders import TASK_UID, at
+
+OWNER = {"kind": "ScheduledTask", "name": "backup", "uid": TASK_UID, "controller": True}
+WORDS = {"carillon.dev/slot": "2026-01-01T00:00:30Z", "carillon.dev/task-type": "job"}
+OK = PodEnd(succeeded=True, finished_at=at("00:00:40"), exit_code=0, pod_name="ok")
+BAD = PodEnd(succeeded=False, finished_at=at("00:00:41"), exit_code=7, reason="Error", message="boom", pod_name="bad")
+LAST = PodEnd(succeeded=True, finished_at=at("00:00:42"), exit_code=0, pod_name="last")
+
+
+def raw_job(*conditions: str, completions: int = 1, **meta: Any) -> dict[str, Any]:
+    """Return a whole Job as the API server shows it; its container has the name of a runner."""
+    more = {"carillon.dev/completions": str(completions)} if completions > 1 else {}
+    return {
+        "metadata": {
+            "name": "backup-1767225630",
+            "namespace": "default",
+            "uid": "j1",
+            "labels": {"carillon.dev/task-uid": TASK_UID, "carillon.dev/task": "backup"},
+            "annotations": WORDS | more,
+            "ownerReferences": [OWNER],
+            **meta,
+        },
+        "spec": {"backoffLimit": 0, "template": {"spec": {"containers": [{"name": "runner"}]}}},
+        "status": {"conditions": [{"type": each, "status": "True", "message": "m"} for each in conditions]},
+    }
+
+
+DELETED: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:01:00Z"}
+CASES: dict[str, tuple[dict[str, Any], tuple[PodEnd, ...], RunResult]] = {
+    "a pod that succeeded is not the end": (raw_job(), (OK,), RunResult.RUNNING),
+    "a pod that failed is not the end": (raw_job(), (BAD,), RunResult.RUNNING),
+    "complete": (raw_job("Complete"), (OK, BAD), RunResult.SUCCEEDED),
+    "its criteria are met, its pods have ended": (raw_job("SuccessCriteriaMet"), (OK, BAD), RunResult.SUCCEEDED),
+    "failed": (raw_job("Failed"), (OK, BAD, LAST), RunResult.FAILED),
+    "failed, as its target says": (raw_job("FailureTarget"), (BAD,), RunResult.FAILED),
+    "deleted, and as many pods succeeded as it needs": (raw_job(**DELETED), (OK,), RunResult.SUCCEEDED),
+    "deleted, and more pods had to succeed": (raw_job(completions=2, **DELETED), (OK,), RunResult.RUNNING),
+    "deleted, and both that had to succeed did": (
+        raw_job(completions=2, **DELETED),
+        (OK, BAD, LAST),
+        RunResult.SUCCEEDED,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_whole_job_ends_by_its_own_conditions(case: str) -> None:
+    """Another pod may follow each that has ended, whatever it says."""
+    raw, ends, want = CASES[case]
+    job = observed_job(raw, JobPods(ends, seen=True))
+    assert job is not None
+    assert (job.container, job.whole, job.result) == (True, True, want)
+
+
+def test_the_row_tells_of_the_pod_that_failed() -> None:
+    """The others do not explain the failure; of thousands, the last are recorded."""
+    many = tuple(PodEnd(succeeded=True, finished_at=at("00:00:31"), pod_name=f"p{n}") for n in range(1000))
+    job = observed_job(raw_job("Failed"), JobPods((*many, BAD, LAST), seen=True))
+    assert job is not None
+    end = end_of(job)
+    assert end is not None
+    assert (end.message, end.result) == ("boom", {"exitCode": 7, "message": "boom"})
+    row, _ = ended_rows(job, end, at("00:01"))
+    assert len(row.attempts) == 22
+    assert [(each.number, each.pod_name) for each in row.attempts[-2:]] == [(1001, "bad"), (1002, "last")]
+
+
+def test_the_job_of_a_pod_is_whole_as_well() -> None:
+    """Its pods tell so when the Job is gone, and how many of them must succeed."""
+    raw = raw_job(completions=3)["metadata"]
+    labels = raw["labels"] | {"batch.kubernetes.io/job-name": raw["name"], "batch.kubernetes.io/controller-uid": "j1"}
+    pod = {"metadata": {"namespace": "default", "labels": labels, "annotations": raw["annotations"]}, "spec": {}}
+    made = job_of_pod(pod)
+    assert made is not None
+    job = observed_job(made, JobPods((OK, LAST), seen=True), deleted=True)
+    assert job is not None
+    assert (job.whole, job.completions, job.result) == (True, 3, RunResult.RUNNING)
+
+
+def terminated(name: str, code: int) -> dict[str, Any]:
+    """Return the status of a container that ended."""
+    return {"name": name, "state": {"terminated": {"exitCode": code, "message": f"{name} says {code}"}}}
+
+
+ENDS: dict[str, tuple[str, list[tuple[str, int]], list[tuple[str, int]], int, str]] = {
+    # phase; containers; init containers; exit code; message
+    "the container that failed speaks": ("Failed", [("a", 0), ("b", 3)], [("i", 0)], 3, "b says 3"),
+    "an init container that failed speaks": ("Failed", [], [("i", 4)], 4, "i says 4"),
+    "of a success, the first": ("Succeeded", [("a", 0), ("b", 0)], [], 0, "a says 0"),
+    "a task's own container before an injected one that failed": (
+        "Failed",
+        [("proxy", 9), ("task", 0)],
+        [],
+        0,
+        "task says 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_the_container_that_explains_a_pods_end(case: str) -> None:
+    """Pods of whole Jobs have several."""
+    phase, containers, inits, code, message = ENDS[case]
+    status = {
+        "phase": phase,
+        "containerStatuses": [terminated(*each) for each in containers],
+        "initContainerStatuses": [terminated(*each) for each in inits],
+    }
+    end = pod_end({"metadata": {"name": "p"}, "status": status})
+    assert end is not None
+    assert (end.exit_code, end.message) == (code, message)
