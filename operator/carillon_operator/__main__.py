@@ -12,6 +12,7 @@ from functools import partial
 
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeLeases, wait_until_ready
 from carillon_core.adapters.kube.caller import KubeAPIServer
+from carillon_core.adapters.kube.cluster import try_job
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
@@ -22,6 +23,7 @@ from carillon_core.logs import configure_logging, get_logger
 from carillon_operator.application import Application
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
+from carillon_operator.gather.job_trial import JobTrial
 from carillon_operator.guard.guard import Guard
 from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.guard.pauses import shorten_pauses
@@ -120,6 +122,7 @@ def _admission(settings: Settings, connection: KubeConnection) -> Admission | No
         runner.http_allow,
         runner.pod,
         settings.scope,
+        JobTrial(runner, partial(try_job, connection), _now),
     )
 
 

@@ -25,6 +25,36 @@ def shell(script: str, **env: str) -> dict[str, Any]:
     return {"container": {"image": SHELL, "command": ["/bin/sh", "-c", script], "env": variables}}
 
 
+def whole(*scripts: str, env: list[dict[str, Any]] | None = None, **spec: Any) -> dict[str, Any]:
+    """Return a task with a whole Job, whose pods have a container for each script."""
+    containers = [
+        {"name": f"part-{number}", "image": SHELL, "command": ["/bin/sh", "-c", script], "env": env or []}
+        for number, script in enumerate(scripts)
+    ]
+    pod = {"restartPolicy": "Never", "containers": containers}
+    return {"job": {"template": {"spec": {"backoffLimit": 0, "template": {"spec": pod}, **spec}}}}
+
+
+def keyed() -> dict[str, Any]:
+    """Return a container task with variables from a Secret and a ConfigMap."""
+    made = shell(f'MESSAGE="$KEY, $A_WORD, $NONE"; {SAYS}')
+    made["container"] |= {
+        "env": [KEY, {"name": "NONE", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "y", "optional": True}}}],
+        "envFrom": [{"prefix": "A_", "configMapRef": {"name": "words"}}],
+    }
+    return made
+
+
+IN_PARTS = 'test "$KEY" = hidden && echo "part $JOB_COMPLETION_INDEX of $SLOT"'
+INDEXED = {"completions": 2, "parallelism": 2, "completionMode": "Indexed"}
+KEY = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}}
+SLOT = {"name": "SLOT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['carillon.dev/slot']"}}}
+OBJECTS: list[dict[str, Any]] = [
+    {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"}, "stringData": {"k": "hidden"}},
+    {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "words"}, "data": {"WORD": "shown"}},
+]
+
+
 @pytest.fixture(scope="module")
 def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Apply all tasks at once, so that their waits overlap."""
@@ -41,6 +71,11 @@ def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.Tem
         task("slow", **ONCE, task=shell("exec sleep 600"), timeoutSeconds=1),
         task("imageless", intervalSeconds=3, task={"container": {"image": "test/missing:1"}}),
         request("imageless-once", task={"container": {"image": "test/missing:1"}}),
+        *OBJECTS,
+        task("keyed", **ONCE, task=keyed()),
+        task("whole", **ONCE, task=whole(IN_PARTS, env=[KEY, SLOT], **INDEXED)),
+        task("torn", **ONCE, task=whole("exit 0", f"{SAYS}; exit 7", env=[{"name": "MESSAGE", "value": "torn"}])),
+        task("late", **ONCE, task=whole("exec sleep 600"), timeoutSeconds=1),
         request("asked", task=shell('echo "$WHO"; exit 5', WHO="nobody"), parameters={"WHO": "me", "N": 7}),
     )
     return shared_namespace
@@ -82,6 +117,32 @@ def test_retries_are_pods_and_recorded_as_attempts(stack: Stack, containers: str
     (row,) = stack.await_rows(containers, "second", 1, "succeeded")
     assert [attempt["status"] for attempt in stack.attempts(row)] == ["failed", "succeeded"]
     assert len({attempt["pod_name"] for attempt in stack.attempts(row)}) == 2
+
+
+def test_a_container_has_variables_from_secrets_and_config_maps(stack: Stack, containers: str) -> None:
+    """As in a pod; an optional one that does not exist is left out."""
+    (row,) = stack.await_rows(containers, "keyed", 1, "succeeded")
+    assert row["result"] == {"exitCode": 0, "message": "hidden, shown, "}
+
+
+def test_a_whole_job_succeeds_when_all_its_pods_have(stack: Stack, containers: str) -> None:
+    """Its two pods are the attempts, and its Job is what a CronJob's would be."""
+    (row,) = stack.await_rows(containers, "whole", 1, "succeeded")
+    assert row["task_type"] == "job"
+    assert [attempt["status"] for attempt in stack.attempts(row)] == ["succeeded", "succeeded"]
+    said = stack.kubectl(
+        "logs", "--selector", f"batch.kubernetes.io/job-name={row['job_name']}", "--namespace", containers
+    )
+    slot = row["slot"].strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert sorted(said.splitlines()) == [f"part 0 of {slot}", f"part 1 of {slot}"]
+
+
+def test_a_whole_job_fails_with_what_its_failed_container_says(stack: Stack, containers: str) -> None:
+    """Not with the exit code of another container; its deadline is the task's time-out."""
+    (row,) = stack.await_rows(containers, "torn", 1, "failed")
+    assert row["result"] == {"exitCode": 7, "message": "torn"}
+    (row,) = stack.await_rows(containers, "late", 1, "timed_out")
+    assert (row["finished_at"] - row["started_at"]).total_seconds() < 40
 
 
 def test_an_image_that_is_missing_ends_the_execution(stack: Stack, containers: str) -> None:

@@ -14,12 +14,16 @@ import pytest
 
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.caller import KubeAPIServer
+from carillon_core.adapters.kube.cluster import try_job
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.domain.access.subjects import Access, Decision, Subject
+from carillon_core.domain.launch.execution_token import TokenKey
+from carillon_core.domain.launch.manifest import RunnerTemplate
 from carillon_core.errors import RefusedError
 from carillon_core.resources.names import API_VERSION
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
+from carillon_operator.gather.job_trial import JobTrial
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 from carillon_operator.webhook_settings import WebhookSettings
@@ -67,7 +71,9 @@ class Webhook:
             return await server.acting_as(subject).review(access)
 
         review = changes.pop("review_access", ask)
-        admission = Admission(self.settings.model_copy(update=changes), apply, review, lambda: datetime.now(UTC))
+        now = partial(datetime.now, UTC)
+        trial = JobTrial(RunnerTemplate("runner:1", TokenKey(b"k" * 32)), partial(try_job, self.connection), now)
+        admission = Admission(self.settings.model_copy(update=changes), apply, review, now, trial=trial)
         store, stop = ObservedStore(), asyncio.Event()
         queue = WorkQueue(lambda: datetime.now(UTC))
         kopf = asyncio.ensure_future(run_kopf(store, queue, stop, admission=admission))

@@ -32,6 +32,7 @@ from carillon_core.logs import get_logger
 from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
 from carillon_operator.gather.authors import Authors, ReviewAccess, UncheckedAuthorError, author_of
+from carillon_operator.gather.job_trial import JobTrial, UntriedError
 from carillon_operator.gather.webhook_server import TIMEOUT_SECONDS, WebhookServer
 from carillon_operator.webhook_settings import WebhookSettings
 
@@ -68,6 +69,8 @@ class Admission:
     """The pod settings of tasks that set none."""
     scope: Scope = field(default_factory=Scope)
     """The namespaces whose objects the API server sends to it."""
+    trial: JobTrial | None = None
+    """Has the API server judge the Jobs of tasks with pods of their own; None: they are not tried."""
 
     def add_to(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Register a handler for each kind, and the server."""
@@ -97,6 +100,21 @@ class Admission:
             if review.problems:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)
             await self._check_author(kind, body, more.get("old"), userinfo, warnings)
+            await self._try_job(kind, body, more.get("old"), warnings)
+
+    async def _try_job(
+        self, kind: str, new: Mapping[str, Any], old: Mapping[str, Any] | None, warnings: list[str]
+    ) -> None:
+        """Refuse an object whose Job the API server would refuse."""
+        if self.trial is None:
+            return
+        try:
+            problems = await self.trial.problems(kind, new, old)
+        except UntriedError as error:
+            warnings.append(str(error))
+            return
+        if problems:
+            raise kopf.AdmissionError("; ".join(str(p) for p in problems), code=UNPROCESSABLE)
 
     async def _check_author(
         self,

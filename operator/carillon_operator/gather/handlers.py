@@ -107,10 +107,12 @@ def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop)
 
 def _asking_on_loop(loop: asyncio.AbstractEventLoop, admission: Admission) -> Admission:
     """Return the webhook with its calls to the cluster in the loop that the connection belongs to."""
+    trial = admission.trial
     return replace(
         admission,
         apply_configuration=_on_loop(loop, admission.apply_configuration),
         review_access=_on_loop(loop, admission.review_access),
+        trial=trial and replace(trial, create=_on_loop(loop, trial.create)),
     )
 
 

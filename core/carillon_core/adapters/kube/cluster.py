@@ -210,6 +210,18 @@ class KubeCluster:
             await self._write("PATCH", path, body={"data": encoded}, content_type=MERGE_PATCH)
 
 
+async def try_job(connection: KubeConnection, manifest: JSONObject) -> JSONObject:
+    """Have the API server judge a Job as strictly as it can, without storing it; return it as it would be stored.
+
+    Raises:
+        CarillonError: As for a creation; an unknown field is refused as well.
+
+    """
+    params = {"dryRun": "All", "fieldValidation": "Strict"}
+    path = jobs_path(manifest["metadata"]["namespace"])
+    return await connection.request("POST", path, params=params, body=manifest)
+
+
 def jobs_path(namespace: str | None) -> str:
     """Return the path of the Jobs of a namespace, or of all."""
     return f"/apis/batch/v1{_within(namespace)}/jobs"
