@@ -150,6 +150,7 @@ MAKE_RUN = (
     Variable("CARILLON_API_PORT", "a port", "`8080`, or a free one", "The API's port on 127.0.0.1."),
     Variable("CARILLON_HTTPBIN_PORT", "a port", "`8085`, or a free one", "The port of the local httpbin."),
     Variable("CARILLON_RECORDER_PORT", "a port", "`8090`, or a free one", "The recorder's port on 127.0.0.1."),
+    Variable("CARILLON_WEBHOOK_PORT", "a port", "`9443`, or a free one", "The admission webhook's port on 127.0.0.1."),
     Variable(
         "CARILLON_RECORDER_URL", "a URL", "the local recorder", "A recorder that the pods of your own cluster reach."
     ),

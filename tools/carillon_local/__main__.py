@@ -33,12 +33,14 @@ from carillon_local.layout import (
 from carillon_local.services import ALL, API, HTTPBIN, OPERATOR, RECORDER
 from carillon_local.summary import print_addresses, print_summary
 from carillon_local.target import LocalTarget, Target, chosen_target
+from carillon_local.webhook import webhook_settings
 from embedded_postgres import EmbeddedPostgres
 
 READY_SECONDS = 60.0
 API_PORT = 8080
 HTTPBIN_PORT = 8085
 RECORDER_PORT = 8090
+WEBHOOK_PORT = 9443
 RECORDER_VARIABLES = ("CARILLON_RECORDER_URL", "CARILLON_RECORDER_CA_FILE")
 
 
@@ -54,7 +56,7 @@ def up() -> None:
     access = {**install_access(target), **api_settings(settings["DATABASE_URL"])}
     # before the operator, which launches due slots at once
     httpbin_url = PUBLIC_HTTPBIN if reaches_public_httpbin() else start_httpbin()
-    api_url = start_services(settings, access)
+    api_url = start_services(settings, access, _webhook(target))
     if httpbin_url != PUBLIC_HTTPBIN:
         print(f"httpbin.org is unreachable: the HTTP example calls a local httpbin at {httpbin_url}")
     examples = apply_examples(target, httpbin_url)
@@ -94,18 +96,27 @@ def install_crds(target: Target) -> None:
     target.kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
 
 
-def start_services(settings: Mapping[str, str], access: Mapping[str, str]) -> str:
+def _webhook(target: Target) -> Mapping[str, str]:
+    """Return the settings of the admission webhook; only the local API server can call a program of this machine."""
+    if not isinstance(target, LocalTarget):
+        return {}
+    port = _port("CARILLON_WEBHOOK_PORT", "webhook-port", WEBHOOK_PORT, in_use=OPERATOR.process() is not None)
+    return webhook_settings(port)
+
+
+def start_services(settings: Mapping[str, str], access: Mapping[str, str], webhook: Mapping[str, str]) -> str:
     """Start the operator and the API; return the API's address once both are ready.
 
     Args:
         settings: The settings of both.
         access: The settings of the API only: its account, the Secret with its keys, and its database login.
+        webhook: The settings of the operator only: its admission webhook.
 
     """
     port = _port("CARILLON_API_PORT", "api-port", API_PORT, in_use=API.process() is not None)
     url = f"http://127.0.0.1:{port}"
     remembered = {"CARILLON_STATE_FOLDER": str(STATE / "operator")}
-    OPERATOR.start({**settings, **remembered, "CARILLON_READY_FILE": str(OPERATOR.ready_file)})
+    OPERATOR.start({**settings, **remembered, **webhook, "CARILLON_READY_FILE": str(OPERATOR.ready_file)})
     API.start({**settings, **access, "CARILLON_API_HOST": "127.0.0.1", "CARILLON_API_PORT": str(port)})
     with httpx.Client(timeout=2, trust_env=False) as client:
         API.await_ready(lambda: _answers(client, f"{url}/readyz"), READY_SECONDS)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from carillon_local import services
+from carillon_local import services, webhook
 from carillon_local.layout import LocalError
 from carillon_local.services import Service
 from support.ports import own_port
@@ -58,3 +61,28 @@ def test_a_service_that_ends_is_reported_with_the_end_of_its_log(httpbin: Servic
     httpbin.start({"HTTPBIN_PORT": "no port"})
     with pytest.raises(LocalError, match=r"(?s)ended; the end of .*no port"):
         httpbin.await_ready(lambda: False, 30)
+
+
+def test_the_webhooks_certificate_is_made_once_and_its_key_is_private(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is for loopback, and its own authority's."""
+    folder = tmp_path / "webhook"
+    monkeypatch.setattr(webhook, "FOLDER", folder)
+    monkeypatch.setattr(webhook, "_FILES", {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")})
+    given = webhook.webhook_settings(9443)
+    assert (given["CARILLON_WEBHOOK_PORT"], given["CARILLON_WEBHOOK_HOST"]) == ("9443", "127.0.0.1")
+    made = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert webhook.webhook_settings(9443) == given
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == made
+    assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
+    trust = ssl.create_default_context(cafile=given["CARILLON_WEBHOOK_CA_FILE"])
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(given["CARILLON_WEBHOOK_CERT_FILE"], given["CARILLON_WEBHOOK_KEY_FILE"])
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    server = served.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client):  # a handshake: each raises until the other has answered
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.version() is not None
