@@ -119,7 +119,9 @@ class ObservedPods:
         # of two that were created in the same second, the one that was seen later
         newest = max(reversed(there), key=lambda pod: pod.created_at, default=None)
         trouble = pods.refused if newest is None else newest.trouble
-        return JobPods(list(pods.ends.values()), trouble, any(pod.lives(pods.now) for pod in there), pods.seen)
+        living = [pod for pod in there if pod.lives(pods.now)]
+        some_work = bool(pods.ends) or any(pod.trouble is None for pod in living)
+        return JobPods(list(pods.ends.values()), trouble, bool(living), pods.seen, some_work)
 
     def give_up(self, namespace: str, job_uid: str, now: datetime) -> bool:
         """Wait no longer for pods whose time is over; return whether there are any."""

@@ -59,7 +59,8 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
         ending=deleted or bool(job["metadata"].get("deletionTimestamp")),
         waiting=bool((job.get("spec") or {}).get("suspend")),
         admitted_at=_admitted_at(job),
-        trouble=pods.trouble,
+        # a whole Job may have many pods: it is not given up for one of them
+        trouble=None if whole and pods.some_work else pods.trouble,
         attempts=tuple(sorted(pods.ends, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
     )
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}

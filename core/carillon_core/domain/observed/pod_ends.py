@@ -47,6 +47,8 @@ class JobPods:
     """Whether one of them has not ended, in its grace period or not."""
     seen: bool = False
     """Whether there ever was one."""
+    some_work: bool = False
+    """Whether one of them has ended, or lives without trouble."""
 
 
 NO_PODS = JobPods()

@@ -7,6 +7,7 @@ import pytest
 from carillon_core.domain.decision.records import end_of, ended_rows
 from carillon_core.domain.observed.job_reading import job_of_pod, observed_job
 from carillon_core.domain.observed.pod_ends import JobPods, PodEnd, pod_end
+from carillon_core.domain.observed.pod_trouble import PodTrouble
 from carillon_core.resources import RunResult
 from support.builders import TASK_UID, at
 
@@ -85,6 +86,17 @@ def test_the_job_of_a_pod_is_whole_as_well() -> None:
     job = observed_job(made, JobPods((OK, LAST), seen=True), deleted=True)
     assert job is not None
     assert (job.whole, job.completions, job.result) == (True, 3, RunResult.RUNNING)
+
+
+def test_one_pod_that_cannot_start_is_no_trouble_of_a_whole_job_with_others() -> None:
+    """It would be given up, although the others work."""
+    trouble = PodTrouble("ErrImagePull", "no such image", at("00:00:31"))
+    alone = observed_job(raw_job(), JobPods((), trouble, living=True, seen=True))
+    assert alone is not None
+    assert alone.trouble == trouble
+    beside = observed_job(raw_job(), JobPods((), trouble, living=True, seen=True, some_work=True))
+    assert beside is not None
+    assert beside.trouble is None
 
 
 def terminated(name: str, code: int) -> dict[str, Any]:
