@@ -42,6 +42,9 @@ class TaskTurn:
         self._clock = clock
         self._pod_defaults = pod_defaults
         self._announced: dict[Key, frozenset[Notice]] = {}
+        self._began = clock()
+        self._confirmed: set[Key] = set()
+        """The tasks whose status was looked up because they had slots from before."""
 
     async def reconcile(self, key: Key) -> datetime | None:
         """Gather, decide, apply; return when to look again."""
@@ -57,6 +60,8 @@ class TaskTurn:
         if await self._found_overtaken_job(task, plan):
             jobs = self._store.jobs.under(key)
             plan = self._decided(task, jobs)
+        if await self._found_newer_status(key, task, plan):
+            return await self.reconcile(key)
         await self._apply(key, task, plan, foreign)
         self._retire(key, task, jobs)
         return earliest(plan.requeue_at, await self._effects.ender.apply(key, jobs, plan.actions))
@@ -101,6 +106,19 @@ class TaskTurn:
         namespace, name = task.meta.namespace, job_name(task.meta.name, oldest)
         return self._store.jobs.get(namespace, name) is None and await self._lookups.has_job(namespace, name)
 
+    async def _found_newer_status(self, key: Key, task: ObservedTask, plan: Plan) -> bool:
+        """Look up a task before it launches a slot that an earlier operator may have settled; return whether it did.
+
+        That operator may have skipped the slot because an execution was active that has ended since, and only the
+        status says so, which may be missing in an old list. Later slots are ours alone.
+        """
+        earlier = any(isinstance(action, Launch) and action.slot < self._began for action in plan.actions)
+        if not earlier or key in self._confirmed:
+            return False
+        newer = await self._lookups.newer_task(key, task)
+        self._confirmed.add(key)
+        return newer
+
     def close_ended(self, key: Key) -> None:
         """Record the ends of Jobs, and forget deleted Jobs whose end is recorded."""
         closer = self._effects.closer
@@ -122,6 +140,7 @@ class TaskTurn:
         """Forget a task that is gone."""
         self._effects.statuses.forget("ScheduledTask", *key)
         self._announced.pop(key, None)
+        self._confirmed.discard(key)
         with_requests = self._store.requests.keys()
         if key not in with_requests:
             self._effects.launcher.forget(key)

@@ -4,7 +4,7 @@ A watch or a list may lag behind. Where the absence of an object would decide
 about a slot or a request, the reconciler asks here first.
 """
 
-from carillon_core.domain.observed.jobs import ObservedTarget
+from carillon_core.domain.observed.jobs import ObservedTarget, ObservedTask
 from carillon_core.errors import NotFoundError
 from carillon_core.ports import JobReader, ObjectSource
 from carillon_operator.state.observed_store import ObservedStore
@@ -49,6 +49,18 @@ class Lookups:
         except NotFoundError:
             return None
         return self._store.targets.get(namespace, name)
+
+    async def newer_task(self, key: Key, task: ObservedTask) -> bool:
+        """Return whether the API server has a newer version of a ScheduledTask, or none; the store has it then."""
+        try:
+            raw = await self._objects.get_object("ScheduledTask", *key)
+        except NotFoundError:
+            self._store.tasks.drop(key, task.meta.uid)
+            return True
+        if raw["metadata"]["resourceVersion"] == task.meta.resource_version:
+            return False
+        self._store.tasks.put(raw)
+        return True
 
     async def task(self, key: Key) -> None:
         """Have a ScheduledTask in the store if it exists."""

@@ -106,6 +106,40 @@ async def test_a_job_that_neither_status_nor_list_tells_of_is_asked_for_before_i
     assert operator.rows() == [("00:01:00", "skipped", "StillActive")]
 
 
+async def test_a_slot_that_an_earlier_operator_skipped_is_not_launched_from_an_old_list(operator: Operator) -> None:
+    """Its status was written and its row recorded; meanwhile the execution that was active has ended."""
+    await operator.create_task(intervalSeconds=30, task={"container": {"image": "busybox"}})
+    await operator.turn("00:00:30")
+    old = await operator.cluster.tasks.list(None)
+    await operator.turn("00:01:00")
+    assert operator.rows()[-1] == ("00:01:00", "skipped", "StillActive")
+    operator.cluster.finish_pod(KEY[0], FIRST, 0, "")
+    operator.now = at("00:01:05")
+    operator.restart()
+    await operator.see()
+    for uid in [raw["metadata"]["uid"] for raw in old]:
+        operator.app.store.tasks.drop(KEY, uid)
+    for raw in old:
+        operator.app.store.tasks.put(raw)
+    await operator.term.reconciler.reconcile(KEY)
+    await operator.settle()
+    assert operator.job_names() == [FIRST]
+    assert operator.rows()[-1] == ("00:01:00", "skipped", "StillActive")
+
+
+async def test_a_task_that_is_gone_is_not_launched_from_an_old_list(operator: Operator) -> None:
+    """It is looked up before a slot from before is launched."""
+    await operator.create_task(intervalSeconds=30)
+    old = await operator.cluster.tasks.list(None)
+    await operator.cluster.tasks.delete(*KEY)
+    operator.now = at("00:00:40")
+    operator.restart()
+    for raw in old:
+        operator.app.store.tasks.put(raw)
+    await operator.term.reconciler.reconcile(KEY)
+    assert operator.job_names() == []
+
+
 async def test_a_foreign_job_of_that_name_is_left_alone(operator: Operator) -> None:
     """The slot is recorded as missed, with the reason JobNameTaken."""
     foreign = {"metadata": {"name": FIRST, "namespace": KEY[0]}, "spec": {}}
