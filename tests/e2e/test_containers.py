@@ -75,6 +75,7 @@ def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.Tem
         task("keyed", **ONCE, task=keyed()),
         task("whole", **ONCE, task=whole(IN_PARTS, env=[KEY, SLOT], **INDEXED)),
         task("torn", **ONCE, task=whole("exit 0", f"{SAYS}; exit 7", env=[{"name": "MESSAGE", "value": "torn"}])),
+        task("silent", **ONCE, task=whole("echo the end of the log; exit 8")),
         task("late", **ONCE, task=whole("exec sleep 600"), timeoutSeconds=1),
         request("asked", task=shell('echo "$WHO"; exit 5', WHO="nobody"), parameters={"WHO": "me", "N": 7}),
     )
@@ -141,6 +142,8 @@ def test_a_whole_job_fails_with_what_its_failed_container_says(stack: Stack, con
     """Not with the exit code of another container; its deadline is the task's time-out."""
     (row,) = stack.await_rows(containers, "torn", 1, "failed")
     assert row["result"] == {"exitCode": 7, "message": "torn"}
+    (row,) = stack.await_rows(containers, "silent", 1, "failed")
+    assert row["result"] == {"exitCode": 8, "message": "the end of the log\n"}
     (row,) = stack.await_rows(containers, "late", 1, "timed_out")
     assert (row["finished_at"] - row["started_at"]).total_seconds() < 40
 

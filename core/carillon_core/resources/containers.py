@@ -244,4 +244,5 @@ class JobTask(Model):
     template: FreeObject
     """The Job, as in the jobTemplate of a CronJob: metadata with labels and annotations, and the spec of a Job. The
     name, ownerReferences, suspend and ttlSecondsAfterFinished are set by Carillon. The slot is in the annotation
-    carillon.dev/slot of Job and pods."""
+    carillon.dev/slot of Job and pods. The default of terminationMessagePolicy is FallbackToLogsOnError, so that the end
+    of a failed container's log is recorded."""

@@ -15,6 +15,7 @@ from carillon_core.resources.containers import JobTask
 from carillon_core.resources.pods import PodSettings
 
 _JOINED = ("imagePullSecrets", "tolerations")
+_FROM_LOG = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 
 
 def own_metadata(template: Mapping[str, Any], ours: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -45,7 +46,7 @@ def job_spec(
     if order.own_timeout_seconds is not None:
         spec["activeDeadlineSeconds"] = order.own_timeout_seconds
     inner = spec.get("template") or {}
-    pod = _with_defaults(inner.get("spec") or {}, pod_fields(defaults))
+    pod = _telling(_with_defaults(inner.get("spec") or {}, pod_fields(defaults)))
     return {**spec, "template": {"metadata": own_metadata(inner, ours), "spec": pod}}
 
 
@@ -61,6 +62,18 @@ def _with_defaults(pod: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
         elif not own:
             joined[name] = value
     return joined
+
+
+def _telling(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pod whose containers, if they fail without a termination message, have the end of their log as one."""
+    return {
+        **pod,
+        **{
+            name: [{**_FROM_LOG, **each} if isinstance(each, dict) else each for each in pod[name]]
+            for name in ("initContainers", "containers")
+            if isinstance(pod.get(name), list)
+        },
+    }
 
 
 def completions_annotation(task: JobTask) -> dict[str, str]:

@@ -15,6 +15,7 @@ from support.builders import TASK_UID, at, make_task
 
 TEMPLATE = RunnerTemplate("runner:1", TokenKey(b"k" * 32))
 SLOT = Launch(at("00:01"), execution_id(TASK_UID, at("00:01"), Cause.SCHEDULE))
+MADE = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 POD: dict[str, Any] = {
     "restartPolicy": "OnFailure",
     "serviceAccountName": "robot",
@@ -28,6 +29,7 @@ POD: dict[str, Any] = {
     ],
     "volumes": [{"name": "data", "emptyDir": {}}],
 }
+TOLD = {**POD, "containers": [{**MADE, **each} for each in POD["containers"]]}
 OURS = {
     "app.kubernetes.io/managed-by": "carillon",
     "carillon.dev/task": "backup",
@@ -47,7 +49,7 @@ def job_of(task: dict[str, Any], defaults: PodSettings | None = None, **spec: An
 
 
 def test_the_template_is_taken_whole() -> None:
-    """Nothing is added to its spec, and nothing is left out: it is what the CronJob controller makes of it."""
+    """Nothing is left out: it is what the CronJob controller makes of it, but for the default of a failure's message."""
     given = template(backoffLimit=2, completions=3, parallelism=3, completionMode="Indexed", activeDeadlineSeconds=60)
     job = job_of(given)
     assert job["spec"] == {
@@ -56,7 +58,7 @@ def test_the_template_is_taken_whole() -> None:
         "parallelism": 3,
         "completionMode": "Indexed",
         "activeDeadlineSeconds": 60,
-        "template": {"metadata": job["spec"]["template"]["metadata"], "spec": POD},
+        "template": {"metadata": job["spec"]["template"]["metadata"], "spec": TOLD},
     }
 
 
@@ -102,7 +104,16 @@ def test_the_defaults_of_the_operator_fill_what_is_not_set() -> None:
     assert pod["nodeSelector"] == {"pool": "tasks", "zone": "b"}
     assert pod["serviceAccountName"] == "robot"
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
-    assert pod["containers"] == POD["containers"]
+    assert pod["containers"] == TOLD["containers"]
+
+
+def test_a_failed_container_is_recorded_with_the_end_of_its_log_unless_the_template_says_otherwise() -> None:
+    """Init containers, too; otherwise a failure would have no message."""
+    file = {"name": "b", "terminationMessagePolicy": "File"}
+    made = job_of(template(template={"spec": {**POD, "initContainers": [{"name": "a"}], "containers": [file]}}))
+    pod = made["spec"]["template"]["spec"]
+    assert pod["initContainers"] == [{"name": "a", **MADE}]
+    assert pod["containers"] == [file]
 
 
 def test_a_container_gets_its_environment_volumes_and_account() -> None:
