@@ -49,7 +49,7 @@ def job_of(task: dict[str, Any], defaults: PodSettings | None = None, **spec: An
 
 
 def test_the_template_is_taken_whole() -> None:
-    """Nothing is left out: it is what the CronJob controller makes of it, but for the default of a failure's message."""
+    """Nothing is left out; only the default of terminationMessagePolicy is another."""
     given = template(backoffLimit=2, completions=3, parallelism=3, completionMode="Indexed", activeDeadlineSeconds=60)
     job = job_of(given)
     assert job["spec"] == {
