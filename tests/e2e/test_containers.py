@@ -141,7 +141,7 @@ def test_a_whole_job_succeeds_when_all_its_pods_have(stack: Stack, containers: s
 def test_a_whole_job_fails_with_what_its_failed_container_says(stack: Stack, containers: str) -> None:
     """Not with the exit code of another container; its deadline is the task's time-out."""
     (row,) = stack.await_rows(containers, "torn", 1, "failed")
-    assert row["result"] == {"exitCode": 7, "message": "torn"}
+    assert row["result"] == {"exitCode": 7, "message": "torn", "exitCodes": {"part-0": 0, "part-1": 7}}
     (row,) = stack.await_rows(containers, "silent", 1, "failed")
     assert row["result"] == {"exitCode": 8, "message": "the end of the log\n"}
     (row,) = stack.await_rows(containers, "late", 1, "timed_out")

@@ -43,7 +43,7 @@ class End:
     reason: str | None = None
     message: str | None = None
     result: dict[str, Any] | None = None
-    """The exit code and the termination message of a user's container."""
+    """The exit code and the termination message of a user's container; with several, each one's exit code."""
 
     @property
     def error(self) -> str | None:
@@ -58,7 +58,8 @@ def end_of(job: ObservedJob) -> End | None:
         return None
     result = None
     if job.container and (pod := decisive_end(job)) is not None:
-        result = {"exitCode": pod.exit_code, "message": pod.message}
+        codes = {"exitCodes": dict(pod.exit_codes)} if pod.exit_codes else {}
+        result = {"exitCode": pod.exit_code, "message": pod.message, **codes}
     if status is ExecutionStatus.SUCCEEDED:
         return End(status, result=result)
     return End(status, job.reason or Reason.FAILED, failure_message(job), result)

@@ -33,6 +33,8 @@ class PodEnd:
     started_at: datetime | None = None
     disrupted: bool = False
     """Whether Kubernetes ended it for another cause than its own: a drain, a preemption, pressure on its node."""
+    exit_codes: tuple[tuple[str, int], ...] = ()
+    """The name and the exit code of each container that ended, if it had several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
                 pod_name=name,
                 started_at=utc_second(ended.get("startedAt")),
                 disrupted=disruption is not None,
+                exit_codes=_exit_codes(pod),
             )
     return PodEnd(
         succeeded=succeeded,
@@ -105,6 +108,11 @@ def _containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     status = pod["status"]
     begun = [c for c in status.get("initContainerStatuses") or () if _exit_code(c)]
     return [*(status.get("containerStatuses") or ()), *begun]
+
+
+def _exit_codes(pod: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    ended = [c for c in _containers(pod) if (c.get("state") or {}).get("terminated")]
+    return tuple((str(c.get("name")), _exit_code(c)) for c in ended) if len(ended) > 1 else ()
 
 
 def _rank(container: Mapping[str, Any], *, succeeded: bool) -> tuple[bool, bool]:

@@ -131,3 +131,5 @@ def test_the_container_that_explains_a_pods_end(case: str) -> None:
     end = pod_end({"metadata": {"name": "p"}, "status": status})
     assert end is not None
     assert (end.exit_code, end.message) == (code, message)
+    several = [*containers, *(each for each in inits if each[1])]
+    assert end.exit_codes == (tuple(several) if len(several) > 1 else ())
