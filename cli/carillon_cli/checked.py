@@ -124,5 +124,5 @@ def _metadata(
     try:
         ObjectMeta.model_validate(meta, extra="ignore")
     except ValidationError as error:
-        return None, field_problems(error, "metadata")
+        return None, field_problems(error, ObjectMeta, "metadata")
     return meta, name_problems(name) if named_jobs else ()

@@ -17,6 +17,7 @@ from carillon_api.schemas import Problem, ProblemField
 from carillon_core import errors
 from carillon_core.errors import FieldProblem
 from carillon_core.logs import get_logger
+from carillon_core.resources.field_problems import message_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
@@ -231,7 +232,7 @@ def _from_validation_error(request: Request, error: Exception) -> JSONResponse:
     fields = []
     for detail in cast("RequestValidationError", error).errors():
         place, *names = [str(part) for part in detail["loc"]]
-        message = detail["msg"].removeprefix("Value error, ")
+        message = message_of(detail)
         if detail["type"] == "extra_forbidden":
             message = "is not a parameter of this operation: remove it or correct its spelling"
         fields.append(FieldProblem(".".join(names) or place, message))

@@ -89,7 +89,7 @@ def parse_target_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> HTTPTa
     try:
         return HTTPTargetSpec.model_validate(raw, extra="forbid" if strict else "ignore")
     except ValidationError as error:
-        raise InvalidResourceError(field_problems(error, prefix)) from error
+        raise InvalidResourceError(field_problems(error, HTTPTargetSpec, prefix)) from error
 
 
 def target_key(raw: Mapping[str, Any]) -> tuple[str, str]:

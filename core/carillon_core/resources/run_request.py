@@ -114,7 +114,7 @@ def parse_request_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> RunRe
     try:
         return RunRequestSpec.model_validate(raw, extra="forbid" if strict else "ignore")
     except ValidationError as error:
-        raise InvalidResourceError(field_problems(error, prefix)) from error
+        raise InvalidResourceError(field_problems(error, RunRequestSpec, prefix)) from error
 
 
 def parse_request_status(raw: Mapping[str, Any] | None) -> RunRequestStatus:

@@ -349,7 +349,7 @@ def parse_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> ScheduledTask
     try:
         return ScheduledTaskSpec.model_validate(raw, extra="forbid" if strict else "ignore")
     except ValidationError as error:
-        raise InvalidResourceError(field_problems(error, prefix)) from error
+        raise InvalidResourceError(field_problems(error, ScheduledTaskSpec, prefix)) from error
 
 
 def parse_status(raw: Any) -> ScheduledTaskStatus:

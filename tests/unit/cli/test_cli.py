@@ -181,7 +181,10 @@ UNUSABLE = {
     "a folder": (["explain", "."], ". cannot be read: Is a directory"),
     "an expression that is none": (["next", "61 * * * *"], "'61 * * * *' is not a cron expression: correct its minute"),
     "one word": (["next", "often"], "'often' has 1 fields: write five"),
-    "an expression without end": (["next", "* " * 500], "schedule String should have at most 256 characters"),
+    "an expression without end": (
+        ["next", "* " * 500],
+        "schedule must have at most 256 characters (got 1000): shorten it",
+    ),
     "a zone that is none": (["next", "@daily", "-z", "Mars/Base"], "'Mars/Base' is not an IANA time zone"),
     "a zone for a file": (["next", "-", "-z", "UTC"], "--time-zone only applies to an expression"),
     "no times": (["next", "@daily", "-n", "0"], "-n: must be from 1 to 10000 (got 0)"),
@@ -238,11 +241,11 @@ def test_a_file_that_cannot_be_used_is_one_sentence(terminal: Terminal, command:
     ("metadata", "want"),
     {
         "{}": "metadata.name: is required: add it",
-        "{name: 7}": "metadata.name: Input should be a valid string",
+        "{name: 7}": "metadata.name: must be a string: write it in quotes",
         f"{{name: {'a' * 53}}}": "metadata.name: must be at most 52 characters long (got 53)",
         "{name: a, creationTimestamp: yesterday}": "metadata.creationTimestamp: is not a date and time",
         "{name: a, labels: 7}": "metadata.labels: must be an object",
-        "{name: [a]}": "metadata.name: Input should be a valid string",
+        "{name: [a]}": "metadata.name: must be a string: write it in quotes",
     }.items(),
 )
 def test_metadata_that_cannot_be_is_a_problem_of_its_field(terminal: Terminal, metadata: str, want: str) -> None:

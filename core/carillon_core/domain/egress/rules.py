@@ -63,7 +63,7 @@ BAD_CHARACTER = "has a backslash, a space or a control character in its host: re
 
 
 class HostError(ValueError):
-    """The host or the port of a URL is invalid. The message follows "the URL" and repeats nothing of it but the port."""
+    """The host or the port of a URL is invalid. The message follows "the URL" and repeats at most the port."""
 
 
 @dataclass(frozen=True, slots=True)

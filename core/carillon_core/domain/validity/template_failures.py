@@ -35,7 +35,11 @@ def certain_failures(parsed: "nodes.Template") -> Iterator[str]:
     from jinja2 import nodes  # noqa: PLC0415  # imported only for tasks with templates
 
     judged = list(parsed.find_all(_judged()))
-    own = {each.name for each in judged if isinstance(each, nodes.Macro) or _is_stored(each)}
+    own = {
+        each.name
+        for each in judged
+        if isinstance(each, nodes.Macro) or (isinstance(each, nodes.Name) and each.ctx != "load")
+    }
     optional = {
         id(each.node) for each in judged if isinstance(each, nodes.Filter | nodes.Test) and each.name in _OPTIONAL
     }
@@ -60,13 +64,6 @@ def _judged() -> "tuple[type[nodes.Node], ...]":
     names: tuple[type[nodes.Node], ...] = (nodes.Name, nodes.Macro, nodes.Filter, nodes.Test, nodes.NSRef)
     other_templates = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
     return (*names, *other_templates, nodes.Div, nodes.FloorDiv, nodes.Call, nodes.Getattr)
-
-
-def _is_stored(node: "nodes.Node") -> bool:
-    """Return whether the template itself defines a name here, which may hide a variable."""
-    from jinja2 import nodes  # noqa: PLC0415  # the same
-
-    return isinstance(node, nodes.Name) and node.ctx != "load"
 
 
 def _is_zero(node: "nodes.Expr") -> bool:

@@ -44,6 +44,31 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
         "runs on days that match both day of month 1,* and day of week Mon, as a CronJob does; Debian's cron runs",
     ),
     "a day that not every month has": ({"schedule": "0 0 31 * *"}, "does not run in months without day 31"),
+    "a day that not every month of the expression has": (
+        {"schedule": "0 0 31 3,4,6 *"},
+        "does not run in Apr and Jun, which have no day 31; write L for the last day of the month",
+    ),
+    "a day of leap years": ({"schedule": "0 0 29 2 *"}, "runs only in leap years, when that month has a day 29"),
+    "a day of leap years, and of another month": (
+        {"schedule": "0 0 29 2,3 *"},
+        "runs in February only in leap years, when that month has a day 29",
+    ),
+    "a zone of a fixed offset": ({"schedule": "@daily", "timeZone": "EST"}, "spec.timeZone: EST is UTC-05:00 all year"),
+    "a zone with an inverted sign": (
+        {"schedule": "@daily", "timeZone": "Etc/GMT+5"},
+        "spec.timeZone: Etc/GMT+5 is UTC-05:00 all year: the signs",
+    ),
+    "a variable twice": (
+        {
+            "schedule": "@daily",
+            "task": {"container": {"image": "a", "env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]}},
+        },
+        "spec.task.container.env: sets A more than once, and the last value counts",
+    ),
+    "a password in a URL": (
+        {"schedule": "@daily", "task": {"http": {"url": "https://me:hunter2@example.com/"}}},
+        "spec.task.http.url: has a password, which everyone who can read the object can read",
+    ),
     "a time that is past": (
         {"runAt": "2026-01-01T00:00:00Z"},
         "will never run: spec.runAt: must be in the future (got",
@@ -87,6 +112,10 @@ SOUND: dict[str, dict[str, Any]] = {
     "overlap allowed": {"schedule": "*/5 * * * *", "timeoutSeconds": 600, "concurrencyPolicy": "Allow"},
     "one day field": {"schedule": "0 0 * * 5"},
     "the last day": {"schedule": "0 0 L * *"},
+    "a day that the only month has": {"schedule": "30 2 29 3 *"},
+    "a day that each of the months has": {"schedule": "30 2 31 1,3,5 *"},
+    "a jitter that ends before the next slot": {"schedule": "*/5 * * * *", "jitterSeconds": 299},
+    "a zone of a place": {"schedule": "0 12 1 1 *", "timeZone": "Asia/Tokyo"},
     "waits that fit": {"schedule": "@daily", "retry": {"limit": 3}},
 }
 
@@ -198,6 +227,28 @@ def test_a_bad_object_is_refused_with_its_field(kind: str, spec: Any, want: str)
     review = reviewed(kind, spec)
     assert str(review.problems[0]).startswith(want)
     assert review.warnings == ()
+
+
+PASSWORD = {"url": "https://me:hunter2@example.com/"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "want"),
+    [
+        ("HTTPTarget", PASSWORD, "x: spec.url: has a password"),
+        ("RunRequest", {"task": {"http": PASSWORD}}, "x: spec.task.http.url: has a password"),
+    ],
+)
+def test_a_password_is_warned_of_in_every_kind(kind: str, spec: Any, want: str) -> None:
+    """The webhook's warning does not repeat it."""
+    (said,) = reviewed(kind, spec).warnings
+    assert said.startswith(want)
+    assert "hunter2" not in said
+
+
+def test_a_day_of_the_week_makes_up_for_a_day_that_a_month_has_not() -> None:
+    """Either day is enough, so that it runs in every month."""
+    assert not [w for w in warnings_of(spec_of(schedule="0 0 31 * 1"), NOW) if "does not run" in w]
 
 
 INWARD = {"url": "http://10.0.0.1/"}
