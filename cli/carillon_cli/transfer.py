@@ -18,12 +18,11 @@ import yaml
 from carillon_cli.checked import check
 from carillon_cli.documents import Document, InputError, only_ours, read_documents
 from carillon_core.errors import InvalidResourceError
-from carillon_core.resources.names import API_VERSION, GROUP, KIND, KIND_TARGET, PLURAL, PLURAL_TARGETS
+from carillon_core.resources.names import ANNOTATION_APPLIED, API_VERSION, GROUP, KIND, KIND_TARGET, PLURAL, PLURAL_TARGETS
 
 KINDS = {KIND_TARGET: PLURAL_TARGETS, KIND: PLURAL}
 """In the order in which they are written: targets before the tasks that use them."""
 KEPT = ("name", "namespace", "labels", "annotations")
-APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SECONDS = 300
 
 
@@ -87,7 +86,7 @@ def exported(cluster: Cluster, namespace: str | None, selector: str | None) -> s
 
 def _portable(raw: Mapping[str, Any]) -> dict[str, Any]:
     metadata = {key: raw["metadata"][key] for key in KEPT if raw["metadata"].get(key)}
-    annotations = {key: value for key, value in metadata.pop("annotations", {}).items() if key != APPLIED}
+    annotations = {key: value for key, value in metadata.pop("annotations", {}).items() if key != ANNOTATION_APPLIED}
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": API_VERSION, "kind": raw["kind"], "metadata": metadata, "spec": raw.get("spec")}

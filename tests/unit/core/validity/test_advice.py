@@ -1,5 +1,6 @@
 """Problems and warnings before anything is stored."""
 
+import json
 import tracemalloc
 from typing import Any
 
@@ -10,6 +11,7 @@ from carillon_core.domain.validity.advice import warnings_of
 from carillon_core.domain.validity.problems import spec_problems
 from carillon_core.domain.validity.review import Review, review_of
 from carillon_core.domain.validity.template_syntax import MOST_PARTS, template_problems
+from carillon_core.resources.names import ANNOTATION_APPLIED
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 from support.builders import at
 
@@ -227,6 +229,48 @@ def test_a_bad_object_is_refused_with_its_field(kind: str, spec: Any, want: str)
     review = reviewed(kind, spec)
     assert str(review.problems[0]).startswith(want)
     assert review.warnings == ()
+
+
+def applied(spec: Any, stored: Any, before: Any = None) -> Review:
+    """Review a task that ``kubectl apply`` was given with a spec, of which the API server has dropped some fields."""
+
+    def task(given: Any, kept: Any) -> dict[str, Any]:
+        text = given if isinstance(given, str) else json.dumps({"metadata": {"name": "x"}, "spec": given})
+        return {"metadata": {"name": "x", "annotations": {ANNOTATION_APPLIED: text}}, "spec": kept}
+
+    return review_of("ScheduledTask", task(spec, stored), None if before is None else task(before, stored), NOW)
+
+
+STORED = {"schedule": "@daily", "task": SUM}
+
+
+def test_a_field_that_the_api_server_has_dropped_is_warned_of() -> None:
+    """With kubectl's validation off, nobody else would say so, even if it was the only change."""
+    given = {**STORED, "timezone": "Europe/Berlin"}
+    want = "spec.timezone: was dropped, because it is not a field of this kind: did you mean timeZone?"
+    assert applied(given, STORED).warnings[0] == want
+    assert applied(given, STORED, STORED).warnings == (want,)
+    assert applied(given, {"task": SUM}).warnings == (want,)
+    assert applied(given, {"task": SUM}).problems
+
+
+@pytest.mark.parametrize("before", [None, STORED])
+@pytest.mark.parametrize("given", ["", "{", "[]", '{"spec": []}', "7", "[" * 100_000, {"schedule": 5}, STORED])
+def test_an_annotation_that_cannot_be_read_says_nothing(given: Any, before: Any) -> None:
+    """Anybody can write the annotation; only an unknown field in it is of interest."""
+    assert not [said for said in applied(given, STORED, before).warnings if "dropped" in said]
+
+
+def test_what_was_applied_before_is_not_warned_of_again() -> None:
+    """An edit by other means leaves the annotation."""
+    given = {**STORED, "timezone": "Europe/Berlin"}
+    assert applied(given, STORED, given).warnings == ()
+
+
+def test_ten_thousand_dropped_fields_are_ten_warnings() -> None:
+    """The API server would cut more."""
+    given = {**STORED, **{f"shedule{number}": 1 for number in range(10_000)}}
+    assert len(applied(given, STORED, STORED).warnings) == 10
 
 
 PASSWORD = {"url": "https://me:hunter2@example.com/"}
