@@ -2,20 +2,45 @@
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, RootModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
-from carillon_core.errors import MOST_PATH, MOST_PROBLEMS, FieldProblem, cut
+from carillon_core.errors import MOST_PATH, MOST_PROBLEMS, FieldProblem, InvalidResourceError, cut
 from carillon_core.nearest import nearest
 from carillon_core.resources.tasks import PATTERN_MESSAGES
 
+M = TypeVar("M", bound=BaseModel)
 Location: TypeAlias = tuple[int | str, ...]
 _LIKE = 0.65
 """How alike a field must be to a misspelt one."""
 _MOST_SHOWN = 10**18
 """The largest number that a message repeats."""
+
+
+def validated(model: type[M], raw: Any, *, strict: bool, prefix: str) -> M:
+    """Return a decoded value of JSON or YAML as a model.
+
+    Args:
+        model: The model.
+        raw: The value.
+        strict: Check it as the API server does: no unknown fields, and no text for a number. Otherwise unknown fields
+            are ignored.
+        prefix: The path under which problems are reported.
+
+    Raises:
+        InvalidResourceError: With every problem found.
+
+    """
+    try:
+        if not strict:
+            return model.model_validate(raw, extra="ignore")
+        return model.model_validate_json(to_json(raw), strict=True, extra="forbid", by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise InvalidResourceError(field_problems(error, model, prefix)) from error
+    except PydanticSerializationError as error:
+        raise InvalidResourceError([FieldProblem(prefix, f"{NOT_JSON}: write it as text")]) from error
 
 
 def field_problems(error: ValidationError, model: type[BaseModel], prefix: str = "") -> tuple[FieldProblem, ...]:
@@ -63,6 +88,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], prefix: str, numbers:
     return FieldProblem(path or "(body)", message)
 
 
+NOT_JSON = "has a value that JSON cannot express"
 NOT_A_TIME = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its zone"
 NOT_A_UUID = "is not a UUID: write one such as 6f9619ff-8b86-4011-b42d-00c04fc964ff"
 NOT_AN_OBJECT = "must be an object: write 'name: value' lines under it, or {}"

@@ -19,7 +19,6 @@ from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import RunRequestSpec, parse_request_spec
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 
-
 MOST_DROPPED = 10
 """How many unknown fields are warned about: the API server limits the size of all warnings together."""
 _MODELS: Mapping[str, type[BaseModel]] = {
