@@ -13,7 +13,7 @@ from carillon_core.resources.tasks import PATTERN_MESSAGES
 
 M = TypeVar("M", bound=BaseModel)
 Location: TypeAlias = tuple[int | str, ...]
-_LIKE = 0.65
+LIKE = 0.65
 """How alike a field must be to a misspelt one."""
 _MOST_SHOWN = 10**18
 """The largest number that a message repeats."""
@@ -80,7 +80,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], prefix: str, numbers:
         path += f".{detail['ctx']['field']}"
     message = message_of(detail)
     if detail["type"] == "extra_forbidden":
-        meant = nearest(str(detail["loc"][-1]), _fields_beside(model, detail["loc"]), _LIKE)
+        meant = nearest(str(detail["loc"][-1]), _fields_beside(model, detail["loc"]), LIKE)
         if meant is not None:
             message = f"is not a field of this kind: did you mean {meant}?"
     elif _field_of(detail) in numbers:

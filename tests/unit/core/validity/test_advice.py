@@ -217,6 +217,18 @@ def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
         ("ScheduledTask", None, "spec: "),
         ("HTTPTarget", {"url": "https://x/", "headers": [{"name": "a", "value": "{{ b }}"}]}, "spec.headers[0].value:"),
         ("RunRequest", {"task": {"http": {"url": "https://x/{{ y }}"}}}, "spec.task.http.url: reads y"),
+        ("HTTPTarget", {"url": "https://x/", "body": "\0"}, "spec.body: must not contain a NUL character: remove it"),
+        (
+            "RunRequest",
+            {"taskRef": {"name": "a"}, "parameters": {"a": ["\0"]}},
+            "spec.parameters.a[0]: must not contain",
+        ),
+        ("HTTPTarget", {"url": "https://x:0/"}, "spec.url: has the port 0"),
+        (
+            "ScheduledTask",
+            {"schedule": "@daily", "timeZone": "Berlin", "task": SUM},
+            "spec.timeZone: 'Berlin' is not an",
+        ),
         (
             "RunRequest",
             {"task": SUM, "runAt": "2020-01-01T00:00:00Z"},
