@@ -17,6 +17,8 @@ from carillon_core.domain.timetable.cron_text import MACROS, MONTH_NAMES
 from carillon_core.domain.timetable.schedule import cron_schedule, fire_times, later, schedule_of
 from carillon_core.domain.timetable.zones import zone_advice
 from carillon_core.domain.validity.future import future_problem
+from carillon_core.domain.validity.problems import templates_of
+from carillon_core.domain.validity.template_syntax import parameters_of_templates
 from carillon_core.domain.validity.urls import password_advice
 from carillon_core.errors import cut
 from carillon_core.resources.base import rfc3339
@@ -73,6 +75,7 @@ def advice_of(
         *(_gap_advice(spec, gap) if gap else ()),
         *_limit_advice(spec),
         *task_advice(spec.task, http_allow),
+        *_parameter_advice(spec),
         *_pod_advice(spec),
     ]
 
@@ -98,6 +101,15 @@ def url_advice(url: str, path: str, http_allow: AllowList | None) -> Iterator[st
     if advice is not None:
         yield f"{path}: {advice}"
     yield from password_advice(url, path)
+
+
+def _parameter_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
+    """Yield a warning for each template that only a RunRequest with parameters can render."""
+    if spec.task.http is None or spec.suspend:
+        return
+    for path, names in parameters_of_templates(templates_of(spec.task.http, "spec.task.http")):
+        listed = cut(", ".join(f"parameters.{name}" for name in names), MOST_NAMES)
+        yield f"{path}: reads {listed}, but scheduled runs have no parameters and fail; add | default('...')"
 
 
 def _pod_advice(spec: ScheduledTaskSpec) -> Iterator[str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from carillon_core.domain.timetable.schedule import schedule_problems
 from carillon_core.domain.validity.pod_validity import pod_problems, runner_problems, task_pod_problems
-from carillon_core.domain.validity.template_syntax import template_problems
+from carillon_core.domain.validity.template_syntax import Templates, template_problems
 from carillon_core.domain.validity.urls import url_problems
 from carillon_core.errors import FieldProblem
 from carillon_core.json_values import text_problems
@@ -16,7 +16,7 @@ from carillon_core.resources.names import RUNNER_SECRET
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import RunRequestSpec, long_past_problem
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
-from carillon_core.resources.tasks import Task
+from carillon_core.resources.tasks import HTTPTask, Task
 
 
 def spec_problems(
@@ -47,10 +47,14 @@ def task_problems(task: Task, path: str) -> tuple[FieldProblem, ...]:
     texts = tuple(text_problems(task.model_dump(exclude_unset=True), path))
     if task.http is None:
         return texts
-    http, path = task.http, f"{path}.http"
+    templates = template_problems(templates_of(task.http, f"{path}.http"))
+    return (*texts, *url_problems(task.http.url, f"{path}.http.url"), *templates)
+
+
+def templates_of(http: HTTPTask, path: str) -> Templates:
+    """Return the texts of an HTTP task that may be templates, by their paths."""
     headers = ((f"{path}.headers.{name}", value) for name, value in http.headers.items())
-    templates = template_problems([(f"{path}.url", http.url), *headers, (f"{path}.body", http.body)])
-    return (*texts, *url_problems(http.url, f"{path}.url"), *templates)
+    return [(f"{path}.url", http.url), *headers, (f"{path}.body", http.body)]
 
 
 def target_problems(spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:

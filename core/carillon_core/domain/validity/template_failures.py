@@ -4,7 +4,7 @@
 other templates, and variables that are texts, numbers, times and one object. What depends on a value passes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cache
 from inspect import Signature, signature
@@ -35,27 +35,77 @@ def certain_failures(parsed: "nodes.Template") -> Iterator[str]:
     from jinja2 import nodes  # noqa: PLC0415  # imported only for tasks with templates
 
     judged = list(parsed.find_all(_judged()))
-    own = {
-        each.name
-        for each in judged
-        if isinstance(each, nodes.Macro) or (isinstance(each, nodes.Name) and each.ctx != "load")
-    }
-    optional = {
-        id(each.node) for each in judged if isinstance(each, nodes.Filter | nodes.Test) and each.name in _OPTIONAL
-    }
+    own = _assigned(judged)
+    optional = _optional(judged)
+    # made once: a union of types is as slow to make as a node is to find
+    others = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+    divisions, applied = (nodes.Div, nodes.FloorDiv), (nodes.Filter, nodes.Test)
     for node in judged:
-        if isinstance(node, nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends):
+        if isinstance(node, nodes.Getattr):
+            if id(node) not in optional:
+                yield from _attribute(node, own)
+        elif isinstance(node, nodes.Call):
+            yield from _call(node, own)
+        elif isinstance(node, applied):
+            yield from _arguments(node)
+        elif isinstance(node, others):
             yield "it includes another template, and there is none: write its text here"
         elif isinstance(node, nodes.NSRef):
             yield f"it sets {node.name}.{node.attr}, which no template may: set a name of its own"
-        elif isinstance(node, nodes.Div | nodes.FloorDiv) and _is_zero(node.right):
+        elif isinstance(node, divisions) and _is_zero(node.right):
             yield "it divides by zero"
-        elif isinstance(node, nodes.Call):
-            yield from _call(node, own)
-        elif isinstance(node, nodes.Getattr) and id(node) not in optional:
-            yield from _attribute(node, own)
-        elif isinstance(node, nodes.Filter | nodes.Test):
-            yield from _arguments(node)
+
+
+def _assigned(judged: "Iterable[nodes.Node]") -> set[str]:
+    """Return the names that a template itself defines, which may hide a variable."""
+    from jinja2 import nodes  # noqa: PLC0415  # the same
+
+    names = {each.name for each in judged if isinstance(each, nodes.Name) and each.ctx != "load"}
+    return names | {each.name for each in judged if isinstance(each, nodes.Macro)}
+
+
+def parameters_read(parsed: "nodes.Template") -> list[str]:
+    """Return the parameters that every rendering of a template reads, sorted: none in a condition or with a default."""
+    from jinja2 import nodes  # noqa: PLC0415  # the same
+
+    judged = list(parsed.find_all(_judged()))
+    own, optional = _assigned(judged), _optional(judged)
+    chosen = {
+        id(each)
+        for condition in parsed.find_all((nodes.If, nodes.CondExpr, nodes.And, nodes.Or, nodes.For, nodes.Macro))
+        for each in condition.find_all((nodes.Getattr, nodes.Getitem))
+    }
+    found = set()
+    for node in judged:
+        if id(node) in chosen or id(node) in optional:
+            continue
+        if not isinstance(node, nodes.Getattr | nodes.Getitem) or _variable(node.node, own) != "parameters":
+            continue
+        if isinstance(node, nodes.Getitem):
+            if isinstance(node.arg, nodes.Const):
+                found.add(str(node.arg.value))
+        elif not hasattr(dict, node.attr):
+            found.add(node.attr)
+    return sorted(found)
+
+
+def _optional(judged: "Iterable[nodes.Node]") -> set[int]:
+    """Return the expressions that need not exist: those with a default, and those that are only passed on."""
+    from jinja2 import nodes  # noqa: PLC0415  # the same
+
+    found: list[nodes.Node | None] = []
+    passing = (nodes.Assign, nodes.List, nodes.Tuple, nodes.Pair, nodes.Keyword)
+    applied = (nodes.Filter, nodes.Test)
+    for each in judged:
+        if isinstance(each, nodes.Call):
+            found += each.args
+        elif isinstance(each, applied):
+            found += each.args
+            if each.name in _OPTIONAL:
+                found.append(each.node)
+        elif isinstance(each, passing):
+            found += each.iter_child_nodes()
+    return {id(each) for each in found}
 
 
 def _judged() -> "tuple[type[nodes.Node], ...]":
@@ -63,7 +113,8 @@ def _judged() -> "tuple[type[nodes.Node], ...]":
 
     names: tuple[type[nodes.Node], ...] = (nodes.Name, nodes.Macro, nodes.Filter, nodes.Test, nodes.NSRef)
     other_templates = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-    return (*names, *other_templates, nodes.Div, nodes.FloorDiv, nodes.Call, nodes.Getattr)
+    passing = (nodes.Assign, nodes.List, nodes.Tuple, nodes.Pair, nodes.Keyword)
+    return (*names, *other_templates, *passing, nodes.Div, nodes.FloorDiv, nodes.Call, nodes.Getattr, nodes.Getitem)
 
 
 def _is_zero(node: "nodes.Expr") -> bool:

@@ -1,11 +1,11 @@
 """Checks the syntax of the templates of an HTTP task or target; the runner renders them. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from carillon_core.domain.validity.template_failures import certain_failures
+from carillon_core.domain.validity.template_failures import certain_failures, parameters_read
 from carillon_core.errors import FieldProblem
 
 if TYPE_CHECKING:
@@ -29,6 +29,18 @@ def template_problems(templates: Templates) -> tuple[FieldProblem, ...]:
     """
     given = [(path, text) for path, text in templates if text is not None and "{" in text]
     return _judged(_Given(given)) if given else ()
+
+
+def parameters_of_templates(templates: Templates) -> Iterator[tuple[str, list[str]]]:
+    """Yield the paths of templates that cannot be rendered without parameters, with the names of these.
+
+    Args:
+        templates: Templates without problems.
+
+    """
+    for path, text in templates:
+        if text is not None and "parameters" in text and (names := parameters_read(_environment().parse(text))):
+            yield path, names
 
 
 class _Given:

@@ -67,6 +67,10 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
         },
         "spec.task.container.env: sets A more than once, and the last value counts",
     ),
+    "a parameter that no slot has": (
+        {"schedule": "@daily", "task": {"http": {"url": "https://a/{{ parameters.x }}", "body": "{{ parameters.y }}"}}},
+        "spec.task.http.body: reads parameters.y, but scheduled runs have no parameters and fail; add | default('...')",
+    ),
     "a password in a URL": (
         {"schedule": "@daily", "task": {"http": {"url": "https://me:hunter2@example.com/"}}},
         "spec.task.http.url: has a password, which everyone who can read the object can read",
@@ -117,6 +121,10 @@ SOUND: dict[str, dict[str, Any]] = {
     "a day that the only month has": {"schedule": "30 2 29 3 *"},
     "a day that each of the months has": {"schedule": "30 2 31 1,3,5 *"},
     "a jitter that ends before the next slot": {"schedule": "*/5 * * * *", "jitterSeconds": 299},
+    "a parameter with a default": {
+        "schedule": "@daily",
+        "task": {"http": {"url": "https://a/{{ parameters.x | default(1) }}"}},
+    },
     "a zone of a place": {"schedule": "0 12 1 1 *", "timeZone": "Asia/Tokyo"},
     "waits that fit": {"schedule": "@daily", "retry": {"limit": 3}},
 }

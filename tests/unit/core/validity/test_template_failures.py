@@ -7,7 +7,12 @@ import pytest
 from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 
-from carillon_core.domain.validity.template_syntax import MOST_PARTS, VARIABLES, template_problems
+from carillon_core.domain.validity.template_syntax import (
+    MOST_PARTS,
+    VARIABLES,
+    parameters_of_templates,
+    template_problems,
+)
 from carillon_runner.templates import Slot, render
 
 SLOT = Slot.of(datetime(2026, 1, 1, tzinfo=UTC))
@@ -45,6 +50,7 @@ FAILING: dict[str, str] = {
 WORKING = (
     "{{ slot.strftime('%Y') }} {{ slot.date() }} {{ local_slot.hour }} {{ cause.upper() }} {{ attempt.bit_length() }}",
     "{{ task.name | default('x') }}{% if task.name is defined %}{% endif %}{{ task.name is undefined }}",
+    "{% set x = task.name %}{{ x | default('y') }}{{ 'y' | default(task.name) }}{{ [task.name] | length }}",
     "{% set task = {'name': 1} %}{{ task.name }}",
     "{% macro slot() %}a{% endmacro %}{{ slot() }}",
     "{% for cause in [parameters] %}{{ cause.a }}{% endfor %}",
@@ -103,3 +109,25 @@ def test_the_variables_are_those_of_the_runner() -> None:
 def test_the_largest_template_is_read_in_little_time() -> None:
     """There is a name that fails in each of its thousands of tags, and the first is told."""
     assert len(problems_of("{{ task.a }}" * (MOST_PARTS // 6))) == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "want"),
+    {
+        "{{ parameters.b }}{{ parameters['a'] }}": ["a", "b"],
+        "{{ parameters.a ~ 'b' }}": ["a"],
+        "{% set x = parameters.a %}{{ [parameters.c] | length }}": [],
+        "{{ parameters.a | upper }}": ["a"],
+        "{{ parameters.a | default('x') }}{{ parameters.get('a') }}{{ parameters | tojson }}": [],
+        "{% if parameters.a is defined %}{{ parameters.a }}{% endif %}": [],
+        "{{ parameters.a is defined and parameters.a }}": [],
+        "{% if cause == 'manual' %}{{ parameters.a }}{% endif %}{{ parameters.a if parameters else 1 }}": [],
+        "{% for k in parameters %}{{ parameters[k] }}{% endfor %}": [],
+        "{% set parameters = {'a': 1} %}{{ parameters.a }}": [],
+        "parameters.a": [],
+    }.items(),
+)
+def test_the_parameters_that_a_template_needs(template: str, want: list[str]) -> None:
+    """Without them, the runner cannot render it; otherwise it can."""
+    assert dict(parameters_of_templates([("spec.body", template)])) == ({"spec.body": want} if want else {})
+    assert ("error" in render({"body": template}, CONTEXT | {"parameters": {}})) is bool(want)
