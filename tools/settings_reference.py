@@ -122,7 +122,12 @@ RUNNER = (
     ),
 )
 COMMAND_LINE = (
-    Variable("KUBECTL", "a program", "`kubectl`", "The kubectl that `carillon export` and `carillon import` run."),
+    Variable(
+        "KUBECTL",
+        "a program",
+        "`kubectl`, or that of the local cluster",
+        "The kubectl that `carillon export` and `carillon import` run.",
+    ),
 )
 MAKE_RUN = (
     Variable("DATABASE_URL", "a URL", "an embedded Postgres", "Your own Postgres."),

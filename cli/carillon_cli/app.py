@@ -1,13 +1,15 @@
 """The commands with their options and help. The modules that they call do the work."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from carillon_cli import api_keys, explanation, next_times, transfer
+from carillon_cli import api_keys, explanation, importing, next_times, transfer
 from carillon_cli.documents import STDIN, InputError
+from carillon_cli.kubectl import Cluster, kubectl_command
 from carillon_core import __version__
 
 MOST_TIMES = 10_000
@@ -79,6 +81,8 @@ def next_command(
     """
     if not 1 <= count <= MOST_TIMES:
         raise InputError(f"-n: must be from 1 to {MOST_TIMES} (got {count})")
+    if not what.strip():
+        raise InputError("the expression is empty: write five fields, such as '0 2 * * *', or name a file")
     start = _instant(after, "--after")
     if _is_expression(what):
         answer = next_times.of_expression(what, time_zone, start, count)
@@ -124,9 +128,10 @@ def export_command(
     """Print the tasks and targets of a cluster as YAML for carillon import or kubectl apply.
 
     The output has names, labels, annotations and specs in a fixed order, and no status. Secrets are named but
-    never read. The cluster is reached through kubectl, or the program named by KUBECTL.
+    never read. The cluster is reached through kubectl: the program named by KUBECTL, kubectl on the PATH, or that of
+    the local cluster.
     """
-    typer.echo(transfer.exported(transfer.Cluster(kubeconfig, context), namespace, selector), nl=False)
+    typer.echo(transfer.exported(_cluster(kubeconfig, context), namespace, selector), nl=False)
 
 
 @app.command("import", short_help="Create the tasks and targets of a file in a cluster.")
@@ -140,10 +145,13 @@ def import_command(  # noqa: PLR0913  # a command's parameters are its options
     ] = None,
     *,
     existing: Annotated[
-        transfer.Existing, typer.Option("--existing", help="What to do with objects that already exist.")
-    ] = transfer.Existing.FAIL,
+        importing.Existing, typer.Option("--existing", help="What to do with objects that already exist.")
+    ] = importing.Existing.FAIL,
     suspended: Annotated[
         bool, typer.Option("--suspended", help="Suspend the tasks, for use while another cluster still runs them.")
+    ] = False,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Write the valid objects, and list the invalid ones.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Let the cluster validate everything without writing.")
@@ -153,23 +161,23 @@ def import_command(  # noqa: PLR0913  # a command's parameters are its options
 ) -> int:
     """Create the tasks and targets of a file, targets first, or nothing if one of them is invalid.
 
-    An imported task starts afresh: past slots are not run. If an import is interrupted, repeat it with
-    --existing skip. The cluster is reached through kubectl, or the program named by KUBECTL.
+    The output says of each object whether it was written, also if the import stops, and ends with a summary. An
+    imported task starts afresh: past slots are not run. If an import is interrupted, repeat it with
+    --existing skip. The cluster is reached through kubectl: the program named by KUBECTL, kubectl on the PATH, or
+    that of the local cluster.
 
-    Exit code 1 if something is invalid or already exists; 2 if the file or the cluster cannot be used.
+    Exit code 1 if something is invalid or already exists; 2 if the file or the cluster cannot be used, or the cluster
+    refuses an object.
     """
-    cluster = transfer.Cluster(kubeconfig, context)
-    answer = transfer.imported(
-        file,
-        cluster,
-        datetime.now(UTC),
-        transfer.ImportOptions(namespace=namespace, existing=existing, suspended=suspended, dry_run=dry_run),
+    options = importing.ImportOptions(
+        namespace=namespace, existing=existing, suspended=suspended, dry_run=dry_run, skip_invalid=skip_invalid
     )
+    answer = importing.imported(file, _cluster(kubeconfig, context), datetime.now(UTC), options)
     for line in answer.lines:
         typer.echo(line)
     for problem in answer.problems:
         typer.echo(problem, err=True)
-    return INVALID if answer.problems else 0
+    return answer.code
 
 
 @keys.command("create", short_help="Create an API key and the manifest that registers it.")
@@ -218,6 +226,10 @@ def create_key(
     )
     typer.echo(made.key, err=True)
     typer.echo(made.manifest, nl=False)
+
+
+def _cluster(kubeconfig: str | None, context: str | None) -> Cluster:
+    return Cluster(kubeconfig, context, kubectl_command(os.environ))
 
 
 def _is_expression(what: str) -> bool:

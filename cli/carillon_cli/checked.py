@@ -1,5 +1,6 @@
 """Parse an object of a file, or list what is wrong with it. Pure."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -56,16 +57,22 @@ def request_of(document: Document, now: datetime) -> RunRequestSpec:
 
     """
     meta, problems = _metadata(document, now, named_jobs=True)
+    raw = document.raw.get("spec")
     try:
-        spec = parse_request_spec(document.raw.get("spec"), strict=True)
+        spec = parse_request_spec(raw, strict=True)
     except InvalidResourceError as error:
-        raise InvalidResourceError((*problems, *error.problems)) from error
-    if meta is not None:
-        created_at = ObjectMeta.model_validate(meta, extra="ignore").creation_timestamp
-        problems += request_problems(spec, created_at or now)
+        problems += error.problems
+        with suppress(InvalidResourceError):  # an unknown field hides nothing else
+            problems += request_problems(parse_request_spec(raw, strict=False), _created_at(meta) or now)
+        raise InvalidResourceError(problems) from error
+    problems += request_problems(spec, _created_at(meta) or now)
     if problems:
         raise InvalidResourceError(problems)
     return spec
+
+
+def _created_at(meta: dict[str, Any] | None) -> datetime | None:
+    return None if meta is None else ObjectMeta.model_validate(meta, extra="ignore").creation_timestamp
 
 
 def check_target(document: Document, now: datetime) -> None:
@@ -76,10 +83,13 @@ def check_target(document: Document, now: datetime) -> None:
 
     """
     _, problems = _metadata(document, now, named_jobs=False)
+    raw = document.raw.get("spec")
     try:
-        problems += target_problems(parse_target_spec(document.raw.get("spec"), strict=True))
+        problems += target_problems(parse_target_spec(raw, strict=True))
     except InvalidResourceError as error:
         problems += error.problems
+        with suppress(InvalidResourceError):  # the same
+            problems += target_problems(parse_target_spec(raw, strict=False))
     if problems:
         raise InvalidResourceError(problems)
 
@@ -124,5 +134,5 @@ def _metadata(
     try:
         ObjectMeta.model_validate(meta, extra="ignore")
     except ValidationError as error:
-        return None, field_problems(error, "metadata")
+        return None, field_problems(error, ObjectMeta, "metadata")
     return meta, name_problems(name) if named_jobs else ()

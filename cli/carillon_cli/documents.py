@@ -71,6 +71,8 @@ def read_documents(source: str) -> list[Document]:
 
 
 def _text(source: str, shown: str) -> str:
+    if not source:
+        raise InputError("the name of the file is empty: name a YAML file, or - for standard input")
     try:
         if source == STDIN:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)

@@ -71,7 +71,7 @@ def _pod_settings(value: Any) -> Any:
     try:
         defaults = PodSettings.model_validate(json.loads(value))
     except ValidationError as error:
-        msg = "; ".join(str(problem) for problem in field_problems(error, "CARILLON_POD_DEFAULTS"))
+        msg = "; ".join(str(problem) for problem in field_problems(error, PodSettings, "CARILLON_POD_DEFAULTS"))
         raise ValueError(msg) from error
     except ValueError as error:
         msg = f'must be a JSON object such as {{"nodeSelector": {{"pool": "batch"}}}} ({error})'

@@ -134,7 +134,7 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
         "HTTPTarget",
         target(signing={"secretKeyRefs": []}),
         "spec.signing.secretKeyRefs",
-        "should have at least 1 item",
+        "should have at least 1 item|must not be empty",
     ),
     "a signature of three keys": (
         "HTTPTarget",

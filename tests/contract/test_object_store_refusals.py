@@ -44,20 +44,24 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "an interval of nothing": (
         {"intervalSeconds": 0, "task": SUM},
         "spec.intervalSeconds",
-        "greater than or equal to 1",
+        "at least 1 |greater than or equal to 1",
     ),
     "an interval of over a year": (
         {"intervalSeconds": 31622401, "task": SUM},
         "spec.intervalSeconds",
-        "less than or equal to 31622400",
+        "at most 31622400|less than or equal to 31622400",
     ),
-    "an interval that is no number": ({"intervalSeconds": "often", "task": SUM}, "spec.intervalSeconds", "integer"),
+    "an interval that is no number": (
+        {"intervalSeconds": "often", "task": SUM},
+        "spec.intervalSeconds",
+        "integer|whole number",
+    ),
     "a time that is none": ({"runAt": "tomorrow", "task": SUM}, "spec.runAt", "date"),
     "an empty schedule": ({"schedule": "", "task": SUM}, "spec.schedule", "at least 1 char"),
     "a time-out of nothing": (
         {"intervalSeconds": 5, "timeoutSeconds": 0, "task": SUM},
         "spec.timeoutSeconds",
-        "greater than or equal to 1",
+        "at least 1 |greater than or equal to 1",
     ),
     "a policy that there is not": (
         {"intervalSeconds": 5, "concurrencyPolicy": "Perhaps", "task": SUM},
@@ -136,7 +140,7 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "a retry that shrinks": (
         {"intervalSeconds": 5, "retry": {"factor": 0.5}, "task": SUM},
         "spec.retry.factor",
-        "greater than or equal to 1",
+        "at least 1 |greater than or equal to 1",
     ),
     "a request to nowhere": (
         {"intervalSeconds": 5, "task": {"http": {"method": "GET"}}},
@@ -156,7 +160,7 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "a container as root": (
         {"intervalSeconds": 5, "task": {"container": {"image": "busybox", "runAsUser": 0}}},
         "spec.task.container.runAsUser",
-        "greater than or equal to 1",
+        "at least 1 |greater than or equal to 1",
     ),
     "a plugin without a name": (
         {"intervalSeconds": 5, "task": {"plugin": {"parameters": {"a": 1}}}},

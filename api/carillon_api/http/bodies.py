@@ -54,7 +54,7 @@ def parse_body(model: type[M], data: bytes) -> M:
     try:
         return model.model_validate_json(data, strict=True, extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
-        raise InvalidResourceError(field_problems(error)) from error
+        raise InvalidResourceError(field_problems(error, model)) from error
 
 
 def chosen_body(field: str, models: Mapping[str, type[M]]) -> Callable[[Request], Awaitable[M]]:

@@ -7,12 +7,11 @@ each value.
 
 import json
 import math
-import re
 from typing import Any
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_core.errors import MOST_PATH, MOST_PROBLEMS, FieldProblem, InvalidResourceError, cut
-from carillon_core.json_values import has_more_values
+from carillon_core.json_values import has_more_values, text_problem
 
 MAX_DEPTH = 32
 MAX_VALUES = 10_000
@@ -21,8 +20,6 @@ MAX_KEY = 1024
 """The maximum number of characters in a key: many times as many as any name in Kubernetes has."""
 MAX_INTEGER_DIGITS = 19
 MAX_INTEGER = 2**63 - 1
-
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def decode_json(data: bytes) -> Any:
@@ -80,7 +77,7 @@ class _Search:
             for at, item in enumerate(value):
                 self._enter(f"[{at}]", item, depth)
         elif isinstance(value, str):
-            self._note(_text_problem(value))
+            self._note(text_problem(value))
         elif isinstance(value, float) and not math.isfinite(value):
             self._note("must be a finite number that fits into 64 bits: use a smaller number")
 
@@ -115,13 +112,4 @@ def _too_deep() -> RequestRefusedError:
 def _key_problem(key: str) -> str | None:
     if len(key) > MAX_KEY:
         return f"must not have a key of more than {MAX_KEY} characters: use a shorter one"
-    return _text_problem(key)
-
-
-def _text_problem(text: str) -> str | None:
-    found = _NOT_STORABLE.search(text)
-    if found is None:
-        return None
-    if found[0] == "\0":
-        return "must not contain a NUL character: remove it"
-    return "must not contain half of a surrogate pair: use the whole character"
+    return text_problem(key)

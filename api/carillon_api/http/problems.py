@@ -17,6 +17,8 @@ from carillon_api.schemas import Problem, ProblemField
 from carillon_core import errors
 from carillon_core.errors import FieldProblem
 from carillon_core.logs import get_logger
+from carillon_core.nearest import nearest
+from carillon_core.resources.field_problems import LIKE, message_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
@@ -229,14 +231,23 @@ def _methods_at(request: Request) -> str:
 def _from_validation_error(request: Request, error: Exception) -> JSONResponse:
     """Name the invalid parameters, without the place (query, path) that FastAPI puts before their names."""
     fields = []
-    for detail in cast("RequestValidationError", error).errors():
+    for detail in cast("RequestValidationError", error).errors()[:MAX_FIELDS]:
         place, *names = [str(part) for part in detail["loc"]]
-        message = detail["msg"].removeprefix("Value error, ")
+        message = message_of(detail)
         if detail["type"] == "extra_forbidden":
-            message = "is not a parameter of this operation: remove it or correct its spelling"
+            meant = nearest(names[-1], _parameters_of(request), LIKE) if names else None
+            fix = f"did you mean {meant}?" if meant else "remove it or correct its spelling"
+            message = f"is not a parameter of this operation: {fix}"
         fields.append(FieldProblem(".".join(names) or place, message))
     detail_text = "; ".join(str(f) for f in fields[:MAX_FIELDS])
     return problem_response(request.scope, Kind.INVALID, detail_text, fields=fields)
+
+
+def _parameters_of(request: Request) -> set[str]:
+    """Return the names of the query parameters of the request's operation, which are the fields of a model."""
+    declared = request.scope["route"].dependant.query_params
+    models = (each.field_info.annotation for each in declared)
+    return {field.alias or name for model in models for name, field in getattr(model, "model_fields", {}).items()}
 
 
 def install_problem_handlers(app: FastAPI) -> None:

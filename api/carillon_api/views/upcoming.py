@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
+from carillon_api.views.objects import as_object
 from carillon_api.views.timetables import Timetable, Timetables, Why
 from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.plan import NO_SLOTS_LEFT, Reason
@@ -195,7 +196,17 @@ def _why_never(raw: Mapping[str, Any], table: Timetable) -> Why | None:
     """Return why a task will not run, or None if only its schedule determines it."""
     if raw["metadata"].get("deletionTimestamp") is not None:
         return BEING_DELETED, "the task is being deleted"
-    return table.why_never
+    return table.why_never or _found_invalid(raw)
+
+
+def _found_invalid(raw: Mapping[str, Any]) -> Why | None:
+    """Return why the operator launches nothing of this spec, from its condition; the schedule alone may be valid."""
+    conditions = as_object(raw.get("status")).get("conditions")
+    for each in map(as_object, conditions if isinstance(conditions, list) else ()):
+        current = each.get("observedGeneration") == raw["metadata"].get("generation")
+        if current and (each.get("type"), each.get("reason")) == ("Ready", Reason.INVALID_SPEC):
+            return Reason.INVALID_SPEC, str(each.get("message", ""))
+    return None
 
 
 def _why_none(raw: Mapping[str, Any], table: Timetable, window: Window) -> Why:

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import Model
 from carillon_core.resources.containers import ObjectName
-from carillon_core.resources.field_problems import field_problems
+from carillon_core.resources.field_problems import validated
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_TARGET
 from carillon_core.resources.tasks import HTTPURL, HeaderName, HeaderValue, HTTPMethod, StatusCode
@@ -87,10 +86,7 @@ def parse_target_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> HTTPTa
         InvalidResourceError: With every problem found.
 
     """
-    try:
-        return HTTPTargetSpec.model_validate(raw, extra="forbid" if strict else "ignore")
-    except ValidationError as error:
-        raise InvalidResourceError(field_problems(error, prefix)) from error
+    return validated(HTTPTargetSpec, raw, strict=strict, prefix=prefix)
 
 
 def target_key(raw: Mapping[str, Any]) -> tuple[str, str]:

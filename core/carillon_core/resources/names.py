@@ -36,5 +36,7 @@ LABEL_EXECUTION_ID = ANNOTATION_EXECUTION_ID
 """On a RunRequest created by the facade: the id of its execution, to find it before the history has a row."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 """On a Job: its Kueue LocalQueue."""
+ANNOTATION_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""On an object: what ``kubectl apply`` was given, as JSON."""
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"
 """On a Job: the id of the execution that it retries."""

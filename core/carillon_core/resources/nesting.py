@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 MOST_LEVELS = 50
 """The maximum nesting of a free-form field; far below the limits of all programs that read it."""
@@ -28,7 +28,12 @@ def _bounded(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _small(given: dict[str, Any]) -> dict[str, Any]:
-    if (size := len(to_json(given))) > MOST_BYTES:
+    try:
+        size = len(to_json(given))
+    except PydanticSerializationError as error:
+        msg = "has half of a surrogate pair in a text: use the whole character"
+        raise ValueError(msg) from error
+    if size > MOST_BYTES:
         msg = f"must not be larger than {MOST_BYTES} bytes as JSON (got {size}): pass a reference to the data instead"
         raise ValueError(msg)
     return given

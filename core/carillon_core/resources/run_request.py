@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import Field, ValidationError, model_validator
 
-from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import MAX_MESSAGE, Model, Time, rfc3339
 from carillon_core.resources.containers import ObjectName
-from carillon_core.resources.field_problems import field_problems
+from carillon_core.resources.field_problems import validated
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_REQUEST
 from carillon_core.resources.nesting import FreeObject
@@ -112,10 +112,7 @@ def parse_request_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> RunRe
         InvalidResourceError: With every problem found.
 
     """
-    try:
-        return RunRequestSpec.model_validate(raw, extra="forbid" if strict else "ignore")
-    except ValidationError as error:
-        raise InvalidResourceError(field_problems(error, prefix)) from error
+    return validated(RunRequestSpec, raw, strict=strict, prefix=prefix)
 
 
 def parse_request_status(raw: Mapping[str, Any] | None) -> RunRequestStatus:

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from carillon_core.errors import FieldProblem, InvalidResourceError
+from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import MAX_MESSAGE, MAX_REASON, Model, Time
-from carillon_core.resources.field_problems import field_problems
+from carillon_core.resources.field_problems import validated
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND, MAX_NAME_LENGTH
 from carillon_core.resources.pods import PodSettings, QueueName
@@ -351,10 +351,7 @@ def parse_spec(raw: Any, *, strict: bool, prefix: str = "spec") -> ScheduledTask
         InvalidResourceError: With every problem found.
 
     """
-    try:
-        return ScheduledTaskSpec.model_validate(raw, extra="forbid" if strict else "ignore")
-    except ValidationError as error:
-        raise InvalidResourceError(field_problems(error, prefix)) from error
+    return validated(ScheduledTaskSpec, raw, strict=strict, prefix=prefix)
 
 
 def parse_status(raw: Any) -> ScheduledTaskStatus:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from carillon_core.domain.egress.rules import AllowList, HostError, canonical_host, refusal
+from carillon_core.domain.egress.rules import AllowList, HostError, canonical_host, canonical_port, refusal
 from carillon_runner.outcome import TaskFailedError, storable
 
 WIRE_LIMIT = 8 * 2**20
@@ -77,16 +77,18 @@ def parse_target(url: str) -> Target:
     """Return the destination of a URL: names in IDNA, other characters percent-encoded, escapes unchanged.
 
     Raises:
-        TaskFailedError: It is not an absolute http or https URL (``InvalidRequest``); the message does not repeat it.
+        TaskFailedError: It is not an absolute http or https URL (``InvalidRequest``); the message does not repeat it,
+            except for a port that is out of range.
 
     """
     try:
         parts = urlsplit(url)
         default = {"http": _HTTP_PORT, "https": _HTTPS_PORT}[parts.scheme]
+        host, port = canonical_host(url), canonical_port(url)
         return Target(
             https=parts.scheme == "https",
-            host=canonical_host(url),
-            port=default if parts.port is None else parts.port,
+            host=host,
+            port=default if port is None else port,
             path=_encoded(parts.path or "/") + (f"?{_encoded(parts.query)}" if parts.query else ""),
             authorization=_basic(parts.username, parts.password),
         )

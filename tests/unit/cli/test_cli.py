@@ -170,6 +170,40 @@ def test_explain_names_every_problem_with_its_field_and_its_document(terminal: T
         assert f"  invalid     {field}" in said.out
 
 
+STRICT = {
+    "a number in quotes": (
+        'intervalSeconds: "5"',
+        "spec.intervalSeconds: must be a whole number: write it without quotes",
+    ),
+    "a truth in quotes": ('suspend: "true"', "spec.suspend: must be true or false: write it without quotes"),
+    "snake case": ("interval_seconds: 5", "spec.interval_seconds: is not a field of this kind: did you mean interval"),
+}
+
+
+@pytest.mark.parametrize(("field", "want"), STRICT.values(), ids=STRICT)
+def test_explain_refuses_what_the_api_server_refuses(terminal: Terminal, field: str, want: str) -> None:
+    """It used to read a number in quotes, and then kubectl could not apply the file."""
+    said = terminal.run("explain", terminal.file(TASK.replace('schedule: "0 2 * * *"', field)))
+    assert said.code == 1
+    assert want in " ".join(said.out.split())
+
+
+def test_an_unknown_field_of_any_kind_hides_nothing_else(terminal: Terminal) -> None:
+    """All problems are told at once."""
+    request = REQUEST.replace("taskRef: {name: backup}", 'task: {http: {url: "http://a:0/"}}, taskref: x')
+    target = (
+        'apiVersion: carillon.dev/v1alpha1\nkind: HTTPTarget\nmetadata: {name: a}\nspec: {url: "http://127.1/", x: 1}\n'
+    )
+    said = terminal.run("explain", terminal.file(f"{request}---\n{target}"))
+    for want in (
+        "spec.taskref: is not",
+        "spec.task.http.url: has the port 0",
+        "spec.x: is not",
+        "spec.url: has a number",
+    ):
+        assert f"  invalid     {want}" in said.out
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda p: p.name)
 def test_explain_finds_nothing_wrong_with_the_examples(terminal: Terminal, example: Path) -> None:
     """The examples in the README are valid."""
@@ -180,8 +214,15 @@ UNUSABLE = {
     "a file that is not there": (["explain", "absent.yaml"], "absent.yaml does not exist"),
     "a folder": (["explain", "."], ". cannot be read: Is a directory"),
     "an expression that is none": (["next", "61 * * * *"], "'61 * * * *' is not a cron expression: correct its minute"),
+    "an empty expression": (["next", ""], "the expression is empty: write five fields, such as '0 2 * * *'"),
+    "an expression of spaces": (["next", "  "], "the expression is empty"),
+    "an empty name of a file": (["explain", ""], "the name of the file is empty: name a YAML file, or -"),
+    "a misspelt zone": (["next", "@daily", "-z", "Europe/Berln"], "time zone: did you mean Europe/Berlin?"),
     "one word": (["next", "often"], "'often' has 1 fields: write five"),
-    "an expression without end": (["next", "* " * 500], "schedule String should have at most 256 characters"),
+    "an expression without end": (
+        ["next", "* " * 500],
+        "schedule must have at most 256 characters (got 1000): shorten it",
+    ),
     "a zone that is none": (["next", "@daily", "-z", "Mars/Base"], "'Mars/Base' is not an IANA time zone"),
     "a zone for a file": (["next", "-", "-z", "UTC"], "--time-zone only applies to an expression"),
     "no times": (["next", "@daily", "-n", "0"], "-n: must be from 1 to 10000 (got 0)"),
@@ -238,11 +279,11 @@ def test_a_file_that_cannot_be_used_is_one_sentence(terminal: Terminal, command:
     ("metadata", "want"),
     {
         "{}": "metadata.name: is required: add it",
-        "{name: 7}": "metadata.name: Input should be a valid string",
+        "{name: 7}": "metadata.name: must be a string: write it in quotes",
         f"{{name: {'a' * 53}}}": "metadata.name: must be at most 52 characters long (got 53)",
         "{name: a, creationTimestamp: yesterday}": "metadata.creationTimestamp: is not a date and time",
         "{name: a, labels: 7}": "metadata.labels: must be an object",
-        "{name: [a]}": "metadata.name: Input should be a valid string",
+        "{name: [a]}": "metadata.name: must be a string: write it in quotes",
     }.items(),
 )
 def test_metadata_that_cannot_be_is_a_problem_of_its_field(terminal: Terminal, metadata: str, want: str) -> None:

@@ -30,6 +30,7 @@ from carillon_core.domain.timetable.schedule import (
 )
 from carillon_core.domain.validity.future import passed_over
 from carillon_core.domain.validity.pod_validity import pod_problems
+from carillon_core.domain.validity.problems import task_problems
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.pods import PodSettings
@@ -98,7 +99,7 @@ def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Rea
     schedule = schedule_problems(task.spec, task.created_at)
     if schedule:
         return Reason.INVALID_SCHEDULE, schedule
-    return Reason.INVALID_SPEC, pod_problems(task.spec, pod_defaults)
+    return Reason.INVALID_SPEC, (*task_problems(task.spec.task, "spec.task"), *pod_problems(task.spec, pod_defaults))
 
 
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:

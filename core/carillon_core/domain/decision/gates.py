@@ -15,8 +15,9 @@ from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.domain.validity.pod_validity import task_pod_problems
-from carillon_core.domain.validity.problems import own_secret_problems
+from carillon_core.domain.validity.problems import target_problems, task_problems
 from carillon_core.errors import FieldProblem
+from carillon_core.json_values import text_problems
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.run_request import RunRequestSpec, long_past_problem
@@ -127,7 +128,7 @@ def target_problem(name: str | None, target: ObservedTarget | None) -> tuple[Rea
     if target is None:
         message = f"HTTPTarget {name} not found in the task's namespace: create it, or correct task.http.targetRef"
         return Reason.TARGET_NOT_FOUND, message
-    problems = target.problems if target.spec is None else own_secret_problems(target.spec)
+    problems = target.problems if target.spec is None else target_problems(target.spec)
     if problems or target.spec is None:
         return Reason.TARGET_INVALID, f"HTTPTarget {name} is invalid: {'; '.join(str(p) for p in problems)}"
     return None
@@ -195,6 +196,19 @@ def unfit_parameters(due: DueRequest) -> Verdict | None:
     return Verdict(ExecutionStatus.FAILED, Reason.INVALID_PARAMETERS, "; ".join(str(p) for p in due.wanted))
 
 
+def unfit_task(due: DueRequest) -> Verdict | None:
+    """Fail a request whose task, or whose parameters, the webhook would have refused."""
+    if problems := "; ".join(str(p) for p in text_problems(due.spec.parameters, "spec.parameters")):
+        return Verdict(ExecutionStatus.FAILED, Reason.INVALID_PARAMETERS, problems)
+    given = due.spec.task or (due.task.spec.task if due.task and due.task.spec else None)
+    problems = "; ".join(str(p) for p in task_problems(given, "spec.task")) if given else ""
+    if not problems:
+        return None
+    if due.task is None:
+        return Verdict(ExecutionStatus.FAILED, Reason.INVALID_SPEC, problems)
+    return _invalid_task(due.task, problems)
+
+
 def unfit_pod(due: DueRequest) -> Verdict | None:
     """Fail a request whose pod the API server would reject, because of its own settings or its task's."""
     if not isinstance(due.wanted, Task):
@@ -227,6 +241,7 @@ REQUEST_GATES: tuple[Callable[[DueRequest], Verdict | None], ...] = (
     task_missing,
     past_deadline,
     unfit_parameters,
+    unfit_task,
     unfit_pod,
     target_missing,
     still_active,

@@ -28,7 +28,7 @@ from carillon_core.domain.egress.special_addresses import (
     is_metadata,
     parse_address,
 )
-from carillon_core.errors import SettingsError
+from carillon_core.errors import SettingsError, cut
 
 METADATA_NAMES = frozenset(
     {
@@ -46,10 +46,12 @@ METADATA_NAMES = frozenset(
 """Names of metadata services. They are closed by name, because outside of its cloud such a name has no address."""
 _LOCAL_NAMES = ("localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback")
 _MOST_PORT = 65_535
+_SHOWN_DIGITS = 12
+"""How much of a port is shown."""
 # what ends an authority, or may end it in other programs
 _AUTHORITY = re.compile(r"https?://[^/?#\\\x00-\x20\x7f]+(?:[/?#]|\Z)", re.IGNORECASE)
 _ANY_AUTHORITY = re.compile(r"https?://[^/?#]", re.IGNORECASE)
-_HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:]+)(?::\d*)?", re.ASCII)
+_HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:]+)(?::(?P<port>\d*))?", re.ASCII)
 _HOST = re.compile(r"[a-z0-9._~-]+")
 _NUMBER = re.compile(r"\d+|0x[\da-f]*", re.IGNORECASE | re.ASCII)
 _LABELS = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
@@ -57,8 +59,11 @@ _ENTRY_WITH_PORT = re.compile(r"(?P<bare>[^\[\]:]*|\[[^\[\]]*\])(?::(?P<port>[^:
 _HINT = f"to allow it, set {ENV_HTTP_ALLOW} on the operator, for example to *.svc, *.svc.cluster.local or 10.96.0.0/12"
 
 
+BAD_CHARACTER = "has a backslash, a space or a control character in its host: remove it"
+
+
 class HostError(ValueError):
-    """The host of a URL is invalid. The message follows "the URL" and repeats no part of it."""
+    """The host or the port of a URL is invalid. The message follows "the URL" and repeats at most the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +216,7 @@ def canonical_host(url: str) -> str:
     """
     if not _AUTHORITY.match(url):
         if _ANY_AUTHORITY.match(url):
-            raise HostError("has a backslash, a space or a control character in its host: remove it")
+            raise HostError(BAD_CHARACTER)
         raise ValueError
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -233,6 +238,33 @@ def canonical_host(url: str) -> str:
     except ValueError:
         wanted = "write an address as four decimal numbers, such as 192.0.2.1"
         raise HostError(f"has a number as its host: {wanted}") from None
+
+
+def canonical_port(url: str) -> int | None:
+    """Return the port that an absolute http or https URL names, or None if it names none.
+
+    Raises:
+        HostError: It is not a port that can be connected to.
+        ValueError: The URL has no valid host; ``canonical_host`` says why.
+
+    """
+    found = _HOST_AND_PORT.fullmatch(urlsplit(url).netloc.rpartition("@")[2])
+    if found is None:
+        raise ValueError
+    return port_number(found["port"]) if found["port"] else None
+
+
+def port_number(digits: str) -> int:
+    """Return the port that digits of a URL name.
+
+    Raises:
+        HostError: It is not from 1 to 65535.
+
+    """
+    significant = digits.lstrip("0") or "0"
+    if len(significant) > len(str(_MOST_PORT)) or not 1 <= int(significant) <= _MOST_PORT:
+        raise HostError(f"has the port {cut(digits, _SHOWN_DIGITS)}: use a port from 1 to {_MOST_PORT}")
+    return int(significant)
 
 
 def _ascii(host: str) -> str:
@@ -284,8 +316,7 @@ def advice_about(url: str, allow: AllowList | None) -> str | None:
         return None
     try:
         host = canonical_host(url.strip())
-        parts = urlsplit(url.strip())
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = canonical_port(url.strip()) or (443 if urlsplit(url.strip()).scheme == "https" else 80)
     except HostError as error:
         return f"the URL {error}; no request will be sent to it"
     except ValueError:

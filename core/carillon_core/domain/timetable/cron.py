@@ -66,11 +66,12 @@ class DayRule:
 
 def _month_forms(months: frozenset[int]) -> list[tuple[int, int]]:
     """Return the lengths of months, each with every day of the week of its 1st: all of them occur within 400 years."""
-    lengths = {length for month in months for length in _lengths(month)}
+    lengths = {length for month in months for length in lengths_of(month)}
     return [(length, first_weekday) for length in lengths for first_weekday in range(7)]
 
 
-def _lengths(month: int) -> tuple[int, ...]:
+def lengths_of(month: int) -> tuple[int, ...]:
+    """Return the numbers of days that a month can have."""
     return FEBRUARY_LENGTHS if month == FEBRUARY else (monthrange(2001, month)[1],)
 
 

@@ -50,6 +50,7 @@ from carillon_core.domain.timetable.clock import (
 )
 from carillon_core.domain.timetable.cron import Cron
 from carillon_core.domain.timetable.cron_text import CronError, parse_cron
+from carillon_core.domain.timetable.zones import UnknownZoneError, time_zone
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import Calendar
@@ -57,9 +58,6 @@ from carillon_core.resources.scheduled_task import Calendar
 MICROSECOND = timedelta(microseconds=1)
 LAST_DATETIME = datetime.max.replace(tzinfo=UTC)
 FIRST_DATETIME = datetime.min.replace(tzinfo=UTC)
-NOT_ZONES = {"localtime", "posixrules", "Factory"}
-NOT_ZONE_FOLDERS = {"posix", "right"}
-"""Not IANA zones, but installed beside them on many systems: the machine's own zone, defaults, and copies."""
 
 
 class Schedule(Protocol):
@@ -204,29 +202,6 @@ class BoundedSchedule:
 
 
 @lru_cache(maxsize=4096)
-def time_zone(name: str) -> ZoneInfo:
-    """Return the IANA time zone with a name.
-
-    Raises:
-        InvalidScheduleError: If no such zone exists.
-
-    """
-    zone = None if name in NOT_ZONES or name.partition("/")[0] in NOT_ZONE_FOLDERS else _zone_info(name)
-    if zone is None:
-        raise InvalidScheduleError(
-            f"{name!r} is not an IANA time zone: write one such as Europe/Berlin, or leave timeZone out for UTC"
-        )
-    return zone
-
-
-def _zone_info(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # what zoneinfo raises depends on how the name is wrong
-        return None
-
-
-@lru_cache(maxsize=4096)
 def cron_schedule(expression: str, zone_name: str = "UTC") -> CronSchedule:
     """Return the schedule of a cron expression in a zone.
 
@@ -234,10 +209,10 @@ def cron_schedule(expression: str, zone_name: str = "UTC") -> CronSchedule:
         InvalidScheduleError: If either cannot be read, or the expression can never fire.
 
     """
-    zone = time_zone(zone_name)
     try:
+        zone = time_zone(zone_name)
         return CronSchedule(parse_cron(expression), zone, zone_clock(zone))
-    except CronError as error:
+    except (UnknownZoneError, CronError) as error:
         raise InvalidScheduleError(str(error)) from error
 
 
@@ -291,7 +266,7 @@ def schedule_problems(calendar: Calendar, created_at: datetime | None = None) ->
     if calendar.time_zone is not None:
         try:
             time_zone(zone)
-        except InvalidScheduleError as error:
+        except UnknownZoneError as error:
             problems.append(FieldProblem("spec.timeZone", str(error)))
             zone = "UTC"
     if calendar.schedule is not None:

@@ -4,6 +4,7 @@ The admission webhook returns them as warnings; ``carillon next`` and
 ``carillon explain`` print them. Callers check the spec for problems first.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -11,9 +12,15 @@ from zoneinfo import ZoneInfo
 
 from carillon_core.domain.egress.rules import AllowList, advice_about
 from carillon_core.domain.timetable.clock_changes import clock_changes
-from carillon_core.domain.timetable.cron_text import MACROS
+from carillon_core.domain.timetable.cron import FEBRUARY, lengths_of
+from carillon_core.domain.timetable.cron_text import MACROS, MONTH_NAMES
 from carillon_core.domain.timetable.schedule import cron_schedule, fire_times, later, schedule_of
+from carillon_core.domain.timetable.zones import zone_advice
 from carillon_core.domain.validity.future import future_problem
+from carillon_core.domain.validity.problems import templates_of
+from carillon_core.domain.validity.template_syntax import parameters_of_templates
+from carillon_core.domain.validity.urls import password_advice
+from carillon_core.errors import cut
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import DEFAULT_TIMEOUT_SECONDS, ConcurrencyPolicy, ScheduledTaskSpec
 from carillon_core.resources.tasks import RetryPolicy, Task
@@ -25,6 +32,8 @@ SAMPLED = 50
 OUTLOOK = timedelta(days=366)
 CLOCK_CHANGES = 4
 """The maximum number of clock changes reported within ``OUTLOOK``."""
+MOST_NAMES = 128
+"""How many characters of a list of names a warning has: the API server cuts warnings."""
 
 
 def local_time(when: datetime, zone: str) -> str:
@@ -65,24 +74,41 @@ def advice_of(
         *(_gap_advice(spec, gap) if gap else ()),
         *_limit_advice(spec),
         *task_advice(spec.task, http_allow),
+        *_parameter_advice(spec),
         *_pod_advice(spec),
     ]
 
 
 def task_advice(task: Task, http_allow: AllowList | None) -> Iterator[str]:
-    """Yield a warning if requests to the task's URL will be refused.
+    """Yield what may not be intended in a task: its URL, or the variables of its container.
 
-    It is only a warning: the runner decides, by the setting that its Job was launched with.
+    A closed address is only a warning: the runner decides, by the setting that its Job was launched with.
     """
     if task.http is not None and task.http.url is not None:
         yield from url_advice(task.http.url, "spec.task.http.url", http_allow)
+    if task.container is not None:
+        counted = Counter(each.name for each in task.container.env)
+        twice = [name for name, count in counted.items() if count > 1]
+        if twice:
+            names = cut(", ".join(twice), MOST_NAMES)
+            yield f"spec.task.container.env: sets {names} more than once, and the last value counts; remove the others"
 
 
 def url_advice(url: str, path: str, http_allow: AllowList | None) -> Iterator[str]:
-    """Yield a warning if the text of a URL shows that its host is not allowed; see ``egress.advice_about``."""
+    """Yield a warning if a URL has a password, or if its text shows that its host is not allowed."""
     advice = advice_about(url, http_allow)
     if advice is not None:
         yield f"{path}: {advice}"
+    yield from password_advice(url, path)
+
+
+def _parameter_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
+    """Yield a warning for each template that only a RunRequest with parameters can render."""
+    if spec.task.http is None or spec.suspend:
+        return
+    for path, names in parameters_of_templates(templates_of(spec.task.http, "spec.task.http")):
+        listed = cut(", ".join(f"parameters.{name}" for name in names), MOST_NAMES)
+        yield f"{path}: reads {listed}, but scheduled runs have no parameters and fail; add | default('...')"
 
 
 def _pod_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
@@ -109,6 +135,8 @@ def _never(spec: ScheduledTaskSpec, now: datetime) -> str:
 def _calendar_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
     if spec.schedule is None:
         return
+    if spec.time_zone is not None and (advice := zone_advice(spec.time_zone)) is not None:
+        yield f"spec.timeZone: {advice}"
     fields = MACROS.get(spec.schedule.strip().lower(), spec.schedule).split()
     if len(fields) not in {5, 6}:
         return
@@ -123,8 +151,24 @@ def _calendar_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
         )
     elif not cron.day_rule.both:
         yield f"runs on days that match {either} day of week {weekday}, as in cron; a day need not match both"
-    if day in {"29", "30", "31"}:
+    if day in {"29", "30", "31"} and cron.day_rule.both:
+        yield from _short_months(int(day), cron.months)
+
+
+def _short_months(day: int, months: frozenset[int]) -> Iterator[str]:
+    """Yield a warning if one of the months of an expression has no such day."""
+    without = [month for month in sorted(months) if min(lengths_of(month)) < day]
+    if not without:
+        return
+    if len(months) == len(MONTH_NAMES):
         yield f"does not run in months without day {day}; write L for the last day of every month"
+    elif without == [FEBRUARY] and day in lengths_of(FEBRUARY):
+        only = "runs only in leap years" if len(months) == 1 else "runs in February only in leap years"
+        yield f"{only}, when that month has a day {day}; write L for the last day of the month"
+    else:
+        named = " and ".join(MONTH_NAMES[month - 1].capitalize() for month in without)
+        have = "has" if len(without) == 1 else "have"
+        yield f"does not run in {named}, which {have} no day {day}; write L for the last day of the month"
 
 
 def _gap_advice(spec: ScheduledTaskSpec, gap: timedelta) -> Iterator[str]:

@@ -54,7 +54,7 @@ def requested_task(spec: RunRequestSpec, task: ObservedTask | None) -> Task | tu
     try:
         return Task.model_validate(raw)
     except ValidationError as error:
-        found = field_problems(error, "spec.parameters")
+        found = field_problems(error, Task, "spec.parameters")
         return tuple(FieldProblem(p.path.replace(f".{base.type}", "", 1), p.message) for p in found)
 
 

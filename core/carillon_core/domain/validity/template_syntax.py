@@ -1,8 +1,11 @@
 """Checks the syntax of the templates of an HTTP task or target; the runner renders them. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from carillon_core.domain.validity.template_failures import certain_failures, parameters_read
 from carillon_core.errors import FieldProblem
 
 if TYPE_CHECKING:
@@ -20,19 +23,55 @@ Templates = Iterable[tuple[str, str | None]]
 
 
 def template_problems(templates: Templates) -> tuple[FieldProblem, ...]:
-    """Return the problems of a task's templates: the syntax, names that no template has, or more than can be read."""
+    """Return the problems of a task's templates.
+
+    These are the syntax, names that no template has, what every rendering fails on, and more than can be read.
+    """
     given = [(path, text) for path, text in templates if text is not None and "{" in text]
-    if not given:
-        return ()
+    return _judged(_Given(given)) if given else ()
+
+
+def parameters_of_templates(templates: Templates) -> Iterator[tuple[str, list[str]]]:
+    """Yield the paths of templates that cannot be rendered without parameters, with the names of these.
+
+    Args:
+        templates: Templates without problems.
+
+    """
+    for path, text in templates:
+        if text is not None and "parameters" in text and (names := parameters_read(_environment().parse(text))):
+            yield path, names
+
+
+class _Given:
+    """Templates, which are the same as others with the same digest. They are let go when they have been judged."""
+
+    __slots__ = ("digest", "templates")
+
+    def __init__(self, templates: Sequence[tuple[str, str]]) -> None:
+        self.templates = templates
+        self.digest = blake2b(repr(templates).encode(), digest_size=16).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Given) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+@lru_cache(maxsize=4096)  # decide asks at each slot, and reading takes longer than all else
+def _judged(given: _Given) -> tuple[FieldProblem, ...]:
     environment = _environment()
     left = MOST_PARTS
     problems: list[FieldProblem] = []
-    for path, text in given:
+    for path, text in given.templates:
         left -= _parts(environment, text, left)
         if left < 0:
             message = f"is too long: the templates of a task must not have more than {MOST_PARTS} parts in all"
-            return (*problems, FieldProblem(path, f"{message}; write a shorter one"))
+            problems.append(FieldProblem(path, f"{message}; write a shorter one"))
+            break
         problems += _problems_of(environment, text, path)
+    given.templates = ()
     return tuple(problems)
 
 
@@ -60,6 +99,7 @@ def _problems_of(environment: "SandboxedEnvironment", text: str, path: str) -> t
     try:
         parsed = environment.parse(text)
         unknown = sorted(meta.find_undeclared_variables(parsed) - {*VARIABLES, *_BUILT_IN})  # reads filters as well
+        failure = next(certain_failures(parsed), None)
     except RecursionError:
         return (_unreadable(path, "it is nested too deeply"),)
     except TemplateError as error:
@@ -69,7 +109,7 @@ def _problems_of(environment: "SandboxedEnvironment", text: str, path: str) -> t
     if unknown:
         known = ", ".join(VARIABLES)
         return (FieldProblem(path, f"reads {', '.join(unknown)}, which are not template variables: use {known}"),)
-    return ()
+    return () if failure is None else (FieldProblem(path, f"is a template that cannot be rendered: {failure}"),)
 
 
 def _unreadable(path: str, why: str) -> FieldProblem:

@@ -221,6 +221,22 @@ async def test_a_bad_path_or_parameter_is_a_problem(rest: Facade, case: str) -> 
     assert fields_of(response) == ([want_field] if want_field else [])
 
 
+@pytest.mark.parametrize(
+    ("path", "want"),
+    {
+        f"{EXECUTIONS}?stats=failed": "is not a parameter of this operation: did you mean status?",
+        "/api/v1/tasks?labelselector=a": "is not a parameter of this operation: did you mean labelSelector?",
+        "/api/v1/tasks?colour=a": "is not a parameter of this operation: remove it or correct its spelling",
+        f"{EXECUTIONS}?limit=ten": "must be a whole number: write it in digits",
+        f"{EXECUTIONS}?limit=501": "must be at most 500",
+    }.items(),
+)
+async def test_a_bad_parameter_is_told_in_plain_words(rest: Facade, path: str, want: str) -> None:
+    """A misspelt one names the parameter that was meant."""
+    (error,) = (await rest.client.get(path)).json()["errors"]
+    assert error["message"] == want
+
+
 async def test_a_method_that_does_not_exist_names_those_that_do(rest: Facade) -> None:
     """RFC 9110, 15.5.6: 405 carries Allow."""
     assert (await rest.client.put(TASKS, json={})).headers["allow"] == "GET, HEAD, OPTIONS, POST"

@@ -124,6 +124,18 @@ def test_a_task_that_will_not_run_says_why(case: str) -> None:
     assert [item.task for item in every.items] == ["b", "b"]
 
 
+def test_a_task_that_the_operator_has_found_invalid_says_so() -> None:
+    """Its schedule is valid, but nothing of this spec is launched; an edit may have corrected it."""
+    message = "spec.task.http.url: has the port 0: use a port from 1 to 65535"
+    ready = {"type": "Ready", "status": "False", "reason": "InvalidSpec", "message": message, "observedGeneration": 1}
+    task = raw("a", EVERY_MINUTE, generation=1) | {"status": {"conditions": [None, ready]}}
+    answer = upcoming(task, Window(NOW, NOW, None, 5), Timetables())
+    assert (answer.items, answer.reason, answer.message) == ([], "InvalidSpec", message)
+    assert upcoming_of_all(entries_of([task], Timetables()), Window(NOW, NOW, None, 2)).items == []
+    task["metadata"]["generation"] = 2
+    assert len(upcoming(task, Window(NOW, NOW, None, 5), Timetables()).items) == 5
+
+
 def test_a_run_that_was_past_from_the_start_says_so() -> None:
     """The operator's reason is returned, not Completed."""
     message = "spec.runAt was already past"

@@ -150,6 +150,21 @@ CASES: dict[str, dict[str, Any]] = {
         "now": "00:10:00",
         "want_ready": ("False", "InvalidSpec"),
     },
+    "a template that no runner can render is not ready, with the reason": {
+        "task": make_task().every(30).with_spec(task={"http": {"url": "https://example.com/{{ slto }}"}}),
+        "now": "00:10:00",
+        "want_ready": ("False", "InvalidSpec"),
+    },
+    "a URL that no request can be sent to is not ready, with the reason": {
+        "task": make_task().every(30).with_spec(task={"http": {"url": "http://0x7f000001/"}}),
+        "now": "00:10:00",
+        "want_ready": ("False", "InvalidSpec"),
+    },
+    "a body with a NUL is not ready, with the reason": {
+        "task": make_task().every(30).with_spec(task={"http": {"url": "https://example.com/", "body": "a\0"}}),
+        "now": "00:10:00",
+        "want_ready": ("False", "InvalidSpec"),
+    },
     "a task that is being deleted is left alone": {
         "task": make_task().every(30).with_meta(deletionTimestamp="2026-01-01T00:00:10Z"),
         "now": "00:10:00",

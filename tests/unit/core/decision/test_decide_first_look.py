@@ -77,6 +77,12 @@ FIRST_LOOK: dict[str, dict[str, Any]] = {
         "want": ["failed 00:01:00 TargetInvalid"],
         "want_ready": ("False", "TargetInvalid"),
     },
+    "a target that no request can be sent to fails its slot": {
+        "task": make_task().every(60).calling(target={"url": "http://exa mple.com/"}),
+        "now": "00:01:00",
+        "want": ["failed 00:01:00 TargetInvalid"],
+        "want_ready": ("False", "TargetInvalid"),
+    },
     "a target that is missing is told before a slot is due": {
         "task": make_task().every(60).calling(),
         "now": "00:00:10",

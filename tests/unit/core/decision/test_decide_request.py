@@ -113,6 +113,20 @@ CASES: dict[str, dict[str, Any]] = {
         "request": make_request(parameters={"c": 1}),
         "want": ["failed InvalidParameters"],
     },
+    "a request with a parameter that has a NUL is refused": {
+        "request": make_request(parameters={"a": "\0"}),
+        "task": make_task().every(60).with_spec(task={"container": {"image": "a"}}),
+        "want": ["failed InvalidParameters"],
+    },
+    "a request for a task whose URL no request can be sent to is refused": {
+        "task": make_task().every(60).with_spec(task={"http": {"url": "http://a:0/"}}),
+        "want": ["failed TaskInvalid"],
+    },
+    "a request with a task of its own whose template cannot be rendered is refused": {
+        "request": make_request(task={"http": {"url": "https://a/{{ task.name }}"}}),
+        "task": None,
+        "want": ["failed InvalidSpec"],
+    },
     "a suspended task can be run by request": {
         "task": make_task().every(60).suspended(),
         "want": ["launch 00:10:00 manual"],

@@ -22,8 +22,8 @@ from carillon_core.domain.timetable.schedule import (
     schedule_description,
     schedule_of,
     schedule_problems,
-    time_zone,
 )
+from carillon_core.domain.timetable.zones import time_zone
 from carillon_core.resources.scheduled_task import parse_spec
 from support.builders import CREATED, at
 from support.calendars import calendar, utc

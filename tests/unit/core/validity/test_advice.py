@@ -1,5 +1,6 @@
 """Problems and warnings before anything is stored."""
 
+import json
 import tracemalloc
 from typing import Any
 
@@ -10,6 +11,7 @@ from carillon_core.domain.validity.advice import warnings_of
 from carillon_core.domain.validity.problems import spec_problems
 from carillon_core.domain.validity.review import Review, review_of
 from carillon_core.domain.validity.template_syntax import MOST_PARTS, template_problems
+from carillon_core.resources.names import ANNOTATION_APPLIED
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec, parse_spec
 from support.builders import at
 
@@ -44,6 +46,35 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
         "runs on days that match both day of month 1,* and day of week Mon, as a CronJob does; Debian's cron runs",
     ),
     "a day that not every month has": ({"schedule": "0 0 31 * *"}, "does not run in months without day 31"),
+    "a day that not every month of the expression has": (
+        {"schedule": "0 0 31 3,4,6 *"},
+        "does not run in Apr and Jun, which have no day 31; write L for the last day of the month",
+    ),
+    "a day of leap years": ({"schedule": "0 0 29 2 *"}, "runs only in leap years, when that month has a day 29"),
+    "a day of leap years, and of another month": (
+        {"schedule": "0 0 29 2,3 *"},
+        "runs in February only in leap years, when that month has a day 29",
+    ),
+    "a zone of a fixed offset": ({"schedule": "@daily", "timeZone": "EST"}, "spec.timeZone: EST is UTC-05:00 all year"),
+    "a zone with an inverted sign": (
+        {"schedule": "@daily", "timeZone": "Etc/GMT+5"},
+        "spec.timeZone: Etc/GMT+5 is UTC-05:00 all year: the signs",
+    ),
+    "a variable twice": (
+        {
+            "schedule": "@daily",
+            "task": {"container": {"image": "a", "env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]}},
+        },
+        "spec.task.container.env: sets A more than once, and the last value counts",
+    ),
+    "a parameter that no slot has": (
+        {"schedule": "@daily", "task": {"http": {"url": "https://a/{{ parameters.x }}", "body": "{{ parameters.y }}"}}},
+        "spec.task.http.body: reads parameters.y, but scheduled runs have no parameters and fail; add | default('...')",
+    ),
+    "a password in a URL": (
+        {"schedule": "@daily", "task": {"http": {"url": "https://me:hunter2@example.com/"}}},
+        "spec.task.http.url: has a password, which everyone who can read the object can read",
+    ),
     "a time that is past": (
         {"runAt": "2026-01-01T00:00:00Z"},
         "will never run: spec.runAt: must be in the future (got",
@@ -87,6 +118,14 @@ SOUND: dict[str, dict[str, Any]] = {
     "overlap allowed": {"schedule": "*/5 * * * *", "timeoutSeconds": 600, "concurrencyPolicy": "Allow"},
     "one day field": {"schedule": "0 0 * * 5"},
     "the last day": {"schedule": "0 0 L * *"},
+    "a day that the only month has": {"schedule": "30 2 29 3 *"},
+    "a day that each of the months has": {"schedule": "30 2 31 1,3,5 *"},
+    "a jitter that ends before the next slot": {"schedule": "*/5 * * * *", "jitterSeconds": 299},
+    "a parameter with a default": {
+        "schedule": "@daily",
+        "task": {"http": {"url": "https://a/{{ parameters.x | default(1) }}"}},
+    },
+    "a zone of a place": {"schedule": "0 12 1 1 *", "timeZone": "Asia/Tokyo"},
     "waits that fit": {"schedule": "@daily", "retry": {"limit": 3}},
 }
 
@@ -186,6 +225,18 @@ def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
         ("ScheduledTask", None, "spec: "),
         ("HTTPTarget", {"url": "https://x/", "headers": [{"name": "a", "value": "{{ b }}"}]}, "spec.headers[0].value:"),
         ("RunRequest", {"task": {"http": {"url": "https://x/{{ y }}"}}}, "spec.task.http.url: reads y"),
+        ("HTTPTarget", {"url": "https://x/", "body": "\0"}, "spec.body: must not contain a NUL character: remove it"),
+        (
+            "RunRequest",
+            {"taskRef": {"name": "a"}, "parameters": {"a": ["\0"]}},
+            "spec.parameters.a[0]: must not contain",
+        ),
+        ("HTTPTarget", {"url": "https://x:0/"}, "spec.url: has the port 0"),
+        (
+            "ScheduledTask",
+            {"schedule": "@daily", "timeZone": "Berlin", "task": SUM},
+            "spec.timeZone: 'Berlin' is not an",
+        ),
         (
             "RunRequest",
             {"task": SUM, "runAt": "2020-01-01T00:00:00Z"},
@@ -198,6 +249,70 @@ def test_a_bad_object_is_refused_with_its_field(kind: str, spec: Any, want: str)
     review = reviewed(kind, spec)
     assert str(review.problems[0]).startswith(want)
     assert review.warnings == ()
+
+
+def applied(spec: Any, stored: Any, before: Any = None) -> Review:
+    """Review a task that ``kubectl apply`` was given with a spec, of which the API server has dropped some fields."""
+
+    def task(given: Any, kept: Any) -> dict[str, Any]:
+        text = given if isinstance(given, str) else json.dumps({"metadata": {"name": "x"}, "spec": given})
+        return {"metadata": {"name": "x", "annotations": {ANNOTATION_APPLIED: text}}, "spec": kept}
+
+    return review_of("ScheduledTask", task(spec, stored), None if before is None else task(before, stored), NOW)
+
+
+STORED = {"schedule": "@daily", "task": SUM}
+
+
+def test_a_field_that_the_api_server_has_dropped_is_warned_of() -> None:
+    """With kubectl's validation off, nobody else would say so, even if it was the only change."""
+    given = {**STORED, "timezone": "Europe/Berlin"}
+    want = "spec.timezone: was dropped, because it is not a field of this kind: did you mean timeZone?"
+    assert applied(given, STORED).warnings[0] == want
+    assert applied(given, STORED, STORED).warnings == (want,)
+    assert applied(given, {"task": SUM}).warnings == (want,)
+    assert applied(given, {"task": SUM}).problems
+
+
+@pytest.mark.parametrize("before", [None, STORED])
+@pytest.mark.parametrize("given", ["", "{", "[]", '{"spec": []}', "7", "[" * 100_000, {"schedule": 5}, STORED])
+def test_an_annotation_that_cannot_be_read_says_nothing(given: Any, before: Any) -> None:
+    """Anybody can write the annotation; only an unknown field in it is of interest."""
+    assert not [said for said in applied(given, STORED, before).warnings if "dropped" in said]
+
+
+def test_what_was_applied_before_is_not_warned_of_again() -> None:
+    """An edit by other means leaves the annotation."""
+    given = {**STORED, "timezone": "Europe/Berlin"}
+    assert applied(given, STORED, given).warnings == ()
+
+
+def test_ten_thousand_dropped_fields_are_ten_warnings() -> None:
+    """The API server would cut more."""
+    given = {**STORED, **{f"shedule{number}": 1 for number in range(10_000)}}
+    assert len(applied(given, STORED, STORED).warnings) == 10
+
+
+PASSWORD = {"url": "https://me:hunter2@example.com/"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "want"),
+    [
+        ("HTTPTarget", PASSWORD, "x: spec.url: has a password"),
+        ("RunRequest", {"task": {"http": PASSWORD}}, "x: spec.task.http.url: has a password"),
+    ],
+)
+def test_a_password_is_warned_of_in_every_kind(kind: str, spec: Any, want: str) -> None:
+    """The webhook's warning does not repeat it."""
+    (said,) = reviewed(kind, spec).warnings
+    assert said.startswith(want)
+    assert "hunter2" not in said
+
+
+def test_a_day_of_the_week_makes_up_for_a_day_that_a_month_has_not() -> None:
+    """Either day is enough, so that it runs in every month."""
+    assert not [w for w in warnings_of(spec_of(schedule="0 0 31 * 1"), NOW) if "does not run" in w]
 
 
 INWARD = {"url": "http://10.0.0.1/"}

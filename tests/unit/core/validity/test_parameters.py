@@ -30,7 +30,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | str
     "sleep refuses a duration out of bounds": (
         {"sleep": {"durationSeconds": 9}},
         {"durationSeconds": 0},
-        "spec.parameters.durationSeconds Input should be greater than or equal to 1",
+        "spec.parameters.durationSeconds must be at least 1 (got 0)",
     ),
     "counter takes nothing": (
         {"counter": {"name": "n"}},

@@ -25,10 +25,14 @@ SAID: dict[str, tuple[Any, list[str]]] = {
         {"intervalSeconds": 5, "cron": "x", "task": COUNT},
         ["spec.cron: is not a field of this kind: remove it or correct its spelling"],
     ),
+    "a field with a letter too few": (
+        {"schedule": "@daily", "timeZone": "Europe/Berlin", "suspnd": True, "task": COUNT},
+        ["spec.suspnd: is not a field of this kind: did you mean suspend?"],
+    ),
     "a field that is missing": ({"intervalSeconds": 5}, ["spec.task: is required: add it"]),
     "an item of a list": (
         {"intervalSeconds": 5, "task": {"http": {"url": "http://x", "expectedStatuses": [200, 99]}}},
-        ["spec.task.http.expectedStatuses[1]: Input should be greater than or equal to 100"],
+        ["spec.task.http.expectedStatuses[1]: must be at least 100 (got 99)"],
     ),
 }
 
