@@ -14,7 +14,15 @@ from carillon_api.views.listings import Listings
 from carillon_api.views.timetables import Timetables
 from carillon_core.domain.access.subjects import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
-from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
+from carillon_core.ports import (
+    APIServer,
+    CallerCluster,
+    HistoryReader,
+    HistoryReports,
+    IdempotencyStore,
+    JSONObject,
+    ObjectStore,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,8 @@ class Backends:
     """Who changed what."""
     idempotency: IdempotencyStore
     """The idempotency keys of POST requests and their responses."""
+    reports: HistoryReports
+    """Aggregates over the history."""
     timetables: Timetables = field(default_factory=Timetables)
     """The cached timetables of specs."""
     listings: Listings = field(default_factory=Listings)
@@ -68,6 +78,11 @@ class Context:
     def executions(self) -> HistoryReader:
         """The history; it does not check permissions, so call ``authorize`` first."""
         return self.backends.executions
+
+    @property
+    def reports(self) -> HistoryReports:
+        """Aggregates over the history; they do not check permissions, so call ``authorize`` first."""
+        return self.backends.reports
 
     @property
     def settings(self) -> Settings:
