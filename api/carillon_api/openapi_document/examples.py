@@ -37,8 +37,26 @@ _STATISTICS: JSONObject = {
         },
     ],
 }
+_CALLER: JSONObject = {
+    "userName": "system:serviceaccount:team-a:ci",
+    "groups": ["system:serviceaccounts", "system:serviceaccounts:team-a", "system:authenticated"],
+    "defaultNamespace": "team-a",
+    "servesAllNamespaces": False,
+    "everywhere": {"tasks": [], "targets": [], "requests": [], "executions": []},
+    "namespaces": [
+        {
+            "name": "team-a",
+            "tasks": ["get", "list", "create", "update", "patch", "delete"],
+            "targets": ["get", "list"],
+            "requests": ["get", "list", "create"],
+            "executions": ["get", "list"],
+        },
+    ],
+    "uncheckedNamespaces": 0,
+}
 
 EXAMPLES: Mapping[str, JSONObject] = {
     "getTaskStatistics": _STATISTICS,
+    "getCaller": _CALLER,
 }
 """A response 200 of each operation that has an example."""

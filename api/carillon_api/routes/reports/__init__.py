@@ -1,5 +1,5 @@
 """The routes of reports, which are computed from the history and the schedules, and of the caller's permissions."""
 
-from carillon_api.routes.reports import statistics
+from carillon_api.routes.reports import me, statistics
 
-ROUTERS = (statistics.router,)
+ROUTERS = (statistics.router, me.router)
