@@ -54,9 +54,60 @@ _CALLER: JSONObject = {
     ],
     "uncheckedNamespaces": 0,
 }
+_TIMELINE: JSONObject = {
+    "from": "2027-01-07T00:00:00Z",
+    "to": "2027-01-08T12:00:00Z",
+    "now": "2027-01-07T09:15:00Z",
+    "marks": [
+        {
+            "namespace": "team-a",
+            "task": "nightly-report",
+            "slot": "2027-01-07T01:30:00Z",
+            "firstSlot": None,
+            "kind": "past",
+            "status": "failed",
+            "reason": "http_5xx",
+            "executionId": "0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11",
+            "startedAt": "2027-01-07T01:30:01.412Z",
+            "finishedAt": "2027-01-07T01:30:42.612Z",
+        },
+        {
+            "namespace": "team-a",
+            "task": "nightly-report",
+            "slot": "2027-01-08T01:30:00Z",
+            "firstSlot": None,
+            "kind": "planned",
+            "status": None,
+            "reason": None,
+            "executionId": None,
+            "startedAt": None,
+            "finishedAt": None,
+        },
+    ],
+    "bucketSeconds": None,
+    "buckets": None,
+    "complete": True,
+    "plannedUntil": None,
+}
+_BUCKETS: JSONObject = {
+    "from": "2027-01-01T00:00:00Z",
+    "to": "2027-01-31T00:00:00Z",
+    "now": "2027-01-07T09:15:00Z",
+    "marks": None,
+    "bucketSeconds": 21600,
+    "buckets": [
+        {"start": "2027-01-07T00:00:00Z", "executions": {"succeeded": 351, "failed": 3, "skipped": 6}, "planned": 0},
+        {"start": "2027-01-07T06:00:00Z", "executions": {"running": 1, "succeeded": 194}, "planned": 165},
+        {"start": "2027-01-07T12:00:00Z", "executions": {}, "planned": 360},
+    ],
+    "complete": True,
+    "plannedUntil": None,
+}
 
 EXAMPLES: Mapping[str, JSONObject] = {
     "getTaskStatistics": _STATISTICS,
     "getCaller": _CALLER,
+    "getNamespacedTimeline": _TIMELINE,
+    "getTimeline": _BUCKETS,
 }
 """A response 200 of each operation that has an example."""

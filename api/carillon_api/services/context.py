@@ -1,5 +1,6 @@
 """The context of an operation: the app's backends, and for each request the cluster as its caller sees it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +48,8 @@ class Backends:
     """The cached lists of tasks."""
     readiness: Probes = field(default_factory=Probes)
     """The latest result of the readiness probe."""
+    computing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held while a report computes many slots, so that reports take at most one core."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """The routes of reports, which are computed from the history and the schedules, and of the caller's permissions."""
 
-from carillon_api.routes.reports import me, statistics
+from carillon_api.routes.reports import me, statistics, timeline
 
-ROUTERS = (statistics.router, me.router)
+ROUTERS = (statistics.router, timeline.router, me.router)
