@@ -103,11 +103,44 @@ _BUCKETS: JSONObject = {
     "complete": True,
     "plannedUntil": None,
 }
+_LOAD: JSONObject = {
+    "from": "2027-01-07T09:15:00Z",
+    "to": "2027-01-07T09:20:00Z",
+    "bucketSeconds": 60,
+    "counts": [0, 1, 0, 0, 3],
+    "seconds": [0.0, 41.2, 0.0, 0.0, 46.7],
+    "secondsMissing": None,
+    "total": 4,
+    "tasks": 4,
+    "measuredTasks": 3,
+    "busiest": [
+        {
+            "start": "2027-01-07T09:19:00Z",
+            "count": 3,
+            "seconds": 46.7,
+            "tasks": [
+                {"namespace": "team-a", "task": "heartbeat", "count": 2, "seconds": 5.5},
+                {"namespace": "team-b", "task": "invoices", "count": 1, "seconds": 41.2},
+            ],
+            "taskCount": 2,
+        },
+        {
+            "start": "2027-01-07T09:16:00Z",
+            "count": 1,
+            "seconds": 41.2,
+            "tasks": [{"namespace": "team-a", "task": "nightly-report", "count": 1, "seconds": 41.2}],
+            "taskCount": 1,
+        },
+    ],
+    "countedUntil": None,
+}
 
 EXAMPLES: Mapping[str, JSONObject] = {
     "getTaskStatistics": _STATISTICS,
     "getCaller": _CALLER,
     "getNamespacedTimeline": _TIMELINE,
     "getTimeline": _BUCKETS,
+    "getNamespacedLoad": _LOAD,
+    "getLoad": _LOAD,
 }
 """A response 200 of each operation that has an example."""
