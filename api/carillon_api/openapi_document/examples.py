@@ -134,12 +134,42 @@ _LOAD: JSONObject = {
     ],
     "countedUntil": None,
 }
+_UPCOMING: JSONObject = {
+    "items": [
+        {
+            "time": "2027-01-08T01:30:00Z",
+            "localTime": "2027-01-08T02:30:00+01:00",
+            "namespace": "team-a",
+            "task": "nightly-report",
+            "timeZone": "Europe/Berlin",
+        }
+    ],
+    "blocked": [
+        {
+            "namespace": "team-a",
+            "task": "invoices",
+            "time": "2027-01-07T10:00:00Z",
+            "reason": "TargetNotFound",
+            "message": "HTTPTarget billing not found",
+        },
+        {
+            "namespace": "team-a",
+            "task": "old-report",
+            "time": None,
+            "reason": "Suspended",
+            "message": "the task is suspended: no slots are launched until spec.suspend is false",
+        },
+    ],
+    "tasks": 3,
+}
 
 EXAMPLES: Mapping[str, JSONObject] = {
     "getTaskStatistics": _STATISTICS,
     "getCaller": _CALLER,
     "getNamespacedTimeline": _TIMELINE,
     "getTimeline": _BUCKETS,
+    "listUpcoming": _UPCOMING,
+    "listNamespacedUpcoming": _UPCOMING,
     "getNamespacedLoad": _LOAD,
     "getLoad": _LOAD,
 }

@@ -55,6 +55,7 @@ from carillon_api.schemas.tasks import (
 )
 from carillon_api.schemas.upcoming import (
     AllUpcomingQuery,
+    BlockedTask,
     FireTime,
     Preview,
     PreviewBody,
@@ -73,6 +74,7 @@ __all__ = [
     "AllUpcomingQuery",
     "Answer",
     "AttemptView",
+    "BlockedTask",
     "CancelAccepted",
     "Check",
     "ExecutionDetail",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from carillon_api.schemas import SelectedUpcomingQuery, Upcoming, UpcomingAll, UpcomingQuery
 from carillon_api.schemas.checks import selector_problems
 from carillon_api.services.context import Context
+from carillon_api.views.each_next import next_of_each
 from carillon_api.views.listings import ListingKey
 from carillon_api.views.objects import refuse
 from carillon_api.views.upcoming import Entry, entries_of, upcoming, upcoming_of_all, window_of
@@ -66,7 +67,7 @@ async def entries_in(ctx: Context, namespace: str | None, label_selector: str = 
 
 
 async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: SelectedUpcomingQuery) -> UpcomingAll:
-    """Return the next times among the tasks of a namespace, or of all, soonest first.
+    """Return the next times among the tasks of a namespace, or of all, soonest first; or the next one of each task.
 
     Raises:
         InvalidResourceError: If the selector or the window is invalid.
@@ -75,4 +76,4 @@ async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: Selected
     """
     window = window_of(query, ctx.clock())
     entries = await entries_in(ctx, namespace, query.label_selector)
-    return await asyncio.to_thread(upcoming_of_all, entries, window)
+    return await asyncio.to_thread(next_of_each if query.each else upcoming_of_all, entries, window)
