@@ -44,6 +44,7 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TaskRun,
     schemas.RunTask,
     schemas.PreviewBody,
+    schemas.SpreadBody,
     schemas.Problem,
 )
 """Models that FastAPI does not find in a route's signature."""
@@ -158,6 +159,8 @@ REPEATABLE = frozenset(
     {
         "previewTask",  # creates nothing
         "previewNamespacedTask",
+        "suggestOffset",
+        "suggestNamespacedOffset",
         "pauseTask",  # idempotent
         "resumeTask",
         "cancelExecution",

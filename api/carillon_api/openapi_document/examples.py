@@ -162,6 +162,14 @@ _UPCOMING: JSONObject = {
     ],
     "tasks": 3,
 }
+_SPREAD: JSONObject = {
+    "offsetSeconds": 1020,
+    "schedule": "17 2 * * *",
+    "startAt": None,
+    "current": {"most": 41, "mean": 41.0},
+    "suggested": {"most": 2, "mean": 2.0},
+    "message": None,
+}
 
 EXAMPLES: Mapping[str, JSONObject] = {
     "getTaskStatistics": _STATISTICS,
@@ -172,5 +180,7 @@ EXAMPLES: Mapping[str, JSONObject] = {
     "listNamespacedUpcoming": _UPCOMING,
     "getNamespacedLoad": _LOAD,
     "getLoad": _LOAD,
+    "suggestNamespacedOffset": _SPREAD,
+    "suggestOffset": _SPREAD,
 }
 """A response 200 of each operation that has an example."""
