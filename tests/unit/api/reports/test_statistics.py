@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -31,7 +32,7 @@ async def stats(rest: Facade, **params: str) -> dict[str, Any]:
 
 
 async def test_the_figures_of_a_task(rest: Facade) -> None:
-    """Skipped and running executions count, but not in the rate."""
+    """Skipped, cancelled and running executions count, but not in the rate."""
     await rest.history.record(
         [
             row(-1, status=RUNNING),
@@ -40,6 +41,8 @@ async def test_the_figures_of_a_task(rest: Facade) -> None:
             row(-4, status=SUCCEEDED),
             row(-5, reason="http_5xx"),
             row(-6, status=SUCCEEDED, task="other"),
+            row(-7, status=ExecutionStatus.CANCELLED, started_at=None),
+            row(-8, status=SUCCEEDED, namespace="team-b", task_uid=str(UUID(int=8))),
         ]
     )
     body = await stats(rest, results="3")
@@ -58,7 +61,7 @@ async def test_the_figures_of_a_task(rest: Facade) -> None:
             "succeeded": 2,
             "failed": 1,
             "timed_out": 0,
-            "cancelled": 0,
+            "cancelled": 1,
             "skipped": 1,
             "missed": 0,
         },

@@ -13,6 +13,7 @@ from carillon_api.views.reports.timeline import MOST_BUCKETS, bucket_seconds, pl
 from carillon_api.views.upcoming import Entry
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.contract import ExecutionStatus
+from carillon_core.domain.scope import Scope
 from carillon_core.domain.timetable.schedule import cron_schedule
 from support.api import EVERY_MINUTE, NOW, Facade, facade, fields_of
 from support.executions import NAMESPACED, SUCCEEDED, row
@@ -111,6 +112,17 @@ async def test_a_timeline_is_of_a_task_a_namespace_or_all(rest: Facade) -> None:
     assert await tasks(TIMELINE, task="nightly") == ["nightly", "nightly"]
     assert await tasks(ALL) == ["far", "nightly", "nightly", "other", "far"]
     assert await tasks(ALL, namespace="team-b") == ["far", "far"]
+
+
+async def test_all_namespaces_are_those_that_are_served() -> None:
+    """Other releases may share the database and the cluster."""
+    async with facade(scope=Scope(("team-b", "team-c")), default_namespace="team-b") as rest:
+        served = row(-1, namespace="team-b", task="far", task_uid=str(UUID(int=8)))
+        await rest.history.record([row(-2), served])
+        body = await get(rest, ALL)
+        assert [mark["executionId"] for mark in body["marks"]] == [str(served.id)]
+        response = await rest.client.get(TIMELINE)
+        assert (response.status_code, response.json()["type"]) == (403, "urn:carillon:problem:namespace-not-served")
 
 
 async def test_more_slots_than_can_be_drawn_are_counted_in_buckets(
