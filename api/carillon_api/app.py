@@ -30,6 +30,7 @@ from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
 from carillon_api.routes import metrics as metric_routes
 from carillon_api.routes import preview as preview_routes
+from carillon_api.routes import reports as report_routes
 from carillon_api.routes import run_task as run_task_routes
 from carillon_api.routes import runs as run_routes
 from carillon_api.routes import targets as target_routes
@@ -98,6 +99,7 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Car
         upcoming_routes.router,
         preview_routes.router,
         execution_routes.router,
+        *report_routes.ROUTERS,
         metric_routes.router,
         audit_routes.router,
     ):

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from carillon_api.app import describing_app
 from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
-from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory
+from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory, ServedReports
 from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.memory.audit import MemoryAuditLog
@@ -22,6 +22,7 @@ from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.idempotency import MemoryIdempotency
 from carillon_core.adapters.memory.objects import MemoryObjectStore
+from carillon_core.adapters.memory.reports import MemoryReports
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.ports import AuditEvent
 
@@ -144,7 +145,8 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
         app = _app()
         app.state.metrics.history.forget()  # values of another test's history
         read = ServedHistory(history, made.scope)
-        app.state.backends = Backends(served, read, clock, made, access, audit, idempotency)
+        reports = ServedReports(MemoryReports(history), made.scope)
+        app.state.backends = Backends(served, read, clock, made, access, audit, idempotency, reports)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
             yield Facade(app, client, server, history, audit_log, audit, idempotency, clock)

@@ -39,6 +39,8 @@ OPERATIONS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "runOwnTask": ("POST", "/api/v1/run-task", JSON),
     "previewTask": ("POST", "/api/v1/preview", JSON),
     "previewNamespacedTask": ("POST", "/api/v1/namespaces/team-a/preview", JSON),
+    "suggestOffset": ("POST", "/api/v1/load/suggest", JSON),
+    "suggestNamespacedOffset": ("POST", "/api/v1/namespaces/team-a/load/suggest", JSON),
     "retryExecution": ("POST", f"/api/v1/executions/{EXECUTION}/retry", JSON),
 }
 """Every operation that takes a body."""

@@ -22,15 +22,20 @@ from carillon_core.ports import (
     AuditLog,
     AuditPage,
     AuditQuery,
+    BucketCounts,
     CallerCluster,
     ExecutionPage,
     ExecutionQuery,
     HistoryReader,
+    HistoryReports,
     HistorySummary,
     JSONObject,
+    Mark,
     ObjectKind,
     ObjectPage,
     ObjectStore,
+    ReportQuery,
+    Statistics,
 )
 
 
@@ -219,6 +224,37 @@ class ServedHistory:
     async def ping(self) -> None:
         """Return if the database answers and its schema is current; otherwise raise ``UnavailableError``."""
         await self._history.ping()
+
+
+class ServedReports:
+    """``HistoryReports`` limited to the served namespaces; a query for another one raises ``NotServedError``."""
+
+    def __init__(self, reports: HistoryReports, scope: Scope) -> None:
+        """Take the reports and the namespaces."""
+        self._reports = reports
+        self._scope = scope
+
+    async def statistics(self, query: ReportQuery, latest: int) -> Statistics:
+        """Return the figures of a range, and its newest executions."""
+        return await self._reports.statistics(self._served(query), latest)
+
+    async def marks(self, query: ReportQuery, limit: int) -> Sequence[Mark]:
+        """Return the newest executions of a range, newest slot first."""
+        return await self._reports.marks(self._served(query), limit)
+
+    async def buckets(self, query: ReportQuery, seconds: int) -> BucketCounts:
+        """Count the executions of a range in buckets."""
+        return await self._reports.buckets(self._served(query), seconds)
+
+    async def mean_seconds(self, query: ReportQuery) -> Mapping[tuple[str, str], float]:
+        """Return the mean duration of each task."""
+        return await self._reports.mean_seconds(self._served(query))
+
+    def _served(self, query: ReportQuery) -> ReportQuery:
+        if query.namespace is None:
+            return replace(query, namespaces=self._scope.namespaces)
+        check_served(self._scope, query.namespace)
+        return query
 
 
 class ServedAudit:

@@ -17,6 +17,11 @@ TAGS: tuple[JSONObject, ...] = (
         "name": "executions",
         "description": "Read the history: executions, their attempts and logs. Retry or cancel one.",
     },
+    {
+        "name": "reports",
+        "description": "See the figures of a task, the past and the future on one axis, and the load to come.",
+    },
+    {"name": "me", "description": "See who you are to the cluster, and what you may do where."},
     {"name": "metrics", "description": "Count executions by status."},
     {"name": "audit", "description": "See who changed what through this API."},
     {"name": "health", "description": "Probes for Kubernetes and metrics for Prometheus."},

@@ -20,6 +20,7 @@ from carillon_api.http.headers import API_KEY_HEADER, IDEMPOTENCY_KEY, IF_NONE_M
 from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_responses
 from carillon_api.http.public_paths import is_public
+from carillon_api.openapi_document.examples import EXAMPLES
 from carillon_api.openapi_document.finish import finished
 from carillon_api.openapi_document.schema_rules import with_rules
 from carillon_core.ports import JSONObject
@@ -43,6 +44,7 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TaskRun,
     schemas.RunTask,
     schemas.PreviewBody,
+    schemas.SpreadBody,
     schemas.Problem,
 )
 """Models that FastAPI does not find in a route's signature."""
@@ -142,6 +144,10 @@ def completed(document: JSONObject) -> JSONObject:
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
                 _document_limits(operation)
+        for operation in operations.values():
+            if operation["operationId"] in EXAMPLES:
+                content = operation["responses"]["200"]["content"]["application/json"]
+                content["example"] = EXAMPLES[operation["operationId"]]
         if (get := operations.get("get")) and "ETag" in get["responses"]["200"].get("headers", {}):
             _document_condition(get)
         if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:
@@ -153,6 +159,8 @@ REPEATABLE = frozenset(
     {
         "previewTask",  # creates nothing
         "previewNamespacedTask",
+        "suggestOffset",
+        "suggestNamespacedOffset",
         "pauseTask",  # idempotent
         "resumeTask",
         "cancelExecution",

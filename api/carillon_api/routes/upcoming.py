@@ -36,6 +36,8 @@ async def list_task_upcoming(
 async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -> UpcomingAll:
     """Return the next times of the tasks in all namespaces, or in one, earliest first.
 
+    With each, return the next time of each task, and why the others have none.
+
     The tasks may be up to two seconds out of date, except for changes made through this process of the API. Without a
     namespace, the caller needs permission in all namespaces.
     """
@@ -51,5 +53,9 @@ async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -
 async def list_namespaced_upcoming(
     ctx: Ctx, namespace: Namespace, query: Annotated[SelectedUpcomingQuery, Query()]
 ) -> UpcomingAll:
-    """Return the next times of a namespace's tasks, earliest first. The tasks may be up to two seconds out of date."""
+    """Return the next times of a namespace's tasks, earliest first.
+
+    With each, return the next time of each task, and why the others have none. The tasks may be up to two seconds out
+    of date.
+    """
     return await upcoming_of_tasks(ctx, namespace, query)

@@ -17,6 +17,7 @@ from carillon_api.schemas.executions import (
 from carillon_api.schemas.health import Health, Readiness
 from carillon_api.schemas.metrics import SummaryQuery, SummaryView, WindowView
 from carillon_api.schemas.names import NamespaceName, TaskName
+from carillon_api.schemas.reports.spread import SpreadBody
 from carillon_api.schemas.run_task import (
     RUN_TYPES,
     RunAccepted,
@@ -55,6 +56,7 @@ from carillon_api.schemas.tasks import (
 )
 from carillon_api.schemas.upcoming import (
     AllUpcomingQuery,
+    BlockedTask,
     FireTime,
     Preview,
     PreviewBody,
@@ -73,6 +75,7 @@ __all__ = [
     "AllUpcomingQuery",
     "Answer",
     "AttemptView",
+    "BlockedTask",
     "CancelAccepted",
     "Check",
     "ExecutionDetail",
@@ -107,6 +110,7 @@ __all__ = [
     "RunTaskQuery",
     "RunView",
     "SelectedUpcomingQuery",
+    "SpreadBody",
     "SummaryQuery",
     "SummaryView",
     "TargetCreate",

@@ -25,6 +25,8 @@ class SelectedUpcomingQuery(UpcomingQuery):
 
     label_selector: str = Field(default="", max_length=4096)
     """Only tasks that this label selector matches, such as `app=web,tier in (a, b),!canary`."""
+    each: bool = False
+    """Only the next time of each task, and why the other tasks have none. count does not apply; at most 2,000 tasks."""
 
 
 class AllUpcomingQuery(SelectedUpcomingQuery):
@@ -71,11 +73,30 @@ class TaskFireTime(FireTime):
     """The time zone of the local time: the spec's, or UTC."""
 
 
+class BlockedTask(Answer):
+    """A task that will not run, or cannot run at present."""
+
+    namespace: str
+    """The task's namespace."""
+    task: str
+    """The task's name."""
+    time: Time | None
+    """The next slot in UTC, which will not run unless the reason ceases before; null if there is none."""
+    reason: str
+    """Why, in one word, such as Suspended, Completed, OutsideWindow, InvalidSpec, TargetNotFound or CircuitOpen."""
+    message: str
+    """The reason as a sentence."""
+
+
 class UpcomingAll(Answer):
     """The next runs of several tasks."""
 
     items: list[TaskFireTime]
     """The next times, earliest first."""
+    blocked: list[BlockedTask] = Field(default_factory=list)
+    """With each, the tasks that cannot run, by namespace and name. A task with a time is not in items."""
+    tasks: int | None = None
+    """With each, the number of tasks, including those beyond the first 2,000."""
 
 
 class PreviewBody(Model):

@@ -1,5 +1,6 @@
 """The context of an operation: the app's backends, and for each request the cluster as its caller sees it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,15 @@ from carillon_api.views.listings import Listings
 from carillon_api.views.timetables import Timetables
 from carillon_core.domain.access.subjects import RESOURCE_EXECUTIONS, Access
 from carillon_core.errors import ForbiddenError
-from carillon_core.ports import APIServer, CallerCluster, HistoryReader, IdempotencyStore, JSONObject, ObjectStore
+from carillon_core.ports import (
+    APIServer,
+    CallerCluster,
+    HistoryReader,
+    HistoryReports,
+    IdempotencyStore,
+    JSONObject,
+    ObjectStore,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +40,16 @@ class Backends:
     """Who changed what."""
     idempotency: IdempotencyStore
     """The idempotency keys of POST requests and their responses."""
+    reports: HistoryReports
+    """Aggregates over the history."""
     timetables: Timetables = field(default_factory=Timetables)
     """The cached timetables of specs."""
     listings: Listings = field(default_factory=Listings)
     """The cached lists of tasks."""
     readiness: Probes = field(default_factory=Probes)
     """The latest result of the readiness probe."""
+    computing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held while a report computes many slots, so that reports take at most one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,11 @@ class Context:
     def executions(self) -> HistoryReader:
         """The history; it does not check permissions, so call ``authorize`` first."""
         return self.backends.executions
+
+    @property
+    def reports(self) -> HistoryReports:
+        """Aggregates over the history; they do not check permissions, so call ``authorize`` first."""
+        return self.backends.reports
 
     @property
     def settings(self) -> Settings:

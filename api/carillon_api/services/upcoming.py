@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from carillon_api.schemas import SelectedUpcomingQuery, Upcoming, UpcomingAll, UpcomingQuery
 from carillon_api.schemas.checks import selector_problems
 from carillon_api.services.context import Context
+from carillon_api.views.each_next import next_of_each
 from carillon_api.views.listings import ListingKey
 from carillon_api.views.objects import refuse
 from carillon_api.views.upcoming import Entry, entries_of, upcoming, upcoming_of_all, window_of
@@ -29,7 +30,7 @@ async def upcoming_of_task(ctx: Context, namespace: str, name: str, query: Upcom
     return await asyncio.to_thread(upcoming, raw, window, ctx.backends.timetables)
 
 
-async def _entries(ctx: Context, namespace: str | None, label_selector: str) -> Sequence[Entry]:
+async def _fetched(ctx: Context, namespace: str | None, label_selector: str) -> Sequence[Entry]:
     """Return what is needed of all tasks, page by page: the tasks themselves may be large."""
     entries: list[Entry] = []
     token = None
@@ -42,8 +43,31 @@ async def _entries(ctx: Context, namespace: str | None, label_selector: str) -> 
             return entries
 
 
+async def entries_in(ctx: Context, namespace: str | None, label_selector: str = "") -> Sequence[Entry]:
+    """Return the tasks of a namespace, or of all, at most two seconds old.
+
+    Raises:
+        InvalidResourceError: If the selector is invalid.
+        ForbiddenError: The caller may not list tasks there.
+
+    """
+    refuse(selector_problems(label_selector))
+
+    async def fetch() -> Sequence[Entry]:
+        for tries_left in reversed(range(LIST_TRIES)):
+            try:
+                return await _fetched(ctx, namespace, label_selector)
+            except ExpiredError:  # the list took too long
+                if not tries_left:
+                    raise
+        raise AssertionError  # the last try returned or raised
+
+    key = ListingKey(ctx.caller.subject, namespace, label_selector)
+    return await ctx.backends.listings.of(key, ctx.clock(), fetch)
+
+
 async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: SelectedUpcomingQuery) -> UpcomingAll:
-    """Return the next times among the tasks of a namespace, or of all, soonest first.
+    """Return the next times among the tasks of a namespace, or of all, soonest first; or the next one of each task.
 
     Raises:
         InvalidResourceError: If the selector or the window is invalid.
@@ -51,17 +75,5 @@ async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: Selected
 
     """
     window = window_of(query, ctx.clock())
-    refuse(selector_problems(query.label_selector))
-
-    async def fetch() -> Sequence[Entry]:
-        for tries_left in reversed(range(LIST_TRIES)):
-            try:
-                return await _entries(ctx, namespace, query.label_selector)
-            except ExpiredError:  # the list took too long
-                if not tries_left:
-                    raise
-        raise AssertionError  # the last try returned or raised
-
-    key = ListingKey(ctx.caller.subject, namespace, query.label_selector)
-    entries = await ctx.backends.listings.of(key, window.now, fetch)
-    return await asyncio.to_thread(upcoming_of_all, entries, window)
+    entries = await entries_in(ctx, namespace, query.label_selector)
+    return await asyncio.to_thread(next_of_each if query.each else upcoming_of_all, entries, window)

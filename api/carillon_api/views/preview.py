@@ -24,7 +24,7 @@ def previewed(body: PreviewBody, window: Window) -> Preview:
 
 
 def _previewed(body: PreviewBody, window: Window) -> Preview:
-    spec, problems = _judged(body, window.now)
+    spec, problems = judged(body, window.now)
     if spec is None:
         return _answer(problems)
     table = spec_timetable(spec, window.now)
@@ -33,7 +33,7 @@ def _previewed(body: PreviewBody, window: Window) -> Preview:
     return answer.model_copy(update={"time_zone": table.zone, "items": items})
 
 
-def _judged(body: PreviewBody, now: datetime) -> tuple[ScheduledTaskSpec | None, list[FieldProblem]]:
+def judged(body: PreviewBody, now: datetime) -> tuple[ScheduledTaskSpec | None, list[FieldProblem]]:
     """Return the spec, if it can be parsed, and the problems for which a POST would be rejected."""
     try:
         spec = parse_body(TaskReplace, json.dumps({"spec": body.spec}).encode()).spec

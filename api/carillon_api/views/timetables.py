@@ -5,8 +5,8 @@ hundred times more than computing the times.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -16,7 +16,7 @@ from cachetools import LRUCache
 from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedTask
-from carillon_core.domain.timetable.schedule import Schedule, schedule_of, schedule_problems
+from carillon_core.domain.timetable.schedule import Schedule, jitter_offset, schedule_of, schedule_problems
 from carillon_core.errors import FieldProblem, TooMuchWorkError
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 
@@ -36,6 +36,8 @@ class Timetable:
     max_runs: int | None = None
     why_never: Why | None = None
     """Why the task will not run, if the spec alone determines it."""
+    delay: timedelta = timedelta(0)
+    """The time from each slot to its launch, from ``jitterSeconds``."""
 
 
 class Timetables:
@@ -77,7 +79,8 @@ def _timetable_of(raw: Mapping[str, Any]) -> Timetable:
         return Timetable("UTC", None, why_never=(Reason.QUARANTINED, task.quarantined))
     if task.spec is None:
         return Timetable("UTC", None, why_never=_invalid(Reason.INVALID_SPEC, task.problems))
-    return spec_timetable(task.spec, task.created_at)
+    table = spec_timetable(task.spec, task.created_at)
+    return replace(table, delay=jitter_offset(task.meta.uid, task.spec.jitter_seconds))
 
 
 def spec_timetable(spec: ScheduledTaskSpec, created_at: datetime) -> Timetable:

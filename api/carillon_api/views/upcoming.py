@@ -67,10 +67,11 @@ def window_of(query: UpcomingQuery, now: datetime) -> Window:
     return Window(now, after, query.to, query.count)
 
 
-class _Steps:
+class Steps:
     """How many slots may still be counted for one response."""
 
     def __init__(self) -> None:
+        """Allow ``MAX_STEPS``."""
         self.left = MAX_STEPS
 
     def take(self) -> bool:
@@ -80,7 +81,7 @@ class _Steps:
 
 
 def slots_of(
-    schedule: Schedule, runs_left: int | None, window: Window, steps: _Steps | None = None
+    schedule: Schedule, runs_left: int | None, window: Window, steps: Steps | None = None
 ) -> Iterator[datetime]:
     """Yield the slots of a window, soonest first; counted slots before the window reduce ``runs_left``.
 
@@ -91,7 +92,7 @@ def slots_of(
         steps: Limits the counting; None means a limit of this call's own.
 
     """
-    steps = steps or _Steps()
+    steps = steps or Steps()
     slot = _next(schedule, window.after if runs_left is None else window.now)
     while slot is not None and runs_left is not None and runs_left > 0 and slot <= window.after:
         runs_left -= 1
@@ -144,23 +145,30 @@ def fire_times_of(table: Timetable, runs_left: int | None, window: Window) -> li
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A task that is expected to run, with the data to compute its times."""
+    """A task, with the data to compute its times."""
 
     namespace: str
     name: str
     zone: str
-    schedule: Schedule
+    schedule: Schedule | None
+    """None if the task will not run."""
     runs_left: int | None
+    why: Why | None = None
+    """Why it will not run, or cannot run at present."""
+    delay: timedelta = timedelta(0)
+    """The time from each slot to its launch, from ``jitterSeconds``."""
 
 
 def entries_of(raws: Iterable[Mapping[str, Any]], timetables: Timetables) -> list[Entry]:
-    """Return the tasks that are expected to run, from objects of the API server; others are omitted."""
+    """Return the tasks among objects of the API server."""
     found = []
     for raw in raws:
         table, meta = timetables.of(raw), raw["metadata"]
-        if table.schedule is not None and _why_never(raw, table) is None:
-            left = _runs_left(raw, table)
-            found.append(Entry(meta.get("namespace", ""), meta["name"], table.zone, table.schedule, left))
+        why = _why_never(raw, table)
+        schedule, left = (table.schedule, _runs_left(raw, table)) if why is None else (None, None)
+        if schedule is not None:
+            why = _why_not_now(raw)
+        found.append(Entry(meta.get("namespace", ""), meta["name"], table.zone, schedule, left, why, table.delay))
     return found
 
 
@@ -169,16 +177,22 @@ def upcoming_of_all(entries: Iterable[Entry], window: Window) -> UpcomingAll:
 
     This takes one step for each task and one for each time, regardless of the density of the schedules.
     """
-    steps = _Steps()
-    merged = heapq.merge(*(_times(entry, window, steps) for entry in entries))
     items = [
         TaskFireTime(time=slot, local_time=local_time(slot, zone), namespace=namespace, task=name, time_zone=zone)
-        for slot, namespace, name, zone in islice(merged, window.count)
+        for slot, namespace, name, zone in islice(merged_times(entries, window), window.count)
     ]
     return UpcomingAll(items=items)
 
 
-def _times(entry: Entry, window: Window, steps: _Steps) -> Iterator[tuple[datetime, str, str, str]]:
+def merged_times(entries: Iterable[Entry], window: Window) -> Iterator[tuple[datetime, str, str, str]]:
+    """Yield each slot of all tasks in a window, soonest first: its time, namespace, task and time zone."""
+    steps = Steps()
+    return heapq.merge(*(_times(entry, window, steps) for entry in entries))
+
+
+def _times(entry: Entry, window: Window, steps: Steps) -> Iterator[tuple[datetime, str, str, str]]:
+    if entry.schedule is None:
+        return
     with suppress(TooMuchWorkError):  # its own list says so; the times of the others are right
         for slot in slots_of(entry.schedule, entry.runs_left, window, steps):
             yield slot, entry.namespace, entry.name, entry.zone
@@ -206,6 +220,21 @@ def _found_invalid(raw: Mapping[str, Any]) -> Why | None:
         current = each.get("observedGeneration") == raw["metadata"].get("generation")
         if current and (each.get("type"), each.get("reason")) == ("Ready", Reason.INVALID_SPEC):
             return Reason.INVALID_SPEC, str(each.get("message", ""))
+    return None
+
+
+def _why_not_now(raw: Mapping[str, Any]) -> Why | None:
+    """Return why the operator does not launch a task's slots at present, such as an open circuit; None if it does.
+
+    The status is read as it is: parsing it would take most of the time of a list.
+    """
+    status = as_object(raw.get("status"))
+    if status.get("observedGeneration") != raw["metadata"].get("generation"):
+        return None  # said of an earlier spec
+    conditions = status.get("conditions")
+    for each in map(as_object, conditions if isinstance(conditions, list) else ()):
+        if each.get("type") == "Ready" and each.get("status") == "False":
+            return str(each.get("reason", "")), str(each.get("message", ""))
     return None
 
 

@@ -1,6 +1,6 @@
 """The database's ports with a breaker: the API answers within seconds, whether or not the database does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -11,12 +11,17 @@ from carillon_core.ports import (
     AuditLog,
     AuditPage,
     AuditQuery,
+    BucketCounts,
     ExecutionPage,
     ExecutionQuery,
     HistoryReader,
+    HistoryReports,
     HistorySummary,
     IdempotencyStore,
+    Mark,
+    ReportQuery,
     Reservation,
+    Statistics,
     StoredAnswer,
 )
 
@@ -48,6 +53,35 @@ class PromptHistory:
         """Return if the database answers and its schema is current; otherwise raise ``UnavailableError``."""
         async with self._breaker.call():
             await self._history.ping()
+
+
+class PromptReports:
+    """``HistoryReports`` behind a breaker."""
+
+    def __init__(self, reports: HistoryReports, breaker: Breaker) -> None:
+        """Take the reports; the caller closes them."""
+        self._reports = reports
+        self._breaker = breaker
+
+    async def statistics(self, query: ReportQuery, latest: int) -> Statistics:
+        """Return the figures of a range, and its newest executions."""
+        async with self._breaker.call():
+            return await self._reports.statistics(query, latest)
+
+    async def marks(self, query: ReportQuery, limit: int) -> Sequence[Mark]:
+        """Return the newest executions of a range, newest slot first."""
+        async with self._breaker.call():
+            return await self._reports.marks(query, limit)
+
+    async def buckets(self, query: ReportQuery, seconds: int) -> BucketCounts:
+        """Count the executions of a range in buckets."""
+        async with self._breaker.call():
+            return await self._reports.buckets(query, seconds)
+
+    async def mean_seconds(self, query: ReportQuery) -> Mapping[tuple[str, str], float]:
+        """Return the mean duration of each task."""
+        async with self._breaker.call():
+            return await self._reports.mean_seconds(query)
 
 
 class PromptAudit:

@@ -145,6 +145,8 @@ async def test_no_operation_serves_who_may_do_nothing(rest: Facade) -> None:
     """The response is 403 or an error of the request itself, never a success."""
     headers = rest.let("mallory", "t0ken-of-mallory")
     for method, path in await operations(rest):
+        if path == "/api/v1/me":  # it says that they may do nothing
+            continue
         response = await rest.client.request(method, path, headers=headers, json={"name": "a", "spec": EVERY_MINUTE})
         # an unknown execution has no namespace; a malformed body is rejected before the permission is checked
         assert response.status_code in {403, 404, 415, 422}, (method, path, response.text)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from carillon_api import schemas
@@ -97,6 +98,21 @@ def test_every_example_is_a_valid_body(document: dict[str, Any]) -> None:
             parse_body(model, json.dumps(media_type["example"]).encode())
             seen.add(operation["operationId"])
     assert {"createTask", "replaceTask", "patchTask", "createTarget"} <= seen
+
+
+def test_every_example_of_a_response_fits_its_schema(document: dict[str, Any]) -> None:
+    """It has every property that a response has, too."""
+    seen = set()
+    for operation in operations(document).values():
+        content = operation["responses"].get("200", {}).get("content", {}).get("application/json", {})
+        if "example" not in content:
+            continue
+        rules = {**content["schema"], "components": document["components"]}
+        jsonschema_rs.Draft202012Validator(rules, validate_formats=True).validate(content["example"])
+        model = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        assert content["example"].keys() == model["properties"].keys(), operation["operationId"]
+        seen.add(operation["operationId"])
+    assert {"getTaskStatistics", "getCaller", "getTimeline", "getLoad", "suggestOffset", "listUpcoming"} <= seen
 
 
 def test_every_operation_says_who_may_call(document: dict[str, Any]) -> None:

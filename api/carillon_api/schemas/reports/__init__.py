@@ -1,0 +1,1 @@
+"""Reports: query parameters and responses."""

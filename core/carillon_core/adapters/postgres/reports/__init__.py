@@ -1,0 +1,5 @@
+"""Aggregates over the history in Postgres."""
+
+from carillon_core.adapters.postgres.reports.reader import PostgresReports
+
+__all__ = ["PostgresReports"]
