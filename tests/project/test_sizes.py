@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("core", "operator", "api", "recorder", "runner", "cli", "devcluster", "tools", "proofs", "bench")
 MOST_LINES = 400
 MOST_FUNCTION_LINES = 50
