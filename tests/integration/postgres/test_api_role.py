@@ -196,11 +196,11 @@ async def test_the_api_reads_all_of_the_history(database_url: str, api_database_
         with pytest.raises(UnavailableError, match="permission denied for table executions"):
             await apis.record([execution(1)])
     async with aclosing(PostgresReports.from_url(api_database_url)) as reports:
-        query = ReportQuery(since=NOW - timedelta(days=far + 1), until=NOW + timedelta(days=far + 1))
-        assert [mark.id for mark in await reports.marks(query, 10)] == [
+        span = ReportQuery(since=NOW - timedelta(days=far + 1), until=NOW + timedelta(days=far + 1))
+        assert [mark.id for mark in await reports.marks(span, 10)] == [
             row.id for row in sorted(rows, key=lambda row: row.slot, reverse=True)
         ]
-        assert (await reports.statistics(query, 0)).by_status == {ExecutionStatus.FAILED: len(rows)}
+        assert (await reports.statistics(span, 0)).by_status == {ExecutionStatus.FAILED: len(rows)}
 
 
 async def test_after_a_migration_the_command_grants_anew(database_url: str, api_url: str) -> None:
