@@ -96,6 +96,7 @@ OTHERS = [
     ran(1, 2, task="report", task_uid=REPORT),
     ran(2, 4, namespace="prod", task_uid=str(UUID(int=3))),
     ran(61, 8),
+    ran(60, 8),
 ]
 
 

@@ -17,12 +17,13 @@ from carillon_api.__main__ import warn_of_privileges
 from carillon_core.adapters.postgres import migrate
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
+from carillon_core.adapters.postgres.reports import PostgresReports
 from carillon_core.adapters.postgres.roles import api_role, runner_role
 from carillon_core.adapters.postgres.tables import metadata
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, ExecutionRecord, execution_id
 from carillon_core.errors import SettingsError, UnavailableError
-from carillon_core.ports import ExecutionQuery
+from carillon_core.ports import ExecutionQuery, ReportQuery
 from support.postgres import drop_role, execute, user, with_user
 from support.waiting import eventually
 
@@ -194,6 +195,12 @@ async def test_the_api_reads_all_of_the_history(database_url: str, api_database_
         assert (summary.dead_letters, summary.maintenance_error) == (len(rows), None)
         with pytest.raises(UnavailableError, match="permission denied for table executions"):
             await apis.record([execution(1)])
+    async with aclosing(PostgresReports.from_url(api_database_url)) as reports:
+        span = ReportQuery(since=NOW - timedelta(days=far + 1), until=NOW + timedelta(days=far + 1))
+        assert [mark.id for mark in await reports.marks(span, 10)] == [
+            row.id for row in sorted(rows, key=lambda row: row.slot, reverse=True)
+        ]
+        assert (await reports.statistics(span, 0)).by_status == {ExecutionStatus.FAILED: len(rows)}
 
 
 async def test_after_a_migration_the_command_grants_anew(database_url: str, api_url: str) -> None:

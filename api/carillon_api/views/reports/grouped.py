@@ -10,7 +10,7 @@ from carillon_api.views.upcoming import Entry, Steps, Window, slots_of
 from carillon_core.domain.timetable.schedule import Schedule
 from carillon_core.errors import TooMuchWorkError
 
-MOST_SLOTS = 50_000
+MOST_SLOTS = 150_000
 """How many slots are computed for one response; one that several tasks have counts once. This takes about a second."""
 
 

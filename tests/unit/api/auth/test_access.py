@@ -62,6 +62,7 @@ async def test_who_shows_no_credential_or_no_good_one_is_refused(rest: Facade, c
     assert TOKEN not in response.text
 
 
+ME = "/api/v1/me"
 PROTECTED: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 OPEN = ["/healthz", "/readyz", "/docs", "/redoc", "/docs-assets/favicon.png", "/openapi.json"]
 
@@ -142,10 +143,12 @@ async def test_the_rate_limit_is_described_wherever_it_is_told(rest: Facade) -> 
 
 
 async def test_no_operation_serves_who_may_do_nothing(rest: Facade) -> None:
-    """The response is 403 or an error of the request itself, never a success."""
+    """The response is 403 or an error of the request itself; only ``/me`` says who the caller is, to anyone."""
     headers = rest.let("mallory", "t0ken-of-mallory")
+    me = (await rest.client.get(ME, headers=headers)).json()
+    assert (me["userName"], me["namespaces"], any(me["everywhere"].values())) == ("mallory", [], False)
     for method, path in await operations(rest):
-        if path == "/api/v1/me":  # it says that they may do nothing
+        if path == ME:
             continue
         response = await rest.client.request(method, path, headers=headers, json={"name": "a", "spec": EVERY_MINUTE})
         # an unknown execution has no namespace; a malformed body is rejected before the permission is checked
