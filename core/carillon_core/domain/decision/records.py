@@ -57,7 +57,7 @@ def end_of(job: ObservedJob) -> End | None:
     if status is None:
         return None
     result = None
-    if job.container and (pod := decisive_end(job)) is not None:
+    if job.container and (pod := decisive_end(job, succeeded=job.result is RunResult.SUCCEEDED)) is not None:
         codes = {"exitCodes": dict(pod.exit_codes)} if pod.exit_codes else {}
         result = {"exitCode": pod.exit_code, "message": pod.message, **codes}
     if status is ExecutionStatus.SUCCEEDED:

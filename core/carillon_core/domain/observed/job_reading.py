@@ -66,8 +66,9 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
     if pods.living or _has_unseen_pods(job, pods, conditions):
         return seen
-    last = decisive_end(seen)
-    if "SuccessCriteriaMet" in conditions or "Complete" in conditions or _has_succeeded(seen):
+    succeeded = "SuccessCriteriaMet" in conditions or "Complete" in conditions or _has_succeeded(seen)
+    last = decisive_end(seen, succeeded=succeeded)
+    if succeeded:
         done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
         ended = (last and last.finished_at) or utc_second(done.get("lastTransitionTime"))
         return seen.ended(RunResult.SUCCEEDED, ended, message=last.message if last else "")
@@ -95,17 +96,20 @@ def _has_succeeded(seen: ActiveJob) -> bool:
     return succeeded >= seen.completions and (seen.ending or not seen.whole)
 
 
-def decisive_end(seen: ObservedJob) -> PodEnd | None:
+def decisive_end(seen: ObservedJob, *, succeeded: bool) -> PodEnd | None:
     """Return the end of the pod that speaks for a Job: one that succeeded, else the last that had the execution.
 
-    For a whole Job it is the last that failed, since all others do not explain a failure.
+    Args:
+        seen: The Job.
+        succeeded: Whether it has succeeded. Pods of a whole Job may have ended in another way than the Job.
+
     """
     if seen.whole:
-        failed = [pod for pod in seen.attempts if not pod.succeeded]
-        return (failed or seen.attempts or (None,))[-1]
-    succeeded = next((pod for pod in seen.attempts if pod.succeeded), None)
-    if succeeded is not None or not seen.attempts:
-        return succeeded
+        alike = [pod for pod in seen.attempts if pod.succeeded is succeeded]
+        return (alike or seen.attempts or (None,))[-1]
+    first = next((pod for pod in seen.attempts if pod.succeeded), None)
+    if first is not None or not seen.attempts:
+        return first
     own = [pod for pod in seen.attempts if seen.container or pod.exit_code != ExitCode.ALREADY_CLAIMED]
     return (own or seen.attempts)[-1]
 

@@ -76,6 +76,15 @@ def test_the_row_tells_of_the_pod_that_failed() -> None:
     assert [(each.number, each.pod_name) for each in row.attempts[-2:]] == [(1001, "bad"), (1002, "last")]
 
 
+def test_a_success_is_told_by_a_pod_that_succeeded() -> None:
+    """Not by one that failed before it, or after it beyond what the Job needs."""
+    job = observed_job(raw_job("Complete"), JobPods((BAD, LAST, BAD), seen=True))
+    assert job is not None
+    end = end_of(job)
+    assert end is not None
+    assert (job.finished_at, end.message, end.result) == (LAST.finished_at, None, {"exitCode": 0, "message": ""})
+
+
 def test_the_job_of_a_pod_is_whole_as_well() -> None:
     """Its pods tell so when the Job is gone, and how many of them must succeed."""
     raw = raw_job(completions=3)["metadata"]
