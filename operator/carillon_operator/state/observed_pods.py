@@ -10,6 +10,8 @@ from carillon_core.domain.observed.pod_trouble import PodTrouble, pod_trouble, u
 
 JobName = tuple[str, str]
 """A Job's namespace and name."""
+MOST_ENDS = 100
+"""The pods of a Job that have ended and are kept; Jobs of runners and containers have far fewer."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -39,8 +41,19 @@ class _Pods:
     """How pods ended, those that are gone too, by the pod's uid."""
     seen: bool = False
     """Whether the Job ever had a pod."""
+    forgotten: set[str] = field(default_factory=set)
+    """The uids of pods that have ended and of which nothing else is kept."""
+    forgotten_successes: int = 0
     now: datetime = _LONG_AGO
     """When it was looked last which pods are given up."""
+
+    def forget_oldest(self) -> None:
+        """Keep the last pods that ended: a whole Job may have thousands, and each look at it goes through them."""
+        while len(self.ends) > MOST_ENDS:
+            uid = next(iter(self.ends))
+            self.forgotten.add(uid)
+            self.forgotten_successes += self.ends.pop(uid).succeeded
+            self.there.pop(uid, None)
 
 
 class ObservedPods:
@@ -82,9 +95,12 @@ class ObservedPods:
         pods = self._of.setdefault((job[0], job_uid), _Pods(job))
         news = pods.refused is not None or pods.there.get(uid) != pod
         pods.seen, pods.refused = True, None
+        if uid in pods.forgotten:
+            return False
         pods.there[uid] = pod
         if pod.end is not None:
             pods.ends[uid] = pod.end
+            pods.forget_oldest()
         return news
 
     def refuse(self, job: JobName, job_uid: str, trouble: PodTrouble) -> None:
@@ -121,7 +137,8 @@ class ObservedPods:
         trouble = pods.refused if newest is None else newest.trouble
         living = [pod for pod in there if pod.lives(pods.now)]
         some_work = bool(pods.ends) or any(pod.trouble is None for pod in living)
-        return JobPods(list(pods.ends.values()), trouble, bool(living), pods.seen, some_work)
+        ends, forgotten = list(pods.ends.values()), len(pods.forgotten)
+        return JobPods(ends, trouble, bool(living), pods.seen, some_work, forgotten, pods.forgotten_successes)
 
     def give_up(self, namespace: str, job_uid: str, now: datetime) -> bool:
         """Wait no longer for pods whose time is over; return whether there are any."""

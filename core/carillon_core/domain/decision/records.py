@@ -212,7 +212,8 @@ def _error(status: ExecutionStatus, message: str) -> str | None:
 def _attempts(job: ObservedJob) -> tuple[Attempt, ...]:
     """Return the last pods of a Job; a whole Job may have had thousands."""
     first = max(0, len(job.attempts) - MOST_ATTEMPTS)
-    return tuple(_attempt(first + k, pod) for k, pod in enumerate(job.attempts[first:], 1))
+    before = job.earlier_pods + first
+    return tuple(_attempt(before + k, pod) for k, pod in enumerate(job.attempts[first:], 1))
 
 
 def _attempt(number: int, pod: PodEnd) -> Attempt:

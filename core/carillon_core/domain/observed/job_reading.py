@@ -61,12 +61,13 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
         admitted_at=_admitted_at(job),
         # a whole Job may have many pods: it is not given up for one of them
         trouble=None if whole and pods.some_work else pods.trouble,
+        earlier_pods=pods.forgotten,
         attempts=tuple(sorted(pods.ends, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
     )
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
     if pods.living or _has_unseen_pods(job, pods, conditions):
         return seen
-    succeeded = "SuccessCriteriaMet" in conditions or "Complete" in conditions or _has_succeeded(seen)
+    succeeded = "SuccessCriteriaMet" in conditions or "Complete" in conditions or _has_succeeded(seen, pods)
     last = decisive_end(seen, succeeded=succeeded)
     if succeeded:
         done = conditions.get("Complete") or conditions.get("SuccessCriteriaMet") or {}
@@ -86,13 +87,13 @@ def _has_unseen_pods(job: Mapping[str, Any], pods: JobPods, conditions: Mapping[
     return bool(status.get("active") or status.get("terminating"))
 
 
-def _has_succeeded(seen: ActiveJob) -> bool:
+def _has_succeeded(seen: ActiveJob, pods: JobPods) -> bool:
     """Return whether the pods of a Job show that it has succeeded, before its own conditions do.
 
     A whole Job has conditions of its own for that, unless it is deleted: then it has succeeded if as many pods have as
     it needs.
     """
-    succeeded = sum(pod.succeeded for pod in seen.attempts)
+    succeeded = pods.forgotten_successes + sum(pod.succeeded for pod in seen.attempts)
     return succeeded >= seen.completions and (seen.ending or not seen.whole)
 
 

@@ -194,6 +194,8 @@ class _Job:
     """Whether the whole Job is the user's: only its own conditions say that it has ended, not a pod that has."""
     completions: int = 1
     """How many pods of a whole Job must succeed, as far as is known."""
+    earlier_pods: int = 0
+    """How many pods ended before its first attempt: of a whole Job with many, only the last are kept."""
     ending: bool = False
     """Whether it is being deleted and its pods still exist."""
     admitted_at: datetime | None = None

@@ -51,6 +51,10 @@ class JobPods:
     """Whether there ever was one."""
     some_work: bool = False
     """Whether one of them has ended, or lives without trouble."""
+    forgotten: int = 0
+    """How many more have ended, of which nothing else is kept."""
+    forgotten_successes: int = 0
+    """How many of those succeeded."""
 
 
 NO_PODS = JobPods()

@@ -1,5 +1,6 @@
 """The ends of whole Jobs: their own conditions say so, not one of their pods."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,14 @@ CASES: dict[str, tuple[dict[str, Any], tuple[PodEnd, ...], RunResult]] = {
 }
 
 
+def test_pods_that_are_no_longer_kept_count() -> None:
+    """If the Job is deleted, they say whether enough have succeeded."""
+    pods = JobPods((OK,), seen=True, forgotten=5, forgotten_successes=4)
+    job = observed_job(raw_job(completions=5, **DELETED), pods)
+    assert job is not None
+    assert job.result is RunResult.SUCCEEDED
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_whole_job_ends_by_its_own_conditions(case: str) -> None:
     """Another pod may follow each that has ended, whatever it says."""
@@ -71,6 +80,7 @@ def test_the_row_tells_of_the_pod_that_failed() -> None:
     end = end_of(job)
     assert end is not None
     assert (end.message, end.result) == ("boom", {"exitCode": 7, "message": "boom"})
+    assert ended_rows(replace(job, earlier_pods=50), end, at("00:01"))[0].attempts[-1].number == 1052
     row, _ = ended_rows(job, end, at("00:01"))
     assert len(row.attempts) == 22
     assert [(each.number, each.pod_name) for each in row.attempts[-2:]] == [(1001, "bad"), (1002, "last")]
