@@ -13,10 +13,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-import yaml
-
 from carillon_cli.checked import check
 from carillon_cli.documents import Document, InputError, only_ours, read_documents
+from carillon_cli.yaml_text import yaml_text
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.names import API_VERSION, GROUP, KIND, KIND_TARGET, PLURAL, PLURAL_TARGETS
 
@@ -82,7 +81,7 @@ def exported(cluster: Cluster, namespace: str | None, selector: str | None) -> s
     items = json.loads(cluster.kubectl("get", kinds, *scope, *chosen, "--output=json")).get("items") or []
     order = list(KINDS)
     items.sort(key=lambda raw: (order.index(raw["kind"]), raw["metadata"]["namespace"], raw["metadata"]["name"]))
-    return _text([_portable(raw) for raw in items])
+    return yaml_text([_portable(raw) for raw in items])
 
 
 def _portable(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,10 +90,6 @@ def _portable(raw: Mapping[str, Any]) -> dict[str, Any]:
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": API_VERSION, "kind": raw["kind"], "metadata": metadata, "spec": raw.get("spec")}
-
-
-def _text(objects: Sequence[Mapping[str, Any]]) -> str:
-    return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, explicit_start=True) if objects else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +161,9 @@ def _written(
     said: list[str] = []
     for verb, some in (("create", new), ("replace", old)):
         if some:
-            said += cluster.kubectl(verb, "--filename=-", "--validate=strict", *mode, stdin=_text(some)).splitlines()
+            said += cluster.kubectl(
+                verb, "--filename=-", "--validate=strict", *mode, stdin=yaml_text(some)
+            ).splitlines()
     return said
 
 
