@@ -134,6 +134,8 @@ def convert(document: Document, zone: str, start: datetime) -> Conversion:
     """
     mapped = task_of_cronjob(document.raw, zone)
     problems = [*mapped.remarks.problems]
+    if not mapped.task:
+        return Conversion(document, mapped, tuple(problems))
     try:
         check(Document(document.place, KIND, mapped.task), start)
     except InvalidResourceError as error:

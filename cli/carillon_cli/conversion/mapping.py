@@ -51,6 +51,7 @@ class Mapped:
     """The task of a CronJob, and what the user is told."""
 
     task: dict[str, Any]
+    """Empty without a spec."""
     timing: Timing | None = None
     """None if the controller cannot read the schedule."""
     zone_assumed: bool = False
@@ -72,7 +73,7 @@ def task_of_cronjob(raw: Mapping[str, Any], default_zone: str) -> Mapped:
     given = raw.get("spec")
     if not isinstance(given, Mapping):
         remarks.refuse("spec", "must be an object: write the fields of a CronJob under it")
-        given = {}
+        return Mapped({}, remarks=remarks)
     metadata = _metadata(raw["metadata"], remarks)
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - KNOWN:
