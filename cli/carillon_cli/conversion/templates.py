@@ -52,6 +52,8 @@ def template_of(job_template: Mapping[str, Any], remarks: Remarks) -> Template:
     """Return the template of a jobTemplate; add to the remarks what is left out."""
     given = _without_null(job_template)
     queue_name = None
+    if labels := _labels_of_pods(given):
+        given["metadata"] = {**(given.get("metadata") or {}), "labels": labels}
     if isinstance(metadata := given.get("metadata"), Mapping):
         labels = metadata.get("labels")
         if isinstance(labels, Mapping) and names.LABEL_QUEUE in labels:
@@ -65,6 +67,19 @@ def template_of(job_template: Mapping[str, Any], remarks: Remarks) -> Template:
     if isinstance(spec, Mapping):
         given["spec"], ttl = _job_spec(_without_null(spec), remarks)
     return Template({name: given[name] for name in sorted(given) if given[name] != {}}, ttl, queue_name)
+
+
+def _labels_of_pods(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the labels that the API server gives to a Job without labels: those of its pods.
+
+    Carillon's Jobs always have labels, so the API server would not.
+    """
+    found: Any = given
+    for name in ("spec", "template", "metadata", "labels"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    own = given.get("metadata") or {}
+    bare = isinstance(own, Mapping) and not own.get("labels")
+    return dict(found) if bare and isinstance(found, Mapping) and found else None
 
 
 def _job_spec(spec: dict[str, Any], remarks: Remarks) -> tuple[dict[str, Any], Any]:

@@ -250,6 +250,19 @@ def test_a_queue_of_kueue_moves_to_the_task(terminal: Terminal) -> None:
     assert "becomes spec.queueName" in said.err
 
 
+def test_a_job_without_labels_keeps_those_of_its_pods(terminal: Terminal) -> None:
+    """The API server gives them to the Jobs of the CronJob; it does not to Carillon's, which have labels."""
+    pods = {"metadata": {"labels": {"app": "web"}}, "spec": POD}
+    assert task(run(terminal, cronjob({"template": pods})))["spec"]["task"]["job"]["template"] == {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"template": pods},
+    }
+    labelled = cronjob({"template": pods})
+    labelled["spec"]["jobTemplate"]["metadata"] = {"labels": {"own": "1"}}
+    template = task(run(terminal, labelled))["spec"]["task"]["job"]["template"]
+    assert template["metadata"] == {"labels": {"own": "1"}}
+
+
 def test_the_items_of_lists_are_converted_and_other_kinds_skipped(terminal: Terminal) -> None:
     """A file may have whole applications in it."""
     items = [cronjob(metadata={"name": name}) for name in ("a", "b")]
