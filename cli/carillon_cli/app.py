@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from carillon_cli import api_keys, explanation, importing, next_times, transfer
+from carillon_cli.conversion import cronjobs
 from carillon_cli.documents import STDIN, InputError
 from carillon_cli.kubectl import Cluster, kubectl_command
 from carillon_core import __version__
@@ -19,7 +20,7 @@ UNUSABLE = 2
 
 app = typer.Typer(
     name="carillon",
-    help="Inspect schedules and create API keys without a cluster; export and import tasks and targets.",
+    help="Inspect schedules, convert CronJobs, create API keys; export and import tasks and targets.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,6 +28,10 @@ app = typer.Typer(
 
 keys = typer.Typer(help="Create API keys for the REST API.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(keys, name="api-key")
+conversions = typer.Typer(
+    help="Convert objects of other schedulers into tasks.", rich_markup_mode=None, no_args_is_help=True
+)
+app.add_typer(conversions, name="convert")
 
 
 Context = Annotated[
@@ -44,7 +49,7 @@ def root(
     *,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
-    """Inspect schedules and create API keys without a cluster; export and import tasks and targets."""
+    """Inspect schedules, convert CronJobs, create API keys; export and import tasks and targets."""
     if version:
         typer.echo(__version__)
     elif context.invoked_subcommand is None:
@@ -178,6 +183,53 @@ def import_command(  # noqa: PLR0913  # a command's parameters are its options
     for problem in answer.problems:
         typer.echo(problem, err=True)
     return answer.code
+
+
+@conversions.command("cronjob", short_help="Convert CronJobs into ScheduledTasks that run at the same times.")
+def convert_cronjob(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="A YAML file with CronJobs, or - for standard input.")
+    ] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", metavar="NAME", help="Convert the CronJobs of this namespace instead."),
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(
+            "--time-zone",
+            "-z",
+            metavar="ZONE",
+            help="The time zone of kube-controller-manager, for CronJobs without timeZone. Default: UTC.",
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Compare from this RFC 3339 time on. Default: now.")
+    ] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> int:
+    """Print the ScheduledTasks of CronJobs as YAML for kubectl apply, and prove that they run at the same times.
+
+    The fire times of both are computed independently for 400 days and compared. Standard error has one line for each
+    CronJob with the result, one for each difference, and one for each field that has no equivalent. Times differ only
+    where the clock of the time zone changes. Other kinds in the file are skipped. A cluster is reached through
+    kubectl, or the program named by KUBECTL. Suspend or delete the CronJobs when the tasks are applied.
+
+    Exit code 1 if a CronJob cannot be converted, or its times differ without an explanation; the others are printed.
+    Exit code 2 if the file or the cluster cannot be used.
+    """
+    since = _instant(start, "--from")
+    if file is not None and namespace is None:
+        answer = cronjobs.of_file(file, time_zone, since)
+    elif namespace is not None and file is None:
+        answer = cronjobs.of_namespace(_cluster(kubeconfig, context), namespace, time_zone, since)
+    else:
+        raise InputError("name either a FILE or a --namespace, not both")
+    typer.echo(answer.text, nl=False)
+    for line in answer.lines():
+        typer.echo(line, err=True)
+    return 0 if answer.complete else INVALID
 
 
 @keys.command("create", short_help="Create an API key and the manifest that registers it.")

@@ -12,7 +12,8 @@ from typing import Any
 from carillon_cli.checked import check
 from carillon_cli.documents import Document, only_ours, read_documents
 from carillon_cli.kubectl import Cluster
-from carillon_cli.transfer import KINDS, portable, yaml_text
+from carillon_cli.transfer import KINDS, portable
+from carillon_cli.yaml_text import yaml_text
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.names import GROUP, KIND
 

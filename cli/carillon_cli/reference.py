@@ -13,8 +13,9 @@ WIDTH = 100
 HEAD = """<!-- Generated from carillon_cli by `make manifests`: change that, not this. -->
 # The command line
 
-`carillon` inspects schedules and creates API keys without a cluster; it reads only the file that is named. `export` and
-`import` reach a cluster through kubectl. `python -m carillon_cli` is the same program.
+`carillon` inspects schedules, converts CronJobs and creates API keys without a cluster; it reads only the file that is
+named. `export`, `import` and `convert cronjob --namespace` reach a cluster through kubectl. `python -m carillon_cli` is
+the same program. [Moving from CronJob](cronjobs.md) shows how to use `convert`.
 """
 
 

@@ -1,12 +1,11 @@
 """``carillon export``: the tasks and targets of a cluster as a file. ``importing`` reads the file again."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from carillon_cli.kubectl import Cluster
+from carillon_cli.yaml_text import yaml_text
 from carillon_core.resources.names import (
     ANNOTATION_APPLIED,
     API_VERSION,
@@ -44,8 +43,3 @@ def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": API_VERSION, "kind": raw["kind"], "metadata": metadata, "spec": raw.get("spec")}
-
-
-def yaml_text(objects: Sequence[Mapping[str, Any]]) -> str:
-    """Return objects as YAML documents."""
-    return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, explicit_start=True) if objects else ""

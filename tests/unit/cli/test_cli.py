@@ -1,14 +1,11 @@
 """``carillon next`` and ``carillon explain`` as a user calls them."""
 
-import io
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from carillon_cli.__main__ import main
 from carillon_cli.reference import reference
+from support.terminal import Terminal
 
 ROOT = Path(__file__).parents[3]
 TASK = """\
@@ -56,44 +53,6 @@ JOB = """\
     ownerReferences:
     - {kind: ScheduledTask, name: backup, uid: 6f9619ff-8b86-4011-b42d-00c04fc964ff, controller: true}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """The result of a command."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Terminal:
-    """A user's terminal."""
-
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, caught: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
-        self._patch = patch
-        self._caught = caught
-
-    def run(self, *arguments: str, stdin: bytes = b"") -> Said:
-        """Run ``carillon``."""
-        self._patch.setattr(sys, "argv", ["carillon", *arguments])
-        self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = main()
-        caught = self._caught.readouterr()
-        return Said(code, caught.out, caught.err)
-
-    def file(self, text: str | bytes, name: str = "tasks.yaml") -> str:
-        """Write a file; return its path."""
-        path = self.folder / name
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return str(path)
-
-
-@pytest.fixture
-def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    """Give a terminal."""
-    return Terminal(tmp_path, monkeypatch, capsys)
 
 
 def test_next_prints_utc_and_the_zones_clock(terminal: Terminal) -> None:
