@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.decision.plan import EndExecution, Notice, Reason
-from carillon_core.domain.decision.records import End, decided_end, end_of, ended_rows, failed, failure_message
+from carillon_core.domain.decision.plan import EndExecution
+from carillon_core.domain.decision.records import End, decided_end, end_of, ended_rows
+from carillon_core.domain.decision.status import end_notice
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.logs import get_logger
@@ -51,17 +52,17 @@ class Closer:
         self._closed: dict[_JobId, datetime] = {}
 
     def job_changed(self, change: JobChange) -> None:
-        """Announce a failure, and close the execution of a Job that was deleted while it was active."""
+        """Announce an end, and close the execution of a Job that was deleted while it was active."""
         if change.after is None:
             end = None if change.gone is None else end_of(change.gone)
             if change.gone is not None and end is not None and self._needs_record(change.gone):
                 self._put(change.gone, end)
             return
         job, task = change.after, self._view.ownership.task(change.key)
-        news = failed(job) and change.before is not None and change.before.active
-        if news and task is not None and task.meta.uid == job.task_uid:
-            text = f"Job {job.name} ended as {job.result}: {failure_message(job)}"
-            self._announcer.announce(task.meta, Notice("Warning", Reason.FAILED, text))
+        news = not job.active and change.before is not None and change.before.active
+        # the end that this operator decided on was announced with the decision
+        if news and task is not None and task.meta.uid == job.task_uid and not self._view.store.jobs.ends.has(job):
+            self._announcer.report(task.meta, end_notice(job))
 
     def launched(self, order: Order) -> None:
         """Record the launch of a container task, which has no runner to record it."""

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     FINISHED = "Finished"
     # what happened
     LAUNCHED = "Launched"
+    SUCCEEDED = "ExecutionSucceeded"
     FAILED = "ExecutionFailed"
     JOB_DELETED = "JobDeleted"
     REPLACED = "Replaced"

@@ -15,6 +15,7 @@ from carillon_core.domain.decision.decide_request import refusal_of, refusal_sta
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
+from carillon_core.domain.observed.endings import failure_message
 from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.resources.base import MAX_MESSAGE
@@ -77,16 +78,6 @@ def result_of_deleted(end: EndExecution | None) -> tuple[JobResult, str, str]:
         return RunResult.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE
     failed = end.status is ExecutionStatus.FAILED
     return RunResult.FAILED if failed else RunResult.CANCELLED, end.reason, end.message
-
-
-def failed(job: ObservedJob) -> bool:
-    """Return whether a Job ended without success."""
-    return job.result in _STATUS_OF_RESULT and job.result is not RunResult.SUCCEEDED
-
-
-def failure_message(job: ObservedJob) -> str:
-    """Return why a Job failed, as a sentence."""
-    return (job.message or job.reason or "the pod failed")[:MAX_MESSAGE]
 
 
 def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:

@@ -316,7 +316,8 @@ def _launched(task: ObservedTask, slot: datetime, done: Settlement) -> Settlemen
     last = max(slot, status.last_schedule_time) if status.last_schedule_time else slot
     trial = slot if status.circuit_opened_at is not None else status.trial_slot
     done = done.acting(Launch(slot, execution_id(task.meta.uid, slot, Cause.SCHEDULE)))
-    return done.saying(last_schedule_time=last, runs=status.runs + 1, trial_slot=trial)
+    update = {"last_schedule_time": last, "last_run_time": max(last, status.last_run_time or last)}
+    return done.saying(**update, runs=status.runs + 1, trial_slot=trial)
 
 
 def _pay_backlog(
