@@ -53,12 +53,12 @@ class Closer:
 
     def job_changed(self, change: JobChange) -> None:
         """Announce an end, and close the execution of a Job that was deleted while it was active."""
-        if change.after is None:
-            end = None if change.gone is None else end_of(change.gone)
-            if change.gone is not None and end is not None and self._needs_record(change.gone):
-                self._put(change.gone, end)
+        job, task = change.after or change.gone, self._view.ownership.task(change.key)
+        if job is None:
             return
-        job, task = change.after, self._view.ownership.task(change.key)
+        end = None if change.gone is None else end_of(change.gone)
+        if change.gone is not None and end is not None and self._needs_record(change.gone):
+            self._put(change.gone, end)
         news = not job.active and change.before is not None and change.before.active
         # the end that this operator decided on was announced with the decision
         if news and task is not None and task.meta.uid == job.task_uid and not self._view.store.jobs.ends.has(job):

@@ -172,7 +172,7 @@ def _refused(turn: _Turn, status: RunRequestStatus, refusal: Verdict) -> Request
         turn.request.slot, turn.execution_id, refusal.status, refusal.reason, message, Cause.MANUAL
     )
     ended = _finished(turn, status)
-    return replace(ended, actions=(record,), notices=(Notice("Warning", refusal.reason, message),))
+    return replace(ended, actions=(record,), notices=(Notice("Warning", refusal.reason, message, "refused a request"),))
 
 
 def _with_job(turn: _Turn, status: RunRequestStatus, job: ObservedJob) -> RequestPlan:
@@ -210,7 +210,7 @@ def _with_job_gone(turn: _Turn, status: RunRequestStatus) -> RequestPlan:
     update = {"reason": Reason.JOB_DELETED, "message": JOB_GONE, "finished_at": turn.second}
     unknown = status.model_copy(update={"result": RunResult.UNKNOWN, **update})
     finished = _finished(turn, _with_finish(turn, unknown, RunResult.UNKNOWN, JOB_GONE))
-    return replace(finished, notices=(Notice("Warning", Reason.JOB_DELETED, JOB_GONE),))
+    return replace(finished, notices=(Notice("Warning", Reason.JOB_DELETED, JOB_GONE, "the Job of a request is gone"),))
 
 
 def _with_finish(turn: _Turn, status: RunRequestStatus, result: RunResult, message: str) -> RunRequestStatus:

@@ -42,6 +42,8 @@ class End:
     message: str | None = None
     result: dict[str, Any] | None = None
     """The exit code and the termination message of a user's container."""
+    expected: bool = False
+    """See ``Closing``."""
 
     @property
     def error(self) -> str | None:
@@ -58,13 +60,13 @@ def end_of(job: ObservedJob) -> End | None:
     if job.container and job.attempts:
         result = {"exitCode": job.attempts[-1].exit_code, "message": job.attempts[-1].message}
     if status is ExecutionStatus.SUCCEEDED:
-        return End(status, result=result)
-    return End(status, job.reason or Reason.FAILED, failure_message(job), result)
+        return End(status, result=result, expected=job.container)
+    return End(status, job.reason or Reason.FAILED, failure_message(job), result, expected=job.container)
 
 
 def decided_end(end: EndExecution) -> End:
     """Return the end that the operator decided on."""
-    return End(end.status, end.reason, end.message)
+    return End(end.status, end.reason, end.message, expected=True)
 
 
 def result_of_deleted(end: EndExecution | None) -> tuple[JobResult, str, str]:
@@ -121,6 +123,7 @@ def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
         message=end.message,
         finished_at=at,
         result=end.result,
+        expected=end.expected,
     )
 
 

@@ -109,8 +109,9 @@ def _brief(job: ObservedJob) -> LastExecution:
 def end_notice(job: ObservedJob) -> Notice:
     """Return the Event about the end of an execution."""
     if job.result is RunResult.SUCCEEDED:
-        return Notice("Normal", Reason.SUCCEEDED, ending(job))
-    return Notice("Warning", Reason.FAILED, ending(job))
+        return Notice("Normal", Reason.SUCCEEDED, ending(job), "an execution succeeded")
+    how = {RunResult.TIMED_OUT: "timed out", RunResult.CANCELLED: "was cancelled"}.get(job.result, "failed")
+    return Notice("Warning", Reason.FAILED, ending(job), f"an execution {how}", reason_of(job))
 
 
 def reason_of(job: ObservedJob) -> str:
