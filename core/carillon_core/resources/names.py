@@ -34,5 +34,7 @@ LABEL_EXECUTION_ID = ANNOTATION_EXECUTION_ID
 """On a RunRequest created by the facade: the id of its execution, to find it before the history has a row."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 """On a Job: its Kueue LocalQueue."""
+ANNOTATION_CANCELLED_BY = f"{GROUP}/cancelled-by"
+"""On a Job that is being deleted: the user who cancelled the execution by the REST API."""
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"
 """On a Job: the id of the execution that it retries."""

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import EndExecution
-from carillon_core.domain.decision.records import End, decided_end, end_of, ended_rows
+from carillon_core.domain.decision.records import End, cancelled_end, decided_end, end_of, ended_rows
 from carillon_core.domain.decision.status import end_notice
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import ObservedJob
@@ -59,10 +59,26 @@ class Closer:
         end = None if change.gone is None else end_of(change.gone)
         if change.gone is not None and end is not None and self._needs_record(change.gone):
             self._put(change.gone, end)
+        if job.active and job.ending and job.cancelled_by:
+            self._record_cancelled(job)
         news = not job.active and change.before is not None and change.before.active
         # the end that this operator decided on was announced with the decision
-        if news and task is not None and task.meta.uid == job.task_uid and not self._view.store.jobs.ends.has(job):
+        announced = self._view.store.jobs.ends.has(job) and not job.cancelled_by
+        if news and not announced and task is not None and task.meta.uid == job.task_uid:
             self._announcer.report(task.meta, end_notice(job))
+
+    def _record_cancelled(self, job: ObservedJob) -> None:
+        """Record who cancelled an execution, before its runner records that it was terminated.
+
+        A container is recorded when it has ended, as its exit code may be 0.
+        """
+        ends = self._view.store.jobs.ends
+        if ends.has(job):
+            return
+        end = cancelled_end(job)
+        ends.put(job.namespace, end, self._clock())
+        if not job.container:
+            self.end(job, end)
 
     def launched(self, order: Order) -> None:
         """Record the launch of a container task, which has no runner to record it."""

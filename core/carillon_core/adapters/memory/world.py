@@ -191,6 +191,14 @@ class MemoryWorld:
         job["status"] = job["status"] | {"active": 0, count: 1, "conditions": [condition]}
         self._put("Job", job)
 
+    def annotate_job(self, namespace: str, name: str, uid: str, annotations: Mapping[str, str]) -> None:
+        """Add annotations to a Job, or raise ``NotFoundError``."""
+        job = self._job(namespace, name)
+        if job["metadata"]["uid"] != uid:
+            raise NotFoundError(f"Job {name} is another object than {uid}")
+        job["metadata"]["annotations"] = {**(job["metadata"].get("annotations") or {}), **annotations}
+        self._put("Job", job)
+
     def remove_job(self, namespace: str, name: str) -> None:
         """Remove a Job and its pods, as after a user's deletion."""
         job = self._job(namespace, name)

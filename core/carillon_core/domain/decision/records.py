@@ -69,17 +69,32 @@ def decided_end(end: EndExecution) -> End:
     return End(end.status, end.reason, end.message, expected=True)
 
 
-def result_of_deleted(end: EndExecution | None) -> tuple[JobResult, str, str]:
+def result_of_deleted(end: EndExecution | None, cancelled_by: str = "") -> tuple[JobResult, str, str]:
     """Return the result, the reason and the message of a Job that was deleted while it was active.
 
     Args:
         end: The end that the operator decided on, or None if somebody else deleted the Job.
+        cancelled_by: The user who cancelled it by the REST API; empty if nobody did.
 
     """
     if end is None:
-        return RunResult.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE
+        message = cancellation(cancelled_by) if cancelled_by else DELETED_WHILE_ACTIVE
+        return RunResult.CANCELLED, Reason.JOB_DELETED, message
     failed = end.status is ExecutionStatus.FAILED
     return RunResult.FAILED if failed else RunResult.CANCELLED, end.reason, end.message
+
+
+def cancellation(user: str) -> str:
+    """Return the message of an execution that a user cancelled by the REST API."""
+    return f"cancelled by {user}"
+
+
+def cancelled_end(job: ObservedJob) -> EndExecution:
+    """Return the end of an execution whose Job a user is deleting by the REST API."""
+    message = cancellation(job.cancelled_by)
+    return EndExecution(
+        job.name, job.uid, UUID(job.execution_id), ExecutionStatus.CANCELLED, Reason.JOB_DELETED, message
+    )
 
 
 def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:

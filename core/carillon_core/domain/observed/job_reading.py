@@ -17,6 +17,8 @@ from carillon_core.resources.scheduled_task import RunResult
 _TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Kubernetes' reason for a Job or a pod that ran too long."""
+MOST_OF_A_NAME = 256
+"""The number of characters kept of a user's name."""
 TAKEN_BACK = "suspended by its queue before it finished"
 """The message of an execution whose Job is suspended after it had started; the pod's message follows."""
 _RESULT_OF_EXIT: dict[int | None, JobResult] = {
@@ -226,6 +228,7 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
         task_name=str(labels.get(names.LABEL_TASK, "")),
         task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
         retry_of=_uuid((meta.get("annotations") or {}).get(names.ANNOTATION_RETRY_OF)),
+        cancelled_by=str((meta.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""))[:MOST_OF_A_NAME],
     )
 
 

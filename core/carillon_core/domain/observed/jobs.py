@@ -206,6 +206,8 @@ class _Job:
     task_type: str = ""
     retry_of: UUID | None = None
     """The execution that this one retries."""
+    cancelled_by: str = ""
+    """The user who cancelled it by the REST API, if one did."""
 
     def ended(
         self,
