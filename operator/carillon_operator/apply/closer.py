@@ -8,6 +8,7 @@ its whole record is written here.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -68,7 +69,7 @@ class Closer:
             self._announcer.report(task.meta, end_notice(job))
 
     def _record_cancelled(self, job: ObservedJob) -> None:
-        """Record who cancelled an execution, before its runner records that it was terminated.
+        """Record who cancelled an execution: its runner knows only that it was terminated.
 
         A container is recorded when it has ended, as its exit code may be 0.
         """
@@ -77,8 +78,9 @@ class Closer:
             return
         end = cancelled_end(job)
         ends.put(job.namespace, end, self._clock())
-        if not job.container:
-            self.end(job, end)
+        if not job.container and _job_id(job) not in self._closed:
+            self._closed[_job_id(job)] = self._clock()
+            self._put(job, replace(decided_end(end), explains=True))
 
     def launched(self, order: Order) -> None:
         """Record the launch of a container task, which has no runner to record it."""

@@ -1,8 +1,10 @@
 """An execution that a user cancels by the REST API: the row, the status and the Event say who it was."""
 
+from dataclasses import replace
+
 import pytest
 
-from carillon_core.contract import ExitCode
+from carillon_core.contract import ExecutionStatus, ExitCode
 from support.builders import FIRST, at
 from support.operator import KEY, Operator, operator, running_row
 
@@ -49,7 +51,7 @@ async def test_a_slots_execution_says_who_cancelled_it(operator: Operator, task:
 
 
 async def test_the_record_comes_before_that_of_the_runner(operator: Operator) -> None:
-    """The runner would only record that it was terminated."""
+    """Its pod is still in its grace period."""
     await operator.create_task(runAt="2026-01-01T00:00:30Z", task=COUNTER)
     await operator.turn("00:00:30")
     operator.cluster.start_pod(KEY[0], FIRST)
@@ -59,6 +61,20 @@ async def test_the_record_comes_before_that_of_the_runner(operator: Operator) ->
     await operator.turn("00:00:32")
     (row,) = operator.history.rows.values()
     assert (row.status, row.message) == ("cancelled", "cancelled by ann"), "its pod is still in its grace"
+
+
+async def test_a_runner_that_was_faster_does_not_hide_who_cancelled(operator: Operator) -> None:
+    """Its row says only that it was terminated; the operator adds why."""
+    await operator.create_task(runAt="2026-01-01T00:00:30Z", task=COUNTER)
+    await operator.turn("00:00:30")
+    operator.cluster.start_pod(KEY[0], FIRST)
+    await operator.turn("00:00:31")
+    row = replace(await running_row(operator), status=ExecutionStatus.CANCELLED, reason="Terminated")
+    operator.history.rows[row.id] = replace(row, message="terminated by SIGTERM", finished_at=at("00:00:32"))
+    await cancel(operator, FIRST)
+    await operator.turn("00:00:32")
+    assert operator.rows() == [("00:00:30", "cancelled", "JobDeleted")]
+    assert operator.history.rows[row.id].message == "cancelled by ann"
 
 
 async def test_an_annotation_alone_cancels_nothing(operator: Operator) -> None:

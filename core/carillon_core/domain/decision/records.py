@@ -44,6 +44,8 @@ class End:
     """The exit code and the termination message of a user's container."""
     expected: bool = False
     """See ``Closing``."""
+    explains: bool = False
+    """See ``Closing``."""
 
     @property
     def error(self) -> str | None:
@@ -139,6 +141,7 @@ def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
         finished_at=at,
         result=end.result,
         expected=end.expected,
+        explains=end.explains,
     )
 
 
