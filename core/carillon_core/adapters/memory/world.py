@@ -184,7 +184,7 @@ class MemoryWorld:
             "type": "Failed" if failed else "Complete",
             "status": "True",
             "reason": failed or "CompletionsReached",
-            "message": "",
+            "message": f"the Job has failed: {failed}" if failed else "",
             "lastTransitionTime": rfc3339(self._clock()),
         }
         count = "failed" if failed else "succeeded"

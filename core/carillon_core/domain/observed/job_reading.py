@@ -99,9 +99,7 @@ def _failed_by_pod(seen: ActiveJob, pod: PodEnd, failure: Mapping[str, Any], *, 
     elif not seen.container:
         result = _RESULT_OF_EXIT.get(pod.exit_code, RunResult.FAILED)
     at = pod.finished_at or utc_second(failure.get("lastTransitionTime"))
-    message = (
-        f"{TAKEN_BACK}: {pod.message or pod.reason}" if taken_back else pod.message or failure.get("message") or ""
-    )
+    message = f"{TAKEN_BACK}: {pod.message or pod.reason}" if taken_back else pod.message
     return seen.ended(result, at, pod.reason, message, taken_back=taken_back)
 
 
