@@ -50,6 +50,8 @@ ENV_TERMINATION_LOG = "CARILLON_TERMINATION_LOG"
 """The file for the termination message. Default: ``/dev/termination-log``."""
 
 TERMINATION_LOG = "/dev/termination-log"
+REASON_TERMINATED = "Terminated"
+"""The reason of an execution that a termination signal ended: its runner does not know who caused it."""
 
 
 class Cause(StrEnum):

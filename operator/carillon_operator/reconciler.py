@@ -191,7 +191,9 @@ class Reconciler:
         said = Statement("Ready", "False", Reason.LAUNCH_REFUSED, message)
         status = with_condition(task.status, task.meta, said, self._clock())
         if status != task.status:
-            self._effects.announcer.announce(task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message))
+            self._effects.announcer.report(
+                task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message, "a launch is forbidden")
+            )
         self._view.store.tasks.set_status(key, task.meta.uid, status)
         self._effects.statuses.put("ScheduledTask", task.meta, status, task.stored)
 

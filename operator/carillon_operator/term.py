@@ -74,7 +74,7 @@ class Term:
         self.statuses = StatusWriter(reader, writer, clock, view)
         self.janitor = Janitor(writer, view.store)
         self.refused_pods = RefusedPods(reader, view, clock)
-        self._announcer = Announcer(writer, clock)
+        self.announcer = Announcer(writer, clock)
         self._access = _access(settings, writer)
         secrets = TargetSecrets(reader, runner.secret_name, settings.target_secrets)
         self._launcher = Launcher(
@@ -83,15 +83,15 @@ class Term:
             jobs=view.store.jobs,
             conditions=Conditions(self._access, secrets.problem),
             template=runner,
-            announcer=self._announcer,
+            announcer=self.announcer,
         )
-        self.closer = Closer(view=view, outbox=self.outbox, announcer=self._announcer, clock=clock)
+        self.closer = Closer(view=view, outbox=self.outbox, announcer=self.announcer, clock=clock)
         self.sweeper = Sweeper(reader, outside.history, view, self.outbox, self.closer, clock)
         effects = Effects(
             launcher=self._launcher,
             outbox=self.outbox,
             statuses=self.statuses,
-            announcer=self._announcer,
+            announcer=self.announcer,
             closer=self.closer,
             ender=JobEnder(writer, view, self.closer, self.janitor, clock),
             janitor=self.janitor,
@@ -127,7 +127,7 @@ class Term:
             writers = (
                 self.outbox.run(),
                 *self.statuses.processes(STATUS_WRITERS),
-                self._announcer.run(),
+                *self.announcer.processes(),
                 self.janitor.run(),
                 self._registrar.run(),
                 *(() if self._maintainer is None else (self._maintainer.run(),)),

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from carillon_core.contract import ExecutionStatus
+from carillon_core.contract import REASON_TERMINATED, ExecutionStatus
 from carillon_runner.environment import Environment
 from carillon_runner.interrupts import Interrupts, Stopped
 from carillon_runner.outcome import Execution, Outcome, TaskFailedError, storable
@@ -132,7 +132,7 @@ def _encoded_result(execution: Execution) -> str:
 
 def _stopped_outcome(environment: Environment, stopped: Stopped) -> Outcome:
     if stopped.status is ExecutionStatus.CANCELLED:
-        return _outcome(stopped.status, "Terminated", stopped.message, stopped.result)
+        return _outcome(stopped.status, REASON_TERMINATED, stopped.message, stopped.result)
     timed_out = stopped.status is ExecutionStatus.TIMED_OUT
     limit = environment.timeout_seconds if timed_out else environment.retry.attempt_timeout_seconds
     return _outcome(stopped.status, "timeout", f"{stopped.message} of {limit:g} s", stopped.result)

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from carillon_core.contract import ENV_DATABASE_URL, ENV_EXECUTION_TOKEN, ENV_SECRET_PREFIX
+from carillon_core.contract import ENV_DATABASE_URL, ENV_EXECUTION_TOKEN, ENV_SECRET_PREFIX, REASON_TERMINATED
 from carillon_runner.outcome import Execution as TaskExecution
 from carillon_runner.outcome import TaskFailedError, storable
 
@@ -112,7 +112,7 @@ def run_plugin(execution: TaskExecution) -> dict[str, Any]:
     except TaskFailedError as failure:
         return _said(failure.reason, failure.message, again=failure.again)
     except Stopped as stopped:
-        return _said("Terminated", stopped.message)
+        return _said(REASON_TERMINATED, stopped.message)
     except Failure as failure:
         return _said(str(failure.reason), str(failure), again=bool(failure.again), retry_after=failure.retry_after)
     except BaseException as error:  # noqa: BLE001  # SystemExit and the like are failures too

@@ -9,6 +9,8 @@ import pytest
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.errors import AlreadyExistsError, NotFoundError, UnavailableError
+from carillon_core.ports import EventSeries
+from carillon_core.resources.meta import ObjectMeta
 from support.cluster_adapters import ABSENT, Given, GivenMemory, Watcher, create_task, given, job, watch
 from support.waiting import eventually
 
@@ -115,8 +117,30 @@ async def test_the_pods_of_a_job_are_its_own(given: Given) -> None:
 async def test_an_event_is_about_the_task(given: Given) -> None:
     """``kubectl describe`` shows type, reason and message."""
     meta = await create_task(given)
-    await given.cluster.post_event(meta, Notice("Warning", Reason.STILL_ACTIVE, "skipped: it runs still"), NOW)
-    assert await given.notes(meta.uid) == [("Warning", "StillActive", "skipped: it runs still")]
+    await given.cluster.post_event(skips(meta, "skipped: it runs still"))
+    assert await given.notes(meta.uid) == [("Warning", "StillActive", "skipped: it runs still", 1)]
+
+
+async def test_an_event_stands_for_several_occurrences(given: Given) -> None:
+    """Its count grows, and its message is the latest."""
+    meta = await create_task(given)
+    name = await given.cluster.post_event(skips(meta, "the first"))
+    await given.cluster.update_event(skips(meta, "the seventh", 7), name)
+    assert await given.notes(meta.uid) == [("Warning", "StillActive", "the seventh", 7)]
+
+
+async def test_an_event_that_has_expired_is_not_found(given: Given) -> None:
+    """The caller then posts another."""
+    meta = await create_task(given)
+    name = await given.cluster.post_event(skips(meta, "the first"))
+    await given.expire_events()
+    with pytest.raises(NotFoundError):
+        await given.cluster.update_event(skips(meta, "the second", 2), name)
+
+
+def skips(meta: ObjectMeta, message: str, count: int = 1) -> EventSeries:
+    """Return an Event about slots that were skipped."""
+    return EventSeries(meta, "ScheduledTask", Notice("Warning", Reason.STILL_ACTIVE, message), NOW, NOW, count)
 
 
 async def test_a_secret_is_made_and_mended(given: Given) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,29 @@ async def test_close_ends_only_what_is_open(history: History) -> None:
         finished_at=T0 + timedelta(minutes=5),
     )
     assert len(await everything(history)) == 2
+
+
+async def test_close_says_why_a_runner_was_terminated(history: History) -> None:
+    """The runner closed the row first; what it recorded with another reason, or as another status, stays."""
+    rows = [
+        skipped(minute, status=status, reason=reason)
+        for minute, (status, reason) in enumerate(
+            [
+                (ExecutionStatus.CANCELLED, "Terminated"),
+                (ExecutionStatus.CANCELLED, "Replaced"),
+                (ExecutionStatus.SUCCEEDED, None),
+            ]
+        )
+    ]
+    silent = skipped(3, status=ExecutionStatus.CANCELLED, reason="Terminated")
+    await history.record([*rows, silent])
+    why: dict[str, Any] = {"status": ExecutionStatus.CANCELLED, "reason": "JobDeleted", "message": "cancelled by ann"}
+    closings = [replace(lost(row), **why, explains=True) for row in rows]
+    assert await history.close([*closings, replace(lost(silent), **why)]) == []
+    explained: dict[str, Any] = {"reason": "JobDeleted", "message": "cancelled by ann", "error": "cancelled by ann"}
+    assert await history.get(rows[0].id) == replace(rows[0], **explained)
+    for row in (*rows[1:], silent):
+        assert await history.get(row.id) == row
 
 
 async def test_close_ends_nothing_before_it_began(history: History) -> None:

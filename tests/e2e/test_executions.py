@@ -90,6 +90,7 @@ def test_a_sleep_is_cancelled(stack: Stack, executions: str) -> None:
     assert (answer.status_code, answer.json()["jobName"]) == (202, running["job_name"])
     (ended,) = stack.await_rows(executions, "long", 1, "cancelled")
     assert ended["finished_at"] is not None
+    until(lambda: str(stack.rows(executions, "long", "cancelled")[0]["message"]).startswith("cancelled by "), 30, "who")
     again = stack.http.post(f"{EXECUTIONS}/{running['id']}/cancel")
     assert again.status_code == 409
     assert "cancelled" in again.json()["detail"]
@@ -102,7 +103,8 @@ def test_a_container_is_listened_to_and_cancelled(stack: Stack, executions: str)
     until(lambda: stack.http.get(path).text == "begun\n", 30, "the container's words are there")
     assert stack.http.get(path, params={"tailLines": 1}).text == "begun\n"
     assert stack.http.post(f"{EXECUTIONS}/{running['id']}/cancel").status_code == 202
-    stack.await_rows(executions, "endless", 1, "cancelled")
+    (ended,) = stack.await_rows(executions, "endless", 1, "cancelled")
+    assert ended["message"].startswith("cancelled by ")
 
 
 def test_what_succeeded_is_not_repeated(stack: Stack, executions: str) -> None:

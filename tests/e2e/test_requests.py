@@ -99,9 +99,9 @@ def test_a_request_runs_a_task_now_or_at_a_time(stack: Stack, namespace: str) ->
     assert (row["task"], row["reason"]) == ("nobody", "TaskNotFound")
     assert len(stack.rows(namespace)) == 6
     head, *lines = stack.kubectl("get", "runrequest", "--namespace", namespace).splitlines()
-    assert head.split() == ["NAME", "TASK", "AT", "ACCEPTED", "REASON", "RESULT", "AGE"]
-    cells = {line.split()[0]: line.split()[1:-1] for line in lines}
-    assert cells["later"] == ["sum", at, "True", "Accepted", "Succeeded"]
+    assert head.split() == ["NAME", "TASK", "AT", "ACCEPTED", "RESULT", "REASON", "FINISHED", "AGE"]
+    cells = {line.split()[0]: line.split()[1:-2] for line in lines}
+    assert cells["later"] == ["sum", at, "True", "Succeeded", "ExecutionSucceeded"]
     assert cells["nowhere"][-2:] == ["False", "TaskNotFound"]
     assert stack.task(namespace, "sum")["status"].get("lastScheduleTime") is None, "a request is no slot"
 

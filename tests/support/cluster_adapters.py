@@ -54,8 +54,11 @@ class Given(Protocol):
     async def secret(self, name: str) -> dict[str, str]:
         """Return a Secret's data, decoded."""
 
-    async def notes(self, uid: str) -> list[tuple[str, str, str]]:
-        """Return type, reason and message of each Event about an object."""
+    async def notes(self, uid: str) -> list[tuple[str, str, str, int]]:
+        """Return type, reason, message and count of each Event about an object."""
+
+    async def expire_events(self) -> None:
+        """Delete all Events, as the API server does after a while."""
 
 
 class GivenMemory:
@@ -88,8 +91,12 @@ class GivenMemory:
     async def secret(self, name: str) -> dict[str, str]:
         return self.cluster.secrets[self.namespace, name]
 
-    async def notes(self, uid: str) -> list[tuple[str, str, str]]:
-        return [(n.type, str(n.reason), n.message) for meta, n, _ in self.cluster.events if meta.uid == uid]
+    async def notes(self, uid: str) -> list[tuple[str, str, str, int]]:
+        own = [each for each in self.cluster.events.values() if each.meta.uid == uid]
+        return [(e.notice.type, str(e.notice.reason), e.notice.message, e.count) for e in own]
+
+    async def expire_events(self) -> None:
+        self.cluster.events.clear()
 
 
 class GivenKube:
@@ -129,9 +136,13 @@ class GivenKube:
         found = await self.connection.request("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
         return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
-    async def notes(self, uid: str) -> list[tuple[str, str, str]]:
+    async def notes(self, uid: str) -> list[tuple[str, str, str, int]]:
         found = await self.connection.request("GET", f"/api/v1/namespaces/{self.namespace}/events")
-        return [(e["type"], e["reason"], e["message"]) for e in found["items"] if e["involvedObject"]["uid"] == uid]
+        own = [e for e in found["items"] if e["involvedObject"]["uid"] == uid]
+        return [(e["type"], e["reason"], e["message"], e["count"]) for e in own]
+
+    async def expire_events(self) -> None:
+        await self.connection.request("DELETE", f"/api/v1/namespaces/{self.namespace}/events")
 
 
 @pytest.fixture(params=["memory", "kube"])

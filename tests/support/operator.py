@@ -13,13 +13,15 @@ import pytest
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RunnerTemplate
 from carillon_core.ports import JobEvent
 from carillon_operator.application import Application
 from carillon_operator.settings import Settings
 from carillon_operator.term import Outside, Term
-from support.builders import CREATED, at
+from support.builders import CREATED, FIRST, at
 
 if TYPE_CHECKING:
     from carillon_operator.state.observed_store import ObservedStore
@@ -97,6 +99,12 @@ class Operator:
             await asyncio.wait_for(self.term.outbox.drained(), 5)
         await self.term.janitor.drained()
 
+    async def events(self) -> list[tuple[str, str, str, int]]:
+        """Post all Events; return the kind of object, the type, the reason and the count of each, sorted."""
+        await self.term.announcer.flush()
+        found = self.cluster.events.values()
+        return sorted((e.kind, e.notice.type, str(e.notice.reason), e.count) for e in found)
+
     def job_names(self) -> list[str]:
         return [job["metadata"]["name"] for job in self.cluster.created]
 
@@ -117,6 +125,26 @@ async def finish(operator: Operator, when: str, name: str, exit_code: int = 0, m
     operator.now = at(when)
     operator.cluster.finish_pod(KEY[0], name, exit_code, message)
     await operator.turn(when)
+
+
+async def running_row(operator: Operator) -> ExecutionRecord:
+    """Write the row that a runner writes when it claims its execution."""
+    raw = (await operator.cluster.tasks.list(None))[0]
+    slot = at("00:00:30")
+    row = ExecutionRecord(
+        id=execution_id(raw["metadata"]["uid"], slot, Cause.SCHEDULE),
+        task_uid=raw["metadata"]["uid"],
+        namespace=KEY[0],
+        task=KEY[1],
+        task_type="counter",
+        slot=slot,
+        cause=Cause.SCHEDULE,
+        status=ExecutionStatus.RUNNING,
+        job_name=FIRST,
+        started_at=slot,
+    )
+    await operator.history.record([row])
+    return row
 
 
 def term_of(app: Application) -> Term:

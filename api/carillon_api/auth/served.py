@@ -68,6 +68,11 @@ class ServedAPIServer:
         """Return a Secret's data, or raise ``NotFoundError``; not limited, as it may be in another namespace."""
         return await self._server.read_secret(namespace, name)
 
+    async def mark_cancelled(self, namespace: str, job: str, uid: str, user: str) -> None:
+        """Note on a Job who cancels it."""
+        check_served(self._scope, namespace)
+        await self._server.mark_cancelled(namespace, job, uid, user)
+
     async def ping(self) -> None:
         """Return if the API server answers and serves our kinds; otherwise raise ``UnavailableError``."""
         await self._server.ping()

@@ -1,4 +1,4 @@
-"""Cancel an execution, and read the logs of its pods; always as the caller.
+"""Cancel an execution, and read the logs of its pods; as the caller, except for the note of who cancels.
 
 The routes of executions call it. A Job or a pod belongs to an execution only
 if its annotation has the execution's id, because names are reused.
@@ -12,12 +12,16 @@ from carillon_api.schemas import CancelAccepted, LogsQuery
 from carillon_api.services.context import Context
 from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
+from carillon_core.domain.access.subjects import Access
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.observed.job_reading import WHOLE_JOB
 from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER
-from carillon_core.errors import NotFoundError, RefusedError
+from carillon_core.errors import CarillonError, NotFoundError, RefusedError
+from carillon_core.logs import get_logger
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, ANNOTATION_TASK_TYPE, LABEL_TASK_UID
+
+log = get_logger(__name__)
 
 ENDING = (
     "the Job is being deleted: when its pods have ended, the execution is recorded as cancelled, or as succeeded if its"
@@ -54,12 +58,30 @@ async def _deleted_job(ctx: Context, record: ExecutionRecord) -> str | None:
     try:
         job = await ctx.cluster.get_job(record.namespace, record.job_name)
         uid = job["metadata"]["uid"] if _is_of(job, record.id) else NOBODY
+        if uid != NOBODY:
+            await _sign(ctx, record.namespace, record.job_name, uid)
         await ctx.cluster.delete_job(record.namespace, record.job_name, uid)
     except NotFoundError:
         with suppress(NotFoundError):  # deletes nothing, but fails without the permission
             await ctx.cluster.delete_job(record.namespace, record.job_name, NOBODY)
         return None
     return record.job_name
+
+
+async def _sign(ctx: Context, namespace: str, job: str, uid: str) -> None:
+    """Note on a Job that the caller cancels it, if the caller may; the operator puts that into messages.
+
+    The cancellation does not depend on it.
+    """
+    subject = ctx.caller.subject
+    access = Access(verb="delete", group="batch", resource="jobs", namespace=namespace, name=job)
+    try:
+        if (await ctx.backends.access.review(subject, access)).allowed:
+            await ctx.backends.api_server.mark_cancelled(namespace, job, uid, subject.name)
+    except NotFoundError:
+        raise
+    except CarillonError as error:
+        log.warning("who cancels was not noted on the Job", namespace=namespace, job=job, why=str(error))
 
 
 def _as_object(record: ExecutionRecord) -> JSONObject:

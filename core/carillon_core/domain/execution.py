@@ -109,3 +109,7 @@ class Closing:
     finished_at: datetime
     result: dict[str, Any] | None = None
     """The result of a user's container, which has no runner to record it."""
+    expected: bool = False
+    """Whether no runner was to record this end: a container has none, or the operator decided on the end itself."""
+    explains: bool = False
+    """Whether it also gives its reason and message to a row that its runner closed as terminated."""

@@ -69,6 +69,15 @@ class APIServer(Protocol):
         """Return a Secret's data, or raise ``NotFoundError``."""
         ...
 
+    async def mark_cancelled(self, namespace: str, job: str, uid: str, user: str) -> None:
+        """Note on a Job who cancels it, with the API's own account; check first that the user may delete it.
+
+        Raises:
+            NotFoundError: The Job is gone or has been replaced by another of its name.
+
+        """
+        ...
+
     async def ping(self) -> None:
         """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""
         ...

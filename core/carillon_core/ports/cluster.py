@@ -136,13 +136,28 @@ class RequestDeleter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class EventSeries:
+    """An Event about an object that stands for one occurrence or for several of the same cause."""
+
+    meta: ObjectMeta
+    kind: ObjectKind
+    notice: Notice
+    """What the latest occurrence says."""
+    first: datetime
+    last: datetime
+    count: int = 1
+
+
 class EventPoster(Protocol):
     """Posts Kubernetes Events."""
 
-    async def post_event(
-        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
-    ) -> None:
-        """Post an Event about an object, best effort."""
+    async def post_event(self, series: EventSeries) -> str:
+        """Create an Event, best effort, and return its name."""
+        ...
+
+    async def update_event(self, series: EventSeries, name: str) -> None:
+        """Set the message, the last time and the count of an Event; ``NotFoundError`` if it has expired."""
         ...
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field, ValidationError, model_validator
 
 from carillon_core.errors import FieldProblem
-from carillon_core.resources.base import MAX_MESSAGE, Model, Time, rfc3339
+from carillon_core.resources.base import MAX_MESSAGE, MAX_REASON, Model, Time, rfc3339
 from carillon_core.resources.containers import ObjectName
 from carillon_core.resources.field_problems import validated
 from carillon_core.resources.meta import Condition, ObjectMeta
@@ -89,8 +89,13 @@ class RunRequestStatus(Model):
     """The name of the Job."""
     result: RunResult | None = None
     """The current or final state of the execution."""
+    reason: str = Field(default="", max_length=MAX_REASON)
+    """Why the request is in its present state, in one CamelCase word: what it waits for, why it was refused, or why its
+    execution failed."""
+    exit_code: int | None = None
+    """The exit code of the container, if it has failed."""
     message: str = Field(default="", max_length=MAX_MESSAGE)
-    """Why the request was refused or the execution failed; of a successful execution, its result if that is short."""
+    """The reason as a sentence; of a successful execution, its result if that is short."""
     finished_at: Time | None = None
     """When the request was refused or the execution ended."""
 

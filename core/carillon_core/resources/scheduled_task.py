@@ -214,8 +214,12 @@ class LastExecution(Model):
     """The name of its Job."""
     result: RunResult
     """Its current or final state."""
+    reason: str = Field(default="", max_length=MAX_REASON)
+    """Why it failed, or why it has not started, in one CamelCase word."""
+    exit_code: int | None = None
+    """The exit code of the container, if it has failed."""
     message: str = Field(default="", max_length=MAX_MESSAGE)
-    """Why it failed, or why it has not started."""
+    """The reason as a sentence."""
 
 
 class LastSkip(Model):
@@ -290,17 +294,20 @@ class ScheduledTaskStatus(Model):
     conditions: list[Condition] = Field(default_factory=list)
     """Ready summarizes the task. Suspended, Completed and CircuitOpen explain why no slots are launched."""
     schedule: str | None = None
-    """The schedule in short form: the cron expression with its time zone, 'every 30s' or 'at 2026-01-02T03:04:05Z'."""
+    """The schedule in short form: the cron expression with its time zone, 'every 30s' or 'at 2026-01-02T03:04:05Z'. If
+    the spec is invalid, what it says."""
     active: int = 0
     """The number of active executions, not counting those that wait in a queue."""
     waiting: int = 0
     """The number of executions waiting in a Kueue queue."""
     last_schedule_time: Time | None = None
     """The slot that was launched last."""
+    last_run_time: Time | None = None
+    """The time of the slot or RunRequest that was launched last."""
     last_successful_time: Time | None = None
     """When an execution last succeeded."""
     next_schedule_time: Time | None = None
-    """The next slot."""
+    """The next slot that will be launched; not set while none will be. The Ready condition says why."""
     settled_until: Time | None = None
     """Slots up to this time have been launched, skipped or recorded as missed, or do not count because they are before
     the creation, an edit of the schedule or a resume."""
@@ -308,6 +315,8 @@ class ScheduledTaskStatus(Model):
     """The most recent launched execution."""
     last_result: RunResult | None = None
     """The result of the execution that finished last."""
+    last_duration_seconds: int | None = None
+    """How many seconds the execution that finished last took, from the start of its first pod to its end."""
     last_skip: LastSkip | None = None
     """The most recent slot that was not launched, and why."""
     calendar: Calendar | None = None

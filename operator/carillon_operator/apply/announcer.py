@@ -1,45 +1,75 @@
-"""Posts Kubernetes Events in the background. Nothing waits for them or depends on them."""
+"""Posts Kubernetes Events in the background. Nothing waits for them or depends on them.
 
-import asyncio
+Events of one cause about one object are one Event with a count: it is updated
+at most once in ``SPACING``, so that a task that runs, or is skipped, every
+second does not flood etcd.
+"""
+
 import logging
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cachetools import LRUCache
 
 from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.domain.launch.order import Order
-from carillon_core.errors import CarillonError
+from carillon_core.errors import CarillonError, ForbiddenError, NotFoundError
 from carillon_core.logs import get_logger
-from carillon_core.ports import EventPoster, ObjectKind
+from carillon_core.ports import EventPoster, EventSeries, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
+from carillon_operator.state.work_queue import Key, WorkQueue
 
 log = get_logger(__name__)
 
-MOST_WAITING = 1000
-"""More Events than this are dropped, so that a storm of them does not delay launches."""
+SPACING = {"Normal": timedelta(seconds=60), "Warning": timedelta(seconds=10)}
+"""The minimum time between two writes of one Event, by its type. The first occurrence is posted at once."""
+REMEMBERED = 20_000
+"""How many Events are remembered; the next occurrence of one that was forgotten is a new Event."""
+
+
+@dataclass(slots=True)
+class _Posted:
+    """What is known of one Event, and what of it has been posted."""
+
+    series: EventSeries
+    """What it should say now."""
+    name: str = ""
+    """Its name; empty if it was never posted."""
+    count: int = 0
+    """The number of occurrences that were posted."""
+    tried_at: datetime | None = None
 
 
 class Announcer:
-    """The queue of Events and the process that posts them."""
+    """The Events that are to be posted and the processes that post them."""
 
     def __init__(self, cluster: EventPoster, clock: Callable[[], datetime]) -> None:
         """Take the cluster to post to and the clock that dates the Events."""
         self._cluster = cluster
         self._clock = clock
-        self._waiting: asyncio.Queue[tuple[ObjectMeta, Notice, datetime, ObjectKind]] = asyncio.Queue(MOST_WAITING)
+        self._known: LRUCache[Key, _Posted] = LRUCache(REMEMBERED)
+        self._waiting: set[Key] = set()
+        self._queue = WorkQueue(clock)
 
     def report(self, meta: ObjectMeta, notice: Notice, kind: ObjectKind = "ScheduledTask") -> None:
-        """Log a notice about an object and have it posted as an Event."""
+        """Log what happened to an object and have it posted as an Event."""
         level = logging.WARNING if notice.type == "Warning" else logging.INFO
-        log.log(level, "notice", task=f"{meta.namespace}/{meta.name}", reason=notice.reason, why=notice.message)
+        whose = {"task" if kind == "ScheduledTask" else "request": f"{meta.namespace}/{meta.name}"}
+        log.log(level, notice.happened or str(notice.reason), **whose, reason=str(notice.reason), why=notice.message)
         self.announce(meta, notice, kind)
 
     def announce(self, meta: ObjectMeta, notice: Notice, kind: ObjectKind = "ScheduledTask") -> None:
-        """Post an Event about an object later, if the queue has room."""
-        try:
-            self._waiting.put_nowait((meta, notice, self._clock(), kind))
-        except asyncio.QueueFull:
-            log.warning("event dropped", task=f"{meta.namespace}/{meta.name}")
+        """Have an Event about an object posted, or counted if there was one of this cause before."""
+        now = self._clock()
+        key = (meta.namespace, f"{kind}/{meta.uid}/{notice.type}/{notice.reason}/{notice.cause}")
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Posted(EventSeries(meta, kind, notice, now, now))
+        else:
+            known.series = replace(known.series, meta=meta, notice=notice, last=now, count=known.series.count + 1)
+        self._schedule(key, known)
 
     def launched(self, order: Order) -> None:
         """Log and announce that the Job of an order was created."""
@@ -50,13 +80,51 @@ class Announcer:
         kind: ObjectKind = "ScheduledTask" if order.request_name is None else "RunRequest"
         self.announce(order.owner, Notice("Normal", Reason.LAUNCHED, text), kind)
 
-    async def run(self) -> None:
-        """Post announced Events, for ever."""
+    async def flush(self) -> None:
+        """Write all waiting Events now."""
+        for key in list(self._waiting):
+            self._queue.add_at(key, None)
+            await self._write(key)
+
+    def processes(self) -> list[Coroutine[None, None, None]]:
+        """Return the coroutines that post the Events, for ever; run them together."""
+        return [self._queue.run_sleeper(), self._run()]
+
+    def _schedule(self, key: Key, known: _Posted) -> None:
+        """Have an Event written as soon as its spacing permits."""
+        if key in self._waiting:
+            return
+        self._waiting.add(key)
+        now, spacing = self._clock(), SPACING[known.series.notice.type]
+        # no later than the spacing from now, even if the clock was set back
+        due = now if known.tried_at is None else min(max(now, known.tried_at + spacing), now + spacing)
+        self._queue.add_at(key, due)
+
+    async def _run(self) -> None:
         while True:
-            meta, notice, now, kind = await self._waiting.get()
+            key = await self._queue.take()
             try:
-                await self._cluster.post_event(meta, notice, now, kind)
+                await self._write(key)
             except CarillonError as error:
-                log.info("event not posted", task=f"{meta.namespace}/{meta.name}", reason=notice.reason, why=str(error))
+                log.info("event not posted", object="/".join(key), why=str(error))
             except Exception:  # no Event is worth stopping the operator
-                log.exception("event not posted", task=f"{meta.namespace}/{meta.name}")
+                log.exception("event not posted", object="/".join(key))
+            finally:
+                self._queue.done(key)
+
+    async def _write(self, key: Key) -> None:
+        self._waiting.discard(key)
+        known = self._known.get(key)
+        if known is None or known.count == known.series.count:
+            return
+        known.tried_at, series = self._clock(), known.series
+        if known.name:
+            try:
+                await self._cluster.update_event(series, known.name)
+            except (NotFoundError, ForbiddenError):  # it has expired, or the role allows no updates: count again
+                known.name, posted = "", known.count
+                series = replace(series, first=series.last, count=series.count - posted)
+                known.series = replace(known.series, first=series.first, count=known.series.count - posted)
+        if not known.name:
+            known.name = await self._cluster.post_event(series)
+        known.count = series.count

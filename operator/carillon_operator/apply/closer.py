@@ -8,12 +8,14 @@ its whole record is written here.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.decision.plan import EndExecution, Notice, Reason
-from carillon_core.domain.decision.records import End, decided_end, end_of, ended_rows, failed, failure_message
+from carillon_core.domain.decision.plan import EndExecution
+from carillon_core.domain.decision.records import End, cancelled_end, decided_end, end_of, ended_rows
+from carillon_core.domain.decision.status import end_notice
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.logs import get_logger
@@ -51,17 +53,34 @@ class Closer:
         self._closed: dict[_JobId, datetime] = {}
 
     def job_changed(self, change: JobChange) -> None:
-        """Announce a failure, and close the execution of a Job that was deleted while it was active."""
-        if change.after is None:
-            end = None if change.gone is None else end_of(change.gone)
-            if change.gone is not None and end is not None and self._needs_record(change.gone):
-                self._put(change.gone, end)
+        """Announce an end, and close the execution of a Job that was deleted while it was active."""
+        job, task = change.after or change.gone, self._view.ownership.task(change.key)
+        if job is None:
             return
-        job, task = change.after, self._view.ownership.task(change.key)
-        news = failed(job) and change.before is not None and change.before.active
-        if news and task is not None and task.meta.uid == job.task_uid:
-            text = f"Job {job.name} ended as {job.result}: {failure_message(job)}"
-            self._announcer.announce(task.meta, Notice("Warning", Reason.FAILED, text))
+        end = None if change.gone is None else end_of(change.gone)
+        if change.gone is not None and end is not None and self._needs_record(change.gone):
+            self._put(change.gone, end)
+        if job.active and job.ending and job.cancelled_by:
+            self._record_cancelled(job)
+        news = not job.active and change.before is not None and change.before.active
+        # the end that this operator decided on was announced with the decision
+        announced = self._view.store.jobs.ends.has(job) and not job.cancelled_by
+        if news and not announced and task is not None and task.meta.uid == job.task_uid:
+            self._announcer.report(task.meta, end_notice(job))
+
+    def _record_cancelled(self, job: ObservedJob) -> None:
+        """Record who cancelled an execution: its runner knows only that it was terminated.
+
+        A container is recorded when it has ended, as its exit code may be 0.
+        """
+        ends = self._view.store.jobs.ends
+        if ends.has(job):
+            return
+        end = cancelled_end(job)
+        ends.put(job.namespace, end, self._clock())
+        if not job.container and _job_id(job) not in self._closed:
+            self._closed[_job_id(job)] = self._clock()
+            self._put(job, replace(decided_end(end), explains=True))
 
     def launched(self, order: Order) -> None:
         """Record the launch of a container task, which has no runner to record it."""

@@ -145,11 +145,12 @@ class Outbox:
             await self._history.record(records)
         if closings:
             closed = await self._history.close(closings)
-            for entry in closings:
-                if entry.id in closed:
-                    log.warning(
-                        "closed an execution that its runner left open", execution=str(entry.id), reason=entry.reason
-                    )
+            for entry in (each for each in closings if each.id in closed):
+                fields = {"execution": str(entry.id), "status": str(entry.status), "reason": entry.reason}
+                if entry.expected:
+                    log.info("recorded the end of an execution", **fields)
+                else:
+                    log.warning("closed an execution that its runner left open", **fields)
         for _ in batch:
             self._done(self._entries.popleft())
 

@@ -1,11 +1,9 @@
 """The writing ports of the cluster, which check before each write that this operator still leads."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
-from carillon_core.domain.decision.plan import Notice
 from carillon_core.errors import UnavailableError
-from carillon_core.ports import ClusterWriter, JSONObject, ObjectKind
+from carillon_core.ports import ClusterWriter, EventSeries, JSONObject, ObjectKind
 from carillon_core.resources.meta import ObjectMeta
 
 Fence = Callable[[], None]
@@ -57,12 +55,15 @@ class FencedWriter:
         self._check()
         await self._cluster.delete_request(meta)
 
-    async def post_event(
-        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
-    ) -> None:
-        """Post an Event about an object."""
+    async def post_event(self, series: EventSeries) -> str:
+        """Create an Event about an object and return its name."""
         self._check()
-        await self._cluster.post_event(meta, notice, now, kind)
+        return await self._cluster.post_event(series)
+
+    async def update_event(self, series: EventSeries, name: str) -> None:
+        """Update an Event about an object."""
+        self._check()
+        await self._cluster.update_event(series, name)
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or update the Secret that runner pods of a namespace read."""

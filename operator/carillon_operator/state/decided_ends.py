@@ -32,5 +32,5 @@ class DecidedEnds:
         """Return how the execution of a Job that was deleted while it was active ended."""
         end, at = self._ends.get((job.namespace, job.uid), (None, None))
         pods = [pod.finished_at for pod in job.attempts if pod.finished_at is not None]
-        result, reason, message = result_of_deleted(end)
+        result, reason, message = result_of_deleted(end, job.cancelled_by)
         return replace(job.ended(result, max(pods, default=at), reason, message), ending=True)

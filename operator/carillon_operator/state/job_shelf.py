@@ -10,6 +10,7 @@ from carillon_core.domain.observed.job_reading import job_of_pod, observed_job, 
 from carillon_core.domain.observed.jobs import ObservedJob, job_key
 from carillon_core.domain.observed.pod_trouble import PodTrouble, has_had_pod, is_held
 from carillon_core.ports import JobEvent
+from carillon_core.resources.names import ANNOTATION_CANCELLED_BY
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.state.decided_ends import DecidedEnds
 from carillon_operator.state.job_index import JobIndex
@@ -301,6 +302,9 @@ def _as_believed(raw: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[st
     if meta["uid"] != before["uid"]:
         return raw
     identity = {key: before[key] for key in ("labels", "annotations", "ownerReferences") if key in before}
+    user = (meta.get("annotations") or {}).get(ANNOTATION_CANCELLED_BY)
+    if user is not None:
+        identity["annotations"] = {**(before.get("annotations") or {}), ANNOTATION_CANCELLED_BY: user}
     return {**raw, "metadata": {**meta, **identity}}
 
 

@@ -1,7 +1,7 @@
 """The state of each Job's pods. The Job shelf keeps it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,8 @@ JobName = tuple[str, str]
 """A Job's namespace and name."""
 MOST_ENDS = 100
 """The pods of a Job that have ended and are kept; Jobs of runners and containers have far fewer."""
+CONTAINER_UNKNOWN = "ContainerStatusUnknown"
+"""The kubelet's reason for a container that it cannot find when the pod ends, for example because it never started."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -23,6 +25,8 @@ class _Pod:
     end: PodEnd | None
     trouble: PodTrouble | None
     given_up_at: datetime | None
+    never_started: PodTrouble | None = None
+    """Why it had not started when it was seen last before its end."""
 
     def lives(self, now: datetime) -> bool:
         return self.end is None and (self.given_up_at is None or self.given_up_at > now)
@@ -91,9 +95,15 @@ class ObservedPods:
             if place in self._listed:
                 self._listed[place].add(uid)
         created_at = utc_second(meta.get("creationTimestamp")) or _LONG_AGO
-        pod = _Pod(created_at, pod_end(raw), pod_trouble(raw), given_up_at(raw))
         pods = self._of.setdefault((job[0], job_uid), _Pods(job))
-        news = pods.refused is not None or pods.there.get(uid) != pod
+        before = pods.there.get(uid)
+        trouble = pod_trouble(raw)
+        never_started = trouble
+        if before is not None and (raw.get("status") or {}).get("phase") != "Running":
+            never_started = trouble or before.never_started
+        end = _explained(pod_end(raw), never_started)
+        pod = _Pod(created_at, end, trouble, given_up_at(raw), never_started)
+        news = pods.refused is not None or before != pod
         pods.seen, pods.refused = True, None
         if uid in pods.forgotten:
             return False
@@ -154,3 +164,12 @@ class ObservedPods:
         times = [] if pods is None else [pod.given_up_at for pod in pods.there.values() if pod.lives(pods.now)]
         known = [when for when in times if when is not None]
         return max(known) if known and len(known) == len(times) else None
+
+
+def _explained(end: PodEnd | None, never_started: PodTrouble | None) -> PodEnd | None:
+    """Return the end of a pod; if no container of it ever started, with the reason for that."""
+    if end is None or never_started is None or end.succeeded:
+        return end
+    if end.message and end.reason != CONTAINER_UNKNOWN:
+        return end
+    return replace(end, reason=end.reason or never_started.reason, message=never_started.sentence)

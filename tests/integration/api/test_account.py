@@ -2,22 +2,25 @@
 
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
 
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.caller import KubeAPIServer
+from carillon_core.adapters.kube.cluster import jobs_path
 from carillon_core.domain.access.subjects import Access, Subject
 from carillon_core.errors import AlreadyExistsError, ForbiddenError, NotFoundError, OwnAccountError
 from carillon_core.ports import JSONObject
 from carillon_local.access import FACADE, FACADE_NAMESPACE, KEYS_SECRET, with_token
 from carillon_local.layout import RBAC
 from support.cluster import RunningCluster
+from support.kube_connections import job
 from support.waiting import eventually
 
 RBAC_GROUP = "/apis/rbac.authorization.k8s.io/v1"
@@ -110,6 +113,11 @@ async def _as_user_without_groups(server: KubeAPIServer, namespace: str) -> Any:
     return await server.acting_as(Subject("alice")).objects("ScheduledTask").list(namespace)
 
 
+async def _note_who_cancels(server: KubeAPIServer, namespace: str) -> Any:
+    with suppress(NotFoundError):
+        await server.mark_cancelled(namespace, "absent", "nobodys", "alice")
+
+
 NEEDED: dict[str, Call] = {
     "review a token": lambda server, _: server.review_token("nobodys"),
     "review an access": lambda server, _: server.acting_as(ALICE).review(Access(verb="list", resource="executions")),
@@ -119,6 +127,7 @@ NEEDED: dict[str, Call] = {
     ),
     "call as a service account": _as_service_account,
     "read the keys": lambda server, namespace: server.read_secret(namespace, KEYS_SECRET),
+    "note who cancels": _note_who_cancels,
     "ping": lambda server, _: server.ping(),
 }
 
@@ -200,6 +209,7 @@ WANTED_FOR = {
     "impersonate groups": {"call as a user with groups", "call as a service account"},
     "impersonate serviceaccounts": {"call as a service account"},
     "get secrets": {"read the keys"},
+    "patch jobs": {"note who cancels"},
 }
 
 
@@ -310,6 +320,18 @@ async def test_a_token_is_for_its_audience(connection: KubeConnection, namespace
     if found is not None:
         assert found.name == f"system:serviceaccount:{namespace}:ci"
         assert {"system:authenticated", f"system:serviceaccounts:{namespace}"} <= set(found.groups)
+
+
+async def test_who_cancels_is_noted_on_that_job_alone(connection: KubeConnection, namespace: str) -> None:
+    """A Job of the same name that took its place is left alone."""
+    server, annotated = KubeAPIServer(connection), job(namespace, "old")
+    annotated["metadata"]["annotations"] = {"carillon.dev/execution-id": "x"}
+    made = await connection.request("POST", jobs_path(namespace), body=annotated)
+    with pytest.raises(NotFoundError):
+        await server.mark_cancelled(namespace, "old", str(uuid4()), "alice")
+    await server.mark_cancelled(namespace, "old", made["metadata"]["uid"], "alice")
+    found = await connection.request("GET", f"{jobs_path(namespace)}/old")
+    assert found["metadata"]["annotations"]["carillon.dev/cancelled-by"] == "alice"
 
 
 async def test_a_secret_is_read_as_it_is(connection: KubeConnection, namespace: str) -> None:

@@ -107,7 +107,7 @@ async def test_a_task_is_launched_each_second_and_its_status_says_so() -> None:
 
         await eventually(succeeded)
         await eventually(lambda: len(it.cluster.jobs) == 2)
-        await eventually(lambda: any(notice.reason == "Launched" for _, notice, _ in it.cluster.events))
+        await eventually(lambda: any(each.notice.reason == "Launched" for each in it.cluster.events.values()))
 
 
 async def test_a_pod_that_is_refused_ends_its_execution(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeObjectStore
 from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.errors import NotFoundError, RefusedError
-from carillon_core.ports import JSONObject
+from carillon_core.ports import EventSeries, JSONObject
 from carillon_core.resources.scheduled_task import parse_meta
 from support.kube_connections import job
 from support.waiting import eventually
@@ -61,7 +61,10 @@ async def test_a_long_note_is_cut(connection: KubeConnection, namespace: str) ->
     spec = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
     created = await KubeObjectStore(connection).create(namespace, {"metadata": {"name": "x"}, "spec": spec})
     notice = Notice("Normal", Reason.LAUNCHED, "ü" * 3000)
-    await KubeCluster(connection).post_event(parse_meta(created["metadata"]), notice, created_at(created))
+    when = created_at(created)
+    await KubeCluster(connection).post_event(
+        EventSeries(parse_meta(created["metadata"]), "ScheduledTask", notice, when, when)
+    )
     (event,) = (await connection.request("GET", f"/api/v1/namespaces/{namespace}/events"))["items"]
     assert len(event["message"]) == 1024
     assert event["source"] == {"component": "carillon-operator"}

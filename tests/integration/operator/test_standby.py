@@ -16,10 +16,11 @@ from carillon_core.adapters.memory.leases import MemoryLeases
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
 from carillon_core.adapters.memory.world import Kind
 from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.shard import Shard
 from carillon_core.errors import UnavailableError
-from carillon_core.ports import JobEvent, JSONObject
+from carillon_core.ports import EventSeries, JobEvent, JSONObject
 from carillon_core.resources.names import LABEL_TASK
 from carillon_core.resources.scheduled_task import parse_meta
 from carillon_operator.application import Application
@@ -30,6 +31,7 @@ from carillon_operator.lease_settings import LeaseSettings
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 from carillon_operator.term import Outside
+from support.builders import at
 from support.operator import SETTINGS, term_of
 from support.waiting import eventually
 
@@ -300,11 +302,20 @@ async def test_two_shards_launch_each_task_once(world: World) -> None:
             assert not term_of(theirs).outbox.wrote(row.id)
 
 
+SERIES = EventSeries(
+    parse_meta({"namespace": "default", "name": "x", "uid": "u"}),
+    "ScheduledTask",
+    Notice("Normal", Reason.LAUNCHED, "launched"),
+    at("00:00"),
+    at("00:00"),
+)
 WRITES: dict[str, Callable[[FencedWriter], object]] = {
     "a Job": lambda it: it.create_job({"metadata": {"namespace": "default", "name": "x"}}),
     "a Job's deletion": lambda it: it.delete_job("default", "x", "u"),
     "a status": lambda it: it.patch_status(parse_meta({"namespace": "default", "name": "x", "uid": "u"}), {}),
     "a request's deletion": lambda it: it.delete_request(parse_meta({"namespace": "d", "name": "x", "uid": "u"})),
+    "an Event": lambda it: it.post_event(SERIES),
+    "an Event's count": lambda it: it.update_event(SERIES, "x"),
     "a Secret": lambda it: it.ensure_runner_secret("default", "x", {}),
 }
 
@@ -316,4 +327,4 @@ async def test_who_has_lost_writes_nothing(write: Callable[[FencedWriter], objec
     fenced = FencedWriter(cluster, lambda: False)
     with pytest.raises(UnavailableError, match="another operator may be leading"):
         await write(fenced)  # type: ignore[misc]  # all are awaitable, with different results
-    assert (cluster.jobs, cluster.secrets) == ({}, {})
+    assert (cluster.jobs, cluster.secrets, cluster.events) == ({}, {}, {})

@@ -4,10 +4,8 @@ import asyncio
 from dataclasses import replace
 from uuid import uuid4
 
-from carillon_core.contract import Cause, ExecutionStatus
-from carillon_core.domain.execution import ExecutionRecord, execution_id
 from support.builders import FIRST, at
-from support.operator import KEY, Operator, operator, running
+from support.operator import KEY, Operator, operator, running, running_row
 
 __all__ = ["operator"]
 
@@ -76,26 +74,6 @@ async def test_what_the_history_refuses_holds_up_nothing_else(operator: Operator
     operator.term.outbox.put([poison, replace(row, id=uuid4(), slot=at("00:06"))])
     await operator.write()
     assert [slot for slot, _, _ in operator.rows()] == ["00:00:30", "00:06:00"]
-
-
-async def running_row(operator: Operator) -> ExecutionRecord:
-    """Write the row that a runner writes when it claims its execution."""
-    raw = (await operator.cluster.tasks.list(None))[0]
-    slot = at("00:00:30")
-    row = ExecutionRecord(
-        id=execution_id(raw["metadata"]["uid"], slot, Cause.SCHEDULE),
-        task_uid=raw["metadata"]["uid"],
-        namespace=KEY[0],
-        task=KEY[1],
-        task_type="counter",
-        slot=slot,
-        cause=Cause.SCHEDULE,
-        status=ExecutionStatus.RUNNING,
-        job_name=FIRST,
-        started_at=slot,
-    )
-    await operator.history.record([row])
-    return row
 
 
 async def test_a_job_deleted_while_it_runs_closes_its_row(operator: Operator) -> None:

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from carillon_core.adapters.kube.cluster import jobs_path
-from carillon_core.adapters.kube.connection import KubeConnection, segment
+from carillon_core.adapters.kube.connection import JSON_PATCH, KubeConnection, segment
 from carillon_core.adapters.kube.objects import KubeObjectStore
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.domain.access.subjects import Access, Decision, Subject
-from carillon_core.errors import ConflictError, ForbiddenError, NotFoundError, OwnAccountError
+from carillon_core.errors import ConflictError, ForbiddenError, NotFoundError, OwnAccountError, RefusedError
 from carillon_core.ports import JSONObject, ObjectKind
+from carillon_core.resources.names import ANNOTATION_CANCELLED_BY
 
+_CANCELLED_BY = ANNOTATION_CANCELLED_BY.replace("/", "~1")  # as RFC 6901 escapes it
 _REVIEWS = "/apis/authorization.k8s.io/v1"
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105  # a path
 
@@ -55,6 +57,19 @@ class KubeAPIServer:
         with _as_ourselves():
             data = (await self._connection.request("GET", path)).get("data") or {}
         return {key: base64.b64decode(value) for key, value in data.items()}
+
+    async def mark_cancelled(self, namespace: str, job: str, uid: str, user: str) -> None:
+        """Note on a Job who cancels it; a patch whose test fails is a 422."""
+        path = f"{jobs_path(namespace)}/{segment(job)}"
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": f"/metadata/annotations/{_CANCELLED_BY}", "value": user},
+        ]
+        try:
+            with _as_ourselves():
+                await self._connection.request("PATCH", path, body=patch, content_type=JSON_PATCH)
+        except RefusedError as error:
+            raise NotFoundError(f"Job {namespace}/{job} with uid {uid} not found") from error
 
     async def ping(self) -> None:
         """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""

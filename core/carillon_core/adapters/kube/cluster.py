@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -10,10 +9,9 @@ from carillon_core.adapters.kube.connection import JSON_PATCH, MERGE_PATCH, Fenc
 from carillon_core.adapters.kube.objects import object_path
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.adapters.kube.watch import Pace, Watch
-from carillon_core.domain.decision.plan import Notice
 from carillon_core.domain.observed.pod_trouble import FAILED_CREATE, JOB_CONTROLLER, PodRefusal, pod_refusal
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError
-from carillon_core.ports import JobEvent, JSONObject, ObjectKind
+from carillon_core.ports import EventSeries, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
@@ -90,7 +88,7 @@ class KubeCluster:
         """Return why pods of Jobs could not be created, by the Job's uid."""
         only = f",involvedObject.uid={next(iter(job_uids))}" if len(job_uids) == 1 else ""
         found: dict[str, list[PodRefusal]] = {}
-        path = f"/api/v1{_within(namespace)}/events"
+        path = _events_path(namespace)
         async for page in listed(self._connection, path, field_selector=_REFUSALS + only):
             for event in page.items:
                 uid = event["involvedObject"].get("uid")
@@ -156,21 +154,17 @@ class KubeCluster:
         except ConflictError as error:  # the object has another uid
             raise NotFoundError(f"{path} with uid {options['preconditions']['uid']} not found") from error
 
-    async def post_event(
-        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
-    ) -> None:
-        """Post an Event about an object. Best effort: Events are for people."""
-        when = rfc3339(now)
+    async def post_event(self, series: EventSeries) -> str:
+        """Create an Event about an object. Best effort: Events are for people."""
+        meta, notice = series.meta, series.notice
+        name = f"{meta.name[:_EVENT_NAME_LENGTH]}.{uuid4().hex[:16]}"
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {
-                "name": f"{meta.name[:_EVENT_NAME_LENGTH]}.{uuid4().hex[:16]}",
-                "namespace": meta.namespace,
-            },
+            "metadata": {"name": name, "namespace": meta.namespace},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
-                "kind": kind,
+                "kind": series.kind,
                 "namespace": meta.namespace,
                 "name": meta.name,
                 "uid": meta.uid,
@@ -178,16 +172,20 @@ class KubeCluster:
             },
             "type": notice.type,
             "reason": str(notice.reason),
-            "message": notice.message if len(notice.message) <= MAX_NOTE else notice.message[: MAX_NOTE - 1] + "…",
-            # core/v1 fields besides events.k8s.io's eventTime, since `kubectl get events` sorts by and shows them
-            "firstTimestamp": when,
-            "lastTimestamp": when,
-            "count": 1,
+            # core/v1 fields instead of events.k8s.io's series, since `kubectl get events` sorts by and shows them
+            "firstTimestamp": rfc3339(series.first),
+            **_latest(series),
             "source": {"component": COMPONENT},
             "reportingComponent": COMPONENT,
             "reportingInstance": self._instance,
         }
-        await self._write("POST", f"/api/v1/namespaces/{segment(meta.namespace)}/events", body=event)
+        await self._write("POST", _events_path(meta.namespace), body=event)
+        return name
+
+    async def update_event(self, series: EventSeries, name: str) -> None:
+        """Set the message, the last time and the count of an Event."""
+        path = f"{_events_path(series.meta.namespace)}/{segment(name)}"
+        await self._write("PATCH", path, body=_latest(series), content_type=MERGE_PATCH)
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or update the Secret that runner pods of a namespace read; keys that are not named stay."""
@@ -225,6 +223,20 @@ async def try_job(connection: KubeConnection, manifest: JSONObject) -> JSONObjec
 def jobs_path(namespace: str | None) -> str:
     """Return the path of the Jobs of a namespace, or of all."""
     return f"/apis/batch/v1{_within(namespace)}/jobs"
+
+
+def _events_path(namespace: str) -> str:
+    return f"/api/v1{_within(namespace)}/events"
+
+
+def _latest(series: EventSeries) -> JSONObject:
+    """Return what each occurrence changes in an Event."""
+    note = series.notice.message
+    return {
+        "message": note if len(note) <= MAX_NOTE else note[: MAX_NOTE - 1] + "…",
+        "lastTimestamp": rfc3339(series.last),
+        "count": series.count,
+    }
 
 
 def _pods_path(namespace: str | None) -> str:

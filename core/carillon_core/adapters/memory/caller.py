@@ -100,6 +100,11 @@ class MemoryAPIServer:
         except KeyError:
             raise NotFoundError(f'secrets "{name}" not found') from None
 
+    async def mark_cancelled(self, namespace: str, job: str, uid: str, user: str) -> None:
+        """Note on a Job who cancels it."""
+        await self.ping()
+        self.cluster.annotate_job(namespace, job, uid, {names.ANNOTATION_CANCELLED_BY: user})
+
     async def ping(self) -> None:
         """Return if no outage is set; raise ``UnavailableError`` if one is."""
         await self.tasks.ping()

@@ -3,11 +3,9 @@
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from datetime import datetime
 from uuid import uuid4
 
 from carillon_core.adapters.memory.world import Key, Kind, MemoryWorld, is_ours, is_owned_by
-from carillon_core.domain.decision.plan import Notice
 from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import (
     AlreadyExistsError,
@@ -15,7 +13,7 @@ from carillon_core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from carillon_core.ports import JobEvent, JSONObject, ObjectKind
+from carillon_core.ports import EventSeries, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
 
@@ -163,13 +161,20 @@ class MemoryCluster(MemoryWorld):
         del self.objects["RunRequest"][meta.namespace, meta.name]
         self._collect_garbage(meta.uid)
 
-    async def post_event(
-        self, meta: ObjectMeta, notice: Notice, now: datetime, kind: ObjectKind = "ScheduledTask"
-    ) -> None:
-        """Remember an Event about an object."""
-        del kind
+    async def post_event(self, series: EventSeries) -> str:
+        """Create an Event about an object and return its name."""
         self._check()
-        self.events.append((meta, notice, now))
+        name = f"{series.meta.name}.{uuid4().hex[:16]}"
+        self.events[series.meta.namespace, name] = series
+        return name
+
+    async def update_event(self, series: EventSeries, name: str) -> None:
+        """Update an Event about an object."""
+        self._check()
+        if (series.meta.namespace, name) not in self.events:
+            raise NotFoundError(f'events "{name}" not found')
+        self.event_updates += 1
+        self.events[series.meta.namespace, name] = series
 
     async def ensure_runner_secret(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
         """Create or update a Secret; keys that are not named stay."""

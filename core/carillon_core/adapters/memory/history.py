@@ -13,7 +13,7 @@ from carillon_core.adapters.history_rows import (
     storable_closing,
     storable_record,
 )
-from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES, ExecutionStatus
+from carillon_core.contract import OPEN_STATUSES, REASON_TERMINATED, UNLAUNCHED_STATUSES, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, earliest_repeat
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
@@ -68,6 +68,8 @@ class MemoryHistory:
                     attempts=tuple(_ended(attempt, closing) for attempt in row.attempts),
                 )
                 closed.append(row.id)
+            elif row is not None and row.namespace == closing.namespace and _explained(row, closing):
+                self.rows[row.id] = replace(row, reason=closing.reason, message=closing.message, error=closing.message)
         return closed
 
     async def open_executions(self) -> Sequence[ExecutionRecord]:
@@ -173,3 +175,8 @@ def _matches(row: ExecutionRecord, query: ExecutionQuery) -> bool:
         and (query.since is None or row.slot >= query.since)
         and (query.until is None or row.slot < query.until)
     )
+
+
+def _explained(row: ExecutionRecord, closing: Closing) -> bool:
+    """Return whether a closing says why a row that its runner closed was terminated."""
+    return closing.explains and (row.status, row.reason) == (ExecutionStatus.CANCELLED, REASON_TERMINATED)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from carillon_core.adapters.memory.objects import MemoryObjectStore
-from carillon_core.domain.decision.plan import Notice
 from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import (
     CarillonError,
@@ -16,9 +15,8 @@ from carillon_core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from carillon_core.ports import JobEvent, JSONObject, ObjectKind
+from carillon_core.ports import EventSeries, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
-from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.names import LABEL_MANAGED_BY, MANAGED_BY
 
 Key = tuple[str, str]
@@ -60,7 +58,8 @@ class MemoryWorld:
         self.gone_pods: list[JSONObject] = []
         self.objects: dict[ObjectKind, dict[Key, JSONObject]] = {"RunRequest": {}, "HTTPTarget": {}}
         self.created: list[JSONObject] = []
-        self.events: list[tuple[ObjectMeta, Notice, datetime]] = []
+        self.events: dict[Key, EventSeries] = {}
+        self.event_updates = 0
         self.refusals: dict[str, list[PodRefusal]] = {}
         self.looks: list[tuple[str, int]] = []
         self.secrets: dict[Key, dict[str, str]] = {}
@@ -185,11 +184,19 @@ class MemoryWorld:
             "type": "Failed" if failed else "Complete",
             "status": "True",
             "reason": failed or "CompletionsReached",
-            "message": "",
+            "message": f"the Job has failed: {failed}" if failed else "",
             "lastTransitionTime": rfc3339(self._clock()),
         }
         count = "failed" if failed else "succeeded"
         job["status"] = job["status"] | {"active": 0, count: 1, "conditions": [condition]}
+        self._put("Job", job)
+
+    def annotate_job(self, namespace: str, name: str, uid: str, annotations: Mapping[str, str]) -> None:
+        """Add annotations to a Job, or raise ``NotFoundError``."""
+        job = self._job(namespace, name)
+        if job["metadata"]["uid"] != uid:
+            raise NotFoundError(f"Job {name} is another object than {uid}")
+        job["metadata"]["annotations"] = {**(job["metadata"].get("annotations") or {}), **annotations}
         self._put("Job", job)
 
     def remove_job(self, namespace: str, name: str) -> None:

@@ -50,7 +50,7 @@ from carillon_core.adapters.postgres.listing import (
 )
 from carillon_core.adapters.postgres.months import Month
 from carillon_core.adapters.postgres.tables import SCHEMA_REVISION, attempts, executions, maintenance
-from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.contract import REASON_TERMINATED, Cause, ExecutionStatus
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord
 from carillon_core.errors import NotFoundError, UnavailableError
 from carillon_core.ports import ExecutionPage, ExecutionQuery, HistorySummary
@@ -120,6 +120,8 @@ class PostgresHistory:
                 # a separate statement has its own snapshot: it sees an attempt that the runner began while the first
                 # statement waited for the row
                 await connection.execute(_END_ATTEMPTS, {"ids": ids, "begin": month.begin, "last": month.last})
+                if explanations := [closing for closing in batch if closing.explains and closing.id not in ids]:
+                    await connection.execute(explain_statement(month, explanations))
             closed.extend(ids)
         return closed
 
@@ -235,6 +237,26 @@ def close_statement(month: Month, batch: Sequence[Closing]) -> Update:
             result=func.coalesce(cast(ends.c.result, JSONB), _columns.result),
         )
         .returning(_columns.id)
+    )
+
+
+def explain_statement(month: Month, batch: Sequence[Closing]) -> Update:
+    """Return the statement that gives reason and message to rows that their runners closed as terminated."""
+    fields = ("id", "namespace", "slot", "reason", "message")
+    causes = values(*[column(name, _columns[name].type) for name in fields], name="causes").data(
+        [(c.id, c.namespace, c.slot, c.reason, c.message) for c in batch]
+    )
+    return (
+        update(executions)
+        .where(
+            _columns.id == causes.c.id,
+            _columns.namespace == causes.c.namespace,
+            _columns.slot == causes.c.slot,
+            _columns.slot.between(month.begin, month.last),
+            _columns.status == ExecutionStatus.CANCELLED.value,
+            _columns.reason == REASON_TERMINATED,
+        )
+        .values(reason=causes.c.reason, message=causes.c.message, error=causes.c.message)
     )
 
 

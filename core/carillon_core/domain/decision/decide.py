@@ -9,7 +9,7 @@ Once a plan has been carried out, the same input yields an empty plan.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from carillon_core.contract import Cause
@@ -17,7 +17,7 @@ from carillon_core.domain.decision.circuit import with_results
 from carillon_core.domain.decision.gates import target_problem
 from carillon_core.domain.decision.plan import NO_SLOTS_LEFT, Notice, Plan, Reason, RecordUnlaunched, earliest
 from carillon_core.domain.decision.retention import superfluous_jobs
-from carillon_core.domain.decision.settle import Settlement, opened, runs_left, settle
+from carillon_core.domain.decision.settle import MICROSECOND, Settlement, opened, runs_left, settle
 from carillon_core.domain.decision.status import Statement, condition_true, with_condition, with_observed_jobs
 from carillon_core.domain.decision.stuck import no_room_notices, stuck_executions
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTask
@@ -68,11 +68,15 @@ def decide(
         return _unready(task, status, Reason.QUARANTINED, task.quarantined, now)
     own = tuple(sorted((j for j in jobs if j.task_uid == task.meta.uid), key=lambda j: (j.slot, j.name)))
     stuck, look_again = stuck_executions(own, now)
-    notices = tuple(Notice("Warning", Reason.STUCK, end.message) for end in stuck)
+    notices = tuple(Notice("Warning", Reason.STUCK, end.message, "a pod cannot start", end.reason) for end in stuck)
     reason, problems = _problems(task, pod_defaults)
     if task.spec is None or problems:
         status = with_observed_jobs(task.status, own).model_copy(
-            update={"observed_generation": task.meta.generation, "next_schedule_time": None}
+            update={
+                "observed_generation": task.meta.generation,
+                "next_schedule_time": None,
+                "schedule": task.written if task.spec is None else schedule_description(task.spec),
+            }
         )
         plan = _unready(task, status, reason, "; ".join(str(p) for p in problems), now)
     else:
@@ -108,7 +112,7 @@ def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, me
     changed = with_condition(status, task.meta, Statement("Ready", "False", reason, message), now)
     old = next((c for c in status.conditions if c.type == "Ready"), None)
     news = old is None or (old.reason, old.message) != (reason, message)
-    return Plan(changed, notices=(Notice("Warning", reason, message),) if news else ())
+    return Plan(changed, notices=(Notice("Warning", reason, message, "a task is not ready"),) if news else ())
 
 
 def _decide_valid(
@@ -140,13 +144,28 @@ def _concluded(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement,
     schedule = schedule_of(spec, task.created_at)
     status, actions, notices = settled.status, settled.actions, settled.notices
     upcoming = settled.upcoming
-    status = status.model_copy(update={"next_schedule_time": upcoming})
+    status = status.model_copy(update={"next_schedule_time": _next_launch(task, spec, settled)})
     requeue_at = None if upcoming is None else launch_time(upcoming, settled.offset)
     if upcoming is None and isinstance(schedule, OneShotSchedule) and not _was_settled(schedule.at, settled):
         unready = _unready(task, status, Reason.RUN_AT_IN_THE_PAST, passed_over(schedule.at), now)
         return Plan(unready.status, actions, (*notices, *unready.notices))
     status, news = _with_readiness(task, spec, status, now, waits=upcoming is not None or settled.pending)
     return Plan(status, actions, (*notices, *news), requeue_at)
+
+
+def _next_launch(task: ObservedTask, spec: ScheduledTaskSpec, settled: Settlement) -> datetime | None:
+    """Return the next slot that no gate is known to stop, or None."""
+    upcoming, opened_at = settled.upcoming, settled.status.circuit_opened_at
+    if upcoming is None or target_problem(task.target_name, task.target) is not None:
+        return None
+    if opened_at is None or spec.suspend_after_failures is None:
+        return upcoming
+    if spec.cooldown_seconds is None or settled.status.trial_slot is not None:
+        return None
+    trial_after = opened_at + timedelta(seconds=spec.cooldown_seconds) - settled.offset
+    if upcoming >= trial_after:
+        return upcoming
+    return schedule_of(spec, task.created_at).next_fire_time(trial_after - MICROSECOND)
 
 
 def _was_settled(slot: datetime, settled: Settlement) -> bool:
@@ -170,6 +189,7 @@ def after_refusal(
     skip = LastSkip(slot=refused.slot, reason=refused.reason, message=refused.message[:MAX_MESSAGE])
     update = {
         "last_schedule_time": before.last_schedule_time,
+        "last_run_time": before.last_run_time,
         "last_skip": skip,
         "runs": max(0, status.runs - 1),
         "trial_slot": None if status.trial_slot == refused.slot else status.trial_slot,

@@ -14,9 +14,17 @@ from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.gates import REQUEST_GATES, DueRequest, UnlaunchedStatus, Verdict, first_verdict
 from carillon_core.domain.decision.plan import DeleteJob, Launch, Notice, Reason, RecordUnlaunched, RequestPlan
 from carillon_core.domain.decision.settle import Settlement, replaced
-from carillon_core.domain.decision.status import JOB_GONE, Statement, condition_true, with_condition
+from carillon_core.domain.decision.status import (
+    JOB_GONE,
+    Statement,
+    condition_true,
+    end_notice,
+    reason_of,
+    with_condition,
+)
 from carillon_core.domain.decision.stuck import no_room_notices, stuck_executions
 from carillon_core.domain.execution import execution_id, request_job_name
+from carillon_core.domain.observed.endings import exit_code, failure_message
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.validity.parameters import requested_task
 from carillon_core.resources.base import MAX_MESSAGE, rfc3339
@@ -45,6 +53,11 @@ class _Turn:
     def saying(self, status: RunRequestStatus, said: Statement) -> RunRequestStatus:
         """Return a status with this condition set."""
         return with_condition(status, self.request.meta, said, self.now)
+
+    def waiting(self, status: RunRequestStatus, message: str) -> RunRequestStatus:
+        """Return the status of a request that waits to be launched."""
+        said = Statement("Accepted", "Unknown", Reason.WAITING, message)
+        return self.saying(status, said).model_copy(update={"reason": Reason.WAITING, "message": message})
 
     @property
     def second(self) -> datetime:
@@ -84,10 +97,7 @@ def decide_request(
     if status.finished_at is not None:
         return _finished(turn, status)
     if condition_true(status, "Accepted"):
-        unknown = status.model_copy(
-            update={"result": RunResult.UNKNOWN, "finished_at": turn.second, "message": JOB_GONE}
-        )
-        return _finished(turn, _with_finish(turn, unknown, RunResult.UNKNOWN, JOB_GONE))
+        return _with_job_gone(turn, status)
     if request.spec is None:
         reason = Reason.QUARANTINED if request.quarantined else Reason.INVALID_SPEC
         message = request.quarantined or "; ".join(str(p) for p in request.problems)
@@ -99,18 +109,17 @@ def _decide_new(turn: _Turn, spec: RunRequestSpec, status: RunRequestStatus) -> 
     """Wait until the request is due, then launch it or refuse it."""
     request, task, now = turn.request, turn.task, turn.now
     if now < request.slot:
-        said = Statement("Accepted", "Unknown", Reason.WAITING, f"waiting until {rfc3339(request.slot)}")
-        return RequestPlan(turn.saying(status, said), requeue_at=request.slot)
+        return RequestPlan(turn.waiting(status, f"waiting until {rfc3339(request.slot)}"), requeue_at=request.slot)
     if spec.task_ref is not None and task is None and now < request.slot + TASK_GRACE:
-        return RequestPlan(status, requeue_at=request.slot + TASK_GRACE)
+        message = f"waiting for ScheduledTask {spec.task_ref.name}, which does not exist"
+        return RequestPlan(turn.waiting(status, message), requeue_at=request.slot + TASK_GRACE)
     due = _due_request(turn, spec)
     verdict = first_verdict(due, REQUEST_GATES)
     if verdict is not None:
         return _refused(turn, status, verdict)
     if due.active and due.policy is ConcurrencyPolicy.REPLACE:
         ends = replaced(Settlement(ScheduledTaskStatus()), due.active, f"by RunRequest {request.meta.name}")
-        said = Statement("Accepted", "Unknown", Reason.WAITING, "waiting for the active execution to end")
-        return RequestPlan(turn.saying(status, said), ends.actions, ends.notices)
+        return RequestPlan(turn.waiting(status, "waiting for the active execution to end"), ends.actions, ends.notices)
     name = request_job_name(request.meta.name, request.meta.uid)
     status = turn.saying(status, Statement("Accepted", "True", Reason.ACCEPTED, f"launched as Job {name}"))
     status = status.model_copy(
@@ -119,6 +128,8 @@ def _decide_new(turn: _Turn, spec: RunRequestSpec, status: RunRequestStatus) -> 
             "job_name": name,
             "task_uid": task.meta.uid if task else None,
             "result": RunResult.RUNNING,
+            "reason": Reason.LAUNCHED,
+            "message": "",
         }
     )
     return RequestPlan(status, (Launch(request.slot, turn.execution_id, Cause.MANUAL),))
@@ -152,6 +163,7 @@ def _refused(turn: _Turn, status: RunRequestStatus, refusal: Verdict) -> Request
         update={
             "execution_id": str(turn.execution_id),
             "task_uid": turn.task.meta.uid if turn.task else None,
+            "reason": refusal.reason,
             "message": message,
             "finished_at": turn.second,
         }
@@ -160,7 +172,7 @@ def _refused(turn: _Turn, status: RunRequestStatus, refusal: Verdict) -> Request
         turn.request.slot, turn.execution_id, refusal.status, refusal.reason, message, Cause.MANUAL
     )
     ended = _finished(turn, status)
-    return replace(ended, actions=(record,), notices=(Notice("Warning", refusal.reason, message),))
+    return replace(ended, actions=(record,), notices=(Notice("Warning", refusal.reason, message, "refused a request"),))
 
 
 def _with_job(turn: _Turn, status: RunRequestStatus, job: ObservedJob) -> RequestPlan:
@@ -173,15 +185,32 @@ def _with_job(turn: _Turn, status: RunRequestStatus, job: ObservedJob) -> Reques
         status = turn.saying(status, Statement("Accepted", "True", Reason.ACCEPTED, f"launched as Job {job.name}"))
     if job.active:
         news = no_room_notices(job, request.status.message)
-        status = status.model_copy(update={"message": job.hindrance[:MAX_MESSAGE]})
+        reason = reason_of(job) or Reason.LAUNCHED
+        status = status.model_copy(update={"reason": reason, "message": job.hindrance[:MAX_MESSAGE]})
         stuck, look_again = stuck_executions([job], turn.now)
         return RequestPlan(status, tuple(stuck), news, requeue_at=look_again)
-    message = (job.message or ("" if job.result is RunResult.SUCCEEDED else job.reason))[:MAX_MESSAGE]
-    update = {"finished_at": job.finished_at or status.finished_at or turn.second, "message": message}
+    succeeded = job.result is RunResult.SUCCEEDED
+    message = job.message[:MAX_MESSAGE] if succeeded else failure_message(job)
+    update = {
+        "finished_at": job.finished_at or status.finished_at or turn.second,
+        "reason": reason_of(job) or Reason.SUCCEEDED,
+        "exit_code": exit_code(job),
+        "message": message,
+    }
     finished = _finished(turn, _with_finish(turn, status.model_copy(update=update), job.result, message))
+    if request.status.finished_at is None:
+        finished = replace(finished, notices=(end_notice(job),))
     if job.taken_back and request.stored.finished_at is not None and not job.ending:
         return replace(finished, actions=(DeleteJob(job.name, job.uid),))
     return finished
+
+
+def _with_job_gone(turn: _Turn, status: RunRequestStatus) -> RequestPlan:
+    """Return the plan for a request whose Job disappeared while no operator watched."""
+    update = {"reason": Reason.JOB_DELETED, "message": JOB_GONE, "finished_at": turn.second}
+    unknown = status.model_copy(update={"result": RunResult.UNKNOWN, **update})
+    finished = _finished(turn, _with_finish(turn, unknown, RunResult.UNKNOWN, JOB_GONE))
+    return replace(finished, notices=(Notice("Warning", Reason.JOB_DELETED, JOB_GONE, "the Job of a request is gone"),))
 
 
 def _with_finish(turn: _Turn, status: RunRequestStatus, result: RunResult, message: str) -> RunRequestStatus:

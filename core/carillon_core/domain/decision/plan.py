@@ -45,6 +45,7 @@ class Reason(StrEnum):
     FINISHED = "Finished"
     # what happened
     LAUNCHED = "Launched"
+    SUCCEEDED = "ExecutionSucceeded"
     FAILED = "ExecutionFailed"
     JOB_DELETED = "JobDeleted"
     REPLACED = "Replaced"
@@ -104,11 +105,15 @@ Action = Launch | RecordUnlaunched | EndExecution | DeleteJob
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An Event to post about the task."""
+    """An Event to post about the task, and the line to log about it."""
 
     type: Literal["Normal", "Warning"]
     reason: Reason
     message: str
+    happened: str = ""
+    """What happened, as a fixed phrase: the message of the log line."""
+    cause: str = ""
+    """What tells its cause from others with the same reason. Events of one cause are one Event with a count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from carillon_core.domain.decision.decide_request import refusal_of, refusal_sta
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
+from carillon_core.domain.observed.endings import failure_message
 from carillon_core.domain.observed.job_reading import decisive_end
 from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
@@ -44,6 +45,10 @@ class End:
     message: str | None = None
     result: dict[str, Any] | None = None
     """The exit code and the termination message of a user's container; with several, each one's exit code."""
+    expected: bool = False
+    """See ``Closing``."""
+    explains: bool = False
+    """See ``Closing``."""
 
     @property
     def error(self) -> str | None:
@@ -61,36 +66,41 @@ def end_of(job: ObservedJob) -> End | None:
         codes = {"exitCodes": dict(pod.exit_codes)} if pod.exit_codes else {}
         result = {"exitCode": pod.exit_code, "message": pod.message, **codes}
     if status is ExecutionStatus.SUCCEEDED:
-        return End(status, result=result)
-    return End(status, job.reason or Reason.FAILED, failure_message(job), result)
+        return End(status, result=result, expected=job.container)
+    return End(status, job.reason or Reason.FAILED, failure_message(job), result, expected=job.container)
 
 
 def decided_end(end: EndExecution) -> End:
     """Return the end that the operator decided on."""
-    return End(end.status, end.reason, end.message)
+    return End(end.status, end.reason, end.message, expected=True)
 
 
-def result_of_deleted(end: EndExecution | None) -> tuple[JobResult, str, str]:
+def result_of_deleted(end: EndExecution | None, cancelled_by: str = "") -> tuple[JobResult, str, str]:
     """Return the result, the reason and the message of a Job that was deleted while it was active.
 
     Args:
         end: The end that the operator decided on, or None if somebody else deleted the Job.
+        cancelled_by: The user who cancelled it by the REST API; empty if nobody did.
 
     """
     if end is None:
-        return RunResult.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE
+        message = cancellation(cancelled_by) if cancelled_by else DELETED_WHILE_ACTIVE
+        return RunResult.CANCELLED, Reason.JOB_DELETED, message
     failed = end.status is ExecutionStatus.FAILED
     return RunResult.FAILED if failed else RunResult.CANCELLED, end.reason, end.message
 
 
-def failed(job: ObservedJob) -> bool:
-    """Return whether a Job ended without success."""
-    return job.result in _STATUS_OF_RESULT and job.result is not RunResult.SUCCEEDED
+def cancellation(user: str) -> str:
+    """Return the message of an execution that a user cancelled by the REST API."""
+    return f"cancelled by {user}"
 
 
-def failure_message(job: ObservedJob) -> str:
-    """Return why a Job failed, as a sentence."""
-    return (job.message or job.reason or "the pod failed")[:MAX_MESSAGE]
+def cancelled_end(job: ObservedJob) -> EndExecution:
+    """Return the end of an execution whose Job a user is deleting by the REST API."""
+    message = cancellation(job.cancelled_by)
+    return EndExecution(
+        job.name, job.uid, UUID(job.execution_id), ExecutionStatus.CANCELLED, Reason.JOB_DELETED, message
+    )
 
 
 def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:
@@ -134,6 +144,8 @@ def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
         message=end.message,
         finished_at=at,
         result=end.result,
+        expected=end.expected,
+        explains=end.explains,
     )
 
 

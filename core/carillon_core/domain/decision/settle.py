@@ -256,7 +256,7 @@ def _settle_due(
     if earlier:
         done = done.saying(settled_until=earlier[-1])
         notice = f"{len(earlier)} slots up to {rfc3339(earlier[-1])} were missed"
-        done = replace(done, notices=(*done.notices, Notice("Warning", Reason.SUPERSEDED, notice)))
+        done = replace(done, notices=(*done.notices, Notice("Warning", Reason.SUPERSEDED, notice, "missed slots")))
     return _settle_one(task, spec, slot, due.active, done, due.now)
 
 
@@ -307,7 +307,7 @@ def replaced(done: Settlement, active: Sequence[ObservedJob], by: str) -> Settle
         end = EndExecution(
             job.name, job.uid, UUID(job.execution_id), ExecutionStatus.CANCELLED, Reason.REPLACED, message
         )
-        done = done.acting(end, Notice("Normal", Reason.REPLACED, message))
+        done = done.acting(end, Notice("Normal", Reason.REPLACED, message, "replaced an execution"))
     return done
 
 
@@ -316,7 +316,8 @@ def _launched(task: ObservedTask, slot: datetime, done: Settlement) -> Settlemen
     last = max(slot, status.last_schedule_time) if status.last_schedule_time else slot
     trial = slot if status.circuit_opened_at is not None else status.trial_slot
     done = done.acting(Launch(slot, execution_id(task.meta.uid, slot, Cause.SCHEDULE)))
-    return done.saying(last_schedule_time=last, runs=status.runs + 1, trial_slot=trial)
+    update = {"last_schedule_time": last, "last_run_time": max(last, status.last_run_time or last)}
+    return done.saying(**update, runs=status.runs + 1, trial_slot=trial)
 
 
 def _pay_backlog(
@@ -362,7 +363,9 @@ def _unlaunched(
 
 def _recorded(done: Settlement, record: RecordUnlaunched, *, quiet: bool) -> Settlement:
     skip = LastSkip(slot=record.slot, reason=record.reason, message=record.message[:MAX_MESSAGE])
-    notices = () if quiet else (Notice("Warning", record.reason, record.message),)
+    what = "slots" if record.first_slot is not None else "a slot"
+    news = f"{what} failed" if record.status is ExecutionStatus.FAILED else f"{record.status} {what}"
+    notices = () if quiet else (Notice("Warning", record.reason, record.message, news),)
     done = replace(done.acting(record, *notices), status=with_unrecorded(done.status, record))
     return done.saying(last_skip=skip)
 

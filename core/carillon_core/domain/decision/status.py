@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Literal, TypeVar
 
 from carillon_core.contract import Cause
+from carillon_core.domain.decision.plan import Notice, Reason
+from carillon_core.domain.observed.endings import duration_seconds, ending, exit_code, failure_message
 from carillon_core.domain.observed.jobs import ObservedJob
-from carillon_core.resources.base import MAX_MESSAGE
+from carillon_core.resources.base import MAX_MESSAGE, MAX_REASON
 from carillon_core.resources.meta import Condition, ObjectMeta
 from carillon_core.resources.run_request import RunRequestStatus
 from carillon_core.resources.scheduled_task import LastExecution, RunResult, ScheduledTaskStatus
@@ -68,15 +70,18 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
     if slots:
         known = [status.last_schedule_time] if status.last_schedule_time else []
         update["last_schedule_time"] = max([*slots, *known])
+    runs = (status.last_run_time, status.last_schedule_time, *(job.slot for job in own))
+    update["last_run_time"] = max((time for time in runs if time is not None), default=None)
     last = status.last_execution
     if own and (last is None or own[-1].slot >= last.slot):
         last = _brief(own[-1])
     elif last is not None and last.result is RunResult.RUNNING and not any(j.name == last.job_name for j in own):
-        last = last.model_copy(update={"result": RunResult.UNKNOWN, "message": JOB_GONE})
+        last = last.model_copy(update={"result": RunResult.UNKNOWN, "reason": Reason.JOB_DELETED, "message": JOB_GONE})
     update["last_execution"] = last
     finished = [j for j in own if not j.active]
     if finished:
         update["last_result"] = finished[-1].result
+        update["last_duration_seconds"] = duration_seconds(finished[-1])
     elif last is not None and last.result not in {RunResult.RUNNING, RunResult.UNKNOWN}:
         update["last_result"] = last.result
     successes = [j.finished_at for j in own if j.result is RunResult.SUCCEEDED and j.finished_at]
@@ -89,11 +94,28 @@ def with_observed_jobs(status: ScheduledTaskStatus, own: Sequence[ObservedJob]) 
 def _brief(job: ObservedJob) -> LastExecution:
     message = job.hindrance
     if job.result not in {RunResult.RUNNING, RunResult.SUCCEEDED}:
-        message = job.message or job.reason
+        message = failure_message(job)
     return LastExecution(
         id=job.execution_id,
         slot=job.slot,
         job_name=job.name,
         result=job.result,
+        reason=reason_of(job),
+        exit_code=exit_code(job),
         message=message[:MAX_MESSAGE],
     )
+
+
+def end_notice(job: ObservedJob) -> Notice:
+    """Return the Event about the end of an execution."""
+    if job.result is RunResult.SUCCEEDED:
+        return Notice("Normal", Reason.SUCCEEDED, ending(job), "an execution succeeded")
+    how = {RunResult.TIMED_OUT: "timed out", RunResult.CANCELLED: "was cancelled"}.get(job.result, "failed")
+    return Notice("Warning", Reason.FAILED, ending(job), f"an execution {how}", reason_of(job))
+
+
+def reason_of(job: ObservedJob) -> str:
+    """Return why an execution failed or does not start, in one word; empty if it runs or has succeeded."""
+    if job.active:
+        return Reason.WAITING if job.waiting else job.trouble.reason if job.trouble is not None else ""
+    return "" if job.result is RunResult.SUCCEEDED else job.reason[:MAX_REASON] or Reason.FAILED

@@ -53,7 +53,8 @@ def no_room_notices(job: ObservedJob, said: str | None) -> tuple[Notice, ...]:
     """
     if said or job.trouble is None or not job.trouble.waits or not job.active:
         return ()
-    return (Notice("Warning", Reason.STUCK, f"{job.name} waits: {job.trouble.sentence}"[:MAX_MESSAGE]),)
+    message = f"{job.name} waits: {job.trouble.sentence}"[:MAX_MESSAGE]
+    return (Notice("Warning", Reason.STUCK, message, "a pod waits for quota", job.trouble.reason),)
 
 
 def hopeless(trouble: PodTrouble, now: datetime) -> bool:

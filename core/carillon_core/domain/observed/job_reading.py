@@ -19,6 +19,8 @@ DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Kubernetes' reason for a Job or a pod that ran too long."""
 WHOLE_JOB = "job"
 """The task type whose Job is the user's from its template on."""
+MOST_OF_A_NAME = 256
+"""The number of characters kept of a user's name."""
 TAKEN_BACK = "suspended by its queue before it finished"
 """The message of an execution whose Job is suspended after it had started; the pod's message follows."""
 _RESULT_OF_EXIT: dict[int | None, JobResult] = {
@@ -251,6 +253,7 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
         task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
         retry_of=_uuid((meta.get("annotations") or {}).get(names.ANNOTATION_RETRY_OF)),
         completions=_completions((meta.get("annotations") or {}).get(names.ANNOTATION_COMPLETIONS)),
+        cancelled_by=str((meta.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""))[:MOST_OF_A_NAME],
     )
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from carillon_core.contract import Cause
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.domain.observed.pod_trouble import PodTrouble
+from carillon_core.domain.observed.written import written_schedule
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources import names
 from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec
@@ -69,6 +70,8 @@ class ObservedTask:
     """What its HTTP task's targetRef names; None if it names none."""
     quarantined: str = ""
     """Why it is set aside, so that its spec is not looked at; empty if it is not."""
+    written: str | None = None
+    """The schedule that an invalid spec says, in short form."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any], quarantined: str = "") -> Self:
@@ -86,7 +89,8 @@ class ObservedTask:
         try:
             return cls(meta, parse_spec(raw.get("spec"), strict=False), status, stored=status)
         except InvalidResourceError as error:
-            return cls(meta, None, status, error.problems, stored=status)
+            written = written_schedule(raw.get("spec"))
+            return cls(meta, None, status, error.problems, stored=status, written=written)
 
     @property
     def created_at(self) -> datetime:
@@ -208,6 +212,8 @@ class _Job:
     task_type: str = ""
     retry_of: UUID | None = None
     """The execution that this one retries."""
+    cancelled_by: str = ""
+    """The user who cancelled it by the REST API, if one did."""
 
     def ended(
         self,

@@ -27,11 +27,14 @@ _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"
 TASK_COLUMNS: tuple[JSONSchema, ...] = (
     # kubectl prints the names in upper case
     {"name": "Schedule", "type": "string", "jsonPath": ".status.schedule"},
+    {"name": "Time Zone", "type": "string", "jsonPath": ".spec.timeZone", "priority": 1},  # wide output only
     {"name": "Suspend", "type": "boolean", "jsonPath": ".spec.suspend"},
     {"name": "Active", "type": "integer", "jsonPath": ".status.active"},
-    {"name": "Waiting", "type": "integer", "jsonPath": ".status.waiting", "priority": 1},  # wide output only
-    {"name": "Last Run", "type": "date", "jsonPath": ".status.lastScheduleTime"},
+    {"name": "Waiting", "type": "integer", "jsonPath": ".status.waiting", "priority": 1},
+    {"name": "Last Run", "type": "date", "jsonPath": ".status.lastRunTime"},
     {"name": "Last Result", "type": "string", "jsonPath": ".status.lastResult"},
+    {"name": "Last Seconds", "type": "integer", "jsonPath": ".status.lastDurationSeconds", "priority": 1},
+    {"name": "Failures", "type": "integer", "jsonPath": ".status.consecutiveFailures", "priority": 1},
     # a date column shows an age, and "<invalid>" for a time to come
     {"name": "Next Run", "type": "string", "jsonPath": ".status.nextScheduleTime"},
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
@@ -48,8 +51,9 @@ REQUEST_COLUMNS: tuple[JSONSchema, ...] = (
     {"name": "Task", "type": "string", "jsonPath": ".spec.taskRef.name"},
     {"name": "At", "type": "string", "jsonPath": ".status.slot"},
     {"name": "Accepted", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Accepted")].status'},
-    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Accepted")].reason'},
     {"name": "Result", "type": "string", "jsonPath": ".status.result"},
+    {"name": "Reason", "type": "string", "jsonPath": ".status.reason"},
+    {"name": "Finished", "type": "date", "jsonPath": ".status.finishedAt"},
     {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},  # wide output only
     _AGE,
 )

@@ -9,7 +9,7 @@ import pytest
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.errors import RefusedError
+from carillon_core.errors import OwnAccountError, RefusedError
 from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
 from support.api import Facade, facade, fields_of
 from support.executions import (
@@ -50,6 +50,32 @@ async def test_an_execution_that_runs_is_ended_by_its_job(rest: Facade) -> None:
     assert rest.server.cluster.jobs == {}
     event = (await rest.audited())[-1]
     assert (event.action, event.resource, event.name) == ("cancel", "executions", str(record.id))
+
+
+async def test_the_job_says_who_cancelled(rest: Facade) -> None:
+    """The operator reads the annotation for the row, the status and the Event."""
+    record = row(status=RUNNING)
+    await rest.history.record([record])
+    await running_job(rest, record)
+    assert (await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")).status_code == 202
+    (job,) = rest.server.cluster.jobs.values()
+    assert job["metadata"]["annotations"]["carillon.dev/cancelled-by"] == (await rest.audited())[-1].subject
+
+
+async def test_a_cancellation_does_not_depend_on_the_signature(
+    rest: Facade, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with a role of the API's account that is older than the annotation."""
+
+    async def refused(*_: str) -> None:
+        raise OwnAccountError("no patch of Jobs")
+
+    monkeypatch.setattr(rest.server, "mark_cancelled", refused)
+    record = row(status=RUNNING)
+    await rest.history.record([record])
+    await running_job(rest, record)
+    assert (await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")).status_code == 202
+    assert "who cancels was not noted on the Job" in caplog.text
 
 
 async def test_a_job_of_the_same_name_is_not_touched(rest: Facade) -> None:
@@ -94,14 +120,15 @@ async def test_what_has_ended_is_not_cancelled(rest: Facade) -> None:
 
 
 async def test_cancelling_needs_the_right_to_delete_jobs(rest: Facade) -> None:
-    """Permission to read Jobs is not enough."""
+    """Permission to read Jobs is not enough, and notes nothing on the Job."""
     record = row(status=RUNNING)
     await rest.history.record([record])
     await running_job(rest, record)
     bob = rest.let("bob", "t0ken-of-bob", *NAMESPACED, Rule(["get"], ["jobs"], "team-a"))
     response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel", headers=bob)
     assert response.status_code == 403
-    assert len(rest.server.cluster.jobs) == 1
+    (job,) = rest.server.cluster.jobs.values()
+    assert "carillon.dev/cancelled-by" not in job["metadata"]["annotations"]
 
 
 async def test_logs_are_text(rest: Facade) -> None:

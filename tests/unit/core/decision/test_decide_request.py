@@ -93,7 +93,7 @@ CASES: dict[str, dict[str, Any]] = {
     "a request for a task that is not there waits a little": {
         "task": None,
         "now": "00:10:09",
-        "want_said": None,
+        "want_said": ("Unknown", "Waiting"),
         "want_next": "00:10:10",
     },
     "a request for a task that does not come is refused": {

@@ -10,7 +10,7 @@ import pytest
 from carillon_core.resources import names
 from carillon_core.resources.__main__ import crd_yaml
 from carillon_core.resources.base import Model
-from carillon_core.resources.crd.definitions import KINDS, SCHEDULED_TASK, Kind, crd_of, schema_of
+from carillon_core.resources.crd.definitions import KINDS, RUN_REQUEST, SCHEDULED_TASK, Kind, crd_of, schema_of
 from carillon_core.resources.crd.rules import RULES
 
 CHECKED_IN = Path(__file__).parents[4] / "crds"
@@ -209,9 +209,20 @@ def test_printer_columns_name_fields_that_exist(kind: Kind) -> None:
     assert [p for p in plain if p not in known] == []
 
 
+def columns(kind: Kind, *, wide: bool) -> list[str]:
+    """Return the names of the columns as kubectl prints them."""
+    return [c["name"].upper() for c in kind.columns if bool(c.get("priority")) is wide]
+
+
 def test_a_tasks_columns_answer_the_questions() -> None:
-    """They show whether it ran, why not, and when it runs next."""
-    assert [c["name"].upper() for c in SCHEDULED_TASK.columns] == [
-        *("SCHEDULE", "SUSPEND", "ACTIVE", "WAITING", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"),
+    """They show whether it ran, why not, and when it runs next; ``-o wide`` shows more."""
+    assert columns(SCHEDULED_TASK, wide=False) == [
+        *("SCHEDULE", "SUSPEND", "ACTIVE", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"),
     ]
-    assert [c["name"] for c in SCHEDULED_TASK.columns if c.get("priority")] == ["Waiting"]
+    assert columns(SCHEDULED_TASK, wide=True) == ["TIME ZONE", "WAITING", "LAST SECONDS", "FAILURES"]
+
+
+def test_a_requests_columns_say_how_it_stands_and_why() -> None:
+    """REASON and MESSAGE are those of its present state, until its end."""
+    assert columns(RUN_REQUEST, wide=False) == ["TASK", "AT", "ACCEPTED", "RESULT", "REASON", "FINISHED", "AGE"]
+    assert columns(RUN_REQUEST, wide=True) == ["MESSAGE"]
