@@ -15,7 +15,7 @@ from carillon_core.domain.decision.decide_request import refusal_of, refusal_sta
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
-from carillon_core.domain.observed.endings import failure_message
+from carillon_core.domain.observed.endings import begun_at, failure_message
 from carillon_core.domain.observed.job_reading import decisive_end
 from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
@@ -106,7 +106,7 @@ def cancelled_end(job: ObservedJob) -> EndExecution:
 def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:
     """Return the row of an execution that ended, for the case that it has none, and the closing of an open row."""
     at = max(job.finished_at or now, job.slot)
-    begun = min((pod.started_at for pod in job.attempts if pod.started_at), default=None)
+    last = decisive_end(job, succeeded=end.status is ExecutionStatus.SUCCEEDED)
     row = ExecutionRecord(
         id=UUID(job.execution_id),
         task_uid=job.task_uid,
@@ -121,9 +121,9 @@ def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionReco
         message=end.message,
         error=end.error,
         job_name=job.name,
-        pod_name=job.attempts[-1].pod_name if job.attempts else None,
+        pod_name=None if last is None else last.pod_name,
         created_at=now,
-        started_at=begun if job.container else None,
+        started_at=begun_at(job) if job.container else None,
         finished_at=at,
         result=end.result,
         retry_of=job.retry_of,

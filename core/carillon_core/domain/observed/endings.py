@@ -1,5 +1,8 @@
 """How the execution of a Job ended, in words: for statuses, Events and rows. Pure."""
 
+from datetime import datetime
+
+from carillon_core.domain.observed.job_reading import decisive_end
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import RunResult
@@ -7,9 +10,10 @@ from carillon_core.resources.scheduled_task import RunResult
 
 def exit_code(job: ObservedJob) -> int | None:
     """Return the exit code of a user's container that failed; None if it is not known, or if a runner ran the task."""
-    if not job.container or job.active or job.result is RunResult.SUCCEEDED or not job.attempts:
+    if not job.container or job.active or job.result is RunResult.SUCCEEDED:
         return None
-    return job.attempts[-1].exit_code
+    pod = decisive_end(job, succeeded=False)
+    return None if pod is None else pod.exit_code
 
 
 def failure_message(job: ObservedJob) -> str:
@@ -30,9 +34,16 @@ def ending(job: ObservedJob) -> str:
     return f"Job {job.name} ended as {how}{reason}: {failure_message(job)}"[:MAX_MESSAGE]
 
 
+def begun_at(job: ObservedJob) -> datetime | None:
+    """Return when the first pod of a Job started; None if that is not known."""
+    if job.earlier_pods:
+        return job.admitted_at
+    return min((pod.started_at for pod in job.attempts if pod.started_at is not None), default=None)
+
+
 def duration_seconds(job: ObservedJob) -> int | None:
     """Return how long an execution that has ended took, from its first pod's start; None if that is not known."""
-    begun = min((pod.started_at for pod in job.attempts if pod.started_at is not None), default=job.admitted_at)
+    begun = begun_at(job) or job.admitted_at
     if begun is None or job.finished_at is None:
         return None
     return max(0, int((job.finished_at - begun).total_seconds()))

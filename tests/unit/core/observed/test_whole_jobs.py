@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from carillon_core.domain.decision.records import end_of, ended_rows
+from carillon_core.domain.observed.endings import exit_code
 from carillon_core.domain.observed.job_reading import job_of_pod, observed_job
 from carillon_core.domain.observed.pod_ends import JobPods, PodEnd, pod_end
 from carillon_core.domain.observed.pod_trouble import PodTrouble
@@ -80,6 +81,8 @@ def test_the_row_tells_of_the_pod_that_failed() -> None:
     end = end_of(job)
     assert end is not None
     assert (end.message, end.result) == ("boom", {"exitCode": 7, "message": "boom"})
+    assert exit_code(job) == 7
+    assert ended_rows(job, end, at("00:01"))[0].pod_name == "bad"
     assert ended_rows(replace(job, earlier_pods=50), end, at("00:01"))[0].attempts[-1].number == 1052
     row, _ = ended_rows(job, end, at("00:01"))
     assert len(row.attempts) == 22
