@@ -14,8 +14,7 @@ from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.access.subjects import Access
 from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.domain.observed.job_reading import WHOLE_JOB
-from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER
+from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER, WHOLE_JOB
 from carillon_core.errors import CarillonError, NotFoundError, RefusedError
 from carillon_core.logs import get_logger
 from carillon_core.ports import JSONObject
@@ -78,9 +77,7 @@ async def _sign(ctx: Context, namespace: str, job: str, uid: str) -> None:
     try:
         if (await ctx.backends.access.review(subject, access)).allowed:
             await ctx.backends.api_server.mark_cancelled(namespace, job, uid, subject.name)
-    except NotFoundError:
-        raise
-    except CarillonError as error:
+    except CarillonError as error:  # one that is gone included: the deletion finds that out
         log.warning("who cancels was not noted on the Job", namespace=namespace, job=job, why=str(error))
 
 

@@ -9,6 +9,7 @@ from carillon_core.domain.decision.plan import earliest
 from carillon_core.domain.observed.job_reading import job_of_pod, observed_job, owning_job, still_taken_back
 from carillon_core.domain.observed.jobs import ObservedJob, job_key
 from carillon_core.domain.observed.pod_trouble import PodTrouble, has_had_pod, is_held
+from carillon_core.logs import get_logger
 from carillon_core.ports import JobEvent
 from carillon_core.resources.names import ANNOTATION_CANCELLED_BY
 from carillon_core.resources.scheduled_task import RunResult
@@ -17,6 +18,8 @@ from carillon_operator.state.job_index import JobIndex
 from carillon_operator.state.observed_pods import JobName, ObservedPods
 from carillon_operator.state.podless_jobs import PodlessJobs
 from carillon_operator.state.work_queue import Key
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,11 @@ class JobShelf:
     def _read(self, raw: Mapping[str, Any], *, gone: bool) -> ObservedJob | None:
         """Return a Job as observed; one that is being deleted has ended when its pods have."""
         pods = self._pods.of(raw["metadata"]["namespace"], raw["metadata"]["uid"])
-        observed = observed_job(raw, pods, deleted=gone)
+        try:
+            observed = observed_job(raw, pods, deleted=gone)
+        except Exception:  # whoever may write Jobs wrote it: a defect of ours must not end the watch for all others
+            log.exception("cannot read a Job", job="/".join((raw["metadata"]["namespace"], raw["metadata"]["name"])))
+            return None
         if observed is None:
             return None
         if observed.active:

@@ -40,7 +40,15 @@ class _Pods:
     refused: PodTrouble | None = None
     """Why the Job has no pod."""
     there: dict[str, _Pod] = field(default_factory=dict)
-    """The pods that exist, by uid."""
+    """The pods that exist, by uid. A whole Job may have thousands: only ``put`` and ``remove`` change it."""
+    endless: set[str] = field(default_factory=set)
+    """The uids of those that live without a bound."""
+    bounded: set[str] = field(default_factory=set)
+    """The uids of those that live until they are given up."""
+    untroubled: set[str] = field(default_factory=set)
+    """The uids of those without a bound and without trouble."""
+    newest: str | None = None
+    """The uid of the pod that was created last; of two in the same second, the one that was seen later."""
     ends: dict[str, PodEnd] = field(default_factory=dict)
     """How pods ended, those that are gone too, by the pod's uid."""
     seen: bool = False
@@ -51,13 +59,44 @@ class _Pods:
     now: datetime = _LONG_AGO
     """When it was looked last which pods are given up."""
 
+    def put(self, uid: str, pod: _Pod) -> None:
+        """Take the state of a pod that exists."""
+        known = self.there.get(self.newest or "")
+        if known is None or pod.created_at >= known.created_at:
+            self.newest = uid
+        self.there[uid] = pod
+        for uids, belongs in (
+            (self.endless, pod.end is None and pod.given_up_at is None),
+            (self.bounded, pod.end is None and pod.given_up_at is not None),
+            (self.untroubled, pod.end is None and pod.given_up_at is None and pod.trouble is None),
+        ):
+            if belongs:
+                uids.add(uid)
+            else:
+                uids.discard(uid)
+
+    def remove(self, uid: str) -> bool:
+        """Forget that a pod exists; return whether it did."""
+        if self.there.pop(uid, None) is None:
+            return False
+        for uids in (self.endless, self.bounded, self.untroubled):
+            uids.discard(uid)
+        if uid == self.newest:
+            others = reversed(self.there.items())
+            self.newest = max(others, key=lambda item: item[1].created_at, default=(None, None))[0]
+        return True
+
+    def living_with_a_bound(self) -> list[_Pod]:
+        """Return the pods that live until they are given up."""
+        return [pod for pod in map(self.there.__getitem__, self.bounded) if pod.lives(self.now)]
+
     def forget_oldest(self) -> None:
         """Keep the last pods that ended: a whole Job may have thousands, and each look at it goes through them."""
         while len(self.ends) > MOST_ENDS:
             uid = next(iter(self.ends))
             self.forgotten.add(uid)
             self.forgotten_successes += self.ends.pop(uid).succeeded
-            self.there.pop(uid, None)
+            self.remove(uid)
 
 
 class ObservedPods:
@@ -83,7 +122,7 @@ class ObservedPods:
         for pods in self._of.values():
             if namespace in {None, pods.job[0]} and (gone := pods.there.keys() - listed):
                 for uid in gone:
-                    del pods.there[uid]
+                    pods.remove(uid)
                 changed.append(pods.job)
         return changed
 
@@ -107,7 +146,7 @@ class ObservedPods:
         pods.seen, pods.refused = True, None
         if uid in pods.forgotten:
             return False
-        pods.there[uid] = pod
+        pods.put(uid, pod)
         if pod.end is not None:
             pods.ends[uid] = pod.end
             pods.forget_oldest()
@@ -125,7 +164,7 @@ class ObservedPods:
     def gone(self, namespace: str, job_uid: str, pod_uid: str) -> bool:
         """Forget a pod that was deleted, except how it ended; return whether it was known."""
         pods = self._of.get((namespace, job_uid))
-        return pods is not None and pods.there.pop(pod_uid, None) is not None
+        return pods is not None and pods.remove(pod_uid)
 
     def forget(self, namespace: str, job_uid: str) -> None:
         """Forget the pods of a Job that is gone."""
@@ -141,14 +180,12 @@ class ObservedPods:
         pods = self._of.get((namespace, job_uid))
         if pods is None:
             return NO_PODS
-        there = list(pods.there.values())
-        # of two that were created in the same second, the one that was seen later
-        newest = max(reversed(there), key=lambda pod: pod.created_at, default=None)
+        newest, bounded = pods.there.get(pods.newest or ""), pods.living_with_a_bound()
         trouble = pods.refused if newest is None else newest.trouble
-        living = [pod for pod in there if pod.lives(pods.now)]
-        some_work = bool(pods.ends) or any(pod.trouble is None for pod in living)
+        some_work = bool(pods.untroubled) or any(pod.trouble is None for pod in bounded)
+        living = bool(pods.endless or bounded)
         ends, forgotten = list(pods.ends.values()), len(pods.forgotten)
-        return JobPods(ends, trouble, bool(living), pods.seen, some_work, forgotten, pods.forgotten_successes)
+        return JobPods(ends, trouble, living, pods.seen, some_work, forgotten, pods.forgotten_successes)
 
     def give_up(self, namespace: str, job_uid: str, now: datetime) -> bool:
         """Wait no longer for pods whose time is over; return whether there are any."""
@@ -156,20 +193,23 @@ class ObservedPods:
         if pods is None:
             return False
         before, pods.now = pods.now, max(pods.now, now)
-        return any(pod.lives(before) and not pod.lives(pods.now) for pod in pods.there.values())
+        bounded = map(pods.there.__getitem__, pods.bounded)
+        return any(pod.lives(before) and not pod.lives(pods.now) for pod in bounded)
 
     def given_up_at(self, namespace: str, job_uid: str) -> datetime | None:
         """Return when the last living pod of a Job is given up; None if none lives, or one without a bound."""
         pods = self._of.get((namespace, job_uid))
-        times = [] if pods is None else [pod.given_up_at for pod in pods.there.values() if pod.lives(pods.now)]
-        known = [when for when in times if when is not None]
-        return max(known) if known and len(known) == len(times) else None
+        if pods is None or pods.endless:
+            return None
+        return max((pod.given_up_at for pod in pods.living_with_a_bound() if pod.given_up_at is not None), default=None)
 
 
 def _explained(end: PodEnd | None, never_started: PodTrouble | None) -> PodEnd | None:
     """Return the end of a pod; if no container of it ever started, with the reason for that."""
     if end is None or never_started is None or end.succeeded:
         return end
+    if end.started_at is not None and end.exit_code is not None and end.reason != CONTAINER_UNKNOWN:
+        return end  # it did start, after all
     if end.message and end.reason != CONTAINER_UNKNOWN:
         return end
     return replace(end, reason=end.reason or never_started.reason, message=never_started.sentence)

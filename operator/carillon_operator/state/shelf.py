@@ -125,6 +125,8 @@ class Shelf(Generic[ItemT]):
             # this includes events of a deleted object of the same name, which come in any order
             return [self._key_of(old)]
         same = old is not None and old.meta.uid == item.meta.uid
+        if old is not None and same:
+            item = _with_spec(item, old)
         if old is not None and same and item.stored in (old.stored, self._sent.get(name)):
             item = _with_status(item, old.status)
         else:
@@ -235,6 +237,15 @@ def _older(one: ObjectMeta, other: ObjectMeta) -> bool:
         return int(one.resource_version) < int(other.resource_version)
     except ValueError:
         return False
+
+
+def _with_spec(item: ItemT, old: ItemT) -> ItemT:
+    """Return a task with the spec object of its older version if they are equal: it need not be judged again."""
+    if not isinstance(item, ObservedTask) or not isinstance(old, ObservedTask):
+        return item
+    unchanged = item.spec is not None and old.spec is not None and 0 < item.meta.generation == old.meta.generation
+    changed: ItemT = replace(item, spec=old.spec) if unchanged and item.spec == old.spec else item
+    return changed
 
 
 def _with_status(item: ItemT, status: Status) -> ItemT:

@@ -4,6 +4,8 @@ from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.execution import job_name
 from carillon_core.ports import JobEvent
@@ -36,6 +38,23 @@ async def test_a_job_forged_in_another_namespace_takes_no_slot(operator: Operato
     await operator.term.sweep()
     await operator.write()
     assert operator.history.rows == {}
+
+
+async def test_a_job_that_cannot_be_read_hides_no_other(operator: Operator, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in a list nor in a watch; it counts as foreign."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    [(name, raw)] = operator.cluster.jobs.items()
+    forged = deepcopy(raw)
+    forged["metadata"] |= {"namespace": INTRUDER, "uid": "f0f0f0f0-0000-4000-8000-000000000001"}
+    forged["status"] = {"conditions": [{"status": "True"}]}  # no API server stores it: it stands for a defect of ours
+    operator.cluster.jobs = {(INTRUDER, name[1]): forged, name: raw}
+    operator.restart()
+    await operator.see()
+    operator.take(JobEvent("MODIFIED", "Job", forged))
+    assert operator.app.store.jobs.get(*name) is not None
+    assert operator.app.store.jobs.get(INTRUDER, name[1]) is None
+    assert "cannot read a Job" in caplog.text
 
 
 async def test_a_job_forged_for_a_request_of_another_namespace_does_not_settle_it(operator: Operator) -> None:

@@ -32,6 +32,7 @@ from carillon_core.domain.validity.future import passed_over
 from carillon_core.domain.validity.pod_validity import pod_problems
 from carillon_core.domain.validity.problems import task_problems
 from carillon_core.errors import FieldProblem
+from carillon_core.memo import ByIdentity
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import LastExecution, LastSkip, ScheduledTaskSpec, ScheduledTaskStatus
@@ -103,7 +104,15 @@ def _problems(task: ObservedTask, pod_defaults: PodSettings | None) -> tuple[Rea
     schedule = schedule_problems(task.spec, task.created_at)
     if schedule:
         return Reason.INVALID_SCHEDULE, schedule
-    return Reason.INVALID_SPEC, (*task_problems(task.spec.task, "spec.task"), *pod_problems(task.spec, pod_defaults))
+    return Reason.INVALID_SPEC, _lasting_problems(task.spec, pod_defaults)
+
+
+def _problems_of(spec: ScheduledTaskSpec, pod_defaults: PodSettings | None) -> tuple[FieldProblem, ...]:
+    return (*task_problems(spec.task, "spec.task"), *pod_problems(spec, pod_defaults))
+
+
+_lasting_problems = ByIdentity(_problems_of)
+"""To judge a large template takes longer than all else of a turn, and each event of a task or its Jobs makes one."""
 
 
 def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, message: str, now: datetime) -> Plan:

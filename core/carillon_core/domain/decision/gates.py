@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
-from carillon_core.domain.validity.pod_validity import task_pod_problems
+from carillon_core.domain.validity.pod_validity import retry_problems, task_pod_problems
 from carillon_core.domain.validity.problems import target_problems, task_problems
 from carillon_core.errors import FieldProblem
 from carillon_core.json_values import text_problems
@@ -214,10 +214,11 @@ def unfit_pod(due: DueRequest) -> Verdict | None:
     if not isinstance(due.wanted, Task):
         return None
     pod = due.spec.pod or (due.task.spec.pod if due.task and due.task.spec else PodSettings())
-    problems = "; ".join(str(p) for p in task_pod_problems(due.wanted, pod, due.pod_defaults))
+    own = retry_problems(due.wanted, due.spec.retry)
+    problems = "; ".join(str(p) for p in (*own, *task_pod_problems(due.wanted, pod, due.pod_defaults)))
     if not problems:
         return None
-    if due.task is None or (due.spec.pod is not None and not due.wanted.runs_own_pods):
+    if due.task is None or own or (due.spec.pod is not None and due.wanted.container is None):
         return Verdict(ExecutionStatus.FAILED, Reason.INVALID_SPEC, problems)
     return _invalid_task(due.task, problems)
 

@@ -20,13 +20,13 @@ _FROM_LOG = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 
 def own_metadata(template: Mapping[str, Any], ours: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """Return the labels and annotations of a template together with ours, which win."""
-    given = template.get("metadata") or {}
-    return {kind: {**(given.get(kind) or {}), **words} for kind, words in ours.items()}
+    given = _object(template.get("metadata"))
+    return {kind: {**_object(given.get(kind)), **words} for kind, words in ours.items()}
 
 
 def completions_of(task: JobTask) -> int:
     """Return how many pods of a Job must succeed, as far as its template says."""
-    wanted = (task.template.get("spec") or {}).get("completions")
+    wanted = _object(task.template.get("spec")).get("completions")
     return wanted if isinstance(wanted, int) and wanted > 1 else 1
 
 
@@ -42,26 +42,31 @@ def job_spec(
         defaults: The operator's pod settings, for what the template does not set.
 
     """
-    spec = {name: value for name, value in (task.template.get("spec") or {}).items() if name not in SET_IN_SPEC}
+    spec = {name: value for name, value in _object(task.template.get("spec")).items() if name not in SET_IN_SPEC}
     if order.own_timeout_seconds is not None:
         spec["activeDeadlineSeconds"] = order.own_timeout_seconds
-    inner = spec.get("template") or {}
-    pod = _telling(_with_defaults(inner.get("spec") or {}, pod_fields(defaults)))
+    inner = _object(spec.get("template"))
+    pod = _telling(_with_defaults(_object(inner.get("spec")), pod_fields(defaults)))
     return {**spec, "template": {"metadata": own_metadata(inner, ours), "spec": pod}}
 
 
 def _with_defaults(pod: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a pod's spec with defaults: its own fields win, lists are joined."""
+    """Return a pod's spec with defaults: its own fields win, lists are joined. What is malformed stays as it is."""
     joined = dict(pod)
     for name, value in defaults.items():
         own = pod.get(name)
-        if name in _JOINED:
-            joined[name] = [*value, *(each for each in own or () if each not in value)]
-        elif name == "nodeSelector":
-            joined[name] = {**value, **(own or {})}
-        elif not own:
+        if not own:
             joined[name] = value
+        elif name in _JOINED and isinstance(own, list):
+            joined[name] = [*value, *(each for each in own if each not in value)]
+        elif name == "nodeSelector" and isinstance(own, Mapping):
+            joined[name] = {**value, **own}
     return joined
+
+
+def _object(part: object) -> Mapping[str, Any]:
+    """Return a part of a template that should be an object; the API server judges what else it may be."""
+    return part if isinstance(part, Mapping) else {}
 
 
 def _telling(pod: Mapping[str, Any]) -> dict[str, Any]:

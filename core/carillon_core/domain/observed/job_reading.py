@@ -9,7 +9,14 @@ from uuid import UUID
 from carillon_core.contract import Cause, ExitCode
 from carillon_core.domain.execution import execution_id, job_name, request_job_name
 from carillon_core.domain.observed.jobs import ActiveJob, FinishedJob, JobResult, ObservedJob
-from carillon_core.domain.observed.pod_ends import DISRUPTION_TARGET, NO_PODS, USER_CONTAINER, JobPods, PodEnd
+from carillon_core.domain.observed.pod_ends import (
+    DISRUPTION_TARGET,
+    NO_PODS,
+    USER_CONTAINER,
+    WHOLE_JOB,
+    JobPods,
+    PodEnd,
+)
 from carillon_core.domain.observed.pod_trouble import utc_second
 from carillon_core.resources import names
 from carillon_core.resources.scheduled_task import RunResult
@@ -17,10 +24,10 @@ from carillon_core.resources.scheduled_task import RunResult
 _TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 """Kubernetes' reason for a Job or a pod that ran too long."""
-WHOLE_JOB = "job"
-"""The task type whose Job is the user's from its template on."""
 MOST_OF_A_NAME = 256
 """The number of characters kept of a user's name."""
+MOST_DIGITS = 10
+"""Of a number of pods: the API server takes 32 bits."""
 TAKEN_BACK = "suspended by its queue before it finished"
 """The message of an execution whose Job is suspended after it had started; the pod's message follows."""
 _RESULT_OF_EXIT: dict[int | None, JobResult] = {
@@ -109,7 +116,7 @@ def decisive_end(seen: ObservedJob, *, succeeded: bool) -> PodEnd | None:
     """
     if seen.whole:
         alike = [pod for pod in seen.attempts if pod.succeeded is succeeded]
-        return (alike or seen.attempts or (None,))[-1]
+        return alike[-1] if alike else None
     first = next((pod for pod in seen.attempts if pod.succeeded), None)
     if first is not None or not seen.attempts:
         return first
@@ -258,7 +265,9 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
 
 
 def _completions(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdecimal() else 1
+    """Return the number in an annotation, which anyone who may write Jobs can change; 1 if it is none."""
+    good = text is not None and len(text) <= MOST_DIGITS and text.isascii() and text.isdecimal()
+    return max(1, int(text)) if good and text is not None else 1
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from carillon_core.domain.observed.pod_trouble import PodTrouble, utc_second
+from carillon_core.resources.names import ANNOTATION_TASK_TYPE
 
 RUNNER_CONTAINER = "runner"
 USER_CONTAINER = "task"
 """The name of a user's container, of a ``container`` task."""
+WHOLE_JOB = "job"
+"""The task type whose Job is the user's from its template on."""
 DISRUPTION_TARGET = "DisruptionTarget"
 """The condition of a pod that a drain, a preemption, an eviction or a taint ends."""
 END_MARGIN = timedelta(seconds=10)
@@ -50,7 +53,7 @@ class JobPods:
     seen: bool = False
     """Whether there ever was one."""
     some_work: bool = False
-    """Whether one of them has ended, or lives without trouble."""
+    """Whether one of them lives without trouble."""
     forgotten: int = 0
     """How many more have ended, of which nothing else is kept."""
     forgotten_successes: int = 0
@@ -82,7 +85,8 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
     name = pod["metadata"].get("name", "")
     disruption = next((c for c in status.get("conditions") or () if _is_disruption(c)), None)
     word = status.get("reason") or (disruption or {}).get("reason") or ""
-    for container in sorted(_containers(pod), key=lambda c: _rank(c, succeeded=succeeded)):
+    whole = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_TASK_TYPE) == WHOLE_JOB
+    for container in sorted(_containers(pod), key=lambda c: _rank(c, succeeded=succeeded, whole=whole)):
         ended = (container.get("state") or {}).get("terminated")
         if ended:
             return PodEnd(
@@ -119,13 +123,13 @@ def _exit_codes(pod: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     return tuple((str(c.get("name")), _exit_code(c)) for c in ended) if len(ended) > 1 else ()
 
 
-def _rank(container: Mapping[str, Any], *, succeeded: bool) -> tuple[bool, bool]:
+def _rank(container: Mapping[str, Any], *, succeeded: bool, whole: bool) -> tuple[bool, bool]:
     """Return where a container stands among those that may speak for their pod; the least does.
 
     Sidecars that somebody injected do not count beside the task's own container. Of a pod that failed, one that failed
-    explains it.
+    explains it. In the pod of a whole Job, names mean nothing.
     """
-    injected = container.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
+    injected = not whole and container.get("name") not in {RUNNER_CONTAINER, USER_CONTAINER}
     return injected, not succeeded and not _exit_code(container)
 
 

@@ -5,7 +5,7 @@ The admission webhook returns them as warnings; ``carillon next`` and
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -73,6 +73,7 @@ def advice_of(
         *clock,
         *(_gap_advice(spec, gap) if gap else ()),
         *_limit_advice(spec),
+        *_job_advice(spec),
         *task_advice(spec.task, http_allow),
         *_parameter_advice(spec),
         *_pod_advice(spec),
@@ -186,6 +187,17 @@ def _gap_advice(spec: ScheduledTaskSpec, gap: timedelta) -> Iterator[str]:
             f"spec.jitterSeconds: {spec.jitter_seconds} may delay a launch past the next slot; "
             f"set less than {seconds:.0f}, the seconds between slots"
         )
+
+
+def _job_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
+    """Yield a warning if a time-out takes the place of another: former versions stored 3600 where none was written."""
+    inner = spec.task.job.template.get("spec") if spec.task.job is not None else None
+    if spec.timeout_seconds is None or not isinstance(inner, Mapping):
+        return
+    own = inner.get("activeDeadlineSeconds")
+    if own != spec.timeout_seconds and (own is not None or spec.timeout_seconds == DEFAULT_TIMEOUT_SECONDS):
+        instead = "although the template sets no time limit" if own is None else f"not activeDeadlineSeconds={own}"
+        yield f"spec.timeoutSeconds: {spec.timeout_seconds} ends the job, {instead}; remove it if you did not mean it"
 
 
 def _limit_advice(spec: ScheduledTaskSpec) -> Iterator[str]:

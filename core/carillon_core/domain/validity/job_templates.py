@@ -21,8 +21,8 @@ SET_IN_SPEC: Mapping[str, str] = {
 }
 """The fields of a Job's spec that a template cannot set, and what to do instead."""
 _METADATA = ("labels", "annotations")
-_SECRETS = {"secretKeyRef": "name", "secretRef": "name", "secret": "secretName"}
-"""The references to Secrets in a pod's spec, and the field with the name; in a projected volume that is ``name``."""
+_SECRETS = frozenset({"secretKeyRef", "secretRef", "secret"})
+"""The references to Secrets in a pod's spec."""
 
 
 def job_problems(task: JobTask, pod: PodSettings, path: str) -> tuple[FieldProblem, ...]:
@@ -76,10 +76,10 @@ def own_secret_problems(part: object, path: str) -> Iterator[FieldProblem]:
         return
     for name, value in part.items():
         if name in _SECRETS and isinstance(value, Mapping):
-            field = _SECRETS[name] if _SECRETS[name] in value else "name"
-            if value.get(field) == names.RUNNER_SECRET:
-                hint = f"must not be {names.RUNNER_SECRET}, which is Carillon's own: name a Secret of yours"
-                yield FieldProblem(f"{path}.{name}.{field}", hint)
+            for field in ("name", "secretName"):  # an API server that is not strict drops the one that does not belong
+                if value.get(field) == names.RUNNER_SECRET:
+                    hint = f"must not be {names.RUNNER_SECRET}, which is Carillon's own: name a Secret of yours"
+                    yield FieldProblem(f"{path}.{name}.{field}", hint)
         yield from own_secret_problems(value, f"{path}.{name}")
 
 

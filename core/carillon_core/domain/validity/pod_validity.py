@@ -18,7 +18,7 @@ from carillon_core.errors import FieldProblem
 from carillon_core.resources.containers import ContainerResources
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
-from carillon_core.resources.tasks import Task
+from carillon_core.resources.tasks import RetryPolicy, Task
 
 POD_DEFAULTS = "CARILLON_POD_DEFAULTS"
 OVERCOMMITTED = frozenset({"cpu", "memory", "ephemeral-storage"})
@@ -70,10 +70,15 @@ def pod_problems(spec: ScheduledTaskSpec, defaults: PodSettings | None = None) -
         defaults: The operator's; None if they are not known: then only the task's own fields are checked.
 
     """
-    retried = spec.task.job is not None and spec.retry.limit > 0
+    return (*retry_problems(spec.task, spec.retry), *task_pod_problems(spec.task, spec.pod, defaults))
+
+
+def retry_problems(task: Task, retry: RetryPolicy | None) -> tuple[FieldProblem, ...]:
+    """Return the problem of retries of a task whose Job retries by itself."""
+    if task.job is None or retry is None or retry.limit == 0:
+        return ()
     mend = "set backoffLimit in spec.task.job.template.spec"
-    retry = (FieldProblem("spec.retry.limit", f"is not valid with a job: {mend}"),) if retried else ()
-    return (*retry, *task_pod_problems(spec.task, spec.pod, defaults))
+    return (FieldProblem("spec.retry.limit", f"is not valid with a job: {mend}"),)
 
 
 def task_pod_problems(task: Task, pod: PodSettings, defaults: PodSettings | None = None) -> tuple[FieldProblem, ...]:

@@ -6,7 +6,7 @@ The REST facade, the admission webhook and the CLI call these functions, so thei
 from datetime import datetime
 
 from carillon_core.domain.timetable.schedule import schedule_problems
-from carillon_core.domain.validity.pod_validity import pod_problems, runner_problems, task_pod_problems
+from carillon_core.domain.validity.pod_validity import pod_problems, retry_problems, runner_problems, task_pod_problems
 from carillon_core.domain.validity.template_syntax import Templates, template_problems
 from carillon_core.domain.validity.urls import url_problems
 from carillon_core.errors import FieldProblem
@@ -87,5 +87,8 @@ def request_problems(
     if spec.task is None:
         # whether the task runs in a runner or a container is known only when it is launched
         return problems if spec.pod is None else (*problems, *runner_problems(spec.pod))
-    pods = task_pod_problems(spec.task, spec.pod or PodSettings(), pod_defaults)
+    pods = (
+        *retry_problems(spec.task, spec.retry),
+        *task_pod_problems(spec.task, spec.pod or PodSettings(), pod_defaults),
+    )
     return (*problems, *task_problems(spec.task, "spec.task"), *pods)

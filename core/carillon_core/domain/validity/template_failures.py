@@ -40,7 +40,10 @@ def certain_failures(parsed: "nodes.Template") -> Iterator[str]:
     # made once: a union of types is as slow to make as a node is to find
     others = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
     divisions, applied = (nodes.Div, nodes.FloorDiv), (nodes.Filter, nodes.Test)
+    certain = _certain(parsed)
     for node in judged:
+        if id(node) not in certain:
+            continue
         if isinstance(node, nodes.Getattr):
             if id(node) not in optional:
                 yield from _attribute(node, own)
@@ -56,6 +59,23 @@ def certain_failures(parsed: "nodes.Template") -> Iterator[str]:
             yield "it divides by zero"
 
 
+def _certain(parsed: "nodes.Template") -> set[int]:
+    """Return the nodes that every rendering evaluates: of a condition or a loop, what is evaluated first."""
+    from jinja2 import nodes  # noqa: PLC0415  # the same
+
+    first = {nodes.If: "test", nodes.CondExpr: "test", nodes.And: "left", nodes.Or: "left", nodes.For: "iter"}
+    later = (nodes.Macro, nodes.CallBlock)
+    found: set[int] = set()
+    left: list[nodes.Node] = [parsed]
+    while left:  # each node once
+        node = left.pop()
+        if isinstance(node, later):
+            continue
+        found.add(id(node))
+        left += [getattr(node, first[type(node)])] if type(node) in first else node.iter_child_nodes()
+    return found
+
+
 def _assigned(judged: "Iterable[nodes.Node]") -> set[str]:
     """Return the names that a template itself defines, which may hide a variable."""
     from jinja2 import nodes  # noqa: PLC0415  # the same
@@ -69,15 +89,10 @@ def parameters_read(parsed: "nodes.Template") -> list[str]:
     from jinja2 import nodes  # noqa: PLC0415  # the same
 
     judged = list(parsed.find_all(_judged()))
-    own, optional = _assigned(judged), _optional(judged)
-    chosen = {
-        id(each)
-        for condition in parsed.find_all((nodes.If, nodes.CondExpr, nodes.And, nodes.Or, nodes.For, nodes.Macro))
-        for each in condition.find_all((nodes.Getattr, nodes.Getitem))
-    }
+    own, optional, certain = _assigned(judged), _optional(judged), _certain(parsed)
     found = set()
     for node in judged:
-        if id(node) in chosen or id(node) in optional:
+        if id(node) not in certain or id(node) in optional:
             continue
         if not isinstance(node, nodes.Getattr | nodes.Getitem) or _variable(node.node, own) != "parameters":
             continue

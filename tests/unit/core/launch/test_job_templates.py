@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.plan import Launch
 from carillon_core.domain.execution import execution_id
@@ -138,3 +140,28 @@ def test_a_container_gets_its_environment_volumes_and_account() -> None:
     assert plain["automountServiceAccountToken"] is False
     assert plain.keys().isdisjoint({"volumes", "serviceAccountName"})
     assert plain["containers"][0].keys().isdisjoint({"envFrom", "volumeMounts"})
+
+
+MALFORMED: dict[str, dict[str, Any]] = {
+    "lists for objects": {"nodeSelector": ["a"], "tolerations": 5, "imagePullSecrets": {"name": "x"}},
+    "texts for lists": {"containers": "none", "initContainers": "none"},
+    "texts in lists": {"containers": ["none", None]},
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_what_is_malformed_is_left_to_the_api_server(case: str) -> None:
+    """Defaults of the operator are added to what they fit; the operator must not fail."""
+    defaults = PodSettings.model_validate(
+        {"nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "imagePullSecrets": [{"name": "y"}]}
+    )
+    pod = job_of(template(template={"spec": MALFORMED[case]}), defaults)["spec"]["template"]["spec"]
+    assert {name: pod[name] for name in MALFORMED[case]} == MALFORMED[case]
+
+
+@pytest.mark.parametrize(
+    "whole", [{"metadata": [], "spec": []}, {"spec": {"template": 5}}, {"spec": {"template": {"metadata": "x"}}}]
+)
+def test_a_template_that_is_no_object_anywhere_makes_a_job_all_the_same(whole: dict[str, Any]) -> None:
+    """It has been refused before, unless nothing checked it; the API server refuses the Job."""
+    assert job_of({"job": {"template": whole}})["metadata"]["name"] == "backup-1767225660"

@@ -89,6 +89,25 @@ def test_the_row_tells_of_the_pod_that_failed() -> None:
     assert [(each.number, each.pod_name) for each in row.attempts[-2:]] == [(1001, "bad"), (1002, "last")]
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "0", "-1", "1e3", "\u0663", ""])
+def test_a_number_of_completions_that_is_none_counts_as_one(text: str) -> None:
+    """Whoever may write Jobs chooses it."""
+    raw = raw_job(**DELETED)
+    raw["metadata"]["annotations"] = WORDS | {"carillon.dev/completions": text}
+    job = observed_job(raw, JobPods((OK,), seen=True))
+    assert job is not None
+    assert (job.completions, job.result) == (1, RunResult.SUCCEEDED)
+
+
+def test_a_failure_is_not_told_by_a_pod_that_succeeded() -> None:
+    """If the pod that kept the Job from its end never ended, the Job's own words tell it."""
+    job = observed_job(raw_job("Failed", completions=2), JobPods((OK,), seen=True))
+    assert job is not None
+    end = end_of(job)
+    assert end is not None
+    assert (job.result, end.message, end.result) == (RunResult.FAILED, "m", None)
+
+
 def test_a_success_is_told_by_a_pod_that_succeeded() -> None:
     """Not by one that failed before it, or after it beyond what the Job needs."""
     job = observed_job(raw_job("Complete"), JobPods((BAD, LAST, BAD), seen=True))
@@ -131,6 +150,7 @@ ENDS: dict[str, tuple[str, list[tuple[str, int]], list[tuple[str, int]], int, st
     "the container that failed speaks": ("Failed", [("a", 0), ("b", 3)], [("i", 0)], 3, "b says 3"),
     "an init container that failed speaks": ("Failed", [], [("i", 4)], 4, "i says 4"),
     "of a success, the first": ("Succeeded", [("a", 0), ("b", 0)], [], 0, "a says 0"),
+    "in the pod of a whole Job, names mean nothing": ("Failed", [("proxy", 9), ("task", 0)], [], 9, "proxy says 9"),
     "a task's own container before an injected one that failed": (
         "Failed",
         [("proxy", 9), ("task", 0)],
@@ -145,12 +165,13 @@ ENDS: dict[str, tuple[str, list[tuple[str, int]], list[tuple[str, int]], int, st
 def test_the_container_that_explains_a_pods_end(case: str) -> None:
     """Pods of whole Jobs have several."""
     phase, containers, inits, code, message = ENDS[case]
+    words = {"annotations": {"carillon.dev/task-type": "job"}} if "whole" in case else {}
     status = {
         "phase": phase,
         "containerStatuses": [terminated(*each) for each in containers],
         "initContainerStatuses": [terminated(*each) for each in inits],
     }
-    end = pod_end({"metadata": {"name": "p"}, "status": status})
+    end = pod_end({"metadata": {"name": "p", **words}, "status": status})
     assert end is not None
     assert (end.exit_code, end.message) == (code, message)
     several = [*containers, *(each for each in inits if each[1])]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from carillon_core.domain.egress.rules import CLOSED, AllowList, parse_allow_list
-from carillon_core.domain.validity.advice import warnings_of
+from carillon_core.domain.validity.advice import advice_of, warnings_of
 from carillon_core.domain.validity.problems import spec_problems
 from carillon_core.domain.validity.review import Review, review_of
 from carillon_core.domain.validity.template_syntax import MOST_PARTS, template_problems
@@ -349,3 +349,20 @@ def test_a_change_that_leaves_the_spec_is_nobodys_business() -> None:
     assert mended.problems == ()
     assert mended.warnings[0].startswith("x: runs next at 2026-01-01T13:00:00Z")
     assert reviewed("HTTPTarget", {"url": "https://x/"}) == Review()
+
+
+def test_a_time_out_that_takes_the_place_of_a_templates_own_is_told() -> None:
+    """Former versions stored 3600 where none was written."""
+
+    def told(seconds: int | None, own: int | None) -> list[str]:
+        more_spec = {} if own is None else {"activeDeadlineSeconds": own}
+        template: dict[str, Any] = {"spec": {"template": {"spec": {}}, **more_spec}}
+        more = {} if seconds is None else {"timeoutSeconds": seconds}
+        spec = parse_spec({"intervalSeconds": 60, "task": {"job": {"template": template}}, **more}, strict=True)
+        return [line for line in advice_of(spec, NOW, NOW) if "timeoutSeconds" in line and "ends the job" in line]
+
+    assert told(3600, 21600) == [
+        "spec.timeoutSeconds: 3600 ends the job, not activeDeadlineSeconds=21600; remove it if you did not mean it"
+    ]
+    assert told(3600, None)[0].startswith("spec.timeoutSeconds: 3600 ends the job, although the template sets no")
+    assert (told(None, None), told(None, 60), told(60, 60), told(60, None)) == ([], [], [], [])

@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from carillon_core.domain.validity.pod_validity import pod_problems
+from carillon_core.domain.validity.problems import request_problems
 from carillon_core.errors import InvalidResourceError
+from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import parse_spec
+from support.builders import at
 
 POD = {"restartPolicy": "Never", "containers": [{"name": "a", "image": "busybox"}]}
 RUNNERS = "carillon-runner"
+BOTH = {"secretName": "x", "name": RUNNERS}
 FIELD = {"fieldRef": {"fieldPath": "a"}}
 OWN = "must not be carillon-runner, which is Carillon's own: name a Secret of yours"
 
@@ -59,6 +63,10 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         job(spec={"template": {"spec": {**POD, "containers": [{"envFrom": [{"secretRef": {"name": RUNNERS}}]}]}}}),
         [f"{PATH}.spec.template.spec.containers[0].envFrom[0].secretRef.name: {OWN}"],
     ),
+    "the runners' Secret, beside another name that an API server may drop": (
+        job(spec={"template": {"spec": {"volumes": [{"projected": {"sources": [{"secret": BOTH}]}}]}}}),
+        [f"{PATH}.spec.template.spec.volumes[0].projected.sources[0].secret.name: {OWN}"],
+    ),
     "the runners' Secret, as a volume": (
         job(spec={"template": {"spec": {**POD, "volumes": [{"name": "v", "secret": {"secretName": RUNNERS}}]}}}),
         [f"{PATH}.spec.template.spec.volumes[0].secret.secretName: {OWN}"],
@@ -81,6 +89,13 @@ def test_settings_that_a_job_has_in_its_template_are_refused_beside_it() -> None
     assert pod.startswith("spec.pod: is not valid with a job: write it in spec.task.job.template.spec.template.spec")
     (retry,) = problems(job(), retry={"limit": 1})
     assert retry == "spec.retry.limit: is not valid with a job: set backoffLimit in spec.task.job.template.spec"
+
+
+def test_a_request_is_refused_for_its_own_retries_of_a_job() -> None:
+    """They would have no effect."""
+    spec = parse_request_spec({"task": job(), "retry": {"limit": 1}}, strict=True)
+    (problem,) = request_problems(spec, at("00:00"))
+    assert str(problem).startswith("spec.retry.limit: is not valid with a job")
 
 
 def test_a_container_cannot_use_the_runners_secret() -> None:

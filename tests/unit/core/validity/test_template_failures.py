@@ -131,3 +131,18 @@ def test_the_parameters_that_a_template_needs(template: str, want: list[str]) ->
     """Without them, the runner cannot render it; otherwise it can."""
     assert dict(parameters_of_templates([("spec.body", template)])) == ({"spec.body": want} if want else {})
     assert ("error" in render({"body": template}, CONTEXT | {"parameters": {}})) is bool(want)
+
+
+CHOSEN = [
+    "{{ task.name if task.name is defined else task }}",
+    "{% if cause == 'manual' %}{{ slot.nope }}{% endif %}",
+    "{{ parameters and slot.nope }}",
+    "{% for each in [] %}{{ 1 // 0 }}{% endfor %}",
+    "{% macro never() %}{{ slot() }}{% endmacro %}",
+]
+
+
+@pytest.mark.parametrize("text", CHOSEN)
+def test_what_a_rendering_may_not_reach_is_no_certain_failure(text: str) -> None:
+    """Tasks with such templates run."""
+    assert problems_of(text) == []

@@ -157,3 +157,23 @@ def test_a_request_named_like_its_task_does_not_hide_the_tasks_target() -> None:
     store.tasks.put(task("a", "shop"))
     store.requests.put(request("a", name="a"))
     assert store.targets.put(target("shop")) == [A]
+
+
+def test_a_spec_that_did_not_change_stays_the_same_object() -> None:
+    """What was judged of it need not be judged again with each event."""
+    store = ObservedStore()
+    store.tasks.put(task("a", None))
+    before = store.tasks.get(A)
+    store.tasks.put(task("a", None, version="2"))
+    after = store.tasks.get(A)
+    assert before is not None
+    assert after is not None
+    assert after.spec is before.spec
+    assert after.meta.resource_version == "2"
+    changed = task("a", None, version="3")
+    changed["metadata"]["generation"], changed["spec"]["intervalSeconds"] = 2, 30
+    store.tasks.put(changed)
+    last = store.tasks.get(A)
+    assert last is not None
+    assert last.spec is not None
+    assert last.spec.interval_seconds == 30
