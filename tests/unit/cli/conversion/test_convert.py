@@ -137,6 +137,22 @@ DIFFERENCES = {
         cronjob(schedule="@every 1h"),
         "spec.timeZone: names a time zone, which an interval does not have",
     ),
+    "a deadline that an interval never meets": (
+        cronjob(schedule="@every 1h", timeZone=None, startingDeadlineSeconds=60),
+        "a CronJob whose startingDeadlineSeconds (60) is below its interval never runs; the task does",
+    ),
+    "an interval below a minute": (
+        cronjob(schedule="@every 10s", timeZone=None),
+        "spec.schedule: a CronJob runs at most once a minute",
+    ),
+    "a clock that changes by half an hour": (
+        cronjob(schedule="0 12 * * *", timeZone="Australia/Lord_Howe"),
+        "2026-04-05 02:00 Australia/Lord_Howe the clock changes by a part of an hour: a CronJob may miss",
+    ),
+    "a clock that changes in the middle of an hour": (
+        cronjob(schedule="0 12 * * *", timeZone="Pacific/Chatham"),
+        "2026-04-05 03:45 Pacific/Chatham the clock changes in the middle of an hour: a CronJob may miss",
+    ),
     "the name of a pod": (
         cronjob({"template": {"metadata": {"name": "pod"}, "spec": POD}}),
         "spec.jobTemplate.spec.template.metadata.name: is left out: pods of a Job do not have it",
