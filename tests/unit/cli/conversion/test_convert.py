@@ -1,8 +1,6 @@
 """``carillon convert cronjob`` as a user calls it."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -312,34 +310,3 @@ def test_a_file_without_cronjobs_is_unusable(terminal: Terminal) -> None:
     said = run(terminal, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}})
     assert (said.code, said.out) == (2, "")
     assert "has no CronJob, only Service: name a file that has one" in said.err
-
-
-def kubectl(folder: Path, patch: pytest.MonkeyPatch, items: list[dict[str, Any]]) -> Path:
-    """Stand in for kubectl with a program that notes its arguments; return where."""
-    noted = folder / "arguments"
-    answer = folder / "answer.json"
-    answer.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": items}))
-    program = folder / "kubectl"
-    program.write_text(f'#!/bin/sh\necho "$@" > {noted}\ncat {answer}\n')
-    program.chmod(0o755)
-    patch.setitem(os.environ, "KUBECTL", str(program))
-    return noted
-
-
-def test_a_namespace_is_read_through_kubectl(
-    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only CronJobs are read, with the user's context."""
-    noted = kubectl(tmp_path, monkeypatch, [cronjob(metadata={"namespace": "prod"})])
-    said = terminal.run("convert", "cronjob", "--namespace", "prod", "--context", "live", *FROM)
-    assert said.code == 0
-    assert task(said)["metadata"] == {"name": "job", "namespace": "prod"}
-    assert noted.read_text() == "--context=live get cronjobs.batch --namespace=prod --output=json\n"
-
-
-def test_an_empty_namespace_is_unusable(terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt namespace looks the same."""
-    kubectl(tmp_path, monkeypatch, [])
-    said = terminal.run("convert", "cronjob", "--namespace", "prdo")
-    assert (said.code, said.out) == (2, "")
-    assert "namespace prdo has no CronJob" in said.err
