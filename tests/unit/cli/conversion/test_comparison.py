@@ -72,6 +72,12 @@ def test_a_change_of_the_clock_explains_only_the_times_that_it_moves() -> None:
     )
 
 
+def test_a_repeated_time_that_carillon_never_runs_is_not_explained() -> None:
+    """Both passes of the CronJob's only time are left unexplained."""
+    found = compared("30 2 25 10 *", "Europe/Berlin", schedule="0 5 25 10 *", timeZone="Europe/Berlin")
+    assert (len(found.at_changes), len(found.unexplained)) == (0, 3)
+
+
 def test_several_skipped_times_run_once() -> None:
     """The sentence names the first ones."""
     found = compared("0,10,20,50 2 * * *", "Europe/Berlin", schedule="0,10,20,50 2 * * *", timeZone="Europe/Berlin")
