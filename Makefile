@@ -94,6 +94,11 @@ faults: ## Inject faults into a running operator; PLANS=300 SEED=1 LANES=6, FROM
 	@$(PY) -m faults --plans $(or $(PLANS),300) --seed $(or $(SEED),1) --lanes $(or $(LANES),6) \
 		$(if $(FROM),--from $(FROM)) $(if $(PLAN),--plan '$(PLAN)') $(if $(SUMMARY),--summary) $(if $(NATIVE),--native)
 
+.PHONY: cronjobs
+cronjobs: ## Compare the Jobs of 208 CronJobs with those of their converted tasks, in a real API server
+	@$(SETUP) cluster
+	@$(PY) -m pytest proofs/cronjobs -q -s
+
 .PHONY: timeline
 timeline: ## Simulate a year of tasks with failures (SEED=, TASKS=, DAYS=) and account for every slot
 	@$(SETUP) python

@@ -5,6 +5,7 @@ clock of the zone changes, for expressions that name particular times: a CronJob
 skips, and runs one that occurs twice both times; Carillon runs each once.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +18,12 @@ from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 
 DAYS = 400
+HOUR = 3600
 NAMED = 3
 """How many skipped times a sentence names."""
 CLOCK = len("00:00")
+MOST_STEPS = 10_000
+"""How many times of an interval are compared: it goes on in the same way."""
 MARGIN = 2 * robfig.DAY_SECONDS
 """No clock is changed by more than this."""
 
@@ -34,6 +38,8 @@ class Comparison:
     """A sentence for each difference at a change of the clock."""
     unexplained: tuple[str, ...] = ()
     """A sentence for each other difference."""
+    uncertain: tuple[str, ...] = ()
+    """A sentence for each change of the clock after which the model does not know the CronJob's times."""
 
     def summary(self) -> str:
         """Return the result in a few words."""
@@ -61,14 +67,19 @@ def compare(timing: Timing, spec: ScheduledTaskSpec, start: datetime) -> Compari
         start: Only later times count; intervals of unknown origin count from it.
 
     """
+    start = start.replace(microsecond=0)
     after = _instant(start)
     until = after + DAYS * robfig.DAY_SECONDS
-    old = _old_times(timing, after, until)
-    new = _new_times(schedule_of(spec, start), start, until)
-    if old == new:
-        return Comparison(len(old))
-    olds, news = set(old), set(new)
+    schedule = schedule_of(spec, start)
+    if isinstance(timing.schedule, robfig.Every):
+        return _compare_intervals(timing.schedule, timing.anchor or start, schedule, range(after, until + 1))
+    old = robfig.fire_times(timing.schedule, timing.zone, after, until)
+    new = _new_times(schedule, start, until)
     changes = list(_changes(timing.zone, after - MARGIN, until + MARGIN))
+    uncertain = tuple(_uncertain(timing, old, changes))
+    if old == new:
+        return Comparison(len(old), uncertain=uncertain)
+    olds, news = set(old), set(new)
     explained: list[str] = []
     unexplained: list[str] = []
     for instant in sorted(olds ^ news):
@@ -81,16 +92,18 @@ def compare(timing: Timing, spec: ScheduledTaskSpec, start: datetime) -> Compari
             unexplained.append(f"only {who} runs at {_utc(instant)}, and no change of the clock explains it")
         else:
             explained.append(said)
-    return Comparison(len(old), tuple(explained), tuple(unexplained))
+    return Comparison(len(old), tuple(explained), tuple(unexplained), uncertain)
 
 
-def _old_times(timing: Timing, after: int, until: int) -> list[int]:
-    if isinstance(timing.schedule, robfig.CronTimes):
-        return robfig.fire_times(timing.schedule, timing.zone, after, until)
-    every = timing.schedule.seconds
-    anchor = after if timing.anchor is None else _instant(timing.anchor)
-    first = max(1, (after - anchor) // every + 1)
-    return list(range(anchor + first * every, until + 1, every))
+def _compare_intervals(every: robfig.Every, anchor: datetime, schedule: Schedule, span: range) -> Comparison:
+    """Compare the times of an interval: the first ``MOST_STEPS``, and the number of all."""
+    origin = _instant(anchor)
+    first = max(1, (span.start - origin) // every.seconds + 1)
+    times = range(origin + first * every.seconds, span.stop, every.seconds)
+    old = list(times[:MOST_STEPS])
+    new = _new_times(schedule, _time(span.start), old[-1] if len(times) > len(old) else span.stop - 1)
+    differing = (f"an interval differs at {_utc(instant)}" for instant in sorted(set(old) ^ set(new)))
+    return Comparison(len(times), unexplained=tuple(differing))
 
 
 def _new_times(schedule: Schedule, start: datetime, until: int) -> list[int]:
@@ -136,6 +149,18 @@ def _repeated(instant: int, timing: Timing, changes: Sequence[_Change], runs: Ca
             run = f"a CronJob runs both times, Carillon only the first time, at {_utc(instant - shift)}"
             return f"{local} {timing.zone} occurs twice: {run}"
     return None
+
+
+def _uncertain(timing: Timing, old: Sequence[int], changes: Sequence[_Change]) -> Iterator[str]:
+    """Yield the changes in the middle of an hour or by a part of one: the parser, which steps by hours, goes astray."""
+    for change in changes:
+        odd = (change.after - change.before) % HOUR or (change.at + change.before) % HOUR
+        following = bisect_right(old, change.at + robfig.DAY_SECONDS) - bisect_left(old, change.at)
+        if odd and following:
+            when = f"{_local(change.at + change.before)} {timing.zone} the clock changes in the middle of an hour"
+            if (change.at + change.before) % HOUR == 0:
+                when = f"{when.removesuffix('in the middle of an hour')}by a part of an hour"
+            yield f"{when}: a CronJob may miss, move or repeat times in the day that follows, Carillon does not"
 
 
 def _instant(when: datetime) -> int:

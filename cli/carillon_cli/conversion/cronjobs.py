@@ -45,7 +45,10 @@ class Conversion:
         if self.comparison is None:
             return [*said, *(f"{name} ({self.document.place}): not converted: {each}" for each in self.problems)]
         unexplained = self.comparison.unexplained
-        said += [f"{name}: {each}" for each in (*self.comparison.at_changes, *unexplained[:SHOWN])]
+        said += [
+            f"{name}: {each}"
+            for each in (*self.comparison.at_changes, *self.comparison.uncertain, *unexplained[:SHOWN])
+        ]
         said.append(f"{name}: {self.comparison.summary()}")
         if unexplained:
             said.append(f"{name} ({self.document.place}): not converted: its times differ; please report this as a bug")

@@ -3,7 +3,7 @@
 Nothing is dropped silently: each field has an equivalent, or a note, or is a problem.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from carillon_core.resources.scheduled_task import YEAR_SECONDS
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 CRONJOB_API_VERSION = "batch/v1"
 MOST_JOBS_KEPT = 100
+MINUTE = 60
 KEPT = ("name", "namespace", "labels", "annotations")
 SERVERS = {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink"}
 """The metadata that a cluster sets for each object anew."""
@@ -54,6 +55,8 @@ class Mapped:
     """Empty without a spec."""
     timing: Timing | None = None
     """None if the controller cannot read the schedule."""
+    deadline: Any = None
+    """The CronJob's startingDeadlineSeconds."""
     zone_assumed: bool = False
     """The CronJob names no time zone, and its schedule needs one."""
     remarks: Remarks = field(default_factory=Remarks)
@@ -78,7 +81,7 @@ def task_of_cronjob(raw: Mapping[str, Any], default_zone: str) -> Mapped:
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - KNOWN:
         remarks.refuse(f"spec.{name}", "is not a field of a CronJob: remove it or correct its spelling")
-    mapped = Mapped({}, remarks=remarks)
+    mapped = Mapped({}, remarks=remarks, deadline=given.get("startingDeadlineSeconds"))
     spec = _calendar(given, _anchor(raw), default_zone, mapped)
     spec |= _policies(given, remarks)
     template = given.get("jobTemplate")
@@ -189,6 +192,8 @@ def _interval(expression: str, every: robfig.Every, anchor: datetime | None, map
     if every.seconds > YEAR_SECONDS:
         mapped.remarks.refuse(path, f"{expression!r} is longer than 366 days: use a cron expression")
         return {}
+    for reason in _never_so_often(every, mapped.deadline):
+        mapped.remarks.note(path, reason)
     if anchor is None:
         said = (
             "which counts from the creation of the ScheduledTask, not of the CronJob; set startAt to choose the times"
@@ -197,6 +202,15 @@ def _interval(expression: str, every: robfig.Every, anchor: datetime | None, map
         return {"intervalSeconds": every.seconds}
     mapped.remarks.note(path, f"{becomes}, with the startAt that keeps the CronJob's times")
     return {"intervalSeconds": every.seconds, "startAt": rfc3339(anchor + timedelta(seconds=every.seconds))}
+
+
+def _never_so_often(every: robfig.Every, deadline: Any) -> Iterator[str]:
+    """Yield why a CronJob does not run at every interval; both were seen with the controller of Kubernetes 1.36."""
+    if isinstance(deadline, int) and deadline < every.seconds:
+        # it counts the interval anew from the earliest time that the deadline allows
+        yield f"a CronJob whose startingDeadlineSeconds ({deadline}) is below its interval never runs; the task does"
+    if every.seconds < MINUTE:
+        yield "a CronJob runs at most once a minute, as its Jobs are named after the minute; the task runs more often"
 
 
 def _anchor(raw: Mapping[str, Any]) -> datetime | None:

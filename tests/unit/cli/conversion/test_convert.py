@@ -1,8 +1,6 @@
 """``carillon convert cronjob`` as a user calls it."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,6 +134,22 @@ DIFFERENCES = {
     "the zone of an interval": (
         cronjob(schedule="@every 1h"),
         "spec.timeZone: names a time zone, which an interval does not have",
+    ),
+    "a deadline that an interval never meets": (
+        cronjob(schedule="@every 1h", timeZone=None, startingDeadlineSeconds=60),
+        "a CronJob whose startingDeadlineSeconds (60) is below its interval never runs; the task does",
+    ),
+    "an interval below a minute": (
+        cronjob(schedule="@every 10s", timeZone=None),
+        "spec.schedule: a CronJob runs at most once a minute",
+    ),
+    "a clock that changes by half an hour": (
+        cronjob(schedule="0 12 * * *", timeZone="Australia/Lord_Howe"),
+        "2026-04-05 02:00 Australia/Lord_Howe the clock changes by a part of an hour: a CronJob may miss",
+    ),
+    "a clock that changes in the middle of an hour": (
+        cronjob(schedule="0 12 * * *", timeZone="Pacific/Chatham"),
+        "2026-04-05 03:45 Pacific/Chatham the clock changes in the middle of an hour: a CronJob may miss",
     ),
     "the name of a pod": (
         cronjob({"template": {"metadata": {"name": "pod"}, "spec": POD}}),
@@ -296,34 +310,3 @@ def test_a_file_without_cronjobs_is_unusable(terminal: Terminal) -> None:
     said = run(terminal, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}})
     assert (said.code, said.out) == (2, "")
     assert "has no CronJob, only Service: name a file that has one" in said.err
-
-
-def kubectl(folder: Path, patch: pytest.MonkeyPatch, items: list[dict[str, Any]]) -> Path:
-    """Stand in for kubectl with a program that notes its arguments; return where."""
-    noted = folder / "arguments"
-    answer = folder / "answer.json"
-    answer.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": items}))
-    program = folder / "kubectl"
-    program.write_text(f'#!/bin/sh\necho "$@" > {noted}\ncat {answer}\n')
-    program.chmod(0o755)
-    patch.setitem(os.environ, "KUBECTL", str(program))
-    return noted
-
-
-def test_a_namespace_is_read_through_kubectl(
-    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only CronJobs are read, with the user's context."""
-    noted = kubectl(tmp_path, monkeypatch, [cronjob(metadata={"namespace": "prod"})])
-    said = terminal.run("convert", "cronjob", "--namespace", "prod", "--context", "live", *FROM)
-    assert said.code == 0
-    assert task(said)["metadata"] == {"name": "job", "namespace": "prod"}
-    assert noted.read_text() == "--context=live get cronjobs.batch --namespace=prod --output=json\n"
-
-
-def test_an_empty_namespace_is_unusable(terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt namespace looks the same."""
-    kubectl(tmp_path, monkeypatch, [])
-    said = terminal.run("convert", "cronjob", "--namespace", "prdo")
-    assert (said.code, said.out) == (2, "")
-    assert "namespace prdo has no CronJob" in said.err
