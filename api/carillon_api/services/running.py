@@ -28,9 +28,9 @@ ENDING = (
     " container exits with code 0"
 )
 NOBODY = str(UUID(int=0))
+"""A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 """The annotation of a pod with the container whose logs kubectl shows."""
-"""A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 GONE = "the Job no longer exists: the execution is closed within about a minute"
 
 
@@ -81,7 +81,7 @@ async def _sign(ctx: Context, namespace: str, job: str, uid: str) -> None:
     except NotFoundError:
         raise
     except CarillonError as error:
-        log.warning("who cancels was not noted on the Job", namespace=namespace, job=job, why=str(error))
+        log.warning("could not annotate the Job with the cancelling user", namespace=namespace, job=job, why=str(error))
 
 
 def _as_object(record: ExecutionRecord) -> JSONObject:
