@@ -133,8 +133,8 @@ def export_command(
     """Print the tasks and targets of a cluster as YAML for carillon import or kubectl apply.
 
     The output has names, labels, annotations and specs in a fixed order, and no status. Secrets are named but
-    never read. The cluster is reached through kubectl: the program named by KUBECTL, kubectl on the PATH, or that of
-    the local cluster.
+    never read. The cluster is accessed with kubectl: the program that KUBECTL names, the kubectl on the PATH, or the
+    one in the local cluster.
     """
     typer.echo(transfer.exported(_cluster(kubeconfig, context), namespace, selector), nl=False)
 
@@ -164,12 +164,14 @@ def import_command(  # noqa: PLR0913  # a command's parameters are its options
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> int:
-    """Create the tasks and targets of a file, targets first, or nothing if one of them is invalid.
+    """Create the tasks and targets in a file, targets first.
+
+    If any of them is invalid, nothing is written, unless --skip-invalid is set.
 
     The output says of each object whether it was written, also if the import stops, and ends with a summary. An
     imported task starts afresh: past slots are not run. If an import is interrupted, repeat it with
-    --existing skip. The cluster is reached through kubectl: the program named by KUBECTL, kubectl on the PATH, or
-    that of the local cluster.
+    --existing skip. The cluster is accessed with kubectl: the program that KUBECTL names, the kubectl on the PATH, or
+    the one in the local cluster.
 
     Exit code 1 if something is invalid or already exists; 2 if the file or the cluster cannot be used, or the cluster
     refuses an object.

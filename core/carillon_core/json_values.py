@@ -44,7 +44,7 @@ def text_problem(text: str) -> str | None:
         return None
     if found[0] == "\0":
         return "must not contain a NUL character: remove it"
-    return "must not contain half of a surrogate pair: use the whole character"
+    return "contains an unpaired surrogate: write the whole character"
 
 
 def text_problems(value: Any, path: str) -> Iterator[FieldProblem]:

@@ -192,7 +192,7 @@ class Reconciler:
         status = with_condition(task.status, task.meta, said, self._clock())
         if status != task.status:
             self._effects.announcer.report(
-                task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message, "a launch is forbidden")
+                task.meta, Notice("Warning", Reason.LAUNCH_REFUSED, message, "launch forbidden")
             )
         self._view.store.tasks.set_status(key, task.meta.uid, status)
         self._effects.statuses.put("ScheduledTask", task.meta, status, task.stored)

@@ -169,7 +169,7 @@ class TaskTurn:
             record = RecordUnlaunched(
                 launch.slot, launch.execution_id, ExecutionStatus.MISSED, refused.reason, refused.message
             )
-            notices.append(Notice("Warning", refused.reason, refused.message, "a launch was refused"))
+            notices.append(Notice("Warning", refused.reason, refused.message, "launch refused"))
             status = with_unrecorded(after_refusal(status, task.status, record), record)
         if self._store.tasks.foreign_statuses(key) != foreign:
             # another writer changed the status meanwhile: the Jobs stay, the rest is decided again from that status

@@ -188,7 +188,7 @@ BAD_SPECS: dict[str, tuple[str, JSONObject, str, str]] = {
         "RunRequest",
         {"task": SUM, "when": "now"},
         "spec.when",
-        "is not a field of this kind: remove it or correct its spelling",
+        "is an unknown field: remove it or correct its spelling",
     ),
 }
 

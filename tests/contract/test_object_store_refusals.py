@@ -71,12 +71,12 @@ BAD_SPECS: dict[str, tuple[JSONObject, str, str]] = {
     "a field that there is not": (
         {"intervalSeconds": 5, "paused": True, "task": SUM},
         "spec.paused",
-        "is not a field of this kind: remove it or correct its spelling",
+        "is an unknown field: remove it or correct its spelling",
     ),
     "a nested field that there is not": (
         {"intervalSeconds": 5, "task": {"sleep": {"durationSeconds": 1, "unit": "s"}}},
         "spec.task.sleep.unit",
-        "is not a field of this kind",
+        "is an unknown field",
     ),
     "a sleep without a duration": (
         {"intervalSeconds": 5, "task": {"sleep": {}}},

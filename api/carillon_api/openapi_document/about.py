@@ -19,9 +19,11 @@ TAGS: tuple[JSONObject, ...] = (
     },
     {
         "name": "reports",
-        "description": "See the figures of a task, the past and the future on one axis, and the load to come.",
+        "description": (
+            "See a task's statistics, a timeline of past executions and planned slots, and the expected load."
+        ),
     },
-    {"name": "me", "description": "See who you are to the cluster, and what you may do where."},
+    {"name": "me", "description": "The caller's identity, and its permissions by namespace."},
     {"name": "metrics", "description": "Count executions by status."},
     {"name": "audit", "description": "See who changed what through this API."},
     {"name": "health", "description": "Probes for Kubernetes and metrics for Prometheus."},

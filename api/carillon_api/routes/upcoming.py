@@ -36,7 +36,7 @@ async def list_task_upcoming(
 async def list_upcoming(ctx: Ctx, query: Annotated[AllUpcomingQuery, Query()]) -> UpcomingAll:
     """Return the next times of the tasks in all namespaces, or in one, earliest first.
 
-    With each, return the next time of each task, and why the others have none.
+    With `each=true`, return one time per task, and the reason for tasks that cannot run.
 
     The tasks may be up to two seconds out of date, except for changes made through this process of the API. Without a
     namespace, the caller needs permission in all namespaces.
@@ -55,7 +55,7 @@ async def list_namespaced_upcoming(
 ) -> UpcomingAll:
     """Return the next times of a namespace's tasks, earliest first.
 
-    With each, return the next time of each task, and why the others have none. The tasks may be up to two seconds out
-    of date.
+    With `each=true`, return one time per task, and the reason for tasks that cannot run. The tasks may be up to two
+    seconds out of date.
     """
     return await upcoming_of_tasks(ctx, namespace, query)

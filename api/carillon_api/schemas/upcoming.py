@@ -26,7 +26,7 @@ class SelectedUpcomingQuery(UpcomingQuery):
     label_selector: str = Field(default="", max_length=4096)
     """Only tasks that this label selector matches, such as `app=web,tier in (a, b),!canary`."""
     each: bool = False
-    """Only the next time of each task, and why the other tasks have none. count does not apply; at most 2,000 tasks."""
+    """Return one time per task, and the reason for tasks that cannot run. count does not apply; at most 2,000 tasks."""
 
 
 class AllUpcomingQuery(SelectedUpcomingQuery):
@@ -74,14 +74,14 @@ class TaskFireTime(FireTime):
 
 
 class BlockedTask(Answer):
-    """A task that will not run, or cannot run at present."""
+    """A task that has no next time in the window, or cannot run at present."""
 
     namespace: str
     """The task's namespace."""
     task: str
     """The task's name."""
     time: Time | None
-    """The next slot in UTC, which will not run unless the reason ceases before; null if there is none."""
+    """The next slot in UTC. It runs only if the reason no longer applies by then. Null if there is none."""
     reason: str
     """Why, in one word, such as Suspended, Completed, OutsideWindow, InvalidSpec, TargetNotFound or CircuitOpen."""
     message: str
@@ -94,9 +94,10 @@ class UpcomingAll(Answer):
     items: list[TaskFireTime]
     """The next times, earliest first."""
     blocked: list[BlockedTask] = Field(default_factory=list)
-    """With each, the tasks that cannot run, by namespace and name. A task with a time is not in items."""
+    """With each=true, the tasks that cannot run or have no time in the window, ordered by namespace and name. They are
+    not in items, even if they have a time."""
     tasks: int | None = None
-    """With each, the number of tasks, including those beyond the first 2,000."""
+    """With each=true, the number of tasks, including those beyond the first 2,000."""
 
 
 class PreviewBody(Model):

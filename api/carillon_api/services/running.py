@@ -27,9 +27,9 @@ ENDING = (
     " container exits with code 0"
 )
 NOBODY = str(UUID(int=0))
+"""A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 """The annotation of a pod with the container whose logs kubectl shows."""
-"""A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 GONE = "the Job no longer exists: the execution is closed within about a minute"
 
 
@@ -78,7 +78,7 @@ async def _sign(ctx: Context, namespace: str, job: str, uid: str) -> None:
         if (await ctx.backends.access.review(subject, access)).allowed:
             await ctx.backends.api_server.mark_cancelled(namespace, job, uid, subject.name)
     except CarillonError as error:  # one that is gone included: the deletion finds that out
-        log.warning("who cancels was not noted on the Job", namespace=namespace, job=job, why=str(error))
+        log.warning("could not annotate the Job with the cancelling user", namespace=namespace, job=job, why=str(error))
 
 
 def _as_object(record: ExecutionRecord) -> JSONObject:

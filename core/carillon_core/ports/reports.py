@@ -62,7 +62,7 @@ class Statistics:
     latencies: Percentiles | None
     """From slot to start, of scheduled executions that were started, at least 0; None if there are none."""
     complete: bool
-    """False if the range has more than ``MOST_COUNTED`` executions, of which only the newest were counted."""
+    """False if the range has ``MOST_COUNTED`` executions or more; only the newest ``MOST_COUNTED`` are counted."""
     latest: Sequence[Mark]
     """The newest executions, newest slot first."""
 
@@ -83,7 +83,7 @@ class BucketCounts:
 
     items: Sequence[StatusCount]
     complete: bool
-    """False if the range has more than ``MOST_COUNTED`` executions, of which only the newest were counted."""
+    """False if the range has ``MOST_COUNTED`` executions or more; only the newest ``MOST_COUNTED`` are counted."""
 
 
 class HistoryReports(Protocol):

@@ -54,8 +54,8 @@ class KeyReference(Model):
     key: ObjectName
     """The key."""
     optional: bool = False
-    """If true, the variable is not set if the object or the key does not exist; otherwise the pod waits for them.
-    Default: false."""
+    """If true, the variable is left unset when the object or the key does not exist. If false, the container does not
+    start until both exist. Default: false."""
 
 
 class FieldReference(Model):
@@ -98,14 +98,14 @@ class ObjectReference(Model):
     name: ObjectName
     """The name of the ConfigMap or Secret."""
     optional: bool = False
-    """If true, it need not exist; otherwise the pod waits for it. Default: false."""
+    """If true, the object may be missing. If false, the container does not start until it exists. Default: false."""
 
 
 class EnvironmentSource(Model):
     """A ConfigMap or Secret whose keys become environment variables: exactly one of them."""
 
     prefix: str = Field(default="", max_length=256)
-    """What the names of the variables begin with. Default: nothing."""
+    """The prefix of the variables' names. Default: none."""
     config_map_ref: ObjectReference | None = None
     """The ConfigMap."""
     secret_ref: ObjectReference | None = None
@@ -118,7 +118,7 @@ class EnvironmentSource(Model):
 
 
 class VolumeMount(Model):
-    """Where a volume appears in the container."""
+    """A mount of a volume in the container."""
 
     name: ObjectName
     """The name of the volume."""
@@ -127,7 +127,8 @@ class VolumeMount(Model):
     sub_path: str | None = Field(default=None, max_length=4096)
     """The path in the volume. Default: its root."""
     sub_path_expr: str | None = Field(default=None, max_length=4096)
-    """The same with references to environment variables, such as $(CARILLON_JOB_NAME). Set at most one of the two."""
+    """Like subPath, but expands environment variables, such as $(CARILLON_JOB_NAME). Set at most one of subPath and
+    subPathExpr."""
     read_only: bool = False
     """Whether the container can only read it. Default: false."""
     mount_propagation: str | None = Field(default=None, max_length=32)
@@ -165,7 +166,8 @@ class EnvironmentVariable(Model):
     value: str | None = Field(default=None, max_length=65_536)
     """The value of the variable. Default: empty. Not valid with valueFrom."""
     value_from: VariableSource | None = None
-    """Where the value comes from: a ConfigMap, a Secret, or a field of the pod. Not valid with value."""
+    """The source of the value: a key of a ConfigMap or Secret, a field of the pod, or a resource of the container. Not
+    valid with value."""
 
     @model_validator(mode="after")
     def _one_value(self) -> "EnvironmentVariable":
@@ -205,12 +207,11 @@ class ContainerTask(Model):
     volumes: list[Volume] = Field(default_factory=list, max_length=64)
     """The pod's volumes, with the fields of a pod's spec.volumes."""
     volume_mounts: list[VolumeMount] = Field(default_factory=list, max_length=64)
-    """Where the volumes appear in the container."""
+    """The mounts of the volumes in the container."""
     service_account_name: ObjectName | None = None
     """The name of the ServiceAccount in the task's namespace. Default: that of spec.pod, or the operator's default."""
     automount_service_account_token: bool = False
-    """Whether the ServiceAccount's token is mounted, with which the container can call the Kubernetes API. Default:
-    false."""
+    """Whether to mount the ServiceAccount's token, which lets the container call the Kubernetes API. Default: false."""
     working_dir: str | None = Field(default=None, min_length=1, max_length=4096)
     """The working directory. Default: that of the image."""
     run_as_user: int | None = Field(default=None, ge=1, le=2**31 - 1)
@@ -233,16 +234,17 @@ class ContainerTask(Model):
         names = {volume["name"] for volume in self.volumes}
         for number, mount in enumerate(self.volume_mounts):
             if mount.name not in names:
-                msg = "names no volume of this task: add it to volumes"
+                msg = "is not the name of a volume of this task: add the volume to volumes, or correct the name"
                 raise PydanticCustomError("field", msg, {"field": f"volumeMounts[{number}].name"})
         return self
 
 
 class JobTask(Model):
-    """Run a Kubernetes Job of any form, as a CronJob does. All containers must succeed."""
+    """Run a Kubernetes Job, defined as in a CronJob. The Job's own conditions decide whether it succeeded."""
 
     template: FreeObject
-    """The Job, as in the jobTemplate of a CronJob: metadata with labels and annotations, and the spec of a Job. The
-    name, ownerReferences, suspend and ttlSecondsAfterFinished are set by Carillon. The slot is in the annotation
-    carillon.dev/slot of Job and pods. The default of terminationMessagePolicy is FallbackToLogsOnError, so that the end
-    of a failed container's log is recorded."""
+    """The Job, as in the jobTemplate of a CronJob: metadata with labels and annotations, and the spec of a Job. Do
+    not set the name, ownerReferences, suspend, ttlSecondsAfterFinished, selector, manualSelector or managedBy; use
+    suspend and ttlSecondsAfterFinished of the task. The slot is in the annotation carillon.dev/slot of Job and pods.
+    The default of terminationMessagePolicy is FallbackToLogsOnError, so that the end of a failed container's log is
+    recorded."""

@@ -40,7 +40,7 @@ def validated(model: type[M], raw: Any, *, strict: bool, prefix: str) -> M:
     except ValidationError as error:
         raise InvalidResourceError(field_problems(error, model, prefix)) from error
     except PydanticSerializationError as error:
-        raise InvalidResourceError([FieldProblem(prefix, f"{NOT_JSON}: write it as text")]) from error
+        raise InvalidResourceError([FieldProblem(prefix, f"{NOT_JSON}: write it as a string")]) from error
 
 
 def field_problems(error: ValidationError, model: type[BaseModel], prefix: str = "") -> tuple[FieldProblem, ...]:
@@ -82,7 +82,7 @@ def _problem(detail: ErrorDetails, model: type[BaseModel], prefix: str, numbers:
     if detail["type"] == "extra_forbidden":
         meant = nearest(str(detail["loc"][-1]), _fields_beside(model, detail["loc"]), LIKE)
         if meant is not None:
-            message = f"is not a field of this kind: did you mean {meant}?"
+            message = f"is an unknown field: did you mean {meant}?"
     elif _field_of(detail) in numbers:
         message = MESSAGES["float_type"]
     return FieldProblem(path or "(body)", message)
@@ -93,7 +93,7 @@ NOT_A_TIME = "is not a date and time: write it as 2027-01-01T00:00:00Z, with its
 NOT_A_UUID = "is not a UUID: write one such as 6f9619ff-8b86-4011-b42d-00c04fc964ff"
 NOT_AN_OBJECT = "must be an object: write 'name: value' lines under it, or {}"
 MESSAGES: Mapping[str, str] = {
-    "extra_forbidden": "is not a field of this kind: remove it or correct its spelling",
+    "extra_forbidden": "is an unknown field: remove it or correct its spelling",
     "missing": "is required: add it",
     "dict_type": NOT_AN_OBJECT,
     "model_type": NOT_AN_OBJECT,
@@ -102,7 +102,7 @@ MESSAGES: Mapping[str, str] = {
     "invalid_key": "has a key that is not a string: write it in quotes",
     "recursion_loop": "contains itself: write it without a reference to itself",
     "string_type": "must be a string: write it in quotes",
-    "string_unicode": "must not contain half of a surrogate pair: use the whole character",
+    "string_unicode": "contains an unpaired surrogate: write the whole character",
     "int_type": "must be a whole number: write it without quotes",
     "int_parsing": "must be a whole number: write it in digits",
     "int_parsing_size": "is too large: write a smaller number",

@@ -31,7 +31,7 @@ LABEL_REQUEST = f"{GROUP}/run-request"
 LABEL_REQUEST_UID = f"{GROUP}/run-request-uid"
 ANNOTATION_TASK_TYPE = f"{GROUP}/task-type"
 ANNOTATION_COMPLETIONS = f"{GROUP}/completions"
-"""How many pods of a Job must succeed, on Job and pods, if one is not enough."""
+"""The number of pods that must succeed, if more than one; set on the Job and its pods."""
 LABEL_EXECUTION_ID = ANNOTATION_EXECUTION_ID
 """On a RunRequest created by the facade: the id of its execution, to find it before the history has a row."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"

@@ -23,7 +23,7 @@ def _bounded(given: dict[str, Any]) -> dict[str, Any]:
         ]
         if not level:
             return _small(given)
-    msg = f"nests more than {MOST_LEVELS} levels deep: write it flatter, or as a text"
+    msg = f"nests more than {MOST_LEVELS} levels deep: write it flatter, or as a string"
     raise ValueError(msg)
 
 
@@ -31,7 +31,7 @@ def _small(given: dict[str, Any]) -> dict[str, Any]:
     try:
         size = len(to_json(given))
     except PydanticSerializationError as error:
-        msg = "has half of a surrogate pair in a text: use the whole character"
+        msg = "contains an unpaired surrogate: write the whole character"
         raise ValueError(msg) from error
     if size > MOST_BYTES:
         msg = f"must not be larger than {MOST_BYTES} bytes as JSON (got {size}): pass a reference to the data instead"

@@ -90,12 +90,12 @@ class RunRequestStatus(Model):
     result: RunResult | None = None
     """The current or final state of the execution."""
     reason: str = Field(default="", max_length=MAX_REASON)
-    """Why the request is in its present state, in one CamelCase word: what it waits for, why it was refused, or why its
-    execution failed."""
+    """Why the request is in its current state, in one CamelCase word, such as Waiting, Launched, StillActive or
+    ExecutionFailed."""
     exit_code: int | None = None
-    """The exit code of the container, if it has failed."""
+    """The exit code of the container that failed. Not set for tasks that a runner runs."""
     message: str = Field(default="", max_length=MAX_MESSAGE)
-    """The reason as a sentence; of a successful execution, its result if that is short."""
+    """The reason as a sentence. If the execution succeeded, its result, if short."""
     finished_at: Time | None = None
     """When the request was refused or the execution ended."""
 

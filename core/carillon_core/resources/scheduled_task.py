@@ -122,8 +122,9 @@ class ScheduledTaskSpec(Calendar):
     suspendAfterFailures."""
     timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
     """The maximum duration of an execution in seconds, including all attempts and the delays between them. An execution
-    that takes longer is ended and recorded as timed out. For a job, it takes the place of activeDeadlineSeconds in the
-    template. Range: 1 to 604800. Default: 3600; for a job, activeDeadlineSeconds, or no limit."""
+    that takes longer is ended and recorded as timed out. For a job, it overrides the template's activeDeadlineSeconds.
+    Range: 1 to 604800. Default: 3600; for a job, the template's activeDeadlineSeconds, or no limit if that is not
+    set."""
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     """How failed attempts are retried. Default: no retries."""
     queue_name: QueueName | None = None
@@ -217,7 +218,7 @@ class LastExecution(Model):
     reason: str = Field(default="", max_length=MAX_REASON)
     """Why it failed, or why it has not started, in one CamelCase word."""
     exit_code: int | None = None
-    """The exit code of the container, if it has failed."""
+    """The exit code of the container that failed. Not set for tasks that a runner runs."""
     message: str = Field(default="", max_length=MAX_MESSAGE)
     """The reason as a sentence."""
 
@@ -295,7 +296,7 @@ class ScheduledTaskStatus(Model):
     """Ready summarizes the task. Suspended, Completed and CircuitOpen explain why no slots are launched."""
     schedule: str | None = None
     """The schedule in short form: the cron expression with its time zone, 'every 30s' or 'at 2026-01-02T03:04:05Z'. If
-    the spec is invalid, what it says."""
+    the spec is invalid, the schedule as written there."""
     active: int = 0
     """The number of active executions, not counting those that wait in a queue."""
     waiting: int = 0
@@ -307,7 +308,7 @@ class ScheduledTaskStatus(Model):
     last_successful_time: Time | None = None
     """When an execution last succeeded."""
     next_schedule_time: Time | None = None
-    """The next slot that will be launched; not set while none will be. The Ready condition says why."""
+    """The next slot to be launched. Not set if no slot will be launched; the Ready condition says why."""
     settled_until: Time | None = None
     """Slots up to this time have been launched, skipped or recorded as missed, or do not count because they are before
     the creation, an edit of the schedule or a resume."""
@@ -316,7 +317,7 @@ class ScheduledTaskStatus(Model):
     last_result: RunResult | None = None
     """The result of the execution that finished last."""
     last_duration_seconds: int | None = None
-    """How many seconds the execution that finished last took, from the start of its first pod to its end."""
+    """The duration in seconds of the execution that finished last, from the start of its first pod."""
     last_skip: LastSkip | None = None
     """The most recent slot that was not launched, and why."""
     calendar: Calendar | None = None

@@ -149,7 +149,7 @@ class Task(Model):
     container: ContainerTask | None = None
     """Run a command in any container image."""
     job: JobTask | None = None
-    """Run a Kubernetes Job of any form, as a CronJob does."""
+    """Run a Kubernetes Job, defined as in a CronJob."""
     plugin: PluginTask | None = None
     """Run a task type provided by an installed Python package."""
 

@@ -73,12 +73,12 @@ class JobTrial:
                 await self.create(manifest)
         except RefusedError as error:
             if not error.problems and "forbidden" in str(error):  # a quota or a policy: another time it may be let in
-                raise UntriedError(f"the API server refuses the Job now: {error}") from error
+                raise UntriedError(f"the API server would currently reject the Job: {error}") from error
             return tuple(_translated(error, order, manifest))
         except (CarillonError, TimeoutError) as error:
             why = str(error) or f"no response within {SECONDS} s"
-            log.warning("Job not tried", why=why)
-            raise UntriedError(f"the Job was not tried: {why}") from error
+            log.warning("dry run of the Job failed", why=why)
+            raise UntriedError(f"the Job could not be checked with the API server: {why}") from error
         return ()
 
     def _order(self, kind: str, raw: Mapping[str, Any]) -> Order | None:

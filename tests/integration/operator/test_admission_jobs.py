@@ -35,7 +35,7 @@ def container(**fields: Any) -> dict[str, Any]:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown field": (
         job({**POD, "containers": [{"name": "a", "imagee": "busybox"}]}),
-        f"{PATH}.containers[0].imagee: is not a field of this kind: remove it or correct its spelling",
+        f"{PATH}.containers[0].imagee: is an unknown field: remove it or correct its spelling",
     ),
     "no containers": (job({"restartPolicy": "Never"}), f"{PATH}.containers: "),
     "a policy that no Job can have": (job({**POD, "restartPolicy": "Always"}), f"{PATH}.restartPolicy: "),
@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown field of a volume": (
         container(volumes=[{"name": "v", "empty": {}}]),
-        "spec.task.container.volumes[0].empty: is not a field of this kind",
+        "spec.task.container.volumes[0].empty: is an unknown field",
     ),
     "a field of the pod that there is not": (
         container(env=[{"name": "A", "value": "b"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]),
@@ -90,7 +90,7 @@ async def test_a_job_that_the_api_server_takes_is_stored_and_not_created(
     """It is a trial."""
     for name, spec in (("whole", job(completions=2)), ("short", container(env=[{"name": "A", "value": "$(B)"}]))):
         code, said = await serving.apply("ScheduledTask", name, spec)
-        assert (code, "not tried" in said) == (0, False), said
+        assert (code, "could not be checked" in said) == (0, False), said
     listed = await connection.request("GET", f"/apis/batch/v1/namespaces/{namespace}/jobs")
     assert listed["items"] == []
 
@@ -106,6 +106,6 @@ async def test_a_quota_is_no_reason_to_refuse_a_task(
         code, said = await serving.apply("ScheduledTask", "full", job())
         assert code == 0, said
         await connection.request("DELETE", f"/apis/carillon.dev/v1alpha1/namespaces/{namespace}/scheduledtasks/full")
-        return "the API server refuses the Job now: " in said and "exceeded quota" in said
+        return "the API server would currently reject the Job: " in said and "exceeded quota" in said
 
     await eventually(refuses, 30)

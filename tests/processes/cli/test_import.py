@@ -119,7 +119,7 @@ def test_one_that_is_invalid_keeps_all_from_being_written(importer: Importer) ->
         "ScheduledTask default/bad not written: it is invalid",
         "summary: 2 not written",
     ]
-    want = "ScheduledTask default/bad (document 2): spec.shedule: is not a field of this kind: did you mean schedule?"
+    want = "ScheduledTask default/bad (document 2): spec.shedule: is an unknown field: did you mean schedule?"
     assert said.err == [want]
     assert said.calls == []
 

@@ -93,8 +93,8 @@ def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
 
 def test_a_port_that_does_not_exist_is_named() -> None:
     """The URL is absolute; a message that said it was not sent readers looking at the wrong part."""
-    assert str(failure("https://h:99999/")) == "the URL has the port 99999: use a port from 1 to 65535"
-    assert str(failure("https://h:0/")) == "the URL has the port 0: use a port from 1 to 65535"
+    assert str(failure("https://h:99999/")) == "the URL has the invalid port 99999: use a port from 1 to 65535"
+    assert str(failure("https://h:0/")) == "the URL has the invalid port 0: use a port from 1 to 65535"
 
 
 def test_an_ipv6_literal_is_reached_and_named_in_brackets() -> None:

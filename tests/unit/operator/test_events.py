@@ -101,7 +101,7 @@ async def test_a_deleted_job_is_an_event(operator: Operator, first: str) -> None
     await operator.turn("00:00:34")
     assert await operator.events() == [(*LAUNCHED, 1), (TASK, "Warning", "ExecutionFailed", 1)]
     assert messages(operator, "ExecutionFailed") == [
-        f"Job {FIRST} ended as Cancelled (JobDeleted): its Job was deleted while it was active"
+        f"Job {FIRST} was cancelled (JobDeleted): its Job was deleted while it was active"
     ]
 
 
@@ -115,8 +115,8 @@ async def test_log_lines_say_what_happened(operator: Operator, caplog: pytest.Lo
     await finish(operator, "00:01:05", FIRST, 1, "boom")
     assert [(r.levelname, r.getMessage()) for r in caplog.records if r.name.endswith("announcer")] == [
         ("INFO", "launched"),
-        ("WARNING", "skipped a slot"),
-        ("WARNING", "an execution failed"),
+        ("WARNING", "slot skipped"),
+        ("WARNING", "execution failed"),
     ]
 
 
@@ -131,7 +131,7 @@ async def test_a_container_that_ended_causes_no_warning_about_a_runner(
     await finish(operator, "00:00:35", FIRST, code, message)
     assert operator.rows() == [("00:00:30", "failed", "Error") if code else ("00:00:30", "succeeded", None)]
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == (
-        ["an execution failed"] if code else []
+        ["execution failed"] if code else []
     )
 
 

@@ -1,4 +1,4 @@
-"""The load to come, and better minutes for a task."""
+"""The expected load, and less busy times for a task."""
 
 from typing import Annotated
 
@@ -27,27 +27,31 @@ router = APIRouter(tags=["reports"])
 @router.get(
     "/namespaces/{namespace}/load",
     operation_id="getNamespacedLoad",
-    summary="Get the load to come in a namespace",
+    summary="Get the expected load in a namespace",
     responses=RESPONSES,
 )
 async def get_namespaced_load(ctx: Ctx, namespace: Namespace, query: Annotated[LoadQuery, Query()]) -> Load:
-    """Return how many launches each minute has according to the schedules, and which tasks make the busiest ones.
+    """Return the number of scheduled launches per minute, and the tasks behind the busiest minutes.
 
-    The time that they take is included if the caller may list executions. Requires permission to list tasks.
+    Expected durations are included if the caller may list executions. Requires permission to list tasks.
     """
     return await load(ctx, namespace, query)
 
 
-@router.get("/load", operation_id="getLoad", summary="Get the load to come", responses=RESPONSES)
+@router.get("/load", operation_id="getLoad", summary="Get the expected load", responses=RESPONSES)
 async def get_load(ctx: Ctx, query: Annotated[AllLoadQuery, Query()]) -> Load:
-    """Return the same for all namespaces, or one. Without a namespace, the caller needs permission in all of them."""
+    """Return the expected launches per minute in one namespace or in all.
+
+    The tasks behind the busiest minutes are included, and expected durations if the caller may list executions.
+    Requires permission to list tasks: without a namespace, in all of them.
+    """
     return await load(ctx, query.namespace, query)
 
 
 @router.post(
     "/namespaces/{namespace}/load/suggest",
     operation_id="suggestNamespacedOffset",
-    summary="Suggest better minutes for a task in a namespace",
+    summary="Suggest a less busy time for a task in a namespace",
     responses=SUGGEST,
     openapi_extra=body_of(SpreadBody, EXAMPLE),
 )
@@ -64,12 +68,16 @@ async def suggest_namespaced_offset(
 @router.post(
     "/load/suggest",
     operation_id="suggestOffset",
-    summary="Suggest better minutes for a task",
+    summary="Suggest a less busy time for a task",
     responses=SUGGEST,
     openapi_extra=body_of(SpreadBody, EXAMPLE),
 )
 async def suggest_offset(
     ctx: Ctx, query: Annotated[SpreadQuery, Query()], body: Annotated[SpreadBody, Depends(json_body(SpreadBody))]
 ) -> Spread:
-    """Return the same among the launches of all namespaces, or of one."""
+    """Return how to move a task's slots so that they share their minutes with the fewest launches.
+
+    The launches are those in one namespace or in all. Nothing is stored. Requires permission to list tasks (without a
+    namespace, in all of them), and to get the task if the body names one.
+    """
     return await spread(ctx, query.namespace, body)

@@ -21,7 +21,7 @@ router = APIRouter(tags=["me"])
 async def get_caller(ctx: Ctx, query: Annotated[CallerQuery, Query()]) -> CallerView:
     """Return the caller's user name and groups, and the verbs that the cluster's RBAC allows in each namespace.
 
-    A page can use this to hide what the caller may not do; the cluster decides again at each request. Requires no
+    A user interface can use this to hide what the caller may not do. Every call is still authorized. Requires no
     permission.
     """
     return await caller_view(ctx, query.namespace)

@@ -1,4 +1,4 @@
-"""The figures of a task."""
+"""A task's statistics."""
 
 from typing import Annotated
 

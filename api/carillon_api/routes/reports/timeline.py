@@ -1,4 +1,4 @@
-"""The past and the future on one axis."""
+"""A timeline of past executions and planned slots."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["reports"])
 @router.get(
     "/namespaces/{namespace}/timeline",
     operation_id="getNamespacedTimeline",
-    summary="Get the past and planned slots of a namespace",
+    summary="Get a timeline of past executions and planned slots in a namespace",
     responses=RESPONSES,
 )
 async def get_namespaced_timeline(ctx: Ctx, namespace: Namespace, query: Annotated[TimelineQuery, Query()]) -> Timeline:
@@ -29,8 +29,15 @@ async def get_namespaced_timeline(ctx: Ctx, namespace: Namespace, query: Annotat
 
 
 @router.get(
-    "/timeline", operation_id="getTimeline", summary="Get the past and planned slots of all tasks", responses=RESPONSES
+    "/timeline",
+    operation_id="getTimeline",
+    summary="Get a timeline of past executions and planned slots",
+    responses=RESPONSES,
 )
 async def get_timeline(ctx: Ctx, query: Annotated[AllTimelineQuery, Query()]) -> Timeline:
-    """Return the same for all namespaces, or one. Without a namespace, the caller needs permission in all of them."""
+    """Return the executions and planned slots in one namespace or in all, or their number by bucket.
+
+    Requires permission to list executions, and tasks if the range reaches into the future: without a namespace, in all
+    of them.
+    """
     return await timeline(ctx, query.namespace, query)

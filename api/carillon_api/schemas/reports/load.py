@@ -1,4 +1,4 @@
-"""The load to come: query parameters and response."""
+"""The expected load: query parameters and response."""
 
 from pydantic import Field
 
@@ -54,7 +54,7 @@ class BusyMinute(Answer):
 
 
 class Load(Answer):
-    """The launches to come, by minute."""
+    """The planned launches, by minute."""
 
     from_: Time = Field(alias="from")
     """The start of the first minute."""
@@ -72,10 +72,12 @@ class Load(Answer):
     total: int
     """The number of all launches."""
     tasks: int
-    """The number of tasks that will be launched according to their schedules."""
+    """The number of tasks that still have a schedule to follow. Open circuits and missing targets are not
+    considered."""
     measured_tasks: int
-    """The number of them whose mean duration is known."""
+    """The number of tasks whose mean duration is known."""
     busiest: list[BusyMinute]
     """The minutes with the most launches, the busiest first; at most 10."""
     counted_until: Time | None
-    """Slots from this time on are not all counted, because there are too many before it; null if all are."""
+    """All slots before this time are counted, but not all later ones, because there are too many. Null if all are
+    counted."""

@@ -1,4 +1,4 @@
-"""The caller: who it is to the cluster, and what it may do where."""
+"""The caller's identity, and its permissions by namespace."""
 
 from carillon_api.schemas.answers import Answer, Parameters
 from carillon_api.schemas.names import NamespaceName
@@ -39,14 +39,15 @@ class CallerView(Answer):
     groups: list[str]
     """The user's groups in the cluster."""
     default_namespace: str
-    """The namespace of requests that name none."""
+    """The namespace that is used if an API call names none."""
     serves_all_namespaces: bool
     """Whether this API serves all namespaces. It cannot list them: unless namespace is given, only the default
     namespace and a service account's own are checked."""
     everywhere: PermissionsView
     """What the caller may do in all namespaces of the cluster."""
     namespaces: list[NamespacePermissions]
-    """The served namespaces where the caller may do anything, what it may do everywhere included; sorted by name."""
+    """The served namespaces in which the caller has at least one permission, sorted by name. Cluster-wide permissions
+    are included."""
     unchecked_namespaces: int
-    """The number of namespaces that were not checked because the cluster would have been asked too often. Ask for one
-    of them with namespace."""
+    """The number of namespaces that were not checked, to limit the number of access reviews. Set the namespace
+    parameter to check one."""

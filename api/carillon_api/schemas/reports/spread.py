@@ -1,4 +1,4 @@
-"""A better minute for a task: request and response."""
+"""A less busy time for a task: request and response."""
 
 from typing import Any
 
@@ -31,9 +31,9 @@ class SharedMinutes(Answer):
     """How many other launches there are in the minutes of a task's slots."""
 
     most: int
-    """The number in the minute that has the most."""
+    """The largest number of other launches in one of these minutes."""
     mean: float
-    """The mean number."""
+    """The mean number of other launches in these minutes."""
 
 
 class Spread(Answer):
@@ -48,6 +48,6 @@ class Spread(Answer):
     current: SharedMinutes
     """The other launches in the minutes of the present slots, over a day from the next slot on."""
     suggested: SharedMinutes
-    """The same for the moved slots."""
+    """The other launches in the minutes of the moved slots."""
     message: str | None
     """Why the slots cannot be moved; null if they can."""

@@ -1,4 +1,4 @@
-"""The figures of a task: query parameters and response."""
+"""A task's statistics: query parameters and response."""
 
 from uuid import UUID
 
@@ -43,11 +43,11 @@ class ResultView(Answer):
     status: ExecutionStatus
     """The current or final status."""
     reason: str | None
-    """Why, in one word: the gate that stopped it, or the class of its failure."""
+    """Why it has this status, in one word: the gate that stopped it, or the class of its failure."""
 
 
 class TaskStatistics(Answer):
-    """The figures of a task's executions in a range of time."""
+    """A task's statistics: those of its executions in a range of time."""
 
     namespace: str
     """The task's namespace."""
@@ -67,6 +67,6 @@ class TaskStatistics(Answer):
     latency_seconds: PercentilesView | None
     """The time from the slot to the start of scheduled executions, jitterSeconds included; null if there are none."""
     complete: bool
-    """False if the range has more than 100,000 executions, of which only the newest were counted."""
+    """False if the range has 100,000 executions or more; only the newest 100,000 are counted."""
     results: list[ResultView]
     """The latest executions in the range, newest slot first."""

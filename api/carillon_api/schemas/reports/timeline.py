@@ -1,4 +1,4 @@
-"""The past and the future on one axis: query parameters and response."""
+"""A timeline of past executions and planned slots: query parameters and response."""
 
 from typing import Literal
 from uuid import UUID
@@ -47,11 +47,12 @@ class TimelineMark(Answer):
     status: ExecutionStatus | None
     """The status of the execution; null if it is planned."""
     reason: str | None
-    """Why, in one word. For a planned slot, why the task cannot run at present, such as CircuitOpen."""
+    """Why the execution has this status, in one word. For a planned slot, why the task cannot run at present, such as
+    CircuitOpen."""
     execution_id: UUID | None
     """The execution's ID; null if it is planned."""
     started_at: AwareDatetime | None
-    """When the runner started."""
+    """When the execution started."""
     finished_at: AwareDatetime | None
     """When the execution ended."""
 
@@ -83,6 +84,7 @@ class Timeline(Answer):
     buckets: list[TimelineBucket] | None
     """The buckets that have any slots, earliest first; null if there are marks."""
     complete: bool
-    """False if the range has more than 100,000 executions, of which only the newest were counted."""
+    """False if the range has 100,000 executions or more; only the newest 100,000 are counted."""
     planned_until: Time | None
-    """Planned slots from this time on are not all counted, because there are too many before it; null if all are."""
+    """All planned slots before this time are counted, but not all later ones, because there are too many. Null if all
+    are counted."""

@@ -1,4 +1,4 @@
-"""The load to come, from the tasks that the caller may list; the work is bounded."""
+"""The expected load, from the tasks that the caller may list; the work is bounded."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ NONE = timedelta(0)
 
 
 async def load(ctx: Context, namespace: str | None, query: LoadQuery) -> Load:
-    """Return the launches to come, by minute, of the tasks of a namespace or of all.
+    """Return the planned launches, by minute, of the tasks of a namespace or of all.
 
     Raises:
         ForbiddenError: The caller may not list tasks there.

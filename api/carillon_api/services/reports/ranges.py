@@ -46,7 +46,7 @@ def range_of(query: RangeQuery, now: datetime, before: timedelta, after: timedel
         message = f"must be {order} (from is {rfc3339(found.start)}, to is {rfc3339(found.end)})"
     elif found.end - found.start > most:
         named = "from" if query.from_ is not None else "to"
-        bound = f"to a time from {rfc3339(found.end - most)} on" if named == "from" else "an earlier time"
+        bound = f"to {rfc3339(found.end - most)} or later" if named == "from" else "an earlier time"
         message = f"the range must be at most {most // DAY} days long: set {named} {bound}"
     else:
         return found

@@ -1,4 +1,4 @@
-"""The figures of a task, read from the history with the caller's permissions."""
+"""A task's statistics, read from the history with the caller's permissions."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ NONE = timedelta(0)
 
 
 async def task_statistics(ctx: Context, namespace: str, name: str, query: StatisticsQuery) -> TaskStatistics:
-    """Return the figures of a task's executions; those of a deleted task are included.
+    """Return a task's statistics; those of a deleted task are included.
 
     Raises:
         ForbiddenError: The caller may not list executions there.

@@ -1,4 +1,4 @@
-"""The past and the future on one axis, read with the caller's permissions; the work is bounded."""
+"""A timeline of past executions and planned slots, read with the caller's permissions; the work is bounded."""
 
 import asyncio
 from collections.abc import Sequence

@@ -26,8 +26,10 @@ MINUTES_OF_HOUR = 60
 SECONDS_OF_MINUTE = 60
 DIGITS = 3
 NO_SLOTS = "the task has no slots left"
-ONE_SLOT = "spec.runAt is one time only: choose another one by GET /load"
-NO_ROOM = "the task runs in every minute, or its minutes are a list or a range: only a number and a step can be moved"
+ONE_SLOT = "spec.runAt is a single time: use GET /api/v1/load to choose another"
+NO_ROOM = (
+    "the minute field cannot be moved: only a single minute can, or a step such as */15 if the hour field begins with *"
+)
 SHORT = "spec.intervalSeconds is too short to be moved by minutes"
 
 _STEP = re.compile(r"(?:\*|(\d{1,2})(?:-59)?)/(\d{1,2})")

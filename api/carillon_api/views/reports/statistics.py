@@ -1,4 +1,4 @@
-"""The figures of a task as a response."""
+"""A task's statistics as a response."""
 
 from dataclasses import asdict
 
@@ -12,7 +12,7 @@ RATE_DIGITS = 6
 
 
 def statistics_view(query: ReportQuery, found: Statistics) -> TaskStatistics:
-    """Return the figures of a task; every status has a count."""
+    """Return a task's statistics; every status has a count."""
     rated = sum(found.by_status.get(status, 0) for status in RATED)
     succeeded = found.by_status.get(ExecutionStatus.SUCCEEDED, 0)
     return TaskStatistics(

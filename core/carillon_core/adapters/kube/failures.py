@@ -99,7 +99,7 @@ def _forbidden(message: str, said: Mapping[str, Any]) -> CarillonError:
 def _problems(message: str, causes: Iterable[Mapping[str, Any]]) -> tuple[FieldProblem, ...]:
     unknown = _UNKNOWN_FIELD.findall(message)
     if unknown:
-        hint = "is not a field of this kind: remove it or correct its spelling"
+        hint = "is an unknown field: remove it or correct its spelling"
         return tuple(FieldProblem(path, hint) for path in unknown)
     causes = [c for c in causes if "some validation rules were not checked" not in c.get("message", "")]
     # a CEL rule has a readable message, a pattern has not

@@ -69,7 +69,7 @@ def decide(
         return _unready(task, status, Reason.QUARANTINED, task.quarantined, now)
     own = tuple(sorted((j for j in jobs if j.task_uid == task.meta.uid), key=lambda j: (j.slot, j.name)))
     stuck, look_again = stuck_executions(own, now)
-    notices = tuple(Notice("Warning", Reason.STUCK, end.message, "a pod cannot start", end.reason) for end in stuck)
+    notices = tuple(Notice("Warning", Reason.STUCK, end.message, "pod cannot start", end.reason) for end in stuck)
     reason, problems = _problems(task, pod_defaults)
     if task.spec is None or problems:
         status = with_observed_jobs(task.status, own).model_copy(
@@ -121,7 +121,7 @@ def _unready(task: ObservedTask, status: ScheduledTaskStatus, reason: Reason, me
     changed = with_condition(status, task.meta, Statement("Ready", "False", reason, message), now)
     old = next((c for c in status.conditions if c.type == "Ready"), None)
     news = old is None or (old.reason, old.message) != (reason, message)
-    return Plan(changed, notices=(Notice("Warning", reason, message, "a task is not ready"),) if news else ())
+    return Plan(changed, notices=(Notice("Warning", reason, message, "task not ready"),) if news else ())
 
 
 def _decide_valid(

@@ -111,7 +111,7 @@ def _decide_new(turn: _Turn, spec: RunRequestSpec, status: RunRequestStatus) -> 
     if now < request.slot:
         return RequestPlan(turn.waiting(status, f"waiting until {rfc3339(request.slot)}"), requeue_at=request.slot)
     if spec.task_ref is not None and task is None and now < request.slot + TASK_GRACE:
-        message = f"waiting for ScheduledTask {spec.task_ref.name}, which does not exist"
+        message = f"waiting for ScheduledTask {spec.task_ref.name}, which does not exist yet"
         return RequestPlan(turn.waiting(status, message), requeue_at=request.slot + TASK_GRACE)
     due = _due_request(turn, spec)
     verdict = first_verdict(due, REQUEST_GATES)
@@ -172,7 +172,7 @@ def _refused(turn: _Turn, status: RunRequestStatus, refusal: Verdict) -> Request
         turn.request.slot, turn.execution_id, refusal.status, refusal.reason, message, Cause.MANUAL
     )
     ended = _finished(turn, status)
-    return replace(ended, actions=(record,), notices=(Notice("Warning", refusal.reason, message, "refused a request"),))
+    return replace(ended, actions=(record,), notices=(Notice("Warning", refusal.reason, message, "request refused"),))
 
 
 def _with_job(turn: _Turn, status: RunRequestStatus, job: ObservedJob) -> RequestPlan:
@@ -210,7 +210,7 @@ def _with_job_gone(turn: _Turn, status: RunRequestStatus) -> RequestPlan:
     update = {"reason": Reason.JOB_DELETED, "message": JOB_GONE, "finished_at": turn.second}
     unknown = status.model_copy(update={"result": RunResult.UNKNOWN, **update})
     finished = _finished(turn, _with_finish(turn, unknown, RunResult.UNKNOWN, JOB_GONE))
-    return replace(finished, notices=(Notice("Warning", Reason.JOB_DELETED, JOB_GONE, "the Job of a request is gone"),))
+    return replace(finished, notices=(Notice("Warning", Reason.JOB_DELETED, JOB_GONE, "Job of a request deleted"),))
 
 
 def _with_finish(turn: _Turn, status: RunRequestStatus, result: RunResult, message: str) -> RunRequestStatus:

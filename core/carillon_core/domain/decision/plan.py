@@ -113,7 +113,7 @@ class Notice:
     happened: str = ""
     """What happened, as a fixed phrase: the message of the log line."""
     cause: str = ""
-    """What tells its cause from others with the same reason. Events of one cause are one Event with a count."""
+    """Distinguishes Events that have the same reason. Events of one cause are one Event with a count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ def _settle_due(
     if earlier:
         done = done.saying(settled_until=earlier[-1])
         notice = f"{len(earlier)} slots up to {rfc3339(earlier[-1])} were missed"
-        done = replace(done, notices=(*done.notices, Notice("Warning", Reason.SUPERSEDED, notice, "missed slots")))
+        done = replace(done, notices=(*done.notices, Notice("Warning", Reason.SUPERSEDED, notice, "slots missed")))
     return _settle_one(task, spec, slot, due.active, done, due.now)
 
 
@@ -307,7 +307,7 @@ def replaced(done: Settlement, active: Sequence[ObservedJob], by: str) -> Settle
         end = EndExecution(
             job.name, job.uid, UUID(job.execution_id), ExecutionStatus.CANCELLED, Reason.REPLACED, message
         )
-        done = done.acting(end, Notice("Normal", Reason.REPLACED, message, "replaced an execution"))
+        done = done.acting(end, Notice("Normal", Reason.REPLACED, message, "execution replaced"))
     return done
 
 
@@ -363,8 +363,7 @@ def _unlaunched(
 
 def _recorded(done: Settlement, record: RecordUnlaunched, *, quiet: bool) -> Settlement:
     skip = LastSkip(slot=record.slot, reason=record.reason, message=record.message[:MAX_MESSAGE])
-    what = "slots" if record.first_slot is not None else "a slot"
-    news = f"{what} failed" if record.status is ExecutionStatus.FAILED else f"{record.status} {what}"
+    news = f"{'slots' if record.first_slot is not None else 'slot'} {record.status}"
     notices = () if quiet else (Notice("Warning", record.reason, record.message, news),)
     done = replace(done.acting(record, *notices), status=with_unrecorded(done.status, record))
     return done.saying(last_skip=skip)

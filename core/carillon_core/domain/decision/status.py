@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from carillon_core.contract import Cause
 from carillon_core.domain.decision.plan import Notice, Reason
-from carillon_core.domain.observed.endings import duration_seconds, ending, exit_code, failure_message
+from carillon_core.domain.observed.endings import duration_seconds, ending, exit_code, failure_message, how_ended
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.resources.base import MAX_MESSAGE, MAX_REASON
 from carillon_core.resources.meta import Condition, ObjectMeta
@@ -109,9 +109,9 @@ def _brief(job: ObservedJob) -> LastExecution:
 def end_notice(job: ObservedJob) -> Notice:
     """Return the Event about the end of an execution."""
     if job.result is RunResult.SUCCEEDED:
-        return Notice("Normal", Reason.SUCCEEDED, ending(job), "an execution succeeded")
-    how = {RunResult.TIMED_OUT: "timed out", RunResult.CANCELLED: "was cancelled"}.get(job.result, "failed")
-    return Notice("Warning", Reason.FAILED, ending(job), f"an execution {how}", reason_of(job))
+        return Notice("Normal", Reason.SUCCEEDED, ending(job), "execution succeeded")
+    happened = f"execution {how_ended(job).removeprefix('was ')}"
+    return Notice("Warning", Reason.FAILED, ending(job), happened, reason_of(job))
 
 
 def reason_of(job: ObservedJob) -> str:

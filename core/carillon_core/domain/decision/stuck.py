@@ -54,7 +54,7 @@ def no_room_notices(job: ObservedJob, said: str | None) -> tuple[Notice, ...]:
     if said or job.trouble is None or not job.trouble.waits or not job.active:
         return ()
     message = f"{job.name} waits: {job.trouble.sentence}"[:MAX_MESSAGE]
-    return (Notice("Warning", Reason.STUCK, message, "a pod waits for quota", job.trouble.reason),)
+    return (Notice("Warning", Reason.STUCK, message, "pod waits for quota", job.trouble.reason),)
 
 
 def hopeless(trouble: PodTrouble, now: datetime) -> bool:

@@ -263,7 +263,7 @@ def port_number(digits: str) -> int:
     """
     significant = digits.lstrip("0") or "0"
     if len(significant) > len(str(_MOST_PORT)) or not 1 <= int(significant) <= _MOST_PORT:
-        raise HostError(f"has the port {cut(digits, _SHOWN_DIGITS)}: use a port from 1 to {_MOST_PORT}")
+        raise HostError(f"has the invalid port {cut(digits, _SHOWN_DIGITS)}: use a port from 1 to {_MOST_PORT}")
     return int(significant)
 
 

@@ -23,15 +23,20 @@ def failure_message(job: ObservedJob) -> str:
     return (job.message or by_code or job.reason or "the pod failed")[:MAX_MESSAGE]
 
 
+def how_ended(job: ObservedJob) -> str:
+    """Return what happened to a Job that did not succeed, as a verb."""
+    return {RunResult.TIMED_OUT: "timed out", RunResult.CANCELLED: "was cancelled"}.get(job.result, "failed")
+
+
 def ending(job: ObservedJob) -> str:
     """Return how a Job ended, as the message of an Event."""
     if job.result is RunResult.SUCCEEDED:
         seconds = duration_seconds(job)
         return f"Job {job.name} succeeded" + ("" if seconds is None else f" in {seconds} s")
     code = exit_code(job)
-    how = str(job.result) if code is None else f"{job.result} with exit code {code}"
+    how = how_ended(job) if code is None else f"{how_ended(job)} with exit code {code}"
     reason = f" ({job.reason})" if job.reason else ""
-    return f"Job {job.name} ended as {how}{reason}: {failure_message(job)}"[:MAX_MESSAGE]
+    return f"Job {job.name} {how}{reason}: {failure_message(job)}"[:MAX_MESSAGE]
 
 
 def begun_at(job: ObservedJob) -> datetime | None:

@@ -71,7 +71,7 @@ class ObservedTask:
     quarantined: str = ""
     """Why it is set aside, so that its spec is not looked at; empty if it is not."""
     written: str | None = None
-    """The schedule that an invalid spec says, in short form."""
+    """The schedule as written in an invalid spec, in short form."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any], quarantined: str = "") -> Self:

@@ -92,7 +92,8 @@ def task_advice(task: Task, http_allow: AllowList | None) -> Iterator[str]:
         twice = [name for name, count in counted.items() if count > 1]
         if twice:
             names = cut(", ".join(twice), MOST_NAMES)
-            yield f"spec.task.container.env: sets {names} more than once, and the last value counts; remove the others"
+            why = "only the last value is used: remove the others"
+            yield f"spec.task.container.env: sets {names} more than once; {why}"
 
 
 def url_advice(url: str, path: str, http_allow: AllowList | None) -> Iterator[str]:
@@ -109,7 +110,7 @@ def _parameter_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
         return
     for path, names in parameters_of_templates(templates_of(spec.task.http, "spec.task.http")):
         listed = cut(", ".join(f"parameters.{name}" for name in names), MOST_NAMES)
-        yield f"{path}: reads {listed}, but scheduled runs have no parameters and fail; add | default('...')"
+        yield f"{path}: reads {listed}; scheduled runs have no parameters, so they fail: add | default('...')"
 
 
 def _pod_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
@@ -167,7 +168,8 @@ def _short_months(day: int, months: frozenset[int]) -> Iterator[str]:
         only = "runs only in leap years" if len(months) == 1 else "runs in February only in leap years"
         yield f"{only}, when that month has a day {day}; write L for the last day of the month"
     else:
-        named = " and ".join(MONTH_NAMES[month - 1].capitalize() for month in without)
+        *most, last = (MONTH_NAMES[month - 1].capitalize() for month in without)
+        named = f"{', '.join(most)} and {last}" if most else last
         have = "has" if len(without) == 1 else "have"
         yield f"does not run in {named}, which {have} no day {day}; write L for the last day of the month"
 

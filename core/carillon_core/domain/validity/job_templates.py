@@ -20,6 +20,7 @@ SET_IN_SPEC: Mapping[str, str] = {
     "managedBy": "remove it",
 }
 """The fields of a Job's spec that a template cannot set, and what to do instead."""
+NOT_SETTABLE = "cannot be set in a job's template"
 _METADATA = ("labels", "annotations")
 _SECRETS = frozenset({"secretKeyRef", "secretRef", "secret"})
 """The references to Secrets in a pod's spec."""
@@ -50,7 +51,7 @@ def _problems(task: JobTask, pod: PodSettings, path: str) -> Iterator[FieldProbl
         return
     for name, mend in SET_IN_SPEC.items():
         if spec.get(name) is not None:
-            yield FieldProblem(f"{path}.spec.{name}", f"is set by Carillon: {mend}")
+            yield FieldProblem(f"{path}.spec.{name}", f"{NOT_SETTABLE}: {mend}")
     inner = spec.get("template")
     if not isinstance(inner, Mapping):
         yield FieldProblem(f"{path}.spec.template", "must be the template of a pod: write it as in a CronJob")
@@ -90,15 +91,15 @@ def _metadata_problems(metadata: object, path: str) -> Iterator[FieldProblem]:
         yield FieldProblem(path, "must be an object with labels and annotations")
         return
     for name in metadata.keys() - set(_METADATA) - {"creationTimestamp"}:  # which kubectl create --dry-run writes
-        yield FieldProblem(f"{path}.{name}", "is set by Carillon: keep only labels and annotations")
+        yield FieldProblem(f"{path}.{name}", f"{NOT_SETTABLE}: keep only labels and annotations")
     for kind in _METADATA:
         words: Any = metadata.get(kind)
         if words is None:
             continue
         if not isinstance(words, Mapping):
-            yield FieldProblem(f"{path}.{kind}", "must be an object of texts")
+            yield FieldProblem(f"{path}.{kind}", "must be an object with string values")
             continue
         for key in words:
             if key in (names.LABEL_MANAGED_BY, names.LABEL_QUEUE) or str(key).startswith(f"{names.GROUP}/"):
                 mend = "use spec.queueName of the task" if key == names.LABEL_QUEUE else "remove it"
-                yield FieldProblem(f"{path}.{kind}[{key}]", f"is set by Carillon: {mend}")
+                yield FieldProblem(f"{path}.{kind}[{key}]", f"{NOT_SETTABLE}: {mend}")

@@ -94,7 +94,7 @@ def _dropped_fields(kind: str, new: Mapping[str, Any], old: Mapping[str, Any] | 
         _MODELS[kind].model_validate(raw["spec"], extra="forbid")
     except ValidationError as error:
         for problem in unknown_fields(error, _MODELS[kind], "spec")[:MOST_DROPPED]:
-            yield f"{problem.path}: was dropped, because it {problem.message}"
+            yield f"{problem.path}: was dropped by the API server because it {problem.message}"
     except (LookupError, TypeError, ValueError, RecursionError):  # written by something else than kubectl
         return
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TEXTS = ("execution_id", "task", "namespace", "cause")
 TIMES = ("slot", "local_slot")
 _KINDS: dict[str, tuple[type, str]] = {
-    **dict.fromkeys(TEXTS, (str, "a text")),
+    **dict.fromkeys(TEXTS, (str, "a string")),
     **dict.fromkeys(TIMES, (datetime, "a time")),
     "attempt": (int, "a number"),
     "parameters": (dict, "an object"),
@@ -52,9 +52,9 @@ def certain_failures(parsed: "nodes.Template") -> Iterator[str]:
         elif isinstance(node, applied):
             yield from _arguments(node)
         elif isinstance(node, others):
-            yield "it includes another template, and there is none: write its text here"
+            yield "it includes another template, which is not supported: write the text here"
         elif isinstance(node, nodes.NSRef):
-            yield f"it sets {node.name}.{node.attr}, which no template may: set a name of its own"
+            yield f"it sets the attribute {node.name}.{node.attr}, which is not allowed: set a plain variable instead"
         elif isinstance(node, divisions) and _is_zero(node.right):
             yield "it divides by zero"
 
@@ -145,12 +145,12 @@ def _call(node: "nodes.Call", own: set[str]) -> Iterator[str]:
     if isinstance(called, nodes.Name) and called.name in _KINDS and called.name not in own:
         yield f"it calls {called.name}, which is {_KINDS[called.name][1]}: write it without parentheses"
     elif isinstance(called, nodes.Getattr) and _variable(called.node, own) == "parameters" and called.attr in _CHANGES:
-        yield "it changes parameters, which no template may"
+        yield "it modifies parameters, which are read-only"
 
 
 def _attribute(node: "nodes.Getattr", own: set[str]) -> Iterator[str]:
     if node.attr.startswith("__") and hasattr(object, node.attr):
-        yield f"it reads {node.attr}, which no template may"
+        yield f"it reads {node.attr}, which is not allowed in templates"
         return
     name = _variable(node.node, own)
     if name is None or name == "parameters":

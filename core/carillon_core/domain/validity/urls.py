@@ -82,7 +82,7 @@ def password_advice(url: str | None, path: str) -> Iterator[str]:
     """Yield a warning if a URL has a password in it."""
     if url is not None and _Authority.of(url.strip()).password:
         yield (
-            f"{path}: has a password, which everyone who can read the object can read; "
+            f"{path}: contains a password, visible to everyone who can read the object; "
             "send it in a header of an HTTPTarget that takes its value from a Secret (secretKeyRef)"
         )
 
@@ -110,7 +110,7 @@ def _check_name(host: str) -> None:
     name = host.removesuffix(".")
     labels = name.split(".")
     if "" in labels:
-        raise HostError("has a host with an empty part between its dots: correct it")
+        raise HostError("has two dots in a row, or a leading dot, in its host: remove the extra dot")
     if len(name) > _LONGEST_NAME or max(map(len, labels)) > _LONGEST_LABEL:
         raise HostError(
             f"has a host that is too long: use at most {_LONGEST_NAME} characters, and {_LONGEST_LABEL} between dots"

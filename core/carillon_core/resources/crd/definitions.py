@@ -33,7 +33,7 @@ TASK_COLUMNS: tuple[JSONSchema, ...] = (
     {"name": "Waiting", "type": "integer", "jsonPath": ".status.waiting", "priority": 1},
     {"name": "Last Run", "type": "date", "jsonPath": ".status.lastRunTime"},
     {"name": "Last Result", "type": "string", "jsonPath": ".status.lastResult"},
-    {"name": "Last Seconds", "type": "integer", "jsonPath": ".status.lastDurationSeconds", "priority": 1},
+    {"name": "Duration", "type": "integer", "jsonPath": ".status.lastDurationSeconds", "priority": 1},
     {"name": "Failures", "type": "integer", "jsonPath": ".status.consecutiveFailures", "priority": 1},
     # a date column shows an age, and "<invalid>" for a time to come
     {"name": "Next Run", "type": "string", "jsonPath": ".status.nextScheduleTime"},

@@ -188,7 +188,7 @@ def test_a_misspelt_field_names_the_one_that_was_meant(
     model: type[BaseModel], body: Any, field: str, meant: str
 ) -> None:
     """It is compared with the fields of the object in which it stands."""
-    assert refused_fields(model, body)[field] == f"is not a field of this kind: did you mean {meant}?"
+    assert refused_fields(model, body)[field] == f"is an unknown field: did you mean {meant}?"
 
 
 def test_a_field_that_is_like_none_is_only_refused() -> None:

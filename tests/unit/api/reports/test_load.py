@@ -1,4 +1,4 @@
-"""The load to come over REST: counts by minute, durations, the busiest minutes, bounds and bad input."""
+"""The expected load over REST: counts by minute, durations, the busiest minutes, bounds and bad input."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -119,7 +119,7 @@ async def test_a_task_that_cannot_be_moved_says_why(rest: Facade) -> None:
     await rest.create("each", {"schedule": "* * * * *", **COUNTER})
     body = await suggested(rest, {"spec": {"schedule": "* * * * *", **COUNTER}})
     assert (body["offsetSeconds"], body["current"], body["schedule"]) == (0, {"most": 1, "mean": 1.0}, None)
-    assert "every minute" in body["message"]
+    assert "the minute field cannot be moved" in body["message"]
     await rest.create("ended", {"schedule": "0 13 * * *", "endAt": "2026-03-01T13:00:00Z", **COUNTER})
     later(rest, 3600)
     assert (await suggested(rest, {"task": "ended"}))["message"] == "the task has no slots left"

@@ -1,4 +1,4 @@
-"""The figures of a task over REST: ranges, rates, permissions and bad input."""
+"""A task's statistics over REST: ranges, rates, permissions and bad input."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The past and the future on one axis: marks, buckets, bounds, permissions and bad input."""
+"""A timeline of past executions and planned slots: marks, buckets, bounds, permissions and bad input."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -75,7 +75,7 @@ async def test_a_cancellation_does_not_depend_on_the_signature(
     await rest.history.record([record])
     await running_job(rest, record)
     assert (await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")).status_code == 202
-    assert "who cancels was not noted on the Job" in caplog.text
+    assert "could not annotate the Job with the cancelling user" in caplog.text
 
 
 async def test_a_job_of_the_same_name_is_not_touched(rest: Facade) -> None:

@@ -126,7 +126,7 @@ def test_a_task_that_will_not_run_says_why(case: str) -> None:
 
 def test_a_task_that_the_operator_has_found_invalid_says_so() -> None:
     """Its schedule is valid, but nothing of this spec is launched; an edit may have corrected it."""
-    message = "spec.task.http.url: has the port 0: use a port from 1 to 65535"
+    message = "spec.task.http.url: has the invalid port 0: use a port from 1 to 65535"
     ready = {"type": "Ready", "status": "False", "reason": "InvalidSpec", "message": message, "observedGeneration": 1}
     task = raw("a", EVERY_MINUTE, generation=1) | {"status": {"conditions": [None, ready]}}
     answer = upcoming(task, Window(NOW, NOW, None, 5), Timetables())

@@ -182,7 +182,7 @@ PROBLEMS = {
     "another controller": (cronjob({"managedBy": "a.b/c"}), "spec.jobTemplate.spec.managedBy: cannot be converted"),
     "a finalizer of pods": (
         cronjob({"template": {"metadata": {"finalizers": ["a.b/c"]}, "spec": POD}}),
-        "spec.jobTemplate.spec.template.metadata.finalizers: is set by Carillon",
+        "spec.jobTemplate.spec.template.metadata.finalizers: cannot be set in a job's template",
     ),
     "a misspelt field": (cronjob(suspended=True), "spec.suspended: is not a field of a CronJob: remove it or correct"),
     "no deadline at all": (

@@ -83,5 +83,5 @@ def test_a_free_field_is_bounded(levels: int) -> None:
         with pytest.raises(InvalidResourceError) as refused:
             parse(raw, strict=False)
         assert [str(p) for p in refused.value.problems] == [
-            f"{path}: nests more than {MOST_LEVELS} levels deep: write it flatter, or as a text"
+            f"{path}: nests more than {MOST_LEVELS} levels deep: write it flatter, or as a string"
         ]

@@ -50,7 +50,7 @@ DURATIONS: dict[str, tuple[list[ObservedJob], int | None]] = {
 def test_the_status_has_the_duration_of_the_execution_that_ended_last(
     jobs: list[ObservedJob], want: int | None
 ) -> None:
-    """In whole seconds; the column LAST SECONDS shows it."""
+    """In whole seconds; the column DURATION shows it."""
     story = Story(make_task().every(60).with_spec(concurrencyPolicy="Allow"))
     story.jobs = jobs
     assert story.turn("00:02:30").status.last_duration_seconds == want

@@ -33,7 +33,7 @@ STATES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     ),
     "it waits for its task": (
         {"task": None},
-        ("Waiting", "waiting for ScheduledTask backup, which does not exist"),
+        ("Waiting", "waiting for ScheduledTask backup, which does not exist yet"),
     ),
     "it waits to replace": (
         {"concurrencyPolicy": "Replace", "jobs": [make_job("00:09")]},
@@ -84,7 +84,7 @@ def test_a_failed_container_says_exit_code_reason_and_message() -> None:
     plan = plan_of(jobs=(ended,))
     assert (plan.status.exit_code, plan.status.reason, plan.status.message) == (3, "Error", "no paper")
     (notice,) = plan.notices
-    assert notice.message == f"Job {ended.name} ended as Failed with exit code 3 (Error): no paper"
+    assert notice.message == f"Job {ended.name} failed with exit code 3 (Error): no paper"
 
 
 def test_a_failed_container_without_a_message_says_its_exit_code() -> None:

@@ -219,7 +219,7 @@ def test_a_tasks_columns_answer_the_questions() -> None:
     assert columns(SCHEDULED_TASK, wide=False) == [
         *("SCHEDULE", "SUSPEND", "ACTIVE", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"),
     ]
-    assert columns(SCHEDULED_TASK, wide=True) == ["TIME ZONE", "WAITING", "LAST SECONDS", "FAILURES"]
+    assert columns(SCHEDULED_TASK, wide=True) == ["TIME ZONE", "WAITING", "DURATION", "FAILURES"]
 
 
 def test_a_requests_columns_say_how_it_stands_and_why() -> None:

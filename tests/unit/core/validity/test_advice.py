@@ -50,6 +50,10 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
         {"schedule": "0 0 31 3,4,6 *"},
         "does not run in Apr and Jun, which have no day 31; write L for the last day of the month",
     ),
+    "a day that several months of the expression do not have": (
+        {"schedule": "0 0 31 3,4,6,9,11 *"},
+        "does not run in Apr, Jun, Sep and Nov, which have no day 31; write L for the last day of the month",
+    ),
     "a day of leap years": ({"schedule": "0 0 29 2 *"}, "runs only in leap years, when that month has a day 29"),
     "a day of leap years, and of another month": (
         {"schedule": "0 0 29 2,3 *"},
@@ -65,15 +69,15 @@ ADVICE: dict[str, tuple[dict[str, Any], str]] = {
             "schedule": "@daily",
             "task": {"container": {"image": "a", "env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]}},
         },
-        "spec.task.container.env: sets A more than once, and the last value counts",
+        "spec.task.container.env: sets A more than once; only the last value is used: remove",
     ),
     "a parameter that no slot has": (
         {"schedule": "@daily", "task": {"http": {"url": "https://a/{{ parameters.x }}", "body": "{{ parameters.y }}"}}},
-        "spec.task.http.body: reads parameters.y, but scheduled runs have no parameters and fail; add | default('...')",
+        "spec.task.http.body: reads parameters.y; scheduled runs have no parameters, so they fail: add | default('.",
     ),
     "a password in a URL": (
         {"schedule": "@daily", "task": {"http": {"url": "https://me:hunter2@example.com/"}}},
-        "spec.task.http.url: has a password, which everyone who can read the object can read",
+        "spec.task.http.url: contains a password, visible to everyone who can read the object",
     ),
     "a time that is past": (
         {"runAt": "2026-01-01T00:00:00Z"},
@@ -231,7 +235,7 @@ def reviewed(kind: str, spec: Any, old: Any = None) -> Review:
             {"taskRef": {"name": "a"}, "parameters": {"a": ["\0"]}},
             "spec.parameters.a[0]: must not contain",
         ),
-        ("HTTPTarget", {"url": "https://x:0/"}, "spec.url: has the port 0"),
+        ("HTTPTarget", {"url": "https://x:0/"}, "spec.url: has the invalid port 0"),
         (
             "ScheduledTask",
             {"schedule": "@daily", "timeZone": "Berlin", "task": SUM},
@@ -267,7 +271,7 @@ STORED = {"schedule": "@daily", "task": SUM}
 def test_a_field_that_the_api_server_has_dropped_is_warned_of() -> None:
     """With kubectl's validation off, nobody else would say so, even if it was the only change."""
     given = {**STORED, "timezone": "Europe/Berlin"}
-    want = "spec.timezone: was dropped, because it is not a field of this kind: did you mean timeZone?"
+    want = "spec.timezone: was dropped by the API server because it is an unknown field: did you mean timeZone?"
     assert applied(given, STORED).warnings[0] == want
     assert applied(given, STORED, STORED).warnings == (want,)
     assert applied(given, {"task": SUM}).warnings == (want,)
@@ -299,8 +303,8 @@ PASSWORD = {"url": "https://me:hunter2@example.com/"}
 @pytest.mark.parametrize(
     ("kind", "spec", "want"),
     [
-        ("HTTPTarget", PASSWORD, "x: spec.url: has a password"),
-        ("RunRequest", {"task": {"http": PASSWORD}}, "x: spec.task.http.url: has a password"),
+        ("HTTPTarget", PASSWORD, "x: spec.url: contains a password"),
+        ("RunRequest", {"task": {"http": PASSWORD}}, "x: spec.task.http.url: contains a password"),
     ],
 )
 def test_a_password_is_warned_of_in_every_kind(kind: str, spec: Any, want: str) -> None:

@@ -35,29 +35,32 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no pod": (job(spec={"backoffLimit": 1}), [f"{PATH}.spec.template: must be the template of a pod"]),
     "no spec of a pod": (job(spec={"template": {}}), [f"{PATH}.spec.template.spec: must be the spec of a pod"]),
     "a kind": (job(kind="Job"), [f"{PATH}.kind: is not a field of a template"]),
-    "a name": (job(metadata={"name": "x"}), [f"{PATH}.metadata.name: is set by Carillon"]),
-    "owners": (job(metadata={"ownerReferences": []}), [f"{PATH}.metadata.ownerReferences: is set by Carillon"]),
+    "a name": (job(metadata={"name": "x"}), [f"{PATH}.metadata.name: cannot be set in a job's template"]),
+    "owners": (
+        job(metadata={"ownerReferences": []}),
+        [f"{PATH}.metadata.ownerReferences: cannot be set in a job's template"],
+    ),
     "metadata that is none": (job(metadata=[]), [f"{PATH}.metadata: must be an object"]),
     "labels that are none": (job(metadata={"labels": []}), [f"{PATH}.metadata.labels: must be an object"]),
     "suspend": (
         job(spec={"suspend": True, "template": {"spec": POD}}),
-        [f"{PATH}.spec.suspend: is set by Carillon: remove it; use spec.suspend of the task"],
+        [f"{PATH}.spec.suspend: cannot be set in a job's template: remove it; use spec.suspend of the task"],
     ),
     "a TTL": (
         job(spec={"ttlSecondsAfterFinished": 0, "template": {"spec": POD}}),
-        [f"{PATH}.spec.ttlSecondsAfterFinished: is set by Carillon"],
+        [f"{PATH}.spec.ttlSecondsAfterFinished: cannot be set in a job's template"],
     ),
     "a label of ours": (
         job(metadata={"labels": {"carillon.dev/task": "x"}}),
-        [f"{PATH}.metadata.labels[carillon.dev/task]: is set by Carillon: remove it"],
+        [f"{PATH}.metadata.labels[carillon.dev/task]: cannot be set in a job's template: remove it"],
     ),
     "a queue": (
         job(metadata={"labels": {"kueue.x-k8s.io/queue-name": "x"}}),
-        [f"{PATH}.metadata.labels[kueue.x-k8s.io/queue-name]: is set by Carillon: use spec.queueName of the task"],
+        [f"{PATH}.metadata.labels[kueue.x-k8s.io/queue-name]: cannot be set in a job's template: use spec.queueName"],
     ),
     "an annotation of ours on its pods": (
         job(spec={"template": {"metadata": {"annotations": {"carillon.dev/slot": "x"}}, "spec": POD}}),
-        [f"{PATH}.spec.template.metadata.annotations[carillon.dev/slot]: is set by Carillon"],
+        [f"{PATH}.spec.template.metadata.annotations[carillon.dev/slot]: cannot be set in a job's template"],
     ),
     "the runners' Secret, in the environment": (
         job(spec={"template": {"spec": {**POD, "containers": [{"envFrom": [{"secretRef": {"name": RUNNERS}}]}]}}}),
@@ -134,7 +137,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a volume without a name": ({"volumes": [{"emptyDir": {}}]}, "spec.task.container.volumes[0]: has no valid name"),
     "a mount of no volume": (
         {"volumeMounts": [{"name": "a", "mountPath": "/a"}]},
-        "spec.task.container.volumeMounts[0].name: names no volume of this task: add it to volumes",
+        "spec.task.container.volumeMounts[0].name: is not the name of a volume of this task: add the volume to volumes",
     ),
     "too much in volumes": (
         {"volumes": [{"name": f"v{n}", "csi": {"driver": "x" * 60_000}} for n in range(2)]},

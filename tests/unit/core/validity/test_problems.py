@@ -23,11 +23,11 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     ),
     "an unknown field": (
         {"intervalSeconds": 5, "cron": "x", "task": COUNT},
-        ["spec.cron: is not a field of this kind: remove it or correct its spelling"],
+        ["spec.cron: is an unknown field: remove it or correct its spelling"],
     ),
     "a field with a letter too few": (
         {"schedule": "@daily", "timeZone": "Europe/Berlin", "suspnd": True, "task": COUNT},
-        ["spec.suspnd: is not a field of this kind: did you mean suspend?"],
+        ["spec.suspnd: is an unknown field: did you mean suspend?"],
     ),
     "a field that is missing": ({"intervalSeconds": 5}, ["spec.task: is required: add it"]),
     "an item of a list": (

@@ -15,9 +15,12 @@ CHARACTER = "has a backslash, a space or a control character in its host: remove
 BAD: dict[str, tuple[str, str]] = {
     "a space in the host": ("http://exa mple.com/", CHARACTER),
     "a backslash in the host": ("http://example.com\\@other/", CHARACTER),
-    "a port beyond the last": ("http://example.com:99999/", "has the port 99999: use a port from 1 to 65535"),
-    "a port of nothing": ("https://example.com:0/", "has the port 0: use a port from 1 to 65535"),
-    "a port of thousands of digits": (f"https://[::1]:{'9' * 5000}", "has the port 99999999999…: use a port from 1 to"),
+    "a port beyond the last": ("http://example.com:99999/", "has the invalid port 99999: use a port from 1 to 65535"),
+    "a port of nothing": ("https://example.com:0/", "has the invalid port 0: use a port from 1 to 65535"),
+    "a port of thousands of digits": (
+        f"https://[::1]:{'9' * 5000}",
+        "has the invalid port 99999999999…: use a port from 1 to",
+    ),
     "a port that is a word": ("http://example.com:http/", "has something other than a host and an optional port"),
     "an address in hexadecimal": ("http://0x7f000001/", NUMBER),
     "an address in octal": ("http://0177.0.0.1/", NUMBER),
@@ -26,13 +29,13 @@ BAD: dict[str, tuple[str, str]] = {
     "an address beyond the last": ("http://1.2.3.256/", NUMBER),
     "an escape in the host": ("http://ex%41mple.com/", "has a character in its host that is not valid in names"),
     "a bracket without its other": ("http://[::1/", "has a host that is not valid: write a URL such as https://"),
-    "an empty label": ("http://a..example.com/", "has a host with an empty part between its dots"),
+    "an empty label": ("http://a..example.com/", "has two dots in a row, or a leading dot, in its host"),
     "a label that is too long": (f"http://{'a' * 64}.com/", "has a host that is too long"),
-    "a port, and a template in the path": ("http://example.com:99999/{{ slot }}", "has the port 99999"),
+    "a port, and a template in the path": ("http://example.com:99999/{{ slot }}", "has the invalid port 99999"),
     "a number, and a template in the query": ("http://0x7f.1?at={{ slot }}", NUMBER),
     "a port after a template": (
         "http://{{ parameters.host }}:99999/",
-        "has the port 99999: use a port from 1 to 65535",
+        "has the invalid port 99999: use a port from 1 to 65535",
     ),
     "a space beside a template": ("http://exa mple.{{ parameters.zone }}/", CHARACTER),
 }
@@ -96,7 +99,7 @@ def test_a_url_of_opening_braces_only_is_read_once() -> None:
 def test_a_password_is_warned_of(url: str, want: int) -> None:
     """Everyone who can read the object can read it; the warning does not repeat it."""
     said = list(password_advice(url, "spec.url"))
-    assert [each.startswith("spec.url: has a password, which everyone") for each in said] == [True] * want
+    assert [each.startswith("spec.url: contains a password, visible to everyone") for each in said] == [True] * want
     assert "hunter2" not in "".join(said)
 
 

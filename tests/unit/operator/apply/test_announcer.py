@@ -22,7 +22,7 @@ OTHER = ObjectMeta(name="report", namespace="default", uid="two")
 
 def skip(message: str = "the slot was skipped") -> Notice:
     """Return the Event about a skip."""
-    return Notice("Warning", Reason.STILL_ACTIVE, message, "skipped a slot")
+    return Notice("Warning", Reason.STILL_ACTIVE, message, "slot skipped")
 
 
 def success(message: str = "Job x succeeded") -> Notice:
@@ -167,7 +167,7 @@ def test_a_log_line_says_what_happened(bench: Bench, caplog: pytest.LogCaptureFi
     bench.announcer.report(TASK, skip())
     bench.announcer.report(TASK, success(), "RunRequest")
     first, second = caplog.records
-    assert (first.levelname, first.getMessage()) == ("WARNING", "skipped a slot")
+    assert (first.levelname, first.getMessage()) == ("WARNING", "slot skipped")
     assert first.__dict__["fields"] == {
         "task": "default/backup",
         "reason": "StillActive",
