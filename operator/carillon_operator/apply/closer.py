@@ -8,7 +8,6 @@ its whole record is written here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -61,26 +60,13 @@ class Closer:
         if change.gone is not None and end is not None and self._needs_record(change.gone):
             self._put(change.gone, end)
         if job.active and job.ending and job.cancelled_by:
-            self._record_cancelled(job)
+            # not in the history yet: until its pods have ended, the execution may still succeed
+            self._view.store.jobs.ends.put(job.namespace, cancelled_end(job), self._clock())
         news = not job.active and change.before is not None and change.before.active
         # the end that this operator decided on was announced with the decision
         announced = self._view.store.jobs.ends.has(job) and not job.cancelled_by
         if news and not announced and task is not None and task.meta.uid == job.task_uid:
             self._announcer.report(task.meta, end_notice(job))
-
-    def _record_cancelled(self, job: ObservedJob) -> None:
-        """Record who cancelled an execution: its runner knows only that it was terminated.
-
-        A container is recorded when it has ended, as its exit code may be 0.
-        """
-        ends = self._view.store.jobs.ends
-        if ends.has(job):
-            return
-        end = cancelled_end(job)
-        ends.put(job.namespace, end, self._clock())
-        if not job.container and _job_id(job) not in self._closed:
-            self._closed[_job_id(job)] = self._clock()
-            self._put(job, replace(decided_end(end), explains=True))
 
     def launched(self, order: Order) -> None:
         """Record the launch of a container task, which has no runner to record it."""
