@@ -135,3 +135,20 @@ async def test_a_request_says_who_cancelled_it(operator: Operator) -> None:
     await operator.events()
     own = [e.notice.message for e in operator.cluster.events.values() if e.kind == "RunRequest"]
     assert any(message.endswith(": cancelled by ann") for message in own)
+
+
+@pytest.mark.parametrize("task", [CONTAINER, COUNTER], ids=["a container", "a runner"])
+async def test_a_job_that_was_cancelled_before_it_had_a_pod_is_announced_once(
+    operator: Operator, task: dict[str, object]
+) -> None:
+    """Its end is known when the API server has been asked about its pods."""
+    await operator.create_task(runAt="2026-01-01T00:00:30Z", task=task)
+    await operator.turn("00:00:30")
+    await operator.turn("00:00:31")
+    await cancel(operator, FIRST)
+    await operator.turn("00:00:32")
+    await operator.turn("00:00:33")
+    assert operator.rows() == [("00:00:30", "cancelled", "JobDeleted")]
+    events = [event for event in await operator.events() if event[1] == "Warning"]
+    assert events == [("ScheduledTask", "Warning", "ExecutionFailed", 1)]
+    assert any(e.notice.message.endswith(": cancelled by ann") for e in operator.cluster.events.values())
