@@ -16,6 +16,7 @@ from starlette.types import Scope
 from carillon_api.auth.authentication import STALE_SECONDS, Authenticator, Caller, Credential, presented
 from carillon_api.auth.peers import site, source_address
 from carillon_api.auth.rate_limits import Rate, RateLimiter, Turns, Verdict
+from carillon_api.auth.surveys import Surveys
 from carillon_api.http.caches import Cache, Lifetime
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.settings import Settings
@@ -37,6 +38,8 @@ READS_PER_SECOND = 5.0
 """How many documentation pages and files per second an address may read on average."""
 READ_BURST = 100
 MOST_DECISIONS = 10_000
+MOST_SURVEYED = 5_000
+"""How many decisions are cached of what callers may do; one response needs up to 200."""
 MOST_CALLERS = 10_000
 MOST_USER_AGENT = 256
 
@@ -86,6 +89,8 @@ class AccessControl:
         self._decisions: Cache[tuple[Subject, Access], Decision] = Cache(_lifetime, clock, MOST_DECISIONS)
         self._permits: Cache[tuple[Subject, Access], Decision] = Cache(_permit_lifetime, clock, MOST_DECISIONS)
         self._limiter = RateLimiter(Rate(settings.rate_limit, settings.rate_burst), clock, MOST_CALLERS)
+        surveyed: Cache[tuple[Subject, Access], Decision] = Cache(_lifetime, clock, MOST_SURVEYED)
+        self.surveys = Surveys(api_server, surveyed, self._limiter)
         self._failures = RateLimiter(Rate(FAILURES_PER_SECOND, settings.failed_auth_burst), clock, MOST_CALLERS)
         self._readers = RateLimiter(Rate(READS_PER_SECOND, READ_BURST), clock, MOST_CALLERS)
         self._checks = Turns(CHECKS_AT_ONCE, CHECK_SECONDS)

@@ -33,6 +33,7 @@ class Bucket:
     """The content of a bucket at an instant."""
 
     tokens: float
+    """Negative if requests that were allowed caused more than it held."""
     at: float
 
 
@@ -70,11 +71,17 @@ def take(bucket: Bucket | None, rate: Rate, now: float) -> tuple[Bucket, Verdict
     missing = max(0.0, 1 - left.tokens)
     verdict = Verdict(
         allowed=allowed,
-        remaining=int(left.tokens),
+        remaining=max(0, int(left.tokens)),
         full_after=math.ceil((rate.burst - left.tokens) / rate.per_second),
         retry_after=max(1, math.ceil(missing / rate.per_second)) if missing else 0,
     )
     return left, verdict
+
+
+def charged(bucket: Bucket | None, rate: Rate, now: float, tokens: float) -> Bucket:
+    """Return a bucket after the cost of what an allowed request caused; it may owe as much as it can hold."""
+    there = filled(bucket, rate, now) if bucket is not None else Bucket(float(rate.burst), now)
+    return Bucket(max(-float(rate.burst), there.tokens - tokens), now)
 
 
 class RateLimiter:
@@ -102,6 +109,10 @@ class RateLimiter:
         """Count a request of a key if it is allowed."""
         self._buckets[key], verdict = take(self._buckets.get(key), self._rate, self._clock())
         return verdict
+
+    def charge(self, key: str, tokens: float) -> None:
+        """Take tokens for what an allowed request of a key caused."""
+        self._buckets[key] = charged(self._buckets.get(key), self._rate, self._clock(), tokens)
 
     def is_empty(self, key: str) -> bool:
         """Return whether a request of a key would be rejected; this takes no token."""

@@ -1,6 +1,5 @@
 """The context of an operation: the app's backends, and for each request the cluster as its caller sees it."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +9,7 @@ from carillon_api.auth.audit import AuditTrail, audit_event
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
 from carillon_api.observability.readiness import Probes
+from carillon_api.services.computing import Computing
 from carillon_api.settings import Settings
 from carillon_api.views.listings import Listings
 from carillon_api.views.timetables import Timetables
@@ -48,8 +48,8 @@ class Backends:
     """The cached lists of tasks."""
     readiness: Probes = field(default_factory=Probes)
     """The latest result of the readiness probe."""
-    computing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
-    """Held while a report computes many slots, so that reports take at most one core."""
+    computing: Computing = field(default_factory=Computing)
+    """Held while a report computes many slots."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,13 @@ async def upcoming_of_tasks(ctx: Context, namespace: str | None, query: Selected
     Raises:
         InvalidResourceError: If the selector or the window is invalid.
         ForbiddenError: The caller may not list tasks there.
+        RequestRefusedError: As 429, if another report of the caller is being computed.
+        UnavailableError: The reports of others took too long.
 
     """
     window = window_of(query, ctx.clock())
     entries = await entries_in(ctx, namespace, query.label_selector)
-    return await asyncio.to_thread(next_of_each if query.each else upcoming_of_all, entries, window)
+    if not query.each:
+        return await asyncio.to_thread(upcoming_of_all, entries, window)
+    async with ctx.backends.computing.of(ctx.caller.subject):
+        return await asyncio.to_thread(next_of_each, entries, window)

@@ -17,13 +17,14 @@ from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import Schedule, jitter_offset, schedule_of, schedule_problems
-from carillon_core.errors import FieldProblem, TooMuchWorkError
+from carillon_core.errors import FieldProblem, TooMuchWorkError, cut
+from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
 
 MAX_REMEMBERED = 20_000
 
 Why = tuple[str, str]
-"""A reason in CamelCase, and a sentence."""
+"""A reason in CamelCase, and a sentence; see ``why_of``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Timetable:
     """Why the task will not run, if the spec alone determines it."""
     delay: timedelta = timedelta(0)
     """The time from each slot to its launch, from ``jitterSeconds``."""
+
+
+def why_of(reason: str, message: str) -> Why:
+    """Return a reason and its message, both cut: statuses hold long ones, and the caches count only their entries."""
+    return cut(reason, MAX_MESSAGE), cut(message, MAX_MESSAGE)
 
 
 class Timetables:
@@ -70,13 +76,13 @@ def timetable_of(raw: Mapping[str, Any]) -> Timetable:
     try:
         return CPU_LIMIT.run(partial(_timetable_of, raw))
     except TooMuchWorkError as error:
-        return Timetable("UTC", None, why_never=(Reason.QUARANTINED, f"its times cannot be computed: {error}"))
+        return Timetable("UTC", None, why_never=why_of(Reason.QUARANTINED, f"its times cannot be computed: {error}"))
 
 
 def _timetable_of(raw: Mapping[str, Any]) -> Timetable:
     task = ObservedTask.from_object(raw)
     if task.quarantined:
-        return Timetable("UTC", None, why_never=(Reason.QUARANTINED, task.quarantined))
+        return Timetable("UTC", None, why_never=why_of(Reason.QUARANTINED, task.quarantined))
     if task.spec is None:
         return Timetable("UTC", None, why_never=_invalid(Reason.INVALID_SPEC, task.problems))
     table = spec_timetable(task.spec, task.created_at)
@@ -98,4 +104,4 @@ def spec_timetable(spec: ScheduledTaskSpec, created_at: datetime) -> Timetable:
 
 
 def _invalid(reason: str, problems: Iterable[FieldProblem]) -> Why:
-    return reason, "; ".join(str(p) for p in problems)
+    return why_of(reason, "; ".join(str(p) for p in problems))

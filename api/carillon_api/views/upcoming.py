@@ -11,7 +11,7 @@ from typing import Any
 
 from carillon_api.schemas import FireTime, TaskFireTime, Upcoming, UpcomingAll, UpcomingQuery
 from carillon_api.views.objects import as_object
-from carillon_api.views.timetables import Timetable, Timetables, Why
+from carillon_api.views.timetables import Timetable, Timetables, Why, why_of
 from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.plan import NO_SLOTS_LEFT, Reason
 from carillon_core.domain.observed.jobs import ObservedTask
@@ -123,7 +123,7 @@ def upcoming(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> 
             items = fire_times_of(table, _runs_left(raw, table), window)
             why = None if items else _why_none(raw, table, window)
         except TooMuchWorkError as error:
-            why = (Reason.QUARANTINED, f"its times cannot be computed: {error}")
+            why = why_of(Reason.QUARANTINED, f"its times cannot be computed: {error}")
     reason, message = why or (None, None)
     return Upcoming(
         namespace=meta.get("namespace", ""),
@@ -219,7 +219,7 @@ def _found_invalid(raw: Mapping[str, Any]) -> Why | None:
     for each in map(as_object, conditions if isinstance(conditions, list) else ()):
         current = each.get("observedGeneration") == raw["metadata"].get("generation")
         if current and (each.get("type"), each.get("reason")) == ("Ready", Reason.INVALID_SPEC):
-            return Reason.INVALID_SPEC, str(each.get("message", ""))
+            return why_of(Reason.INVALID_SPEC, str(each.get("message", "")))
     return None
 
 
@@ -234,7 +234,7 @@ def _why_not_now(raw: Mapping[str, Any]) -> Why | None:
     conditions = status.get("conditions")
     for each in map(as_object, conditions if isinstance(conditions, list) else ()):
         if each.get("type") == "Ready" and each.get("status") == "False":
-            return str(each.get("reason", "")), str(each.get("message", ""))
+            return why_of(str(each.get("reason", "")), str(each.get("message", "")))
     return None
 
 
@@ -247,5 +247,5 @@ def _why_none(raw: Mapping[str, Any], table: Timetable, window: Window) -> Why:
             return OUTSIDE_WINDOW, f"the next time is {rfc3339(following)}"
     ready = next((c for c in ObservedTask.from_object(raw).status.conditions if c.type == "Ready"), None)
     if ready is not None and ready.reason == Reason.RUN_AT_IN_THE_PAST:
-        return ready.reason, ready.message
+        return why_of(ready.reason, ready.message)
     return Reason.COMPLETED, NO_SLOTS_LEFT

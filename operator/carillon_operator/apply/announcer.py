@@ -6,15 +6,14 @@ second does not flood etcd.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cachetools import LRUCache
-
 from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.domain.launch.order import Order
-from carillon_core.errors import CarillonError, ForbiddenError, NotFoundError
+from carillon_core.errors import CarillonError, ForbiddenError, NotFoundError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import EventPoster, EventSeries, ObjectKind
 from carillon_core.resources.base import rfc3339
@@ -26,7 +25,9 @@ log = get_logger(__name__)
 SPACING = {"Normal": timedelta(seconds=60), "Warning": timedelta(seconds=10)}
 """The minimum time between two writes of one Event, by its type. The first occurrence is posted at once."""
 REMEMBERED = 20_000
-"""How many Events are remembered; the next occurrence of one that was forgotten is a new Event."""
+"""How many Events are remembered."""
+LOGGED_EVERY = timedelta(minutes=1)
+"""The minimum time between two log lines about dropped Events."""
 
 
 @dataclass(slots=True)
@@ -42,6 +43,48 @@ class _Posted:
     tried_at: datetime | None = None
 
 
+class _PostedEvents:
+    """What is known of the Events by key, limited in number.
+
+    What is forgotten first are Events that say all that they should; their next
+    occurrence is a new Event. Only then those that wait to be written are dropped.
+    Of both, Normal goes before Warning, and the least recent before the others.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        """Start empty; take the clock that spaces the log lines."""
+        self._clock = clock
+        self._lanes: dict[tuple[bool, str], OrderedDict[Key, _Posted]] = {
+            (waits, kind): OrderedDict() for waits in (False, True) for kind in ("Normal", "Warning")
+        }
+        """By whether they wait to be written and by type, in the order in which they are forgotten."""
+        self._dropped = 0
+        self._logged_at: datetime | None = None
+
+    def get(self, key: Key) -> _Posted | None:
+        """Return what is known of an Event."""
+        return next((lane[key] for lane in self._lanes.values() if key in lane), None)
+
+    def put(self, key: Key, known: _Posted) -> None:
+        """Keep an Event as the most recent of its kind; if there are too many, forget one."""
+        for lane in self._lanes.values():
+            lane.pop(key, None)
+        self._lanes[known.count != known.series.count, known.series.notice.type][key] = known
+        if sum(map(len, self._lanes.values())) > REMEMBERED:
+            (waits, _), lane = next(each for each in self._lanes.items() if each[1])
+            (namespace, _), _ = lane.popitem(last=False)
+            if waits:
+                self._log_dropped(namespace)
+
+    def _log_dropped(self, namespace: str) -> None:
+        self._dropped += 1
+        now = self._clock()
+        # also if the clock was set back
+        if self._logged_at is None or abs(now - self._logged_at) >= LOGGED_EVERY:
+            log.warning("events dropped", count=self._dropped, last_namespace=namespace)
+            self._dropped, self._logged_at = 0, now
+
+
 class Announcer:
     """The Events that are to be posted and the processes that post them."""
 
@@ -49,7 +92,7 @@ class Announcer:
         """Take the cluster to post to and the clock that dates the Events."""
         self._cluster = cluster
         self._clock = clock
-        self._known: LRUCache[Key, _Posted] = LRUCache(REMEMBERED)
+        self._known = _PostedEvents(clock)
         self._waiting: set[Key] = set()
         self._queue = WorkQueue(clock)
 
@@ -66,9 +109,10 @@ class Announcer:
         key = (meta.namespace, f"{kind}/{meta.uid}/{notice.type}/{notice.reason}/{notice.cause}")
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = _Posted(EventSeries(meta, kind, notice, now, now))
+            known = _Posted(EventSeries(meta, kind, notice, now, now))
         else:
             known.series = replace(known.series, meta=meta, notice=notice, last=now, count=known.series.count + 1)
+        self._known.put(key, known)
         self._schedule(key, known)
 
     def launched(self, order: Order) -> None:
@@ -105,6 +149,10 @@ class Announcer:
             key = await self._queue.take()
             try:
                 await self._write(key)
+            except UnavailableError as error:
+                log.info("event not posted yet", object="/".join(key), why=str(error))
+                if (known := self._known.get(key)) is not None:
+                    self._schedule(key, known)
             except CarillonError as error:
                 log.info("event not posted", object="/".join(key), why=str(error))
             except Exception:  # no Event is worth stopping the operator
@@ -128,3 +176,5 @@ class Announcer:
         if not known.name:
             known.name = await self._cluster.post_event(series)
         known.count = series.count
+        if self._known.get(key) is known:  # else it was forgotten meanwhile
+            self._known.put(key, known)

@@ -8,7 +8,6 @@ its whole record is written here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.outbox import Outbox
 from carillon_operator.state.job_shelf import JobChange
 from carillon_operator.state.view import View
+from carillon_operator.state.work_queue import Key
 
 log = get_logger(__name__)
 
@@ -51,36 +51,33 @@ class Closer:
         self._announcer = announcer
         self._clock = clock
         self._closed: dict[_JobId, datetime] = {}
+        self._untold: dict[_JobId, Key] = {}
+        """The Jobs that are gone and whose end is not known yet, each with its key: their ends are to be announced."""
 
     def job_changed(self, change: JobChange) -> None:
         """Announce an end, and close the execution of a Job that was deleted while it was active."""
-        job, task = change.after or change.gone, self._view.ownership.task(change.key)
+        job, before = change.after or change.gone, change.before
         if job is None:
+            if before is not None and before.active:
+                self._untold[_job_id(before)] = change.key  # the API server is asked how it ended
             return
         end = None if change.gone is None else end_of(change.gone)
         if change.gone is not None and end is not None and self._needs_record(change.gone):
             self._put(change.gone, end)
         if job.active and job.ending and job.cancelled_by:
-            self._record_cancelled(job)
-        news = not job.active and change.before is not None and change.before.active
+            # not in the history yet: until its pods have ended, the execution may still succeed
+            self._view.store.jobs.ends.put(job.namespace, cancelled_end(job), self._clock())
+        if not job.active and before is not None and before.active:
+            self._announce(change.key, job)
+
+    def _announce(self, key: Key, job: ObservedJob) -> None:
+        """Announce the end of a Job."""
+        self._untold.pop(_job_id(job), None)
+        task = self._view.ownership.task(key)
         # the end that this operator decided on was announced with the decision
         announced = self._view.store.jobs.ends.has(job) and not job.cancelled_by
-        if news and not announced and task is not None and task.meta.uid == job.task_uid:
+        if not announced and task is not None and task.meta.uid == job.task_uid:
             self._announcer.report(task.meta, end_notice(job))
-
-    def _record_cancelled(self, job: ObservedJob) -> None:
-        """Record who cancelled an execution: its runner knows only that it was terminated.
-
-        A container is recorded when it has ended, as its exit code may be 0.
-        """
-        ends = self._view.store.jobs.ends
-        if ends.has(job):
-            return
-        end = cancelled_end(job)
-        ends.put(job.namespace, end, self._clock())
-        if not job.container and _job_id(job) not in self._closed:
-            self._closed[_job_id(job)] = self._clock()
-            self._put(job, replace(decided_end(end), explains=True))
 
     def launched(self, order: Order) -> None:
         """Record the launch of a container task, which has no runner to record it."""
@@ -89,8 +86,13 @@ class Closer:
         self._outbox.put([order.running_row(self._clock())])
 
     def close_ended(self, jobs: Sequence[ObservedJob]) -> None:
-        """Close or write the rows that the runners of these Jobs could not; each Job is handled once."""
+        """Close or write the rows that the runners of these Jobs could not; each Job is handled once.
+
+        It also announces the ends of Jobs that were not known when they were deleted.
+        """
         for job in jobs:
+            if not job.active and _job_id(job) in self._untold:
+                self._announce(self._untold[_job_id(job)], job)
             end = end_of(job)
             if end is None or _job_id(job) in self._closed or not self._needs_record(job):
                 continue
@@ -123,6 +125,8 @@ class Closer:
         known = self._view.store.jobs.uids()
         for job in [j for j, at in self._closed.items() if j[1] not in known and at < before]:
             del self._closed[job]
+        for job in [j for j in self._untold if j[1] not in known]:
+            del self._untold[job]
 
     def _needs_record(self, job: ObservedJob) -> bool:
         return self._view.store.believes(job) and (job.container or job.result is not RunResult.SUCCEEDED)

@@ -37,7 +37,7 @@ async def load(ctx: Context, namespace: str | None, query: LoadQuery) -> Load:
     entries = await entries_in(ctx, namespace)
     means, missing = await _means(ctx, namespace, now)
     window = planned_window(span.start, span.end, now)
-    async with ctx.backends.computing:
+    async with ctx.backends.computing.of(ctx.caller.subject):
         launches = await asyncio.to_thread(launches_of, entries, window, whole.start, minutes)
         return await asyncio.to_thread(load_view, launches, whole.start, minutes, means, missing)
 

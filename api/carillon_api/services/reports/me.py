@@ -1,4 +1,4 @@
-"""What the caller may do where: reviews by the cluster, cached and bounded like those of every request."""
+"""What the caller may do where: reviews by the cluster, cached and bounded apart from those of other requests."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ MOST_QUESTIONS = 200
 """How many reviews one response may need. A caller whose permissions are bound in the whole cluster needs 18; another
 one needs up to 18 more for each namespace."""
 AT_ONCE = 8
-"""How many reviews are made at once for one response."""
+"""How many reviews of one response are made or wait for their turn at once."""
 _OBJECTS = ("get", "list", "create", "update", "patch", "delete")
 VERBS: Mapping[str, tuple[str, Sequence[str]]] = {
     "tasks": (PLURAL, _OBJECTS),
@@ -34,20 +34,22 @@ async def caller_view(ctx: Context, namespace: str | None) -> CallerView:
 
     Raises:
         ForbiddenError: The namespace is not served.
-        UnavailableError: The API server is unavailable and the permissions are not cached.
+        UnavailableError: The API server is unavailable and the permissions are not cached, or an earlier request of the
+            caller takes too long.
 
     """
     if namespace is not None:
         check_served(ctx.settings.scope, namespace)
     names = [namespace] if namespace is not None else _known(ctx)
-    turns = asyncio.Semaphore(AT_ONCE)
-    everywhere = await _allowed(ctx, None, ALL, turns)
-    # what is allowed everywhere is not asked for again
-    left = [question for question in ALL if question not in everywhere]
-    most = (MOST_QUESTIONS - len(ALL)) // len(left) if left else len(names)
-    asked = names[:most]
-    found = await asyncio.gather(*(_allowed(ctx, name, left, turns) for name in asked))
-    allowed = {name: everywhere | own for name, own in zip(asked, found, strict=True)}
+    async with ctx.backends.access.surveys.turn(ctx.caller.subject):
+        turns = asyncio.Semaphore(AT_ONCE)
+        everywhere = await _allowed(ctx, None, ALL, turns)
+        # what is allowed everywhere is not asked for again
+        left = [question for question in ALL if question not in everywhere]
+        most = (MOST_QUESTIONS - len(ALL)) // len(left) if left else len(names)
+        asked = names[:most]
+        found = await asyncio.gather(*(_allowed(ctx, name, left, turns) for name in asked))
+        allowed = {name: everywhere | own for name, own in zip(asked, found, strict=True)}
     return CallerView(
         user_name=ctx.caller.subject.name,
         groups=list(ctx.caller.subject.groups),
@@ -75,7 +77,7 @@ async def _allowed(
         field, verb = question
         async with turns:
             access = Access(verb=verb, resource=VERBS[field][0], namespace=namespace)
-            return (await ctx.backends.access.review(ctx.caller.subject, access)).allowed
+            return (await ctx.backends.access.surveys.review(ctx.caller.subject, access)).allowed
 
     asked = list(questions)
     answers = await asyncio.gather(*map(answer, asked))

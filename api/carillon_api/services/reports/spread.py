@@ -37,7 +37,7 @@ async def spread(ctx: Context, namespace: str | None, body: SpreadBody) -> Sprea
         entries = await entries_in(ctx, namespace)
         others = [each for each in entries if (each.namespace, each.name) != (namespace, body.task)]
         offsets = offsets_of(spec, timedelta(seconds=body.within_seconds))
-        async with ctx.backends.computing:
+        async with ctx.backends.computing.of(ctx.caller.subject):
             schedule = await asyncio.to_thread(_schedule, spec, created_at)
             return await asyncio.to_thread(spread_of, schedule, offsets, others, now)
     except TooMuchWorkError as error:

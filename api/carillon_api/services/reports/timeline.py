@@ -65,7 +65,7 @@ async def _marks(
     if len(rows) > MOST_MARKS:
         return None
     window = planned_window(wanted.since, wanted.until, now)
-    async with ctx.backends.computing:
+    async with ctx.backends.computing.of(ctx.caller.subject):
         planned = await asyncio.to_thread(planned_marks, entries, window, rows, MOST_MARKS - len(rows))
     return None if planned is None else past_marks(rows) + planned
 
@@ -75,7 +75,7 @@ async def _bucketed(ctx: Context, wanted: ReportQuery, entries: Sequence[Entry],
     seconds = bucket_seconds(span.end - span.start)
     counted = await ctx.reports.buckets(wanted, seconds)
     window = planned_window(span.start, span.end, now)
-    async with ctx.backends.computing:
+    async with ctx.backends.computing.of(ctx.caller.subject):
         planned = await asyncio.to_thread(planned_counts, entries, window, span.start, seconds)
     return Timeline(
         from_=span.start,

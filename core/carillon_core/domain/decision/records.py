@@ -67,7 +67,10 @@ def end_of(job: ObservedJob) -> End | None:
         result = {"exitCode": pod.exit_code, "message": pod.message, **codes}
     if status is ExecutionStatus.SUCCEEDED:
         return End(status, result=result, expected=job.container)
-    return End(status, job.reason or Reason.FAILED, failure_message(job), result, expected=job.container)
+    # a runner that was cancelled knows only that it was terminated
+    cancelled = bool(job.cancelled_by) and job.reason == Reason.JOB_DELETED and not job.container
+    expected = job.container or cancelled
+    return End(status, job.reason or Reason.FAILED, failure_message(job), result, expected, explains=cancelled)
 
 
 def decided_end(end: EndExecution) -> End:

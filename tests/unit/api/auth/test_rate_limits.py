@@ -57,6 +57,21 @@ def test_over_a_minute_no_more_than_the_rate_and_the_burst_get_through() -> None
     assert let_in == 10 + int(2 * 59.9)
 
 
+def test_what_a_request_causes_is_charged() -> None:
+    """The next requests wait for it, at most until a bucket would be full."""
+    clock = Clock()
+    limiter = RateLimiter(RATE, clock, most=10)
+    limiter.charge("a", 9)
+    assert limiter.take("a") == Verdict(True, 0, 5, 1)
+    limiter.charge("a", 3)
+    assert limiter.take("a") == Verdict(False, 0, 7, 2)
+    limiter.charge("a", 1_000)
+    assert limiter.take("a") == Verdict(False, 0, 10, 6)
+    assert limiter.take("b").allowed
+    clock.now = 6.0
+    assert limiter.take("a").allowed
+
+
 def test_each_caller_has_a_bucket() -> None:
     """A caller that exceeds its limit does not affect others."""
     limiter = RateLimiter(RATE, Clock(), most=10)

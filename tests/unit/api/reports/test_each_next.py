@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from carillon_api.views import each_next
+from carillon_api.views.timetables import Timetables, timetable_of
+from carillon_api.views.upcoming import entries_of
 from support.api import EVERY_MINUTE, Facade, facade, fields_of
 
 EACH = "/api/v1/upcoming?each=1"
@@ -116,3 +118,43 @@ async def test_a_value_that_is_neither_yes_nor_no_is_refused(rest: Facade) -> No
     """422."""
     response = await rest.client.get("/api/v1/upcoming?each=often")
     assert (response.status_code, fields_of(response)) == (422, ["each"])
+
+
+LONG = "x" * 32_000
+
+
+@pytest.mark.parametrize(
+    ("condition", "want_reason"),
+    {
+        "it cannot run at present": ({"status": "False", "reason": "CircuitOpen"}, "CircuitOpen"),
+        "its spec is invalid": ({"status": "False", "reason": "InvalidSpec", "observedGeneration": 1}, "InvalidSpec"),
+    }.values(),
+)
+def test_a_blocked_tasks_message_is_cut(condition: dict[str, Any], want_reason: str) -> None:
+    """Listings bound the number of their entries, not their size."""
+    ready = {"type": "Ready", "message": LONG, **condition}
+    status = {"observedGeneration": 1, "conditions": [ready]}
+    meta = {"name": "a", "namespace": "b", "uid": "c", "generation": 1, "creationTimestamp": "2026-03-01T12:00:00Z"}
+    (entry,) = entries_of([{"metadata": meta, "spec": HOURLY, "status": status}], Timetables())
+    assert entry.why == (want_reason, "x" * 1_023 + "…")
+
+
+def test_a_blocked_tasks_reason_is_cut() -> None:
+    """Whatever wrote the status."""
+    ready = {"type": "Ready", "status": "False", "reason": LONG, "message": "m"}
+    meta = {"name": "a", "namespace": "b", "uid": "c", "generation": 1, "creationTimestamp": "2026-03-01T12:00:00Z"}
+    status = {"observedGeneration": 1, "conditions": [ready]}
+    (entry,) = entries_of([{"metadata": meta, "spec": HOURLY, "status": status}], Timetables())
+    assert entry.why == ("x" * 1_023 + "…", "m")
+
+
+def test_the_problems_of_an_invalid_spec_are_cut() -> None:
+    """They may repeat what the spec says, field by field."""
+    bad = {**HOURLY, **{f"unknown{number}{'y' * 100}": 1 for number in range(200)}, "schedule": 7, "task": {LONG: 1}}
+    meta = {"name": "a", "namespace": "b", "uid": "c", "generation": 1, "creationTimestamp": "2026-03-01T12:00:00Z"}
+    (entry,) = entries_of([{"metadata": meta, "spec": bad}], Timetables())
+    assert entry.why is not None
+    assert len(entry.why[1]) <= 1_024
+    quarantined = timetable_of({"metadata": meta, "spec": {**HOURLY, "schedule": "0 * * * " + "*," * 9_000 + "*"}})
+    assert quarantined.why_never is not None
+    assert len(quarantined.why_never[1]) <= 1_024

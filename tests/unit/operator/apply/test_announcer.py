@@ -161,6 +161,58 @@ async def test_what_could_not_be_posted_is_counted_in_the_next(bench: Bench) -> 
     assert bench.events() == [("StillActive", "two", 2)]
 
 
+async def test_what_could_not_be_posted_is_tried_again(bench: Bench) -> None:
+    """Without another occurrence, as often as its spacing permits."""
+    bench.cluster = cluster = OutOfReach(clock=lambda: bench.now)
+    bench.announcer = Announcer(bench.cluster, lambda: bench.now)
+    bench.announcer.announce(TASK, skip())
+    await bench.post()
+    cluster.down = False
+    await bench.post(after=9)
+    assert bench.events() == [], "it was tried nine seconds ago"
+    await bench.post(after=1)
+    assert bench.events() == [("StillActive", "the slot was skipped", 1)]
+
+
+@pytest.fixture
+def cramped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Return an announcer that remembers three Events."""
+    monkeypatch.setattr("carillon_operator.apply.announcer.REMEMBERED", 3)
+    return bench
+
+
+async def test_a_full_store_drops_normal_events_before_warnings(cramped: Bench) -> None:
+    """Whichever was first."""
+    for number in range(3):
+        cramped.announcer.announce(TASK, replace(success(), cause=str(number)))
+    for number in range(2):
+        cramped.announcer.announce(OTHER, replace(skip(), cause=str(number)))
+    await cramped.announcer.flush()
+    assert [reason for reason, *_ in cramped.events()] == ["ExecutionSucceeded"]
+    assert [reason for reason, *_ in cramped.events(OTHER)] == ["StillActive"] * 2
+
+
+async def test_a_full_store_forgets_first_what_was_posted(cramped: Bench) -> None:
+    """Also Warnings: nothing of them is lost but their count."""
+    for number in range(3):
+        cramped.announcer.announce(OTHER, replace(skip(), cause=str(number)))
+    await cramped.announcer.flush()
+    for number in range(3):
+        cramped.announcer.announce(TASK, replace(success(), cause=str(number)))
+    await cramped.announcer.flush()
+    assert len(cramped.events(OTHER)) == len(cramped.events()) == 3
+
+
+async def test_dropped_events_are_logged_once_a_minute(cramped: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """With their number since the last time."""
+    for number in range(23):
+        if number == 21:
+            cramped.now += timedelta(seconds=60)
+        cramped.announcer.announce(TASK, replace(skip(), cause=str(number)))
+    lines = [record for record in caplog.records if record.getMessage() == "events dropped"]
+    assert [line.__dict__["fields"]["count"] for line in lines] == [1, 18]
+
+
 def test_a_log_line_says_what_happened(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Its message is the fixed phrase of the notice, its level that of the Event."""
     caplog.set_level("INFO")
