@@ -5,7 +5,7 @@ So its contexts, credentials and plugins work, and RBAC decides.
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,14 +67,7 @@ class Cluster:
         given = {"--kubeconfig": self.kubeconfig, "--context": self.context}
         options = [f"{name}={value}" for name, value in given.items() if value is not None]
         try:
-            done = subprocess.run(  # noqa: S603  # the user's own program, without a shell
-                [*self.command, *options, *arguments],
-                input=stdin,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=SECONDS,
-            )
+            done = _completed([*self.command, *options, *arguments], stdin)
         except FileNotFoundError:
             return Done("", f"{program} was not found: install kubectl, or set KUBECTL")
         except OSError as error:
@@ -85,3 +78,18 @@ class Cluster:
         if done.returncode == 0:
             return Done(done.stdout)
         return Done(done.stdout, f"{program} {arguments[0]} failed: {' '.join(done.stderr.split())}")
+
+
+def _completed(command: Sequence[str], stdin: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end. Unlike ``subprocess.run``, it leaves none behind if Ctrl-C interrupts it."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(  # noqa: S603  # the user's own program, without a shell
+        command, stdin=None if stdin is None else pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        try:
+            out, err = process.communicate(stdin, timeout=SECONDS)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)

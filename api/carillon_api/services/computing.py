@@ -1,6 +1,7 @@
-"""Turns to compute a report: one at a time, so that reports take at most one core, and one for each caller."""
+"""Turns to compute a report: one at a time, so that reports take at most one core, and a few for each caller."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,8 @@ from carillon_core.errors import UnavailableError
 WAIT_SECONDS = 10.0
 """How long a report waits for its turn."""
 RETRY_AFTER_SECONDS = 1
+OF_ONE_CALLER = 4
+"""How many reports of a caller compute or wait: those that a page shows at once."""
 
 
 class Computing:
@@ -19,23 +22,23 @@ class Computing:
     def __init__(self) -> None:
         """Start with a free turn."""
         self._turn = asyncio.Semaphore(1)
-        self._present: set[str] = set()
-        """The names of the callers that have a report here."""
+        self._present: Counter[str] = Counter()
+        """How many reports here are of each caller, by the caller's name."""
 
     @asynccontextmanager
     async def of(self, subject: Subject) -> AsyncIterator[None]:
         """Hold the turn until the block ends.
 
         Raises:
-            RequestRefusedError: As 429, if another report of the subject computes or waits.
+            RequestRefusedError: As 429, if ``OF_ONE_CALLER`` other reports of the subject compute or wait.
             UnavailableError: The reports of others took too long.
 
         """
         name = subject.name
-        if name in self._present:
-            detail = f"another report of yours is being computed: try again in {RETRY_AFTER_SECONDS} s"
+        if self._present[name] >= OF_ONE_CALLER:
+            detail = f"{OF_ONE_CALLER} reports of yours are being computed: try again in {RETRY_AFTER_SECONDS} s"
             raise RequestRefusedError(Kind.RATE_LIMITED, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
-        self._present.add(name)
+        self._present[name] += 1
         try:
             try:
                 async with asyncio.timeout(WAIT_SECONDS):
@@ -48,4 +51,6 @@ class Computing:
             finally:
                 self._turn.release()
         finally:
-            self._present.discard(name)
+            self._present[name] -= 1
+            if not self._present[name]:
+                del self._present[name]

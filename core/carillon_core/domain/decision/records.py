@@ -74,8 +74,9 @@ def end_of(job: ObservedJob) -> End | None:
 
 
 def decided_end(end: EndExecution) -> End:
-    """Return the end that the operator decided on."""
-    return End(end.status, end.reason, end.message, expected=True)
+    """Return the end that the operator decided on; a runner may have recorded its termination first."""
+    cancelled = end.status is ExecutionStatus.CANCELLED
+    return End(end.status, end.reason, end.message, expected=True, explains=cancelled)
 
 
 def result_of_deleted(end: EndExecution | None, cancelled_by: str = "") -> tuple[JobResult, str, str]:

@@ -29,12 +29,30 @@ async def rest() -> AsyncIterator[Facade]:
         yield made
 
 
+async def turn(turns: computing.Computing) -> None:
+    """Wait for a turn of the caller."""
+    async with turns.of(CALLER):
+        pass
+
+
+async def test_the_reports_of_a_page_are_computed_one_after_the_other(rest: Facade) -> None:
+    """They may be asked for at once."""
+    paths = [path for method, path, _ in REPORTS.values() if method == "GET"]
+    answers = await asyncio.gather(*map(rest.client.get, paths))
+    assert {answer.status_code for answer in answers} == {200}
+
+
 @pytest.mark.parametrize("report", REPORTS)
-async def test_a_caller_has_one_report_at_a_time(rest: Facade, report: str) -> None:
+async def test_a_caller_has_a_few_reports_at_a_time(rest: Facade, report: str) -> None:
     """Another one is refused, and told when to try again."""
     method, path, body = REPORTS[report]
-    async with rest.app.state.backends.computing.of(CALLER):
+    turns = rest.app.state.backends.computing
+    async with turns.of(CALLER), asyncio.TaskGroup() as group:
+        waiting = [group.create_task(turn(turns)) for _ in range(computing.OF_ONE_CALLER - 1)]
+        await asyncio.sleep(0)
         response = await rest.client.request(method, path, json=body)
+        for each in waiting:
+            each.cancel()
         assert (response.status_code, response.headers["retry-after"]) == (429, "1"), response.text
         assert fields_of(response) == []
         assert response.json()["type"] == "urn:carillon:problem:rate-limited"
