@@ -71,7 +71,7 @@ unit: ## Run the unit tests: seconds; no cluster, no database, no other process
 	@$(MAKE) --jobs=2 --output-sync=target unit-1 unit-2
 
 # In two, side by side: pytest-xdist's workers would each import and collect all of them, which takes as long as they do.
-UNIT_1 = tests/unit/api tests/unit/tools
+UNIT_1 = tests/unit/api tests/unit/cli tests/unit/tools
 .PHONY: unit-1 unit-2
 unit-1:
 	@$(PY) -m pytest $(UNIT_1) -q -p no:pytest-kind -p no:hypothesispytest -p no:anyio
