@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,11 +154,19 @@ def test_an_import_that_stops_says_what_it_has_written(importer: Importer) -> No
     assert "refused is refused" in said.err[0]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have SIGINT interrupt as in a terminal: a shell's background programs ignore it, and so do theirs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_import_that_is_interrupted_says_what_is_known(importer: Importer) -> None:
     """What kubectl was writing may have been written."""
-    before = signal.getsignal(signal.SIGINT)
     said = importer.run("target", "slow", "team-b/c")
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert said.code == 130
     assert said.out[-1] == "summary: 1 created, 1 unknown, 1 not written"
     assert said.err == ["interrupted: repeat the import with --existing skip"]
