@@ -13,7 +13,7 @@ _AMBIGUOUS = re.compile(r"[-+.0-9][-+.0-9a-fA-F_:xoinINeE]*|[yYnN]")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and quotes whatever another parser may not read as text."""
+    """Writes multi-line strings as blocks, and quotes strings that another parser may read as something else."""
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

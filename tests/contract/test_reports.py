@@ -56,7 +56,7 @@ async def test_counts_and_percentiles(store: Store) -> None:
         [
             *(ran(minute, seconds=minute, latency=0.5 * minute) for minute in range(1, 5)),
             ran(5, seconds=20, latency=10, status=FAILED),
-            # after a minute's delay, but not counted, because nobody schedules a request
+            # a minute late, but not counted: a request has no scheduled time
             ran(6, seconds=5, latency=60, cause=Cause.MANUAL, origin=REQUEST),
             skipped(7),
             running(8),

@@ -28,7 +28,7 @@ def test_all_are_converted_and_differ_only_at_changes_of_the_clock(conversions: 
         "fire times": sum(each.times for each in compared),
         "differences at changes of the clock": sum(len(each.at_changes) for each in compared),
     }
-    print(", ".join(f"{count:,} {what}" for what, count in counts.items()))  # noqa: T201  # for whoever looks at a failure
+    print(", ".join(f"{count:,} {what}" for what, count in counts.items()))  # noqa: T201  # shown if the test fails
     assert len({each.document.name for each in conversions}) == counts["converted"] >= 200
     assert counts["fire times"] > 1_000_000
     assert counts["with all times the same"] > 150

@@ -39,7 +39,7 @@ class ExecutionView(Answer):
     task_uid: str
     """The task's UID."""
     task_type: str
-    """The task's type: sleep, counter, http, sum, container or plugin."""
+    """The task's type: sleep, counter, http, sum, container, job or plugin."""
     slot: Time
     """The scheduled time. For an item that covers several slots, the latest of them."""
     first_slot: Time | None

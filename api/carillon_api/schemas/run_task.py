@@ -144,7 +144,7 @@ class TaskOutput(Answer):
     status: Literal["pending", "running", "completed", "failed"]
     """The state of the run; completed and failed are final."""
     task_name: str | None = Field(alias="task_name")
-    """The type: sleep, counter, http, sum, container or plugin. Null if a scheduled task's run has not started."""
+    """The type: sleep, counter, http, sum, container, job or plugin. Null if a scheduled task's run has not started."""
     output: dict[str, Any] | None = None
     """The task's result. A failed run can have one too."""
     error: str | None = None

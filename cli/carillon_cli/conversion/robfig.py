@@ -18,6 +18,7 @@ PROBE_SECONDS = 6 * 3600
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+# Written again on purpose, like all of the model: what it shares with Carillon's own parser it could not disprove.
 MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -50,7 +51,7 @@ class NotACronJobScheduleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """Fires every so many seconds, counted from the creation of the CronJob or its last run."""
+    """Fires at a fixed interval, counted from the creation of the CronJob or its last run."""
 
     seconds: int
 

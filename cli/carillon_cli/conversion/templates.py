@@ -88,7 +88,7 @@ def _job_spec(spec: dict[str, Any], remarks: Remarks) -> tuple[dict[str, Any], A
     if spec.get("suspend") is False:
         del spec["suspend"]  # the default
     if "suspend" in spec:
-        said = "cannot be converted: remove it; a Job that begins suspended is left to whoever resumes it"
+        said = "cannot be converted: remove it; a task does not create suspended Jobs"
         remarks.refuse(f"{SPEC}.suspend", said)
     if spec.get("manualSelector") is False:
         del spec["manualSelector"]  # the default

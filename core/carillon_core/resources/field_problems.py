@@ -155,7 +155,7 @@ def message_of(detail: ErrorDetails | Mapping[str, Any]) -> str:
     if kind in MESSAGES:
         return MESSAGES[kind]
     write = WRITTEN.get(kind)
-    return detail["msg"] if write is None else write(detail, detail.get("ctx") or {})  # type: ignore[arg-type]
+    return detail["msg"] if write is None else write(detail, detail.get("ctx") or {})  # type: ignore[arg-type]  # a TypedDict is one
 
 
 def _got(given: object) -> str:

@@ -1,4 +1,4 @@
-"""Which Secrets an HTTPTarget may use. The launcher asks before it creates a Job.
+"""Which Secrets an HTTPTarget and a user's pod may use. The launcher asks before it creates a Job.
 
 The pod reads the Secrets with the kubelet's rights. Without a webhook that
 checks authors, whoever may write an HTTPTarget could read any Secret of the
@@ -8,6 +8,7 @@ namespace; so the owner of a Secret has to permit it, by a label.
 from typing import Literal
 
 from carillon_core.domain.launch.order import Order
+from carillon_core.domain.validity.job_templates import pod_secret_problems
 from carillon_core.domain.validity.problems import own_secret_problems
 from carillon_core.errors import FieldProblem, NotFoundError
 from carillon_core.ports import SecretLabels
@@ -18,7 +19,7 @@ TargetSecretsPolicy = Literal["labelled", "any"]
 
 
 class TargetSecrets:
-    """Judges the Secrets of an order's HTTPTarget."""
+    """Judges the Secrets of an order's HTTPTarget, or of its own pods."""
 
     def __init__(self, reader: SecretLabels, runner_secret: str, policy: TargetSecretsPolicy) -> None:
         """Take where to read labels, the name of the operator's own Secret, and which Secrets may be used."""
@@ -33,6 +34,8 @@ class TargetSecrets:
             ForbiddenError: The operator may not read Secrets, which it has to with the policy ``labelled``.
 
         """
+        if order.task.runs_own_pods:
+            return self._pod_problem(order)
         if order.task.http is None or order.target is None or order.target.spec is None:
             return None
         spec = order.target.spec
@@ -41,6 +44,13 @@ class TargetSecrets:
             problems = await self._label_problems(order.owner.namespace, spec)
         told = "; ".join(str(problem) for problem in problems)
         return f"HTTPTarget {order.target.name} may not be used: {told}" if problems else None
+
+    def _pod_problem(self, order: Order) -> str | None:
+        """Return why the pods of an order may not be launched: their author may use any Secret but the operator's."""
+        if self._runner_secret == names.RUNNER_SECRET:
+            return None  # by this name it is refused in the spec
+        task = order.task.model_dump(mode="json", exclude_none=True)
+        return "; ".join(str(each) for each in pod_secret_problems(task, "spec.task", self._runner_secret)) or None
 
     async def _label_problems(self, namespace: str, spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:
         used = sorted({use.ref.name for use in secret_uses(spec)})

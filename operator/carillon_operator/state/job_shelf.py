@@ -176,7 +176,7 @@ class JobShelf:
         pods = self._pods.of(raw["metadata"]["namespace"], raw["metadata"]["uid"])
         try:
             observed = observed_job(raw, pods, deleted=gone)
-        except Exception:  # whoever may write Jobs wrote it: a defect of ours must not end the watch for all others
+        except Exception:  # tenants can write Jobs: one that we fail to read must not end the watch of the others
             log.exception("cannot read a Job", job="/".join((raw["metadata"]["namespace"], raw["metadata"]["name"])))
             return None
         if observed is None:

@@ -1,4 +1,4 @@
-"""Which Secrets an HTTPTarget may use: labelled ones, and never Carillon's own."""
+"""Which Secrets an HTTPTarget may use: labelled ones, and never Carillon's own, which no pod of a user may use."""
 
 from dataclasses import replace
 from typing import Any
@@ -106,3 +106,25 @@ async def test_the_operators_own_secret_has_any_name(monkeypatch: pytest.MonkeyP
     operator = Operator()
     await calling(operator, "logins", LABEL | {"app.kubernetes.io/managed-by": "carillon"})
     assert operator.rows() == [("00:00:30", "missed", "SecretNotAllowed")]
+
+
+FROM = [{"secretRef": {"name": "logins"}}]
+PODS: dict[str, dict[str, Any]] = {
+    "spec.task.container.envFrom[0].secretRef.name": {"container": {"image": "busybox", "envFrom": FROM}},
+    "spec.task.job.template.spec.template.spec.containers[0].envFrom[0].secretRef.name": {
+        "job": {"template": {"spec": {"template": {"spec": {"containers": [{"name": "a", "envFrom": FROM}]}}}}}
+    },
+}
+
+
+@pytest.mark.parametrize("path", PODS)
+async def test_a_users_pod_never_uses_the_operators_own_secret(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Whatever its name is: only the operator knows it, so that no check before the launch does."""
+    other = replace(SETTINGS, runner=replace(SETTINGS.runner, secret_name="logins"))  # noqa: S106  # a name
+    monkeypatch.setattr(world, "SETTINGS", other)
+    operator = Operator()
+    await operator.create_task(intervalSeconds=30, task=PODS[path])
+    await operator.turn("00:00:30")
+    assert operator.job_names() == []
+    assert operator.rows() == [("00:00:30", "missed", "SecretNotAllowed")]
+    assert f"{path}: must not be logins, which is Carillon's own" in (await ready(operator))[2]

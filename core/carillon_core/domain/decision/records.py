@@ -84,7 +84,7 @@ def result_of_deleted(end: EndExecution | None, cancelled_by: str = "") -> tuple
 
     Args:
         end: The end that the operator decided on, or None if somebody else deleted the Job.
-        cancelled_by: The user who cancelled it by the REST API; empty if nobody did.
+        cancelled_by: The user who cancelled it through the REST API; empty otherwise.
 
     """
     if end is None:

@@ -59,29 +59,34 @@ def _problems(task: JobTask, pod: PodSettings, path: str) -> Iterator[FieldProbl
     yield from _metadata_problems(inner.get("metadata"), f"{path}.spec.template.metadata")
     if not isinstance(inner.get("spec"), Mapping):
         yield FieldProblem(f"{path}.spec.template.spec", "must be the spec of a pod, with its containers")
-    yield from own_secret_problems(inner.get("spec"), f"{path}.spec.template.spec")
+    yield from pod_secret_problems(inner.get("spec"), f"{path}.spec.template.spec")
 
 
-def own_secret_problems(part: object, path: str) -> Iterator[FieldProblem]:
-    """Yield a problem for each reference to the Secret that the operator keeps for its runners.
+def own_secret_hint(own: str) -> str:
+    """Return the message for a reference to the Secret that the operator keeps for its runners."""
+    return f"must not be {own}, which is Carillon's own: name a Secret of yours"
+
+
+def pod_secret_problems(part: object, path: str, own: str = names.RUNNER_SECRET) -> Iterator[FieldProblem]:
+    """Yield a problem for each reference of a pod to the Secret that the operator keeps for its runners.
 
     Args:
         part: A part of a pod's spec, as plain JSON.
         path: Its path.
+        own: The name of that Secret.
 
     """
     if isinstance(part, list):
         for number, each in enumerate(part):
-            yield from own_secret_problems(each, f"{path}[{number}]")
+            yield from pod_secret_problems(each, f"{path}[{number}]", own)
     if not isinstance(part, Mapping):
         return
     for name, value in part.items():
         if name in _SECRETS and isinstance(value, Mapping):
             for field in ("name", "secretName"):  # an API server that is not strict drops the one that does not belong
-                if value.get(field) == names.RUNNER_SECRET:
-                    hint = f"must not be {names.RUNNER_SECRET}, which is Carillon's own: name a Secret of yours"
-                    yield FieldProblem(f"{path}.{name}.{field}", hint)
-        yield from own_secret_problems(value, f"{path}.{name}")
+                if value.get(field) == own:
+                    yield FieldProblem(f"{path}.{name}.{field}", own_secret_hint(own))
+        yield from pod_secret_problems(value, f"{path}.{name}", own)
 
 
 def _metadata_problems(metadata: object, path: str) -> Iterator[FieldProblem]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from carillon_core.domain.pod_settings import RUNNER_RESOURCES
-from carillon_core.domain.validity.job_templates import job_problems, own_secret_problems
+from carillon_core.domain.validity.job_templates import job_problems, pod_secret_problems
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.containers import ContainerResources
 from carillon_core.resources.pods import PodSettings
@@ -87,7 +87,7 @@ def task_pod_problems(task: Task, pod: PodSettings, defaults: PodSettings | None
         return job_problems(task.job, pod, "spec.task.job")
     if task.container is not None:
         raw = task.container.model_dump(mode="json", include={"env", "env_from", "volumes"})
-        own = own_secret_problems(raw, "spec.task.container")
+        own = pod_secret_problems(raw, "spec.task.container")
         return (*own, *_problems([_layer(task.container.resources, "spec.task.container.resources")]))
     return runner_problems(pod, defaults)
 

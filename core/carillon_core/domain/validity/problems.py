@@ -6,6 +6,7 @@ The REST facade, the admission webhook and the CLI call these functions, so thei
 from datetime import datetime
 
 from carillon_core.domain.timetable.schedule import schedule_problems
+from carillon_core.domain.validity.job_templates import own_secret_hint
 from carillon_core.domain.validity.pod_validity import pod_problems, retry_problems, runner_problems, task_pod_problems
 from carillon_core.domain.validity.template_syntax import Templates, template_problems
 from carillon_core.domain.validity.urls import url_problems
@@ -67,7 +68,7 @@ def target_problems(spec: HTTPTargetSpec) -> tuple[FieldProblem, ...]:
 
 def own_secret_problems(spec: HTTPTargetSpec, own: str = RUNNER_SECRET) -> tuple[FieldProblem, ...]:
     """Return a problem for each reference to the Secret that the operator keeps for its runners."""
-    hint = f"must not be {own}, which is Carillon's own: name a Secret of yours"
+    hint = own_secret_hint(own)
     return tuple(FieldProblem(f"{use.path}.name", hint) for use in secret_uses(spec) if use.ref.name == own)
 
 

@@ -140,7 +140,7 @@ def test_a_blocked_tasks_message_is_cut(condition: dict[str, Any], want_reason: 
 
 
 def test_a_blocked_tasks_reason_is_cut() -> None:
-    """Whatever wrote the status."""
+    """A status can have a longer one."""
     ready = {"type": "Ready", "status": "False", "reason": LONG, "message": "m"}
     meta = {"name": "a", "namespace": "b", "uid": "c", "generation": 1, "creationTimestamp": "2026-03-01T12:00:00Z"}
     status = {"observedGeneration": 1, "conditions": [ready]}

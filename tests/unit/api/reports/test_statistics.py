@@ -115,7 +115,7 @@ async def test_bad_input_is_refused_with_its_parameter(rest: Facade, params: dic
 
 
 async def test_rbac_decides(rest: Facade) -> None:
-    """Whoever may list the executions of the namespace may see the figures."""
+    """Permission to list the executions of the namespace is enough."""
     allowed = rest.let("carol", "t0ken-of-carol", *NAMESPACED)
     refused = rest.let("dave", "t0ken-of-dave", Rule("*", ["scheduledtasks"], "team-a"))
     assert (await rest.client.get(STATS, headers=allowed)).status_code == 200

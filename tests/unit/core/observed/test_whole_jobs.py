@@ -66,7 +66,7 @@ def test_pods_that_are_no_longer_kept_count() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_whole_job_ends_by_its_own_conditions(case: str) -> None:
-    """Another pod may follow each that has ended, whatever it says."""
+    """Another pod may follow one that has ended."""
     raw, ends, want = CASES[case]
     job = observed_job(raw, JobPods(ends, seen=True))
     assert job is not None
@@ -91,7 +91,7 @@ def test_the_row_tells_of_the_pod_that_failed() -> None:
 
 @pytest.mark.parametrize("text", ["9" * 5000, "0", "-1", "1e3", "\u0663", ""])
 def test_a_number_of_completions_that_is_none_counts_as_one(text: str) -> None:
-    """Whoever may write Jobs chooses it."""
+    """Tenants can write it on their Jobs."""
     raw = raw_job(**DELETED)
     raw["metadata"]["annotations"] = WORDS | {"carillon.dev/completions": text}
     job = observed_job(raw, JobPods((OK,), seen=True))

@@ -144,7 +144,7 @@ def test_a_suspended_task_has_no_next_run() -> None:
 
 
 WRITTEN: dict[str, tuple[dict[str, Any], str | None]] = {
-    "a cron expression that nobody can read": ({"schedule": "61 * * * *"}, "61 * * * *"),
+    "an invalid cron expression": ({"schedule": "61 * * * *"}, "61 * * * *"),
     "an unknown time zone": ({"schedule": "@daily", "timeZone": "Mars/Olympus"}, "@daily Mars/Olympus"),
     "two schedules": ({"schedule": "@daily", "intervalSeconds": 90}, "@daily and every 90s"),
     "no schedule": ({}, None),
