@@ -71,12 +71,14 @@ unit: ## Run the unit tests: seconds; no cluster, no database, no other process
 	@$(MAKE) --jobs=2 --output-sync=target unit-1 unit-2
 
 # In two, side by side: pytest-xdist's workers would each import and collect all of them, which takes as long as they do.
-UNIT_1 = tests/unit/api tests/unit/cli tests/unit/tools
+UNIT_1 = tests/unit/api
+# plugins that no unit test uses; to import them takes longer than a hundred tests
+UNIT_WITHOUT = -p no:pytest-kind -p no:hypothesispytest -p no:schemathesis -p no:anyio -p no:xdist -p no:pytest_cov
 .PHONY: unit-1 unit-2
 unit-1:
-	@$(PY) -m pytest $(UNIT_1) -q -p no:pytest-kind -p no:hypothesispytest -p no:anyio
+	@$(PY) -m pytest $(UNIT_1) -q $(UNIT_WITHOUT)
 unit-2:
-	@$(PY) -m pytest tests/unit $(UNIT_1:%=--ignore=%) -q -p no:pytest-kind -p no:anyio
+	@$(PY) -m pytest tests/unit --ignore=$(UNIT_1) -q $(UNIT_WITHOUT)
 
 .PHONY: unit-pythons
 unit-pythons: ## Run the unit tests on the oldest and the newest Python available, each in its own environment

@@ -14,7 +14,7 @@ from pathlib import Path
 from preflight import OLDEST_PYTHON, SetupError
 from setup import ROOT, STATE, VENV, Environment
 
-SUITES = ("tests/unit", "tests/processes")
+SUITES = ("tests/unit", "tests/bounds", "tests/processes", "tests/proofs/test_cronjob_parser.py")
 """The tests that need no cluster and no database."""
 NEWEST_MINOR = 14
 """The newest Python 3 that the pinned packages have wheels for."""

@@ -15,7 +15,7 @@ from xdist.workermanage import WorkerController
 
 WHOLE = ("tests/e2e/",)
 """Folders of tests that need all of Carillon."""
-NOTHING = ("tests/unit/", "tests/processes/", "tests/project/", "tests/chart/")
+NOTHING = ("tests/unit/", "tests/bounds/", "tests/processes/", "tests/project/", "tests/chart/")
 """Folders of tests without cluster and database."""
 LONGEST = (
     "tests/e2e/test_schemathesis.py",

@@ -188,7 +188,7 @@ def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
     return problem_response(scope, kind, detail, fields=fields, headers=headers)
 
 
-def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
+async def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:
     return error_response(request.scope, cast("errors.CarillonError", error))
 
 
@@ -208,7 +208,7 @@ _DETAILS = {
 }
 
 
-def _from_http_exception(request: Request, error: Exception) -> JSONResponse:
+async def _from_http_exception(request: Request, error: Exception) -> JSONResponse:
     error = cast("HTTPException", error)
     kind = _KIND_OF_STATUS.get(error.status_code)
     if kind is None:
@@ -228,7 +228,7 @@ def _methods_at(request: Request) -> str:
     return ", ".join(sorted(request.app.operations.methods(request.scope["path"])))
 
 
-def _from_validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _from_validation_error(request: Request, error: Exception) -> JSONResponse:
     """Name the invalid parameters, without the place (query, path) that FastAPI puts before their names."""
     fields = []
     for detail in cast("RequestValidationError", error).errors()[:MAX_FIELDS]:
@@ -251,7 +251,10 @@ def _parameters_of(request: Request) -> set[str]:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Turn every error of the app into a problem; the middleware handles unexpected exceptions."""
+    """Turn every error of the app into a problem; the middleware handles unexpected exceptions.
+
+    The handlers are coroutines, because starlette runs plain functions in a thread.
+    """
     app.add_exception_handler(errors.CarillonError, _from_carillon_error)
     app.add_exception_handler(HTTPException, _from_http_exception)
     app.add_exception_handler(RequestValidationError, _from_validation_error)

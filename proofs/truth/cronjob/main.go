@@ -1,7 +1,7 @@
 // Command cronjob writes how the parser of Kubernetes' CronJob reads a few hundred cron expressions.
 //
-//	go run . > ../../../tests/unit/core/timetable/cronjob_times.jsonl
-//	go run . zones > ../../../tests/unit/cli/conversion/cronjob_zones.jsonl
+//	go run . > ../../../tests/proofs/cronjob_times.jsonl
+//	go run . zones > ../../../tests/proofs/cronjob_zones.jsonl
 //
 // Each line is one expression with its first times after 2024-01-01T00:00:00Z, or with the parser's error. The
 // expressions come from a fixed seed, so the output changes only with the parser.

@@ -1,10 +1,10 @@
 """The cluster in memory as the operator uses it: the ports over a ``MemoryWorld``; for tests of the operator."""
 
 import asyncio
-import copy
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from uuid import uuid4
 
+from carillon_core.adapters.memory.copies import copied
 from carillon_core.adapters.memory.world import Key, Kind, MemoryWorld, is_ours, is_owned_by
 from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import (
@@ -38,7 +38,7 @@ class MemoryCluster(MemoryWorld):
                 while not queue.empty():
                     queue.get_nowait()
                 wanted = [o for (where, _), o in self._objects(kind).items() if namespace in {None, where}]
-                listed = [copy.deepcopy(o) for o in wanted if is_ours(o)]
+                listed = [copied(o) for o in wanted if is_ours(o)]
                 yield JobEvent("LISTING", kind, {}, namespace)
                 for item in listed:
                     yield JobEvent("ADDED", kind, item)
@@ -61,7 +61,7 @@ class MemoryCluster(MemoryWorld):
         listed = await self.tasks.list(None) if kind == "ScheduledTask" else list(self.objects[kind].values())
         for item in listed:
             if namespace in {None, item["metadata"]["namespace"]}:
-                yield copy.deepcopy(item)
+                yield copied(item)
 
     async def get_object(self, kind: ObjectKind, namespace: str, name: str) -> JSONObject:
         """Return an object of a kind of ours, or raise ``NotFoundError``."""
@@ -69,7 +69,7 @@ class MemoryCluster(MemoryWorld):
         if kind == "ScheduledTask":
             return await self.tasks.get(namespace, name)
         try:
-            return copy.deepcopy(self.objects[kind][namespace, name])
+            return copied(self.objects[kind][namespace, name])
         except KeyError:
             raise NotFoundError(f"{kind} {namespace}/{name} not found") from None
 
@@ -82,14 +82,14 @@ class MemoryCluster(MemoryWorld):
         key = (meta["namespace"], meta["name"])
         if key in self.jobs:
             raise AlreadyExistsError(f'jobs.batch "{key[1]}" already exists')
-        stored = copy.deepcopy(manifest)
+        stored = copied(manifest)
         stored["metadata"] |= {
             "uid": str(uuid4()),
             "creationTimestamp": rfc3339(self._clock()),
             "generation": 1,
         }
         stored.setdefault("status", {})
-        self.created.append(copy.deepcopy(stored))
+        self.created.append(copied(stored))
         created = self._put("Job", stored)
         if self.lose_next_answer:
             self.lose_next_answer = False
@@ -99,7 +99,7 @@ class MemoryCluster(MemoryWorld):
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""
         self._check()
-        return copy.deepcopy(self._job(namespace, name))
+        return copied(self._job(namespace, name))
 
     async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
         """Return why pods of Jobs could not be created, by the Job's uid."""
@@ -121,7 +121,7 @@ class MemoryCluster(MemoryWorld):
         """Return the pods that a Job has now."""
         self._check()
         pods = [pod for (where, _), pod in self.pods.items() if where == namespace]
-        return [copy.deepcopy(pod) for pod in pods if is_owned_by(pod, job_uid)]
+        return [copied(pod) for pod in pods if is_owned_by(pod, job_uid)]
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete a Job once its pods have ended, if it is still the same object."""
@@ -149,9 +149,9 @@ class MemoryCluster(MemoryWorld):
             return self.tasks.set_status(meta.namespace, meta.name, status)
         self._version += 1
         found = self.objects[kind][meta.namespace, meta.name]
-        found["status"] = copy.deepcopy(status)
+        found["status"] = copied(status)
         found["metadata"]["resourceVersion"] = str(self._version)
-        return copy.deepcopy(found)
+        return copied(found)
 
     async def delete_request(self, meta: ObjectMeta) -> None:
         """Delete a RunRequest, and its Job."""

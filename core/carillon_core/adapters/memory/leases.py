@@ -1,8 +1,8 @@
 """Leases in memory, for tests of leader election."""
 
-import copy
 from uuid import uuid4
 
+from carillon_core.adapters.memory.copies import copied
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
 
@@ -28,7 +28,7 @@ class MemoryLeases:
         """Return a Lease, or raise ``NotFoundError``."""
         self._check()
         try:
-            return copy.deepcopy(self.leases[namespace, name])
+            return copied(self.leases[namespace, name])
         except KeyError:
             raise NotFoundError(f'leases "{name}" not found') from None
 
@@ -58,7 +58,7 @@ class MemoryLeases:
 
     def _put(self, lease: JSONObject) -> JSONObject:
         self._version += 1
-        stored = copy.deepcopy(lease)
+        stored = copied(lease)
         stored["metadata"]["resourceVersion"] = str(self._version)
         self.leases[stored["metadata"]["namespace"], stored["metadata"]["name"]] = stored
-        return copy.deepcopy(stored)
+        return copied(stored)

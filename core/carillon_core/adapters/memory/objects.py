@@ -1,6 +1,5 @@
 """The objects of our kinds in memory, with the API server's semantics; it meets the same contract as the real one."""
 
-import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
+from carillon_core.adapters.memory.copies import copied
 from carillon_core.adapters.memory.selectors import selector_of
 from carillon_core.errors import (
     AlreadyExistsError,
@@ -36,8 +36,8 @@ _KEPT_META = ("name", "namespace", "uid", "creationTimestamp", "generation", "re
 def merge_patched(target: Any, patch: Any) -> Any:
     """Return ``target`` with a JSON merge patch applied (RFC 7396, section 2); neither is changed."""
     if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    merged = copy.deepcopy(dict(target)) if isinstance(target, Mapping) else {}
+        return copied(patch)
+    merged = copied(dict(target)) if isinstance(target, Mapping) else {}
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
@@ -111,14 +111,14 @@ class MemoryObjectStore:
     async def get(self, namespace: str, name: str) -> JSONObject:
         """Return an object, or raise ``NotFoundError``."""
         self._check()
-        return copy.deepcopy(self._object(namespace, name))
+        return copied(self._object(namespace, name))
 
     async def list(self, namespace: str | None, label_selector: str = "") -> Sequence[JSONObject]:
         """Return the objects of a namespace, or of all, ordered by namespace and name."""
         self._check()
         selected = selector_of(label_selector)
         return [
-            copy.deepcopy(found)
+            copied(found)
             for key, found in sorted(self._objects.items())
             if namespace in {None, key[0]} and selected(found["metadata"].get("labels") or {})
         ]
@@ -170,7 +170,7 @@ class MemoryObjectStore:
 
     def set_status(self, namespace: str, name: str, status: JSONObject) -> JSONObject:
         """Set a task's status, as the operator does on the subresource: the generation stays."""
-        found = copy.deepcopy(self._object(namespace, name))
+        found = copied(self._object(namespace, name))
         found["status"] = _without_nulls(status)
         return self._store((namespace, name), found)
 
@@ -210,7 +210,7 @@ class MemoryObjectStore:
         _check_version(old, given.get("resourceVersion"))
         if given.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
             raise ConflictError(f"the uid in the precondition ({given['uid']}) is not that of {namespace}/{name}")
-        new = copy.deepcopy(old)
+        new = copied(old)
         new["spec"] = self._admitted_spec(body)
         if self._kind is RUN_REQUEST and new["spec"] != old["spec"]:
             raise _refused([FieldProblem("spec", "is immutable: delete the request and create another")])
@@ -218,7 +218,7 @@ class MemoryObjectStore:
         if new["spec"] != old["spec"]:
             new["metadata"]["generation"] += 1
         if new == old:
-            return copy.deepcopy(old)
+            return copied(old)
         return self._store((namespace, name), new)
 
     def _admitted_spec(self, body: JSONObject) -> JSONObject:
@@ -237,7 +237,7 @@ class MemoryObjectStore:
         self._version += 1
         new["metadata"]["resourceVersion"] = str(self._version)
         self._objects[key] = new
-        return copy.deepcopy(new)
+        return copied(new)
 
 
 @cache
@@ -250,7 +250,7 @@ def _spec_schema(kind: str) -> JSONObject:
 def _own_meta(body: JSONObject) -> JSONObject:
     """Return the part of the metadata that a write can set."""
     meta = body.get("metadata") or {}
-    return {key: copy.deepcopy(value) for key, value in meta.items() if key not in _KEPT_META and value}
+    return {key: copied(value) for key, value in meta.items() if key not in _KEPT_META and value}
 
 
 def _check_version(found: JSONObject, version: str | None) -> None:
@@ -270,7 +270,7 @@ def _refused(problems: Iterable[FieldProblem]) -> RefusedError:
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_nulls(part) for key, part in value.items() if part is not None}
-    return copy.deepcopy(value)
+    return copied(value)
 
 
 def _with_defaults(value: Any, schema: JSONObject) -> Any:
@@ -282,5 +282,5 @@ def _with_defaults(value: Any, schema: JSONObject) -> Any:
         if name in filled:
             filled[name] = _with_defaults(filled[name], part)
         elif "default" in part:
-            filled[name] = copy.deepcopy(part["default"])
+            filled[name] = copied(part["default"])
     return filled

@@ -1,12 +1,12 @@
 """The state of the cluster in memory, and what controllers, nodes and users do to it; for tests of the operator."""
 
 import asyncio
-import copy
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
+from carillon_core.adapters.memory.copies import copied
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import (
@@ -84,9 +84,9 @@ class MemoryWorld:
             "resourceVersion": str(self._version),
             "creationTimestamp": rfc3339(self._clock()),
         }
-        stored: JSONObject = {"kind": kind, "metadata": meta, "spec": copy.deepcopy(spec)}
+        stored: JSONObject = {"kind": kind, "metadata": meta, "spec": copied(spec)}
         self.objects[kind][namespace, name] = stored
-        return copy.deepcopy(stored)
+        return copied(stored)
 
     def refuse_pod(self, namespace: str, job_name: str, message: str) -> None:
         """Let the API server reject the Job's pod, and the Job controller post an Event about it."""
@@ -115,7 +115,7 @@ class MemoryWorld:
             },
             "spec": {
                 "nodeName": "memory",
-                "containers": copy.deepcopy(spec.get("containers") or []),
+                "containers": copied(spec.get("containers") or []),
                 "terminationGracePeriodSeconds": GRACE,
             }
             | {k: spec[k] for k in ("terminationGracePeriodSeconds",) if k in spec},
@@ -246,14 +246,14 @@ class MemoryWorld:
         meta["resourceVersion"] = str(self._version)
         self._objects(kind)[key] = item
         self._tell("MODIFIED" if known else "ADDED", kind, item)
-        return copy.deepcopy(item)
+        return copied(item)
 
     def _tell(self, change: Literal["ADDED", "MODIFIED", "DELETED"], kind: Kind, item: JSONObject) -> None:
         if (change, kind) == ("DELETED", "Pod"):
-            self.gone_pods.append(copy.deepcopy(item))
+            self.gone_pods.append(copied(item))
         if is_ours(item):
             for queue in self._watchers[kind]:
-                queue.put_nowait(JobEvent(change, kind, copy.deepcopy(item)))
+                queue.put_nowait(JobEvent(change, kind, copied(item)))
 
     def _collect_garbage(self, task_uid: str) -> None:
         for (namespace, name), job in list(self.jobs.items()):

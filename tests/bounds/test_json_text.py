@@ -1,4 +1,4 @@
-"""What a body's JSON may hold, and that reading it costs no more than its size."""
+"""What the JSON of a body may hold, and that reading it costs no more than its size."""
 
 import json
 import tracemalloc
