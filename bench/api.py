@@ -63,7 +63,7 @@ INSERT INTO executions
      created_at, started_at, finished_at, result)
 SELECT gen_random_uuid(), uid, uid, 'team-' || (task %% %(namespaces)s), 'task-' || task, 'sum', slot, 'schedule',
        CASE WHEN k %% 50 = 0 THEN 'failed' WHEN k %% 97 = 0 THEN 'skipped' ELSE 'succeeded' END,
-       CASE WHEN k %% 50 = 0 THEN 'http_5xx' WHEN k %% 97 = 0 THEN 'Forbidden' END,
+       CASE WHEN k %% 50 = 0 THEN 'HTTP5xx' WHEN k %% 97 = 0 THEN 'Forbidden' END,
        CASE WHEN k %% 50 = 0 THEN 'the server answered with 503' END,
        'task-' || task || '-' || k, 'pod-' || k, slot, slot, slot + interval '1 second', '{"sum": 3}'
 FROM (

@@ -135,7 +135,7 @@ def _stopped_outcome(environment: Environment, stopped: Stopped) -> Outcome:
         return _outcome(stopped.status, REASON_TERMINATED, stopped.message, stopped.result)
     timed_out = stopped.status is ExecutionStatus.TIMED_OUT
     limit = environment.timeout_seconds if timed_out else environment.retry.attempt_timeout_seconds
-    return _outcome(stopped.status, "timeout", f"{stopped.message} of {limit:g} s", stopped.result)
+    return _outcome(stopped.status, "Timeout", f"{stopped.message} of {limit:g} s", stopped.result)
 
 
 def _with(outcome: Outcome, more: str) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 NEVER_AGAIN = frozenset(
     {
         # the result would be the same
-        "http_4xx",
+        "HTTP4xx",
         "TooManyRedirects",
         "BlockedRedirect",
         "BlockedAddress",

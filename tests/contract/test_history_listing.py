@@ -16,15 +16,15 @@ from support.history_adapters import REPORT, REQUEST, T0, History, everything, h
 __all__ = ["history"]
 
 
-FAILURE = skipped(4, status=ExecutionStatus.FAILED, reason="http_5xx", started_at=T0)
+FAILURE = skipped(4, status=ExecutionStatus.FAILED, reason="HTTP5xx", started_at=T0)
 FILTERED = [
     skipped(0),
     skipped(1, task="report", task_uid=REPORT),
     skipped(2, namespace="prod", task_uid=str(UUID(int=3))),
     running(3),
     FAILURE,
-    skipped(5, status=ExecutionStatus.TIMED_OUT, reason="timeout", namespace="prod", started_at=T0),
-    skipped(6, status=ExecutionStatus.FAILED, reason="http_5xx", cause=Cause.MANUAL, origin=REQUEST, started_at=T0),
+    skipped(5, status=ExecutionStatus.TIMED_OUT, reason="Timeout", namespace="prod", started_at=T0),
+    skipped(6, status=ExecutionStatus.FAILED, reason="HTTP5xx", cause=Cause.MANUAL, origin=REQUEST, started_at=T0),
     # repeats FAILURE, and has failed as well
     replace(FAILURE, id=uuid4(), slot=T0 + timedelta(minutes=7), cause=Cause.MANUAL, retry_of=FAILURE.id),
 ]
@@ -40,8 +40,8 @@ FILTERS = {
     "status and namespace": ({"status": SKIPPED, "namespace": "default"}, [1, 0]),
     "cause": ({"cause": Cause.MANUAL}, [7, 6]),
     "the schedule's failures": ({"cause": Cause.SCHEDULE, "status": FAILED}, [4]),
-    "reason": ({"reason": "http_5xx"}, [7, 6, 4]),
-    "reason, status and cause": ({"reason": "http_5xx", "status": FAILED, "cause": Cause.MANUAL}, [7, 6]),
+    "reason": ({"reason": "HTTP5xx"}, [7, 6, 4]),
+    "reason, status and cause": ({"reason": "HTTP5xx", "status": FAILED, "cause": Cause.MANUAL}, [7, 6]),
     "a reason in another case": ({"reason": "HTTP_5XX"}, []),
     "a reason that no text column takes": ({"reason": "http\0_5xx"}, []),
     "a reason that is no text": ({"reason": "\ud800"}, []),
@@ -60,7 +60,7 @@ FILTERS = {
     "dead letters": ({"dead_letters": True}, [7, 6, 5]),
     "dead letters of a namespace": ({"dead_letters": True, "namespace": "prod"}, [5]),
     "dead letters of the schedule": ({"dead_letters": True, "cause": Cause.SCHEDULE}, [5]),
-    "dead letters for a reason": ({"dead_letters": True, "reason": "http_5xx"}, [7, 6]),
+    "dead letters for a reason": ({"dead_letters": True, "reason": "HTTP5xx"}, [7, 6]),
     "dead letters that were skipped": ({"dead_letters": True, "status": SKIPPED}, []),
     "dead letters until": ({"dead_letters": True, "until": T0 + timedelta(minutes=6)}, [5]),
     "a namespace that nobody has": ({"namespace": "nowhere"}, []),

@@ -173,7 +173,7 @@ def test_attempts_are_saved_and_saved_again(recorder: Recorder, query: Query) ->
         {
             "number": 1,
             "status": "failed",
-            "reason": "http_5xx",
+            "reason": "HTTP5xx",
             "error": "no",
             "started_at": began.isoformat(),
             "finished_at": began.isoformat(),
@@ -184,7 +184,7 @@ def test_attempts_are_saved_and_saved_again(recorder: Recorder, query: Query) ->
     assert recorder.save_attempts(POD, attempts) is True
     assert recorder.save_attempts("report-1-y", attempts) is False
     assert query("SELECT number, status, reason, error FROM attempts ORDER BY number") == [
-        (1, "failed", "http_5xx", "no"),
+        (1, "failed", "HTTP5xx", "no"),
         (2, "running", None, None),
     ]
 
@@ -193,8 +193,8 @@ def test_a_save_that_arrives_late_reopens_no_attempt(make: Make, recorder: Recor
     """It was given up, and later ones were faster: what has ended keeps its end."""
     recorder.claim(POD)
     began = {"number": 2, "status": "running", "started_at": datetime.now(UTC).isoformat()}
-    failed = {**RUNNING, "status": "failed", "reason": "http_5xx"}
-    assert recorder.save_attempts(POD, [{**began, "status": "failed", "reason": "timeout"}, failed]) is True
+    failed = {**RUNNING, "status": "failed", "reason": "HTTP5xx"}
+    assert recorder.save_attempts(POD, [{**began, "status": "failed", "reason": "Timeout"}, failed]) is True
     before = query("SELECT * FROM attempts ORDER BY number")
     make(token(), UID).save_attempts(POD, [RUNNING, began])
     make(token(), UID).save_attempts(POD, [{**RUNNING, "status": "failed", "reason": "other"}])

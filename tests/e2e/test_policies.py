@@ -160,7 +160,7 @@ def test_attempts_are_recorded(stack: Stack, tasks: str, flaky: CountingServer) 
     """The first fails and is retried within the same execution."""
     (row,) = stack.await_rows(tasks, "again", 1, "succeeded")
     first, second = stack.attempts(row)
-    assert (first["number"], first["status"], first["reason"]) == (1, "failed", "http_5xx")
+    assert (first["number"], first["status"], first["reason"]) == (1, "failed", "HTTP5xx")
     assert (second["number"], second["status"], second["reason"]) == (2, "succeeded", None)
     assert second["started_at"] - first["finished_at"] >= timedelta(seconds=0.8)
     assert {key for _, key in flaky.seen} == {str(row["id"])}

@@ -42,7 +42,7 @@ def test_http_that_answers_otherwise_fails_with_its_class(stack: Stack, namespac
     """The status code is recorded, and kubectl shows the failure."""
     stack.apply(namespace, "broken", intervalSeconds=2, task={"http": {"url": f"{httpbin_url}/status/503"}})
     row = stack.await_executions(namespace, "broken", 1, "failed")[0]
-    assert row["reason"] == "http_5xx"
+    assert row["reason"] == "HTTP5xx"
     assert row["result"]["statusCode"] == 503
     until(lambda: stack.task(namespace, "broken")["status"].get("lastResult") == "Failed", 30, "the status says Failed")
 

@@ -11,7 +11,7 @@ from support.api import NOW, Facade
 
 EXECUTIONS = "/api/v1/executions"
 FAILED, RUNNING, SUCCEEDED = ExecutionStatus.FAILED, ExecutionStatus.RUNNING, ExecutionStatus.SUCCEEDED
-REASON = "http_5xx"
+REASON = "HTTP5xx"
 ADD: dict[str, Any] = {"schedule": "* * * * *", "task": {"sum": {"a": 1, "b": 2}}}
 NAMESPACED = [Rule(["get", "list"], ["executions"], "team-a")]
 

@@ -75,7 +75,7 @@ def attempt(number: int, **changes: Any) -> Attempt:
     failed = Attempt(
         number=number,
         status=ExecutionStatus.FAILED,
-        reason="http_5xx",
+        reason="HTTP5xx",
         error="the server answered 500",
         pod_name="backup-1-x",
         started_at=began,

@@ -27,7 +27,7 @@ _STATISTICS: JSONObject = {
             "id": "0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11",
             "slot": "2027-01-07T01:30:00Z",
             "status": "failed",
-            "reason": "http_5xx",
+            "reason": "HTTP5xx",
         },
         {
             "id": "9d1f6f0a-77f5-5c0b-8f8e-4c2b1f0f3e55",
@@ -66,7 +66,7 @@ _TIMELINE: JSONObject = {
             "firstSlot": None,
             "kind": "past",
             "status": "failed",
-            "reason": "http_5xx",
+            "reason": "HTTP5xx",
             "executionId": "0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11",
             "startedAt": "2027-01-07T01:30:01.412Z",
             "finishedAt": "2027-01-07T01:30:42.612Z",

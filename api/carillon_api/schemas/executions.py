@@ -80,7 +80,7 @@ class AttemptView(Answer):
     status: ExecutionStatus
     """The current or final status."""
     reason: str | None
-    """The class of its failure: timeout, dns, http_5xx, PodLost and so on."""
+    """The class of its failure: Timeout, DNS, HTTP5xx, PodLost and so on."""
     error: str | None
     """What went wrong."""
     pod_name: str | None
@@ -119,7 +119,7 @@ class TaskExecutionsQuery(Model):
     cause: Cause | None = None
     """Only executions from the schedule, or only requested ones."""
     reason: str | None = Field(default=None, min_length=1, max_length=128)
-    """Only executions with this reason, such as StillActive, PodLost or http_5xx."""
+    """Only executions with this reason, such as StillActive, PodLost or HTTP5xx."""
     since: Instant | None = None
     """Only slots at or after this time (RFC 3339)."""
     until: Instant | None = None

@@ -44,7 +44,7 @@ class Attempt:
     """From 1."""
     status: ExecutionStatus
     reason: str | None = None
-    """The class of its failure: ``timeout``, ``dns``, ``http_5xx``, ``PodLost`` and so on."""
+    """The class of its failure: ``Timeout``, ``DNS``, ``HTTP5xx``, ``PodLost`` and so on."""
     error: str | None = None
     """What went wrong, for people."""
     pod_name: str | None = None

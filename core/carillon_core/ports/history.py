@@ -49,7 +49,7 @@ class ExecutionQuery:
     status: ExecutionStatus | None = None
     cause: Cause | None = None
     reason: str | None = None
-    """The gate that stopped it, or the class of its failure, such as ``http_5xx`` or ``PodLost``."""
+    """The gate that stopped it, or the class of its failure, such as ``HTTP5xx`` or ``PodLost``."""
     since: datetime | None = None
     """Only slots at or after this."""
     until: datetime | None = None

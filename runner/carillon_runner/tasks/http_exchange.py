@@ -286,16 +286,16 @@ def _failure(error: Exception, target: Target) -> TaskFailedError:
     where = f"{target.host} port {target.port}"
     words = getattr(error, "strerror", None) or type(error).__name__
     if isinstance(error, socket.gaierror):
-        return TaskFailedError("dns", f"{target.host} cannot be resolved: {words}")
+        return TaskFailedError("DNS", f"{target.host} cannot be resolved: {words}")
     if _is_tls(error):
         detail = getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__
-        return TaskFailedError("tls", f"TLS with {where} failed: {detail}")
+        return TaskFailedError("TLS", f"TLS with {where} failed: {detail}")
     if isinstance(error, TimeoutError):
-        return TaskFailedError("timeout", f"{where} did not answer in time")
+        return TaskFailedError("Timeout", f"{where} did not answer in time")
     if isinstance(error, OSError):  # RemoteDisconnected, which is also a BadStatusLine, among them
-        return TaskFailedError("connection", f"connection with {where} failed: {words}")
+        return TaskFailedError("Connection", f"connection with {where} failed: {words}")
     # the library raises ValueError for invalid numbers
-    return TaskFailedError("protocol", f"{where} did not answer with valid HTTP: {type(error).__name__}")
+    return TaskFailedError("Protocol", f"{where} did not answer with valid HTTP: {type(error).__name__}")
 
 
 def _is_tls(error: Exception) -> bool:

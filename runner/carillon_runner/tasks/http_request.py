@@ -55,7 +55,7 @@ def run(execution: Execution) -> Mapping[str, Any]:
     one.
 
     Raises:
-        TaskFailedError: The status is unexpected (``http_4xx``, ``http_5xx``, ``http_status``), with the result; there
+        TaskFailedError: The status is unexpected (``HTTP4xx``, ``HTTP5xx``, ``HTTPStatus``), with the result; there
             was no response (``timeout``, ``dns``, ``connection``, ``tls``, ``protocol``); a redirect is refused
             (``TooManyRedirects``, ``BlockedRedirect``); the address of the URL or of a redirect is closed
             (``BlockedAddress``); the request is invalid (``InvalidRequest``) or cannot be built (``TemplateFailed``,
@@ -189,7 +189,7 @@ def _check_status(answer: Answer, expected: Sequence[int], result: Mapping[str, 
     status = answer.status
     if status in (expected or _SUCCESS):
         return
-    reason = "http_4xx" if status in _CLIENT_ERROR else "http_5xx" if status in _SERVER_ERROR else "http_status"
+    reason = "HTTP4xx" if status in _CLIENT_ERROR else "HTTP5xx" if status in _SERVER_ERROR else "HTTPStatus"
     wanted = ", ".join(str(code) for code in expected) or "2xx"
     hint = "; redirects are not followed" if status in _REDIRECTION and not followed else ""
     raise TaskFailedError(

@@ -58,7 +58,7 @@ def execution(days: int) -> ExecutionRecord:
     """Return an execution of this many days ago, whose first attempt failed."""
     slot = NOW - timedelta(days=days)
     ended = slot + timedelta(seconds=2)
-    tried = Attempt(number=1, status=ExecutionStatus.FAILED, reason="dns", started_at=slot, finished_at=ended)
+    tried = Attempt(number=1, status=ExecutionStatus.FAILED, reason="DNS", started_at=slot, finished_at=ended)
     return ExecutionRecord(
         id=execution_id(TASK, slot, Cause.SCHEDULE),
         task_uid=TASK,
@@ -68,7 +68,7 @@ def execution(days: int) -> ExecutionRecord:
         slot=slot,
         cause=Cause.SCHEDULE,
         status=ExecutionStatus.FAILED,
-        reason="dns",
+        reason="DNS",
         created_at=slot,
         started_at=slot,
         finished_at=ended,

@@ -46,8 +46,8 @@ INSERT INTO executions
 SELECT md5('e' || n)::uuid, md5(task::text)::uuid, md5(task::text)::uuid, 'team-' || task % 20, 'task-' || task, 'http',
        timestamptz '2025-10-01Z' + n * interval '36.5 seconds',
        CASE WHEN dice % 250 = 3 THEN 'manual' ELSE 'schedule' END, status,
-       CASE status WHEN 'failed' THEN (ARRAY['http_5xx', 'timeout', 'dns', 'PodLost'])[1 + dice / 1000 % 4]
-                   WHEN 'timed_out' THEN 'timeout' WHEN 'skipped' THEN 'StillActive' WHEN 'missed' THEN 'Superseded'
+       CASE status WHEN 'failed' THEN (ARRAY['HTTP5xx', 'Timeout', 'DNS', 'PodLost'])[1 + dice / 1000 % 4]
+                   WHEN 'timed_out' THEN 'Timeout' WHEN 'skipped' THEN 'StillActive' WHEN 'missed' THEN 'Superseded'
        END,
        CASE WHEN status NOT IN ('skipped', 'missed') THEN now() END, CASE WHEN status <> 'running' THEN now() END,
        -- of what is run by hand, half repeats an earlier execution
@@ -69,7 +69,7 @@ SCOPES: tuple[dict[str, Any], ...] = (
     {"namespace": "team-13", "task": "task-13"},
     {"task": "task-7"},
 )
-REASONS = (None, "http_5xx", "NobodyKnows")
+REASONS = (None, "HTTP5xx", "NobodyKnows")
 RANGE = {"since": datetime(2026, 3, 10, tzinfo=UTC), "until": datetime(2026, 3, 20, tzinfo=UTC)}
 PLACES: tuple[tuple[dict[str, Any], tuple[datetime, UUID] | None], ...] = (
     ({}, None),

@@ -33,7 +33,7 @@ def program(name: str) -> str:
 def execution(days: int) -> ExecutionRecord:
     """Return an execution of this many days ago, which failed once and then succeeded."""
     slot = NOW - timedelta(days=days)
-    first = Attempt(number=1, status=ExecutionStatus.FAILED, reason="dns", started_at=slot, finished_at=slot)
+    first = Attempt(number=1, status=ExecutionStatus.FAILED, reason="DNS", started_at=slot, finished_at=slot)
     uid = str(uuid4())
     return ExecutionRecord(
         id=uuid4(),

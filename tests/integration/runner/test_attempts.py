@@ -41,7 +41,7 @@ def test_a_failed_request_is_sent_again_until_it_succeeds(runners: Runners, serv
     server.replies = [(500, {}), (503, {"Retry-After": "0"}), (200, {})]
     runner = runners.start({"http": {"url": server.url + "/{{ attempt }}"}}, more=retrying(**QUICK))
     assert runner.wait() == ExitCode.SUCCEEDED, runner.log
-    failed = [(number, "failed", "http_5xx", "report-1-x") for number in (1, 2)]
+    failed = [(number, "failed", "HTTP5xx", "report-1-x") for number in (1, 2)]
     assert tried(runners) == [*failed, (3, "succeeded", None, "report-1-x")]
     row = runners.row()
     assert (row["status"], row["error"], row["result"]["statusCode"]) == ("succeeded", None, 200)
@@ -58,7 +58,7 @@ def test_when_no_attempt_is_left_the_last_one_is_the_executions_end(runners: Run
     runner = runners.start({"http": {"url": server.url}}, more=retrying(**QUICK))
     assert runner.wait() == ExitCode.FAILED
     row = runners.row()
-    assert (row["status"], row["reason"], row["result"]["statusCode"]) == ("failed", "http_5xx", 500)
+    assert (row["status"], row["reason"], row["result"]["statusCode"]) == ("failed", "HTTP5xx", 500)
     assert row["error"] == "the server answered 500, expected 2xx; attempt 3 was the last one allowed"
     assert [attempt[0] for attempt in tried(runners)] == [1, 2, 3]
     assert len(server.seen) == 3
@@ -93,7 +93,7 @@ def test_a_wait_that_would_outlast_the_execution_ends_it_at_once(
     runner = runners.start({"http": {"url": server.url}}, more=retrying(**policy))
     assert runner.wait() == ExitCode.FAILED
     row = runners.row()
-    assert row["reason"] == "http_5xx"
+    assert row["reason"] == "HTTP5xx"
     assert "no time is left for another attempt" in row["error"]
     assert len(server.seen) == 1
 
@@ -106,7 +106,7 @@ def test_an_attempt_beyond_its_own_time_out_has_failed_and_another_follows(runne
         runner = runners.start(task, more=retrying(limit=1, initialDelaySeconds=0, attemptTimeoutSeconds=1))
         assert runner.wait() == ExitCode.FAILED
     assert time.monotonic() - began < 50
-    assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "timeout")] * 2
+    assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "Timeout")] * 2
     assert runners.row()["error"].startswith("exceeded the timeout of an attempt of 1 s")
 
 
@@ -117,7 +117,7 @@ def test_the_time_out_is_that_of_all_attempts_together(runners: Runners) -> None
         more = retrying(limit=20, initialDelaySeconds=0, attemptTimeoutSeconds=3)
         runner = runners.start(task, timeout_seconds=5.5, more=more)
         assert runner.wait() == ExitCode.TIMED_OUT
-    assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "timeout"), ("timed_out", "timeout")]
+    assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "Timeout"), ("timed_out", "Timeout")]
 
 
 def test_an_end_between_two_attempts_is_the_executions_end(runners: Runners, server: CountingServer) -> None:

@@ -29,7 +29,7 @@ def test_attempts_go_on_without_the_database_and_are_written_at_the_end(
     assert [attempt[1] for attempt in tried(runners)] == ["running"]
     way.open()
     assert runner.wait() == ExitCode.SUCCEEDED
-    want = [(1, "failed", "http_5xx"), (2, "failed", "http_5xx"), (3, "succeeded", None)]
+    want = [(1, "failed", "HTTP5xx"), (2, "failed", "HTTP5xx"), (3, "succeeded", None)]
     assert [attempt[:3] for attempt in tried(runners)] == want
     moments = [moment for row in runners.attempts() for moment in (row["started_at"], row["finished_at"])]
     assert moments == sorted(moments)
@@ -46,7 +46,7 @@ def test_a_lost_answer_loses_no_attempt(
     runner = runners.start({"http": {"url": server.url}}, url=way.url, more=retrying(**QUICK))
     assert runner.wait() == ExitCode.SUCCEEDED, runner.log
     assert way.lost.is_set()
-    assert [attempt[:3] for attempt in tried(runners)] == [(1, "failed", "http_5xx"), (2, "succeeded", None)]
+    assert [attempt[:3] for attempt in tried(runners)] == [(1, "failed", "HTTP5xx"), (2, "succeeded", None)]
     assert len(server.seen) == 2
 
 
@@ -82,4 +82,4 @@ def test_a_database_that_does_not_answer_does_not_hold_the_attempts(runners: Run
         server.await_requests(2)
         holder.rollback()
     assert runner.wait() == ExitCode.SUCCEEDED
-    assert [attempt[:3] for attempt in tried(runners)] == [(1, "failed", "http_5xx"), (2, "succeeded", None)]
+    assert [attempt[:3] for attempt in tried(runners)] == [(1, "failed", "HTTP5xx"), (2, "succeeded", None)]

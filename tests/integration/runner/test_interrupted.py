@@ -48,7 +48,7 @@ def test_the_next_pod_goes_on_where_a_signal_ended_the_wait(runners: Runners, se
     assert runner.wait() == ExitCode.INTERRUPTED
     assert runners.row()["status"] == "running"
     assert runners.start(task, execution=execution, more=more).wait() == ExitCode.SUCCEEDED
-    assert tried(runners) == [(1, "failed", "http_5xx", "report-1-a"), (2, "succeeded", None, "report-1-x")]
+    assert tried(runners) == [(1, "failed", "HTTP5xx", "report-1-a"), (2, "succeeded", None, "report-1-x")]
 
 
 def test_a_signal_after_the_operators_end_changes_nothing(runners: Runners, server: CountingServer) -> None:

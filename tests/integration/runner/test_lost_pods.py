@@ -70,8 +70,8 @@ def test_a_lost_pods_attempts_count(runners: Runners, server: CountingServer) ->
     runner = runners.start(task, execution=execution, more=retrying(**QUICK))
     assert runner.wait() == ExitCode.FAILED
     assert [attempt[1:3] for attempt in tried(runners)] == [
-        ("failed", "http_5xx"),
-        ("failed", "http_5xx"),
+        ("failed", "HTTP5xx"),
+        ("failed", "HTTP5xx"),
         ("failed", "PodLost"),
     ]
     assert len(server.seen) == 3
@@ -92,7 +92,7 @@ def test_a_pod_that_was_lost_in_the_wait_leaves_the_rest_of_its_attempts(
 
     lose(runners, task, execution, retrying(**SLOW), waits)
     assert runners.start(task, execution=execution, more=retrying(**SLOW)).wait() == ExitCode.SUCCEEDED
-    assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "http_5xx"), ("succeeded", None)]
+    assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "HTTP5xx"), ("succeeded", None)]
 
 
 def test_a_pod_that_was_taken_for_lost_records_nothing_more(runners: Runners) -> None:

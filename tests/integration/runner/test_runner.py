@@ -40,7 +40,7 @@ SLEEP: dict[str, Any] = {"sleep": {"durationSeconds": 600}}
         (
             {"http": {"url": "http://127.0.0.1:1/"}},
             ExitCode.FAILED,
-            {"status": "failed", "reason": "connection", "result": None},
+            {"status": "failed", "reason": "Connection", "result": None},
         ),
         ({"counter": {"name": "a\0b"}}, ExitCode.FAILED, {"status": "failed", "reason": "CounterRefused"}),
     ],
@@ -83,7 +83,7 @@ def test_a_request_records_its_answer(runners: Runners) -> None:
             client.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\na\0b\xff\xc3")
         assert runner.wait() == ExitCode.FAILED
     row = runners.row()
-    assert row["reason"] == "http_5xx"
+    assert row["reason"] == "HTTP5xx"
     assert row["result"]["statusCode"] == 500
     assert row["result"]["body"] == "ab\ufffd\ufffd"
     assert row["result"]["responseTimeMs"] > 0
@@ -96,7 +96,7 @@ def test_a_request_that_nobody_answers_times_out(runners: Runners, scheme: str) 
         url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
         assert runners.start({"http": {"url": url}}, timeout_seconds=0.5).wait() == ExitCode.TIMED_OUT
     row = runners.row()
-    assert (row["status"], row["reason"], row["result"]) == ("timed_out", "timeout", None)
+    assert (row["status"], row["reason"], row["result"]) == ("timed_out", "Timeout", None)
 
 
 def test_a_request_that_is_answered_drop_by_drop_times_out(runners: Runners) -> None:
@@ -120,7 +120,7 @@ def test_a_sleep_beyond_the_time_out_is_timed_out(runners: Runners) -> None:
     runner = runners.start(SLEEP, timeout_seconds=2)  # the claim takes part of that time
     assert runner.wait() == ExitCode.TIMED_OUT
     row = runners.row()
-    assert (row["status"], row["reason"]) == ("timed_out", "timeout")
+    assert (row["status"], row["reason"]) == ("timed_out", "Timeout")
     assert 0 < row["result"]["sleptSeconds"] < SLEEP["sleep"]["durationSeconds"]
     assert runner.termination_message() == "exceeded its timeout of 2 s"
 

@@ -64,12 +64,12 @@ def test_userinfo_becomes_basic_authorization(httpbin: str) -> None:
     ("status", "expected", "want"),
     [
         (204, [], None),
-        (404, [], "http_4xx"),
-        (503, [], "http_5xx"),
-        (302, [], "http_status"),
+        (404, [], "HTTP4xx"),
+        (503, [], "HTTP5xx"),
+        (302, [], "HTTPStatus"),
         (302, [302], None),
         (418, [418, 200], None),
-        (200, [418], "http_status"),
+        (200, [418], "HTTPStatus"),
     ],
 )
 def test_the_status_decides(httpbin: str, status: int, expected: list[int], want: str | None) -> None:
@@ -129,12 +129,12 @@ def test_any_body_becomes_text_that_postgres_can_keep(head: bytes, body: bytes, 
 @pytest.mark.parametrize(
     ("answer", "want"),
     [
-        ([], "connection"),
-        ([b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"], "protocol"),
-        ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"], "protocol"),
-        ([b"SSH-2.0-OpenSSH_9.2\r\n\r\n"], "protocol"),
-        ([b"HTTP/1.1 two hundred\r\n\r\n"], "protocol"),
-        ([b"HTTP/1.1 200 OK\r\nX: ", b"y" * 70_000, b"\r\n\r\n"], "protocol"),
+        ([], "Connection"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"], "Protocol"),
+        ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"], "Protocol"),
+        ([b"SSH-2.0-OpenSSH_9.2\r\n\r\n"], "Protocol"),
+        ([b"HTTP/1.1 two hundred\r\n\r\n"], "Protocol"),
+        ([b"HTTP/1.1 200 OK\r\nX: ", b"y" * 70_000, b"\r\n\r\n"], "Protocol"),
     ],
 )
 def test_a_server_that_breaks_off_or_speaks_no_http_is_classed(answer: list[bytes], want: str) -> None:
@@ -167,7 +167,7 @@ def test_what_has_no_end_is_ended(head: bytes, more: bytes) -> None:
             sent.append(len(more))
 
     with odd_server(flood) as port:
-        assert failure(f"http://127.0.0.1:{port}/").reason == "protocol"
+        assert failure(f"http://127.0.0.1:{port}/").reason == "Protocol"
     assert sum(sent) < 2**26
 
 

@@ -41,13 +41,13 @@ def test_nobody_listening_is_a_connection_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     failed = failure(f"http://127.0.0.1:{port}/")
-    assert (failed.reason, failed.result) == ("connection", None)
+    assert (failed.reason, failed.result) == ("Connection", None)
 
 
 @pytest.mark.parametrize("host", ["carillon.invalid", "a..b", "x" * 64])
 def test_a_name_without_an_address_is_a_dns_error(host: str) -> None:
     """Unknown and invalid names fail with the reason dns."""
-    assert failure(f"http://{host}/").reason == "dns"
+    assert failure(f"http://{host}/").reason == "DNS"
 
 
 def test_an_address_that_refuses_or_is_silent_leaves_time_for_the_next() -> None:
@@ -132,12 +132,12 @@ def test_a_certificate_that_nobody_vouches_for_is_a_tls_error(certificate: Path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with odd_server(saying(b"HTTP/1.1 200 OK\r\n\r\n"), context=context) as port:
-        assert failure(f"https://localhost:{port}/").reason == "tls"
+        assert failure(f"https://localhost:{port}/").reason == "TLS"
 
 
 def test_a_server_without_tls_is_a_tls_error(httpbin: str) -> None:
     """HTTPS to a plain HTTP port fails with the reason tls."""
-    assert failure(httpbin.replace("http://", "https://")).reason == "tls"
+    assert failure(httpbin.replace("http://", "https://")).reason == "TLS"
 
 
 def test_proxies_of_the_environment_are_not_used(httpbin: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +148,8 @@ def test_proxies_of_the_environment_are_not_used(httpbin: str, monkeypatch: pyte
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.setenv(name, "")
         assert fetch(f"{httpbin}/get")["statusCode"] == 200
-        assert failure(httpbin.replace("http://", "https://")).reason == "tls"
-        assert failure("http://carillon.invalid/").reason == "dns"
+        assert failure(httpbin.replace("http://", "https://")).reason == "TLS"
+        assert failure("http://carillon.invalid/").reason == "DNS"
         assert proxy.seen == []
 
 

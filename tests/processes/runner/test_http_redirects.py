@@ -74,10 +74,10 @@ def test_a_circle_is_seen_at_once() -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "spec", "want"),
     [
-        (302, {"Location": "/x"}, {}, "http_status"),
+        (302, {"Location": "/x"}, {}, "HTTPStatus"),
         (302, {"Location": "/x"}, {"maxRedirects": 3, "expectedStatuses": [302]}, None),
-        (302, {}, {"maxRedirects": 3}, "http_status"),
-        (304, {"Location": "/x"}, {"maxRedirects": 3}, "http_status"),
+        (302, {}, {"maxRedirects": 3}, "HTTPStatus"),
+        (304, {"Location": "/x"}, {"maxRedirects": 3}, "HTTPStatus"),
     ],
 )
 def test_what_is_no_redirect_is_an_answer(

@@ -39,7 +39,7 @@ async def test_the_figures_of_a_task(rest: Facade) -> None:
             row(-2, **SKIPPED),
             row(-3, status=SUCCEEDED, started_at=NOW + timedelta(minutes=-3, seconds=1)),
             row(-4, status=SUCCEEDED),
-            row(-5, reason="http_5xx"),
+            row(-5, reason="HTTP5xx"),
             row(-6, status=SUCCEEDED, task="other"),
             row(-7, status=ExecutionStatus.CANCELLED, started_at=None),
             row(-8, status=SUCCEEDED, namespace="team-b", task_uid=str(UUID(int=8))),

@@ -50,7 +50,7 @@ FILTERS: dict[str, tuple[str, list[int]]] = {
     "of a namespace and a name": ("/api/v1/namespaces/team-a/executions?task=hourly", [3]),
     "of a task": ("/api/v1/namespaces/team-a/tasks/nightly/executions", [5, 4, 1, 0]),
     "of a cause": (f"{EXECUTIONS}?cause=manual", [5, 1]),
-    "of a class of failure": (f"{EXECUTIONS}?reason=http_5xx", [2, 0]),
+    "of a class of failure": (f"{EXECUTIONS}?reason=HTTP5xx", [2, 0]),
     "of a gate": (f"{EXECUTIONS}?reason=StillActive", [4]),
     "from a time on": (f"{EXECUTIONS}?since=2026-03-01T12:04:00Z", [5, 4]),
     "before a time": (f"{EXECUTIONS}?until=2026-03-01T12:02:00Z", [1, 0]),
@@ -168,7 +168,7 @@ async def test_an_execution_is_told_with_its_attempts_and_its_repetitions(rest: 
     attempt = Attempt(
         number=1,
         status=FAILED,
-        reason="dns",
+        reason="DNS",
         error="no such host",
         pod_name="nightly-0-x",
         started_at=NOW,
@@ -182,7 +182,7 @@ async def test_an_execution_is_told_with_its_attempts_and_its_repetitions(rest: 
         {
             "number": 1,
             "status": "failed",
-            "reason": "dns",
+            "reason": "DNS",
             "error": "no such host",
             "podName": "nightly-0-x",
             "startedAt": "2026-03-01T12:00:00Z",

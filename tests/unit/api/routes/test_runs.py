@@ -312,8 +312,8 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"status": "completed", "executionStatus": "succeeded", "output": {"sum": 3}, "error": None},
     ),
     "failed": (
-        {"status": ExecutionStatus.FAILED, "reason": "http_5xx", "error": "503", "result": {"statusCode": 503}, **END},
-        {"status": "failed", "output": {"statusCode": 503}, "error": "503", "reason": "http_5xx"},
+        {"status": ExecutionStatus.FAILED, "reason": "HTTP5xx", "error": "503", "result": {"statusCode": 503}, **END},
+        {"status": "failed", "output": {"statusCode": 503}, "error": "503", "reason": "HTTP5xx"},
     ),
     "timed out": (
         {"status": ExecutionStatus.TIMED_OUT, "message": "ran too long", **END},
