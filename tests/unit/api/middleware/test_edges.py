@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from carillon_api.views.tasks import task_view
+from carillon_api.views.timetables import Timetables
+from carillon_api.views.upcoming import Window
 from carillon_core.errors import FieldProblem, ForbiddenError, RefusedError, UnavailableError
-from support.api import EVERY_MINUTE, SECRET, TASKS, Facade, facade, fields_of
+from support.api import EVERY_MINUTE, NOW, SECRET, TASKS, Facade, facade, fields_of
 from support.waiting import eventually
 
 
@@ -25,8 +27,10 @@ async def rest() -> AsyncIterator[Facade]:
 def test_what_an_age_without_a_schema_has_left_is_shown_as_nothing(odd: object) -> None:
     """One such object must not break the whole list."""
     meta = {"name": "old", "namespace": "team", "uid": "u", "resourceVersion": "1"}
-    shown = task_view({"metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": odd, "status": odd})
+    raw = {"metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": odd, "status": odd}
+    shown = task_view(raw, Window(NOW, NOW, None, 1), Timetables())
     assert (shown.name, shown.spec, shown.status) == ("old", {}, {})
+    assert (shown.schedule_in_words, shown.next_runs) == (None, [])
 
 
 async def test_liveness_needs_nothing(rest: Facade) -> None:
