@@ -355,8 +355,9 @@ async def test_a_label_that_pretends_to_be_a_runs_is_not_believed(rest: Facade) 
 MINE = ["runrequests", "executions"]
 SEEN: dict[str, tuple[list[Rule], dict[str, int]]] = {
     "everything": ([Rule("*", "*")], {"bare": 200, "named": 200, "located": 200}),
-    "their own namespace": ([Rule("*", MINE, "team-b")], {"bare": 404, "named": 200, "located": 200}),
-    "runs by name": ([Rule(["get"], MINE, "team-b")], {"bare": 404, "named": 403, "located": 200}),
+    "their own namespace": ([Rule("*", MINE, "team-b")], {"bare": 200, "named": 200, "located": 200}),
+    "runs by name": ([Rule(["get"], MINE, "team-b")], {"bare": 200, "named": 403, "located": 200}),
+    "executions alone": ([Rule(["get"], ["executions"], "team-b")], {"bare": 200, "named": 403, "located": 403}),
     "another namespace": ([Rule("*", MINE, "team-c")], {"bare": 404, "named": 403, "located": 403}),
     "nothing": ([], {"bare": 404, "named": 403, "located": 403}),
 }
@@ -377,6 +378,49 @@ async def test_a_run_that_has_not_begun_is_told_to_who_may_see_it(rest: Facade, 
     for how, params in asked.items():
         response = await rest.client.get("/api/v1/get-task-output", params=params, headers=headers)
         assert response.status_code == want[how], f"{how}: {response.text}"
+
+
+async def test_a_run_is_found_when_its_request_is_deleted_before_it_has_a_row(rest: Facade) -> None:
+    """It is pending as long as a row may come, and has failed then; the row counts whenever it comes."""
+    made = (await rest.client.post("/api/v1/run-task", json={"task_name": "sum", "a": 1, "b": 2})).json()
+    await requests(rest).delete("team-a", made["run"])
+    for passed, want in ((0, ("pending", None)), (599, ("pending", None)), (1, ("failed", "its RunRequest was"))):
+        rest.clock.now += timedelta(seconds=passed)
+        for more in ({}, {"namespace": "team-a"}, {"namespace": "team-a", "run": made["run"]}):
+            response = await rest.client.get("/api/v1/get-task-output", params={"id": made["id"], **more})
+            output = response.json()
+            assert (output["status"], output["error"] and output["error"][:18]) == want
+            assert (output["task_name"], output["reason"]) == ("sum", "RunRequestDeleted")
+    await rest.history.record([row(made["id"])])
+    output = await rest.client.get("/api/v1/get-task-output", params={"id": made["id"]})
+    assert output.json()["status"] == "running"
+
+
+async def test_a_run_whose_row_comes_while_its_request_is_looked_for_is_not_missed(rest: Facade) -> None:
+    """The request was deleted because it had ended."""
+    made = (await rest.client.post("/api/v1/run-task", json={"task_name": "counter"})).json()
+    name, store = made["run"], requests(rest)
+    await store.delete("team-a", name)
+    get, calls = rest.history.get, []
+
+    async def late(uid: UUID) -> ExecutionRecord:
+        calls.append(uid)
+        if len(calls) == 2:
+            await rest.history.record([row(made["id"])])
+        return await get(uid)
+
+    rest.history.get = late  # type: ignore[method-assign]
+    output = await rest.client.get("/api/v1/get-task-output", params={"id": made["id"]})
+    assert output.json()["status"] == "running"
+
+
+async def test_a_run_is_accepted_although_the_database_is_unavailable(rest: Facade) -> None:
+    """It is not remembered then, but has its label."""
+    rest.idempotency.outage = "connection refused"
+    made = await rest.client.post("/api/v1/run-task", json={"task_name": "counter"})
+    assert made.status_code == 202
+    output = await rest.client.get("/api/v1/get-task-output", params={"id": made.json()["id"]})
+    assert output.json()["status"] == "pending"
 
 
 async def test_an_id_that_may_not_be_seen_is_answered_as_one_that_nobody_knows(rest: Facade) -> None:
