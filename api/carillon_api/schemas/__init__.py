@@ -14,7 +14,7 @@ from carillon_api.schemas.executions import (
     RetryBody,
     TaskExecutionsQuery,
 )
-from carillon_api.schemas.health import Health, Readiness
+from carillon_api.schemas.health import Component, Health, Readiness, SystemHealth
 from carillon_api.schemas.metrics import SummaryQuery, SummaryView, WindowView
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_api.schemas.reports.spread import SpreadBody

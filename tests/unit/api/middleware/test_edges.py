@@ -5,9 +5,12 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from carillon_api.services.probes import system_health_of
 from carillon_api.views.tasks import task_view
 from carillon_api.views.timetables import Timetables
 from carillon_api.views.upcoming import Window
@@ -66,6 +69,26 @@ async def test_readiness_names_each_thing_that_is_missing(rest: Facade, case: st
     checks = response.json()["checks"]
     assert [(c["name"], c["ok"]) for c in checks] == want
     assert all(c["ok"] or c["why"] for c in checks)
+
+
+async def test_the_state_of_the_system_is_public_and_says_no_reason(rest: Facade) -> None:
+    """An operator that has not maintained the history may be down, which the API cannot know."""
+    rest.client.headers.pop("Authorization")
+    response = await rest.client.get("/api/v1/health")
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    states = {each["name"]: each["status"] for each in response.json()["components"]}
+    assert states == {"database": "up", "apiServer": "up", "operator": "unknown"}
+    rest.history.outage = f"no route to {SECRET}"
+    response = await rest.client.get("/api/v1/health")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["detail"] == "database is down"
+
+
+@pytest.mark.parametrize(("ago", "want"), [(timedelta(minutes=119), "ok"), (timedelta(hours=2), "degraded")])
+async def test_an_operator_that_maintains_the_history_is_up(rest: Facade, ago: timedelta, want: str) -> None:
+    """It does so every hour."""
+    history = replace(await rest.history.summary(NOW), maintained_at=NOW - ago)
+    assert system_health_of(history, NOW).status == want
 
 
 async def test_what_is_missing_is_said_in_the_log_once(rest: Facade, caplog: pytest.LogCaptureFixture) -> None:
