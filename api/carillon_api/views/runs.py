@@ -170,9 +170,7 @@ def unrecorded_output(raw: Mapping[str, Any]) -> TaskOutput:
     )
 
 
-def accepted_output(
-    uid: UUID, accepted: AcceptedRun, *, deleted: bool = False, is_over: bool = False
-) -> TaskOutput:
+def accepted_output(uid: UUID, accepted: AcceptedRun, *, deleted: bool = False, is_over: bool = False) -> TaskOutput:
     """Return the output of a run of which only its acceptance is known.
 
     Args:

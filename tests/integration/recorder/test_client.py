@@ -60,7 +60,7 @@ class OldRecorder(BaseHTTPRequestHandler):
     known = frozenset({"number", "status", "reason", "error", "started_at", "finished_at"})
     taken: list[Any]
 
-    def do_POST(self) -> None:  # noqa: N802  # the library's name
+    def do_POST(self) -> None:  # the library's name
         """Answer one request."""
         attempts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["attempts"]
         is_known = all(attempt.keys() <= self.known for attempt in attempts)

@@ -122,7 +122,9 @@ async def test_every_operation_needs_a_caller_and_says_so(rest: Facade) -> None:
     assert protected
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            assert (operation["security"] == PROTECTED) == (path.startswith("/api/") and not is_public(path, metrics=True)), path
+            assert (operation["security"] == PROTECTED) == (
+                path.startswith("/api/") and not is_public(path, metrics=True)
+            ), path
             if operation["security"] == PROTECTED:
                 assert {"401", "403", "429"} <= operation["responses"].keys(), path
     del rest.client.headers["Authorization"]

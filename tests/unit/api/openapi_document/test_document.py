@@ -8,11 +8,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from carillon_api.http.public_paths import is_public
 from carillon_api import schemas
 from carillon_api.http.bodies import parse_body
 from carillon_api.http.preconditions import if_match
 from carillon_api.http.problems import RequestRefusedError
+from carillon_api.http.public_paths import is_public
 from carillon_api.openapi import document_text
 from support.api import openapi_document
 

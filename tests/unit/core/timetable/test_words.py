@@ -70,13 +70,19 @@ OTHERS: dict[str, dict[str, Any]] = {
     "every 90 seconds, from 2026-01-01T12:00:00Z on": {"interval_seconds": 90, "start_at": NOON},
     "once, at 2026-01-01T12:00:00Z": {"run_at": NOON},
     "every second, counted from the task's creation, until 2026-01-01T12:00:00Z, at most 1 run": {
-        **{"interval_seconds": 1, "end_at": NOON, "max_runs": 1},
+        "interval_seconds": 1,
+        "end_at": NOON,
+        "max_runs": 1,
     },
     "every minute, UTC, for 2 hours after the task's creation, at most 5 runs": {
-        **{"schedule": "* * * * *", "duration_seconds": 7200, "max_runs": 5},
+        "schedule": "* * * * *",
+        "duration_seconds": 7200,
+        "max_runs": 5,
     },
     "every minute, UTC, from 2026-01-01T12:00:00Z on, until 2026-01-01T12:30:00Z": {
-        **{"schedule": "* * * * *", "start_at": NOON, "duration_seconds": 1800},
+        "schedule": "* * * * *",
+        "start_at": NOON,
+        "duration_seconds": 1800,
     },
 }
 
