@@ -26,6 +26,7 @@ from carillon_operator.application import Application
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.gather.job_trial import JobTrial
+from carillon_operator.gather.references import References
 from carillon_operator.guard.guard import Guard
 from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.guard.pauses import shorten_pauses
@@ -95,7 +96,7 @@ async def _serve(settings: Settings, guard: Guard, registry: CollectorRegistry) 
                 fence=None if elector is None else fence(elector.leads),
             )
             if await unless_stopped(stop, wait_until_ready(connection)):
-                admission = _admission(settings, connection)
+                admission = _admission(settings, connection, cluster)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
                 outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
@@ -109,7 +110,7 @@ async def _serve(settings: Settings, guard: Guard, registry: CollectorRegistry) 
     return 0
 
 
-def _admission(settings: Settings, connection: KubeConnection) -> Admission | None:
+def _admission(settings: Settings, connection: KubeConnection, cluster: KubeCluster) -> Admission | None:
     if settings.webhook is None:
         return None
     server, runner = KubeAPIServer(connection), settings.runner
@@ -126,6 +127,8 @@ def _admission(settings: Settings, connection: KubeConnection) -> Admission | No
         runner.pod,
         settings.scope,
         JobTrial(runner, partial(try_job, connection), _now),
+        # the permission to read Secrets comes with this policy
+        References(cluster.get_object, cluster.secret_labels if settings.target_secrets == "labelled" else None),
     )
 
 
