@@ -44,5 +44,11 @@ def judged(body: PreviewBody, now: datetime) -> tuple[ScheduledTaskSpec | None, 
 
 def _answer(problems: list[FieldProblem], warnings: list[str] | None = None) -> Preview:
     named = [ProblemField(field=p.path, message=p.message) for p in problems]
-    common = {"schedule_in_words": None, "time_zone": "UTC", "items": []}
-    return Preview(valid=not problems, problems=named, warnings=warnings or [], **common)
+    return Preview(
+        valid=not problems,
+        problems=named,
+        warnings=warnings or [],
+        schedule_in_words=None,
+        time_zone="UTC",
+        items=[],
+    )
