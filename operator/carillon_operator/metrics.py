@@ -103,8 +103,9 @@ class TaskCollector(Collector):
         families = {d: GaugeMetricFamily(d.name, d.description, labels=d.labels) for d in TASK_METRICS}
         for task in self._chosen():
             status, labels = task.status, (task.meta.namespace, task.meta.name)
-            values = {
-                SUCCEEDED_AT: status.last_successful_time and status.last_successful_time.timestamp(),
+            succeeded = status.last_successful_time
+            values: dict[MetricDefinition, float | None] = {
+                SUCCEEDED_AT: None if succeeded is None else succeeded.timestamp(),
                 DURATION: status.last_duration_seconds,
                 FAILURES: status.consecutive_failures,
                 DELAY: self._delay(task),

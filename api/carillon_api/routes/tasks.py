@@ -1,8 +1,9 @@
 """Tasks: create, list, get, replace, patch, pause, resume, delete."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -185,12 +186,13 @@ async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, preconditi
 
 
 def _answers(ctx: Context) -> Answers[TaskView]:
-    return Answers(PLURAL, "tasks", partial(task_view, **_shown(ctx, NEXT_RUNS)))
+    return Answers(PLURAL, "tasks", _view(ctx, NEXT_RUNS))
 
 
-def _shown(ctx: Context, count: int) -> dict[str, Any]:
+def _view(ctx: Context, count: int) -> Callable[[JSONObject], TaskView]:
+    """Return what makes the view of a task, with as many of its next times."""
     now = ctx.clock()
-    return {"window": Window(now, now, None, count), "timetables": ctx.backends.timetables}
+    return partial(task_view, window=Window(now, now, None, count), timetables=ctx.backends.timetables)
 
 
 async def _create(ctx: Context, response: Response, namespace: str, body: TaskCreate) -> TaskView:
@@ -201,7 +203,7 @@ async def _create(ctx: Context, response: Response, namespace: str, body: TaskCr
 
 async def _list(ctx: Context, namespace: str | None, query: TaskQuery) -> TaskList:
     part = await page_of(ctx.tasks, KIND, namespace, query, partial(is_wanted, query=query))
-    view = partial(task_view, **_shown(ctx, NEXT_RUNS_IN_A_LIST))
+    view = _view(ctx, NEXT_RUNS_IN_A_LIST)
     # the first look at a schedule takes longer than the rest, and would hold up other requests
     items = await asyncio.to_thread(lambda: [view(raw) for raw in part.items])
     return TaskList(items=items, next_cursor=part.next_cursor)

@@ -73,7 +73,7 @@ class References:
         if ref is None:
             return []
         try:
-            await self.get_object(names.KIND_TARGET, namespace, ref.name)
+            await self.get_object("HTTPTarget", namespace, ref.name)
         except NotFoundError:
             why = f"HTTPTarget {ref.name} does not exist in {namespace}: create it, or correct the name"
             return [f"spec.task.http.targetRef: {why}"]

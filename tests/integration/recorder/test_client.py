@@ -93,7 +93,7 @@ def old_recorder() -> Iterator[tuple[str, list[Any]]]:
 
 def test_a_recorder_of_before_gets_attempts_without_responses() -> None:
     """An upgrade may replace the recorder after the operator: no end is lost meanwhile."""
-    plain = {"number": 1, "status": "failed", "started_at": "2026-01-01T00:05:00+00:00"}
+    plain: dict[str, Any] = {"number": 1, "status": "failed", "started_at": "2026-01-01T00:05:00+00:00"}
     full = {**plain, "status_code": 503, "response_time_ms": 12.5}
     with old_recorder() as (url, taken):
         client = RecorderClient(url, None, "a token", uuid4())

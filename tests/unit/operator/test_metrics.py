@@ -42,10 +42,11 @@ def test_each_metric_is_served_as_it_is_documented() -> None:
     assert 'carillon_operator_loop_turn_seconds_bucket{le="0.5"} 1.0' in text
 
 
-def task(number: int, status: dict[str, Any] | None = None, **labels: str) -> dict[str, Any]:
+def task(number: int, status: dict[str, Any] | None = None, labels: dict[str, str] | None = None) -> dict[str, Any]:
     """Return a task that was created ``number`` minutes after another one."""
-    meta = {"name": f"t{number}", "namespace": "default", "uid": str(UUID(int=number)), "resourceVersion": "1"}
-    meta |= {"creationTimestamp": f"2026-01-01T00:{number:02}:00Z", "labels": labels, "generation": 1}
+    meta: dict[str, Any] = {"name": f"t{number}", "namespace": "default", "uid": str(UUID(int=number))}
+    meta |= {"creationTimestamp": f"2026-01-01T00:{number:02}:00Z", "labels": labels or {}, "generation": 1}
+    meta["resourceVersion"] = "1"
     return {"metadata": meta, "spec": {"intervalSeconds": 60, "task": {"counter": {}}}, "status": status or {}}
 
 
@@ -89,7 +90,7 @@ def test_the_oldest_tasks_and_the_labelled_ones_have_metrics(most: int, want: se
     """A new task takes the place of none; a deleted one makes room."""
     store = ObservedStore()
     for number in (4, 2, 5, 3, 1):
-        store.tasks.put(task(number, **({"carillon.dev/metrics": "true"} if number == 5 else {})))
+        store.tasks.put(task(number, labels={"carillon.dev/metrics": "true"} if number == 5 else None))
     assert samples(store, most)["consecutive_failures"].keys() == want
     store.tasks.drop(("default", "t1"), str(UUID(int=1)))
     rest = {"t2": 2, "t3": 3, "t4": 4}

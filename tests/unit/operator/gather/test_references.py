@@ -38,7 +38,7 @@ async def test_a_target_that_does_not_exist_is_a_warning(operator: Operator, kin
 async def test_a_secret_that_cannot_be_used_is_a_warning(operator: Operator) -> None:
     """Once for each Secret, at its first reference; without the permission to read Secrets, nothing is said."""
     header = {"name": "A", "secretKeyRef": {"name": "keys", "key": "a"}}
-    spec = {**URL, "headers": [header, {**header, "name": "B"}]}
+    spec: dict[str, Any] = {**URL, "headers": [header, {**header, "name": "B"}]}
     spec |= {"signing": {"secretKeyRefs": [{"name": "signing", "key": "k"}]}}
     missing = "x: spec.headers[0].secretKeyRef: Secret keys does not exist in default: create it, or correct the name"
     operator.cluster.secret_marks["default", "signing"] = {"carillon.dev/http-target": "true"}
