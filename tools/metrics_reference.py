@@ -32,6 +32,10 @@ OPERATOR = """
 
 With `CARILLON_METRICS_PORT`, each operator returns these at `GET /metrics`.
 
+`carillon_task_…` are those of single tasks: of the oldest 1,000 (`CARILLON_TASK_METRICS`), and of tasks with the label
+`carillon.dev/metrics=true`. Every replica of a shard reports them: aggregate them with `max by (namespace, task)`. If
+Prometheus has a label `namespace` of its own for the operator, it renames that of the task to `exported_namespace`.
+
 """
 TABLE = """| Metric | Type | Labels | Meaning |
 | --- | --- | --- | --- |

@@ -17,6 +17,7 @@ from carillon_core.domain.execution import job_name
 from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.domain.timetable.schedule import schedule_description
+from carillon_core.domain.timetable.words import schedule_in_words
 from carillon_core.domain.validity.advice import advice_of, shown_time, task_advice, url_advice
 from carillon_core.errors import InvalidResourceError
 from carillon_core.resources.base import rfc3339
@@ -87,6 +88,7 @@ def _explained(
     plan = decide(replace(task, target=target), own, at)
     return [
         *_row("schedule", schedule_description(task.spec)),
+        *_row("in words", schedule_in_words(task.spec, task.spec.jitter_seconds)),
         *_row("as of", _as_of(task, own, at, stored=is_stored(document))),
         *about_target,
         *(_plan_rows(task, plan)),

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeLeases, wait_until_ready
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.cluster import try_job
@@ -24,13 +26,14 @@ from carillon_operator.application import Application
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
 from carillon_operator.gather.job_trial import JobTrial
+from carillon_operator.gather.references import References
 from carillon_operator.guard.guard import Guard
 from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.guard.pauses import shorten_pauses
 from carillon_operator.leadership.election import Elector
 from carillon_operator.leadership.endings import unless_stopped
 from carillon_operator.leadership.fence import fence
-from carillon_operator.metrics import serve_metrics
+from carillon_operator.metrics import TaskCollector, serve_metrics
 from carillon_operator.settings import Settings
 from carillon_operator.term import Outside
 
@@ -57,22 +60,22 @@ def main() -> int:
         print(f"carillon-operator: CARILLON_STATE_FOLDER: cannot be written: {error}", file=sys.stderr)
         return 2
     guard.watch()
-    turns = LoopTurns()
+    turns, registry = LoopTurns(), CollectorRegistry()
     if settings.metrics_port is not None:
         try:
-            serve_metrics(settings.metrics_port, turns, guard.quarantine)
+            serve_metrics(settings.metrics_port, registry, turns, guard.quarantine)
         except OSError as error:
             print(f"carillon-operator: CARILLON_METRICS_PORT: cannot be used: {error}", file=sys.stderr)
             return 2
     try:
         with asyncio.Runner(loop_factory=turns.new_loop) as runner:
-            return runner.run(_serve(settings, guard))
+            return runner.run(_serve(settings, guard, registry))
     except CarillonError as error:
         log.error("stopped by an error", why=str(error))  # noqa: TRY400  # it says what to do
         return 1
 
 
-async def _serve(settings: Settings, guard: Guard) -> int:
+async def _serve(settings: Settings, guard: Guard, registry: CollectorRegistry) -> int:
     shard = f"{settings.shard.index} of {settings.shard.count}"
     fields = {"runner_image": settings.runner.image} | ({"shard": shard} if settings.shard.count > 1 else {})
     fields |= {"namespaces": str(settings.scope)} if settings.scope.namespaces else {}
@@ -93,11 +96,12 @@ async def _serve(settings: Settings, guard: Guard) -> int:
                 fence=None if elector is None else fence(elector.leads),
             )
             if await unless_stopped(stop, wait_until_ready(connection)):
-                admission = _admission(settings, connection)
+                admission = _admission(settings, connection, cluster)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
                 outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
                 app = Application(settings, outside, observe, _now, elector, guard)
+                registry.register(TaskCollector(app.store, app.ownership, settings.task_metrics))
                 await app.run(stop)
     finally:
         await keys.aclose()
@@ -106,7 +110,7 @@ async def _serve(settings: Settings, guard: Guard) -> int:
     return 0
 
 
-def _admission(settings: Settings, connection: KubeConnection) -> Admission | None:
+def _admission(settings: Settings, connection: KubeConnection, cluster: KubeCluster) -> Admission | None:
     if settings.webhook is None:
         return None
     server, runner = KubeAPIServer(connection), settings.runner
@@ -123,6 +127,8 @@ def _admission(settings: Settings, connection: KubeConnection) -> Admission | No
         runner.pod,
         settings.scope,
         JobTrial(runner, partial(try_job, connection), _now),
+        # the permission to read Secrets comes with this policy
+        References(cluster.get_object, cluster.secret_labels if settings.target_secrets == "labelled" else None),
     )
 
 

@@ -79,6 +79,11 @@ class Application:
         else:
             self.queue.close()
 
+    @property
+    def ownership(self) -> Ownership:
+        """Which of the observed objects this operator decides about."""
+        return self._view.ownership
+
     def _new_term(self) -> Term:
         return Term(self._settings, self._outside, self._view, self._watching, self._clock)
 

@@ -43,6 +43,7 @@ from carillon_operator.webhook_settings import WebhookSettings
 
 MIN_TOKEN_KEY_LENGTH = 32
 MOST_SHARDS = 100
+MOST_TASK_METRICS = 100_000
 
 _TOKEN_KEY_FORM = f"at least {MIN_TOKEN_KEY_LENGTH} random characters, such as `openssl rand -hex 32` prints"
 
@@ -192,6 +193,14 @@ class Variables(HistorySettings, CommonSettings):
         validation_alias="CARILLON_METRICS_PORT",
         description="The port of the operator's Prometheus metrics, at `/metrics`. Default: they are not served.",
     )
+    task_metrics: WholeNumber = Field(
+        default=1000,
+        ge=0,
+        le=MOST_TASK_METRICS,
+        validation_alias="CARILLON_TASK_METRICS",
+        description="The number of tasks that have metrics of their own: the oldest. Those with the label"
+        " `carillon.dev/metrics=true` have them in any case, up to 10,000.",
+    )
     state_folder: Annotated[Path | None, Form("a path")] = Field(
         default=None,
         validation_alias="CARILLON_STATE_FOLDER",
@@ -234,6 +243,7 @@ class Settings:
     """The URL of the liveness probe: kopf responds with 200 if the operator's own loop is alive, else with 500."""
     ready_file: Path | None = None
     metrics_port: int | None = None
+    task_metrics: int = 1000
     state_folder: Path | None = None
     """Where the guard keeps its files."""
     recorder: RecorderSettings | None = None
@@ -283,6 +293,7 @@ class Settings:
             liveness_endpoint=given.liveness_endpoint,
             ready_file=given.ready_file,
             metrics_port=given.metrics_port,
+            task_metrics=given.task_metrics,
             state_folder=given.state_folder,
             lease=LeaseVariables.from_env(env).of_shard(shard) if _is_set(env, "CARILLON_LEASE_NAMESPACE") else None,
             shard=shard,

@@ -16,8 +16,8 @@ from carillon_recorder.refusals import RefusedRequestError
 
 MOST_ATTEMPTS = 1000
 """Of one request; the functions in Postgres have the same limit."""
-MAX_VALUES = 8 * MOST_ATTEMPTS
-"""Of a body: an attempt has six, and is one. More are refused before anything is built from them."""
+MAX_VALUES = 10 * MOST_ATTEMPTS
+"""Of a body: an attempt has eight, and is one. More are refused before anything is built from them."""
 MAX_SMALL_BYTES = 4 * 1024
 """Of a body that has names only."""
 _PROBLEMS = 3
@@ -51,6 +51,8 @@ class Attempt(BaseModel):
     error: _Text | None = None
     started_at: AwareDatetime
     finished_at: AwareDatetime | None = None
+    status_code: Annotated[int, Field(ge=100, le=999)] | None = None
+    response_time_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 _Attempts = Annotated[tuple[Attempt, ...], FailFast(), Field(max_length=MOST_ATTEMPTS)]

@@ -16,7 +16,7 @@ from typing import Any
 from carillon_core.contract import REASON_TERMINATED, ExecutionStatus
 from carillon_runner.environment import Environment
 from carillon_runner.interrupts import Interrupts, Stopped
-from carillon_runner.outcome import Execution, Outcome, TaskFailedError, storable
+from carillon_runner.outcome import Execution, Outcome, Response, TaskFailedError, storable
 from carillon_runner.record import Record
 from carillon_runner.retry import is_tried_again
 from carillon_runner.tasks import task_function
@@ -92,8 +92,7 @@ def _attempt(environment: Environment, interrupts: Interrupts, record: Record, d
     seconds = deadline - now if limit is None or is_last else limit
     execution = Execution(environment, now + seconds, record.count, record.attempt)
     try:
-        result = interrupts.call(partial(_encoded_result, execution), seconds, is_last=is_last)
-        return _Ended(Outcome(ExecutionStatus.SUCCEEDED, result=result))
+        return _Ended(interrupts.call(partial(_success, execution), seconds, is_last=is_last))
     except Stopped as stopped:
         interrupts.disarm()
         record.abandon()
@@ -101,7 +100,7 @@ def _attempt(environment: Environment, interrupts: Interrupts, record: Record, d
     except TaskFailedError as failure:
         again = is_tried_again(failure.reason) if failure.again is None else failure.again
         outcome = _outcome(ExecutionStatus.FAILED, failure.reason, failure.message, failure.result)
-        return _Ended(outcome, again, failure.retry_after)
+        return _Ended(replace(outcome, response=_response(environment, failure.result)), again, failure.retry_after)
     except Exception as error:  # noqa: BLE001  # any failure is recorded, so that no pod dies silently
         place = traceback.extract_tb(error.__traceback__)[-1]
         # without the error's message, which may contain a header or a password of the spec
@@ -125,9 +124,17 @@ def _save(interrupts: Interrupts, record: Record) -> bool:
         return True
 
 
-def _encoded_result(execution: Execution) -> str:
-    task = task_function(execution.environment.task_type)
-    return _encoded(task(execution))
+def _success(execution: Execution) -> Outcome:
+    result = task_function(execution.environment.task_type)(execution)
+    response = _response(execution.environment, result)
+    return Outcome(ExecutionStatus.SUCCEEDED, result=_encoded(result), response=response)
+
+
+def _response(environment: Environment, result: Mapping[str, Any] | None) -> Response | None:
+    """Return the response that the result of an HTTP task describes; a plugin's fields of these names may be others."""
+    if environment.task_type != "http" or result is None:
+        return None
+    return Response(result["statusCode"], result["responseTimeMs"])
 
 
 def _stopped_outcome(environment: Environment, stopped: Stopped) -> Outcome:

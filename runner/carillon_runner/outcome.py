@@ -61,8 +61,17 @@ TaskFunction = Callable[[Execution], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Response:
+    """What the server of an HTTP task answered to an attempt."""
+
+    status_code: int
+    time_ms: float
+    """From sending the request to the end of the response, as in the task's result."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of an execution."""
+    """The outcome of an execution or of an attempt."""
 
     status: ExecutionStatus
     reason: str | None = None
@@ -70,6 +79,8 @@ class Outcome:
     """One sentence."""
     result: str | None = None
     """A JSON object, encoded."""
+    response: Response | None = None
+    """Of an attempt of an HTTP task that got one."""
 
 
 def storable(text: str) -> str:

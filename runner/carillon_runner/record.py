@@ -134,6 +134,9 @@ class Record:
             "error": outcome.error,
             "finished_at": (finished_at or self._now()).isoformat(),
         }
+        if (response := outcome.response) is not None:
+            answered = {"status_code": response.status_code, "response_time_ms": response.time_ms}
+            self._unsaved[self.attempt] |= answered
 
     def begin_attempt(self) -> None:
         """Note that the next attempt starts."""

@@ -83,7 +83,7 @@ async def test_a_slot_that_never_ran_ends_when_it_is_recorded(history: History, 
 
 async def test_attempts_come_with_their_execution_and_not_in_a_listing(history: History) -> None:
     """Attempts come in order; if a number occurs twice, the first one is kept."""
-    row = running(0, attempts=(attempt(1), attempt(2), running_attempt(3)))
+    row = running(0, attempts=(attempt(1), attempt(2, status_code=500, response_time_ms=0.25), running_attempt(3)))
     other = skipped(1, attempts=(attempt(1, status=ExecutionStatus.SUCCEEDED, reason=None, error=None),))
     await history.record([replace(row, attempts=(*reversed(row.attempts), attempt(1, reason="later"))), other])
     assert await history.get(row.id) == row

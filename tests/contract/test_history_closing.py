@@ -54,6 +54,14 @@ async def test_close_ends_only_what_is_open(history: History) -> None:
     assert len(await everything(history)) == 2
 
 
+async def test_close_names_the_pod_of_an_execution_that_has_none(history: History) -> None:
+    """A container's row is written before its pod exists; the pod that a runner wrote stays."""
+    bare, named = running(0, pod_name=None), running(1)
+    await history.record([bare, named])
+    await history.close([replace(lost(row), pod_name="p2") for row in (bare, named)])
+    assert [(await history.get(row.id)).pod_name for row in (bare, named)] == ["p2", named.pod_name]
+
+
 async def test_close_says_why_a_runner_was_terminated(history: History) -> None:
     """The runner closed the row first; what it recorded with another reason, or as another status, stays."""
     rows = [

@@ -57,6 +57,17 @@ async def test_an_answer_is_kept_to_the_byte(store: IdempotencyStore) -> None:
     assert await store.reserve("alice", "k", ONE, SOON) == Reservation(mine=False, answer=ANSWER)
 
 
+async def test_an_answer_can_be_read_without_reserving_its_key(store: IdempotencyStore) -> None:
+    """Until it expires; a key that is unknown, or under way, has none."""
+    assert await store.answer("alice", "k", T0) is None
+    assert await store.reserve("alice", "k", ONE, T0) == MINE
+    assert await store.answer("alice", "k", T0) is None
+    await store.finish("alice", "k", ANSWER)
+    assert await store.answer("alice", "k", SOON) == ANSWER
+    assert await store.answer("bob", "k", SOON) is None
+    assert await store.answer("alice", "k", T0 + KEY_KEPT) is None
+
+
 async def test_an_empty_answer_is_an_answer(store: IdempotencyStore) -> None:
     """It has no body and no headers."""
     await store.reserve("alice", "k", ONE, T0)

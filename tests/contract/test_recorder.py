@@ -177,15 +177,18 @@ def test_attempts_are_saved_and_saved_again(recorder: Recorder, query: Query) ->
             "error": "no",
             "started_at": began.isoformat(),
             "finished_at": began.isoformat(),
+            "status_code": 503,
+            "response_time_ms": 12.5,
         },
         {"number": 2, "status": "running", "started_at": (began + timedelta(seconds=1)).isoformat()},
     ]
     assert recorder.save_attempts(POD, attempts) is True
     assert recorder.save_attempts(POD, attempts) is True
     assert recorder.save_attempts("report-1-y", attempts) is False
-    assert query("SELECT number, status, reason, error FROM attempts ORDER BY number") == [
-        (1, "failed", "HTTP5xx", "no"),
-        (2, "running", None, None),
+    columns = "number, status, reason, error, status_code, response_time_ms"
+    assert query(f"SELECT {columns} FROM attempts ORDER BY number") == [  # noqa: S608  # they stand above
+        (1, "failed", "HTTP5xx", "no", 503, 12.5),
+        (2, "running", None, None, None, None),
     ]
 
 

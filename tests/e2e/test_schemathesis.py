@@ -42,7 +42,8 @@ EXISTING: dict[str, dict[str, Any]] = {
 }
 """What each kind has under the name that ``CONFIG`` asks for."""
 UNREACHED = {
-    *(("GET", path) for path in ("/healthz", "/readyz", "/metrics")),
+    *(("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/api/v1/health")),
+    ("GET", "/api/v1/metrics/prometheus"),
     ("GET", "/api/v1/executions/{id}"),
     ("GET", "/api/v1/executions/{id}/logs"),
     ("POST", "/api/v1/executions/{id}/retry"),

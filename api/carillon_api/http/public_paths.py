@@ -1,8 +1,10 @@
 """The paths that need no credential: probes, documentation and, depending on the settings, metrics. Pure."""
 
 METRICS = "/metrics"
+"""Also the path whose permission counts for both paths."""
+METRICS_PATHS = frozenset({METRICS, "/api/v1/metrics/prometheus"})
 DOCUMENT = "/openapi.json"
-PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset({"/healthz", "/readyz", "/api/v1/health"})
 DOCUMENTATION = frozenset({"/docs", "/redoc", DOCUMENT})
 PUBLIC_PATHS = PROBES | DOCUMENTATION
 PUBLIC_FOLDERS = ("/docs-assets/",)
@@ -13,10 +15,10 @@ def is_public(path: str, *, metrics: bool) -> bool:
 
     Args:
         path: As the router will see it.
-        metrics: Whether ``/metrics`` is.
+        metrics: Whether the metrics are.
 
     """
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS) or (metrics and path == METRICS)
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS) or (metrics and path in METRICS_PATHS)
 
 
 def is_documentation(path: str) -> bool:

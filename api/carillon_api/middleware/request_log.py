@@ -17,12 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.http.headers import REQUEST_ID
 from carillon_api.http.problems import internal_error
+from carillon_api.http.public_paths import METRICS_PATHS, PROBES
 from carillon_api.observability.metrics import Metrics
 from carillon_core.logs import get_logger, log_context
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status in the log for a client that disconnected; it is never sent."""
-QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+QUIET_PATHS = PROBES | METRICS_PATHS
 """Requested every few seconds by the kubelet and by Prometheus: their lines have level DEBUG."""
 MAX_USER_AGENT = 120
 MAX_PATH = 1024

@@ -177,6 +177,11 @@ class HistoryNumbers:
             # a failure is cached for as long, so that not every scrape queries an unavailable database
             self._read_at = time.monotonic()
 
+    @property
+    def latest(self) -> HistorySummary | None:
+        """The summary that was read last; None if the history was unavailable."""
+        return None if self._numbers is None else self._numbers.latest
+
     def forget(self) -> None:
         """Make the next ``refresh`` read the values again."""
         self._read_at = None

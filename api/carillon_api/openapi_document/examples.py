@@ -171,7 +171,13 @@ _SPREAD: JSONObject = {
     "message": None,
 }
 
+_HEALTH: JSONObject = {
+    "status": "ok",
+    "components": [{"name": name, "status": "up"} for name in ("database", "apiServer", "operator")],
+}
+
 EXAMPLES: Mapping[str, JSONObject] = {
+    "getSystemHealth": _HEALTH,
     "getTaskStatistics": _STATISTICS,
     "getCaller": _CALLER,
     "getNamespacedTimeline": _TIMELINE,

@@ -6,16 +6,18 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from carillon_api.http.problems import MEDIA_TYPE, RETRY_AFTER_SECONDS, Kind, problem_response
+from carillon_api.observability.metrics import Metrics
 from carillon_api.observability.readiness import failures_of
 from carillon_api.routes.dependencies import Backend
-from carillon_api.schemas import Health, Readiness
-from carillon_api.services.probes import readiness_checks
+from carillon_api.schemas import Health, Readiness, SystemHealth
+from carillon_api.services.probes import readiness_checks, system_health_of
 
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 NOT_READY: dict[int | str, dict[str, Any]] = {
-    503: {
-        "description": "The database or the API server is unavailable; see checks",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
+    503: {"description": "The database or the API server is unavailable; see checks", "content": _PROBLEM}
+}
+UNHEALTHY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "The database or the API server is unavailable; see detail", "content": _PROBLEM}
 }
 
 router = APIRouter(tags=["health"])
@@ -25,6 +27,25 @@ router = APIRouter(tags=["health"])
 async def healthz() -> Health:
     """Respond even if a dependency is unavailable: a restart would not help."""
     return Health()
+
+
+@router.get(
+    "/api/v1/health",
+    operation_id="getSystemHealth",
+    summary="Get the state of the system",
+    response_model=SystemHealth,
+    responses=UNHEALTHY,
+)
+async def system_health(given: Backend, request: Request) -> SystemHealth | JSONResponse:
+    """Say which parts of the system work, as far as the API can tell. Public, like /readyz, and without reasons."""
+    down = [check.name for check in await given.readiness.checks(lambda: readiness_checks(given)) if not check.ok]
+    if down:
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        detail = "; ".join(f"{name} is down" for name in down)
+        return problem_response(request.scope, Kind.UNAVAILABLE, detail, headers=headers)
+    metrics: Metrics = request.app.state.metrics
+    await metrics.history.refresh(given.executions, given.clock())
+    return system_health_of(metrics.history.latest, given.clock())
 
 
 @router.get(

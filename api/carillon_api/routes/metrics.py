@@ -10,6 +10,7 @@ from carillon_api.observability.metrics import Metrics
 from carillon_api.openapi_document.described import plain_text
 from carillon_api.routes.dependencies import Backend, Ctx
 from carillon_api.schemas import SummaryQuery, SummaryView
+from carillon_api.services.context import Backends
 from carillon_api.services.history import summary
 from carillon_api.services.probes import check_may_scrape
 
@@ -29,6 +30,22 @@ async def get_metrics(given: Backend, request: Request) -> Response:
 
     By default, they are public. A setting restricts them to callers that may get /metrics (RBAC nonResourceURLs).
     """
+    return await _exposition(given, request)
+
+
+@router.get(
+    "/metrics/prometheus",
+    operation_id="getMetricsForPrometheus",
+    summary="Get metrics for Prometheus under the API's own path",
+    response_class=Response,
+    responses=plain_text("Metrics in Prometheus' text format") | problem_responses(Kind.FORBIDDEN),
+)
+async def get_metrics_for_prometheus(given: Backend, request: Request) -> Response:
+    """Return the same metrics as /metrics, to the same callers, for clients that reach only paths below /api."""
+    return await _exposition(given, request)
+
+
+async def _exposition(given: Backends, request: Request) -> Response:
     if not given.settings.metrics_public:
         await check_may_scrape(given, request.state.caller)
     metrics: Metrics = request.app.state.metrics

@@ -1,5 +1,7 @@
 """Tasks: create, list, get, replace, patch, pause, resume, delete."""
 
+import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from carillon_api.services.context import Context
 from carillon_api.services.edits import delete_object, edit_object, set_suspended
 from carillon_api.services.object_answers import CREATE, EDIT, LIST, READ, Answers
 from carillon_api.views.tasks import is_wanted, new_object, patched_object, replaced_object, task_view
+from carillon_api.views.upcoming import Window
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND, PLURAL
 
@@ -32,7 +35,8 @@ EXAMPLE: JSONObject = {
     },
 }
 
-ANSWERS = Answers(PLURAL, "tasks", task_view)
+NEXT_RUNS, NEXT_RUNS_IN_A_LIST = 5, 1
+"""How many of its next times a task is shown with."""
 
 router = APIRouter(tags=["tasks"])
 
@@ -92,7 +96,7 @@ async def list_namespaced_tasks(ctx: Ctx, namespace: Namespace, query: Annotated
 )
 async def get_task(ctx: Ctx, response: Response, namespace: Namespace, name: TaskName) -> TaskView:
     """Return a task: its spec, and its status as reported by the operator."""
-    return ANSWERS.of(response, await ctx.tasks.get(namespace, name))
+    return _answers(ctx).of(response, await ctx.tasks.get(namespace, name))
 
 
 @router.put(
@@ -112,7 +116,7 @@ async def replace_task(
 ) -> TaskView:
     """Replace the spec, and the labels if given. The other metadata stays as it is."""
     change = partial(replaced_object, body=body, now=ctx.clock())
-    return await ANSWERS.changed(
+    return await _answers(ctx).changed(
         ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
     )
 
@@ -134,7 +138,7 @@ async def patch_task(
 ) -> TaskView:
     """Apply a JSON merge patch (RFC 7396) to labels and spec. The result is validated like a new task."""
     change = partial(patched_object, patch=body, now=ctx.clock())
-    return await ANSWERS.changed(
+    return await _answers(ctx).changed(
         ctx, response, "update", await edit_object(ctx.tasks, namespace, name, precondition, change)
     )
 
@@ -150,7 +154,7 @@ async def pause_task(
 ) -> TaskView:
     """Launch nothing until the task is resumed. Active executions continue. Pausing a suspended task has no effect."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=True)
-    return await ANSWERS.changed(ctx, response, "suspend", change)
+    return await _answers(ctx).changed(ctx, response, "suspend", change)
 
 
 @router.post(
@@ -164,7 +168,7 @@ async def resume_task(
 ) -> TaskView:
     """Launch again from the next slot on; slots that passed in the meantime are not run. Idempotent."""
     change = await set_suspended(ctx.tasks, namespace, name, precondition, suspended=False)
-    return await ANSWERS.changed(ctx, response, "resume", change)
+    return await _answers(ctx).changed(ctx, response, "resume", change)
 
 
 @router.delete(
@@ -181,12 +185,25 @@ async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, preconditi
     await ctx.record_change("delete", PLURAL, before, None)
 
 
+def _answers(ctx: Context) -> Answers[TaskView]:
+    return Answers(PLURAL, "tasks", _view(ctx, NEXT_RUNS))
+
+
+def _view(ctx: Context, count: int) -> Callable[[JSONObject], TaskView]:
+    """Return what makes the view of a task, with as many of its next times."""
+    now = ctx.clock()
+    return partial(task_view, window=Window(now, now, None, count), timetables=ctx.backends.timetables)
+
+
 async def _create(ctx: Context, response: Response, namespace: str, body: TaskCreate) -> TaskView:
-    return await ANSWERS.created(
+    return await _answers(ctx).created(
         ctx, response, await ctx.tasks.create(namespace, new_object(body, namespace, ctx.clock()))
     )
 
 
 async def _list(ctx: Context, namespace: str | None, query: TaskQuery) -> TaskList:
     part = await page_of(ctx.tasks, KIND, namespace, query, partial(is_wanted, query=query))
-    return TaskList(items=[task_view(raw) for raw in part.items], next_cursor=part.next_cursor)
+    view = _view(ctx, NEXT_RUNS_IN_A_LIST)
+    # the first look at a schedule takes longer than the rest, and would hold up other requests
+    items = await asyncio.to_thread(lambda: [view(raw) for raw in part.items])
+    return TaskList(items=items, next_cursor=part.next_cursor)

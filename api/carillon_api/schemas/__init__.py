@@ -14,7 +14,7 @@ from carillon_api.schemas.executions import (
     RetryBody,
     TaskExecutionsQuery,
 )
-from carillon_api.schemas.health import Health, Readiness
+from carillon_api.schemas.health import Component, Health, Readiness, SystemHealth
 from carillon_api.schemas.metrics import SummaryQuery, SummaryView, WindowView
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_api.schemas.reports.spread import SpreadBody
@@ -78,6 +78,7 @@ __all__ = [
     "BlockedTask",
     "CancelAccepted",
     "Check",
+    "Component",
     "ExecutionDetail",
     "ExecutionList",
     "ExecutionView",
@@ -113,6 +114,7 @@ __all__ = [
     "SpreadBody",
     "SummaryQuery",
     "SummaryView",
+    "SystemHealth",
     "TargetCreate",
     "TargetDeleted",
     "TargetDeletion",

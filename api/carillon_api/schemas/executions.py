@@ -55,13 +55,14 @@ class ExecutionView(Answer):
     job_name: str | None
     """The Job that ran it."""
     pod_name: str | None
-    """The pod that ran it."""
+    """The pod that ran it; for a container or a job, known from its end on. A job may have had others: see attempts."""
     created_at: AwareDatetime | None
     """When it was first recorded."""
     started_at: AwareDatetime | None
-    """When the runner started."""
+    """When the runner started; for a container or a job, when its Job was created."""
     finished_at: AwareDatetime | None
-    """When it ended."""
+    """When it ended. For a container or a job, this is the second that Kubernetes reports, to the microsecond if the
+    operator saw the end within that second."""
     duration_seconds: float | None
     """The time from start to end, in seconds; null while it runs and if it never ran."""
     result: dict[str, Any] | None
@@ -91,6 +92,10 @@ class AttemptView(Answer):
     """When it ended."""
     duration_seconds: float | None
     """The time from start to end, in seconds; null while it runs."""
+    status_code: int | None
+    """The HTTP status of the response; null if the task is not http or there was no response."""
+    response_time_ms: float | None
+    """The time from sending the HTTP request to the end of the response, in milliseconds; null as statusCode is."""
 
 
 class ExecutionDetail(ExecutionView):

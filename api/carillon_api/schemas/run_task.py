@@ -128,10 +128,9 @@ class TaskOutputQuery(Parameters):
     id: UUID
     """The ID that run-task returned, or the ID of any other execution."""
     namespace: NamespaceName | None = None
-    """The namespace of the run. A caller that may not list runs in all namespaces needs it to find a run that has not
-    started; the Location header of run-task's response includes it."""
+    """The namespace of the run. Default: any."""
     run: TaskName | None = None
-    """The name of its RunRequest. A caller that may not list runs needs it to find a run that has not started."""
+    """The name of its RunRequest, which finds a run that was requested with kubectl and has not started."""
 
 
 class TaskOutput(Answer):

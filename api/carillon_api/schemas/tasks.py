@@ -6,6 +6,7 @@ from pydantic import Field
 
 from carillon_api.schemas.answers import ObjectView, Page, PageQuery
 from carillon_api.schemas.names import NamespaceName
+from carillon_api.schemas.upcoming import FireTime
 from carillon_core.resources import RunResult, ScheduledTaskSpec
 from carillon_core.resources.base import Model
 
@@ -48,6 +49,11 @@ class TaskView(ObjectView):
     """The task's spec."""
     status: dict[str, Any]
     """What the operator has observed and decided; empty until it has seen the task."""
+    schedule_in_words: str | None
+    """When the task runs, in English, such as `at 02:30 every day, Europe/Berlin time`. Null if the spec is invalid."""
+    next_runs: list[FireTime]
+    """The next slots, earliest first, computed for this response: up to five of one task, and one of each task in a
+    list. Empty if the task is suspended, completed or invalid. A 304 response does not renew them."""
 
 
 class TaskList(Page):

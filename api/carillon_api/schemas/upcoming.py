@@ -116,6 +116,8 @@ class Preview(Answer):
     """The invalid fields, and how to fix them."""
     warnings: list[str]
     """What is allowed but may be unintended, and the next times in words: the same warnings that kubectl prints."""
+    schedule_in_words: str | None
+    """When the task would run, in English. Null if the schedule is invalid."""
     time_zone: str
     """The time zone of the local times: the spec's, or UTC."""
     items: list[FireTime]

@@ -10,7 +10,7 @@ from typing import Any
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import RetryAccepted
 from carillon_api.services.context import Context
-from carillon_api.services.run_requests import label
+from carillon_api.services.run_requests import make_known
 from carillon_api.views.runs import run_execution_id
 from carillon_core.contract import OPEN_STATUSES, Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord, earliest_repeat, request_job_name
@@ -150,7 +150,7 @@ async def _created(ctx: Context, namespace: str, name: str, spec: JSONObject) ->
             ) from None
         return there
     await ctx.record_change("retry", "runrequests", None, stored)
-    await label(ctx, stored)
+    await make_known(ctx, stored)
     return stored
 
 

@@ -55,6 +55,8 @@ def _attempt_view(attempt: Attempt) -> AttemptView:
         started_at=_utc(attempt.started_at),
         finished_at=_utc(attempt.finished_at),
         duration_seconds=_seconds(attempt.started_at, attempt.finished_at),
+        status_code=attempt.status_code,
+        response_time_ms=attempt.response_time_ms,
     )
 
 

@@ -30,7 +30,7 @@ def _previewed(body: PreviewBody, window: Window) -> Preview:
     table = spec_timetable(spec, window.now)
     items = fire_times_of(table, table.max_runs, window)
     answer = _answer(problems, [] if problems else warnings_of(spec, window.now))
-    return answer.model_copy(update={"time_zone": table.zone, "items": items})
+    return answer.model_copy(update={"time_zone": table.zone, "items": items, "schedule_in_words": table.words})
 
 
 def judged(body: PreviewBody, now: datetime) -> tuple[ScheduledTaskSpec | None, list[FieldProblem]]:
@@ -44,4 +44,11 @@ def judged(body: PreviewBody, now: datetime) -> tuple[ScheduledTaskSpec | None, 
 
 def _answer(problems: list[FieldProblem], warnings: list[str] | None = None) -> Preview:
     named = [ProblemField(field=p.path, message=p.message) for p in problems]
-    return Preview(valid=not problems, problems=named, warnings=warnings or [], time_zone="UTC", items=[])
+    return Preview(
+        valid=not problems,
+        problems=named,
+        warnings=warnings or [],
+        schedule_in_words=None,
+        time_zone="UTC",
+        items=[],
+    )

@@ -1,6 +1,7 @@
 """The mapping between REST and RunRequests, and the output of runs. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -112,6 +113,22 @@ def _without(prefix: str, problem: FieldProblem) -> FieldProblem:
     return FieldProblem(problem.path.removeprefix(prefix), problem.message)
 
 
+REQUEST_DELETED = "RunRequestDeleted"
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRun:
+    """A run that was requested."""
+
+    namespace: str
+    run: str
+    """The name of its RunRequest."""
+    task_name: str | None
+    """The type of its own task; None if it names a ScheduledTask."""
+    at: datetime
+    """When it was requested."""
+
+
 Standing = Literal["pending", "running", "completed", "failed"]
 _STANDINGS: Mapping[ExecutionStatus, Standing] = {
     ExecutionStatus.RUNNING: "running",
@@ -150,6 +167,26 @@ def unrecorded_output(raw: Mapping[str, Any]) -> TaskOutput:
         task_name=next(iter(task), None),
         error=view.message if failed else None,
         reason=view.reason if failed else None,
+    )
+
+
+def accepted_output(uid: UUID, accepted: AcceptedRun, *, deleted: bool = False, is_over: bool = False) -> TaskOutput:
+    """Return the output of a run of which only its acceptance is known.
+
+    Args:
+        uid: Its execution's id.
+        accepted: The run.
+        deleted: Whether its RunRequest has been deleted.
+        is_over: Whether nothing more is expected of it.
+
+    """
+    return TaskOutput(
+        id=uid,
+        namespace=accepted.namespace,
+        status="failed" if is_over else "pending",
+        task_name=accepted.task_name,
+        error="its RunRequest was deleted before the run was recorded" if is_over else None,
+        reason=REQUEST_DELETED if deleted else None,
     )
 
 

@@ -7,14 +7,29 @@ from typing import Any
 from carillon_api.schemas import TaskCreate, TaskPatch, TaskQuery, TaskReplace, TaskView
 from carillon_api.schemas.checks import label_problems, spec_problems, task_name_problems
 from carillon_api.views.objects import as_object, as_replacement, custom_resource, refuse, view_fields, with_spec
+from carillon_api.views.timetables import Timetables
+from carillon_api.views.upcoming import Window, next_runs
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.ports import JSONObject
 from carillon_core.resources import KIND
 
 
-def task_view(raw: Mapping[str, Any]) -> TaskView:
-    """Return the view of a task from the API server; this does not fail on an invalid spec."""
-    return TaskView(**view_fields(raw), spec=as_object(raw.get("spec")), status=as_object(raw.get("status")))
+def task_view(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> TaskView:
+    """Return the view of a task from the API server; this does not fail on an invalid spec.
+
+    Args:
+        raw: The object.
+        window: Which of its next times are shown.
+        timetables: The parsed schedules.
+
+    """
+    return TaskView(
+        **view_fields(raw),
+        spec=as_object(raw.get("spec")),
+        status=as_object(raw.get("status")),
+        schedule_in_words=timetables.of(raw).words,
+        next_runs=next_runs(raw, window, timetables),
+    )
 
 
 def is_wanted(raw: Mapping[str, Any], query: TaskQuery) -> bool:

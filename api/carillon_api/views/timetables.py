@@ -17,6 +17,7 @@ from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import Schedule, jitter_offset, schedule_of, schedule_problems
+from carillon_core.domain.timetable.words import schedule_in_words
 from carillon_core.errors import FieldProblem, TooMuchWorkError, cut
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import ScheduledTaskSpec
@@ -39,6 +40,8 @@ class Timetable:
     """Why the task will not run, if the spec alone determines it."""
     delay: timedelta = timedelta(0)
     """The time from each slot to its launch, from ``jitterSeconds``."""
+    words: str | None = None
+    """The schedule in plain English; None if it is invalid."""
 
 
 def why_of(reason: str, message: str) -> Why:
@@ -100,7 +103,8 @@ def spec_timetable(spec: ScheduledTaskSpec, created_at: datetime) -> Timetable:
         if spec.suspend
         else None
     )
-    return Timetable(zone, schedule_of(spec, created_at), spec.max_runs, why)
+    words = schedule_in_words(spec, spec.jitter_seconds)
+    return Timetable(zone, schedule_of(spec, created_at), spec.max_runs, why, words=words)
 
 
 def _invalid(reason: str, problems: Iterable[FieldProblem]) -> Why:

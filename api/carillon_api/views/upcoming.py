@@ -135,6 +135,17 @@ def upcoming(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> 
     )
 
 
+def next_runs(raw: Mapping[str, Any], window: Window, timetables: Timetables) -> list[FireTime]:
+    """Return the next times of a task; none if it will not run, or if they cannot be computed."""
+    table = timetables.of(raw)
+    if _why_never(raw, table) is not None:
+        return []
+    try:
+        return fire_times_of(table, _runs_left(raw, table), window)
+    except TooMuchWorkError:
+        return []
+
+
 def fire_times_of(table: Timetable, runs_left: int | None, window: Window) -> list[FireTime]:
     """Return the times of a timetable in a window."""
     if table.schedule is None:
@@ -202,8 +213,8 @@ def _runs_left(raw: Mapping[str, Any], table: Timetable) -> int | None:
     """Return how many runs ``maxRuns`` leaves, or None if there is no limit."""
     if table.max_runs is None:
         return None
-    runs = (raw.get("status") or {}).get("runs") or 0
-    return max(0, table.max_runs - int(runs))
+    runs = as_object(raw.get("status")).get("runs")
+    return max(0, table.max_runs - runs) if isinstance(runs, int) else table.max_runs
 
 
 def _why_never(raw: Mapping[str, Any], table: Timetable) -> Why | None:

@@ -122,6 +122,7 @@ def storable_closing(closing: Closing) -> Closing:
         reason=_reason(closing.reason),
         message=_optional_text(closing.message),
         result=None if closing.result is None else storable_json(closing.result),
+        pod_name=_optional_text(closing.pod_name),
         finished_at=closing.finished_at.astimezone(UTC),
     )
 

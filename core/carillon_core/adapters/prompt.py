@@ -116,6 +116,11 @@ class PromptIdempotency:
         async with self._breaker.call():
             return await self._store.reserve(caller, key, fingerprint, now)
 
+    async def answer(self, caller: str, key: str, now: datetime) -> StoredAnswer | None:
+        """Return the response that is stored under a key."""
+        async with self._breaker.call():
+            return await self._store.answer(caller, key, now)
+
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
         """Store the response for repetitions."""
         async with self._breaker.call():

@@ -83,7 +83,8 @@ class RecorderClient:
 
     def save_attempts(self, pod: str, attempts: Attempts) -> bool:
         """See ``Recorder``."""
-        return self._answer(Operation.SAVE_ATTEMPTS, {"pod": pod, "attempts": list(attempts)}, "saved", bool)
+        body = {"pod": pod, "attempts": list(attempts)}
+        return self._answer_with_attempts(Operation.SAVE_ATTEMPTS, body, "saved")
 
     def increment(self, pod: str, name: str, attempts: Attempts) -> int | None:
         """See ``Recorder``."""
@@ -92,7 +93,7 @@ class RecorderClient:
 
     def close(self, pod: str, end: End) -> bool:
         """See ``Recorder``."""
-        return self._answer(Operation.CLOSE, wire.encoded_end(pod, end), "closed", bool)
+        return self._answer_with_attempts(Operation.CLOSE, wire.encoded_end(pod, end), "closed")
 
     def disconnect(self) -> None:
         """See ``Recorder``."""
@@ -103,6 +104,19 @@ class RecorderClient:
     def abandon(self) -> None:
         """See ``Recorder``: the recorder cancels the statement of a caller that has gone."""
         self.disconnect()
+
+    def _answer_with_attempts(self, operation: Operation, body: Mapping[str, Any], field: str) -> bool:
+        """Do as ``_answer``, and once more without responses if that is refused: an older recorder knows none.
+
+        While an upgrade replaces the recorder, a runner may be newer than it.
+        """
+        try:
+            return self._answer(operation, body, field, bool)
+        except RecordRefusedError as error:
+            plain = wire.without_responses(body["attempts"])
+            if error.is_token or plain == body["attempts"]:
+                raise
+            return self._answer(operation, {**body, "attempts": plain}, field, bool)
 
     def _answer(self, operation: Operation, body: Mapping[str, Any], field: str, decode: Callable[[Any], T]) -> T:
         """Send a request; return a field of its answer, decoded.

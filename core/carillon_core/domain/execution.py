@@ -50,6 +50,10 @@ class Attempt:
     pod_name: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    status_code: int | None = None
+    """Of the response to an HTTP task; None if there was none, and in rows of earlier versions."""
+    response_time_ms: float | None = None
+    """From sending the request to the end of the response; None as ``status_code`` is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,8 @@ class Closing:
     finished_at: datetime
     result: dict[str, Any] | None = None
     """The result of a user's container, which has no runner to record it."""
+    pod_name: str | None = None
+    """The pod of a user's container, for the row that was written before there was one."""
     expected: bool = False
     """Whether no runner was to record this end: a container has none, or the operator decided on the end itself."""
     explains: bool = False

@@ -47,6 +47,10 @@ class IdempotencyStore(Protocol):
         """
         ...
 
+    async def answer(self, caller: str, key: str, now: datetime) -> StoredAnswer | None:
+        """Return the response that is stored under a key, if it has not expired; nothing is reserved."""
+        ...
+
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
         """Store the response for repetitions; a key that has one, or is unknown, stays unchanged.
 

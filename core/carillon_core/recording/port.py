@@ -16,7 +16,8 @@ from carillon_core.errors import CarillonError, UnavailableError
 
 Attempts = Sequence[Mapping[str, Any]]
 """Attempts as ``save_attempts`` stores them: ``number``, ``status``, ``started_at``, and when it has ended ``reason``,
-``error`` and ``finished_at``. Times are RFC 3339."""
+``error`` and ``finished_at``. Times are RFC 3339. An attempt of an HTTP task that got a response also has
+``status_code`` and ``response_time_ms``."""
 
 
 class RecordRefusedError(CarillonError):

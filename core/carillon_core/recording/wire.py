@@ -6,7 +6,7 @@ The answer of a refusal is ``{"code": …, "detail": …}``; one with
 been carried out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -16,6 +16,9 @@ from carillon_core.recording.port import Begun, End, Row, Takeover
 PATH = "/v1/executions/{execution}/{operation}"
 MAX_BODY_BYTES = 4 * 2**20
 """Of a request. Postgres takes a result of 1 MiB, whose characters may be escaped."""
+
+
+_OF_RESPONSES = frozenset({"status_code", "response_time_ms"})
 
 
 class Operation(StrEnum):
@@ -86,6 +89,11 @@ def encoded_end(pod: str, end: End) -> Mapping[str, Any]:
         "finishedAt": end.finished_at,
         "attempts": list(end.attempts),
     }
+
+
+def without_responses(attempts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return attempts as the recorder knew them before it stored what the servers of HTTP tasks answered."""
+    return [{name: value for name, value in each.items() if name not in _OF_RESPONSES} for each in attempts]
 
 
 def decoded_value(given: Any) -> int | None:

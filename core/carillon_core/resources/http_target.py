@@ -11,7 +11,7 @@ from carillon_core.resources.containers import ObjectName
 from carillon_core.resources.field_problems import validated
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.names import API_VERSION, KIND_TARGET
-from carillon_core.resources.tasks import HTTPURL, HeaderName, HeaderValue, HTTPMethod, StatusCode
+from carillon_core.resources.tasks import DAY_SECONDS, HTTPURL, HeaderName, HeaderValue, HTTPMethod, StatusCode
 
 
 class SecretKeyRef(Model):
@@ -66,6 +66,10 @@ class HTTPTargetSpec(Model):
     max_redirects: int = Field(default=0, ge=0, le=10)
     """The maximum number of redirects to follow. Secret headers are never sent to another origin. Range: 0 to 10.
     Default: 0."""
+    timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
+    """The maximum duration of an execution of a task that uses this target, in seconds, including all attempts and the
+    delays between them. The timeoutSeconds of a task or a RunRequest overrides it. Range: 1 to 604800. Default:
+    3600."""
     signing: Signing | None = None
     """How requests are signed. Default: not signed."""
 

@@ -21,6 +21,8 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "carillon"
 RUNNER_SECRET = "carillon-runner"  # noqa: S105  # the name of a Secret, not a secret
 """The Secret with the runners' login, where they have one."""
+LABEL_METRICS = f"{GROUP}/metrics"
+"""A ScheduledTask with the value ``true`` has metrics of its own, however many tasks there are."""
 LABEL_HTTP_TARGET = f"{GROUP}/http-target"
 """With the value ``true``, HTTPTargets of the namespace may use the Secret."""
 LABEL_TASK = f"{GROUP}/task"

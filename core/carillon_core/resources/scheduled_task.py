@@ -123,8 +123,8 @@ class ScheduledTaskSpec(Calendar):
     timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
     """The maximum duration of an execution in seconds, including all attempts and the delays between them. An execution
     that takes longer is ended and recorded as timed out. For a job, it overrides the template's activeDeadlineSeconds.
-    Range: 1 to 604800. Default: 3600; for a job, the template's activeDeadlineSeconds, or no limit if that is not
-    set."""
+    Range: 1 to 604800. Default: that of the HTTPTarget, if the task uses one that sets it; for a job, the template's
+    activeDeadlineSeconds, or no limit if that is not set; otherwise 3600."""
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     """How failed attempts are retried. Default: no retries."""
     queue_name: QueueName | None = None

@@ -33,6 +33,7 @@ from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
 from carillon_operator.gather.authors import Authors, ReviewAccess, UncheckedAuthorError, author_of
 from carillon_operator.gather.job_trial import JobTrial, UntriedError
+from carillon_operator.gather.references import References
 from carillon_operator.gather.webhook_server import TIMEOUT_SECONDS, WebhookServer
 from carillon_operator.webhook_settings import WebhookSettings
 
@@ -71,6 +72,8 @@ class Admission:
     """The namespaces whose objects the API server sends to it."""
     trial: JobTrial | None = None
     """Has the API server judge the Jobs of tasks with pods of their own; None: they are not tried."""
+    references: References | None = None
+    """Looks for what a spec names; None: nothing is looked for."""
 
     def add_to(self, registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings) -> None:
         """Register a handler for each kind, and the server."""
@@ -99,7 +102,9 @@ class Admission:
             warnings.extend(review.warnings)
             if review.problems:
                 raise kopf.AdmissionError("; ".join(str(p) for p in review.problems), code=UNPROCESSABLE)
-            await self._check_author(kind, body, more.get("old"), userinfo, warnings)
+            # who may not use a Secret does not learn here whether it exists
+            if await self._check_author(kind, body, more.get("old"), userinfo, warnings) and self.references:
+                warnings.extend(await self.references.warnings(kind, body, more.get("old")))
             await self._try_job(kind, body, more.get("old"), warnings)
 
     async def _try_job(
@@ -123,20 +128,24 @@ class Admission:
         old: Mapping[str, Any] | None,
         userinfo: Mapping[str, Any],
         warnings: list[str],
-    ) -> None:
-        """Refuse an object whose author lacks a permission for what the operator would do for them."""
+    ) -> bool:
+        """Refuse an object whose author lacks a permission for what the operator would do for them.
+
+        Return whether the author has them all, as far as there are any.
+        """
         needs = needs_of(kind, str(new["metadata"]["namespace"]), new, old)
         if not needs:
-            return
+            return True
         try:
             problems = await Authors(self.review_access).problems(author_of(userinfo), needs)
         except UncheckedAuthorError as error:
             if self.settings.failure_policy == "Fail":
                 raise kopf.AdmissionError(str(error), code=UNAVAILABLE) from error
             warnings.append(str(error))
-            return
+            return False
         if problems:
             raise kopf.AdmissionError("; ".join(str(p) for p in problems), code=FORBIDDEN)
+        return True
 
     async def serve(self, answer: Any) -> AsyncIterator[Any]:
         """Serve for ever; kopf iterates over one configuration per certificate. Failures are retried, never raised."""

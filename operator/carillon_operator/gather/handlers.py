@@ -19,6 +19,7 @@ from carillon_core.resources import names
 from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.inbox import Inbox
 from carillon_operator.gather.kopf_thread import KopfThread
+from carillon_operator.gather.references import References
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 
@@ -107,12 +108,16 @@ def _add_probe(registry: kopf.OperatorRegistry, loop: asyncio.AbstractEventLoop)
 
 def _asking_on_loop(loop: asyncio.AbstractEventLoop, admission: Admission) -> Admission:
     """Return the webhook with its calls to the cluster in the loop that the connection belongs to."""
-    trial = admission.trial
+    trial, references = admission.trial, admission.references
+    if references is not None:
+        labels = references.secret_labels
+        references = References(_on_loop(loop, references.get_object), labels and _on_loop(loop, labels))
     return replace(
         admission,
         apply_configuration=_on_loop(loop, admission.apply_configuration),
         review_access=_on_loop(loop, admission.review_access),
         trial=trial and replace(trial, create=_on_loop(loop, trial.create)),
+        references=references,
     )
 
 

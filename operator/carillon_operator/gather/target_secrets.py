@@ -66,6 +66,11 @@ class TargetSecrets:
         if labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY:
             return f"Secret {name} is Carillon's own: name a Secret of yours"
         if labels.get(names.LABEL_HTTP_TARGET) != "true":
-            label = f"kubectl label secret {name} --namespace {namespace} {names.LABEL_HTTP_TARGET}=true"
-            return f"Secret {name} lacks the label that permits its use: {label}"
+            return unlabelled(namespace, name)
         return None
+
+
+def unlabelled(namespace: str, name: str) -> str:
+    """Return why a Secret may not be used, and the command that permits it."""
+    label = f"kubectl label secret {name} --namespace {namespace} {names.LABEL_HTTP_TARGET}=true"
+    return f"Secret {name} lacks the label that permits its use: {label}"

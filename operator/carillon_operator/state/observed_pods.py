@@ -21,6 +21,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 class _Pod:
     """What one pod shows, or showed last."""
 
+    name: str
     created_at: datetime
     end: PodEnd | None
     trouble: PodTrouble | None
@@ -141,7 +142,7 @@ class ObservedPods:
         if before is not None and (raw.get("status") or {}).get("phase") != "Running":
             never_started = trouble or before.never_started
         end = _explained(pod_end(raw), never_started)
-        pod = _Pod(created_at, end, trouble, given_up_at(raw), never_started)
+        pod = _Pod(meta["name"], created_at, end, trouble, given_up_at(raw), never_started)
         news = pods.refused is not None or before != pod
         pods.seen, pods.refused = True, None
         if uid in pods.forgotten:
@@ -185,7 +186,8 @@ class ObservedPods:
         some_work = bool(pods.untroubled) or any(pod.trouble is None for pod in bounded)
         living = bool(pods.endless or bounded)
         ends, forgotten = list(pods.ends.values()), len(pods.forgotten)
-        return JobPods(ends, trouble, living, pods.seen, some_work, forgotten, pods.forgotten_successes)
+        successes, name = pods.forgotten_successes, "" if newest is None else newest.name
+        return JobPods(ends, trouble, living, pods.seen, some_work, forgotten, successes, name)
 
     def give_up(self, namespace: str, job_uid: str, now: datetime) -> bool:
         """Wait no longer for pods whose time is over; return whether there are any."""

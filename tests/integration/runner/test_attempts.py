@@ -47,7 +47,10 @@ def test_a_failed_request_is_sent_again_until_it_succeeds(runners: Runners, serv
     assert (row["status"], row["error"], row["result"]["statusCode"]) == ("succeeded", None, 200)
     assert [path for path, _ in server.seen] == ["/1", "/2", "/3"]
     assert len({key for _, key in server.seen}) == 1
-    times = [(a["started_at"], a["finished_at"]) for a in runners.attempts()]
+    attempts = runners.attempts()
+    assert [attempt["status_code"] for attempt in attempts] == [500, 503, 200]
+    assert attempts[-1]["response_time_ms"] == row["result"]["responseTimeMs"]
+    times = [(a["started_at"], a["finished_at"]) for a in attempts]
     assert [moment for pair in times for moment in pair] == sorted(moment for pair in times for moment in pair)
     assert times[-1][1] == row["finished_at"]
 
@@ -107,6 +110,7 @@ def test_an_attempt_beyond_its_own_time_out_has_failed_and_another_follows(runne
         assert runner.wait() == ExitCode.FAILED
     assert time.monotonic() - began < 50
     assert [attempt[1:3] for attempt in tried(runners)] == [("failed", "Timeout")] * 2
+    assert [(each["status_code"], each["response_time_ms"]) for each in runners.attempts()] == [(None, None)] * 2
     assert runners.row()["error"].startswith("exceeded the timeout of an attempt of 1 s")
 
 

@@ -179,6 +179,19 @@ def test_an_end_that_a_reader_would_stumble_over_is_refused(intruder: Intruder, 
     assert intruder.run(CALLS["look"])[0][0] == "running"
 
 
+@pytest.mark.parametrize(
+    ("code", "milliseconds"), [(99, "NaN"), (1000, "Infinity"), (-1, -0.5), (None, 604_800_001), (2**31 - 1, None)]
+)
+def test_a_response_that_there_cannot_be_is_not_stored(
+    intruder: Intruder, code: int | None, milliseconds: float | str | None
+) -> None:
+    """A reader could represent neither NaN nor infinity; the rest of the attempt is stored."""
+    attempt = {"number": 1, "status": "failed", "status_code": code, "response_time_ms": milliseconds}
+    intruder.run(CLOSE, **SOUND | {"attempts": json.dumps([attempt])})
+    stored = "SELECT status, status_code, response_time_ms FROM attempts WHERE execution_id = %s"
+    assert intruder.owner(stored, intruder.own["id"]) == [("failed", None, None)]
+
+
 @pytest.mark.parametrize("when", ["infinity", "-infinity", "20000-01-01Z", "4000-01-01 BC"])
 def test_a_time_that_no_reader_can_represent_is_put_right(intruder: Intruder, when: str) -> None:
     """The time is moved between the start and one minute from now."""

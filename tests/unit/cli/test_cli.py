@@ -105,6 +105,7 @@ def test_explain_says_the_plan_of_a_task_as_if_created_now(terminal: Terminal) -
     said = terminal.run("explain", terminal.file(TASK), "--at", "2026-06-01T00:00:00Z")
     assert said.code == 0
     assert said.out.splitlines()[0] == "ScheduledTask prod/backup (document 1)"
+    assert "  in words    at 02:00 every day, Europe/Berlin time\n" in said.out
     assert "  plan        launch nothing now, record nothing\n" in said.out
     assert "  next slot   2026-06-02T00:00:00Z  2026-06-02T02:00:00+02:00\n" in said.out
     assert "as if created then" in said.out

@@ -18,6 +18,8 @@ ATTEMPT = {
     "error": "[{,]" * 256,
     "started_at": "2026-01-01T00:00:00Z",
     "finished_at": "2026-01-01T00:00:00Z",
+    "status_code": 503,
+    "response_time_ms": 12.5,
 }
 
 

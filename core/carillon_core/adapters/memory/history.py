@@ -65,6 +65,7 @@ class MemoryHistory:
                     error=None if closing.status is ExecutionStatus.SUCCEEDED else closing.message,
                     finished_at=max(closing.finished_at, row.started_at or closing.finished_at),
                     result=row.result if closing.result is None else closing.result,
+                    pod_name=row.pod_name or closing.pod_name,
                     attempts=tuple(_ended(attempt, closing) for attempt in row.attempts),
                 )
                 closed.append(row.id)

@@ -41,6 +41,12 @@ class MemoryIdempotency:
             return Reservation(mine=False, same_request=False)
         return Reservation(mine=False, answer=row.answer)
 
+    async def answer(self, caller: str, key: str, now: datetime) -> StoredAnswer | None:
+        """Return the response that is stored under a key, if it has not expired."""
+        self._check_outage()
+        row = self.rows.get((caller, key))
+        return None if row is None or row.reserved_at + KEY_KEPT <= now else row.answer
+
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
         """Store the response for repetitions; a key that has one, or is unknown, stays unchanged."""
         self._check_outage()

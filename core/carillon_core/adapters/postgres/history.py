@@ -208,11 +208,14 @@ _MAINTAINED = select(
 
 def close_statement(month: Month, batch: Sequence[Closing]) -> Update:
     """Return the statement that closes a batch of one month and returns the ids of the rows that were open."""
-    fields = ("id", "namespace", "slot", "status", "reason", "message", "finished_at")
+    fields = ("id", "namespace", "slot", "status", "reason", "message", "finished_at", "pod_name")
     typed = [*(column(name, _columns[name].type) for name in fields), column("result", Text)]
     ends = values(*typed, name="ends").data(
         [
-            (c.id, c.namespace, c.slot, c.status.value, c.reason, c.message, c.finished_at, _encoded(c.result))
+            (
+                *(c.id, c.namespace, c.slot, c.status.value, c.reason, c.message, c.finished_at, c.pod_name),
+                _encoded(c.result),
+            )
             for c in batch
         ]
     )
@@ -232,7 +235,8 @@ def close_statement(month: Month, batch: Sequence[Closing]) -> Update:
             message=ends.c.message,
             # the message of a success is not an error
             error=case((ends.c.status == ExecutionStatus.SUCCEEDED.value, null()), else_=ends.c.message),
-            # times of pods are whole seconds, so an end may seem to precede a start within the same second
+            pod_name=func.coalesce(_columns.pod_name, ends.c.pod_name),
+            # times of pods may be whole seconds, so an end may seem to precede a start within the same second
             finished_at=func.greatest(ends.c.finished_at, _columns.started_at),
             result=func.coalesce(cast(ends.c.result, JSONB), _columns.result),
         )

@@ -64,6 +64,15 @@ class PostgresIdempotency:
             return Reservation(mine=False)
         return Reservation(mine=False, answer=StoredAnswer(row.status, row.headers, bytes(row.body)))
 
+    async def answer(self, caller: str, key: str, now: datetime) -> StoredAnswer | None:
+        """Return the response that is stored under a key, if it has not expired."""
+        statement = select(_columns.status, _columns.headers, _columns.body).where(
+            _columns.caller == caller, _columns.key == key, _columns.expires_at > now, _columns.status.is_not(None)
+        )
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else StoredAnswer(row.status, row.headers, bytes(row.body))
+
     async def finish(self, caller: str, key: str, answer: StoredAnswer) -> None:
         """Store the answer for repeated requests; a key that has an answer, or does not exist, stays unchanged."""
         statement = (

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from carillon_core.contract import ExecutionStatus
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0010"
 """The newest migration, which ``ping`` requires; defined here so that the API need not import Alembic."""
 
 metadata = MetaData()
@@ -103,6 +103,8 @@ attempts = Table(
     Column("started_at", _TIME),
     Column("finished_at", _TIME),
     Column("slot", _TIME, nullable=False),
+    Column("status_code", Integer),
+    Column("response_time_ms", Double),
     # Deleting an execution deletes its attempts. Each month has its own foreign key, from attempts_2026_11 to
     # executions_2026_11: with one between the partitioned tables, dropping a month would check all attempts.
     PrimaryKeyConstraint("execution_id", "number", "slot", name="attempts_pkey"),

@@ -6,7 +6,7 @@ executions whose runner could not record the end.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -109,7 +109,7 @@ def cancelled_end(job: ObservedJob) -> EndExecution:
 
 def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:
     """Return the row of an execution that ended, for the case that it has none, and the closing of an open row."""
-    at = max(job.finished_at or now, job.slot)
+    at = max(_seen_within(job.finished_at, now) or now, job.slot)
     last = decisive_end(job, succeeded=end.status is ExecutionStatus.SUCCEEDED)
     row = ExecutionRecord(
         id=UUID(job.execution_id),
@@ -125,13 +125,13 @@ def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionReco
         message=end.message,
         error=end.error,
         job_name=job.name,
-        pod_name=None if last is None else last.pod_name,
+        pod_name=(job.pod_name if last is None else last.pod_name) or None,
         created_at=now,
         started_at=begun_at(job) if job.container else None,
         finished_at=at,
         result=end.result,
         retry_of=job.retry_of,
-        attempts=_attempts(job) if job.container else (),
+        attempts=_attempts(job, now) if job.container else (),
     )
     return row, closing(row, end, at)
 
@@ -148,6 +148,7 @@ def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
         message=end.message,
         finished_at=at,
         result=end.result,
+        pod_name=row.pod_name,
         expected=end.expected,
         explains=end.explains,
     )
@@ -225,14 +226,22 @@ def _error(status: ExecutionStatus, message: str) -> str | None:
     return message if status is ExecutionStatus.FAILED else None
 
 
-def _attempts(job: ObservedJob) -> tuple[Attempt, ...]:
+def _seen_within(second: datetime | None, now: datetime) -> datetime | None:
+    """Return when a container ended: now, if this is the second in which it did, as its end is seen now.
+
+    Kubernetes' times are whole seconds: a container that ran from 5.2 to 5.7 would seem to have ended before it began.
+    """
+    return now if second is not None and second <= now < second + timedelta(seconds=1) else second
+
+
+def _attempts(job: ObservedJob, now: datetime) -> tuple[Attempt, ...]:
     """Return the last pods of a Job; a whole Job may have had thousands."""
     first = max(0, len(job.attempts) - MOST_ATTEMPTS)
     before = job.earlier_pods + first
-    return tuple(_attempt(before + k, pod) for k, pod in enumerate(job.attempts[first:], 1))
+    return tuple(_attempt(before + k, pod, now) for k, pod in enumerate(job.attempts[first:], 1))
 
 
-def _attempt(number: int, pod: PodEnd) -> Attempt:
+def _attempt(number: int, pod: PodEnd, now: datetime) -> Attempt:
     status = ExecutionStatus.SUCCEEDED if pod.succeeded else ExecutionStatus.FAILED
     if pod.reason == "DeadlineExceeded":
         status = ExecutionStatus.TIMED_OUT
@@ -243,5 +252,5 @@ def _attempt(number: int, pod: PodEnd) -> Attempt:
         error=None if pod.succeeded else pod.message[:MAX_MESSAGE],
         pod_name=pod.pod_name,
         started_at=pod.started_at,
-        finished_at=pod.finished_at,
+        finished_at=_seen_within(pod.finished_at, now),
     )

@@ -35,7 +35,7 @@ class Order:
     task: Task
     target: ObservedTarget | None
     timeout_seconds: int
-    """The time-out, or the default of tasks that set none."""
+    """The time-out, or the default of tasks that set none: the target's, if it sets one."""
     retry: RetryPolicy
     time_zone: str = "UTC"
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -111,13 +111,18 @@ def slot_order(task: ObservedTask, launch: Launch) -> Order:
         task_uid=task.meta.uid,
         task=task.spec.task,
         target=task.target,
-        timeout_seconds=task.spec.timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
+        timeout_seconds=_timeout(task.spec.timeout_seconds, task.target),
         own_timeout_seconds=task.spec.timeout_seconds,
         retry=task.spec.retry,
         time_zone=task.spec.time_zone or "UTC",
         queue_name=task.spec.queue_name,
         pod=task.spec.pod,
     )
+
+
+def _timeout(own: int | None, target: ObservedTarget | None) -> int:
+    of_target = target.spec.timeout_seconds if target is not None and target.spec is not None else None
+    return own or of_target or DEFAULT_TIMEOUT_SECONDS
 
 
 def request_order(request: ObservedRequest, task: ObservedTask | None, launch: Launch) -> Order:
@@ -133,6 +138,7 @@ def request_order(request: ObservedRequest, task: ObservedTask | None, launch: L
         raise ValueError(msg)
     spec, base = request.spec, task.spec if task else None
     timeout = spec.timeout_seconds or (base.timeout_seconds if base else None)
+    target = request.target if request.target_name else (task.target if task else None)
     return Order(
         job_name=request_job_name(request.meta.name, request.meta.uid),
         owner=request.meta,
@@ -143,8 +149,8 @@ def request_order(request: ObservedRequest, task: ObservedTask | None, launch: L
         task_name=task.meta.name if task else request.meta.name,
         task_uid=task.meta.uid if task else request.meta.uid,
         task=wanted,
-        target=request.target if request.target_name else (task.target if task else None),
-        timeout_seconds=timeout or DEFAULT_TIMEOUT_SECONDS,
+        target=target,
+        timeout_seconds=_timeout(timeout, target),
         own_timeout_seconds=timeout,
         retry=spec.retry or (base.retry if base else RetryPolicy()),
         time_zone=(base.time_zone if base else None) or "UTC",

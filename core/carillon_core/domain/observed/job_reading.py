@@ -71,6 +71,7 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
         # a whole Job may have many pods: it is not given up for one of them
         trouble=None if whole and pods.some_work else pods.trouble,
         earlier_pods=pods.forgotten,
+        pod_name=pods.newest_name,
         attempts=tuple(sorted(pods.ends, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
     )
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}

@@ -206,6 +206,8 @@ class _Job:
     """Since when it may have pods: its creation, or its admission by its queue."""
     attempts: tuple[PodEnd, ...] = ()
     """Its pods that have ended, first to last."""
+    pod_name: str = field(default="", compare=False)
+    """The name of its newest pod that exists, for its record; a pod that begins changes nothing else."""
     namespace: str = ""
     task_name: str = ""
     """The name of the task, or of the request that has a task of its own."""

@@ -58,6 +58,8 @@ class JobPods:
     """How many more have ended, of which nothing else is kept."""
     forgotten_successes: int = 0
     """How many of those succeeded."""
+    newest_name: str = ""
+    """The name of the newest that exists."""
 
 
 NO_PODS = JobPods()

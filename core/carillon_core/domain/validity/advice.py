@@ -204,6 +204,8 @@ def _job_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
 
 def _limit_advice(spec: ScheduledTaskSpec) -> Iterator[str]:
     retry, timeout = spec.retry, spec.timeout_seconds or DEFAULT_TIMEOUT_SECONDS
+    if spec.timeout_seconds is None and spec.task.http is not None and spec.task.http.target_ref is not None:
+        return  # the target may set another
     if spec.task.sleep and spec.task.sleep.duration_seconds >= timeout:
         yield (
             f"sleeps {spec.task.sleep.duration_seconds} s, but ends after timeoutSeconds={timeout}: "

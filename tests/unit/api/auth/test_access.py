@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from carillon_api.http.public_paths import METRICS_PATHS, is_public
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.domain.access.api_keys import hash_of, new_key
 from carillon_core.domain.access.subjects import Access, Subject
@@ -85,8 +86,9 @@ async def test_everything_else_is_closed(rest: Facade, path: str) -> None:
 async def test_metrics_are_open_unless_a_setting_closes_them(*, public: bool, want: int) -> None:
     """For public folders, the router decides whether a path exists."""
     async with facade(metrics_public=public) as made:
-        found = await status(made, "/metrics")
-        assert found == want or (public and found == 200)
+        for path in METRICS_PATHS:
+            found = await status(made, path)
+            assert found == want or (public and found == 200)
 
 
 @pytest.mark.parametrize(("rules", "want"), [((), 403), ((Rule(["get"], ["/metrics"]),), 200)])
@@ -94,9 +96,10 @@ async def test_closed_metrics_are_for_who_may_get_their_path(rules: tuple[Rule, 
     """Metrics cover all namespaces: a valid credential is not enough, and the response names the required rule."""
     async with facade(metrics_public=False) as made:
         bob = made.let("bob", "t0ken-of-bob", *rules)
-        response = await made.client.get("/metrics", headers=bob)
-        assert response.status_code == want
-        assert want == 200 or "nonResourceURLs" in response.json()["detail"]
+        for path in METRICS_PATHS:
+            response = await made.client.get(path, headers=bob)
+            assert response.status_code == want
+            assert want == 200 or "nonResourceURLs" in response.json()["detail"]
 
 
 async def operations(rest: Facade) -> list[tuple[str, str]]:
@@ -119,7 +122,9 @@ async def test_every_operation_needs_a_caller_and_says_so(rest: Facade) -> None:
     assert protected
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            assert (operation["security"] == PROTECTED) == path.startswith("/api/"), path
+            assert (operation["security"] == PROTECTED) == (
+                path.startswith("/api/") and not is_public(path, metrics=True)
+            ), path
             if operation["security"] == PROTECTED:
                 assert {"401", "403", "429"} <= operation["responses"].keys(), path
     del rest.client.headers["Authorization"]

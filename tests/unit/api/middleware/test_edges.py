@@ -5,12 +5,17 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from carillon_api.services.probes import system_health_of
 from carillon_api.views.tasks import task_view
+from carillon_api.views.timetables import Timetables
+from carillon_api.views.upcoming import Window
 from carillon_core.errors import FieldProblem, ForbiddenError, RefusedError, UnavailableError
-from support.api import EVERY_MINUTE, SECRET, TASKS, Facade, facade, fields_of
+from support.api import EVERY_MINUTE, NOW, SECRET, TASKS, Facade, facade, fields_of
 from support.waiting import eventually
 
 
@@ -25,8 +30,10 @@ async def rest() -> AsyncIterator[Facade]:
 def test_what_an_age_without_a_schema_has_left_is_shown_as_nothing(odd: object) -> None:
     """One such object must not break the whole list."""
     meta = {"name": "old", "namespace": "team", "uid": "u", "resourceVersion": "1"}
-    shown = task_view({"metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": odd, "status": odd})
+    raw = {"metadata": {**meta, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": odd, "status": odd}
+    shown = task_view(raw, Window(NOW, NOW, None, 1), Timetables())
     assert (shown.name, shown.spec, shown.status) == ("old", {}, {})
+    assert (shown.schedule_in_words, shown.next_runs) == (None, [])
 
 
 async def test_liveness_needs_nothing(rest: Facade) -> None:
@@ -62,6 +69,26 @@ async def test_readiness_names_each_thing_that_is_missing(rest: Facade, case: st
     checks = response.json()["checks"]
     assert [(c["name"], c["ok"]) for c in checks] == want
     assert all(c["ok"] or c["why"] for c in checks)
+
+
+async def test_the_state_of_the_system_is_public_and_says_no_reason(rest: Facade) -> None:
+    """An operator that has not maintained the history may be down, which the API cannot know."""
+    rest.client.headers.pop("Authorization")
+    response = await rest.client.get("/api/v1/health")
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    states = {each["name"]: each["status"] for each in response.json()["components"]}
+    assert states == {"database": "up", "apiServer": "up", "operator": "unknown"}
+    rest.history.outage = f"no route to {SECRET}"
+    response = await rest.client.get("/api/v1/health")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["detail"] == "database is down"
+
+
+@pytest.mark.parametrize(("ago", "want"), [(timedelta(minutes=119), "ok"), (timedelta(hours=2), "degraded")])
+async def test_an_operator_that_maintains_the_history_is_up(rest: Facade, ago: timedelta, want: str) -> None:
+    """It does so every hour."""
+    history = replace(await rest.history.summary(NOW), maintained_at=NOW - ago)
+    assert system_health_of(history, NOW).status == want
 
 
 async def test_what_is_missing_is_said_in_the_log_once(rest: Facade, caplog: pytest.LogCaptureFixture) -> None:

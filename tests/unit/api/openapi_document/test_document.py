@@ -12,10 +12,11 @@ from carillon_api import schemas
 from carillon_api.http.bodies import parse_body
 from carillon_api.http.preconditions import if_match
 from carillon_api.http.problems import RequestRefusedError
+from carillon_api.http.public_paths import is_public
 from carillon_api.openapi import document_text
 from support.api import openapi_document
 
-TEXTS = {"getExecutionLogs", "getMetrics"}
+TEXTS = {"getExecutionLogs", "getMetrics", "getMetricsForPrometheus"}
 """Operations that respond with text."""
 CHECKED_IN = Path(__file__).parents[4] / "api" / "openapi.json"
 
@@ -60,7 +61,8 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
         errors = {s: r for s, r in operation["responses"].items() if s.startswith(("4", "5"))}
         for status, response in errors.items():
             assert list(response["content"]) == ["application/problem+json"], f"{where} {status}"
-        if where.partition(" ")[2].startswith("/api/"):
+        path = where.partition(" ")[2]
+        if path.startswith("/api/") and not is_public(path, metrics=True):
             assert {"422", "500", "503"} <= errors.keys(), where
 
 
@@ -119,8 +121,8 @@ def test_every_operation_says_who_may_call(document: dict[str, Any]) -> None:
     """Probes need no credentials, /metrics may need them, and everything else does."""
     open_to_all = {where for where, o in operations(document).items() if o["security"] == []}
     optional = {where for where, o in operations(document).items() if {} in o["security"]}
-    assert open_to_all == {"GET /healthz", "GET /readyz"}
-    assert optional == {"GET /metrics"}
+    assert open_to_all == {"GET /healthz", "GET /readyz", "GET /api/v1/health"}
+    assert optional == {"GET /metrics", "GET /api/v1/metrics/prometheus"}
     for where, operation in operations(document).items():
         assert where in open_to_all or {"bearer": []} in operation["security"], where
         assert any(status.startswith("4") for status in operation["responses"]), where

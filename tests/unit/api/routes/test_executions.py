@@ -1,6 +1,7 @@
 """Executions over REST: permissions, filters and pages."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -174,7 +175,8 @@ async def test_an_execution_is_told_with_its_attempts_and_its_repetitions(rest: 
         started_at=NOW,
         finished_at=NOW + timedelta(seconds=2),
     )
-    first = row(attempts=(attempt,))
+    answered = replace(attempt, number=2, reason="HTTP5xx", error="no", status_code=503, response_time_ms=12.5)
+    first = row(attempts=(attempt, answered))
     again = row(5, retry_of=first.id)
     await rest.history.record([first, again])
     told = (await rest.client.get(f"{EXECUTIONS}/{first.id}")).json()
@@ -188,7 +190,11 @@ async def test_an_execution_is_told_with_its_attempts_and_its_repetitions(rest: 
             "startedAt": "2026-03-01T12:00:00Z",
             "finishedAt": "2026-03-01T12:00:02Z",
             "durationSeconds": 2.0,
-        }
+            "statusCode": None,
+            "responseTimeMs": None,
+        },
+        told["attempts"][0]
+        | {"number": 2, "reason": "HTTP5xx", "error": "no", "statusCode": 503, "responseTimeMs": 12.5},
     ]
     assert (told["retryOf"], told["retriedBy"]) == (None, [str(again.id)])
     told = (await rest.client.get(f"{EXECUTIONS}/{again.id}")).json()

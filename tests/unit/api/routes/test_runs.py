@@ -1,23 +1,20 @@
-"""Runs over REST: of a ScheduledTask or with their own task, and how a run is found before it has started."""
+"""Runs over REST: of a ScheduledTask or with their own task."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
 
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.adapters.memory.objects import MemoryObjectStore
-from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.decide_request import decide_request
 from carillon_core.domain.decision.plan import Launch
-from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.observed.jobs import ObservedRequest, ObservedTask
 from carillon_core.ports import JSONObject
-from support.api import NOW, TASKS, Facade, facade, fields_of
+from support.api import TASKS, Facade, facade, fields_of
 
 RUNS = "/api/v1/namespaces/team-a/runs"
 ADD: dict[str, Any] = {"intervalSeconds": 60, "task": {"sum": {"a": 1, "b": 2}}}
@@ -288,107 +285,9 @@ async def test_a_run_goes_to_the_namespace_that_is_named(rest: Facade) -> None:
     assert (output.json()["status"], output.json()["namespace"]) == ("pending", "team-b")
 
 
-def row(uid: str, **fields: Any) -> ExecutionRecord:
-    """Return the row of a run."""
-    given: dict[str, Any] = {
-        "id": UUID(uid),
-        "task_uid": str(uuid4()),
-        "namespace": "team-a",
-        "task": "sum-1",
-        "task_type": "sum",
-        "slot": NOW,
-        "cause": Cause.MANUAL,
-        "status": ExecutionStatus.RUNNING,
-        "started_at": NOW,
-    }
-    return ExecutionRecord(**{**given, **fields})
-
-
-END = {"finished_at": NOW + timedelta(seconds=1)}
-ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "running": ({}, {"status": "running", "executionStatus": "running", "output": None, "error": None}),
-    "succeeded": (
-        {"status": ExecutionStatus.SUCCEEDED, "result": {"sum": 3}, **END},
-        {"status": "completed", "executionStatus": "succeeded", "output": {"sum": 3}, "error": None},
-    ),
-    "failed": (
-        {"status": ExecutionStatus.FAILED, "reason": "HTTP5xx", "error": "503", "result": {"statusCode": 503}, **END},
-        {"status": "failed", "output": {"statusCode": 503}, "error": "503", "reason": "HTTP5xx"},
-    ),
-    "timed out": (
-        {"status": ExecutionStatus.TIMED_OUT, "message": "ran too long", **END},
-        {"status": "failed", "executionStatus": "timed_out", "error": "ran too long"},
-    ),
-    "cancelled without a word": ({"status": ExecutionStatus.CANCELLED, **END}, {"error": "it is cancelled"}),
-}
-
-
-@pytest.mark.parametrize("case", ROWS)
-async def test_the_output_is_what_the_history_says(rest: Facade, case: str) -> None:
-    """Once there is a row, the output comes from it, even if the request is deleted."""
-    fields, want = ROWS[case]
-    uid = (await rest.client.post("/api/v1/run-task", json={"task_name": "sum", "a": 1, "b": 2})).json()["id"]
-    await rest.history.record([row(uid, **fields)])
-    response = await rest.client.get("/api/v1/get-task-output", params={"id": uid})
-    assert response.status_code == 200, response.text
-    assert {key: response.json()[key] for key in want} == want
-    assert ("retry-after" in response.headers) is (case == "running")
-
-
 async def test_a_run_that_was_refused_has_failed_before_its_row_is_there(rest: Facade) -> None:
     """The output has the operator's reason."""
     view = (await run(rest)).json()
     await refuse(rest, view["name"])
     output = (await rest.client.get("/api/v1/get-task-output", params={"id": view["executionId"]})).json()
     assert (output["status"], output["reason"], output["error"]) == ("failed", "StillActive", "add-1 is still active")
-
-
-async def test_a_label_that_pretends_to_be_a_runs_is_not_believed(rest: Facade) -> None:
-    """Callers may patch labels, so the id is computed, not read."""
-    uid = (await rest.client.post("/api/v1/run-task", json={"task_name": "counter"})).json()["id"]
-    forged = {"name": "a-forged-one", "labels": {"carillon.dev/execution-id": uid}}
-    await requests(rest).create("team-a", {"metadata": forged, "spec": {"task": {"sum": {"a": 1, "b": 2}}}})
-    output = (await rest.client.get("/api/v1/get-task-output", params={"id": uid})).json()
-    assert output["task_name"] == "counter"
-
-
-MINE = ["runrequests", "executions"]
-SEEN: dict[str, tuple[list[Rule], dict[str, int]]] = {
-    "everything": ([Rule("*", "*")], {"bare": 200, "named": 200, "located": 200}),
-    "their own namespace": ([Rule("*", MINE, "team-b")], {"bare": 404, "named": 200, "located": 200}),
-    "runs by name": ([Rule(["get"], MINE, "team-b")], {"bare": 404, "named": 403, "located": 200}),
-    "another namespace": ([Rule("*", MINE, "team-c")], {"bare": 404, "named": 403, "located": 403}),
-    "nothing": ([], {"bare": 404, "named": 403, "located": 403}),
-}
-
-
-@pytest.mark.parametrize("case", SEEN)
-async def test_a_run_that_has_not_begun_is_told_to_who_may_see_it(rest: Facade, case: str) -> None:
-    """RBAC decides, for a query by id alone, with the namespace, or with the run's name."""
-    rules, want = SEEN[case]
-    posted = await rest.client.post("/api/v1/run-task?namespace=team-b", json={"task_name": "counter"})
-    located = {key: value for key, (value,) in parse_qs(urlsplit(posted.headers["location"]).query).items()}
-    headers = rest.let("carol", "t0ken-of-carol", *rules)
-    asked = {
-        "bare": {"id": located["id"]},
-        "named": {"id": located["id"], "namespace": "team-b"},
-        "located": located,
-    }
-    for how, params in asked.items():
-        response = await rest.client.get("/api/v1/get-task-output", params=params, headers=headers)
-        assert response.status_code == want[how], f"{how}: {response.text}"
-
-
-async def test_an_id_that_may_not_be_seen_is_answered_as_one_that_nobody_knows(rest: Facade) -> None:
-    """The 404 is the same whether there is a row or not."""
-    known, unknown = str(uuid4()), str(uuid4())
-    await rest.history.record([row(known, namespace="team-b")])
-    headers = rest.let("carol", "t0ken-of-carol", Rule("*", "*", "team-a"))
-    answers = [
-        await rest.client.get("/api/v1/get-task-output", params={"id": uid, **more}, headers=headers)
-        for uid in (known, unknown)
-        for more in ({}, {"namespace": "team-a"})
-    ]
-    assert {(r.status_code, r.json()["detail"].replace(known, "X").replace(unknown, "X")) for r in answers} == {
-        (404, answers[0].json()["detail"].replace(known, "X"))
-    }

@@ -7,6 +7,8 @@ import pytest
 
 from carillon_api.schemas import TaskReplace
 from carillon_api.views.tasks import replaced_object, task_view
+from carillon_api.views.timetables import Timetables
+from carillon_api.views.upcoming import Window
 from carillon_core.errors import ConflictError
 from carillon_core.ports import JSONObject
 from support.api import DEFAULTS, EVERY_MINUTE, MERGE_PATCH, NOW, TASKS, Facade, facade, fields_of
@@ -38,6 +40,37 @@ async def test_a_created_task_is_answered_as_stored_with_its_place_and_its_versi
     assert stored["kind"] == "ScheduledTask"
     assert stored["spec"] == view["spec"]
     assert (await rest.client.get(response.headers["location"])).json() == view
+
+
+async def test_a_task_says_when_it_runs_in_words_and_in_its_own_time(rest: Facade) -> None:
+    """The next five times of one task, and the next one of each task in a list."""
+    spec = {**EVERY_MINUTE, "schedule": "0 */6 * * *", "timeZone": "Asia/Kathmandu", "jitterSeconds": 30}
+    made = (await rest.create("nightly", spec=spec)).json()
+    assert made["scheduleInWords"] == (
+        "at 00:00, 06:00, 12:00 and 18:00 every day, Asia/Kathmandu time, launched up to 30 seconds later"
+    )
+    assert [each["time"][5:] for each in made["nextRuns"]] == [
+        *("03-01T12:15:00Z", "03-01T18:15:00Z", "03-02T00:15:00Z", "03-02T06:15:00Z", "03-02T12:15:00Z"),
+    ]
+    assert made["nextRuns"][0]["localTime"] == "2026-03-01T18:00:00+05:45"
+    (listed,) = (await rest.client.get(TASKS)).json()["items"]
+    assert listed["scheduleInWords"] == made["scheduleInWords"]
+    assert listed["nextRuns"] == made["nextRuns"][:1]
+
+
+async def test_a_task_that_will_not_run_has_no_next_times(rest: Facade) -> None:
+    """It is suspended, or has launched all of its runs; a status of another age is not believed."""
+    for name, spec, status, want in (
+        ("suspended", {"suspend": True}, {}, 0),
+        ("completed", {"maxRuns": 3}, {"runs": 3}, 0),
+        ("limited", {"maxRuns": 3}, {"runs": 1}, 2),
+        ("odd", {"maxRuns": 3}, {"runs": "1"}, 3),
+    ):
+        await rest.create(name, spec={**EVERY_MINUTE, **spec})
+        rest.tasks.set_status("team-a", name, status)
+        shown = (await rest.client.get(f"{TASKS}/{name}")).json()
+        assert shown["scheduleInWords"].startswith("every minute, UTC")
+        assert len(shown["nextRuns"]) == want, name
 
 
 async def test_a_task_without_a_namespace_goes_to_the_default_one(rest: Facade) -> None:
@@ -300,6 +333,7 @@ async def test_a_broken_object_from_the_cluster_is_shown_as_it_is_and_can_be_men
     """An object that kubectl stored under older rules can be read and replaced by a valid spec."""
     await rest.create()
     broken = {**await rest.tasks.get("team-a", "nightly"), "spec": {"schedule": "never", "task": {}}}
-    assert task_view(broken).spec == broken["spec"]
+    shown = task_view(broken, Window(NOW, NOW, None, 1), Timetables())
+    assert (shown.spec, shown.schedule_in_words, shown.next_runs) == (broken["spec"], None, [])
     sound = TaskReplace.model_validate({"spec": EVERY_MINUTE})
     assert replaced_object(broken, sound, NOW)["spec"] == EVERY_MINUTE

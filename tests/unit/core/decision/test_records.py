@@ -84,14 +84,39 @@ def test_a_containers_row_has_its_exit_code_and_its_attempts() -> None:
     end = end_of(job)
     assert end is not None
 
-    row, _ = ended_rows(job, end, at("00:11"))
+    row, closing = ended_rows(job, end, at("00:11"))
 
     assert row.result == {"exitCode": 0, "message": "done"}
     assert [(a.number, a.status, a.reason, a.error) for a in row.attempts] == [
         (1, ExecutionStatus.FAILED, "Evicted", "no room"),
         (2, ExecutionStatus.SUCCEEDED, None, None),
     ]
-    assert row.pod_name == "p2"
+    assert row.pod_name == closing.pod_name == "p2"
+
+
+@pytest.mark.parametrize(
+    ("now", "want"),
+    [
+        ("00:10:05.730", "00:10:05.730"),  # 05 means from 05.000 to 05.999
+        ("00:10:06", "00:10:05"),
+        ("00:10:04.900", "00:10:05"),
+    ],
+)
+def test_an_end_that_is_seen_in_its_second_has_a_fraction(now: str, want: str) -> None:
+    """Kubernetes' times are whole seconds; the operator's clock makes them finer if it agrees with the node's."""
+    pods = tuple(PodEnd(succeeded=True, finished_at=at(f"00:10:0{k}"), pod_name=f"p{k}") for k in (3, 5))
+    job = make_job("00:10", result=RunResult.SUCCEEDED, container=True, attempts=pods)
+    row, closing = ended_rows(job, End(ExecutionStatus.SUCCEEDED), at(now))
+    assert row.finished_at == closing.finished_at == at(want)
+    assert [attempt.finished_at for attempt in row.attempts] == [at("00:10:03"), at(want)]
+
+
+def test_an_execution_that_is_ended_while_its_pod_lives_has_the_pods_name() -> None:
+    """For its logs."""
+    job = replace(make_job("00:10", container=True), pod_name="p1")
+    row, closing = ended_rows(job, DELETED, at("00:11"))
+    assert row.pod_name == closing.pod_name == "p1"
+    assert ended_rows(make_job("00:10"), DELETED, at("00:11"))[0].pod_name is None
 
 
 @pytest.mark.parametrize(("status", "error"), [("skipped", None), ("missed", None), ("failed", "why")])

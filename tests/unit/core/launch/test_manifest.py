@@ -246,6 +246,20 @@ def test_a_tasks_fields_win_over_its_targets() -> None:
     assert sum("optional" in str(value) for value in env.values()) == 2
 
 
+def test_a_targets_time_out_is_that_of_tasks_and_requests_without_one() -> None:
+    """A task's own comes first, and a request's own before that; without any, it is an hour."""
+    limited, plain = {**TARGET, "timeoutSeconds": 30}, TARGET
+    own: dict[str, Any] = {"timeoutSeconds": 5}
+    tasks = [make_task().every(60).with_spec(**more).calling(target=t) for more in ({}, own) for t in (limited, plain)]
+    assert [slot_order(task.observed(), SLOT).timeout_seconds for task in tasks] == [30, 3600, 5, 5]
+    asked = [make_request(taskRef={"name": "backup"}, **more).observed() for more in ({}, {"timeoutSeconds": 7})]
+    assert [request_order(request, tasks[0].observed(), NOW).timeout_seconds for request in asked] == [30, 7]
+    assert env_of(job_of(tasks[0]))["CARILLON_TIMEOUT_SECONDS"] == "30"
+    request = make_request(task={"http": {"targetRef": {"name": "shop"}}})
+    request.target = make_target("shop", limited)
+    assert request_order(request.observed(), None, NOW).timeout_seconds == 30
+
+
 def test_a_target_without_secrets_needs_none() -> None:
     """A URL is enough; there is no body."""
     read, _ = resolved({}, {"url": "http://a.example/"})

@@ -336,6 +336,19 @@ def test_a_url_that_leads_inward_is_warned_of(kind: str, spec: Any, want: str) -
     assert ["is not known here" in warning for warning in said(None)] == ([True] if "Service" not in want else [])
 
 
+def test_an_unknown_time_out_of_a_target_is_not_guessed() -> None:
+    """The waits of a retry policy are compared with a known time limit only."""
+    retry = {"limit": 10, "initialDelaySeconds": 600, "maxDelaySeconds": 600}
+
+    def told(http: dict[str, Any], **more: Any) -> bool:
+        spec = parse_spec({"intervalSeconds": 86_400, "task": {"http": http}, "retry": retry, **more}, strict=True)
+        return any("spec.retry" in line for line in advice_of(spec, NOW, NOW))
+
+    assert told({"url": "https://example.com/"})
+    assert not told({"targetRef": {"name": "shop"}})
+    assert told({"targetRef": {"name": "shop"}}, timeoutSeconds=60)
+
+
 def test_a_change_that_leaves_the_spec_is_nobodys_business() -> None:
     """An object older than a rule can be labelled; a change of its spec must fix it."""
     broken = {"schedule": "61 * * * *", "task": SUM}

@@ -90,6 +90,8 @@ def test_the_newest_pod_speaks_for_its_job() -> None:
         assert trouble(store) is None
     store.jobs.put_pod(pod("newer", "00:01:40", stuck=True))
     assert trouble(store) == "newer has no image"
+    (job,) = store.jobs.under((NAMESPACE, "backup"))
+    assert job.pod_name == "newer"
 
 
 def test_how_a_pod_ended_is_known_after_it_is_gone() -> None:
