@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 def retry_wait(first: float, factor: float, longest: float, number: int) -> float:
-    """Return the wait in seconds after the failed attempt of this number, without jitter: the rule of ``spec.retry``."""
+    """Return the seconds after the failed attempt of this number, without jitter: the rule of ``spec.retry``."""
     return min(first * float(factor) ** (number - 1), longest)
 
 

@@ -64,6 +64,10 @@ class AttemptTurn:
                 self._close_ownerless(job)
             elif (end := self._refused.get((job.namespace, job.uid))) is not None:
                 again = earliest(again, await self._end(key, job, end))
+            elif job.cancelled_by:  # it is about to be deleted
+                message = cancellation(job.cancelled_by)
+                end = _end_of(job, ExecutionStatus.CANCELLED, Reason.JOB_DELETED, message)
+                again = earliest(again, await self._end(key, job, end))
             elif job.retry_at > now:
                 again = earliest(again, job.retry_at)
             else:
@@ -72,12 +76,17 @@ class AttemptTurn:
 
     async def _retire(self, key: Key, earlier: ObservedJob) -> datetime | None:
         """Delete the Job of an attempt that another has followed, or end the other if the execution was cancelled."""
-        newest = self._jobs.get(*self._jobs.index.newest(earlier))
+        name = self._jobs.index.newest(earlier)
+        newest = self._jobs.get(*name) if name[1] != earlier.name else None
         revoked = earlier.cancelled_by or self._jobs.ends.has(earlier) or self._effects.closer.has_closed(earlier)
         if revoked and newest is not None and newest.active and not newest.ending and not self._jobs.ends.has(newest):
             # the launch was on its way when the execution was cancelled
             message = cancellation(earlier.cancelled_by) if earlier.cancelled_by else DELETED_WHILE_ACTIVE
             await self._end(key, newest, _end_of(newest, ExecutionStatus.CANCELLED, Reason.JOB_DELETED, message))
+        if self._jobs.was_deleted(earlier):
+            if newest is None or not newest.active:
+                self._jobs.drop((earlier.namespace, earlier.name), earlier.uid)
+            return None
         if earlier.active and earlier.retry_at is None:
             return None  # its pods have not ended, so somebody else has created the other
         if not self._is_settled(key, earlier):
@@ -129,7 +138,7 @@ class AttemptTurn:
         if change is not None:
             self._effects.closer.job_changed(change)
         fresh = self._jobs.get(job.namespace, job.name)
-        if not isinstance(fresh, ActiveJob) or fresh.retry_at is None or fresh.retry_at > self._clock():
+        if not isinstance(fresh, ActiveJob) or fresh.retry_at is None or fresh.cancelled_by:
             self._view.queue.add(key)
             return None
         manifest = next_attempt(raw, fresh, self._clock())

@@ -43,8 +43,8 @@ def request_job_name(request_name: str, request_uid: str) -> str:
 def attempt_job_name(first: str, slot: datetime, cause: Cause, number: int) -> str:
     """Return the only name that the Job of an attempt can have.
 
-    It ends in a letter from g (the second attempt) to z (the 21st), which ends the name of no first attempt. The slot is
-    in hexadecimal, so that the name is no longer than that of the first.
+    It ends in a letter from g (the second attempt) to z (the 21st), which ends the name of no first attempt. The slot
+    is in hexadecimal, so that the name is no longer than that of the first.
 
     Args:
         first: The name of the first attempt's Job.

@@ -46,9 +46,7 @@ async def _refusal(manifest: JSONObject, launched: Awaitable[LaunchRefusal | Non
     try:
         return await launched
     except NotFoundError:  # the namespace is being deleted, and the task with it
-        return LaunchRefusal(
-            Reason.LAUNCH_REFUSED, f"the namespace {manifest['metadata']['namespace']} does not exist"
-        )
+        return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {manifest['metadata']['namespace']} does not exist")
     except MissingLoginError as error:
         return LaunchRefusal(Reason.LAUNCH_REFUSED, str(error))
     except RefusedError as error:

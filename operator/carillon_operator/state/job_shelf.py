@@ -152,7 +152,9 @@ class JobShelf:
                 return None  # an older version: a Job that has ended does not start again
             observed = still_taken_back(before, observed)
         self._jobs[name] = _Job(_kept(raw), observed, gone)
-        may_have_pod = observed.active and not (observed.ending or observed.waiting or is_held(raw) or observed.retry_at)
+        may_have_pod = observed.active and not (
+            observed.ending or observed.waiting or is_held(raw) or observed.retry_at
+        )
         if may_have_pod and not self._pods.seen(name[0], uid) and not has_had_pod(raw):
             self._podless.add(name)
         else:
@@ -213,7 +215,10 @@ class JobShelf:
             newest = self.get(*self.index.newest(before))
             ended = found.gone or before.cancelled_by or self.ends.has(before)
             if ended and newest is not None and newest.active:
-                self._jobs[name] = replace(found, gone=True)  # remembered until the later attempt has ended, too
+                # remembered until the later attempt has ended, too
+                self._jobs[name] = replace(
+                    found, gone=True, observed=self.ends.ended(before) if before.active else before
+                )
                 return None
         elif not found.gone and (before.active or name in self.unread.get(key, ())):
             change = self._take(found.raw, gone=True)

@@ -139,12 +139,18 @@ async def cancelled_by_rest(operator: Operator, name: str) -> None:
     await operator.cluster.delete_job(NAMESPACE, name, uid)
 
 
+async def signed_only(operator: Operator, name: str) -> None:
+    """Note on a Job who cancels it, and be killed before its deletion."""
+    uid = operator.cluster.jobs[NAMESPACE, name]["metadata"]["uid"]
+    operator.cluster.annotate_job(NAMESPACE, name, uid, {ANNOTATION_CANCELLED_BY: "ann"})
+
+
 async def deleted_by_hand(operator: Operator, name: str) -> None:
     """Delete a Job as ``kubectl delete job`` does."""
     operator.cluster.delete_job_first(NAMESPACE, name)
 
 
-@pytest.mark.parametrize("end", [cancelled_by_rest, deleted_by_hand])
+@pytest.mark.parametrize("end", [cancelled_by_rest, signed_only, deleted_by_hand])
 @pytest.mark.parametrize("seen", [True, False])
 async def test_no_attempt_follows_a_deletion(operator: Operator, end: Any, seen: bool) -> None:  # noqa: FBT001  # of a table
     """Whether the operator has seen it before the next attempt is due, or learns it when it asks."""

@@ -120,7 +120,9 @@ def _unless_retried(seen: ActiveJob, failed: FinishedJob) -> ObservedJob:
     if due >= execution_began(seen) + timedelta(seconds=retries.timeout_seconds):
         why = f"no time is left for another attempt, which would start at {rfc3339(due)}"
         return replace(failed, message="; ".join(word for word in (failed.message or failed.reason, why) if word))
-    ends = seen.attempts or (PodEnd(succeeded=False, finished_at=ended_at, reason=failed.reason, message=failed.message),)
+    ends = seen.attempts or (
+        PodEnd(succeeded=False, finished_at=ended_at, reason=failed.reason, message=failed.message),
+    )
     return replace(seen, attempts=ends, trouble=None, retry_at=due)
 
 

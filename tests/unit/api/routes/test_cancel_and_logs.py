@@ -64,7 +64,7 @@ async def test_the_job_says_who_cancelled(rest: Facade) -> None:
 
 
 async def test_a_container_is_cancelled_in_whichever_attempt_it_is(rest: Facade) -> None:
-    """The row has the name of the first Job; the Job of the third attempt, and of the second if it is left, are ended."""
+    """The row has the name of the first Job; the Job of the third attempt is ended, and of the second if it is left."""
     record = row(status=RUNNING, task_type="container", job_name="nightly-1767225630")
     await rest.history.record([record])
     later = later_job_names(str(record.job_name), record.slot, record.cause, 1)[:2]

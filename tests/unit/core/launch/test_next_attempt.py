@@ -34,7 +34,9 @@ QUICK = {"limit": 2, "initialDelaySeconds": 1, "factor": 1, "jitter": 0}
 def first_job(**spec: Any) -> dict[str, Any]:
     """Return the Job of a first attempt as the API server has it."""
     task = make_task().every(60).with_spec(task={"container": {"image": "busybox"}}, retry=QUICK, **spec)
-    made = job_manifest(slot_order(task.observed(), Launch(SLOT, execution_id(TASK_UID, SLOT, Cause.SCHEDULE))), TEMPLATE)
+    made = job_manifest(
+        slot_order(task.observed(), Launch(SLOT, execution_id(TASK_UID, SLOT, Cause.SCHEDULE))), TEMPLATE
+    )
     return stored(made, "first")
 
 
@@ -106,7 +108,10 @@ def test_a_queued_attempt_waits_for_quota_again() -> None:
     """Where its queue had placed the pod before says nothing about the next."""
     raw = first_job(queueName="slow", pod={"nodeSelector": {"zone": "a"}})
     raw["spec"] |= {"suspend": False}
-    raw["spec"]["template"]["spec"] |= {"nodeSelector": {"zone": "a", "flavour": "spot"}, "tolerations": [{"key": "spot"}]}
+    raw["spec"]["template"]["spec"] |= {
+        "nodeSelector": {"zone": "a", "flavour": "spot"},
+        "tolerations": [{"key": "spot"}],
+    }
     second = next_attempt(raw, failed(raw, end("00:01:02", "00:01:10")), at("00:01:12"))
     assert second["spec"]["suspend"] is True
     assert second["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "slow"

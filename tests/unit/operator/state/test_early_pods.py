@@ -50,7 +50,9 @@ async def test_a_pod_that_ends_before_the_creation_is_answered_does_not_end_an_e
         return job
 
     monkeypatch.setattr(operator.cluster, "create_job", created)
-    await operator.create_task(runAt="2026-01-01T00:00:30Z", task=CONTAINER, retry={"limit": 1, "initialDelaySeconds": 9})
+    await operator.create_task(
+        runAt="2026-01-01T00:00:30Z", task=CONTAINER, retry={"limit": 1, "initialDelaySeconds": 9}
+    )
     with suppress(UnavailableError):
         await operator.turn("00:00:30")
     await operator.settle()
