@@ -134,9 +134,12 @@ class AttemptTurn:
                     self._effects.closer.job_changed(change)
             self._view.queue.add(key)
             return None
-        change = self._jobs.put(raw)
-        if change is not None:
-            self._effects.closer.job_changed(change)
+        changes = [self._jobs.put(raw)]
+        if not any(pod.pod_name for pod in job.attempts[-1:]):  # no watch has shown its pod
+            changes += [self._jobs.put_pod(pod) for pod in await self._reader.pods_of_job(job.namespace, job.uid)]
+        for each in changes:
+            if each is not None:
+                self._effects.closer.job_changed(each)
         fresh = self._jobs.get(job.namespace, job.name)
         if not isinstance(fresh, ActiveJob) or fresh.retry_at is None or fresh.cancelled_by:
             self._view.queue.add(key)
