@@ -87,7 +87,7 @@ class AttemptTurn:
             if newest is None or not newest.active:
                 self._jobs.drop((earlier.namespace, earlier.name), earlier.uid)
             return None
-        if earlier.active and earlier.retry_at is None:
+        if earlier.active and earlier.retry_at is None and not _is_late(earlier, newest):
             return None  # its pods have not ended, so somebody else has created the other
         if not self._is_settled(key, earlier):
             return self._clock() + STATUS_SECONDS
@@ -163,6 +163,12 @@ class AttemptTurn:
         if self._jobs.ends.has(job):
             self._refused.pop((job.namespace, job.uid), None)
         return again
+
+
+def _is_late(earlier: ObservedJob, newest: ObservedJob | None) -> bool:
+    """Return whether a Job was created after the Job of a later attempt: by a request that had been given up."""
+    times = (earlier.admitted_at, None if newest is None else newest.admitted_at)
+    return times[0] is not None and times[1] is not None and times[0] >= times[1]
 
 
 def _end_of(

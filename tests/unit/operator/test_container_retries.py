@@ -186,6 +186,34 @@ async def test_a_launch_that_was_on_its_way_when_the_execution_was_cancelled_is_
     assert "deletionTimestamp" in operator.cluster.jobs[NAMESPACE, SECOND]["metadata"]
 
 
+async def test_an_attempt_that_is_created_again_too_late_is_ended(operator: Operator) -> None:
+    """The request had been given up, and its Job was created, had failed and was deleted since."""
+    await begin(operator, QUICK)
+    await operator.turn("00:00:37")
+    late = next(job for job in operator.cluster.created if job["metadata"]["name"] == SECOND)
+    await fail(operator, SECOND, "00:00:38")
+    await operator.turn("00:00:40")
+    assert list(operator.cluster.jobs) == [(NAMESPACE, THIRD)]
+    operator.now = at("00:00:41")
+    await operator.cluster.create_job({**late, "metadata": {**late["metadata"], "resourceVersion": ""}})
+    operator.cluster.start_pod(NAMESPACE, SECOND)
+    await operator.turn("00:00:41")
+    assert "deletionTimestamp" in operator.cluster.jobs[NAMESPACE, SECOND]["metadata"]
+    assert "deletionTimestamp" not in operator.cluster.jobs[NAMESPACE, THIRD]["metadata"]
+
+
+async def test_a_running_attempt_is_not_ended_by_a_job_that_claims_to_follow_it(operator: Operator) -> None:
+    """Who may create Jobs can create one with the labels, the owner and the name that the next would have."""
+    await operator.create_task(intervalSeconds=30, task=CONTAINER, retry=QUICK)
+    await operator.turn("00:00:30")
+    operator.cluster.start_pod(NAMESPACE, FIRST)
+    first = operator.cluster.jobs[NAMESPACE, FIRST]
+    operator.now = at("00:00:32")
+    await operator.cluster.create_job({**first, "metadata": {**first["metadata"], "name": SECOND}, "status": {}})
+    await operator.turn("00:00:33")
+    assert "deletionTimestamp" not in operator.cluster.jobs[NAMESPACE, FIRST]["metadata"]
+
+
 async def test_replace_ends_an_execution_in_its_wait(operator: Operator) -> None:
     """The next slot runs instead of the next attempt."""
     await begin(operator, SLOW, concurrencyPolicy="Replace")
