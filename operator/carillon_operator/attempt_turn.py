@@ -5,7 +5,7 @@ exists: from then on its own existence is all that there is to know, as with a
 slot's first Job. The first Job stays until the stored status settles its slot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -22,7 +22,7 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_operator.apply.effects import Effects
-from carillon_operator.gather.lookups import Lookups
+from carillon_operator.state.job_shelf import JobChange
 from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key
 
@@ -36,14 +36,11 @@ STATUS_SECONDS = timedelta(seconds=1)
 class AttemptTurn:
     """Carries the executions of containers from one attempt to the next."""
 
-    def __init__(
-        self, reader: JobReader, view: View, lookups: Lookups, effects: Effects, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, reader: JobReader, view: View, effects: Effects, clock: Callable[[], datetime]) -> None:
         """Take the API server, which is asked before each launch, the view and the effects."""
         self._reader = reader
         self._view = view
         self._jobs = view.store.jobs
-        self._lookups = lookups
         self._effects = effects
         self._clock = clock
         self._refused: dict[tuple[str, str], EndExecution] = {}
@@ -127,19 +124,14 @@ class AttemptTurn:
         except NotFoundError:
             raw = None
         if raw is None or raw["metadata"]["uid"] != job.uid:
-            # another operator has launched it and deleted this one, or a user has deleted this one
-            if not await self._lookups.later_attempt(job):
-                change = self._jobs.drop((job.namespace, job.name), job.uid)
-                if change is not None:
-                    self._effects.closer.job_changed(change)
+            # by another operator that has launched the next one, or by a user: the next turn finds out
+            self._take([self._jobs.drop((job.namespace, job.name), job.uid)])
             self._view.queue.add(key)
             return None
         changes = [self._jobs.put(raw)]
         if not any(pod.pod_name for pod in job.attempts[-1:]):  # no watch has shown its pod
             changes += [self._jobs.put_pod(pod) for pod in await self._reader.pods_of_job(job.namespace, job.uid)]
-        for each in changes:
-            if each is not None:
-                self._effects.closer.job_changed(each)
+        self._take(changes)
         fresh = self._jobs.get(job.namespace, job.name)
         if not isinstance(fresh, ActiveJob) or fresh.retry_at is None or fresh.cancelled_by:
             self._view.queue.add(key)
@@ -157,6 +149,11 @@ class AttemptTurn:
         self._effects.closer.attempt_ended(fresh)
         self._view.queue.add(key)
         return None
+
+    def _take(self, changes: Sequence[JobChange | None]) -> None:
+        for change in changes:
+            if change is not None:
+                self._effects.closer.job_changed(change)
 
     async def _end(self, key: Key, job: ObservedJob, end: EndExecution) -> datetime | None:
         again = await self._effects.ender.apply(key, [job], [end])

@@ -55,7 +55,7 @@ class Reconciler:
         self._lookups = Lookups(reader, reader, view.store)
         self.tasks = TaskTurn(view, self._lookups, effects, clock, pod_defaults)
         self.requests = RequestTurn(view, self._lookups, effects, clock, pod_defaults)
-        self.attempts = AttemptTurn(reader, view, self._lookups, effects, clock)
+        self.attempts = AttemptTurn(reader, view, effects, clock)
         self._failures: dict[Key, int] = {}
         self._task_uids: dict[Key, str] = {}
         """The task of each key, as of its last turn."""

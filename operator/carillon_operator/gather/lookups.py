@@ -31,16 +31,16 @@ class Lookups:
 
     async def ends_of_deleted(self, key: Key) -> None:
         """Ask the API server about Jobs that seem to be gone and whose end was not seen, and keep its answers."""
-        for name in sorted(self._store.jobs.unasked.get(key, ())):
+        while names := self._store.jobs.unasked.get(key):
+            name = min(names)
             job = self._store.jobs.get(*name)
             if job is not None and (name[0], job.uid) in self._store.jobs.strays:
                 await self.has_job(*name)
-            if job is not None and await self.later_attempt(job):
-                self._store.jobs.unasked[key].discard(name)
-                continue  # it was deleted because another attempt has followed it
-            for pod in () if job is None else await self._jobs.pods_of_job(name[0], job.uid):
+            # its Job may have been deleted because another attempt has followed
+            followed = job is not None and await self.later_attempt(job)
+            for pod in () if job is None or followed else await self._jobs.pods_of_job(name[0], job.uid):
                 self._store.jobs.put_pod(pod)
-            self._store.jobs.unasked[key].discard(name)
+            names.discard(name)
         self._store.jobs.unasked.pop(key, None)
 
     async def later_attempt(self, job: ObservedJob) -> bool:

@@ -146,11 +146,10 @@ class JobShelf:
         known = self._jobs.get(name)
         before = known.observed if known is not None else None
         if known is not None and before is not None and before.uid == uid and not (known.gone and observed.active):
-            if not before.active and observed.ending > before.ending:
-                observed = replace(before, ending=True)  # a deletion says nothing of an execution that is over
-            elif not before.active and observed.active:
-                return None  # an older version: a Job that has ended does not start again
-            observed = still_taken_back(before, observed)
+            newer = _newer(before, observed)
+            if newer is None:
+                return None
+            observed = newer
         self._jobs[name] = _Job(_kept(raw), observed, gone)
         may_have_pod = observed.active and not (
             observed.ending or observed.waiting or is_held(raw) or observed.retry_at
@@ -166,6 +165,8 @@ class JobShelf:
             return JobChange(key, newest, newest)
         if not observed.active and (before is None or before.active or before.uid != uid):
             self.unread.setdefault(key, set()).add(name)
+            if observed.ending and observed.retries is not None:
+                self.unasked.setdefault(key, set()).add(name)  # it may be deleted because another attempt has followed
         if gone and not observed.active:
             return JobChange(key, before, None, observed)
         return JobChange(key, before, observed)
@@ -317,6 +318,15 @@ class JobShelf:
             return None
         self._pods.refuse((job.namespace, job.name), job.uid, trouble)
         return self._take(found.raw)
+
+
+def _newer(before: ObservedJob, now: ObservedJob) -> ObservedJob | None:
+    """Return a new view of a Job as far as it is newer than the one before; None if it is older."""
+    if not before.active and now.ending > before.ending:
+        now = replace(before, ending=True)  # a deletion says nothing of an execution that is over
+    elif not before.active and now.active:
+        return None  # a Job that has ended does not start again
+    return still_taken_back(before, now)
 
 
 def _as_believed(raw: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:

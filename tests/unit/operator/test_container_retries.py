@@ -1,5 +1,6 @@
 """A container's attempts: a Job each, after the waits of ``spec.retry``, and one execution all the time."""
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -266,16 +267,23 @@ async def test_the_first_job_stays_until_the_stored_status_settles_its_slot(oper
     assert list(operator.cluster.jobs) == [(NAMESPACE, SECOND)]
 
 
-async def test_an_old_watch_that_shows_the_first_job_after_the_second_is_not_believed(operator: Operator) -> None:
-    """The API server is asked before an attempt is launched."""
+@pytest.mark.parametrize("deleting", [False, True])
+async def test_an_old_watch_that_shows_the_first_job_after_the_second_is_not_believed(
+    operator: Operator,
+    deleting: bool,  # noqa: FBT001  # a parameter of the table
+) -> None:
+    """The API server is asked before an attempt is launched, even if the status does not tell of the second."""
     await begin(operator, QUICK)
-    old = next(iter(operator.cluster.jobs.values()))
+    old = copy.deepcopy(operator.cluster.jobs[NAMESPACE, FIRST])
+    if deleting:  # by the operator that has launched the second
+        old["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:38Z"
     pod = next(iter(operator.cluster.pods.values()))
     await operator.turn("00:00:37")
     await operator.turn("00:00:38")
     operator.restart()
     operator.now = at("00:00:39")
     for raw in await operator.cluster.tasks.list(None):
+        raw["status"].pop("lastExecution")
         operator.app.store.tasks.put(raw)
     operator.take(JobEvent("ADDED", "Job", old))
     operator.take(JobEvent("ADDED", "Pod", pod))

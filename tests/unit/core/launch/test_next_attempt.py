@@ -137,6 +137,16 @@ def test_only_failures_are_retried(pod: PodEnd, want: str | None) -> None:
     assert want is None or str(seen.result) == want
 
 
+@pytest.mark.parametrize("condition", [[], [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]])
+def test_an_attempt_whose_job_is_being_deleted_is_not_retried(condition: list[dict[str, Any]]) -> None:
+    """It is cancelled when the Job is gone."""
+    raw = first_job() | {"status": {"conditions": condition}}
+    raw["metadata"]["deletionTimestamp"] = "2026-01-01T00:01:11Z"
+    seen = observed_job(raw, JobPods([end("00:01:02", "00:01:10")], seen=True))
+    assert seen is not None
+    assert (seen.active, seen.retry_at) == (True, None)
+
+
 def test_an_attempt_past_its_own_time_has_failed_and_is_retried() -> None:
     """The execution has time left."""
     raw = first_job(timeoutSeconds=60)
