@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from carillon_core.contract import Cause
-from carillon_core.domain.execution import attempt_job_name, job_name
+from carillon_core.domain.execution import attempt_job_name, job_name, request_job_name
 from carillon_core.errors import RefusedError
 from carillon_core.ports import JobEvent, JSONObject
 from carillon_core.resources.names import ANNOTATION_CANCELLED_BY
@@ -330,3 +330,22 @@ async def test_the_sweep_finds_the_newest_attempt(operator: Operator) -> None:
         await operator.write()
         assert operator.rows()[0][1] == "running"
         operator.restart()  # and without having seen a Job
+
+
+async def test_a_request_s_container_is_retried_as_well(operator: Operator) -> None:
+    """Its status is that of the newest attempt."""
+    await operator.create_task(runAt="2026-01-02T00:00:00Z", task=CONTAINER, retry=QUICK)
+    operator.now = at("00:00:10")
+    made = operator.cluster.put_object("RunRequest", NAMESPACE, "now", {"taskRef": {"name": KEY[1]}})
+    await operator.turn("00:00:10")
+    first = request_job_name("now", made["metadata"]["uid"])
+    second = attempt_job_name(first, at("00:00:10"), Cause.MANUAL, 2)
+    await fail(operator, first, "00:00:12")
+    await operator.turn("00:00:14")
+    await operator.turn("00:00:15")
+    assert list(operator.cluster.jobs) == [(NAMESPACE, second)]
+    assert operator.cluster.objects["RunRequest"][NAMESPACE, "now"]["status"]["result"] == "Running"
+    await fail(operator, second, "00:00:16", exit_code=0)
+    found = operator.cluster.objects["RunRequest"][NAMESPACE, "now"]["status"]
+    assert (found["result"], found["jobName"]) == ("Succeeded", second)
+    assert [status for _, status, _ in attempts(operator)] == ["failed", "succeeded"]
