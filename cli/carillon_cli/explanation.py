@@ -56,7 +56,9 @@ def of_file(source: str, at: datetime) -> Answer:
 def _jobs(documents: Sequence[Document]) -> list[ObservedJob]:
     """Return the Jobs of executions among the documents."""
     found = (observed_job(d.raw) for d in documents if d.kind == "Job")
-    return [job for job in found if job is not None]
+    jobs = [job for job in found if job is not None]
+    newest = {job.execution_id: job for job in sorted(jobs, key=lambda job: job.number)}
+    return list(newest.values())
 
 
 def _target(task: ObservedTask, documents: Sequence[Document]) -> tuple[ObservedTarget | None, list[str]]:

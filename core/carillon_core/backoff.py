@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 
 
+def retry_wait(first: float, factor: float, longest: float, number: int) -> float:
+    """Return the seconds after the failed attempt of this number, without jitter: the rule of ``spec.retry``."""
+    return min(first * float(factor) ** (number - 1), longest)
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Waits in seconds that double from the first to the longest."""

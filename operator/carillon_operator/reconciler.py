@@ -22,6 +22,7 @@ from carillon_core.ports import ClusterReader
 from carillon_core.resources.pods import PodSettings
 from carillon_core.resources.scheduled_task import DEFAULT_REQUESTS_LIMIT
 from carillon_operator.apply.effects import Effects
+from carillon_operator.attempt_turn import AttemptTurn
 from carillon_operator.gather.lookups import Lookups
 from carillon_operator.request_turn import RequestTurn
 from carillon_operator.state.agenda import Name
@@ -54,6 +55,7 @@ class Reconciler:
         self._lookups = Lookups(reader, reader, view.store)
         self.tasks = TaskTurn(view, self._lookups, effects, clock, pod_defaults)
         self.requests = RequestTurn(view, self._lookups, effects, clock, pod_defaults)
+        self.attempts = AttemptTurn(reader, view, effects, clock)
         self._failures: dict[Key, int] = {}
         self._task_uids: dict[Key, str] = {}
         """The task of each key, as of its last turn."""
@@ -97,6 +99,8 @@ class Reconciler:
             # set now, so that the next slot is on time even if a request fails
             queue.add_at(key, again)
             failures = await self._reconcile_requests(key, requests, names)
+            # after all that may end an execution, so that no attempt follows an end that was just decided
+            again = earliest(again, await self.attempts.reconcile(key))
         finally:
             agenda.put_back(key, names)
         self._delete_superfluous(key)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from carillon_core.backoff import retry_wait
+
 NEVER_AGAIN = frozenset(
     {
         # the result would be the same
@@ -75,8 +77,8 @@ class RetryPolicy:
             share: From 0 to 1, the share of the jitter for this wait.
 
         """
-        grown = self.initial_delay_seconds * float(self.factor) ** (number - 1)
-        wait = min(grown, self.max_delay_seconds) * (1 - self.jitter * share)
+        grown = retry_wait(self.initial_delay_seconds, self.factor, self.max_delay_seconds, number)
+        wait = grown * (1 - self.jitter * share)
         return max(wait, retry_after or 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,6 +47,7 @@ def keyed() -> dict[str, Any]:
 
 
 IN_PARTS = 'test "$KEY" = hidden && echo "part $JOB_COMPLETION_INDEX of $SLOT"'
+EVERY_SECOND = {"limit": 2, "initialDelaySeconds": 1, "factor": 1}
 INDEXED = {"completions": 2, "parallelism": 2, "completionMode": "Indexed"}
 KEY = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}}
 SLOT = {"name": "SLOT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['carillon.dev/slot']"}}}
@@ -60,7 +62,7 @@ def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.Tem
     """Apply all tasks at once, so that their waits overlap."""
     mark: Path = tmp_path_factory.mktemp("marks") / "mark"
     stack.add_images({SHELL: {"entrypoint": []}})
-    retry = {"limit": 1}
+    retry = {"limit": 1, "initialDelaySeconds": 0}
     stack.apply_objects(
         shared_namespace,
         task("good", **ONCE, task=shell(f"env; {SAYS}", MESSAGE="all $(done) $$")),
@@ -68,6 +70,8 @@ def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.Tem
         task("mute", **ONCE, task=shell("echo the last line; exit 4")),
         task("never", **ONCE, task=shell("exit 1"), retry=retry),
         task("second", **ONCE, task=shell(f"test -e {mark} || {{ touch {mark}; exit 1; }}"), retry=retry),
+        task("thrice", **ONCE, task=shell("exit 6"), retry=EVERY_SECOND),
+        task("ended", **ONCE, task=shell("exit 1"), retry={"limit": 20, "initialDelaySeconds": 600}),
         task("slow", **ONCE, task=shell("exec sleep 600"), timeoutSeconds=1),
         task("imageless", intervalSeconds=3, task={"container": {"image": "test/missing:1"}}),
         request("imageless-once", task={"container": {"image": "test/missing:1"}}),
@@ -111,13 +115,40 @@ def test_a_container_past_its_time_out_is_ended(stack: Stack, containers: str) -
     assert (row["finished_at"] - row["started_at"]).total_seconds() < 40
 
 
-def test_retries_are_pods_and_recorded_as_attempts(stack: Stack, containers: str) -> None:
-    """A limit of one allows two pods."""
+def test_retries_are_jobs_and_recorded_as_attempts(stack: Stack, containers: str) -> None:
+    """A limit of one allows two."""
     (row,) = stack.await_rows(containers, "never", 1, "failed")
     assert [attempt["status"] for attempt in stack.attempts(row)] == ["failed", "failed"]
     (row,) = stack.await_rows(containers, "second", 1, "succeeded")
     assert [attempt["status"] for attempt in stack.attempts(row)] == ["failed", "succeeded"]
     assert len({attempt["pod_name"] for attempt in stack.attempts(row)}) == 2
+
+
+def test_attempts_are_as_far_apart_as_the_policy_says(stack: Stack, containers: str) -> None:
+    """Three within seconds, where the Job controller would wait ten and twenty; all are in one row."""
+    (row,) = stack.await_rows(containers, "thrice", 1, "failed")
+    assert row["result"]["exitCode"] == 6
+    attempts = stack.attempts(row)
+    assert [attempt["status"] for attempt in attempts] == ["failed"] * 3
+    waits = [(after["started_at"] - before["finished_at"]).total_seconds() for before, after in pairwise(attempts)]
+    assert all(1 <= wait < 8 for wait in waits), waits
+    assert (row["finished_at"] - row["started_at"]).total_seconds() < 20
+
+
+def test_an_execution_is_cancelled_in_a_wait(stack: Stack, containers: str) -> None:
+    """Nothing runs, and yet it is active: the next attempt would start in ten minutes."""
+    until(lambda: "the next one is due" in _said(stack, containers, "ended"), 60, "the first attempt has failed")
+    (row,) = stack.rows(containers, "ended", "running")
+    answer = stack.http.post(f"/api/v1/executions/{row['id']}/cancel")
+    assert answer.status_code == 202, answer.text
+    (row,) = stack.await_rows(containers, "ended", 1, "cancelled")
+    assert "cancelled by" in row["message"]
+    assert [attempt["status"] for attempt in stack.attempts(row)] == ["failed"]
+
+
+def _said(stack: Stack, namespace: str, name: str) -> str:
+    found = stack.ours(namespace, "scheduledtasks", name).get("status", {}).get("lastExecution", {})
+    return str(found.get("message", ""))
 
 
 def test_a_container_has_variables_from_secrets_and_config_maps(stack: Stack, containers: str) -> None:

@@ -53,7 +53,7 @@ class ExecutionView(Answer):
     message: str | None
     """The reason as a sentence."""
     job_name: str | None
-    """The Job that ran it."""
+    """The Job that ran it; of a container that is retried, the Job of the first attempt."""
     pod_name: str | None
     """The pod that ran it; for a container or a job, known from its end on. A job may have had others: see attempts."""
     created_at: AwareDatetime | None

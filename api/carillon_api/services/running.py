@@ -13,7 +13,7 @@ from carillon_api.services.context import Context
 from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.access.subjects import Access
-from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.execution import ExecutionRecord, later_job_names
 from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER, WHOLE_JOB
 from carillon_core.errors import CarillonError, NotFoundError, RefusedError
 from carillon_core.logs import get_logger
@@ -26,6 +26,8 @@ ENDING = (
     "the Job is being deleted: when its pods have ended, the execution is recorded as cancelled, or as succeeded if its"
     " container exits with code 0"
 )
+CONTAINER = "container"
+"""The task type whose attempts have Jobs of their own."""
 NOBODY = str(UUID(int=0))
 """A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -51,20 +53,37 @@ async def cancel(ctx: Context, record: ExecutionRecord) -> CancelAccepted:
 
 
 async def _deleted_job(ctx: Context, record: ExecutionRecord) -> str | None:
-    """Delete the execution's Job and return its name; None if it is gone, or its name belongs to another Job now."""
+    """Delete the execution's Job and return its name; None if it is gone, or its name belongs to another Job now.
+
+    A container that is retried has a Job for each attempt. There is only the newest one, or for a moment the one before
+    it as well: both are deleted, and should another be on its way, the operator ends it.
+    """
     if record.job_name is None:
         return None
+    later = later_job_names(record.job_name, record.slot, record.cause, 1) if record.task_type == CONTAINER else []
+    deleted: str | None = None
+    for name in (record.job_name, *later):
+        if await _deleted(ctx, record, name):
+            deleted = name
+        elif deleted is not None:
+            break
+    return deleted
+
+
+async def _deleted(ctx: Context, record: ExecutionRecord, name: str) -> bool:
+    """Delete a Job, if it exists and is the execution's."""
     try:
-        job = await ctx.cluster.get_job(record.namespace, record.job_name)
+        job = await ctx.cluster.get_job(record.namespace, name)
         uid = job["metadata"]["uid"] if _is_of(job, record.id) else NOBODY
         if uid != NOBODY:
-            await _sign(ctx, record.namespace, record.job_name, uid)
-        await ctx.cluster.delete_job(record.namespace, record.job_name, uid)
+            await _sign(ctx, record.namespace, name, uid)
+        await ctx.cluster.delete_job(record.namespace, name, uid)
     except NotFoundError:
-        with suppress(NotFoundError):  # deletes nothing, but fails without the permission
-            await ctx.cluster.delete_job(record.namespace, record.job_name, NOBODY)
-        return None
-    return record.job_name
+        if name == record.job_name:
+            with suppress(NotFoundError):  # deletes nothing, but fails without the permission
+                await ctx.cluster.delete_job(record.namespace, name, NOBODY)
+        return False
+    return True
 
 
 async def _sign(ctx: Context, namespace: str, job: str, uid: str) -> None:

@@ -12,6 +12,10 @@ REPEATS_EARLIER = timedelta(days=1)
 """How much earlier the slot of a retry may be than its original's, since clocks differ. An execution that claims to be
 earlier is not a retry, so older months need not be searched."""
 
+MOST_JOBS = 21
+"""The most attempts of one execution: the first, and as many as ``spec.retry.limit`` may allow."""
+_SECOND = "g"
+
 
 def earliest_repeat(slot: datetime) -> datetime:
     """Return the earliest slot that a retry of an execution of this slot may have."""
@@ -34,6 +38,41 @@ def job_name(task_name: str, slot: datetime) -> str:
 def request_job_name(request_name: str, request_uid: str) -> str:
     """Return the only name that the Job of a RunRequest can have; it differs from the names of all slots' Jobs."""
     return f"{request_name}-{request_uid[:8]}"
+
+
+def attempt_job_name(first: str, slot: datetime, cause: Cause, number: int) -> str:
+    """Return the only name that the Job of an attempt can have.
+
+    It ends in a letter from g (the second attempt) to z (the 21st), which ends the name of no first attempt. The slot
+    is in hexadecimal, so that the name is no longer than that of the first.
+
+    Args:
+        first: The name of the first attempt's Job.
+        slot: The slot of the execution.
+        cause: Its cause.
+        number: The attempt, from 1.
+
+    """
+    if number == 1:
+        return first
+    letter = chr(ord(_SECOND) + number - 2)
+    if cause is Cause.MANUAL:
+        return first + letter
+    return f"{first.rpartition('-')[0]}-{int(slot.timestamp()):09x}{letter}"
+
+
+def attempt_number(name: str, first: str, slot: datetime, cause: Cause) -> int | None:
+    """Return which attempt's Job has this name; None if it is that of no attempt of this execution."""
+    if name == first:
+        return 1
+    number = ord(name[-1:] or _SECOND) - ord(_SECOND) + 2
+    in_range = 1 < number <= MOST_JOBS
+    return number if in_range and name == attempt_job_name(first, slot, cause, number) else None
+
+
+def later_job_names(first: str, slot: datetime, cause: Cause, number: int) -> list[str]:
+    """Return the names of the Jobs of all attempts that may follow the attempt of this number."""
+    return [attempt_job_name(first, slot, cause, each) for each in range(number + 1, MOST_JOBS + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

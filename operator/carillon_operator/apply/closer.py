@@ -13,10 +13,17 @@ from uuid import UUID
 
 from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.decision.plan import EndExecution
-from carillon_core.domain.decision.records import End, cancelled_end, decided_end, end_of, ended_rows
+from carillon_core.domain.decision.records import (
+    End,
+    cancelled_end,
+    decided_end,
+    end_of,
+    ended_rows,
+    retried_row,
+)
 from carillon_core.domain.decision.status import end_notice
 from carillon_core.domain.launch.order import Order
-from carillon_core.domain.observed.jobs import ObservedJob
+from carillon_core.domain.observed.jobs import ActiveJob, ObservedJob
 from carillon_core.logs import get_logger
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.apply.announcer import Announcer
@@ -84,6 +91,14 @@ class Closer:
         if not order.container:
             return
         self._outbox.put([order.running_row(self._clock())])
+
+    def attempt_ended(self, job: ActiveJob) -> None:
+        """Record the attempts of an execution of which another has been launched."""
+        self._outbox.put([retried_row(job, self._clock())])
+
+    def has_closed(self, job: ObservedJob) -> bool:
+        """Return whether the end of a Job was taken for the end of its execution."""
+        return _job_id(job) in self._closed
 
     def close_ended(self, jobs: Sequence[ObservedJob]) -> None:
         """Close or write the rows that the runners of these Jobs could not; each Job is handled once.

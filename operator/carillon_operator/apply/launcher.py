@@ -41,6 +41,19 @@ class Conditions:
     secret_problem: SecretProblem
 
 
+async def _refusal(manifest: JSONObject, launched: Awaitable[LaunchRefusal | None]) -> LaunchRefusal | None:
+    """Return why a launch is refused, as it says itself or by its errors that are permanent."""
+    try:
+        return await launched
+    except NotFoundError:  # the namespace is being deleted, and the task with it
+        return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {manifest['metadata']['namespace']} does not exist")
+    except MissingLoginError as error:
+        return LaunchRefusal(Reason.LAUNCH_REFUSED, str(error))
+    except RefusedError as error:
+        why = f"the API server rejected Job {manifest['metadata']['name']}: {error}"
+        return LaunchRefusal(Reason.LAUNCH_REFUSED, why[:MAX_MESSAGE])
+
+
 class Launcher:
     """Launches orders, and finds out whether a launch whose response was lost succeeded."""
 
@@ -99,11 +112,37 @@ class Launcher:
         if problem is not None:
             return LaunchRefusal(Reason.SECRET_NOT_ALLOWED, problem[:MAX_MESSAGE])
         manifest = job_manifest(order, self._access.given(self._template))
-        name, namespace = order.job_name, order.owner.namespace
-        try:
+
+        async def launched() -> LaunchRefusal | None:
             if not order.container:
-                await self._access.ensure(namespace)
-            job = await self._create(key, manifest)
+                await self._access.ensure(order.owner.namespace)
+            created = await self._create_or_find(key, manifest, str(order.execution_id))
+            if created is True:
+                self._announcer.launched(order)
+            return None if isinstance(created, bool) else created
+
+        return await _refusal(manifest, launched())
+
+    async def launch_attempt(self, key: Key, manifest: JSONObject, execution_id: str) -> LaunchRefusal | None:
+        """Create the Job of a later attempt of an execution; return the reason if that is refused permanently.
+
+        Raises:
+            UnavailableError: The Job may exist; ``resolve_doubt`` finds out in the next turn.
+            ForbiddenError: The operator lacks the permission.
+
+        """
+
+        async def launched() -> LaunchRefusal | None:
+            created = await self._create_or_find(key, manifest, execution_id)
+            return None if isinstance(created, bool) else created
+
+        return await _refusal(manifest, launched())
+
+    async def _create_or_find(self, key: Key, manifest: JSONObject, execution_id: str) -> bool | LaunchRefusal:
+        """Create a Job; return whether it is new, or why its name is of no use to this execution."""
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        try:
+            self._jobs.put(await self._create(key, manifest))
         except AlreadyExistsError:
             # Ours, created by a request whose response was lost or by an earlier operator: continue. Foreign: refuse.
             try:
@@ -111,20 +150,13 @@ class Launcher:
             except NotFoundError as error:  # deleted in between: the slot is tried again
                 raise UnavailableError("API server", f"Job {name} was created and then deleted") from error
             found = observed_job(job)
-            if found is None or found.execution_id != str(order.execution_id):
+            if found is None or found.execution_id != execution_id:
                 return LaunchRefusal(
                     Reason.NAME_TAKEN, f"a Job named {name} already exists and is not this execution's"
                 )
-        except NotFoundError:  # the namespace is being deleted, and the task with it
-            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the namespace {namespace} does not exist")
-        except MissingLoginError as error:
-            return LaunchRefusal(Reason.LAUNCH_REFUSED, str(error))
-        except RefusedError as error:
-            return LaunchRefusal(Reason.LAUNCH_REFUSED, f"the API server rejected Job {name}: {error}"[:MAX_MESSAGE])
-        else:
-            self._announcer.launched(order)
-        self._jobs.put(job)
-        return None
+            self._jobs.put(job)
+            return False
+        return True
 
     async def _create(self, key: Key, manifest: JSONObject) -> JSONObject:
         try:

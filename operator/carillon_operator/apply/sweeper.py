@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from carillon_core.domain.decision.records import lost_closing
-from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.execution import ExecutionRecord, later_job_names
 from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.domain.observed.jobs import ObservedJob
 from carillon_core.errors import NotFoundError
@@ -54,19 +54,34 @@ class Sweeper:
         """Return whether an open row is young, or has a Job whose end may still close it."""
         if row.started_at is not None and now - row.started_at < YOUNG:
             return True
-        known = self._view.store.jobs.get(row.namespace, row.job_name or "")
-        if known is not None and known.task_uid == row.task_uid and known.execution_id == str(row.id):
+        names = _job_names(row)
+        jobs = (self._view.store.jobs.get(row.namespace, name) for name in names)
+        known = next((job for job in jobs if job is not None and _is_of(job, row)), None)
+        if known is not None:
             self._view.store.learn_owner(row)
             self._closer.close_ended([known])  # the end that the Job shows takes precedence
             if _may_end(known, now):
                 return True
-        if not row.job_name:
-            return False
-        try:
-            job = observed_job(await self._reader.get_job(row.namespace, row.job_name))
-        except NotFoundError:
-            return False
-        return job is not None and job.task_uid == row.task_uid and _may_end(job, now)
+        for name in names:
+            try:
+                job = observed_job(await self._reader.get_job(row.namespace, name))
+            except NotFoundError:
+                continue
+            if job is not None and _is_of(job, row):
+                return _may_end(job, now)
+        return False
+
+
+def _job_names(row: ExecutionRecord) -> list[str]:
+    """Return the names that the Job of an execution may have: of a container, its newest attempt's first."""
+    if not row.job_name:
+        return []
+    later = later_job_names(row.job_name, row.slot, row.cause, 1) if row.task_type == "container" else []
+    return [*reversed(later), row.job_name]
+
+
+def _is_of(job: ObservedJob, row: ExecutionRecord) -> bool:
+    return job.task_uid == row.task_uid and job.execution_id == str(row.id)
 
 
 def _may_end(job: ObservedJob, now: datetime) -> bool:

@@ -4,7 +4,8 @@ A watch or a list may lag behind. Where the absence of an object would decide
 about a slot or a request, the reconciler asks here first.
 """
 
-from carillon_core.domain.observed.jobs import ObservedTarget, ObservedTask
+from carillon_core.domain.execution import later_job_names
+from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.errors import NotFoundError
 from carillon_core.ports import JobReader, ObjectSource
 from carillon_operator.state.observed_store import ObservedStore
@@ -30,14 +31,26 @@ class Lookups:
 
     async def ends_of_deleted(self, key: Key) -> None:
         """Ask the API server about Jobs that seem to be gone and whose end was not seen, and keep its answers."""
-        for name in sorted(self._store.jobs.unasked.get(key, ())):
+        while names := self._store.jobs.unasked.get(key):
+            name = min(names)
             job = self._store.jobs.get(*name)
             if job is not None and (name[0], job.uid) in self._store.jobs.strays:
                 await self.has_job(*name)
-            for pod in () if job is None else await self._jobs.pods_of_job(name[0], job.uid):
+            # its Job may have been deleted because another attempt has followed
+            followed = job is not None and await self.later_attempt(job)
+            for pod in () if job is None or followed else await self._jobs.pods_of_job(name[0], job.uid):
                 self._store.jobs.put_pod(pod)
-            self._store.jobs.unasked[key].discard(name)
+            names.discard(name)
         self._store.jobs.unasked.pop(key, None)
+
+    async def later_attempt(self, job: ObservedJob) -> bool:
+        """Return whether the execution of a Job has a later attempt; the store has it then."""
+        if job.retries is None:
+            return False
+        for name in later_job_names(job.first_name, job.slot, job.cause, job.number)[: job.retries.policy.limit]:
+            if await self.has_job(job.namespace, name):
+                return True
+        return False
 
     async def target(self, namespace: str, name: str) -> ObservedTarget | None:
         """Return an HTTPTarget, or None if it does not exist."""

@@ -108,7 +108,11 @@ class JobShelf:
         else:
             meta = event.object["metadata"]
             name = (meta["namespace"], meta["name"])
-            change = self.drop(name, meta["uid"]) if event.type == "DELETED" else self.put(event.object)
+            change = None
+            if event.type != "DELETED" or self.index.is_superseded(name):
+                change = self.put(event.object)  # the last version of a superseded one may say that it was cancelled
+            if event.type == "DELETED":
+                change = self.drop(name, meta["uid"]) or change
             if change:
                 yield change
 
@@ -142,21 +146,27 @@ class JobShelf:
         known = self._jobs.get(name)
         before = known.observed if known is not None else None
         if known is not None and before is not None and before.uid == uid and not (known.gone and observed.active):
-            if not before.active and observed.ending > before.ending:
-                observed = replace(before, ending=True)  # a deletion says nothing of an execution that is over
-            elif not before.active and observed.active:
-                return None  # an older version: a Job that has ended does not start again
-            observed = still_taken_back(before, observed)
+            newer = _newer(before, observed)
+            if newer is None:
+                return None
+            observed = newer
         self._jobs[name] = _Job(_kept(raw), observed, gone)
-        may_have_pod = observed.active and not (observed.ending or observed.waiting or is_held(raw))
+        may_have_pod = observed.active and not (
+            observed.ending or observed.waiting or is_held(raw) or observed.retry_at
+        )
         if may_have_pod and not self._pods.seen(name[0], uid) and not has_had_pod(raw):
             self._podless.add(name)
         else:
             self._podless.discard(name)
         key = job_key(meta)
         self.index.put(key, name, observed)
+        if self.index.is_superseded(name):
+            newest = self.get(*self.index.newest(observed))
+            return JobChange(key, newest, newest)
         if not observed.active and (before is None or before.active or before.uid != uid):
             self.unread.setdefault(key, set()).add(name)
+            if observed.ending and observed.retries is not None:
+                self.unasked.setdefault(key, set()).add(name)  # it may be deleted because another attempt has followed
         if gone and not observed.active:
             return JobChange(key, before, None, observed)
         return JobChange(key, before, observed)
@@ -202,20 +212,30 @@ class JobShelf:
             return None
         before, key = found.observed, job_key(found.raw["metadata"])
         self._podless.discard(name)
-        if not found.gone and (before.active or name in self.unread.get(key, ())):
+        if self.index.is_superseded(name):
+            newest = self.get(*self.index.newest(before))
+            ended = found.gone or before.cancelled_by or self.ends.has(before)
+            if ended and newest is not None and newest.active:
+                # remembered until the later attempt has ended, too
+                self._jobs[name] = replace(
+                    found, gone=True, observed=self.ends.ended(before) if before.active else before
+                )
+                return None
+        elif not found.gone and (before.active or name in self.unread.get(key, ())):
             change = self._take(found.raw, gone=True)
             if change is not None and change.gone is not None and before.active and not before.waiting:
                 self.unasked.setdefault(key, set()).add(name)
                 return replace(change, gone=None)  # its pods may tell another end
             return change
-        if before.active:
+        elif before.active:
             return None
         self.unread.get(key, set()).discard(name)
         self._pods.forget(name[0], before.uid)
         self.ends.forget(name[0], before.uid)
         del self._jobs[name]
+        superseded = self.index.is_superseded(name)
         self.index.drop(key, name, before)
-        return JobChange(key, before, None)
+        return JobChange(key, None if superseded else before, None)
 
     def give_up(self, key: Key, now: datetime) -> list[JobChange]:
         """Wait no longer for pods whose grace period is long over; return the Jobs that end with that."""
@@ -298,6 +318,15 @@ class JobShelf:
             return None
         self._pods.refuse((job.namespace, job.name), job.uid, trouble)
         return self._take(found.raw)
+
+
+def _newer(before: ObservedJob, now: ObservedJob) -> ObservedJob | None:
+    """Return a new view of a Job as far as it is newer than the one before; None if it is older."""
+    if not before.active and now.ending > before.ending:
+        now = replace(before, ending=True)  # a deletion says nothing of an execution that is over
+    elif not before.active and now.active:
+        return None  # a Job that has ended does not start again
+    return still_taken_back(before, now)
 
 
 def _as_believed(raw: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:

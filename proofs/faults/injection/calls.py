@@ -18,7 +18,7 @@ _COLLECTION = re.compile(
 _OBJECT = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[a-z]+))?)?"
 )
-_JOB_NAME = re.compile(r"(?P<task>.+)-(?:\d{10}|\d{8})")  # seconds, or the minutes of a CronJob's Job
+_JOB_NAME = re.compile(r"(?P<task>.+)-(?:\d{10}|\d{8}|[0-9a-f]{9}[g-z])")  # seconds, a CronJob's minutes, an attempt
 _POD_NAME = re.compile(r"(?P<task>.+)-\d{10}-.+")
 _RECORD = re.compile(wire.PATH.format(execution=r"[^/]+", operation=r"(?P<operation>[a-z-]+)"))
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}

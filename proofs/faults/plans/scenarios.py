@@ -71,13 +71,14 @@ _GRACE = (
 _SHAKY = {
     "container": {
         "image": SHELL_IMAGE,
-        # the first process of each Job fails at once, often before the operator knows its Job
+        # the first process of each execution fails at once, often before the operator knows its Job
         "command": ["sh", "-c", script(2, 0.2, stubborn=False, fails_first=True)],
         "env": [{"name": "PULSES", "value": PULSES}],
     }
 }
+_EVERY_SECOND = {"limit": 3, "initialDelaySeconds": 1, "factor": 1, "jitter": 0}
 _RETRIES = (
-    ScenarioTask("shaky", {"intervalSeconds": 2, "retry": {"limit": 3}, "task": _SHAKY}),
+    ScenarioTask("shaky", {"intervalSeconds": 2, "retry": _EVERY_SECOND, "task": _SHAKY}),
     ScenarioTask("api", {"intervalSeconds": 2, "task": _HTTP}),
 )
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from carillon_core.resources.scheduled_task import ConcurrencyPolicy
 from faults.injection.dialect import Dialect
+from faults.verdict.attempts import most_attempts, number_of
 from faults.verdict.pulses import overlaps
 from faults.verdict.seen import OVERLAPPED, JobSeen, TaskSeen, Violation, World
 
@@ -41,7 +42,8 @@ class Launches:
         """Yield Jobs that belong to no slot or were created too early."""
         for slot, jobs in self._jobs.items():
             for job in jobs:
-                if job.task_uid != self._task.uid or job.name != self.dialect.job_name(self._task.name, slot):
+                number = number_of(job, self.dialect.job_name(self._task.name, slot))
+                if job.task_uid != self._task.uid or not 1 <= number <= most_attempts(self._task):
                     yield Violation(self._task.name, slot, f"Job {job.name} is not this task's")
                 if self.is_off_grid(slot):
                     yield Violation(self._task.name, slot, f"Job {job.name} is of a time that is no slot")
@@ -58,8 +60,7 @@ class Launches:
         """Yield Jobs of a Forbid task that were certainly launched while another was active."""
         if self._task.spec.concurrency_policy is not ConcurrencyPolicy.FORBID:
             return
-        jobs = sorted((job for jobs in self._jobs.values() for job in jobs), key=lambda job: job.seen_at)
-        for before, after in pairwise(jobs):
+        for (_, before), (after, _) in pairwise(self._spans()):
             ended = self.first_end(before)
             if self._is_late_second(after.seen_at):
                 continue  # Forbid is only guaranteed with one operator, which knows its own Jobs
@@ -69,6 +70,15 @@ class Launches:
                     f"overlap: {after.name} was created at {after.seen_at:%H:%M:%S.%f}, {before.name} was active {told}"
                 )
                 yield Violation(self._task.name, after.slot, what, OVERLAPPED)
+
+    def _spans(self) -> list[tuple[JobSeen, JobSeen]]:
+        """Return the Jobs with which executions begin and end, by their begin: it is active between its attempts."""
+        if most_attempts(self._task) > 1:
+            groups = [sorted(jobs, key=lambda job: job.seen_at) for jobs in self._jobs.values()]
+            spans = [(jobs[0], jobs[-1]) for jobs in groups]
+        else:
+            spans = [(job, job) for jobs in self._jobs.values() for job in jobs]
+        return sorted(spans, key=lambda span: span[0].seen_at)
 
     def pulse_overlaps(self) -> Iterator[Violation]:
         """Yield processes of a Forbid task that ran at the same time, according to the times that they noted."""

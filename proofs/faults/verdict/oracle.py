@@ -9,6 +9,8 @@ exactly one finished row: its own, or one that covers a range of slots.
   of its task was active, or no operator could have launched it before the next
   slot. (If an operator skips a slot and is killed before it writes the status,
   the next operator may record the slot as missed.)
+- A container that is retried has one Job for each attempt: in their order, each after the wait of its policy, never
+  more than the policy allows, and none after the end of the execution, which is active from the first to the last.
 - There is nothing else: no Job or row outside the slots, no row still running.
 - Executions of a Forbid task do not overlap, unless a second operator ran that
   saw everything late.
@@ -21,7 +23,8 @@ from datetime import datetime
 from carillon_core.contract import Cause
 from carillon_core.domain.execution import execution_id
 from faults.injection.dialect import CARILLON
-from faults.verdict.launches import Launches
+from faults.verdict.attempts import most_attempts, wrong_attempts
+from faults.verdict.launches import TOLERANCE, Launches
 from faults.verdict.seen import DOUBLED, LOST, JobSeen, RowSeen, TaskSeen, Violation, World
 
 ASKED = "asked"
@@ -132,7 +135,10 @@ class _Judge(Launches):
 
     def _twice(self, slot: datetime) -> Iterator[Violation]:
         jobs, hits = self._jobs.get(slot, []), self._hits(slot)
-        if len(jobs) > 1:
+        if most_attempts(self._task) > 1:
+            first = self.dialect.job_name(self._task.name, slot)
+            yield from wrong_attempts(self._task, slot, jobs, first, self._rows_of(slot), TOLERANCE)
+        elif len(jobs) > 1:
             times = ", ".join(f"{job.seen_at:%H:%M:%S.%f}" for job in jobs)
             yield Violation(self._task.name, slot, f"{len(jobs)} Jobs were created, at {times}", DOUBLED)
         if len(hits) > 1:
@@ -188,7 +194,7 @@ class _Judge(Launches):
             return
         if not jobs:
             yield Violation(self._task.name, slot, f"its row says {row.status}, and there never was a Job")
-        elif row.status not in {"succeeded", "running"} and jobs[0].name not in self._excused:
+        elif row.status not in {"succeeded", "running"} and not self._excused & {job.name for job in jobs}:
             yield Violation(self._task.name, slot, f"its row says {row.status} {row.reason or ''}, no fault did that")
         if row.status == "succeeded" and self._task.spec.task.http is not None and not hits:
             yield Violation(self._task.name, slot, "its row says succeeded, and there was no hit")

@@ -21,8 +21,8 @@ echo "$CARILLON_TASK_NAME $CARILLON_JOB_NAME $began `date +%s.%N` end" >> "$PULS
 """
 
 _FAILS_FIRST = """\
-if [ ! -e "$PULSES.$CARILLON_JOB_NAME" ]; then
-  : > "$PULSES.$CARILLON_JOB_NAME"
+if [ ! -e "$PULSES.$CARILLON_EXECUTION_ID" ]; then
+  : > "$PULSES.$CARILLON_EXECUTION_ID"
   exit 3
 fi
 """
@@ -35,7 +35,7 @@ def script(beats: int, seconds: float, *, stubborn: bool, fails_first: bool = Fa
         beats: How often it notes the time before its end.
         seconds: How long it waits after each.
         stubborn: Whether it ignores SIGTERM.
-        fails_first: Whether the first process of a Job fails at once.
+        fails_first: Whether the first process of an execution fails at once.
 
     """
     life = (_FAILS_FIRST if fails_first else "") + _LIFE.format(beats=beats, seconds=seconds)

@@ -12,6 +12,7 @@ from support.programs import unmeasured
 LIBRARIES = "import http.client, psycopg, ssl, uuid"
 OWN = {
     "carillon_core",
+    "carillon_core.backoff",
     "carillon_core.contract",
     "carillon_core.errors",
     "carillon_core.recording",

@@ -104,6 +104,8 @@ def still_active(due: Candidate) -> Verdict | None:
     first = due.active[0]
     if first.ending:
         stands = f"{first.name} is being deleted and its pod has not ended"
+    elif first.retry_at is not None:
+        stands = f"{first.name} has failed and is retried at {rfc3339(first.retry_at)}"
     else:
         stands = f"{first.name} {'is still waiting in its queue' if first.waiting else 'is still active'}"
     if first.trouble is not None:

@@ -5,7 +5,7 @@ requests that were not launched, of executions of user containers, and of
 executions whose runner could not record the end.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,8 @@ from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
 from carillon_core.domain.observed.endings import begun_at, failure_message
-from carillon_core.domain.observed.job_reading import decisive_end
-from carillon_core.domain.observed.jobs import JobResult, ObservedJob, ObservedRequest, ObservedTask
+from carillon_core.domain.observed.job_reading import decisive_end, execution_began
+from carillon_core.domain.observed.jobs import ActiveJob, JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_core.resources.scheduled_task import RunResult, UnrecordedSlot
@@ -111,7 +111,26 @@ def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionReco
     """Return the row of an execution that ended, for the case that it has none, and the closing of an open row."""
     at = max(_seen_within(job.finished_at, now) or now, job.slot)
     last = decisive_end(job, succeeded=end.status is ExecutionStatus.SUCCEEDED)
-    row = ExecutionRecord(
+    row = replace(
+        _open_row(job, now),
+        status=end.status,
+        reason=end.reason,
+        message=end.message,
+        error=end.error,
+        pod_name=(job.pod_name if last is None else last.pod_name) or None,
+        finished_at=at,
+        result=end.result,
+    )
+    return row, closing(row, end, at)
+
+
+def retried_row(job: ActiveJob, now: datetime) -> ExecutionRecord:
+    """Return the row of an execution that goes on after these attempts: an open row gets those that it lacks."""
+    return replace(_open_row(job, now), started_at=execution_began(job))
+
+
+def _open_row(job: ObservedJob, now: datetime) -> ExecutionRecord:
+    return ExecutionRecord(
         id=UUID(job.execution_id),
         task_uid=job.task_uid,
         origin=job.origin or job.task_uid,
@@ -120,20 +139,13 @@ def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionReco
         task_type=job.task_type,
         slot=job.slot,
         cause=job.cause,
-        status=end.status,
-        reason=end.reason,
-        message=end.message,
-        error=end.error,
-        job_name=job.name,
-        pod_name=(job.pod_name if last is None else last.pod_name) or None,
+        status=ExecutionStatus.RUNNING,
+        job_name=job.first_name or job.name,
         created_at=now,
         started_at=begun_at(job) if job.container else None,
-        finished_at=at,
-        result=end.result,
         retry_of=job.retry_of,
         attempts=_attempts(job, now) if job.container else (),
     )
-    return row, closing(row, end, at)
 
 
 def closing(row: ExecutionRecord, end: End, at: datetime) -> Closing:
@@ -245,11 +257,12 @@ def _attempt(number: int, pod: PodEnd, now: datetime) -> Attempt:
     status = ExecutionStatus.SUCCEEDED if pod.succeeded else ExecutionStatus.FAILED
     if pod.reason == "DeadlineExceeded":
         status = ExecutionStatus.TIMED_OUT
+    by_code = f"the container exited with code {pod.exit_code}" if pod.exit_code else ""
     return Attempt(
         number=number,
         status=status,
         reason=None if pod.succeeded else (pod.reason or Reason.FAILED),
-        error=None if pod.succeeded else pod.message[:MAX_MESSAGE],
+        error=None if pod.succeeded else (pod.message or by_code)[:MAX_MESSAGE],
         pod_name=pod.pod_name,
         started_at=pod.started_at,
         finished_at=_seen_within(pod.finished_at, now),

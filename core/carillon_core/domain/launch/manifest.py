@@ -12,6 +12,7 @@ from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.job_templates import completions_annotation, job_spec, own_metadata
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.pod_ends import DISRUPTION_TARGET, RUNNER_CONTAINER, USER_CONTAINER
+from carillon_core.domain.observed.retries import Retries, attempt_seconds
 from carillon_core.domain.pod_settings import RUNNER_RESOURCES, joined, merged, pod_fields, resources_field
 from carillon_core.resources import names
 from carillon_core.resources.base import Model, rfc3339
@@ -91,9 +92,12 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
         annotations[names.ANNOTATION_RETRY_OF] = str(order.retry_of)
     job = order.task.job
     if job is None:
+        pod = _pod_spec(order, template)
+        if order.task.container is not None and _is_retried(order):
+            retries = Retries.first(order.retry, order.timeout_seconds, pod, queued=bool(queued))
+            annotations[names.ANNOTATION_RETRIES] = retries.encoded()
         metadata = {"labels": labels | queued, "annotations": annotations}
-        pods = {"metadata": {"labels": labels, "annotations": annotations}, "spec": _pod_spec(order, template)}
-        spec = {**_tries(order), "template": pods}
+        spec = {**_tries(order), "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}}
     else:
         annotations |= completions_annotation(job)
         metadata = own_metadata(job.template, {"labels": labels | queued, "annotations": annotations})
@@ -125,15 +129,7 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
 def _tries(order: Order) -> dict[str, Any]:
     """Return how often the Job retries, and its deadline."""
     if order.task.container is not None:
-        # Each pod is an attempt, and its own deadline ends it. Kubernetes waits longer and longer between them. One
-        # that a drain ends does not count; the additional time is for the pod that follows it.
-        pods = order.retry.limit + 2
-        return {
-            "backoffLimit": order.retry.limit,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {"rules": [_IGNORE_DISRUPTIONS]},
-            "activeDeadlineSeconds": min((order.timeout_seconds + START_SECONDS) * pods, 2**31 - 1),
-        }
+        return container_tries(attempt_seconds(order.retry, order.timeout_seconds)[0])
     return {
         # A pod that is lost is followed by another, which finds out from the row whether it may run the task. A node
         # that is drained, or a pod that is preempted, does not count as a failure. The exit codes come first: they say
@@ -159,6 +155,24 @@ def _tries(order: Order) -> dict[str, Any]:
     }
 
 
+def container_tries(seconds: int) -> dict[str, Any]:
+    """Return the fields of the Job of a container's attempt, whose pod has a deadline of so many seconds.
+
+    The Job is one attempt: Kubernetes would choose the wait before another. A pod that a drain ends does not count; the
+    additional time is for the pod that follows it.
+    """
+    return {
+        "backoffLimit": 0,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [_IGNORE_DISRUPTIONS]},
+        "activeDeadlineSeconds": min((seconds + START_SECONDS) * 2, 2**31 - 1),
+    }
+
+
+def _is_retried(order: Order) -> bool:
+    return bool(order.retry.limit or order.retry.attempt_timeout_seconds)
+
+
 def _claim_seconds(order: Order) -> int:
     return max(order.timeout_seconds, CLAIM_SECONDS)
 
@@ -178,7 +192,7 @@ def _pod_spec(order: Order, template: RunnerTemplate) -> dict[str, Any]:
             **common,
             **account,
             "automountServiceAccountToken": task.automount_service_account_token,
-            "activeDeadlineSeconds": order.timeout_seconds,
+            "activeDeadlineSeconds": attempt_seconds(order.retry, order.timeout_seconds)[0],
             "securityContext": {
                 "runAsNonRoot": True,
                 **({"runAsUser": task.run_as_user} if task.run_as_user else {}),
@@ -270,7 +284,7 @@ def _runner_env(order: Order, template: RunnerTemplate) -> list[dict[str, Any]]:
         contract.ENV_CLAIM_SECONDS: str(_claim_seconds(order)),
         contract.ENV_EXECUTION_TOKEN: template.token_key.token(order.token_payload()),
     }
-    if order.retry.limit or order.retry.attempt_timeout_seconds:
+    if _is_retried(order):
         plain[contract.ENV_RETRY] = json.dumps(order.retry.model_dump(mode="json", exclude_none=True))
     if order.parameters:
         plain[contract.ENV_PARAMETERS] = json.dumps(dict(order.parameters)).replace("$", "$$")

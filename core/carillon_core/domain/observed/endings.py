@@ -41,6 +41,8 @@ def ending(job: ObservedJob) -> str:
 
 def begun_at(job: ObservedJob) -> datetime | None:
     """Return when the first pod of a Job started; None if that is not known."""
+    if job.retries is not None and job.retries.begun_at is not None:
+        return job.retries.begun_at
     if job.earlier_pods:
         return job.admitted_at
     return min((pod.started_at for pod in job.attempts if pod.started_at is not None), default=None)

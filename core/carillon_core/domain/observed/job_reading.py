@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from carillon_core.contract import Cause, ExitCode
-from carillon_core.domain.execution import execution_id, job_name, request_job_name
+from carillon_core.domain.execution import attempt_number, execution_id, job_name, request_job_name
 from carillon_core.domain.observed.jobs import ActiveJob, FinishedJob, JobResult, ObservedJob
 from carillon_core.domain.observed.pod_ends import (
     DISRUPTION_TARGET,
@@ -18,7 +18,9 @@ from carillon_core.domain.observed.pod_ends import (
     PodEnd,
 )
 from carillon_core.domain.observed.pod_trouble import utc_second
+from carillon_core.domain.observed.retries import parse_retries
 from carillon_core.resources import names
+from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import RunResult
 
 _TERMINAL = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
@@ -48,7 +50,8 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
     period. It does not count as active for longer: its own status lags its pods
     by a second or more. A pod that was lost does not end a Job that may try
     another. A Job that is being deleted ends by what its pods say themselves;
-    other ends of deleted Jobs are not judged here.
+    other ends of deleted Jobs are not judged here. Nor does a failed attempt
+    that another may follow end the execution: it waits for its ``retry_at``.
 
     Args:
         job: The raw object.
@@ -74,6 +77,16 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
         pod_name=pods.newest_name,
         attempts=tuple(sorted(pods.ends, key=lambda p: (p.finished_at or seen.slot, p.pod_name))),
     )
+    outcome = _judged(job, seen, pods)
+    if outcome.retries is None or not outcome.retries.earlier:
+        return outcome
+    earlier = outcome.retries
+    attempts = (*earlier.earlier, *outcome.attempts)
+    return replace(outcome, attempts=attempts, earlier_pods=earlier.forgotten + outcome.earlier_pods)
+
+
+def _judged(job: Mapping[str, Any], seen: ActiveJob, pods: JobPods) -> ObservedJob:
+    """Return a Job as active or finished, by its own pods and conditions."""
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
     if pods.living or _has_unseen_pods(job, pods, conditions):
         return seen
@@ -85,8 +98,41 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
         return seen.ended(RunResult.SUCCEEDED, ended, message=last.message if last else "")
     failure = conditions.get("Failed") or conditions.get("FailureTarget")
     if last is not None and (failure is not None or (not seen.whole and _ends_job(job, last, ending=seen.ending))):
-        return _failed_by_pod(seen, last, failure or {}, taken_back=seen.waiting and not conditions.keys() & _TERMINAL)
-    return seen if failure is None else _failed_without_pod(seen, failure)
+        taken_back = seen.waiting and not conditions.keys() & _TERMINAL
+        return _unless_retried(seen, _failed_by_pod(seen, last, failure or {}, taken_back=taken_back))
+    return seen if failure is None else _unless_retried(seen, _failed_without_pod(seen, failure))
+
+
+def _unless_retried(seen: ActiveJob, failed: FinishedJob) -> ObservedJob:
+    """Return a failed attempt as the end of its execution, or as one that waits for the next attempt.
+
+    A time-out is not retried, nor what its queue has taken back. A Job that is being deleted is cancelled: that another
+    attempt could have followed is no reason to call it failed.
+    """
+    retries = seen.retries
+    if retries is None or seen.number > retries.policy.limit or failed.taken_back:
+        return failed
+    if failed.result is not RunResult.FAILED:
+        return failed
+    if seen.ending:
+        return seen
+    ended_at = failed.finished_at or seen.admitted_at or seen.slot
+    due = retries.next_at(seen.number, seen.execution_id, ended_at)
+    if due >= execution_began(seen) + timedelta(seconds=retries.timeout_seconds):
+        why = f"no time is left for another attempt, which would start at {rfc3339(due)}"
+        return replace(failed, message="; ".join(word for word in (failed.message or failed.reason, why) if word))
+    ends = seen.attempts or (
+        PodEnd(succeeded=False, finished_at=ended_at, reason=failed.reason, message=failed.message),
+    )
+    return replace(seen, attempts=ends, trouble=None, retry_at=due)
+
+
+def execution_began(job: ObservedJob) -> datetime:
+    """Return when the first attempt of a Job's execution began; until its pod has started, since when it may."""
+    if job.retries is not None and job.retries.begun_at is not None:
+        return job.retries.begun_at
+    starts = [pod.started_at for pod in job.attempts if pod.started_at is not None]
+    return min(starts, default=job.admitted_at or job.slot)
 
 
 def _has_unseen_pods(job: Mapping[str, Any], pods: JobPods, conditions: Mapping[str, Any]) -> bool:
@@ -128,7 +174,8 @@ def decisive_end(seen: ObservedJob, *, succeeded: bool) -> PodEnd | None:
 def _failed_by_pod(seen: ActiveJob, pod: PodEnd, failure: Mapping[str, Any], *, taken_back: bool) -> FinishedJob:
     """Return a Job that a pod's failure ended."""
     result: JobResult = RunResult.FAILED
-    if DEADLINE_EXCEEDED in {failure.get("reason"), pod.reason}:
+    limited = seen.retries is not None and seen.retries.limited  # to a part of the time: it has only failed
+    if failure.get("reason") == DEADLINE_EXCEEDED or (pod.reason == DEADLINE_EXCEEDED and not limited):
         result = RunResult.TIMED_OUT
     elif not seen.container:
         result = _RESULT_OF_EXIT.get(pod.exit_code, RunResult.FAILED)
@@ -237,13 +284,16 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
     try:
         if owner.get("kind") == names.KIND:
             cause, origin = Cause.SCHEDULE, task_uid
-            wanted = (labels.get(names.LABEL_TASK), task_uid, job_name(str(owner.get("name")), slot))
+            wanted = (labels.get(names.LABEL_TASK), task_uid)
+            first = job_name(str(owner.get("name")), slot)
         elif owner.get("kind") == names.KIND_REQUEST:
             cause, origin = Cause.MANUAL, str(labels.get(names.LABEL_REQUEST_UID))
-            wanted = (labels.get(names.LABEL_REQUEST), origin, request_job_name(str(owner.get("name")), origin))
+            wanted = (labels.get(names.LABEL_REQUEST), origin)
+            first = request_job_name(str(owner.get("name")), origin)
         else:
             return None
-        if (owner.get("name"), owner.get("uid"), meta["name"]) != wanted:
+        number = attempt_number(meta["name"], first, slot, cause)
+        if (owner.get("name"), owner.get("uid")) != wanted or number is None:
             return None
         uid = execution_id(origin, slot, cause)
     except ValueError:  # not a uid
@@ -261,6 +311,9 @@ def _identity(meta: Mapping[str, Any]) -> ActiveJob | None:
         task_type=str((meta.get("annotations") or {}).get(names.ANNOTATION_TASK_TYPE, "unknown")),
         retry_of=_uuid((meta.get("annotations") or {}).get(names.ANNOTATION_RETRY_OF)),
         completions=_completions((meta.get("annotations") or {}).get(names.ANNOTATION_COMPLETIONS)),
+        first_name=first,
+        number=number,
+        retries=parse_retries((meta.get("annotations") or {}).get(names.ANNOTATION_RETRIES)),
         cancelled_by=str((meta.get("annotations") or {}).get(names.ANNOTATION_CANCELLED_BY, ""))[:MOST_OF_A_NAME],
     )
 

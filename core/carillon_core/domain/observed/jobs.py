@@ -9,9 +9,11 @@ from uuid import UUID
 from carillon_core.contract import Cause
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.domain.observed.pod_trouble import PodTrouble
+from carillon_core.domain.observed.retries import Retries
 from carillon_core.domain.observed.written import written_schedule
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources import names
+from carillon_core.resources.base import rfc3339
 from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spec
 from carillon_core.resources.meta import ObjectMeta
 from carillon_core.resources.run_request import (
@@ -216,6 +218,12 @@ class _Job:
     """The execution that this one retries."""
     cancelled_by: str = ""
     """The user who cancelled it by the REST API, if one did."""
+    first_name: str = ""
+    """The name of the Job of its first attempt, which is in the row."""
+    number: int = 1
+    """Which attempt it is."""
+    retries: Retries | None = None
+    """How its execution is retried, if each attempt has a Job of its own."""
 
     def ended(
         self,
@@ -250,6 +258,8 @@ class ActiveJob(_Job):
     """Whether it is suspended in a queue and has no pod."""
     trouble: PodTrouble | None = None
     """Why its pod cannot start, or is not created."""
+    retry_at: datetime | None = None
+    """The attempt has failed, and the next one, in a Job of its own, is due at this time."""
 
     @property
     def active(self) -> Literal[True]:
@@ -283,7 +293,10 @@ class ActiveJob(_Job):
 
     @property
     def hindrance(self) -> str:
-        """What keeps the execution from starting, as a sentence; empty if nothing is known."""
+        """What keeps the execution from running, as a sentence; empty if nothing is known."""
+        if self.retry_at is not None:
+            why = next((f" ({pod.reason})" for pod in self.attempts[-1:] if pod.reason), "")
+            return f"attempt {self.number} failed{why}, the next one is due at {rfc3339(self.retry_at)}"
         return WAITS if self.waiting else self.trouble.sentence if self.trouble is not None else ""
 
 
@@ -311,6 +324,11 @@ class FinishedJob(_Job):
     @property
     def trouble(self) -> None:
         """Why its pod cannot start."""
+        return
+
+    @property
+    def retry_at(self) -> None:
+        """When the next attempt is due: none follows."""
         return
 
     @property

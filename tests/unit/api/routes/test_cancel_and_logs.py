@@ -1,6 +1,7 @@
 """Cancelling executions and reading their logs over REST."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import pytest
 
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.contract import ExecutionStatus
-from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.execution import ExecutionRecord, later_job_names
 from carillon_core.errors import OwnAccountError, RefusedError
 from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
 from support.api import Facade, facade, fields_of
@@ -60,6 +61,20 @@ async def test_the_job_says_who_cancelled(rest: Facade) -> None:
     assert (await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")).status_code == 202
     (job,) = rest.server.cluster.jobs.values()
     assert job["metadata"]["annotations"]["carillon.dev/cancelled-by"] == (await rest.audited())[-1].subject
+
+
+async def test_a_container_is_cancelled_in_whichever_attempt_it_is(rest: Facade) -> None:
+    """The row has the name of the first Job; the Job of the third attempt is ended, and of the second if it is left."""
+    record = row(status=RUNNING, task_type="container", job_name="nightly-1767225630")
+    await rest.history.record([record])
+    later = later_job_names(str(record.job_name), record.slot, record.cause, 1)[:2]
+    for name in later:
+        await running_job(rest, replace(record, job_name=name))
+    response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
+    assert (response.status_code, response.json()["jobName"]) == (202, later[-1])
+    metas = [job["metadata"] for job in rest.server.cluster.jobs.values()]
+    assert all("carillon.dev/cancelled-by" in meta["annotations"] for meta in metas)
+    assert all("deletionTimestamp" in meta for meta in metas)
 
 
 async def test_a_cancellation_does_not_depend_on_the_signature(

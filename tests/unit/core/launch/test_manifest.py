@@ -15,6 +15,8 @@ from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RunnerTemplate, job_manifest
 from carillon_core.domain.launch.order import Order, request_order, slot_order
 from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.retries import Retries, parse_retries
+from carillon_core.resources.tasks import RetryPolicy
 from support.builders import (
     REQUEST_UID,
     TASK_UID,
@@ -105,12 +107,20 @@ def test_a_container_that_says_little_has_little() -> None:
     assert {"command", "args", "workingDir", "resources"}.isdisjoint(pod["containers"][0])
 
 
-def test_a_containers_attempts_are_pods_with_a_deadline_each() -> None:
-    """The Job has the retry policy's limit; a pod that hangs ends at its own deadline."""
+def test_a_containers_job_is_one_attempt_and_says_how_it_is_retried() -> None:
+    """A pod that hangs ends at the execution's time-out, or at the attempt's if that is shorter."""
     task = make_task().every(60).with_spec(task={"container": CONTAINER}, timeoutSeconds=60, retry={"limit": 2})
     job = job_of(task)
-    assert job["spec"]["backoffLimit"] == 2
+    assert job["spec"]["backoffLimit"] == 0
     assert pod_of(job)["activeDeadlineSeconds"] == 60
+    retries = parse_retries(job["metadata"]["annotations"]["carillon.dev/retries"])
+    assert retries == Retries(policy=RetryPolicy(limit=2), timeout_seconds=60)
+    limited = job_of(task.with_spec(retry={"limit": 2, "attemptTimeoutSeconds": 20}))
+    assert pod_of(limited)["activeDeadlineSeconds"] == 20
+    told = parse_retries(limited["spec"]["template"]["metadata"]["annotations"]["carillon.dev/retries"])
+    assert told is not None
+    assert told.limited
+    assert "carillon.dev/retries" not in job_of(task.without("retry"))["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize("task", [{"container": CONTAINER}, {"counter": {}}])
@@ -128,9 +138,9 @@ def test_a_drain_runs_no_two_pods_and_uses_up_no_try(task: dict[str, Any]) -> No
 
 
 def test_a_container_that_a_drain_ended_late_has_its_whole_time_again() -> None:
-    """Of the tries and one more; between them Kubernetes waits."""
+    """Of its attempt and one more pod."""
     task = make_task().every(60).with_spec(task={"container": CONTAINER}, timeoutSeconds=60, retry={"limit": 2})
-    assert job_of(task)["spec"]["activeDeadlineSeconds"] == 4 * 60 + 4 * 300
+    assert job_of(task)["spec"]["activeDeadlineSeconds"] == 2 * 60 + 2 * 300
 
 
 def test_a_runners_job_is_read_back_as_the_tasks() -> None:

@@ -4,7 +4,8 @@ from contextlib import suppress
 
 import pytest
 
-from carillon_core.domain.execution import job_name
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import attempt_job_name, job_name
 from carillon_core.errors import UnavailableError
 from carillon_core.ports import JobEvent, JSONObject
 from support.builders import at
@@ -12,6 +13,7 @@ from support.operator import KEY, Operator
 
 CONTAINER = {"container": {"image": "busybox"}}
 NAME = job_name(KEY[1], at("00:00:30"))
+SECOND = attempt_job_name(NAME, at("00:00:30"), Cause.SCHEDULE, 2)
 
 
 @pytest.fixture
@@ -28,14 +30,16 @@ def show(operator: Operator) -> None:
 
 @pytest.mark.parametrize("answer", ["late", "lost"])
 @pytest.mark.parametrize("code", [0, 1])
-async def test_a_pod_that_ends_before_the_creation_is_answered_does_not_end_a_job_that_tries_again(
+async def test_a_pod_that_ends_before_the_creation_is_answered_does_not_end_an_execution_that_is_retried(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
 ) -> None:
-    """The Job still exists, so its next pod decides the result."""
+    """The Job still exists, so the next attempt decides the result."""
     create = operator.cluster.create_job
 
     async def created(manifest: JSONObject) -> JSONObject:
         job = await create(manifest)
+        if manifest["metadata"]["name"] != NAME:
+            return job
         operator.cluster.start_pod(KEY[0], NAME)
         show(operator)
         operator.cluster.finish_pod(KEY[0], NAME, 1)
@@ -46,15 +50,16 @@ async def test_a_pod_that_ends_before_the_creation_is_answered_does_not_end_a_jo
         return job
 
     monkeypatch.setattr(operator.cluster, "create_job", created)
-    await operator.create_task(runAt="2026-01-01T00:00:30Z", task=CONTAINER, retry={"limit": 1})
+    await operator.create_task(
+        runAt="2026-01-01T00:00:30Z", task=CONTAINER, retry={"limit": 1, "initialDelaySeconds": 9}
+    )
     with suppress(UnavailableError):
         await operator.turn("00:00:30")
     await operator.settle()
     assert [row[1] for row in operator.rows()] == (["running"] if answer == "late" else [])
-    operator.cluster.start_pod(KEY[0], NAME)
-    operator.cluster.finish_pod(KEY[0], NAME, code)
-    operator.cluster.finish_job(KEY[0], NAME, failed="BackoffLimitExceeded" if code else None)
     await operator.turn("00:00:40")
+    operator.cluster.finish_pod(KEY[0], SECOND, code)
+    await operator.turn("00:00:45")
     ((_, status, _),) = operator.rows()
     assert status == ("failed" if code else "succeeded")
 
