@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from uuid import uuid4
 
-from carillon_core.adapters.memory.copies import copied
+from carillon_core.adapters.copies import copied
 from carillon_core.adapters.memory.world import Key, Kind, MemoryWorld, is_ours, is_owned_by
 from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import (

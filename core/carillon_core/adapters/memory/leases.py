@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from carillon_core.adapters.memory.copies import copied
+from carillon_core.adapters.copies import copied
 from carillon_core.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
 from carillon_core.ports import JSONObject
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from carillon_core.adapters.memory.copies import copied
+from carillon_core.adapters.copies import copied
 from carillon_core.adapters.memory.selectors import selector_of
 from carillon_core.errors import (
     AlreadyExistsError,

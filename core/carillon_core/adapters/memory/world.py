@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
-from carillon_core.adapters.memory.copies import copied
+from carillon_core.adapters.copies import copied
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.observed.pod_trouble import PodRefusal
 from carillon_core.errors import (

@@ -1,4 +1,4 @@
-"""Copies of objects: what is stored is never what a caller holds, as with an API server."""
+"""Copies of objects: what a memory adapter stores is never what a caller holds, as with an API server."""
 
 from typing import Any, TypeVar
 
