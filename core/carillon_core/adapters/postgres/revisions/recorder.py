@@ -21,9 +21,11 @@ FRESH = timedelta(minutes=1)
 """A revision that was confirmed within this time is not written again: restarts may follow one another."""
 
 _columns = task_revisions.c
-_asked = func.unnest(
-    bindparam("uids", type_=ARRAY(Uuid)), bindparam("generations", type_=ARRAY(BigInteger))
-).table_valued("uid", "generation", name="asked")
+_asked = (
+    func.unnest(bindparam("uids", type_=ARRAY(Uuid)), bindparam("generations", type_=ARRAY(BigInteger)))
+    .table_valued("uid", "generation")
+    .render_derived(name="asked")
+)
 _same = (_columns.task_uid == _asked.c.uid) & (_columns.generation == _asked.c.generation)
 _CONFIRM = update(task_revisions).where(_same, _columns.last_seen_at < bindparam("before"))
 _CONFIRM = _CONFIRM.values(last_seen_at=bindparam("now"))
