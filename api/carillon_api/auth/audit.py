@@ -81,8 +81,7 @@ def _recorded(raw: JSONObject | None) -> JSONObject | None:
         return None
     metadata = _object(raw.get("metadata"))
     return {
-        "uid": metadata.get("uid"),
-        "generation": metadata.get("generation"),
+        **{name: metadata[name] for name in ("uid", "generation") if name in metadata},
         "labels": _object(metadata.get("labels")),
         "spec": masked_spec(_object(raw.get("spec"))),
     }

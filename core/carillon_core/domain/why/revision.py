@@ -93,6 +93,6 @@ def rules_of(spec: ScheduledTaskSpec) -> Rules:
 
 
 def _kept(spec: ScheduledTaskSpec) -> dict[str, Any] | None:
-    """Return a spec as it is kept: with the fields that its author set, and masked; None if it is too large."""
+    """Return a spec as it is kept: the fields that are stored in the cluster, masked; None if it is too large."""
     text = spec.model_dump_json(by_alias=True, exclude_unset=True, exclude_none=True)
     return masked_spec(json.loads(text)) if len(text) <= MOST_SPEC_CHARACTERS else None
