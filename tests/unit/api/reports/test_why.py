@@ -98,8 +98,13 @@ async def test_who_suspended_a_task(rest: Facade) -> None:
     assert (await rest.client.post(f"{TASKS}/nightly/pause")).status_code == 200
     await rest.audited()
     paused = replace(revision(2, schedule="30 2 * * *", timeZone="Europe/Berlin", suspend=True), manager="carillon")
-    seen = {"created_at": first.created_at, "seen_at": rest.clock.now, "last_seen_at": NOW}
-    await rest.revisions.record([replace(paused, task_uid=first.task_uid, **seen)])
+    seen: dict[str, Any] = {
+        "task_uid": first.task_uid,
+        "created_at": first.created_at,
+        "seen_at": rest.clock.now,
+        "last_seen_at": NOW,
+    }
+    await rest.revisions.record([replace(paused, **seen)])
     rest.clock.now = NOW
     for rules, user in ((AUDITOR, "alice"), (READER, None)):
         body = await why(rest, "2026-03-01T01:30:00Z", rest.let(f"bob-{user}", f"t-{user}", *rules))
