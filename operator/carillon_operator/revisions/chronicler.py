@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
+from pydantic_core import to_json
+
 from carillon_core.backoff import Backoff, Tries
 from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.observed.jobs import ObservedTask
@@ -30,6 +32,8 @@ from carillon_operator.state.work_queue import Key
 log = get_logger(__name__)
 
 BATCH = 100
+MOST_BYTES = 32 * 1024
+"""The size of the specs that are written together; to prepare more at once would hold up the loop."""
 PAUSE_SECONDS = 0.5
 """The pause between two batches: launches and records come first."""
 SPACING_SECONDS = 5.0
@@ -148,12 +152,16 @@ class Chronicler:
         ids = {key: _id(task) for key, task in tasks.items()}
         known = set(await history.confirm(list(ids.values()), now)) if history is not None and ids else set()
         lacking = {key: task for key, task in tasks.items() if ids[key] not in known}
-        made: list[TaskRevision] = []
+        made, size = list[TaskRevision](), 0
         for task in lacking.values():
             await self._slices.rest()
             revision = _revision(task, now)
             if revision is not None:
                 made.append(revision)
+                size += len(to_json(revision.spec))
+            if history is not None and size > MOST_BYTES:
+                await _write(history, made)
+                made, size = [], 0
         if history is not None and made:
             await _write(history, made)
         self._recorded |= ids

@@ -109,7 +109,7 @@ CLOSED = {
     "record an attempt": "INSERT INTO attempts DEFAULT VALUES",
     "alter an attempt": "UPDATE attempts SET status = 'succeeded'",
     "delete attempts": "DELETE FROM attempts",
-    "alter the specs of the past": "UPDATE task_revisions SET spec = '{}'",
+    "alter the specs of the past": "UPDATE task_revisions SET manager = 'x'",
     "alter what was audited": "UPDATE audit_events SET subject = 'somebody else'",
     "alter what is audited twice": (
         "INSERT INTO audit_events (id) VALUES (gen_random_uuid()) ON CONFLICT (id) DO UPDATE SET subject = 'x'"

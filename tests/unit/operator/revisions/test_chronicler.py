@@ -8,7 +8,7 @@ import pytest
 
 from carillon_core.domain.why.revision import MOST_REVISIONS, TaskRevision
 from carillon_core.errors import UnavailableError
-from carillon_operator.revisions.chronicler import BATCH, Chronicler
+from carillon_operator.revisions.chronicler import BATCH, MOST_BYTES, Chronicler
 from support.operator import KEY, Operator, running
 from support.waiting import eventually
 
@@ -137,6 +137,22 @@ async def test_many_tasks_are_recorded_in_batches(operator: Operator) -> None:
     async with running(chronicler.run()):
         await eventually(lambda: len(operator.revisions.kept) > BATCH)
     assert operator.revisions.writes == [BATCH, 1]
+
+
+async def test_large_specs_are_written_apart(operator: Operator) -> None:
+    """Together they would hold up the loop."""
+    chronicler = quick(operator)
+    large = {"http": {"url": "https://example.com", "method": "POST", "body": "x" * (MOST_BYTES - 1000)}}
+    for number in range(4):
+        body = {"metadata": {"name": f"task-{number}"}, "spec": {"task": large, "intervalSeconds": 30}}
+        await operator.cluster.tasks.create("default", body)
+    await operator.see()
+    for number in range(4):
+        task = operator.app.store.tasks.get(("default", f"task-{number}"))
+        assert task is not None
+        chronicler.saw(task)
+    await chronicler.write()
+    assert operator.revisions.writes == [2, 2]
 
 
 async def test_the_history_of_a_task_is_bounded(operator: Operator) -> None:

@@ -1,7 +1,7 @@
 """The port ``RevisionRecorder`` on Postgres; the operator creates one."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -80,4 +80,5 @@ class PostgresRevisions:
 
 def _values(revision: TaskRevision) -> dict[str, Any]:
     rules = None if revision.rules is None else storable_json(revision.rules.model_dump(mode="json", exclude_none=True))
-    return {**asdict(revision), "task_uid": UUID(revision.task_uid), "rules": rules}
+    own = {each.name: getattr(revision, each.name) for each in fields(revision)}  # asdict would copy the spec
+    return {**own, "task_uid": UUID(revision.task_uid), "rules": rules}
