@@ -15,7 +15,7 @@ from carillon_api.app import create_app
 from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
 from carillon_api.auth.connections import Connections
-from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory, ServedReports
+from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory, ServedPast, ServedReports
 from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, limited_to
 from carillon_api.observability.metrics import Metrics
 from carillon_api.services.context import Backends
@@ -29,8 +29,9 @@ from carillon_core.adapters.postgres.engine import WHAT as DATABASE
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
 from carillon_core.adapters.postgres.reports import PostgresReports
+from carillon_core.adapters.postgres.revisions import PostgresPast
 from carillon_core.adapters.postgres.roles.api_role import may_forge
-from carillon_core.adapters.prompt import PromptAudit, PromptHistory, PromptIdempotency, PromptReports
+from carillon_core.adapters.prompt import PromptAudit, PromptHistory, PromptIdempotency, PromptPast, PromptReports
 from carillon_core.errors import UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.serving.programs import listening_socket, run_server
@@ -76,6 +77,7 @@ async def serve(settings: Settings) -> None:
         aclosing(PostgresAuditLog.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as audit_log,
         aclosing(PostgresIdempotency.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as keys,
         aclosing(PostgresReports.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as reports,
+        aclosing(PostgresPast.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as revisions,
         # closed before its log, so that queued events are still written
         AuditTrail(ServedAudit(PromptAudit(audit_log, soon), settings.scope)) as audit,
     ):
@@ -84,7 +86,9 @@ async def serve(settings: Settings) -> None:
         access = AccessControl(api_server, settings, _now)
         idempotency = PromptIdempotency(keys, soon)
         aggregates = ServedReports(PromptReports(reports, Breaker(DATABASE, CALL_SECONDS)), settings.scope)
-        app = create_app(Backends(api_server, served, _now, settings, access, audit, idempotency, aggregates), metrics)
+        past = ServedPast(PromptPast(revisions, soon), settings.scope)
+        backends = Backends(api_server, served, _now, settings, access, audit, idempotency, aggregates, past)
+        app = create_app(backends, metrics)
         _ = app.rendered  # now, not by the first request
         # The objects created so far live as long as the process. Without freezing them, the garbage collector would
         # scan them repeatedly, which blocks the event loop for a tenth of a second.

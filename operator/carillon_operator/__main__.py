@@ -18,6 +18,7 @@ from carillon_core.adapters.kube.cluster import try_job
 from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
+from carillon_core.adapters.postgres.revisions import PostgresRevisions
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import CarillonError, SettingsError
@@ -87,6 +88,7 @@ async def _serve(settings: Settings, guard: Guard, registry: CollectorRegistry) 
         hint = "set CARILLON_RUNNER_DATABASE_URL to a user of its own, and run carillon-migrate runner-role"
         log.warning("runners can read and change the whole history", hint=hint)
     history, keys = PostgresHistory.from_url(settings.database_url), PostgresRunnerKeys.from_url(settings.database_url)
+    revisions = PostgresRevisions.from_url(settings.database_url)
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
         async with KubeConnection(settings.kubeconfig) as connection, _elector(settings) as elector:
@@ -99,11 +101,19 @@ async def _serve(settings: Settings, guard: Guard, registry: CollectorRegistry) 
                 admission = _admission(settings, connection, cluster)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
-                outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
+                outside = Outside(
+                    reader=cluster,
+                    writer=cluster,
+                    history=history,
+                    keys=keys,
+                    maintain=maintenance,
+                    revisions=revisions,
+                )
                 app = Application(settings, outside, observe, _now, elector, guard)
                 registry.register(TaskCollector(app.store, app.ownership, settings.task_metrics))
                 await app.run(stop)
     finally:
+        await revisions.aclose()
         await keys.aclose()
         await history.aclose()
     log.info("stopped")

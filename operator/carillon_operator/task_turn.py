@@ -55,6 +55,7 @@ class TaskTurn:
         if task is None:
             self._forget(key)
             return None
+        self._effects.chronicler.saw(task)
         self._record_settled(task)
         plan = self._decided(task, jobs)
         if await self._found_overtaken_job(task, plan):
@@ -138,6 +139,7 @@ class TaskTurn:
 
     def _forget(self, key: Key) -> None:
         """Forget a task that is gone."""
+        self._effects.chronicler.lost(key)
         self._effects.statuses.forget("ScheduledTask", *key)
         self._announced.pop(key, None)
         self._confirmed.discard(key)

@@ -12,7 +12,7 @@ from datetime import datetime
 from carillon_core.adapters.postgres.roles.namespace_login import NamespaceLogins
 from carillon_core.errors import OwnAccountError, UnavailableError
 from carillon_core.logs import get_logger
-from carillon_core.ports import ClusterReader, ClusterWriter, HistoryRecorder, RunnerKeys
+from carillon_core.ports import ClusterReader, ClusterWriter, HistoryRecorder, RevisionRecorder, RunnerKeys
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.closer import Closer
 from carillon_operator.apply.effects import Effects
@@ -30,6 +30,7 @@ from carillon_operator.gather.target_secrets import TargetSecrets
 from carillon_operator.gather.watching import Watching
 from carillon_operator.leadership.endings import end
 from carillon_operator.reconciler import Reconciler
+from carillon_operator.revisions.chronicler import Chronicler
 from carillon_operator.settings import Settings
 from carillon_operator.state.job_shelf import JobChange
 from carillon_operator.state.view import View
@@ -52,6 +53,8 @@ class Outside:
     """Where the key of the execution tokens is registered."""
     maintain: Maintain | None = None
     """Maintains the history; without it the history is left as it is."""
+    revisions: RevisionRecorder | None = None
+    """Where specs are recorded; without it none are."""
 
 
 class Term:
@@ -87,7 +90,9 @@ class Term:
         )
         self.closer = Closer(view=view, outbox=self.outbox, announcer=self.announcer, clock=clock)
         self.sweeper = Sweeper(reader, outside.history, view, self.outbox, self.closer, clock)
+        self.chronicler = Chronicler(outside.revisions, view, clock)
         effects = Effects(
+            chronicler=self.chronicler,
             launcher=self._launcher,
             outbox=self.outbox,
             statuses=self.statuses,
@@ -130,6 +135,7 @@ class Term:
                 *self.announcer.processes(),
                 self.janitor.run(),
                 self._registrar.run(),
+                self.chronicler.run(),
                 *(() if self._maintainer is None else (self._maintainer.run(),)),
             )
             workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))

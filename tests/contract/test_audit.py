@@ -11,7 +11,7 @@ import pytest
 from carillon_core.adapters.memory.audit import MemoryAuditLog
 from carillon_core.adapters.postgres.audit import PostgresAuditLog
 from carillon_core.errors import InvalidResourceError
-from carillon_core.ports import AuditEvent, AuditLog, AuditQuery
+from carillon_core.ports import AuditAuthor, AuditEvent, AuditLog, AuditQuery
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -134,6 +134,32 @@ async def test_paging_gives_every_event_once_while_events_are_written(log: Audit
         if cursor is None:
             break
     assert seen == list(range(10, 0, -1))
+
+
+def generation(number: int, before: int | None, after: int, **changes: Any) -> AuditEvent:
+    """Build the event of a change from one generation to another."""
+    was = None if before is None else {"uid": "u", "generation": before, "spec": {}}
+    return event(number, before=was, after={"uid": "u", "generation": after, "spec": {}}, **changes)
+
+
+async def test_the_authors_of_generations(log: AuditLog) -> None:
+    """Events of labels, of deletions, of earlier releases and of other objects are left out."""
+    await log.write(
+        [
+            generation(1, None, 1),
+            generation(2, 1, 2, subject="bob"),
+            generation(3, 2, 2, subject="mallory"),
+            event(4),
+            event(5, after=None),
+            event(6, after={"uid": 7, "generation": "8"}),
+            generation(7, 2, 3, name="weekly"),
+        ]
+    )
+    query = AuditQuery(namespace="team-a", resource="scheduledtasks", name="nightly")
+    assert list(await log.authors(query)) == [AuditAuthor("u", 2, "bob"), AuditAuthor("u", 1, "alice")]
+    assert list(await log.authors(replace(query, limit=6, since=T0 + timedelta(minutes=2)))) == [
+        AuditAuthor("u", 2, "bob")
+    ]
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from carillon_api.app import describing_app
 from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
-from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory, ServedReports
+from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory, ServedPast, ServedReports
 from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.memory.audit import MemoryAuditLog
@@ -23,6 +23,7 @@ from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.idempotency import MemoryIdempotency
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.adapters.memory.reports import MemoryReports
+from carillon_core.adapters.memory.revisions import MemoryRevisions
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.ports import AuditEvent
 
@@ -82,6 +83,7 @@ class Facade:
     audit_log: MemoryAuditLog
     audit: AuditTrail
     idempotency: MemoryIdempotency
+    revisions: MemoryRevisions
     clock: Clock = field(default_factory=Clock)
 
     async def audited(self) -> list[AuditEvent]:
@@ -138,6 +140,7 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
     history = MemoryHistory()
     audit_log = MemoryAuditLog()
     idempotency = MemoryIdempotency()
+    revisions = MemoryRevisions(history)
     made = Settings(**(DEFAULT_SETTINGS | settings)) if settings else _settings()
     served = ServedAPIServer(server, made.scope)
     access = AccessControl(served, made, clock, clock.seconds)
@@ -146,10 +149,11 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
         app.state.metrics.history.forget()  # values of another test's history
         read = ServedHistory(history, made.scope)
         reports = ServedReports(MemoryReports(history), made.scope)
-        app.state.backends = Backends(served, read, clock, made, access, audit, idempotency, reports)
+        past = ServedPast(revisions, made.scope)
+        app.state.backends = Backends(served, read, clock, made, access, audit, idempotency, reports, past)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
-            yield Facade(app, client, server, history, audit_log, audit, idempotency, clock)
+            yield Facade(app, client, server, history, audit_log, audit, idempotency, revisions, clock)
 
 
 def fields_of(response: httpx.Response) -> list[str]:

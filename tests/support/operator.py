@@ -12,6 +12,7 @@ import pytest
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.revisions import MemoryRevisions
 from carillon_core.adapters.memory.runner_keys import MemoryRunnerKeys
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord, execution_id
@@ -39,12 +40,19 @@ class Operator:
         self.now = CREATED
         self.cluster = MemoryCluster(clock=lambda: self.now)
         self.history = MemoryHistory()
+        self.revisions = MemoryRevisions(self.history)
         self.keys = MemoryRunnerKeys()
         self.restart()
 
     def restart(self) -> None:
         """Forget everything that is not in the cluster or the history, as a new process does."""
-        outside = Outside(reader=self.cluster, writer=self.cluster, history=self.history, keys=self.keys)
+        outside = Outside(
+            reader=self.cluster,
+            writer=self.cluster,
+            history=self.history,
+            keys=self.keys,
+            revisions=self.revisions,
+        )
         self.app = Application(SETTINGS, outside, _observe_nothing, lambda: self.now)
 
     @property

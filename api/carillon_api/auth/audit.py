@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from carillon_api.auth.access import Origin
 from carillon_api.auth.authentication import Caller
-from carillon_api.auth.masking import masked_spec
+from carillon_core.domain.access.masking import masked_spec
 from carillon_core.errors import UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import AuditEvent, AuditLog, JSONObject
@@ -76,11 +76,13 @@ def audit_event(
 
 
 def _recorded(raw: JSONObject | None) -> JSONObject | None:
-    """Return what the audit stores of an object: labels and the masked spec."""
+    """Return what the audit stores of an object: which generation it is, labels and the masked spec."""
     if raw is None:
         return None
+    metadata = _object(raw.get("metadata"))
     return {
-        "labels": _object(_object(raw.get("metadata")).get("labels")),
+        **{name: metadata[name] for name in ("uid", "generation") if name in metadata},
+        "labels": _object(metadata.get("labels")),
         "spec": masked_spec(_object(raw.get("spec"))),
     }
 

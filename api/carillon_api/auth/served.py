@@ -15,9 +15,11 @@ from carillon_api.http.problems import NotServedError
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.domain.scope import SETTING, Scope
+from carillon_core.domain.why.revision import TaskRevision
 from carillon_core.errors import NotFoundError, RefusedError
 from carillon_core.ports import (
     APIServer,
+    AuditAuthor,
     AuditEvent,
     AuditLog,
     AuditPage,
@@ -35,7 +37,10 @@ from carillon_core.ports import (
     ObjectPage,
     ObjectStore,
     ReportQuery,
+    RevisionPage,
+    RevisionQuery,
     Statistics,
+    TaskPast,
 )
 
 
@@ -280,3 +285,34 @@ class ServedAudit:
             check_served(self._scope, query.namespace)
             return await self._log.list(query)
         return await self._log.list(replace(query, namespaces=self._scope.namespaces))
+
+    async def authors(self, query: AuditQuery) -> Sequence[AuditAuthor]:
+        """Return who made the generations of the objects in a page; a query must name a served namespace."""
+        if query.namespace is not None:
+            check_served(self._scope, query.namespace)
+            return await self._log.authors(query)
+        return await self._log.authors(replace(query, namespaces=self._scope.namespaces))
+
+
+class ServedPast:
+    """``TaskPast`` limited to the served namespaces; a call for another one raises ``NotServedError``."""
+
+    def __init__(self, past: TaskPast, scope: Scope) -> None:
+        """Take the past and the namespaces."""
+        self._past = past
+        self._scope = scope
+
+    async def revisions(self, query: RevisionQuery) -> RevisionPage:
+        """Return a page of revisions, newest first."""
+        check_served(self._scope, query.namespace)
+        return await self._past.revisions(query)
+
+    async def rules(self, namespace: str, task: str) -> Sequence[TaskRevision]:
+        """Return all revisions of the tasks with a name, newest first, without their specs."""
+        check_served(self._scope, namespace)
+        return await self._past.rules(namespace, task)
+
+    async def row_of(self, namespace: str, task: str, slot: datetime) -> ExecutionRecord | None:
+        """Return the row of a slot, or the one that covers it."""
+        check_served(self._scope, namespace)
+        return await self._past.row_of(namespace, task, slot)

@@ -23,6 +23,7 @@ from carillon_api.http.public_paths import is_public
 from carillon_api.openapi_document.examples import EXAMPLES
 from carillon_api.openapi_document.finish import finished
 from carillon_api.openapi_document.schema_rules import with_rules
+from carillon_api.openapi_document.why_examples import SEVERAL
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -148,6 +149,9 @@ def completed(document: JSONObject) -> JSONObject:
             if operation["operationId"] in EXAMPLES:
                 content = operation["responses"]["200"]["content"]["application/json"]
                 content["example"] = EXAMPLES[operation["operationId"]]
+            if operation["operationId"] in SEVERAL:
+                content = operation["responses"]["200"]["content"]["application/json"]
+                content["examples"] = SEVERAL[operation["operationId"]]
         if (get := operations.get("get")) and "ETag" in get["responses"]["200"].get("headers", {}):
             _document_condition(get)
         if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:

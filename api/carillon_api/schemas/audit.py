@@ -39,9 +39,10 @@ class AuditEventView(Answer):
     name: str
     """The object's name."""
     before: dict[str, Any] | None
-    """Labels and spec before the change, with likely secrets replaced by `***`; null if the object did not exist."""
+    """UID, generation, labels and spec before the change, with likely secrets replaced by `***`; null if the object did
+    not exist."""
     after: dict[str, Any] | None
-    """Labels and spec after the change; null if the object was deleted."""
+    """UID, generation, labels and spec after the change; null if the object was deleted."""
 
 
 class AuditList(Answer):

@@ -23,6 +23,7 @@ from carillon_core.ports import (
     IdempotencyStore,
     JSONObject,
     ObjectStore,
+    TaskPast,
 )
 
 
@@ -42,6 +43,8 @@ class Backends:
     """The idempotency keys of POST requests and their responses."""
     reports: HistoryReports
     """Aggregates over the history."""
+    past: TaskPast
+    """The specs that tasks have had, and the rows of single slots."""
     timetables: Timetables = field(default_factory=Timetables)
     """The cached timetables of specs."""
     listings: Listings = field(default_factory=Listings)
@@ -86,6 +89,11 @@ class Context:
     def reports(self) -> HistoryReports:
         """Aggregates over the history; they do not check permissions, so call ``authorize`` first."""
         return self.backends.reports
+
+    @property
+    def past(self) -> TaskPast:
+        """The specs that tasks have had; it does not check permissions, so call ``authorize`` first."""
+        return self.backends.past
 
     @property
     def settings(self) -> Settings:

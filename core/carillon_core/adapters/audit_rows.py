@@ -5,7 +5,7 @@ from datetime import UTC
 
 from carillon_core.adapters.history_rows import MAX_LIMIT, storable_json, storable_text
 from carillon_core.errors import FieldProblem, InvalidResourceError
-from carillon_core.ports import AuditEvent, AuditQuery
+from carillon_core.ports import AuditAuthor, AuditEvent, AuditQuery
 
 
 def storable_event(event: AuditEvent) -> AuditEvent:
@@ -31,3 +31,18 @@ def check_page(query: AuditQuery) -> None:
     """Raise ``InvalidResourceError`` if the page size is out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise InvalidResourceError([FieldProblem("limit", f"must be from 1 to {MAX_LIMIT} (got {query.limit})")])
+
+
+def author_of(subject: str, uid: object, generation: object, before: object) -> AuditAuthor | None:
+    """Return who made a generation; None if the event does not tell, or only labels changed.
+
+    Args:
+        subject: The event's.
+        uid: The object's.
+        generation: The object's generation after the change.
+        before: The generation before.
+
+    """
+    if not isinstance(uid, str) or not isinstance(generation, int) or generation == before:
+        return None
+    return AuditAuthor(uid, generation, subject)

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from carillon_core.adapters.breaker import Breaker
 from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.why.revision import TaskRevision
 from carillon_core.ports import (
+    AuditAuthor,
     AuditEvent,
     AuditLog,
     AuditPage,
@@ -21,8 +23,11 @@ from carillon_core.ports import (
     Mark,
     ReportQuery,
     Reservation,
+    RevisionPage,
+    RevisionQuery,
     Statistics,
     StoredAnswer,
+    TaskPast,
 )
 
 
@@ -101,6 +106,35 @@ class PromptAudit:
         """Return a page of events, newest first."""
         async with self._breaker.call():
             return await self._log.list(query)
+
+    async def authors(self, query: AuditQuery) -> Sequence[AuditAuthor]:
+        """Return who made the generations of the objects in a page, newest first."""
+        async with self._breaker.call():
+            return await self._log.authors(query)
+
+
+class PromptPast:
+    """``TaskPast`` behind a breaker."""
+
+    def __init__(self, past: TaskPast, breaker: Breaker) -> None:
+        """Take the past; the caller closes it."""
+        self._past = past
+        self._breaker = breaker
+
+    async def revisions(self, query: RevisionQuery) -> RevisionPage:
+        """Return a page of revisions, newest first."""
+        async with self._breaker.call():
+            return await self._past.revisions(query)
+
+    async def rules(self, namespace: str, task: str) -> Sequence[TaskRevision]:
+        """Return all revisions of the tasks with a name, newest first, without their specs."""
+        async with self._breaker.call():
+            return await self._past.rules(namespace, task)
+
+    async def row_of(self, namespace: str, task: str, slot: datetime) -> ExecutionRecord | None:
+        """Return the row of a slot, or the one that covers it."""
+        async with self._breaker.call():
+            return await self._past.row_of(namespace, task, slot)
 
 
 class PromptIdempotency:

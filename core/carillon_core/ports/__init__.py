@@ -6,7 +6,7 @@ adapters to the same contract. Every method is a coroutine and may raise
 ``UnavailableError``; its docstring names the other errors.
 """
 
-from carillon_core.ports.audit import AuditEvent, AuditLog, AuditPage, AuditQuery
+from carillon_core.ports.audit import AuditAuthor, AuditEvent, AuditLog, AuditPage, AuditQuery
 from carillon_core.ports.callers import APIServer, CallerCluster
 from carillon_core.ports.cluster import (
     Cluster,
@@ -55,6 +55,14 @@ from carillon_core.ports.reports import (
     Statistics,
     StatusCount,
 )
+from carillon_core.ports.revisions import (
+    MOST_NEAR,
+    RevisionId,
+    RevisionPage,
+    RevisionQuery,
+    RevisionRecorder,
+    TaskPast,
+)
 from carillon_core.ports.runner_keys import RunnerKeys
 
 __all__ = [
@@ -63,9 +71,11 @@ __all__ = [
     "MOST_ANSWERS",
     "MOST_ANSWER_BYTES",
     "MOST_COUNTED",
+    "MOST_NEAR",
     "MOST_PAGE_BYTES",
     "MOST_SAMPLED",
     "APIServer",
+    "AuditAuthor",
     "AuditEvent",
     "AuditLog",
     "AuditPage",
@@ -101,6 +111,10 @@ __all__ = [
     "ReportQuery",
     "RequestDeleter",
     "Reservation",
+    "RevisionId",
+    "RevisionPage",
+    "RevisionQuery",
+    "RevisionRecorder",
     "RunnerKeys",
     "SecretLabels",
     "SecretWriter",
@@ -108,4 +122,5 @@ __all__ = [
     "StatusCount",
     "StatusPatcher",
     "StoredAnswer",
+    "TaskPast",
 ]

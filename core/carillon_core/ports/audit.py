@@ -30,9 +30,18 @@ class AuditEvent:
     namespace: str
     name: str
     before: JSONObject | None
-    """The spec and labels before the change; None if the object did not exist."""
+    """UID, generation, labels and spec before the change; None if the object did not exist."""
     after: JSONObject | None
-    """The spec and labels after the change; None if the object was deleted."""
+    """UID, generation, labels and spec after the change; None if the object was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditAuthor:
+    """Who made a generation of an object."""
+
+    uid: str
+    generation: int
+    subject: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,4 +79,11 @@ class AuditLog(Protocol):
 
     async def list(self, query: AuditQuery) -> AuditPage:
         """Return a page of events by keyset on (at, id), newest first; errors as ``HistoryReader.list``'s."""
+        ...
+
+    async def authors(self, query: AuditQuery) -> Sequence[AuditAuthor]:
+        """Return who made the generations of the objects in ``list``'s page, newest first, without reading the specs.
+
+        Events that made no generation are left out: those of labels, of deletions, and those of earlier releases.
+        """
         ...

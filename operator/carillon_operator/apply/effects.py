@@ -9,12 +9,14 @@ from carillon_operator.apply.job_ender import JobEnder
 from carillon_operator.apply.launcher import Launcher
 from carillon_operator.apply.outbox import Outbox
 from carillon_operator.apply.status_writer import StatusWriter
+from carillon_operator.revisions.chronicler import Chronicler
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
     """The parts that carry out a plan."""
 
+    chronicler: Chronicler
     launcher: Launcher
     outbox: Outbox
     statuses: StatusWriter

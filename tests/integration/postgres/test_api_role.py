@@ -81,8 +81,8 @@ def test_the_command_makes_the_role_and_again_changes_its_password(database_url:
     done = command(DATABASE_URL=database_url, CARILLON_API_DATABASE_URL=api_url)
     assert (done.returncode, done.stderr) == (0, "")
     granted = (
-        "SELECT on executions; SELECT on attempts; SELECT on maintenance; SELECT on alembic_version;"
-        " SELECT, INSERT on audit_events; SELECT, INSERT, UPDATE, DELETE on idempotency_keys"
+        "SELECT on executions; SELECT on attempts; SELECT on task_revisions; SELECT on maintenance;"
+        " SELECT on alembic_version; SELECT, INSERT on audit_events; SELECT, INSERT, UPDATE, DELETE on idempotency_keys"
     )
     assert done.stdout.splitlines() == [
         f"created the role {user(api_url)}",
@@ -109,6 +109,7 @@ CLOSED = {
     "record an attempt": "INSERT INTO attempts DEFAULT VALUES",
     "alter an attempt": "UPDATE attempts SET status = 'succeeded'",
     "delete attempts": "DELETE FROM attempts",
+    "alter the specs of the past": "UPDATE task_revisions SET manager = 'x'",
     "alter what was audited": "UPDATE audit_events SET subject = 'somebody else'",
     "alter what is audited twice": (
         "INSERT INTO audit_events (id) VALUES (gen_random_uuid()) ON CONFLICT (id) DO UPDATE SET subject = 'x'"

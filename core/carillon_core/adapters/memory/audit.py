@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from carillon_core.adapters.audit_rows import check_page, storable_event
+from carillon_core.adapters.audit_rows import author_of, check_page, storable_event
 from carillon_core.adapters.history_rows import decode_cursor, encode_cursor
 from carillon_core.errors import UnavailableError
-from carillon_core.ports import AuditEvent, AuditPage, AuditQuery
+from carillon_core.ports import AuditAuthor, AuditEvent, AuditPage, AuditQuery
 
 
 class MemoryAuditLog:
@@ -40,6 +40,15 @@ class MemoryAuditLog:
             found = [e for e in found if _order(e) < after]
         page = found[: query.limit]
         return AuditPage(page, encode_cursor(*_order(page[-1])) if len(found) > query.limit else None)
+
+    async def authors(self, query: AuditQuery) -> Sequence[AuditAuthor]:
+        """Return who made the generations of the objects in a page, newest first."""
+        events = (await self.list(query)).items
+        found = []
+        for event in events:
+            after, before = event.after or {}, event.before or {}
+            found.append(author_of(event.subject, after.get("uid"), after.get("generation"), before.get("generation")))
+        return [author for author in found if author is not None]
 
     def _check_outage(self) -> None:
         if self.outage is not None:

@@ -10,11 +10,11 @@ from sqlalchemy import Row, Select, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from carillon_core.adapters.audit_rows import check_page, storable_event
+from carillon_core.adapters.audit_rows import author_of, check_page, storable_event
 from carillon_core.adapters.history_rows import decode_cursor, encode_cursor
 from carillon_core.adapters.postgres.engine import bounded, create_engine
 from carillon_core.adapters.postgres.tables import audit_events
-from carillon_core.ports import AuditEvent, AuditPage, AuditQuery
+from carillon_core.ports import AuditAuthor, AuditEvent, AuditPage, AuditQuery
 
 _columns = audit_events.c
 
@@ -53,6 +53,17 @@ class PostgresAuditLog:
         page = [_event(row) for row in rows[: query.limit]]
         more = len(rows) > query.limit
         return AuditPage(page, encode_cursor(page[-1].at, page[-1].id) if more else None)
+
+    async def authors(self, query: AuditQuery) -> Sequence[AuditAuthor]:
+        """Return who made the generations of the objects in a page, newest first."""
+        check_page(query)
+        after = None if query.cursor is None else decode_cursor(query.cursor)
+        told = _columns.after["uid"], _columns.after["generation"], _columns.before["generation"]
+        wanted = page_statement(query, after).with_only_columns(_columns.subject, *told).limit(query.limit)
+        async with bounded(self._engine.url), self._engine.connect() as connection:
+            rows = (await connection.execute(wanted)).all()
+        found = (author_of(*row) for row in rows)
+        return [author for author in found if author is not None]
 
 
 def page_statement(query: AuditQuery, after: tuple[datetime, UUID] | None) -> Select[Any]:

@@ -75,6 +75,8 @@ class Expiring:
 
 EXPIRING = (
     Expiring("audit_events", "at"),
+    # an existing task's current revision is renewed, and stays
+    Expiring("task_revisions", "last_seen_at"),
     # the column is the time at which the row expires
     Expiring("idempotency_keys", "expires_at", timedelta(0)),
 )

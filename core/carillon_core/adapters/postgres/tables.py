@@ -148,6 +148,27 @@ audit_events = Table(
     Index("audit_events_by_subject", "subject", "at", "id"),
 )
 
+task_revisions = Table(
+    "task_revisions",
+    metadata,
+    Column("task_uid", Uuid, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    Column("seen_at", _TIME, nullable=False),
+    # renewed while the task has this generation, so that a row expires by the time at which it was last in force
+    Column("last_seen_at", _TIME, nullable=False),
+    # the small part of the spec that says when the slots are; read without the spec
+    Column("rules", JSONB(none_as_null=True)),
+    Column("problem", Text),
+    Column("spec", JSONB(none_as_null=True)),
+    Column("manager", Text),
+    PrimaryKeyConstraint("task_uid", "generation", name="task_revisions_pkey"),
+    Index("task_revisions_by_task", "namespace", "task", "seen_at"),
+    Index("task_revisions_by_last_seen", "last_seen_at"),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

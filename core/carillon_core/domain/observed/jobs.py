@@ -10,6 +10,7 @@ from carillon_core.contract import Cause
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.domain.observed.pod_trouble import PodTrouble
 from carillon_core.domain.observed.retries import Retries
+from carillon_core.domain.observed.spec_writes import UNKNOWN_WRITE, SpecWrite, spec_write
 from carillon_core.domain.observed.written import written_schedule
 from carillon_core.errors import FieldProblem, InvalidResourceError
 from carillon_core.resources import names
@@ -74,6 +75,8 @@ class ObservedTask:
     """Why it is set aside, so that its spec is not looked at; empty if it is not."""
     written: str | None = None
     """The schedule as written in an invalid spec, in short form."""
+    spec_write: SpecWrite = UNKNOWN_WRITE
+    """Who wrote the spec last, and when."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any], quarantined: str = "") -> Self:
@@ -86,13 +89,14 @@ class ObservedTask:
         """
         meta = parse_meta(raw["metadata"])
         status = parse_status(raw.get("status"))
+        write = spec_write(raw["metadata"])
         if quarantined := quarantined or _set_aside(meta, status):
-            return cls(meta, None, status, stored=status, quarantined=quarantined)
+            return cls(meta, None, status, stored=status, quarantined=quarantined, spec_write=write)
         try:
-            return cls(meta, parse_spec(raw.get("spec"), strict=False), status, stored=status)
+            return cls(meta, parse_spec(raw.get("spec"), strict=False), status, stored=status, spec_write=write)
         except InvalidResourceError as error:
             written = written_schedule(raw.get("spec"))
-            return cls(meta, None, status, error.problems, stored=status, written=written)
+            return cls(meta, None, status, error.problems, stored=status, written=written, spec_write=write)
 
     @property
     def created_at(self) -> datetime:

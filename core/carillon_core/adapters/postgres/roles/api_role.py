@@ -22,14 +22,15 @@ TABLES = MappingProxyType(
     {
         "executions": ("SELECT",),
         "attempts": ("SELECT",),
+        "task_revisions": ("SELECT",),
         "maintenance": ("SELECT",),
         "alembic_version": ("SELECT",),
         "audit_events": ("SELECT", "INSERT"),
         "idempotency_keys": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     }
 )
-"""The privileges that the adapters ``history`` (its reader), ``audit`` and ``idempotency`` need. Partitions are reached
-through their tables and need no privileges of their own."""
+"""The privileges that the adapters ``history`` and ``revisions`` (their readers), ``audit`` and ``idempotency`` need.
+Partitions are reached through their tables and need no privileges of their own."""
 
 _ROLE = LoginRole(
     variable=API,

@@ -1,7 +1,8 @@
-"""Mask values in specs for the audit: a value whose name suggests a secret becomes ``***``. Pure.
+"""Mask values in specs that are kept, by the audit and the history of specs: a secret becomes ``***``. Pure.
 
-This is best effort, by name, because a spec's author may put a secret into
-any field. A secret belongs into a Secret that the spec references.
+A value counts as a secret if its name suggests one. This is best effort,
+because a spec's author may put a secret into any field. A secret belongs into
+a Secret that the spec references.
 """
 
 import json

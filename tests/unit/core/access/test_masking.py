@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from carillon_api.auth.masking import MASK, MOST_LEVELS, masked, masked_spec, suggests_secret
+from carillon_core.domain.access.masking import MASK, MOST_LEVELS, masked, masked_spec, suggests_secret
 
 NAMES: dict[str, bool] = {
     "Authorization": True,

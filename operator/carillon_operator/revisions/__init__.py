@@ -1,0 +1,1 @@
+"""Records the specs of tasks in the history, in the background."""
