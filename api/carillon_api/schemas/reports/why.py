@@ -23,7 +23,8 @@ def _asked(given: object) -> datetime:
         return given
     text = given if isinstance(given, str) else ""
     hint = " (write + as %2B in a URL)" if " " in text else ""
-    msg = f"is not a date and time: write it as 2027-01-01T00:00:00Z, or as 2027-01-01T00:00 in the task's time zone{hint}"
+    forms = "2027-01-01T00:00:00Z, or as 2027-01-01T00:00 in the task's time zone"
+    msg = f"is not a date and time: write it as {forms}{hint}"
     if not _WRITTEN.fullmatch(text):
         raise ValueError(msg)
     try:
