@@ -8,6 +8,7 @@ from carillon_api.auth.access import AccessControl, Origin, refusal
 from carillon_api.auth.audit import AuditTrail, audit_event
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
+from carillon_api.events.hub import EventHub
 from carillon_api.observability.readiness import Probes
 from carillon_api.services.computing import Computing
 from carillon_api.settings import Settings
@@ -42,6 +43,8 @@ class Backends:
     """The idempotency keys of POST requests and their responses."""
     reports: HistoryReports
     """Aggregates over the history."""
+    events: EventHub
+    """The streams of changes."""
     timetables: Timetables = field(default_factory=Timetables)
     """The cached timetables of specs."""
     listings: Listings = field(default_factory=Listings)

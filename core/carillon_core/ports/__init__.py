@@ -8,6 +8,15 @@ adapters to the same contract. Every method is a coroutine and may raise
 
 from carillon_core.ports.audit import AuditEvent, AuditLog, AuditPage, AuditQuery
 from carillon_core.ports.callers import APIServer, CallerCluster
+from carillon_core.ports.changes import (
+    MOST_CHANGES,
+    ChangedExecutions,
+    ChangedTasks,
+    ExecutionChange,
+    ExecutionChanges,
+    TaskChange,
+    TaskWatch,
+)
 from carillon_core.ports.cluster import (
     Cluster,
     ClusterReader,
@@ -62,6 +71,7 @@ __all__ = [
     "KEY_KEPT",
     "MOST_ANSWERS",
     "MOST_ANSWER_BYTES",
+    "MOST_CHANGES",
     "MOST_COUNTED",
     "MOST_PAGE_BYTES",
     "MOST_SAMPLED",
@@ -72,11 +82,15 @@ __all__ = [
     "AuditQuery",
     "BucketCounts",
     "CallerCluster",
+    "ChangedExecutions",
+    "ChangedTasks",
     "Cluster",
     "ClusterReader",
     "ClusterWriter",
     "EventPoster",
     "EventSeries",
+    "ExecutionChange",
+    "ExecutionChanges",
     "ExecutionPage",
     "ExecutionQuery",
     "HistoryReader",
@@ -108,4 +122,6 @@ __all__ = [
     "StatusCount",
     "StatusPatcher",
     "StoredAnswer",
+    "TaskChange",
+    "TaskWatch",
 ]
