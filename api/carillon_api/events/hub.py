@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from carillon_api.events.feed import Feed
-from carillon_api.events.notices import EndReason, end
+from carillon_api.events.notices import EndReason, Journal, end
 from carillon_api.events.sources import Source
 from carillon_api.events.viewer import Asked, Viewer
 from carillon_api.http.problems import RETRY_AFTER_SECONDS, Kind, RequestRefusedError
@@ -87,6 +87,16 @@ class EventHub:
     def __len__(self) -> int:
         """Return the number of streams."""
         return len(self._viewers)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no source is being followed."""
+        return self._work is None or self._work.done()
+
+    @property
+    def journal(self) -> Journal | None:
+        """The latest events; None while no source is being followed."""
+        return None if self._feed is None else self._feed.journal
 
     def enter(self, asked: Asked) -> Viewer:
         """Return a new stream, which the caller gives to ``leave`` in the end.

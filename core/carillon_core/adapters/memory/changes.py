@@ -16,6 +16,7 @@ class MemoryChangedExecutions:
 
     Attributes:
         looks: How many looks there were.
+        most: How many executions one look returns.
 
     """
 
@@ -23,7 +24,7 @@ class MemoryChangedExecutions:
         """Take the history."""
         self.looks = 0
         self._history = history
-        self._most = most
+        self.most = most
         self._known: dict[UUID, ExecutionRecord] = {}
         self._changed: list[UUID] = []
 
@@ -39,7 +40,7 @@ class MemoryChangedExecutions:
             return ExecutionChanges([], now, complete=True)
         changed = dict.fromkeys(self._changed[int(position) :])
         found = [rows[uid] for uid in changed if not namespaces or rows[uid].namespace in namespaces]
-        return ExecutionChanges([_change(row) for row in found[: self._most]], now, len(found) <= self._most)
+        return ExecutionChanges([_change(row) for row in found[: self.most]], now, len(found) <= self.most)
 
 
 def _change(row: ExecutionRecord) -> ExecutionChange:
