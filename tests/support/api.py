@@ -150,7 +150,7 @@ async def facade(pace: Pace = HASTY, **settings: Any) -> AsyncIterator[Facade]:
     made = Settings(**(DEFAULT_SETTINGS | settings)) if settings else _settings()
     served = ServedAPIServer(server, made.scope)
     access = AccessControl(served, made, clock, clock.seconds)
-    changed, tasks = MemoryChangedExecutions(history), MemoryChangedTasks(server)
+    changed, tasks = MemoryChangedExecutions(history), MemoryChangedTasks(server.tasks)
     retries = Backoff(first=0.001, longest=0.002)
     sources: list[Source] = [
         ExecutionSource(changed, made.scope.namespaces, 0.001, retries),

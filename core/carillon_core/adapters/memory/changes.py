@@ -1,11 +1,11 @@
-"""What has changed, in memory: executions of a history and tasks of an API server; for tests."""
+"""What has changed, in memory: executions of a history and tasks of a store; for tests."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from uuid import UUID
 
-from carillon_core.adapters.memory.caller import MemoryAPIServer
 from carillon_core.adapters.memory.history import MemoryHistory
+from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.errors import CarillonError
 from carillon_core.ports import MOST_CHANGES, ExecutionChange, ExecutionChanges, JSONObject, TaskChange
@@ -58,22 +58,22 @@ def _change(row: ExecutionRecord) -> ExecutionChange:
 
 
 class MemoryChangedTasks:
-    """``ChangedTasks`` over the store of an API server.
+    """``ChangedTasks`` over a store.
 
     Attributes:
         watches: The watches that were opened.
 
     """
 
-    def __init__(self, server: MemoryAPIServer) -> None:
-        """Take the API server."""
+    def __init__(self, tasks: MemoryObjectStore) -> None:
+        """Take the store."""
         self.watches: list[MemoryTaskWatch] = []
-        self._server = server
-        server.tasks.on_change(self._tell)
+        self._tasks = tasks
+        tasks.on_change(self._tell)
 
     def watch(self, namespace: str | None) -> "MemoryTaskWatch":
         """Return a watch of a namespace, or of all."""
-        self.watches.append(MemoryTaskWatch(self._server, namespace))
+        self.watches.append(MemoryTaskWatch(self._tasks, namespace))
         return self.watches[-1]
 
     def fail(self, error: CarillonError) -> None:
@@ -98,20 +98,20 @@ class MemoryChangedTasks:
 class MemoryTaskWatch:
     """``TaskWatch`` over a queue."""
 
-    def __init__(self, server: MemoryAPIServer, namespace: str | None) -> None:
+    def __init__(self, tasks: MemoryObjectStore, namespace: str | None) -> None:
         """Take the namespace; None means all."""
-        self._server = server
+        self._tasks = tasks
         self._namespace = namespace
         self._changes: asyncio.Queue[TaskChange | CarillonError] = asyncio.Queue()
 
     async def begin(self) -> None:
         """Forget earlier changes."""
-        await self._server.ping()
+        await self._tasks.ping()
         self._changes = asyncio.Queue()
 
     async def changes(self) -> AsyncGenerator[TaskChange | None]:
         """Yield changes until the watch fails."""
-        await self._server.ping()
+        await self._tasks.ping()
         yield None
         while True:
             change = await self._changes.get()

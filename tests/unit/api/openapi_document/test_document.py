@@ -15,8 +15,12 @@ from carillon_api.http.problems import RequestRefusedError
 from carillon_api.openapi import document_text
 from support.api import openapi_document
 
-TEXTS = {"getExecutionLogs", "getMetrics"}
-"""Operations that respond with text."""
+TEXTS = {
+    "getExecutionLogs": "text/plain",
+    "getMetrics": "text/plain",
+    "streamEvents": "text/event-stream",
+}
+"""Operations that respond with text, and its media type."""
 CHECKED_IN = Path(__file__).parents[4] / "api" / "openapi.json"
 
 
@@ -48,7 +52,7 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
             if status == "204":
                 assert "content" not in success, where
             elif operation["operationId"] in TEXTS:
-                assert list(success["content"]) == ["text/plain"], where
+                assert list(success["content"]) == [TEXTS[operation["operationId"]]], where
             else:
                 assert "$ref" in success["content"]["application/json"]["schema"], where
     assert len(names) == len(operations(document))
