@@ -1,4 +1,4 @@
-"""The contract of ``ChangedExecutions``: each change is found once. Both adapters are tested, one on a real Postgres."""
+"""The contract of ``ChangedExecutions``: each change is found once. Both adapters are tested, one on Postgres."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

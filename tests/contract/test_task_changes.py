@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.watch import KubeChangedTasks, KubeTaskWatch, Pace
 from carillon_core.adapters.memory.changes import MemoryChangedTasks, MemoryTaskWatch
 from carillon_core.adapters.memory.objects import MemoryObjectStore
@@ -74,18 +75,16 @@ async def test_a_watch_goes_on_where_it_ended(given: Given, watch: Callable[[str
     await changes.aclose()
 
 
-async def test_the_server_ends_a_watch(request: pytest.FixtureRequest) -> None:
+async def test_the_server_ends_a_watch(connection: KubeConnection, namespace: str) -> None:
     """In order, after some seconds, so that the reader knows that it is still connected."""
-    namespace = request.getfixturevalue("namespace")
-    tasks = KubeChangedTasks(request.getfixturevalue("connection"), Pace(server=1, idle=10))
-    opened = tasks.watch(namespace)
+    opened = KubeChangedTasks(connection, Pace(server=1, idle=10)).watch(namespace)
     await opened.begin()
     assert [change async for change in opened.changes()] == [None]
 
 
-async def test_a_position_that_is_too_old(request: pytest.FixtureRequest) -> None:
+async def test_a_position_that_is_too_old(connection: KubeConnection, namespace: str) -> None:
     """It is an error of its own: the reader has to begin again."""
-    opened = KubeChangedTasks(request.getfixturevalue("connection")).watch(request.getfixturevalue("namespace"))
+    opened = KubeChangedTasks(connection).watch(namespace)
     opened.version = "1"
     with pytest.raises(ExpiredError):
         _ = [change async for change in opened.changes()]

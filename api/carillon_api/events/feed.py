@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from carillon_api.events.notices import Journal, Notice, degraded, recovered, reset
+from carillon_api.events.stream_events import Journal, StreamEvent, degraded, recovered, reset
 from carillon_core.logs import get_logger
 
 log = get_logger(__name__)
@@ -29,8 +29,8 @@ class Feed:
     flush_seconds: float
     journal: Journal = field(default_factory=Journal)
     _settled: set[SourceName] = field(default_factory=set)
-    _failing: dict[SourceName, Notice] = field(default_factory=dict)
-    _pending: dict[tuple[str, ...], Notice] = field(default_factory=dict)
+    _failing: dict[SourceName, StreamEvent] = field(default_factory=dict)
+    _pending: dict[tuple[str, ...], StreamEvent] = field(default_factory=dict)
     _flush: asyncio.TimerHandle | None = None
 
     @property
@@ -39,15 +39,15 @@ class Feed:
         return len(self._settled) == len(self.sources)
 
     @property
-    def failing(self) -> list[Notice]:
-        """A notice for each source that fails."""
+    def failing(self) -> list[StreamEvent]:
+        """An event for each source that fails."""
         return list(self._failing.values())
 
-    def add(self, notice: Notice) -> None:
+    def add(self, event: StreamEvent) -> None:
         """Report a change."""
         # the later of two takes its place at the end
-        self._pending.pop(notice.key, None)
-        self._pending[notice.key] = notice
+        self._pending.pop(event.key, None)
+        self._pending[event.key] = event
         if self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(self.flush_seconds, self.flush)
 
@@ -81,8 +81,8 @@ class Feed:
         """Append what is pending to the journal."""
         self.close()
         pending, self._pending = self._pending, {}
-        for notice in pending.values():
-            self.journal.add(notice)
+        for event in pending.values():
+            self.journal.add(event)
         if pending:
             self.on_news()
 
@@ -92,9 +92,9 @@ class Feed:
             self._flush.cancel()
             self._flush = None
 
-    def _append(self, notice: Notice) -> None:
+    def _append(self, event: StreamEvent) -> None:
         self.flush()
-        self.journal.add(notice)
+        self.journal.add(event)
         self.on_news()
 
     def _settle(self, source: SourceName) -> None:

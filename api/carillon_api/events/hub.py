@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from carillon_api.events.feed import Feed
-from carillon_api.events.notices import EndReason, Journal, end
 from carillon_api.events.sources import Source
+from carillon_api.events.stream_events import EndReason, Journal, end
 from carillon_api.events.viewer import Asked, Viewer
 from carillon_api.http.problems import RETRY_AFTER_SECONDS, Kind, RequestRefusedError
 from carillon_core.errors import CarillonError, ForbiddenError, UnauthenticatedError

@@ -28,7 +28,7 @@ class EventStream(Response):
         self._viewer = viewer
         self._leave = leave
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as of every response
         """Send what the viewer yields."""
         listening = asyncio.create_task(self._listen(receive))
         try:

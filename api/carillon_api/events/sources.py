@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from carillon_api.events.feed import Feed, SourceName
-from carillon_api.events.notices import of_execution, of_task
+from carillon_api.events.stream_events import of_execution, of_task
 from carillon_core.backoff import Backoff, Tries
 from carillon_core.errors import CarillonError, ExpiredError
-from carillon_core.ports import ChangedExecutions, ChangedTasks, TaskChange, TaskWatch
+from carillon_core.ports import ChangedExecutions, ChangedTasks, TaskWatch
 
 LOOK_SECONDS = 1.0
 """The time between two looks at the history."""

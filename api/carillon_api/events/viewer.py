@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-from carillon_api.events.notices import Journal, Notice, Selection, ready, reset
+from carillon_api.events.stream_events import Journal, Selection, StreamEvent, ready, reset
 
 RETRY_MILLISECONDS = 2_000, 8_000
 """How long a client waits before it connects again; each is told another time, so that not all come at once."""
@@ -49,7 +49,7 @@ class Viewer:
         low, high = RETRY_MILLISECONDS
         self._opening = f"retry: {random.randint(low, high)}\n\n".encode()  # noqa: S311  # spreads load, no secret
 
-    def open(self, known: list[Notice]) -> None:
+    def open(self, known: list[StreamEvent]) -> None:
         """Begin: changes from now on, or after the client's cursor, are sent.
 
         Args:
@@ -63,8 +63,8 @@ class Viewer:
         said = [ready(resumed=place is not None)]
         if after is not None and place is None:
             said.append(reset("CursorUnknown", "the events after this ID are no longer known, or not to this replica"))
-        said += [notice for notice in known if self.asked.selection.has(notice)]
-        self._opening += b"".join(notice.text(cursor) for notice in said)
+        said += [event for event in known if self.asked.selection.has(event)]
+        self._opening += b"".join(event.text(cursor) for event in said)
         self.wake()
 
     def wake(self) -> None:
@@ -76,7 +76,7 @@ class Viewer:
         self._beats = True
         self.wake()
 
-    def finish(self, last: Notice | None = None) -> None:
+    def finish(self, last: StreamEvent | None = None) -> None:
         """Send no more, except for a last event if the client is still there."""
         if last is not None and self._end is None:
             self._end = last.text()
@@ -117,7 +117,7 @@ class Viewer:
             found = self.journal.read(self._place, self.asked.selection)
         if found is None:
             self._place = self.journal.following
-            lost = reset("SlowReader", "the client has not read events as fast as they were sent, and some were dropped")
+            lost = reset("SlowReader", "the client has read too slowly, and events were dropped")
             return lost.text(self.journal.cursor(self._place - 1))
         chunk, self._place = found
         return chunk

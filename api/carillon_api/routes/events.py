@@ -80,4 +80,5 @@ async def stream_events(
     if getattr(request.state, "is_head", False):
         await namespaces_of(ctx, query.namespace)
         return head()
-    return EventStream(await enter(ctx, query, last_event_id or query.after, request.headers), ctx.backends.events.leave)
+    viewer = await enter(ctx, query, last_event_id or query.after, request.headers)
+    return EventStream(viewer, ctx.backends.events.leave)

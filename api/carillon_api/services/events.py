@@ -6,7 +6,7 @@ from dataclasses import replace
 from starlette.datastructures import Headers
 
 from carillon_api.auth.access import refusal
-from carillon_api.events.notices import Selection
+from carillon_api.events.stream_events import Selection
 from carillon_api.events.viewer import Asked, Viewer
 from carillon_api.schemas.streams.events import MOST_NAMESPACES, EventsQuery
 from carillon_api.services.context import Context

@@ -1,4 +1,4 @@
-"""What has changed since an earlier look: executions in the database, tasks in the cluster. The API's events need it."""
+"""What has changed since an earlier look: executions in the database, tasks in the cluster. The API streams it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass

@@ -219,12 +219,11 @@ class KubeConnection:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a watch and yield its lines, of any length, as they arrive.
 
-        With ``metadata_only`` the objects have nothing but their metadata.
-
         Args:
             path: Starts with a slash.
             params: The query.
             idle_seconds: The connection counts as dead after this many seconds without a byte.
+            metadata_only: Whether the objects have nothing but their metadata.
 
         Raises:
             CarillonError: As in ``request``; also while lines are read.

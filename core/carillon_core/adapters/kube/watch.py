@@ -174,7 +174,7 @@ class KubeTaskWatch:
         self.version = answer["metadata"]["resourceVersion"]
 
     async def changes(self) -> AsyncGenerator[TaskChange | None]:
-        """Yield None once connected, then changes, until the server ends the watch, which it does every ``pace.server`` seconds."""
+        """Yield None once connected, then changes; the server ends the watch after ``pace.server`` seconds."""
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -205,7 +205,7 @@ def _task_change(meta: Mapping[str, Any], *, deleted: bool) -> TaskChange:
     )
 
 
-def _said(line: bytes, path: str) -> tuple[str, Mapping[str, Any]]:
+def _said(line: bytes, path: str) -> tuple[Any, Mapping[str, Any]]:
     """Return what a line of a watch says: the kind of change, and the object.
 
     Raises:

@@ -8,7 +8,7 @@ import pytest
 
 from carillon_api.events.feed import Feed, SourceName
 from carillon_api.events.hub import EventHub, Pace
-from carillon_api.events.notices import Journal, Selection, of_task
+from carillon_api.events.stream_events import Journal, Selection, of_task
 from carillon_api.events.viewer import Asked
 from carillon_core.adapters.memory.caller import Rule
 from carillon_core.ports import TaskChange

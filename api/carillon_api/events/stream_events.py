@@ -23,13 +23,13 @@ EndReason = Literal["Shutdown", "Unauthenticated", "Forbidden", "Unavailable", "
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class StreamEvent:
     """One event without its ID."""
 
-    event: str
+    type: str
     data: Answer
     key: tuple[str, ...] = ()
-    """What it is about. A later notice replaces an earlier one of the same key that was not sent yet."""
+    """What it is about. A later event replaces an earlier one of the same key that was not sent yet."""
     namespace: str | None = None
     """Only for viewers of this namespace; None means for all."""
     task: str | None = None
@@ -39,21 +39,21 @@ class Notice:
         """Return it in the format of server-sent events, with an ID if there is one."""
         known = "" if cursor is None else f"id: {cursor}\n"
         # JSON has no line breaks of its own
-        return f"event: {self.event}\n{known}data: {self.data.model_dump_json(by_alias=True)}\n\n".encode()
+        return f"event: {self.type}\n{known}data: {self.data.model_dump_json(by_alias=True)}\n\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which notices a viewer gets."""
+    """Which events a viewer gets."""
 
     namespaces: frozenset[str] | None = None
     """The namespaces that the caller may list and asked for; None means all."""
     task: str | None = None
 
-    def has(self, notice: Notice) -> bool:
-        """Return whether a notice belongs to it."""
-        return (self.namespaces is None or notice.namespace is None or notice.namespace in self.namespaces) and (
-            self.task is None or notice.task in {None, self.task}
+    def has(self, event: StreamEvent) -> bool:
+        """Return whether an event belongs to it."""
+        return (self.namespaces is None or event.namespace is None or event.namespace in self.namespaces) and (
+            self.task is None or event.task in {None, self.task}
         )
 
 
@@ -71,13 +71,13 @@ class Journal:
     """The number of the oldest event that is kept."""
     following: int = 1
     """The number of the next event."""
-    _kept: dict[int, tuple[Notice, bytes]] = field(default_factory=dict)
+    _kept: dict[int, tuple[StreamEvent, bytes]] = field(default_factory=dict)
     _read: dict[tuple[int, Selection], tuple[bytes, int]] = field(default_factory=dict)
     """What viewers with the same selection have read at the same place: a page that many look at is joined once."""
 
-    def add(self, notice: Notice) -> None:
-        """Append a notice; the oldest ones are dropped."""
-        self._kept[self.following] = notice, notice.text(self.cursor(self.following))
+    def add(self, event: StreamEvent) -> None:
+        """Append an event; the oldest ones are dropped."""
+        self._kept[self.following] = event, event.text(self.cursor(self.following))
         self.following += 1
         if len(self._kept) > self.most:
             del self._kept[self.first]
@@ -104,17 +104,17 @@ class Journal:
         if asked not in self._read:
             found, size = [], 0
             while place < self.following and size < CHUNK_BYTES:
-                notice, text = self._kept[place]
+                event, text = self._kept[place]
                 place += 1
-                if selection.has(notice):
+                if selection.has(event):
                     found.append(text)
                     size += len(text)
             self._read[asked] = b"".join(found), place
         return self._read[asked]
 
 
-def of_execution(change: ExecutionChange) -> Notice:
-    """Return the notice of a changed execution."""
+def of_execution(change: ExecutionChange) -> StreamEvent:
+    """Return the event of a changed execution."""
     data = ExecutionData(
         id=change.id,
         namespace=change.namespace,
@@ -126,11 +126,11 @@ def of_execution(change: ExecutionChange) -> Notice:
         started_at=change.started_at,
         finished_at=change.finished_at,
     )
-    return Notice("execution", data, ("execution", str(change.id)), change.namespace, change.task)
+    return StreamEvent("execution", data, ("execution", str(change.id)), change.namespace, change.task)
 
 
-def of_task(change: TaskChange) -> Notice:
-    """Return the notice of a changed task."""
+def of_task(change: TaskChange) -> StreamEvent:
+    """Return the event of a changed task."""
     data = TaskData(
         namespace=change.namespace,
         name=change.name,
@@ -139,30 +139,32 @@ def of_task(change: TaskChange) -> Notice:
         resource_version=change.resource_version,
         deleted=change.deleted,
     )
-    return Notice("task", data, ("task", change.namespace, change.name), change.namespace, change.name)
+    return StreamEvent("task", data, ("task", change.namespace, change.name), change.namespace, change.name)
 
 
-def ready(*, resumed: bool) -> Notice:
-    """Return the first notice of a stream."""
-    return Notice("ready", ReadyData(resumed=resumed))
+def ready(*, resumed: bool) -> StreamEvent:
+    """Return the first event of a stream."""
+    return StreamEvent("ready", ReadyData(resumed=resumed))
 
 
-def reset(reason: str, message: str, namespace: str | None = None) -> Notice:
-    """Return the notice that changes may be missing."""
-    return Notice("reset", ResetData(reason=reason, message=f"{message}: read the lists again"), namespace=namespace)
+def reset(reason: str, message: str, namespace: str | None = None) -> StreamEvent:
+    """Return the event that changes may be missing."""
+    return StreamEvent(
+        "reset", ResetData(reason=reason, message=f"{message}: read the lists again"), namespace=namespace
+    )
 
 
-def degraded(source: str, namespace: str | None, message: str) -> Notice:
-    """Return the notice that changes of a source are late."""
+def degraded(source: str, namespace: str | None, message: str) -> StreamEvent:
+    """Return the event that changes of a source are late."""
     data = SourceData(source=source, namespace=namespace, message=message)
-    return Notice("degraded", data, namespace=namespace)
+    return StreamEvent("degraded", data, namespace=namespace)
 
 
-def recovered(source: str, namespace: str | None) -> Notice:
-    """Return the notice that they are no longer late."""
-    return Notice("recovered", SourceData(source=source, namespace=namespace, message=None), namespace=namespace)
+def recovered(source: str, namespace: str | None) -> StreamEvent:
+    """Return the event that they are no longer late."""
+    return StreamEvent("recovered", SourceData(source=source, namespace=namespace, message=None), namespace=namespace)
 
 
-def end(reason: EndReason, message: str) -> Notice:
-    """Return the last notice of a stream."""
-    return Notice("end", EndData(reason=reason, message=message))
+def end(reason: EndReason, message: str) -> StreamEvent:
+    """Return the last event of a stream."""
+    return StreamEvent("end", EndData(reason=reason, message=message))
