@@ -207,6 +207,7 @@ DEVELOPMENT = (
     Variable("DAYS", "a number", "`365`", "Days that `make timeline` simulates."),
     Variable("ROWS", "a number", "`1000000`", "Executions in the history of `make bench-api`."),
     Variable("RATE", "a number", "`100`", "Requests per second of `make bench-api`."),
+    Variable("VIEWERS", "a number", "`500`", "Streams of changes that `make bench-events` keeps open."),
     Variable("SECONDS", "a number", "`20`", "How long `make bench-api` measures each request."),
     Variable("RUNNERS", "a number", "`1000`", "Runners of `make storm`."),
     Variable("CONNECTIONS", "a number", "`40`", "The `max_connections` of the Postgres of `make storm`."),

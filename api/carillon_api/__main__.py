@@ -16,7 +16,9 @@ from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
 from carillon_api.auth.connections import Connections
 from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory, ServedPast, ServedReports
-from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, limited_to
+from carillon_api.events.hub import EventHub
+from carillon_api.events.sources import ExecutionSource, Source, TaskSource
+from carillon_api.http.server import KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES, StreamingServer, limited_to
 from carillon_api.observability.metrics import Metrics
 from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
@@ -24,7 +26,9 @@ from carillon_core.adapters.breaker import Breaker
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.connection import KubeConnection
 from carillon_core.adapters.kube.failures import API_SERVER
+from carillon_core.adapters.kube.watch import KubeChangedTasks
 from carillon_core.adapters.postgres.audit import PostgresAuditLog
+from carillon_core.adapters.postgres.changes import PostgresChangedExecutions
 from carillon_core.adapters.postgres.engine import WHAT as DATABASE
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.idempotency import PostgresIdempotency
@@ -78,30 +82,50 @@ async def serve(settings: Settings) -> None:
         aclosing(PostgresIdempotency.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as keys,
         aclosing(PostgresReports.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as reports,
         aclosing(PostgresPast.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as revisions,
+        aclosing(PostgresChangedExecutions.from_url(database_url, connect_seconds=CONNECT_SECONDS)) as changed,
+        EventHub(
+            _sources(connection, changed, settings), settings.event_streams, settings.event_streams_per_caller
+        ) as events,
         # closed before its log, so that queued events are still written
         AuditTrail(ServedAudit(PromptAudit(audit_log, soon), settings.scope)) as audit,
     ):
         api_server = ServedAPIServer(KubeAPIServer(connection, settings.token_audiences), settings.scope)
         served = ServedHistory(PromptHistory(history, soon), settings.scope)
         access = AccessControl(api_server, settings, _now)
-        idempotency = PromptIdempotency(keys, soon)
         aggregates = ServedReports(PromptReports(reports, Breaker(DATABASE, CALL_SECONDS)), settings.scope)
         past = ServedPast(PromptPast(revisions, soon), settings.scope)
-        backends = Backends(api_server, served, _now, settings, access, audit, idempotency, aggregates, past)
+        backends = Backends(
+            api_server, served, _now, settings, access, audit, PromptIdempotency(keys, soon), aggregates, past, events
+        )
         app = create_app(backends, metrics)
         _ = app.rendered  # now, not by the first request
-        # The objects created so far live as long as the process. Without freezing them, the garbage collector would
-        # scan them repeatedly, which blocks the event loop for a tenth of a second.
-        gc.collect()
-        gc.freeze()
+        _freeze()
         config = _server_config(app, settings)
         with listening_socket(settings.host, settings.port, LISTEN_VARIABLES) as listener:
             log.info("listening", host=settings.host, port=settings.port, api_server=connection.server)
             looking = asyncio.create_task(warn_of_privileges(database_url))
             try:
-                await uvicorn.Server(config).serve(sockets=[listener])
+                await StreamingServer(config, events.close).serve(sockets=[listener])
             finally:
                 looking.cancel()
+
+
+def _freeze() -> None:
+    """Keep the garbage collector from the objects created so far, which live as long as the process.
+
+    It would scan them repeatedly, which blocks the event loop for a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _sources(connection: KubeConnection, changed: PostgresChangedExecutions, settings: Settings) -> list[Source]:
+    """Return what the streams of changes follow: the served namespaces only."""
+    tasks = KubeChangedTasks(connection)
+    return [
+        ExecutionSource(changed, settings.scope.namespaces),
+        *(TaskSource(tasks, namespace) for namespace in settings.scope.places),
+    ]
 
 
 def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -11,6 +11,7 @@ from carillon_api.http.headers import (
     IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
+    LAST_EVENT_ID,
     REPLAYED,
     REQUEST_ID,
 )
@@ -26,6 +27,7 @@ from carillon_api.observability.metrics import Metrics
 from carillon_api.openapi_document.described import CarillonAPI
 from carillon_api.openapi_document.docs import install_docs
 from carillon_api.routes import audit as audit_routes
+from carillon_api.routes import events as event_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
 from carillon_api.routes import metrics as metric_routes
@@ -56,6 +58,7 @@ CORS_REQUEST_HEADERS = (
     IF_MATCH,
     IF_NONE_MATCH,
     IDEMPOTENCY_KEY,
+    LAST_EVENT_ID,
     REQUEST_ID,
 )
 CORS_RESPONSE_HEADERS = (
@@ -102,6 +105,7 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Car
         *report_routes.ROUTERS,
         metric_routes.router,
         audit_routes.router,
+        event_routes.router,
     ):
         app.include_router(router, prefix="/api/v1")
     app.include_router(health_routes.router)

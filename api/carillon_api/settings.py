@@ -158,6 +158,20 @@ class Settings(CommonSettings):
         validation_alias="CARILLON_CONNECTIONS_PER_ADDRESS",
         description="Connections that one address may have to each replica. Trusted proxies are not limited.",
     )
+    event_streams: WholeNumber = Field(
+        default=1000,
+        ge=1,
+        le=MOST_RATE,
+        validation_alias="CARILLON_EVENT_STREAMS",
+        description="Streams of `/api/v1/events` that each replica serves at once.",
+    )
+    event_streams_per_caller: WholeNumber = Field(
+        default=50,
+        ge=1,
+        le=MOST_RATE,
+        validation_alias="CARILLON_EVENT_STREAMS_PER_CALLER",
+        description="Streams of `/api/v1/events` that each replica serves to one caller at once.",
+    )
     metrics_public: Switch = Field(
         default=True,
         validation_alias="CARILLON_METRICS_PUBLIC",

@@ -51,7 +51,10 @@ def test_for_a_list_of_namespaces_the_operators_role_is_theirs() -> None:
         assert binding["subjects"] == [account]
         notes = {"name": "teams-api-tasks", "namespace": namespace}
         (role,) = (o for o in objects("listed") if o["kind"] == "Role" and notes.items() <= o["metadata"].items())
-        assert role["rules"] == [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["patch"]}]
+        assert role["rules"] == [
+            {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["patch"]},
+            {"apiGroups": ["carillon.dev"], "resources": ["scheduledtasks"], "verbs": ["list", "watch"]},
+        ]
     bound = {o["roleRef"]["name"] for o in of_kind("listed", "ClusterRoleBinding").values()}
     rules = [rule for name in bound for rule in of_kind("listed", "ClusterRole")[name]["rules"]]
     assert {resource for rule in rules for resource in rule["resources"]} == OF_NO_NAMESPACE

@@ -15,15 +15,19 @@ from carillon_api.app import describing_app
 from carillon_api.auth.access import AccessControl
 from carillon_api.auth.audit import AuditTrail
 from carillon_api.auth.served import ServedAPIServer, ServedAudit, ServedHistory, ServedPast, ServedReports
+from carillon_api.events.hub import EventHub, Pace
+from carillon_api.events.sources import ExecutionSource, Source, TaskSource
 from carillon_api.services.context import Backends
 from carillon_api.settings import Settings
 from carillon_core.adapters.memory.audit import MemoryAuditLog
 from carillon_core.adapters.memory.caller import MemoryAPIServer, Rule
+from carillon_core.adapters.memory.changes import MemoryChangedExecutions, MemoryChangedTasks
 from carillon_core.adapters.memory.history import MemoryHistory
 from carillon_core.adapters.memory.idempotency import MemoryIdempotency
 from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.adapters.memory.reports import MemoryReports
 from carillon_core.adapters.memory.revisions import MemoryRevisions
+from carillon_core.backoff import Backoff
 from carillon_core.domain.access.subjects import Subject
 from carillon_core.ports import AuditEvent
 
@@ -46,6 +50,8 @@ SECRET = "s3cr3t-pa55"  # noqa: S105  # a marker that tests search for in respon
 TOKEN = "t0ken-of-alice"  # noqa: S105  # of a cluster in memory
 CALLER = Subject("alice", ("developers", "system:authenticated"))
 """The client's user, who may do anything."""
+HASTY = Pace(tick_seconds=0.001, beat_ticks=1_000_000, confirm_ticks=1_000_000, flush_seconds=0.001)
+"""Streams without heartbeats and confirmations, unless a test asks for them."""
 UNLIMITED = 1_000_000
 """More requests than any test makes."""
 DEFAULT_SETTINGS: dict[str, Any] = {
@@ -84,6 +90,9 @@ class Facade:
     audit: AuditTrail
     idempotency: MemoryIdempotency
     revisions: MemoryRevisions
+    events: EventHub
+    changed: MemoryChangedExecutions
+    changed_tasks: MemoryChangedTasks
     clock: Clock = field(default_factory=Clock)
 
     async def audited(self) -> list[AuditEvent]:
@@ -129,7 +138,7 @@ def openapi_document() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def facade(**settings: Any) -> AsyncIterator[Facade]:
+async def facade(pace: Pace = HASTY, **settings: Any) -> AsyncIterator[Facade]:
     """Yield a facade over empty stores; an error that escapes the app fails the test.
 
     Its clocks stand, those by which it caches and limits too: what it has asked the API server once it knows until the
@@ -144,16 +153,27 @@ async def facade(**settings: Any) -> AsyncIterator[Facade]:
     made = Settings(**(DEFAULT_SETTINGS | settings)) if settings else _settings()
     served = ServedAPIServer(server, made.scope)
     access = AccessControl(served, made, clock, clock.seconds)
-    async with AuditTrail(ServedAudit(audit_log, made.scope)) as audit:
+    changed, tasks = MemoryChangedExecutions(history), MemoryChangedTasks(server.tasks)
+    retries = Backoff(first=0.001, longest=0.002)
+    sources: list[Source] = [
+        ExecutionSource(changed, made.scope.namespaces, 0.001, retries),
+        *(TaskSource(tasks, place, retries) for place in made.scope.places),
+    ]
+    async with (
+        AuditTrail(ServedAudit(audit_log, made.scope)) as audit,
+        EventHub(sources, made.event_streams, made.event_streams_per_caller, pace) as events,
+    ):
         app = _app()
         app.state.metrics.history.forget()  # values of another test's history
         read = ServedHistory(history, made.scope)
         reports = ServedReports(MemoryReports(history), made.scope)
         past = ServedPast(revisions, made.scope)
-        app.state.backends = Backends(served, read, clock, made, access, audit, idempotency, reports, past)
+        app.state.backends = Backends(served, read, clock, made, access, audit, idempotency, reports, past, events)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facade", headers=AS_CALLER) as client:
-            yield Facade(app, client, server, history, audit_log, audit, idempotency, revisions, clock)
+            yield Facade(
+                app, client, server, history, audit_log, audit, idempotency, revisions, events, changed, tasks, clock
+            )
 
 
 def fields_of(response: httpx.Response) -> list[str]:

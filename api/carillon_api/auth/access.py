@@ -143,6 +143,16 @@ class AccessControl:
             raise _too_many(self._limiter, verdict, "requests")
         return Admission(caller, self._limiter.headers(verdict))
 
+    async def confirm(self, headers: Headers) -> Caller:
+        """Return whose credential a request that was admitted has, if it is still valid; this counts in no limit.
+
+        Raises:
+            UnauthenticatedError: It has expired or been revoked, at most ``FRESH_SECONDS`` ago.
+            UnavailableError: The API server is unavailable and the credential is not cached any more.
+
+        """
+        return await self._authenticator.caller(presented(headers))
+
     async def _caller(self, credential: Credential, place: str) -> Caller:
         # Guesses are rejected before they are checked. A known caller is not, even if others guess from the same
         # address.

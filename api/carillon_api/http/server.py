@@ -1,6 +1,10 @@
 """The server's protocol, which limits slow clients and the connections of an address. ``__main__`` uses it."""
 
+import socket
+from collections.abc import Callable
 from typing import Any, Protocol
+
+import uvicorn
 
 from carillon_api.http.problems import MEDIA_TYPE, Kind
 from carillon_api.schemas import Problem
@@ -77,6 +81,20 @@ class PunctualH11Protocol(PunctualProtocol):
             self.held.release(self._place)
             self._place = None
         super().connection_lost(exc)
+
+
+class StreamingServer(uvicorn.Server):
+    """uvicorn's server, which ends streams before it waits for its connections: they would not end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        """Take uvicorn's configuration, and what ends the streams."""
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then wait for requests in progress."""
+        self._end_streams()
+        await super().shutdown(sockets)
 
 
 def limited_to(held: Held) -> type[PunctualH11Protocol]:

@@ -40,6 +40,7 @@ class Methods:
             await problem_response(scope, Kind.MALFORMED, detail, headers=headers)(scope, receive, send)
         elif scope["method"] == "HEAD":
             # the response headers are those of GET, including Content-Length: RFC 9110, section 9.3.2
+            scope.setdefault("state", {})["is_head"] = True  # for a response that does not end by itself
             await self._app({**scope, "method": "GET"}, receive, _without_body(send))
         elif scope["method"] == "OPTIONS" and (methods := _operations(scope).methods(scope["path"])):
             await _send_allow(send, ", ".join(sorted(methods)))

@@ -29,6 +29,7 @@ MAX_USER_AGENT = 120
 MAX_PATH = 1024
 """The maximum number of characters in the log."""
 NOBODY = "-"
+STREAM = "text/event-stream"
 
 log = get_logger("carillon_api.access")
 
@@ -39,6 +40,8 @@ class _Answer:
 
     status: int | None = None
     size: int = 0
+    stream_after: float | None = None
+    """After how many seconds a stream has begun, which ends when its client has seen enough."""
 
 
 class RequestLog:
@@ -69,7 +72,11 @@ class RequestLog:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer.status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                sent = MutableHeaders(scope=message)
+                sent[REQUEST_ID] = request_id
+                if sent.get("content-type", "").startswith(STREAM):
+                    answer.stream_after = time.perf_counter() - started
+                    self._metrics.stream_began()
             elif message["type"] == "http.response.body":
                 answer.size += len(message.get("body", b""))
             await send(message)
@@ -82,7 +89,10 @@ class RequestLog:
             finally:
                 seconds = time.perf_counter() - started
                 route = scope["app"].operations.template(scope["method"], scope["path"])
-                self._metrics.request_ended(scope["method"], route, answer.status, seconds)
+                taken = seconds if answer.stream_after is None else answer.stream_after
+                self._metrics.request_ended(scope["method"], route, answer.status, taken)
+                if answer.stream_after is not None:
+                    self._metrics.stream_ended()
                 _log_request(scope, route, answer, seconds)
 
 

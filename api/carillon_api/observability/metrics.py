@@ -41,10 +41,11 @@ REQUESTS = MetricDefinition(
 REQUEST_SECONDS = MetricDefinition(
     "carillon_api_request_duration_seconds",
     "histogram",
-    "Duration of requests, from the headers to the last byte of the response.",
+    "Duration of requests, from the headers to the last byte of the response; of streams, to its first byte.",
     ("method", "route"),
 )
 IN_FLIGHT = MetricDefinition("carillon_api_requests_in_flight", "gauge", "Requests in progress.")
+STREAMS = MetricDefinition("carillon_api_event_streams", "gauge", "Open streams of /api/v1/events.")
 CALL_SECONDS = MetricDefinition(
     "carillon_api_server_call_duration_seconds",
     "histogram",
@@ -82,7 +83,7 @@ MAINTAINED = MetricDefinition(
 MAINTENANCE_FAILING = MetricDefinition(
     "carillon_history_maintenance_failing", "gauge", "1 if the last maintenance of the history failed, otherwise 0."
 )
-OWN_METRICS = (REQUESTS, REQUEST_SECONDS, IN_FLIGHT, CALL_SECONDS)
+OWN_METRICS = (REQUESTS, REQUEST_SECONDS, IN_FLIGHT, STREAMS, CALL_SECONDS)
 HISTORY_METRICS = (
     HISTORY_UP,
     EXECUTIONS,
@@ -104,6 +105,7 @@ class Metrics:
         self._requests = Counter(REQUESTS.name, REQUESTS.description, REQUESTS.labels, registry=self.registry)
         self._seconds = self._histogram(REQUEST_SECONDS)
         self._in_flight = Gauge(IN_FLIGHT.name, IN_FLIGHT.description, registry=self.registry)
+        self._streams = Gauge(STREAMS.name, STREAMS.description, registry=self.registry)
         self._calls = self._histogram(CALL_SECONDS)
         self.history = HistoryNumbers()
         self.registry.register(self.history)
@@ -119,6 +121,14 @@ class Metrics:
         """Count a request as in progress until the block ends."""
         with self._in_flight.track_inprogress():
             yield
+
+    def stream_began(self) -> None:
+        """Count a stream as open."""
+        self._streams.inc()
+
+    def stream_ended(self) -> None:
+        """Count it no longer."""
+        self._streams.dec()
 
     def request_ended(self, method: str, route: str | None, status: int | None, seconds: float) -> None:
         """Count a request; status is None if there was no response."""

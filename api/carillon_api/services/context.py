@@ -8,6 +8,7 @@ from carillon_api.auth.access import AccessControl, Origin, refusal
 from carillon_api.auth.audit import AuditTrail, audit_event
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
+from carillon_api.events.hub import EventHub
 from carillon_api.observability.readiness import Probes
 from carillon_api.services.computing import Computing
 from carillon_api.settings import Settings
@@ -45,6 +46,8 @@ class Backends:
     """Aggregates over the history."""
     past: TaskPast
     """The specs that tasks have had, and the rows of single slots."""
+    events: EventHub
+    """The streams of changes."""
     timetables: Timetables = field(default_factory=Timetables)
     """The cached timetables of specs."""
     listings: Listings = field(default_factory=Listings)

@@ -8,6 +8,15 @@ adapters to the same contract. Every method is a coroutine and may raise
 
 from carillon_core.ports.audit import AuditAuthor, AuditEvent, AuditLog, AuditPage, AuditQuery
 from carillon_core.ports.callers import APIServer, CallerCluster
+from carillon_core.ports.changes import (
+    MOST_CHANGES,
+    ChangedExecutions,
+    ChangedTasks,
+    ExecutionChange,
+    ExecutionChanges,
+    TaskChange,
+    TaskWatch,
+)
 from carillon_core.ports.cluster import (
     Cluster,
     ClusterReader,
@@ -70,6 +79,7 @@ __all__ = [
     "KEY_KEPT",
     "MOST_ANSWERS",
     "MOST_ANSWER_BYTES",
+    "MOST_CHANGES",
     "MOST_COUNTED",
     "MOST_NEAR",
     "MOST_PAGE_BYTES",
@@ -82,11 +92,15 @@ __all__ = [
     "AuditQuery",
     "BucketCounts",
     "CallerCluster",
+    "ChangedExecutions",
+    "ChangedTasks",
     "Cluster",
     "ClusterReader",
     "ClusterWriter",
     "EventPoster",
     "EventSeries",
+    "ExecutionChange",
+    "ExecutionChanges",
     "ExecutionPage",
     "ExecutionQuery",
     "HistoryReader",
@@ -122,5 +136,7 @@ __all__ = [
     "StatusCount",
     "StatusPatcher",
     "StoredAnswer",
+    "TaskChange",
     "TaskPast",
+    "TaskWatch",
 ]

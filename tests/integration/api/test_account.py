@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from carillon_core.adapters.kube import KubeConnection
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.cluster import jobs_path
+from carillon_core.adapters.kube.watch import KubeChangedTasks
 from carillon_core.domain.access.subjects import Access, Subject
 from carillon_core.errors import AlreadyExistsError, ForbiddenError, NotFoundError, OwnAccountError
 from carillon_core.ports import JSONObject
@@ -118,6 +119,14 @@ async def _note_who_cancels(server: KubeAPIServer, namespace: str) -> Any:
         await server.mark_cancelled(namespace, "absent", "nobodys", "alice")
 
 
+async def _follow_tasks(server: KubeAPIServer, namespace: str) -> Any:
+    connection = server._connection  # noqa: SLF001  # the facade has both adapters over one
+    watch = KubeChangedTasks(connection).watch(namespace)
+    await watch.begin()
+    async with aclosing(watch.changes()) as changes:
+        return await anext(changes)
+
+
 NEEDED: dict[str, Call] = {
     "review a token": lambda server, _: server.review_token("nobodys"),
     "review an access": lambda server, _: server.acting_as(ALICE).review(Access(verb="list", resource="executions")),
@@ -128,6 +137,7 @@ NEEDED: dict[str, Call] = {
     "call as a service account": _as_service_account,
     "read the keys": lambda server, namespace: server.read_secret(namespace, KEYS_SECRET),
     "note who cancels": _note_who_cancels,
+    "follow the tasks": _follow_tasks,
     "ping": lambda server, _: server.ping(),
 }
 
@@ -161,8 +171,10 @@ async def test_the_account_can_do_all_that_the_facade_does(
 
 
 SPARE: dict[str, tuple[str, str]] = {
-    "list tasks": ("GET", "/apis/carillon.dev/v1alpha1/scheduledtasks"),
-    "list the tasks of a namespace": ("GET", "/apis/carillon.dev/v1alpha1/namespaces/{namespace}/scheduledtasks"),
+    "read a task": ("GET", "/apis/carillon.dev/v1alpha1/namespaces/{namespace}/scheduledtasks/x"),
+    "change a task": ("PATCH", "/apis/carillon.dev/v1alpha1/namespaces/{namespace}/scheduledtasks/x"),
+    "list targets": ("GET", "/apis/carillon.dev/v1alpha1/httptargets"),
+    "list the requests of a namespace": ("GET", "/apis/carillon.dev/v1alpha1/namespaces/{namespace}/runrequests"),
     "create a Job": ("POST", "/apis/batch/v1/namespaces/{namespace}/jobs"),
     "list Jobs": ("GET", "/apis/batch/v1/namespaces/{namespace}/jobs"),
     "list pods": ("GET", "/api/v1/namespaces/{namespace}/pods"),
@@ -180,7 +192,7 @@ SPARE: dict[str, tuple[str, str]] = {
 async def test_the_account_can_do_nothing_else(
     connection: KubeConnection, cluster: RunningCluster, namespace: str, tmp_path: Path
 ) -> None:
-    """Without impersonation, it can neither read nor change anything."""
+    """Without impersonation, it can list and watch tasks, and neither read nor change anything else."""
     for name in (KEYS_SECRET, "other"):
         await keep_secret(connection, namespace, name)
     async with facade_of(connection, cluster, namespace, tmp_path) as facade:
@@ -210,6 +222,7 @@ WANTED_FOR = {
     "impersonate serviceaccounts": {"call as a service account"},
     "get secrets": {"read the keys"},
     "patch jobs": {"note who cancels"},
+    "list/watch scheduledtasks": {"follow the tasks"},
 }
 
 

@@ -1,15 +1,15 @@
 """The ports of the REST API on the API server: token reviews, and requests made as the caller (``APIServer``)."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from carillon_core.adapters.kube.cluster import jobs_path
 from carillon_core.adapters.kube.connection import JSON_PATCH, KubeConnection, segment
+from carillon_core.adapters.kube.failures import as_ourselves
 from carillon_core.adapters.kube.objects import KubeObjectStore
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.domain.access.subjects import Access, Decision, Subject
-from carillon_core.errors import ConflictError, ForbiddenError, NotFoundError, OwnAccountError, RefusedError
+from carillon_core.errors import ConflictError, NotFoundError, RefusedError
 from carillon_core.ports import JSONObject, ObjectKind
 from carillon_core.resources.names import ANNOTATION_CANCELLED_BY
 
@@ -40,7 +40,7 @@ class KubeAPIServer:
         """Return the subject of a bearer token, or None if the token is invalid (TokenReview)."""
         spec: JSONObject = {"token": token} | ({"audiences": self._audiences} if self._audiences else {})
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
-        with _as_ourselves():
+        with as_ourselves():
             answer = await self._connection.request("POST", _TOKEN_REVIEWS, body=body)
         status = answer.get("status") or {}
         user = status.get("user") or {}
@@ -54,7 +54,7 @@ class KubeAPIServer:
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes]:
         """Return a Secret's data, or raise ``NotFoundError``."""
         path = f"/api/v1/namespaces/{segment(namespace)}/secrets/{segment(name)}"
-        with _as_ourselves():
+        with as_ourselves():
             data = (await self._connection.request("GET", path)).get("data") or {}
         return {key: base64.b64decode(value) for key, value in data.items()}
 
@@ -66,7 +66,7 @@ class KubeAPIServer:
             {"op": "add", "path": f"/metadata/annotations/{_CANCELLED_BY}", "value": user},
         ]
         try:
-            with _as_ourselves():
+            with as_ourselves():
                 await self._connection.request("PATCH", path, body=patch, content_type=JSON_PATCH)
         except RefusedError as error:
             raise NotFoundError(f"Job {namespace}/{job} with uid {uid} not found") from error
@@ -74,15 +74,6 @@ class KubeAPIServer:
     async def ping(self) -> None:
         """Return if the API server answers and serves our kinds; raise ``UnavailableError`` if not."""
         await KubeObjectStore(self._connection).ping()
-
-
-@contextmanager
-def _as_ourselves() -> Iterator[None]:
-    """Attribute a refusal to our own account: no caller made this request."""
-    try:
-        yield
-    except ForbiddenError as error:
-        raise OwnAccountError(str(error)) from error
 
 
 class KubeCallerCluster:
@@ -115,7 +106,7 @@ class KubeCallerCluster:
             kind = "SubjectAccessReview"
             spec |= {"user": self._subject.name, "groups": list(self._subject.groups)}
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
-        with _as_ourselves():
+        with as_ourselves():
             answer = await self._connection.request("POST", f"{_REVIEWS}/{kind.lower()}s", body=body)
         status = answer.get("status") or {}
         return Decision(bool(status.get("allowed")), str(status.get("reason") or status.get("evaluationError") or ""))

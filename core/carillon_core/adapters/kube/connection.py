@@ -214,21 +214,25 @@ class KubeConnection:
         return self._breaker.call(self._timeout.total if writes else None)
 
     @asynccontextmanager
-    async def stream(self, path: str, params: Params, idle_seconds: float) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def stream(
+        self, path: str, params: Params, idle_seconds: float, *, metadata_only: bool = False
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a watch and yield its lines, of any length, as they arrive.
 
         Args:
             path: Starts with a slash.
             params: The query.
             idle_seconds: The connection counts as dead after this many seconds without a byte.
+            metadata_only: Whether the objects have nothing but their metadata.
 
         Raises:
             CarillonError: As in ``request``; also while lines are read.
 
         """
         timeout = aiohttp.ClientTimeout(sock_connect=self._timeout.total, sock_read=idle_seconds)
+        accept = {"Accept": _METADATA.format(what="")} if metadata_only else {}
         with _translated(path):
-            response = await self._authorized(_Call("GET", path, params), timeout)
+            response = await self._authorized(_Call("GET", path, params, headers=accept), timeout)
         try:
             if response.status >= _ERROR:
                 with _translated(path):

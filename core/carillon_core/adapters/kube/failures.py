@@ -1,7 +1,8 @@
 """Maps the API server's error responses to our errors, in one place for every request. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -35,6 +36,15 @@ _VALUE_PREFIX = re.compile(
 )
 _PATH_PREFIX = re.compile(r"^(?:[\w.\[\]]+ in body )")
 _NO_FIELD = "<nil>"
+
+
+@contextmanager
+def as_ourselves() -> Iterator[None]:
+    """Attribute a refusal to our own account: no caller made this request."""
+    try:
+        yield
+    except ForbiddenError as error:
+        raise OwnAccountError(str(error)) from error
 
 
 def failure(status: int, body: bytes, asked: str) -> CarillonError:

@@ -1,4 +1,8 @@
-"""Lists, then watches, for ever: follows the cluster's Jobs and pods without a gap."""
+"""Follows the cluster: its Jobs and pods by a list and then a watch, for ever; ScheduledTasks by a watch alone.
+
+``KubeJobWatch`` and the operator use the first, without a gap; the API's stream
+of changes uses the second, and tells its readers of gaps.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -10,12 +14,13 @@ import orjson
 
 from carillon_core.adapters.decoding import decoded
 from carillon_core.adapters.kube.connection import KubeConnection
-from carillon_core.adapters.kube.failures import API_SERVER, failure
+from carillon_core.adapters.kube.failures import API_SERVER, as_ourselves, failure
+from carillon_core.adapters.kube.objects import object_path
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.backoff import Backoff, Tries
 from carillon_core.errors import CarillonError, ExpiredError, ForbiddenError, OwnAccountError, UnavailableError
 from carillon_core.logs import get_logger
-from carillon_core.ports import JobEvent
+from carillon_core.ports import MOST_PAGE_BYTES, JobEvent, TaskChange
 
 log = get_logger(__name__)
 
@@ -120,13 +125,7 @@ class Watch:
 
     def _event(self, line: bytes) -> JobEvent | None:
         """Return the event of a line, or None for a bookmark."""
-        try:
-            said: Mapping[str, Any] = decoded(line)
-        except orjson.JSONDecodeError as error:
-            raise UnavailableError(API_SERVER, f"{self.path}: the watch ended in the middle of a line") from error
-        change, item = said["type"], said["object"]
-        if change == "ERROR":
-            raise _watch_error(item, self.path)
+        change, item = _said(line, self.path)
         self.version = item["metadata"]["resourceVersion"]
         return JobEvent(change, self.kind, item) if change in _CHANGES else None
 
@@ -143,6 +142,83 @@ class Watch:
         """Return the log fields of this watch."""
         place = {} if self.namespace is None else {"namespace": self.namespace}
         return {"kind": self.kind, **place, **more}
+
+
+class KubeChangedTasks:
+    """``ChangedTasks`` over a connection, with our own account."""
+
+    def __init__(self, connection: KubeConnection, pace: Pace | None = None) -> None:
+        """Take the connection; the caller closes it."""
+        self._connection = connection
+        self._pace = pace or Pace()
+
+    def watch(self, namespace: str | None) -> "KubeTaskWatch":
+        """Return a watch of a namespace, or of all."""
+        return KubeTaskWatch(self._connection, object_path("ScheduledTask", namespace), self._pace)
+
+
+@dataclass(slots=True)
+class KubeTaskWatch:
+    """``TaskWatch`` that reads the metadata of tasks alone: specs may be large, and nobody asked for them."""
+
+    connection: KubeConnection
+    path: str
+    pace: Pace
+    version: str = ""
+    """The resource version to continue from."""
+
+    async def begin(self) -> None:
+        """Take the current resource version from a list of one object."""
+        with as_ourselves():
+            answer, _ = await self.connection.part(self.path, {"limit": "1"}, None, MOST_PAGE_BYTES, metadata_only=True)
+        self.version = answer["metadata"]["resourceVersion"]
+
+    async def changes(self) -> AsyncGenerator[TaskChange | None]:
+        """Yield None once connected, then changes; the server ends the watch after ``pace.server`` seconds."""
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self.version,
+            "timeoutSeconds": str(max(1, round(self.pace.server))),
+        }
+        with as_ourselves():
+            async with self.connection.stream(self.path, params, self.pace.idle, metadata_only=True) as lines:
+                yield None
+                async for line in lines:
+                    if not line:
+                        continue
+                    change, item = _said(line, self.path)
+                    meta = item["metadata"]
+                    self.version = meta["resourceVersion"]
+                    if change in _CHANGES:
+                        yield _task_change(meta, deleted=change == "DELETED")
+
+
+def _task_change(meta: Mapping[str, Any], *, deleted: bool) -> TaskChange:
+    return TaskChange(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta["resourceVersion"],
+        deleted=deleted,
+    )
+
+
+def _said(line: bytes, path: str) -> tuple[Any, Mapping[str, Any]]:
+    """Return what a line of a watch says: the kind of change, and the object.
+
+    Raises:
+        CarillonError: It says that the watch has failed, or is cut off.
+
+    """
+    try:
+        said: Mapping[str, Any] = decoded(line)
+    except orjson.JSONDecodeError as error:
+        raise UnavailableError(API_SERVER, f"{path}: the watch ended in the middle of a line") from error
+    if said["type"] == "ERROR":
+        raise _watch_error(said["object"], path)
+    return said["type"], said["object"]
 
 
 def _watch_error(said: Mapping[str, Any], path: str) -> CarillonError:

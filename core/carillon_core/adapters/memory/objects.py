@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from carillon_core.adapters.copies import copied
-from carillon_core.adapters.memory.selectors import selector_of
+from carillon_core.adapters.selectors import selector_of
 from carillon_core.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -86,6 +86,7 @@ class MemoryObjectStore:
         self._kind = next(each for each in KINDS if each.name == kind)
         self._schema = _spec_schema(kind)
         self._deletion_listeners: list[Callable[[str], None]] = []
+        self._change_listeners: list[Callable[[JSONObject, bool], None]] = []
 
     async def create(self, namespace: str, body: JSONObject) -> JSONObject:
         """Create an object and return it as stored."""
@@ -163,6 +164,7 @@ class MemoryObjectStore:
         del self._objects[namespace, name]
         for listener in self._deletion_listeners:
             listener(found["metadata"]["uid"])
+        self._tell(found, deleted=True)
 
     async def ping(self) -> None:
         """Return if no outage is set; raise ``UnavailableError`` if one is."""
@@ -177,6 +179,14 @@ class MemoryObjectStore:
     def on_delete(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with the uid of each task that is deleted."""
         self._deletion_listeners.append(listener)
+
+    def on_change(self, listener: Callable[[JSONObject, bool], None]) -> None:
+        """Call ``listener`` with each object that is written or deleted, and whether it was deleted."""
+        self._change_listeners.append(listener)
+
+    def _tell(self, found: JSONObject, *, deleted: bool) -> None:
+        for listener in self._change_listeners:
+            listener(found, deleted)
 
     def _check(self, namespace: str | None = None) -> None:
         if self.outage is not None:
@@ -237,6 +247,7 @@ class MemoryObjectStore:
         self._version += 1
         new["metadata"]["resourceVersion"] = str(self._version)
         self._objects[key] = new
+        self._tell(new, deleted=False)
         return copied(new)
 
 

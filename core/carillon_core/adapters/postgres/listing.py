@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import text as sql_text
 
-from carillon_core.adapters.postgres.tables import FAILED, executions
+from carillon_core.adapters.postgres.tables import FAILED, RECORD, executions
 from carillon_core.contract import OPEN_STATUSES, UNLAUNCHED_STATUSES, Cause, ExecutionStatus
 from carillon_core.domain.execution import REPEATS_EARLIER, earliest_repeat
 from carillon_core.ports import ExecutionQuery
@@ -123,20 +123,20 @@ def _page_statement(given: frozenset[str], status: ExecutionStatus | None, cause
         # compared separately, because only that excludes the partitions of later months
         slot, uid = bindparam("after_slot", type_=_columns.slot.type), bindparam("after_id", type_=_columns.id.type)
         wanted += [tuple_(_columns.slot, _columns.id) < tuple_(slot, uid), _columns.slot <= slot]
-    page = select(executions).where(*wanted).order_by(_columns.slot.desc(), _columns.id.desc())
+    page = select(*RECORD).where(*wanted).order_by(_columns.slot.desc(), _columns.id.desc())
     return page.limit(bindparam("rows", type_=Integer))
 
 
 def get_statements(uid: UUID, now: datetime) -> list[Select[Any]]:
     """Return the queries for one execution, to be tried in this order: recent months, then older ones."""
-    one = select(executions).where(_columns.id == uid)
+    one = select(*RECORD).where(_columns.id == uid)
     edge = now - RECENT
     return [one.where(_columns.slot >= edge), one.where(_columns.slot < edge)]
 
 
 def open_statement() -> Select[Any]:
     """Return the query for open executions; the status is a literal so that the partial index is used."""
-    return select(executions).where(is_open()).order_by(_columns.slot, _columns.id)
+    return select(*RECORD).where(is_open()).order_by(_columns.slot, _columns.id)
 
 
 def count_statement(since: datetime, namespaces: tuple[str, ...]) -> Select[Any]:

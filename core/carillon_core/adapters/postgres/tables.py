@@ -20,6 +20,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
 
 from carillon_core.contract import ExecutionStatus
 
@@ -33,6 +34,17 @@ _TIME = DateTime(timezone=True)
 _SCOPE = ("namespace", "task")
 UNUSUAL = "status NOT IN ('running', 'succeeded')"
 FAILED = "status IN ('failed', 'timed_out')"
+
+
+class TransactionId(UserDefinedType[str]):
+    """Postgres' ``xid8``, which SQLAlchemy does not know."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Return the type's name in SQL."""
+        return "xid8"
+
 
 executions = Table(
     "executions",
@@ -57,6 +69,8 @@ executions = Table(
     Column("origin", Uuid, nullable=False),
     Column("first_slot", _TIME),
     Column("retry_of", Uuid),
+    # the transaction that wrote the row last, by the default and a trigger; NULL in rows from before migration 0009
+    Column("changed", TransactionId, server_default=text("pg_current_xact_id()")),
     # an id has one slot because it is uuid5(origin, slot, cause); the slot is in the key because the key of a
     # partitioned table must contain the partition column
     PrimaryKeyConstraint("id", "slot", name="executions_pkey"),
@@ -88,8 +102,12 @@ executions = Table(
     Index("executions_open", "slot", "id", postgresql_where=text("status = 'running'")),
     # finds repeats of an execution
     Index("executions_retry_of", "retry_of", "slot", "id", postgresql_where=text("retry_of IS NOT NULL")),
+    # finds what has changed since a snapshot
+    Index("executions_by_change", "changed", postgresql_where=text("changed IS NOT NULL")),
     postgresql_partition_by="RANGE (slot)",
 )
+RECORD = tuple(column for column in executions.c if column.name != "changed")
+"""The columns of an execution's record."""
 
 attempts = Table(
     "attempts",

@@ -93,9 +93,7 @@ def job_manifest(order: Order, template: RunnerTemplate) -> dict[str, Any]:
     job = order.task.job
     if job is None:
         pod = _pod_spec(order, template)
-        if order.task.container is not None and _is_retried(order):
-            retries = Retries.first(order.retry, order.timeout_seconds, pod, queued=bool(queued))
-            annotations[names.ANNOTATION_RETRIES] = retries.encoded()
+        annotations |= _retries_annotation(order, pod, queued=bool(queued))
         metadata = {"labels": labels | queued, "annotations": annotations}
         spec = {**_tries(order), "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}}
     else:
@@ -171,6 +169,14 @@ def container_tries(seconds: int) -> dict[str, Any]:
 
 def _is_retried(order: Order) -> bool:
     return bool(order.retry.limit or order.retry.attempt_timeout_seconds)
+
+
+def _retries_annotation(order: Order, pod: dict[str, Any], *, queued: bool) -> dict[str, str]:
+    """Return what tells the operator how a container is retried; runners retry by themselves."""
+    if order.task.container is None or not _is_retried(order):
+        return {}
+    retries = Retries.first(order.retry, order.timeout_seconds, pod, queued=queued)
+    return {names.ANNOTATION_RETRIES: retries.encoded()}
 
 
 def _claim_seconds(order: Order) -> int:

@@ -16,8 +16,13 @@ from carillon_api.http.public_paths import is_public
 from carillon_api.openapi import document_text
 from support.api import openapi_document
 
-TEXTS = {"getExecutionLogs", "getMetrics", "getMetricsForPrometheus"}
-"""Operations that respond with text."""
+TEXTS = {
+    "getExecutionLogs": "text/plain",
+    "getMetrics": "text/plain",
+    "getMetricsForPrometheus": "text/plain",
+    "streamEvents": "text/event-stream",
+}
+"""Operations that respond with text, and its media type."""
 CHECKED_IN = Path(__file__).parents[4] / "api" / "openapi.json"
 
 
@@ -49,7 +54,7 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
             if status == "204":
                 assert "content" not in success, where
             elif operation["operationId"] in TEXTS:
-                assert list(success["content"]) == ["text/plain"], where
+                assert list(success["content"]) == [TEXTS[operation["operationId"]]], where
             else:
                 assert "$ref" in success["content"]["application/json"]["schema"], where
     assert len(names) == len(operations(document))
