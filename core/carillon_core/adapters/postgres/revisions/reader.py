@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from carillon_core.adapters.postgres.engine import bounded, create_engine
 from carillon_core.adapters.postgres.listing import IN_ORDER
-from carillon_core.adapters.postgres.tables import executions, task_revisions
+from carillon_core.adapters.postgres.tables import RECORD, executions, task_revisions
 from carillon_core.adapters.revision_rows import check_limit, cursor_of, place_of
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.execution import ExecutionRecord
@@ -25,7 +25,7 @@ UNREADABLE = "this release cannot read it"
 _columns = task_revisions.c
 _runs = executions.c
 _SMALL = [column for column in _columns if column.name != "spec"]
-_SHOWN = [column for column in _runs if column.name not in {"result", "origin", "retry_of"}]
+_SHOWN = [column for column in RECORD if column.name not in {"result", "origin", "retry_of"}]
 
 
 class PostgresPast:
