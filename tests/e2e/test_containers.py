@@ -10,6 +10,7 @@ from support.manifests import ONCE, request, task
 from support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.stack import Stack
@@ -56,9 +57,11 @@ OBJECTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def containers(stack: Stack, shared_namespace: str, passable_dir: Callable[[], Path]) -> str:
     """Apply all tasks at once, so that their waits overlap."""
-    mark: Path = tmp_path_factory.mktemp("marks") / "mark"
+    folder = passable_dir()
+    folder.chmod(0o777)  # a container is not root, even if the node is
+    mark = folder / "mark"
     stack.add_images({SHELL: {"entrypoint": []}})
     retry = {"limit": 1}
     stack.apply_objects(
