@@ -25,6 +25,7 @@ from carillon_operator.apply.outbox import Entry, Outbox
 from carillon_operator.apply.runner_access import RecorderAccess, RunnerAccess, RunnerSecret, SharedLogin
 from carillon_operator.apply.status_writer import StatusWriter
 from carillon_operator.apply.sweeper import Sweeper
+from carillon_operator.gather.failed_logs import FailedLogs
 from carillon_operator.gather.refused_pods import RefusedPods
 from carillon_operator.gather.target_secrets import TargetSecrets
 from carillon_operator.gather.watching import Watching
@@ -85,7 +86,10 @@ class Term:
             template=runner,
             announcer=self.announcer,
         )
-        self.closer = Closer(view=view, outbox=self.outbox, announcer=self.announcer, clock=clock)
+        self.failed_logs = FailedLogs(reader)
+        self.closer = Closer(
+            view=view, outbox=self.outbox, logs=self.failed_logs, announcer=self.announcer, clock=clock
+        )
         self.sweeper = Sweeper(reader, outside.history, view, self.outbox, self.closer, clock)
         effects = Effects(
             launcher=self._launcher,
@@ -126,6 +130,7 @@ class Term:
         async with asyncio.TaskGroup() as group:
             writers = (
                 self.outbox.run(),
+                *self.failed_logs.processes(),
                 *self.statuses.processes(STATUS_WRITERS),
                 *self.announcer.processes(),
                 self.janitor.run(),
@@ -175,7 +180,12 @@ class Term:
     async def _drain(self, seconds: float) -> None:
         """Write the rest: records first, since a status can be derived again."""
         self.statuses.hurry()
-        for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
+        rest = (
+            (self.failed_logs.drained(), "logs of failed containers"),
+            (self.outbox.drained(), "records"),
+            (self.statuses.drained(), "statuses"),
+        )
+        for waiting, what in rest:
             try:
                 async with asyncio.timeout(seconds):
                     await waiting

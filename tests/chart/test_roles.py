@@ -114,3 +114,15 @@ def test_the_operator_reads_secrets_only_where_their_labels_count() -> None:
         assert all(o["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}] for o in reading)
         places = {o["metadata"].get("namespace") for o in reading}
         assert places <= ({"team-a", "team-b"} if case == "listed" else {None}), case
+
+
+def test_the_operator_reads_logs_only_where_rows_keep_them() -> None:
+    """The value turns the role off, and it is of the namespaces of a list."""
+    for case, places in (("trial", {None}), ("listed", {"team-a", "team-b"}), ("bare", set())):
+        reading = [
+            o
+            for o in objects(case)
+            if o["kind"] in {"Role", "ClusterRole"} and o["metadata"]["name"].endswith("-operator-logs")
+        ]
+        assert {o["metadata"].get("namespace") for o in reading} == places, case
+        assert all(o["rules"] == [{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}] for o in reading)
