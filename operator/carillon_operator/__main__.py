@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,8 @@ from functools import partial
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeLeases, wait_until_ready
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.cluster import try_job
-from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
+from carillon_core.adapters.kube.connection import Fence
+from carillon_core.adapters.kube.webhooks import KubeWebhookCertificates, apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
@@ -87,16 +88,21 @@ async def _serve(settings: Settings, guard: Guard) -> int:
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
         async with KubeConnection(settings.kubeconfig) as connection, _elector(settings) as elector:
-            cluster = KubeCluster(
-                connection,
-                None if settings.lease is None else settings.lease.identity,
-                fence=None if elector is None else fence(elector.leads),
-            )
+            leads = None if elector is None else fence(elector.leads)
+            identity = None if settings.lease is None else settings.lease.identity
+            cluster = KubeCluster(connection, identity, fence=leads)
             if await unless_stopped(stop, wait_until_ready(connection)):
                 admission = _admission(settings, connection)
                 live = settings.liveness_endpoint
                 observe = partial(run_kopf, scope=settings.scope, liveness_endpoint=live, admission=admission)
-                outside = Outside(reader=cluster, writer=cluster, history=history, keys=keys, maintain=maintenance)
+                outside = Outside(
+                    reader=cluster,
+                    writer=cluster,
+                    history=history,
+                    keys=keys,
+                    maintain=maintenance,
+                    renew=_renewal(settings, connection, leads),
+                )
                 app = Application(settings, outside, observe, _now, elector, guard)
                 await app.run(stop)
     finally:
@@ -124,6 +130,20 @@ def _admission(settings: Settings, connection: KubeConnection) -> Admission | No
         settings.scope,
         JobTrial(runner, partial(try_job, connection), _now),
     )
+
+
+def _renewal(
+    settings: Settings, connection: KubeConnection, leads: Fence | None
+) -> Callable[[], Coroutine[None, None, None]] | None:
+    """Return what keeps the webhook's certificate valid, if that is the operator's."""
+    webhook = settings.webhook
+    if webhook is None or webhook.secret is None:
+        return None
+    # a library of 17 MB that nothing else needs
+    from carillon_operator.renewal.renewer import Renewer  # noqa: PLC0415
+
+    certificates = KubeWebhookCertificates(connection, webhook.secret, webhook.configuration, leads)
+    return Renewer(certificates, _now).run
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ history, so that nothing in memory remains from an earlier term.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,6 +53,8 @@ class Outside:
     """Where the key of the execution tokens is registered."""
     maintain: Maintain | None = None
     """Maintains the history; without it the history is left as it is."""
+    renew: Callable[[], Coroutine[None, None, None]] | None = None
+    """Keeps the webhook's certificate valid, for ever; without it others do."""
 
 
 class Term:
@@ -105,6 +107,7 @@ class Term:
         # only the first shard does what concerns all shards
         maintain = None if settings.shard.index else outside.maintain
         self._maintainer = None if maintain is None else Maintainer(maintain)
+        self._renew = None if settings.shard.index else outside.renew
 
     def job_changed(self, change: JobChange) -> None:
         """Take a change of a Job: announce its failure, record its end, expect its pod."""
@@ -136,6 +139,7 @@ class Term:
                 self.janitor.run(),
                 self._registrar.run(),
                 *(() if self._maintainer is None else (self._maintainer.run(),)),
+                *(() if self._renew is None else (self._renew(),)),
             )
             workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
             others = (self._view.queue.run_sleeper(), self._run_sweeps(), self._watching.look_again())

@@ -57,6 +57,7 @@ from carillon_core.ports.reports import (
     StatusCount,
 )
 from carillon_core.ports.runner_keys import RunnerKeys
+from carillon_core.ports.webhook_certificates import StoredCertificate, WebhookCertificates
 
 __all__ = [
     "KEY_ABANDONED",
@@ -110,4 +111,6 @@ __all__ = [
     "StatusCount",
     "StatusPatcher",
     "StoredAnswer",
+    "StoredCertificate",
+    "WebhookCertificates",
 ]
