@@ -24,7 +24,14 @@ def test_the_roles_are_those_of_files_rbac() -> None:
         assert (role["metadata"].get("labels") or {}).items() <= labels[role["metadata"]["name"]].items()
 
 
-OF_NO_NAMESPACE = {"tokenreviews", "subjectaccessreviews", "users", "groups", "serviceaccounts", "validatingwebhookconfigurations"}
+OF_NO_NAMESPACE = {
+    "tokenreviews",
+    "subjectaccessreviews",
+    "users",
+    "groups",
+    "serviceaccounts",
+    "validatingwebhookconfigurations",
+}
 """What is of the whole cluster: to check and impersonate callers, who may be from any namespace, and the webhook."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -99,13 +100,15 @@ def _parsed(pem: bytes) -> Sequence[x509.Certificate]:
 
 
 def _issuer(leaf: x509.Certificate, authorities: Sequence[x509.Certificate]) -> x509.Certificate | None:
-    for authority in authorities:
-        try:
-            leaf.verify_directly_issued_by(authority)
-        except Exception:  # noqa: BLE001, S112  # an error for each way in which it is another's
-            continue
-        return authority
-    return None
+    return next((authority for authority in authorities if _signed(authority, leaf)), None)
+
+
+def _signed(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(authority)
+    except (InvalidSignature, TypeError, ValueError):  # another key, a key of another kind, another name
+        return False
+    return True
 
 
 def _due_at(certificate: x509.Certificate) -> datetime:

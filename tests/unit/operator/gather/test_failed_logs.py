@@ -65,7 +65,7 @@ async def test_an_operator_that_may_not_read_logs_asks_seldom() -> None:
     """Once for a namespace; each row is recorded without its log."""
     cluster = MemoryCluster()
     cluster.forbidden.add("default")
-    logs, said = FailedLogs(cluster), []
+    logs, said = FailedLogs(cluster), list[str]()
     async with running(together(logs.processes())):
         for _ in range(3):
             logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
@@ -78,7 +78,7 @@ async def test_a_flood_of_failures_is_read_by_a_few(monkeypatch: pytest.MonkeyPa
     """Those that find no reader in time are recorded without their logs, all at once."""
     cluster = MemoryCluster()
     cluster.logs_answer.clear()
-    logs, said, uid = FailedLogs(cluster), [], uuid4()
+    logs, said, uid = FailedLogs(cluster), list[str](), uuid4()
     monkeypatch.setattr(LATE, 0.05)
     async with running(together(logs.processes())):
         for number in range(1000):
@@ -97,7 +97,7 @@ async def test_of_a_log_with_long_lines_fewer_are_read() -> None:
     cluster = MemoryCluster()
     cluster.pods["default", "p"] = {}
     cluster.logs["default", "p"] = b"".join(b"x" * 10_000 + b"\n" for _ in range(MOST_READ // 5_000)) + b"the end"
-    logs, said = FailedLogs(cluster), []
+    logs, said = FailedLogs(cluster), list[str]()
     async with running(together(logs.processes())):
         logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
         await logs.drained()
