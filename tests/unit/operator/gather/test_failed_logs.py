@@ -74,22 +74,32 @@ async def test_an_operator_that_may_not_read_logs_asks_seldom() -> None:
     assert len(cluster.log_reads) == 1
 
 
-async def test_a_flood_of_failures_is_read_by_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that find no reader in time are recorded without their logs, all at once."""
+async def test_a_flood_of_failures_is_read_by_a_few() -> None:
+    """The others wait for their turn."""
     cluster = MemoryCluster()
     cluster.logs_answer.clear()
-    logs, said, uid = FailedLogs(cluster), list[str](), uuid4()
-    monkeypatch.setattr(LATE, 0.05)
+    logs, said, last = FailedLogs(cluster), list[str](), uuid4()
+    pod = PodEnd(False, None, pod_name="p", container="c")
     async with running(together(logs.processes())):
-        for number in range(1000):
-            logs.ask(
-                uuid4() if number else uid, "default", PodEnd(False, None, pod_name="p", container="c"), said.append
-            )
+        for execution in (*(uuid4() for _ in range(999)), last):
+            logs.ask(execution, "default", pod, said.append)
         await eventually(lambda: len(cluster.log_reads) == READERS)
-        assert logs.waits(uid)
+        assert logs.waits(last)
+        cluster.logs_answer.set()
         await logs.drained()
     assert said == [""] * 1000
-    assert not logs.waits(uid)
+    assert not logs.waits(last)
+
+
+async def test_a_log_whose_turn_comes_too_late_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row has waited long enough."""
+    monkeypatch.setattr(LATE, 0.0)
+    cluster = MemoryCluster()
+    logs, said = FailedLogs(cluster), list[str]()
+    async with running(together(logs.processes())):
+        logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
+        await logs.drained()
+    assert (said, cluster.log_reads) == ([""], [])
 
 
 async def test_of_a_log_with_long_lines_fewer_are_read() -> None:
