@@ -125,7 +125,7 @@ class LocalCluster:
             self._supervisor.prepare()
 
     def set_images(self, images: Mapping[str, Mapping[str, object]]) -> None:
-        """Set the images: name to `{"entrypoint": [...], "env": {...}, "workingDir": "..."}`.
+        """Set the images: name to `{"entrypoint": [...], "env": {...}, "workingDir": "...", "readsAll": false}`.
 
         The node notices the change; a pod that waits for an image starts within about a second.
         """
@@ -176,7 +176,8 @@ class LocalCluster:
         with locked(self._files.lock):
             self._supervisor.stop()
             self._supervisor.remove_kubeconfig(self.kubeconfig)
-            shutil.rmtree(self._files.path, ignore_errors=True)
+            for folder in (self._files.node_state, self._files.path):
+                shutil.rmtree(folder, ignore_errors=True)
         self._files.lock.unlink(missing_ok=True)
 
     def status(self) -> Status:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from carillon_devcluster.layout import ClusterFiles
 
 
 @contextlib.contextmanager
@@ -36,6 +39,33 @@ def write_atomically(path: Path, content: str, mode: int = 0o600) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)  # noqa: PTH108
         raise
+
+
+def make_node_folder(files: ClusterFiles) -> None:
+    """Create the node's folder; root's can be passed by other users, but only root can change what is in it.
+
+    Raises:
+        PermissionError: Another user can change the folder above it.
+
+    """
+    if os.geteuid() != 0:
+        files.pods.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return
+    shared = files.node_state.parent
+    with contextlib.suppress(FileExistsError):
+        shared.mkdir(parents=True)
+        shared.chmod(0o755)  # independent of the umask; it was created here
+    info = shared.lstat()
+    if not shared.is_dir() or shared.is_symlink() or info.st_uid != 0 or info.st_mode & 0o022:
+        message = f"{shared} must be a folder that only root can change"
+        raise PermissionError(message)
+    for record in shared.glob("node-*/cluster"):  # of clusters whose folder was deleted
+        if not Path(record.read_text()).exists():
+            shutil.rmtree(record.parent, ignore_errors=True)
+    for folder in (files.node_state, files.pods):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711)
+    write_atomically(files.owner_record, str(files.path))
 
 
 @contextlib.contextmanager

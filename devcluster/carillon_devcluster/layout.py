@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent.parent
@@ -10,6 +12,8 @@ SOURCES = Path(__file__).resolve().parent.parent
 
 DEFAULT_ROOT = SOURCES.parent / ".carillon"
 DEFAULT_NAME = "default"
+SHARED_FOLDERS = (Path("/var/lib/carillon"), Path("/var/tmp/carillon-root"))  # noqa: S108  # its owner is checked
+"""Where root's nodes have their folders, in the order of preference: their containers run as other users."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +85,16 @@ class ClusterFiles:
 
     @property
     def node_state(self) -> Path:
-        """The node's folder."""
-        return self.path / "node"
+        """The node's folder: root's is outside of the cluster's, whose parents may be closed to other users."""
+        if os.geteuid() != 0:
+            return self.path / "node"
+        shared = next((each for each in SHARED_FOLDERS if os.access(each.parent, os.W_OK)), SHARED_FOLDERS[-1])
+        return shared / f"node-{hashlib.sha256(bytes(self.path)).hexdigest()[:16]}"
+
+    @property
+    def owner_record(self) -> Path:
+        """The file in the node's folder that names this cluster's folder."""
+        return self.node_state / "cluster"
 
     @property
     def pods(self) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from carillon_devcluster import kubeconfig, parts, ports, processes
 from carillon_devcluster.errors import ClusterError, PartDiedError, StartTimeoutError
-from carillon_devcluster.files import end_of, write_atomically
+from carillon_devcluster.files import end_of, make_node_folder, write_atomically
 from carillon_devcluster.health import ApiServer
 from carillon_devcluster.state import State
 
@@ -54,8 +54,10 @@ class Supervisor:
 
     def prepare(self) -> None:
         """Create the folders, keys and certificates if they are missing."""
-        for folder in (self._files.path, self._files.log("any").parent, self._files.pods):
+        for folder in (self._files.path, self._files.log("any").parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._place.process_node:
+            make_node_folder(self._files)
         if not self._files.images.exists():
             write_atomically(self._files.images, "{}\n")
         done = subprocess.run(

@@ -101,14 +101,22 @@ func (s *slot) runOnce() (*corev1.ContainerStateTerminated, bool) {
 	if !ok {
 		return nil, false
 	}
-	home, termination, err := w.pods.prepare(uid, s.spec.Name)
+	var as *identity
+	if !s.awaitConfig(func() (err error) { as, err = w.users.of(w.pod, s.spec); return err }) {
+		return nil, false
+	}
+	home, termination, err := w.pods.prepare(uid, s.spec.Name, as)
 	if err != nil {
 		return s.finished(time.Now(), 128, 0, reasonStartError, err.Error()), true
 	}
-	command, ok := s.awaitCommand(found, home, termination)
-	if !ok {
+	var command command
+	if !s.awaitConfig(func() (err error) {
+		command, err = w.from.resolve(w.ctx, w.pod, s.spec, found, home, termination)
+		return err
+	}) {
 		return nil, false
 	}
+	command.as = as
 	logPath := w.pods.logFile(uid, s.spec.Name, s.runs)
 	began := time.Now()
 	p, err := start(command, logPath, w.pods.container(uid, s.spec.Name)+"/process.json")
@@ -171,18 +179,19 @@ func (s *slot) awaitImage() (image, bool) {
 	}
 }
 
-// awaitCommand returns when all that the environment refers to is there; false if the pod is ended first.
-func (s *slot) awaitCommand(found image, home, termination string) (command, bool) {
+// awaitConfig returns when the container's configuration can be made, such as its environment when all that it
+// refers to is there; false if the pod is ended first.
+func (s *slot) awaitConfig(try func() error) bool {
 	for {
-		result, err := s.worker.from.resolve(s.worker.ctx, s.worker.pod, s.spec, found, home, termination)
+		err := try()
 		if err == nil {
-			return result, true
+			return true
 		}
 		if s.worker.ctx.Err() == nil {
 			s.wait(reasonConfigError, err.Error())
 		}
 		if !s.worker.pause(configRetry) {
-			return command{}, false
+			return false
 		}
 	}
 }

@@ -29,6 +29,10 @@ type command struct {
 	argv []string
 	env  map[string]string
 	dir  string
+
+	as         *identity // the user that it runs as; nil for the node's own
+	readsAll   bool      // the image says so
+	entrypoint bool      // it runs the image's own program
 }
 
 // resolver turns a container's specification into a command, reading Secrets and ConfigMaps from the API.
@@ -76,7 +80,8 @@ func (r *resolver) resolve(ctx context.Context, pod *corev1.Pod, container *core
 	if dir == "" {
 		dir = home
 	}
-	return command{argv: argv, env: env, dir: dir}, nil
+	own := len(container.Command) == 0
+	return command{argv: argv, env: env, dir: dir, readsAll: from.ReadsAll, entrypoint: own}, nil
 }
 
 // declared is the environment that the pod asks for: envFrom first, then env, each able to refer to those before it.

@@ -16,6 +16,8 @@ type image struct {
 	Entrypoint []string          `json:"entrypoint"`
 	Env        map[string]string `json:"env"`
 	WorkingDir string            `json:"workingDir"`
+	// ReadsAll lets its containers read all files, if their user could not get to their program otherwise.
+	ReadsAll bool `json:"readsAll"`
 
 	id string // stands where a real node reports the image's digest
 }

@@ -1,5 +1,5 @@
 // Package node is a Kubernetes node that runs each container's command as a
-// local process: no root, no images, no container engine, and pods that start
+// local process, never as root: no images, no container engine, and pods that start
 // in milliseconds. It is what the local cluster schedules pods to.
 //
 // It is virtual-kubelet's library: its node controller does registration,
@@ -46,7 +46,7 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("node", flag.ContinueOnError)
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "how to reach the API server, as a kubeconfig file")
 	flags.StringVar(&o.nodeName, "node-name", "local", "the node's name")
-	flags.StringVar(&o.images, "images", "", "the image table: a JSON object of image name to entrypoint, env and workingDir")
+	flags.StringVar(&o.images, "images", "", "the image table: a JSON object of image name to entrypoint, env, workingDir and readsAll")
 	flags.StringVar(&o.stateDir, "state-dir", "", "where logs, scratch folders and process records are kept")
 	flags.IntVar(&o.port, "port", 0, "the loopback port for container logs")
 	flags.StringVar(&o.tlsCert, "tls-cert-file", "", "serving certificate for container logs")
@@ -111,7 +111,7 @@ func serve(ctx context.Context, o options) error {
 	}
 
 	pods := &podStore{root: filepath.Join(o.stateDir, "pods")}
-	if err := os.MkdirAll(pods.root, 0o700); err != nil {
+	if err := passable(pods.root); err != nil {
 		return err
 	}
 	// A node that was killed leaves its pods' processes; they are nobody's now.
@@ -121,6 +121,7 @@ func serve(ctx context.Context, o options) error {
 
 	vklog.L = warnings{Logger: vklog.L}
 	provider := newProvider(client, o.nodeName, pods, newImageTable(o.images), apiEnvironment(server))
+	provider.users = whoWeAre()
 	logs, err := newLogServer(o, provider)
 	if err != nil {
 		return err

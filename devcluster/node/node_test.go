@@ -181,7 +181,7 @@ func TestSeekLinesFindsTheLastLines(t *testing.T) {
 
 func TestProcessTreeEndsWithItsLeader(t *testing.T) {
 	store := &podStore{root: t.TempDir()}
-	home, termination, err := store.prepare("uid", "main")
+	home, termination, err := store.prepare("uid", "main", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

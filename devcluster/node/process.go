@@ -42,12 +42,15 @@ func start(c command, logPath, recordPath string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer output.Close() //nolint:errcheck // the process has its own
+	defer output.Close()                      //nolint:errcheck // the process has its own
+	if err := c.as.own(logPath); err != nil { // it may open /dev/stdout
+		return nil, err
+	}
 	cmd := &exec.Cmd{
 		Path: path, Args: c.argv, Env: c.pairs(), Dir: c.dir, Stdout: output, Stderr: output,
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
-	if err := cmd.Start(); err != nil {
+	if err := c.launch(cmd); err != nil {
 		return nil, err
 	}
 	p := &process{cmd: cmd, record: recordPath, done: make(chan struct{})}
@@ -114,15 +117,28 @@ func (s *podStore) logFile(uid, name string, run int32) string {
 	return filepath.Join(s.container(uid, name), fmt.Sprintf("%d.log", run))
 }
 
-// prepare makes a container's folders and empties its termination log.
-func (s *podStore) prepare(uid, name string) (home, termination string, err error) {
+// prepare makes a container's folders and empties its termination log. The container's user owns its home and the
+// log, and nothing above them: as that user may have changed what is in its home, root touches that only once.
+func (s *podStore) prepare(uid, name string, as *identity) (home, termination string, err error) {
 	folder := s.container(uid, name)
 	home = filepath.Join(folder, "home")
 	termination = filepath.Join(folder, "termination-log")
-	if err := os.MkdirAll(filepath.Join(home, "tmp"), 0o700); err != nil {
-		return "", "", err
+	if _, err := os.Lstat(home); err != nil {
+		if err := errors.Join(passable(filepath.Dir(folder)), passable(folder)); err != nil {
+			return "", "", err
+		}
+		for _, path := range []string{home, filepath.Join(home, "tmp")} {
+			if err := errors.Join(os.Mkdir(path, 0o700), as.own(path)); err != nil {
+				return "", "", err
+			}
+		}
 	}
-	return home, termination, os.WriteFile(termination, nil, 0o600)
+	return home, termination, errors.Join(os.WriteFile(termination, nil, 0o600), as.own(termination))
+}
+
+// passable makes a folder that other users can pass, but not list.
+func passable(path string) error {
+	return errors.Join(os.MkdirAll(path, 0o711), os.Chmod(path, 0o711))
 }
 
 // remove deletes a pod's files.

@@ -25,6 +25,7 @@ type provider struct {
 	images   *imageTable
 	pods     *podStore
 	from     *resolver
+	users    users
 	informer corev1informers.PodInformer
 	notify   func(*corev1.Pod) // the controller's; set before anything is started
 
@@ -72,7 +73,7 @@ func (p *provider) CreatePod(_ context.Context, pod *corev1.Pod) error {
 		log.Printf("pod %s/%s was lost with an earlier run of this node", pod.Namespace, pod.Name)
 		go p.notify(withStatus(pod, lost(pod, metav1.Now())))
 	default:
-		started := newWorker(pod, p.images, p.pods, p.from)
+		started := newWorker(pod, p.images, p.pods, p.from, p.users)
 		p.workers[pod.UID] = started
 		go p.work(started)
 	}

@@ -127,7 +127,7 @@ func TestDeletionWaitsForTheProcesses(t *testing.T) {
 func TestOnlyTheLastStatusIsOfAFinalPhase(t *testing.T) {
 	p, _ := aProvider(t)
 	for range 20 {
-		w := newWorker(known(t, p, "one", "exit 0"), p.images, p.pods, p.from)
+		w := newWorker(known(t, p, "one", "exit 0"), p.images, p.pods, p.from, p.users)
 		w.why = &ending{reasonDeadline, "too late"} // as if it had ended well on SIGTERM
 		var phases []corev1.PodPhase
 		w.run(func(status corev1.PodStatus) { phases = append(phases, status.Phase) })

@@ -17,6 +17,7 @@ type worker struct {
 	images *imageTable
 	pods   *podStore
 	from   *resolver
+	users  users
 	since  metav1.Time
 
 	ctx    context.Context // ends when nothing is to be started any more
@@ -38,14 +39,14 @@ type worker struct {
 	told    bool             // the API knows the last one; guarded by writing
 }
 
-func newWorker(pod *corev1.Pod, images *imageTable, pods *podStore, from *resolver) *worker {
+func newWorker(pod *corev1.Pod, images *imageTable, pods *podStore, from *resolver, users users) *worker {
 	ctx, cancel := context.WithCancel(context.Background())
 	first := reasonContainerCreating
 	if len(pod.Spec.InitContainers) > 0 {
 		first = reasonPodInitializing
 	}
 	w := &worker{
-		pod: pod.DeepCopy(), images: images, pods: pods, from: from, since: metav1.Now(),
+		pod: pod.DeepCopy(), images: images, pods: pods, from: from, users: users, since: metav1.Now(),
 		ctx: ctx, cancel: cancel,
 		kill: make(chan struct{}), dirty: make(chan struct{}, 1), done: make(chan struct{}),
 		initial: waitingStatuses(pod.Spec.InitContainers, first),
@@ -190,6 +191,9 @@ func (w *worker) observe() corev1.PodStatus {
 func (w *worker) status() corev1.PodStatus {
 	status := w.observe()
 	status.Conditions = conditions(&status, w.before, metav1.Now())
+	if ignored := w.users.ignored(w.pod, w.since); ignored != nil {
+		status.Conditions = append(status.Conditions, *ignored)
+	}
 	w.before = status.Conditions
 	return status
 }

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 from carillon_core.adapters.kube import KubeCluster, KubeConnection, KubeLeases, wait_until_ready
 from carillon_core.adapters.kube.caller import KubeAPIServer
 from carillon_core.adapters.kube.cluster import try_job
-from carillon_core.adapters.kube.webhooks import apply_webhook_configuration
+from carillon_core.adapters.kube.connection import Fence
+from carillon_core.adapters.kube.webhooks import KubeWebhookCertificates, apply_webhook_configuration
 from carillon_core.adapters.postgres.history import PostgresHistory
 from carillon_core.adapters.postgres.maintenance import maintain
 from carillon_core.adapters.postgres.revisions import PostgresRevisions
@@ -23,11 +24,11 @@ from carillon_core.adapters.postgres.runner_keys import PostgresRunnerKeys
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import CarillonError, SettingsError
 from carillon_core.logs import configure_logging, get_logger
+from carillon_operator.admission.admission import Admission
+from carillon_operator.admission.job_trial import JobTrial
+from carillon_operator.admission.references import References
 from carillon_operator.application import Application
-from carillon_operator.gather.admission import Admission
 from carillon_operator.gather.handlers import run_kopf
-from carillon_operator.gather.job_trial import JobTrial
-from carillon_operator.gather.references import References
 from carillon_operator.guard.guard import Guard
 from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.guard.pauses import shorten_pauses
@@ -92,11 +93,9 @@ async def _serve(settings: Settings, guard: Guard, registry: CollectorRegistry) 
     maintenance = partial(maintain, settings.database_url, _now, settings.history_retention_days)
     try:
         async with KubeConnection(settings.kubeconfig) as connection, _elector(settings) as elector:
-            cluster = KubeCluster(
-                connection,
-                None if settings.lease is None else settings.lease.identity,
-                fence=None if elector is None else fence(elector.leads),
-            )
+            leads = None if elector is None else fence(elector.leads)
+            identity = None if settings.lease is None else settings.lease.identity
+            cluster = KubeCluster(connection, identity, fence=leads)
             if await unless_stopped(stop, wait_until_ready(connection)):
                 admission = _admission(settings, connection, cluster)
                 live = settings.liveness_endpoint
@@ -108,6 +107,7 @@ async def _serve(settings: Settings, guard: Guard, registry: CollectorRegistry) 
                     keys=keys,
                     maintain=maintenance,
                     revisions=revisions,
+                    renew=_renewal(settings, connection, leads),
                 )
                 app = Application(settings, outside, observe, _now, elector, guard)
                 registry.register(TaskCollector(app.store, app.ownership, settings.task_metrics))
@@ -140,6 +140,20 @@ def _admission(settings: Settings, connection: KubeConnection, cluster: KubeClus
         # the permission to read Secrets comes with this policy
         References(cluster.get_object, cluster.secret_labels if settings.target_secrets == "labelled" else None),
     )
+
+
+def _renewal(
+    settings: Settings, connection: KubeConnection, leads: Fence | None
+) -> Callable[[], Coroutine[None, None, None]] | None:
+    """Return what keeps the webhook's certificate valid, if that is the operator's."""
+    webhook = settings.webhook
+    if webhook is None or webhook.secret is None:
+        return None
+    # a library of 17 MB that nothing else needs
+    from carillon_operator.renewal.renewer import Renewer  # noqa: PLC0415
+
+    certificates = KubeWebhookCertificates(connection, webhook.secret, webhook.configuration, leads)
+    return Renewer(certificates, _now).run
 
 
 @asynccontextmanager

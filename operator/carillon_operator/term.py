@@ -5,7 +5,7 @@ history, so that nothing in memory remains from an earlier term.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from carillon_core.adapters.postgres.roles.namespace_login import NamespaceLogin
 from carillon_core.errors import OwnAccountError, UnavailableError
 from carillon_core.logs import get_logger
 from carillon_core.ports import ClusterReader, ClusterWriter, HistoryRecorder, RevisionRecorder, RunnerKeys
+from carillon_operator.admission.target_secrets import TargetSecrets
 from carillon_operator.apply.announcer import Announcer
 from carillon_operator.apply.closer import Closer
 from carillon_operator.apply.effects import Effects
@@ -25,8 +26,8 @@ from carillon_operator.apply.outbox import Entry, Outbox
 from carillon_operator.apply.runner_access import RecorderAccess, RunnerAccess, RunnerSecret, SharedLogin
 from carillon_operator.apply.status_writer import StatusWriter
 from carillon_operator.apply.sweeper import Sweeper
+from carillon_operator.gather.failed_logs import FailedLogs
 from carillon_operator.gather.refused_pods import RefusedPods
-from carillon_operator.gather.target_secrets import TargetSecrets
 from carillon_operator.gather.watching import Watching
 from carillon_operator.leadership.endings import end
 from carillon_operator.reconciler import Reconciler
@@ -55,6 +56,8 @@ class Outside:
     """Maintains the history; without it the history is left as it is."""
     revisions: RevisionRecorder | None = None
     """Where specs are recorded; without it none are."""
+    renew: Callable[[], Coroutine[None, None, None]] | None = None
+    """Keeps the webhook's certificate valid, for ever; without it others do."""
 
 
 class Term:
@@ -88,7 +91,10 @@ class Term:
             template=runner,
             announcer=self.announcer,
         )
-        self.closer = Closer(view=view, outbox=self.outbox, announcer=self.announcer, clock=clock)
+        self.failed_logs = FailedLogs(reader)
+        self.closer = Closer(
+            view=view, outbox=self.outbox, logs=self.failed_logs, announcer=self.announcer, clock=clock
+        )
         self.sweeper = Sweeper(reader, outside.history, view, self.outbox, self.closer, clock)
         self.chronicler = Chronicler(outside.revisions, view, clock)
         effects = Effects(
@@ -106,6 +112,7 @@ class Term:
         # only the first shard does what concerns all shards
         maintain = None if settings.shard.index else outside.maintain
         self._maintainer = None if maintain is None else Maintainer(maintain)
+        self._renew = None if settings.shard.index else outside.renew
 
     def job_changed(self, change: JobChange) -> None:
         """Take a change of a Job: announce its failure, record its end, expect its pod."""
@@ -131,12 +138,14 @@ class Term:
         async with asyncio.TaskGroup() as group:
             writers = (
                 self.outbox.run(),
+                *self.failed_logs.processes(),
                 *self.statuses.processes(STATUS_WRITERS),
                 *self.announcer.processes(),
                 self.janitor.run(),
                 self._registrar.run(),
                 self.chronicler.run(),
                 *(() if self._maintainer is None else (self._maintainer.run(),)),
+                *(() if self._renew is None else (self._renew(),)),
             )
             workers = (self.reconciler.run_worker() for _ in range(self._settings.workers))
             others = (self._view.queue.run_sleeper(), self._run_sweeps(), self._watching.look_again())
@@ -181,7 +190,12 @@ class Term:
     async def _drain(self, seconds: float) -> None:
         """Write the rest: records first, since a status can be derived again."""
         self.statuses.hurry()
-        for waiting, what in ((self.outbox.drained(), "records"), (self.statuses.drained(), "statuses")):
+        rest = (
+            (self.failed_logs.drained(), "logs of failed containers"),
+            (self.outbox.drained(), "records"),
+            (self.statuses.drained(), "statuses"),
+        )
+        for waiting, what in rest:
             try:
                 async with asyncio.timeout(seconds):
                     await waiting

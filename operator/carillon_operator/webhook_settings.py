@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from carillon_core.settings import MOST_PORT, Form, ProgramSettings, WholeNumber
 
 
-def _service(name: str) -> str:
+def _named(name: str) -> str:
     if not all(name.partition("/")):
         msg = f'must be namespace/name (got "{name}")'
         raise ValueError(msg)
@@ -50,13 +50,26 @@ class WebhookSettings(ProgramSettings):
         validation_alias="CARILLON_WEBHOOK_HOST",
         description="The host that the API server calls, for an operator outside the cluster.",
     )
-    service: Annotated[str | None, AfterValidator(_service), Form("namespace/name")] = Field(
+    service: Annotated[str | None, AfterValidator(_named), Form("namespace/name")] = Field(
         default=None,
         validation_alias="CARILLON_WEBHOOK_SERVICE",
         description=(
             "The Service that the API server calls, on port 443. With neither a Service nor a host, the operator"
             " leaves the webhook configuration to others, such as the chart."
         ),
+    )
+    secret: Annotated[str | None, AfterValidator(_named), Form("namespace/name")] = Field(
+        default=None,
+        validation_alias="CARILLON_WEBHOOK_SECRET",
+        description=(
+            "The Secret of the certificate (`tls.crt`, `tls.key`, `ca.crt`), which the operator renews when two thirds"
+            " of its life are over. Default: it is renewed by others, such as cert-manager."
+        ),
+    )
+    configuration: Annotated[str, Form("a name")] = Field(
+        default="carillon",
+        validation_alias="CARILLON_WEBHOOK_CONFIGURATION",
+        description="With `CARILLON_WEBHOOK_SECRET`: the ValidatingWebhookConfiguration that trusts its authority.",
     )
     failure_policy: Literal["Ignore", "Fail"] = Field(
         default="Ignore",

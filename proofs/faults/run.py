@@ -57,7 +57,7 @@ class PlanRun(ABC):
         self._suite = controls.suite
         self._timeline = controls.timeline
         self._director = controls.director
-        self._pulses = controls.folder / "pulses"
+        self._pulses = controls.folder / "pulses" / "all"
 
     @property
     def _plan(self) -> Plan:
@@ -75,6 +75,8 @@ class PlanRun(ABC):
     async def _run(self) -> Result:
         began = now()
         self._controls.folder.mkdir()
+        self._pulses.parent.mkdir()
+        self._pulses.parent.chmod(0o777)  # containers are not root, even if the node is
         await self._around.upstream.json("POST", "/api/v1/namespaces", {"metadata": {"name": self._namespace}})
         async with self._controls.running():
             world = await self._play()

@@ -24,8 +24,15 @@ def test_the_roles_are_those_of_files_rbac() -> None:
         assert (role["metadata"].get("labels") or {}).items() <= labels[role["metadata"]["name"]].items()
 
 
-OF_NO_NAMESPACE = {"tokenreviews", "subjectaccessreviews", "users", "groups", "serviceaccounts"}
-"""Resources that the API uses to check and impersonate callers, who may be from any namespace."""
+OF_NO_NAMESPACE = {
+    "tokenreviews",
+    "subjectaccessreviews",
+    "users",
+    "groups",
+    "serviceaccounts",
+    "validatingwebhookconfigurations",
+}
+"""What is of the whole cluster: to check and impersonate callers, who may be from any namespace, and the webhook."""
 
 
 def test_for_all_namespaces_the_operators_role_is_the_clusters() -> None:
@@ -117,3 +124,40 @@ def test_the_operator_reads_secrets_only_where_their_labels_count() -> None:
         assert all(o["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}] for o in reading)
         places = {o["metadata"].get("namespace") for o in reading}
         assert places <= ({"team-a", "team-b"} if case == "listed" else {None}), case
+
+
+def test_the_operator_reads_logs_only_where_rows_keep_them() -> None:
+    """The value turns the role off, and it is of the namespaces of a list."""
+    for case, places in (("trial", {None}), ("listed", {"team-a", "team-b"}), ("bare", set())):
+        reading = [
+            o
+            for o in objects(case)
+            if o["kind"] in {"Role", "ClusterRole"} and o["metadata"]["name"].endswith("-operator-logs")
+        ]
+        assert {o["metadata"].get("namespace") for o in reading} == places, case
+        assert all(o["rules"] == [{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}] for o in reading)
+
+
+def test_the_operator_renews_the_certificate_that_the_chart_made_and_no_other() -> None:
+    """Its Secret and the webhook configuration, each by name; nothing with cert-manager or without the webhook."""
+    issued = ("--set", "webhook.certManager.enabled=true,webhook.certManager.issuerName=authority")
+    with_issuer = rendered("--values", str(values_of("trial")), *issued)
+    for found in (objects("bare"), with_issuer):
+        assert not [o for o in found if o["metadata"]["name"].endswith("-operator-certificate")]
+    held = {o["kind"]: o for o in objects("trial") if o["metadata"]["name"] == "carillon-operator-certificate"}
+    rules = {kind: (o["metadata"].get("namespace"), o["rules"]) for kind, o in held.items() if "rules" in o}
+    common = {"verbs": ["get", "patch"]}
+    configuration = {"apiGroups": ["admissionregistration.k8s.io"], "resources": ["validatingwebhookconfigurations"]}
+    secret = {"apiGroups": [""], "resources": ["secrets"]}
+    assert rules == {
+        "ClusterRole": (None, [configuration | common | {"resourceNames": ["carillon"]}]),
+        "Role": ("carillon-system", [secret | common | {"resourceNames": ["carillon-webhook"]}]),
+    }
+    env = {
+        e["name"]: e.get("value")
+        for name, c in containers("trial").items()
+        if c["name"] == "operator"
+        for e in c["env"]
+    }
+    told = [env[f"CARILLON_WEBHOOK_{what}"] for what in ("SECRET", "CONFIGURATION")]
+    assert told == ["carillon-system/carillon-webhook", "carillon"]

@@ -39,6 +39,12 @@ async def test_a_job_that_is_not_there_is_not_found(given: Given) -> None:
         await given.cluster.get_job("no-such-namespace", "absent")
 
 
+async def test_the_log_of_a_pod_that_is_not_there_is_not_found(given: Given) -> None:
+    """A pod that is gone took its log with it."""
+    with pytest.raises(NotFoundError):
+        await given.cluster.container_log(given.namespace, "absent", "main", tail_lines=1, limit_bytes=1)
+
+
 async def test_jobs_go_with_their_task(given: Given, watch: Callable[..., Watcher]) -> None:
     """Deleting a task deletes its Jobs in the background, and the watch reports it."""
     watcher = watch()

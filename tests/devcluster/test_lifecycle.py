@@ -51,7 +51,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_restart_keeps_objects_and_fails_what_was_running(own: LocalCluster, tmp_path: Path) -> None:
+def test_a_restart_keeps_objects_and_fails_what_was_running(own: LocalCluster) -> None:
     """Finished pods stay finished, running ones are reported as lost, and stop leaves no process behind."""
     own.start()
     address = own.api_url
@@ -63,7 +63,7 @@ def test_a_restart_keeps_objects_and_fails_what_was_running(own: LocalCluster, t
     own.stop()
     assert own.status().state == "stopped"
     assert not [pid for pid in parts if start_time(pid)]
-    assert marked(f"CARILLON_TERMINATION_LOG={tmp_path}/") == []
+    assert marked(f"CARILLON_TERMINATION_LOG={own.files.pods}/") == []
     with pytest.raises(NotRunningError):
         own.check()
 
@@ -74,11 +74,11 @@ def test_a_restart_keeps_objects_and_fails_what_was_running(own: LocalCluster, t
     assert get(own, "pod", "lost")["status"]["reason"] == "NodeRestarted"
 
 
-def test_a_killed_node_leaves_nothing_behind_after_stop(own: LocalCluster, tmp_path: Path) -> None:
+def test_a_killed_node_leaves_nothing_behind_after_stop(own: LocalCluster) -> None:
     """Even processes that have left their session are found."""
     own.start()
     apply(own, pod("orphan", "setsid sleep 1000 & exec sleep 1000"))
-    mark = f"CARILLON_TERMINATION_LOG={tmp_path}/"
+    mark = f"CARILLON_TERMINATION_LOG={own.files.pods}/"
     until("both processes to run", lambda: len(marked(mark)) == 2)
     kill(own, "node")
     own.stop()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from carillon_devcluster.processes import start_time
-from devcluster.cluster_help import apply, finished, get, job, main_state, phase, pod, until
+from devcluster.cluster_help import IMAGES, apply, finished, get, job, main_state, phase, pod, until
 
 if TYPE_CHECKING:
     from carillon_devcluster import LocalCluster
@@ -232,6 +232,49 @@ def test_the_node_runs_as_this_user(cluster: LocalCluster) -> None:
     assert Path(f"/proc/{pid}").stat().st_uid == os.getuid()
 
 
+def test_a_container_is_the_user_that_it_names_where_the_node_is_root(cluster: LocalCluster) -> None:
+    """It owns its folder and its termination log; an ordinary user's node says that it runs it as itself."""
+    script = 'id -u; touch "$TMPDIR/made" here; echo told >> /dev/stdout; printf bye > "$CARILLON_TERMINATION_LOG"'
+    apply(cluster, pod("user", script, securityContext={"runAsUser": 12345, "runAsNonRoot": True}))
+    status = finished(cluster, "user")["status"]
+    root = os.geteuid() == 0
+    assert cluster.kubectl("logs", "user") == f"{12345 if root else os.geteuid()}\ntold\n"
+    assert main_state({"status": status})["terminated"]["message"] == "bye"
+    ignored = [each["message"] for each in status["conditions"] if each["type"] == "carillon.dev/UserIgnored"]
+    assert len(ignored) == (0 if root else 1)
+
+
+def test_no_container_runs_as_root(cluster: LocalCluster) -> None:
+    """One that asks for it is another user; one that must not be root, and is, waits with kubelet's words."""
+    apply(
+        cluster,
+        pod("root", "id -u", securityContext={"runAsUser": 0}),
+        pod("torn", "id -u", securityContext={"runAsUser": 0, "runAsNonRoot": True}),
+    )
+    finished(cluster, "root")
+    assert int(cluster.kubectl("logs", "root")) == (65534 if os.geteuid() == 0 else os.geteuid())
+
+    def waiting() -> dict[str, str]:
+        found: dict[str, str] = main_state(get(cluster, "pod", "torn")).get("waiting", {})
+        return found
+
+    until("it to be refused", lambda: waiting().get("reason") == "CreateContainerConfigError")
+    assert waiting()["message"].startswith("container's runAsUser breaks non-root policy")
+    cluster.kubectl("delete", "pod", "torn")
+
+
+def test_a_closed_program_is_run_if_its_image_may_read_all(cluster: LocalCluster, tmp_path: Path) -> None:
+    """As this checkout's Python is, in root's home: the container can read it, and write nothing."""
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\ncat "$0" > /dev/null && { true 2> /dev/null > "$0" || echo read; }\n')
+    program.chmod(0o555)
+    tmp_path.chmod(0o700)
+    cluster.set_images({**IMAGES, "closed:1": {"entrypoint": [str(program)], "readsAll": True}})
+    apply(cluster, pod("closed", "", image="closed:1"))
+    assert finished(cluster, "closed")["status"]["phase"] == "Succeeded"
+    assert cluster.kubectl("logs", "closed") == "read\n"
+
+
 def logged_number(cluster: LocalCluster, name: str) -> int:
     """Return the number that a pod prints first."""
     until(f"pod {name} to print", lambda: cluster.kubectl("logs", name, check=False).strip().isdigit())
@@ -241,4 +284,4 @@ def logged_number(cluster: LocalCluster, name: str) -> int:
 def home_of(cluster: LocalCluster, name: str) -> Path:
     """Return the working folder of a pod's container."""
     uid: str = get(cluster, "pod", name)["metadata"]["uid"]
-    return cluster.files.log("node").parents[1] / "node" / "pods" / uid / "main" / "home"
+    return cluster.files.pods / uid / "main" / "home"

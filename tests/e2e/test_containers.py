@@ -11,6 +11,7 @@ from support.manifests import ONCE, request, task
 from support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.stack import Stack
@@ -58,15 +59,18 @@ OBJECTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def containers(stack: Stack, shared_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def containers(stack: Stack, shared_namespace: str, passable_dir: Callable[[], Path]) -> str:
     """Apply all tasks at once, so that their waits overlap."""
-    mark: Path = tmp_path_factory.mktemp("marks") / "mark"
+    folder = passable_dir()
+    folder.chmod(0o777)  # a container is not root, even if the node is
+    mark = folder / "mark"
     stack.add_images({SHELL: {"entrypoint": []}})
     retry = {"limit": 1, "initialDelaySeconds": 0}
     stack.apply_objects(
         shared_namespace,
         task("good", **ONCE, task=shell(f"env; {SAYS}", MESSAGE="all $(done) $$")),
         task("bad", **ONCE, task=shell(f"{SAYS}; exit 3", MESSAGE="out of paper")),
+        task("talker", **ONCE, task=shell("seq 1000000 1000999; exit 6")),
         task("mute", **ONCE, task=shell("echo the last line; exit 4")),
         task("never", **ONCE, task=shell("exit 1"), retry=retry),
         task("second", **ONCE, task=shell(f"test -e {mark} || {{ touch {mark}; exit 1; }}"), retry=retry),
@@ -99,14 +103,21 @@ def test_exit_code_0_is_success_and_the_termination_message_is_kept(stack: Stack
 
 
 def test_another_exit_code_is_failure(stack: Stack, containers: str) -> None:
-    """The row has the message, or the end of the log; a request's parameters are environment variables."""
+    """The row has the message and the end of the log; a request's parameters are environment variables."""
     (row,) = stack.await_rows(containers, "bad", 1, "failed")
-    assert row["result"] == {"exitCode": 3, "message": "out of paper"}
+    assert row["result"] == {"exitCode": 3, "message": "out of paper"}, "it wrote no log"
     assert row["error"] == "out of paper"
     (row,) = stack.await_rows(containers, "mute", 1, "failed")
-    assert row["result"] == {"exitCode": 4, "message": "the last line\n"}
+    assert row["result"] == {"exitCode": 4, "message": "the last line\n", "log": "the last line\n"}
     (row,) = stack.await_rows(containers, "asked", 1, "failed")
-    assert row["result"] == {"exitCode": 5, "message": "me\n"}
+    assert row["result"] == {"exitCode": 5, "message": "me\n", "log": "me\n"}
+
+
+def test_a_failed_container_leaves_the_last_4_kib_of_its_log(stack: Stack, containers: str) -> None:
+    """Twice what Kubernetes keeps of it as a message, in whole lines."""
+    (row,) = stack.await_rows(containers, "talker", 1, "failed")
+    assert row["result"]["log"].splitlines() == [str(number) for number in range(1000488, 1001000)]
+    assert len(row["result"]["message"]) < len(row["result"]["log"]) == 4096
 
 
 def test_a_container_past_its_time_out_is_ended(stack: Stack, containers: str) -> None:
@@ -174,7 +185,7 @@ def test_a_whole_job_fails_with_what_its_failed_container_says(stack: Stack, con
     (row,) = stack.await_rows(containers, "torn", 1, "failed")
     assert row["result"] == {"exitCode": 7, "message": "torn", "exitCodes": {"part-0": 0, "part-1": 7}}
     (row,) = stack.await_rows(containers, "silent", 1, "failed")
-    assert row["result"] == {"exitCode": 8, "message": "the end of the log\n"}
+    assert row["result"] == {"exitCode": 8, "message": "the end of the log\n", "log": "the end of the log\n"}
     (row,) = stack.await_rows(containers, "late", 1, "timed_out")
     assert (row["finished_at"] - row["started_at"]).total_seconds() < 40
 

@@ -17,7 +17,7 @@ DRAINS = 2
 
 def test_a_drained_node_doubles_nothing_and_ends_no_execution(stack: Stack, namespace: str) -> None:
     """Runner and container tasks, Forbid and Replace; a server that holds their requests saw when each lived."""
-    stack.add_images({PYTHON: {"entrypoint": []}})
+    stack.add_images({PYTHON: {"entrypoint": [], "readsAll": True}})
     (node,) = stack.kubectl("get", "nodes", "--output=name").split()
     with SpanServer() as server:
         load = DrainedLoad(stack, namespace, server, PYTHON, sys.executable)

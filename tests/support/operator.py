@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,8 @@ class Operator:
     async def write(self) -> None:
         """Write all statuses and empty the outbox and the janitor's queue."""
         await self.term.statuses.flush()
-        async with running(self.term.outbox.run()):
+        async with running(self.term.outbox.run()), running(together(self.term.failed_logs.processes())):
+            await asyncio.wait_for(self.term.failed_logs.drained(), 5)
             await asyncio.wait_for(self.term.outbox.drained(), 5)
         await self.term.janitor.drained()
 
@@ -170,6 +171,13 @@ async def running(work: Any) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+async def together(works: Iterable[Coroutine[None, None, None]]) -> None:
+    """Run several things at once."""
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(work)
 
 
 async def _observe_nothing(_store: ObservedStore, _queue: WorkQueue, stop: asyncio.Event) -> None:

@@ -21,9 +21,9 @@ from carillon_core.domain.launch.execution_token import TokenKey
 from carillon_core.domain.launch.manifest import RunnerTemplate
 from carillon_core.errors import RefusedError
 from carillon_core.resources.names import API_VERSION
-from carillon_operator.gather.admission import Admission
+from carillon_operator.admission.admission import Admission
+from carillon_operator.admission.job_trial import JobTrial
 from carillon_operator.gather.handlers import run_kopf
-from carillon_operator.gather.job_trial import JobTrial
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 from carillon_operator.webhook_settings import WebhookSettings

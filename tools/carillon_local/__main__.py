@@ -31,7 +31,7 @@ from carillon_local.layout import (
     shown,
 )
 from carillon_local.services import ALL, API, HTTPBIN, OPERATOR, RECORDER
-from carillon_local.summary import print_addresses, print_summary
+from carillon_local.summary import NO_ISOLATION, print_addresses, print_summary
 from carillon_local.target import LocalTarget, Target, chosen_target
 from carillon_local.webhook import webhook_settings
 from embedded_postgres import EmbeddedPostgres
@@ -64,6 +64,8 @@ def up() -> None:
     await_executions(target, api_url, examples, OPERATOR.started_at or datetime.now(UTC))
     print_summary(target, api_url)
     print_addresses(shown(target.kubeconfig), api_url)
+    if isinstance(target, LocalTarget):
+        print(f"\n{NO_ISOLATION}")
     print(f"\nup after {time.monotonic() - began:.1f} s")
 
 
@@ -231,6 +233,7 @@ def cluster() -> None:
     install_crds(target)
     print(f"the local cluster is up: export KUBECONFIG={shlex.quote(shown(target.kubeconfig))}")
     print(f"without a kubectl of your own: {shown(STATE / 'bin' / 'carillon-devcluster')} kubectl")
+    print(NO_ISOLATION)
 
 
 def cluster_stop() -> None:

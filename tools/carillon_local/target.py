@@ -1,5 +1,6 @@
 """The cluster of ``make run``: an existing one, kind if it and Docker are available, else the local cluster."""
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -42,10 +43,17 @@ class Target(Protocol):
 
 
 def local_image_table() -> dict[str, dict[str, object]]:
-    """Return the images of the local cluster's node: the runner of this checkout, and the example's shell."""
+    """Return the images of the local cluster's node: the runner of this checkout, and the example's shell.
+
+    The runner's modules are compiled here, because its containers cannot write to
+    the checkout if the node is root and they are not.
+    """
     python = str(ROOT / ".venv" / "bin" / "python")
+    for source in ("core", "runner"):
+        compileall.compile_dir(ROOT / source, quiet=2)
     return {
-        RUNNER_IMAGE: {"entrypoint": [python, "-m", "carillon_runner"], "env": {}, "workingDir": "/"},
+        # this checkout, and its Python, may be in a folder that is closed to the runner's user
+        RUNNER_IMAGE: {"entrypoint": [python, "-m", "carillon_runner"], "env": {}, "workingDir": "/", "readsAll": True},
         # images are not unpacked: a command runs with the programs of this machine
         SHELL_IMAGE: {"entrypoint": [], "env": {}, "workingDir": ""},
     }

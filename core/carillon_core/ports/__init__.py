@@ -27,6 +27,7 @@ from carillon_core.ports.cluster import (
     JobReader,
     JobWatch,
     JobWriter,
+    LogReader,
     ObjectSource,
     RequestDeleter,
     SecretLabels,
@@ -73,6 +74,7 @@ from carillon_core.ports.revisions import (
     TaskPast,
 )
 from carillon_core.ports.runner_keys import RunnerKeys
+from carillon_core.ports.webhook_certificates import StoredCertificate, WebhookCertificates
 
 __all__ = [
     "KEY_ABANDONED",
@@ -114,6 +116,7 @@ __all__ = [
     "JobWatch",
     "JobWriter",
     "Leases",
+    "LogReader",
     "Mark",
     "ObjectKind",
     "ObjectPage",
@@ -136,7 +139,9 @@ __all__ = [
     "StatusCount",
     "StatusPatcher",
     "StoredAnswer",
+    "StoredCertificate",
     "TaskChange",
     "TaskPast",
     "TaskWatch",
+    "WebhookCertificates",
 ]

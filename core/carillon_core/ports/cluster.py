@@ -177,7 +177,24 @@ class SecretLabels(Protocol):
         ...
 
 
-class ClusterReader(JobWatch, ObjectSource, JobReader, SecretLabels, Protocol):
+class LogReader(Protocol):
+    """Reads the logs of containers."""
+
+    async def container_log(
+        self, namespace: str, pod: str, container: str, *, tail_lines: int, limit_bytes: int
+    ) -> bytes:
+        """Return the last lines of a container's log; of those, the first bytes.
+
+        Raises:
+            NotFoundError: The pod is gone.
+            RefusedError: The container has no log.
+            ForbiddenError: Logs of that namespace may not be read.
+
+        """
+        ...
+
+
+class ClusterReader(JobWatch, ObjectSource, JobReader, LogReader, SecretLabels, Protocol):
     """Everything that the operator reads."""
 
 

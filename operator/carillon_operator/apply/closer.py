@@ -9,6 +9,7 @@ its whole record is written here.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from carillon_core.contract import ExecutionStatus
@@ -20,10 +21,13 @@ from carillon_core.domain.decision.records import (
     end_of,
     ended_rows,
     retried_row,
+    speaker,
+    with_log,
 )
 from carillon_core.domain.decision.status import end_notice
 from carillon_core.domain.launch.order import Order
 from carillon_core.domain.observed.jobs import ActiveJob, ObservedJob
+from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.logs import get_logger
 from carillon_core.resources.scheduled_task import RunResult
 from carillon_operator.apply.announcer import Announcer
@@ -41,6 +45,18 @@ RECORD_FIRST = timedelta(seconds=2)
 """How long ending a running execution waits until the history has the reason."""
 
 
+class LogEnds(Protocol):
+    """Reads the ends of the logs of failed containers; see ``FailedLogs``."""
+
+    def ask(self, execution: UUID, namespace: str, pod: PodEnd, then: Callable[[str], None]) -> None:
+        """Call ``then`` with the end of a log, soon; with nothing if it cannot be read."""
+        ...
+
+    def waits(self, execution: UUID) -> bool:
+        """Return whether the log of an execution is still to be read."""
+        ...
+
+
 class Closer:
     """Brings the row of every execution to a terminal state."""
 
@@ -49,12 +65,14 @@ class Closer:
         *,
         view: View,
         outbox: Outbox,
+        logs: LogEnds,
         announcer: Announcer,
         clock: Callable[[], datetime],
     ) -> None:
-        """Take the observed Jobs, and where records and Events go."""
+        """Take the observed Jobs, where records and Events go, and who reads the logs of failed containers."""
         self._view = view
         self._outbox = outbox
+        self._logs = logs
         self._announcer = announcer
         self._clock = clock
         self._closed: dict[_JobId, datetime] = {}
@@ -112,13 +130,13 @@ class Closer:
             if end is None or _job_id(job) in self._closed or not self._needs_record(job):
                 continue
             self._closed[_job_id(job)] = self._clock()
-            self._put(job, end)
+            self._put_with_log(job, end)
 
     def is_recorded(self, job: ObservedJob) -> bool:
         """Return whether the history has the end of a Job, so that the Job may be deleted."""
         if job.active or not self._view.store.believes(job):
             return False
-        return not self._needs_record(job) or (_job_id(job) in self._closed and not self._outbox.waits(_id(job)))
+        return not self._needs_record(job) or (_job_id(job) in self._closed and not self._waits(job))
 
     def end(self, job: ObservedJob, end: EndExecution) -> bool:
         """Record the end that the operator decided on; return whether the Job may be ended now.
@@ -131,7 +149,7 @@ class Closer:
         if _job_id(job) not in self._closed:
             self._closed[_job_id(job)] = self._clock()
             self._put(job, decided_end(end))
-        if not self._outbox.waits(_id(job)):
+        if not self._waits(job):
             return True
         return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[_job_id(job)] >= RECORD_FIRST
 
@@ -145,6 +163,17 @@ class Closer:
 
     def _needs_record(self, job: ObservedJob) -> bool:
         return self._view.store.believes(job) and (job.container or job.result is not RunResult.SUCCEEDED)
+
+    def _waits(self, job: ObservedJob) -> bool:
+        return self._logs.waits(_id(job)) or self._outbox.waits(_id(job))
+
+    def _put_with_log(self, job: ObservedJob, end: End) -> None:
+        """Record an end, with the end of its container's log if that failed and the log can be read soon."""
+        pod = speaker(job, end)
+        if pod is None:
+            self._put(job, end)
+            return
+        self._logs.ask(_id(job), job.namespace, pod, lambda said: self._put(job, with_log(end, said)))
 
     def _put(self, job: ObservedJob, end: End) -> None:
         """Record that an execution ended: close its row if it is open, write it if it is missing.

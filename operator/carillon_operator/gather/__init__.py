@@ -1,1 +1,1 @@
-"""Observing the cluster: kopf handlers, watches, the admission webhook, refused pods."""
+"""Observing the cluster: kopf handlers, watches, refused pods, logs of failed containers."""

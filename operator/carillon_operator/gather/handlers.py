@@ -16,10 +16,10 @@ from carillon_core.domain.scope import Scope
 from carillon_core.logs import get_logger
 from carillon_core.ports import ObjectKind
 from carillon_core.resources import names
-from carillon_operator.gather.admission import Admission
+from carillon_operator.admission.admission import Admission
+from carillon_operator.admission.references import References
 from carillon_operator.gather.inbox import Inbox
 from carillon_operator.gather.kopf_thread import KopfThread
-from carillon_operator.gather.references import References
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import WorkQueue
 

@@ -18,6 +18,7 @@ Asked = tuple[str, str, str]
 
 KINDS = ("scheduledtasks", "runrequests", "httptargets")
 EVERYWHERE = ""
+WEBHOOKS = "admissionregistration.k8s.io/validatingwebhookconfigurations"
 NEEDED: dict[str, Asked] = {
     **{f"{verb} {kind}": (verb, f"{OURS}/{kind}", EVERYWHERE) for verb in ("list", "watch") for kind in KINDS},
     **{f"get one of {kind}": ("get", f"{OURS}/{kind}", "team") for kind in KINDS},
@@ -38,6 +39,11 @@ NEEDED: dict[str, Asked] = {
     "read the runners' Secret": ("get", "/secrets#carillon-runner", "team"),
     "mend the runners' Secret": ("patch", "/secrets#carillon-runner", "team"),
     "read the labels of a Secret": ("get", "/secrets#other", "team"),
+    "read the log of a failed container": ("get", "/pods/log", "team"),
+    "read the webhook's certificate": ("get", "/secrets#carillon-webhook", "here"),
+    "renew the webhook's certificate": ("patch", "/secrets#carillon-webhook", "here"),
+    "read what the webhook's API server trusts": ("get", f"{WEBHOOKS}#carillon", EVERYWHERE),
+    "have it trust the webhook's next authority": ("patch", f"{WEBHOOKS}#carillon", EVERYWHERE),
     "ask what an author may do": ("create", "authorization.k8s.io/subjectaccessreviews", EVERYWHERE),
     "make its Lease": ("create", "coordination.k8s.io/leases", "here"),
     "read its Lease": ("get", "coordination.k8s.io/leases#carillon-operator", "here"),
@@ -55,7 +61,7 @@ SPARE: dict[str, Asked] = {
     "watch Events": ("watch", "/events", EVERYWHERE),
     "delete a pod": ("delete", "/pods", "team"),
     "enter a pod": ("create", "/pods/exec", "team"),
-    "read a pod's log": ("get", "/pods/log", "team"),
+    "read a pod": ("get", "/pods", "team"),
     "list Secrets": ("list", "/secrets", EVERYWHERE),
     "list the Secrets of a namespace": ("list", "/secrets", "team"),
     "change another Secret": ("patch", "/secrets#other", "team"),
@@ -67,11 +73,10 @@ SPARE: dict[str, Asked] = {
     "bind roles": ("create", "rbac.authorization.k8s.io/clusterrolebindings", EVERYWHERE),
     "act as somebody else": ("impersonate", "/users", EVERYWHERE),
     "list namespaces": ("list", "/namespaces", EVERYWHERE),
-    "apply the webhook's configuration": (
-        "patch",
-        "admissionregistration.k8s.io/validatingwebhookconfigurations",
-        EVERYWHERE,
-    ),
+    "apply the webhook's configuration": ("create", WEBHOOKS, EVERYWHERE),
+    "change another's webhook configuration": ("patch", f"{WEBHOOKS}#other", EVERYWHERE),
+    "list webhook configurations": ("list", WEBHOOKS, EVERYWHERE),
+    "change the certificate's Secret elsewhere": ("patch", "/secrets#carillon-webhook", "team"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from carillon_core.errors import ForbiddenError
-from carillon_operator.gather.webhook_server import TIMEOUT_SECONDS
+from carillon_operator.admission.webhook_server import TIMEOUT_SECONDS
 from support.waiting import eventually
 from support.webhook import CONFIGURATIONS, Webhook, webhook
 

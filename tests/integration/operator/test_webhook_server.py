@@ -15,7 +15,7 @@ from kopf import WebhookClientConfig
 
 from carillon_core.errors import SettingsError
 from carillon_core.serving.programs import CannotListenError
-from carillon_operator.gather.webhook_server import (
+from carillon_operator.admission.webhook_server import (
     MOST_CONNECTIONS,
     MOST_OF_ONE_ADDRESS,
     MOST_REVIEW_BYTES,

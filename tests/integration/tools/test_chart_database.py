@@ -65,7 +65,8 @@ def know_the_operators_image(cluster: RunningCluster, folder: Path) -> None:
         script.write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
         script.chmod(0o755)
     path = f"{folder}:{os.environ['PATH']}"
-    cluster.set_images({OPERATOR_IMAGE: {"entrypoint": [], "env": {"PATH": path}, "workingDir": str(ROOT)}})
+    image = {"entrypoint": [], "env": {"PATH": path}, "workingDir": str(ROOT), "readsAll": True}
+    cluster.set_images({OPERATOR_IMAGE: image})
 
 
 async def test_the_database_is_migrated_before_anything_is_installed(

@@ -9,7 +9,7 @@ import pytest
 from carillon_api.settings import Settings as FacadeSettings
 from carillon_core.domain.scope import Scope
 from carillon_core.errors import SettingsError
-from carillon_operator.gather.admission import webhook_configuration
+from carillon_operator.admission.admission import webhook_configuration
 from carillon_operator.gather.handlers import kopf_settings
 from carillon_operator.settings import Settings
 from carillon_operator.webhook_settings import WebhookSettings

@@ -97,6 +97,13 @@ class KubeCluster:
                     found.setdefault(uid, []).append(refusal)
         return found
 
+    async def container_log(
+        self, namespace: str, pod: str, container: str, *, tail_lines: int, limit_bytes: int
+    ) -> bytes:
+        """Return the last lines of a container's log; of those, the first bytes."""
+        params = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(limit_bytes)}
+        return await self._connection.read(f"{_pods_path(namespace)}/{segment(pod)}/log", params=params)
+
     async def secret_labels(self, namespace: str, name: str) -> Mapping[str, str]:
         """Return the labels of a Secret: its data does not leave the API server."""
         found = await self._connection.metadata_of(f"/api/v1{_within(namespace)}/secrets/{segment(name)}")

@@ -109,6 +109,19 @@ class MemoryCluster(MemoryWorld):
         here = {job["metadata"]["uid"] for (where, _), job in self.jobs.items() if where == namespace}
         return {uid: tuple(self.refusals[uid]) for uid in job_uids if uid in here and uid in self.refusals}
 
+    async def container_log(
+        self, namespace: str, pod: str, container: str, *, tail_lines: int, limit_bytes: int
+    ) -> bytes:
+        """Return the last lines of a container's log; of those, the first bytes."""
+        self.log_reads.append((namespace, pod, container))
+        self._check()
+        self._check_readable(namespace)
+        await self.logs_answer.wait()
+        if (namespace, pod) not in self.pods:
+            raise NotFoundError(f'pods "{pod}" not found')
+        lines = self.logs.get((namespace, pod), b"").splitlines(keepends=True)
+        return b"".join(lines[-tail_lines:])[:limit_bytes]
+
     async def secret_labels(self, namespace: str, name: str) -> Mapping[str, str]:
         """Return the labels of a Secret, or raise ``NotFoundError``."""
         self._check()

@@ -39,6 +39,9 @@ class MemoryWorld:
         refusals: The Job controller's Events about pods that it could not create, by the Job's uid.
         looks: The queries for refusals: the namespace and the number of Jobs of each.
         events: The Events posted: about which object, what, and when.
+        logs: What the containers of pods wrote, by namespace and pod.
+        log_reads: The namespace, the pod and the container of each read of a log.
+        logs_answer: While it is not set, reads of logs wait.
         secret_marks: The labels of the Secrets by namespace and name; a Secret without an entry does not exist.
         secrets: The data of the Secrets by namespace and name, decoded.
         outage: While it is set, every call raises ``UnavailableError`` with it.
@@ -62,6 +65,10 @@ class MemoryWorld:
         self.event_updates = 0
         self.refusals: dict[str, list[PodRefusal]] = {}
         self.looks: list[tuple[str, int]] = []
+        self.logs: dict[Key, bytes] = {}
+        self.log_reads: list[tuple[str, str, str]] = []
+        self.logs_answer = asyncio.Event()
+        self.logs_answer.set()
         self.secrets: dict[Key, dict[str, str]] = {}
         self.secret_marks: dict[Key, dict[str, str]] = {}
         self.outage: str | None = None

@@ -44,7 +44,10 @@ class End:
     reason: str | None = None
     message: str | None = None
     result: dict[str, Any] | None = None
-    """The exit code and the termination message of a user's container; with several, each one's exit code."""
+    """The exit code and the termination message of a user's container; with several, each one's exit code.
+
+    Of one that failed, also the end of its log: see ``with_log``.
+    """
     expected: bool = False
     """See ``Closing``."""
     explains: bool = False
@@ -71,6 +74,19 @@ def end_of(job: ObservedJob) -> End | None:
     cancelled = bool(job.cancelled_by) and job.reason == Reason.JOB_DELETED and not job.container
     expected = job.container or cancelled
     return End(status, job.reason or Reason.FAILED, failure_message(job), result, expected, explains=cancelled)
+
+
+def speaker(job: ObservedJob, end: End) -> PodEnd | None:
+    """Return the pod whose container's log explains an end; None if the end needs no explanation, or has none."""
+    if not job.container or end.status not in {ExecutionStatus.FAILED, ExecutionStatus.TIMED_OUT}:
+        return None
+    pod = decisive_end(job, succeeded=False)
+    return pod if pod is not None and pod.container else None
+
+
+def with_log(end: End, log: str) -> End:
+    """Return the end with the end of the container's log in its result, if there is any."""
+    return replace(end, result={**(end.result or {}), "log": log}) if log else end
 
 
 def decided_end(end: EndExecution) -> End:

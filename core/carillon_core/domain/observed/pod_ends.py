@@ -38,6 +38,8 @@ class PodEnd:
     """Whether Kubernetes ended it for another cause than its own: a drain, a preemption, pressure on its node."""
     exit_codes: tuple[tuple[str, int], ...] = ()
     """The name and the exit code of each container that ended, if it had several."""
+    container: str = ""
+    """The container that speaks for the pod; empty if none ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def pod_end(pod: Mapping[str, Any]) -> PodEnd | None:
                 started_at=utc_second(ended.get("startedAt")),
                 disrupted=disruption is not None,
                 exit_codes=_exit_codes(pod),
+                container=container.get("name") or "",
             )
     return PodEnd(
         succeeded=succeeded,

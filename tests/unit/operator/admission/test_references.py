@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from carillon_operator.gather.references import MOST_SECRETS, References
+from carillon_operator.admission.references import MOST_SECRETS, References
 from support.operator import Operator, operator
 
 __all__ = ["operator"]

@@ -7,7 +7,7 @@ import pytest
 
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import SettingsError
-from carillon_operator.gather.admission import Admission, webhook_configuration
+from carillon_operator.admission.admission import Admission, webhook_configuration
 from carillon_operator.gather.handlers import kopf_settings, registry_of
 from carillon_operator.settings import Settings
 from carillon_operator.webhook_settings import WebhookSettings

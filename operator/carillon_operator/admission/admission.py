@@ -31,10 +31,10 @@ from carillon_core.errors import CarillonError, TooMuchWorkError
 from carillon_core.logs import get_logger
 from carillon_core.resources import names
 from carillon_core.resources.pods import PodSettings
-from carillon_operator.gather.authors import Authors, ReviewAccess, UncheckedAuthorError, author_of
-from carillon_operator.gather.job_trial import JobTrial, UntriedError
-from carillon_operator.gather.references import References
-from carillon_operator.gather.webhook_server import TIMEOUT_SECONDS, WebhookServer
+from carillon_operator.admission.authors import Authors, ReviewAccess, UncheckedAuthorError, author_of
+from carillon_operator.admission.job_trial import JobTrial, UntriedError
+from carillon_operator.admission.references import References
+from carillon_operator.admission.webhook_server import TIMEOUT_SECONDS, WebhookServer
 from carillon_operator.webhook_settings import WebhookSettings
 
 log = get_logger(__name__)

@@ -18,7 +18,7 @@ from carillon_core.resources.http_target import HTTPTargetSpec, parse_target_spe
 from carillon_core.resources.run_request import parse_request_spec
 from carillon_core.resources.scheduled_task import parse_spec
 from carillon_core.resources.tasks import Task
-from carillon_operator.gather.target_secrets import unlabelled
+from carillon_operator.admission.target_secrets import unlabelled
 
 log = get_logger(__name__)
 

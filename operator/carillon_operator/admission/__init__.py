@@ -1,0 +1,1 @@
+"""What is checked when objects are written, and the webhook that does it."""

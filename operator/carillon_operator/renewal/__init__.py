@@ -1,0 +1,1 @@
+"""Renews the certificate of the admission webhook where the chart made it."""
