@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from carillon_api import schemas
+from carillon_api.http.dry_run import ALL, DRY_RUN, WRITES
 from carillon_api.http.headers import API_KEY_HEADER, IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED
 from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_responses
@@ -144,7 +145,9 @@ def completed(document: JSONObject) -> JSONObject:
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
                 _document_limits(operation)
-        for operation in operations.values():
+        for method, operation in operations.items():
+            if method.upper() in WRITES and operation["operationId"] not in COMPUTED:
+                _document_dry_run(operation)
             if operation["operationId"] in EXAMPLES:
                 content = operation["responses"]["200"]["content"]["application/json"]
                 content["example"] = EXAMPLES[operation["operationId"]]
@@ -155,18 +158,28 @@ def completed(document: JSONObject) -> JSONObject:
     return finished(document)
 
 
-REPEATABLE = frozenset(
-    {
-        "previewTask",  # creates nothing
-        "previewNamespacedTask",
-        "suggestOffset",
-        "suggestNamespacedOffset",
-        "pauseTask",  # idempotent
-        "resumeTask",
-        "cancelExecution",
-    }
-)
+COMPUTED = frozenset({"previewTask", "previewNamespacedTask", "suggestOffset", "suggestNamespacedOffset"})
+"""The POST operations that change nothing. All other writes can be dry runs."""
+REPEATABLE = COMPUTED | {"pauseTask", "resumeTask", "cancelExecution"}
 """The POST operations that need no ``Idempotency-Key``. All others honour it."""
+
+
+def _document_dry_run(operation: JSONObject) -> None:
+    # the same description everywhere, even if a route's model has the parameter
+    operation["parameters"] = [p for p in operation.get("parameters", ()) if p["name"] != DRY_RUN]
+    operation["parameters"].append(
+        {
+            "name": DRY_RUN,
+            "in": "query",
+            "required": False,
+            "description": "All: change nothing, and return what would change, as `dryRun` of the response. The cluster "
+            "judges the request as if it were made: permissions, validation and conflicts. An uid, a creation time and the "
+            "ID of a new execution are made up, no Location or ETag is sent, and an Idempotency-Key is ignored.",
+            "schema": {"type": "string", "enum": [ALL]},
+        }
+    )
+    malformed = Kind.MALFORMED.status
+    operation["responses"].setdefault(str(malformed), problem_responses(Kind.MALFORMED)[malformed])
 
 
 def _document_limits(operation: JSONObject) -> None:
@@ -251,6 +264,11 @@ def plain_text(description: str) -> dict[int | str, dict[str, Any]]:
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of a response 200 with an ETag."""
     return {200: {"description": description, "headers": _ETAG_HEADER}}
+
+
+def deleted(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of a response 204, and of the dry run's, which has a body and thus is 200."""
+    return {200: {"description": "With dryRun=All: what would be deleted"}, 204: {"description": description}}
 
 
 def created(description: str) -> dict[int | str, dict[str, Any]]:

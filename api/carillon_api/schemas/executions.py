@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.resources import base
@@ -176,6 +177,8 @@ class RetryAccepted(Answer):
     """The name of the RunRequest."""
     parameters: dict[str, Any]
     """The parameters of the new run."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class CancelAccepted(Answer):
@@ -187,6 +190,8 @@ class CancelAccepted(Answer):
     """The Job that was deleted; null if there was none left."""
     message: str
     """What happens next."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class LogsQuery(Model):

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from carillon_api.schemas.answers import ObjectView, Page, PageQuery
+from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName
 from carillon_core.resources import RunResult, ScheduledTaskSpec
 from carillon_core.resources.base import Model
@@ -48,6 +49,8 @@ class TaskView(ObjectView):
     """The task's spec."""
     status: dict[str, Any]
     """What the operator has observed and decided; empty until it has seen the task."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class TaskList(Page):

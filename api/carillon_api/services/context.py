@@ -61,21 +61,23 @@ class Context:
     cluster: CallerCluster
     origin: Origin
     """Where the request comes from."""
+    dry_run: bool = False
+    """Whether the request only asks what it would change: the API server judges the writes and stores nothing."""
 
     @property
     def tasks(self) -> ObjectStore:
         """The ScheduledTasks, as the caller."""
-        return self.cluster.objects("ScheduledTask")
+        return self.cluster.objects("ScheduledTask", dry_run=self.dry_run)
 
     @property
     def targets(self) -> ObjectStore:
         """The HTTPTargets, as the caller."""
-        return self.cluster.objects("HTTPTarget")
+        return self.cluster.objects("HTTPTarget", dry_run=self.dry_run)
 
     @property
     def requests(self) -> ObjectStore:
         """The RunRequests, as the caller."""
-        return self.cluster.objects("RunRequest")
+        return self.cluster.objects("RunRequest", dry_run=self.dry_run)
 
     @property
     def executions(self) -> HistoryReader:
@@ -122,7 +124,9 @@ class Context:
     async def record_change(
         self, action: str, resource: str, before: JSONObject | None, after: JSONObject | None
     ) -> None:
-        """Record a change by the caller in the audit; this neither fails nor waits for the database.
+        """Record a change by the caller in the audit, unless it is a dry run, which changes nothing.
+
+        This neither fails nor waits for the database.
 
         Args:
             action: ``create``, ``update``, ``delete``, ``suspend``, ``resume``, ``run``, ``retry``, ``cancel``.
@@ -131,6 +135,8 @@ class Context:
             after: The raw object after; None if it was deleted. Only spec and labels of both are recorded.
 
         """
+        if self.dry_run:
+            return
         event = audit_event(self.caller, self.origin, self.clock(), action, resource, (before, after))
         self.backends.audit.record(event)
         self.backends.listings.forget(self.caller.subject)
