@@ -26,6 +26,7 @@ from carillon_api.observability.metrics import Metrics
 from carillon_api.openapi_document.described import CarillonAPI
 from carillon_api.openapi_document.docs import install_docs
 from carillon_api.routes import audit as audit_routes
+from carillon_api.routes import bulk as bulk_routes
 from carillon_api.routes import executions as execution_routes
 from carillon_api.routes import health as health_routes
 from carillon_api.routes import metrics as metric_routes
@@ -99,6 +100,7 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Car
         upcoming_routes.router,
         preview_routes.router,
         execution_routes.router,
+        bulk_routes.router,
         *report_routes.ROUTERS,
         metric_routes.router,
         audit_routes.router,

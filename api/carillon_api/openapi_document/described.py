@@ -39,6 +39,8 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TaskReplace,
     schemas.TaskPatch,
     schemas.RetryBody,
+    schemas.TaskBulk,
+    schemas.ExecutionBulk,
     schemas.TargetCreate,
     schemas.TargetReplace,
     schemas.TargetPatch,
@@ -174,7 +176,8 @@ def _document_dry_run(operation: JSONObject) -> None:
             "required": False,
             "description": "All: change nothing, and return what would change, as `dryRun` of the response. The cluster "
             "judges the request as if it were made: permissions, validation and conflicts. An uid, a creation time and the "
-            "ID of a new execution are made up, no Location or ETag is sent, and an Idempotency-Key is ignored.",
+            "ID of a new execution are made up, no Location or ETag is sent, and an Idempotency-Key is ignored. "
+            "A bulk call only counts what matches.",
             "schema": {"type": "string", "enum": [ALL]},
         }
     )

@@ -31,7 +31,9 @@ from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_TARGET, PLURAL_TARGETS
 
 DELETE: Responses = {
-    200: {"description": "With cascade=true: the target and its users are deleted. With dryRun=All: what would be deleted"},
+    200: {
+        "description": "With cascade=true: the target and its users are deleted. With dryRun=All: what would be deleted"
+    },
     204: {"description": "The target is deleted"},
     **problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.IN_USE, Kind.PRECONDITION_FAILED),
 }

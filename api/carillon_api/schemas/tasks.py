@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from carillon_api.schemas.answers import ObjectView, Page, PageQuery
+from carillon_api.schemas.answers import ObjectFilters, ObjectView, Page, PageQuery
 from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName
 from carillon_core.resources import RunResult, ScheduledTaskSpec
@@ -60,15 +60,21 @@ class TaskList(Page):
     """The tasks."""
 
 
-class TaskQuery(PageQuery):
-    """Which tasks to list."""
+class TaskFilters(ObjectFilters):
+    """Which tasks to select."""
 
+    name_contains: str | None = Field(default=None, min_length=1, max_length=253)
+    """Only tasks whose names contain this text."""
     type: TaskType | None = None
     """Only tasks of this type."""
     suspended: bool | None = None
     """If true, only suspended tasks; if false, only tasks that are not suspended."""
     last_result: RunResult | None = None
     """Only tasks whose last finished execution has this result."""
+
+
+class TaskQuery(TaskFilters, PageQuery):
+    """Which tasks to list."""
 
 
 class AllTasksQuery(TaskQuery):

@@ -9,6 +9,7 @@ from carillon_api.auth.audit import AuditTrail, audit_event
 from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
 from carillon_api.observability.readiness import Probes
+from carillon_api.services.changes.turns import BulkTurns
 from carillon_api.services.computing import Computing
 from carillon_api.settings import Settings
 from carillon_api.views.listings import Listings
@@ -50,6 +51,8 @@ class Backends:
     """The latest result of the readiness probe."""
     computing: Computing = field(default_factory=Computing)
     """Held while a report computes many slots."""
+    bulk: BulkTurns = field(default_factory=BulkTurns)
+    """The bulk calls in progress."""
 
 
 @dataclass(frozen=True, slots=True)

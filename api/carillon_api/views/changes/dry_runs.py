@@ -49,9 +49,7 @@ def _written(raw: JSONObject) -> tuple[object, object]:
     return raw.get("spec"), raw["metadata"].get("labels") or {}
 
 
-def task_changes(
-    before: Version | None, after: Version | None, jobs: Sequence[ObservedJob], now: datetime
-) -> DryRun:
+def task_changes(before: Version | None, after: Version | None, jobs: Sequence[ObservedJob], now: datetime) -> DryRun:
     """Return what a write of a task would change.
 
     Args:
@@ -68,9 +66,7 @@ def task_changes(
         return DryRun(changed=changed, notes=[f"what would change cannot be computed: {error}"])
 
 
-def _task_changes(
-    before: Version | None, after: Version | None, jobs: Sequence[ObservedJob], now: datetime
-) -> DryRun:
+def _task_changes(before: Version | None, after: Version | None, jobs: Sequence[ObservedJob], now: datetime) -> DryRun:
     slots = slot_changes(before.raw if before else None, after.raw if after else None, now)
     if after is None:
         ends = [_ended(job.execution_id, job.name) for job in jobs if job.active]

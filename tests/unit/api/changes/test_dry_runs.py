@@ -106,7 +106,9 @@ def test_every_write_of_the_document_can_be_a_dry_run() -> None:
     assert dry == writes
 
 
-@pytest.mark.parametrize("query", ["dryRun=all", "dryRun=", "dryRun=true", "dryrun=All", "dry_run=All", "dryRun=All&dryRun=x"])
+@pytest.mark.parametrize(
+    "query", ["dryRun=all", "dryRun=", "dryRun=true", "dryrun=All", "dry_run=All", "dryRun=All&dryRun=x"]
+)
 @pytest.mark.parametrize("url", [f"{TASKS}/nightly", f"{TARGETS}/shop"])
 async def test_a_misspelt_dry_run_is_refused_and_does_not_write(rest: Facade, url: str, query: str) -> None:
     """400 names the parameter: to ignore it would make the change."""
@@ -137,14 +139,18 @@ async def changes(rest: Facade, method: str, url: str, **more: Any) -> Any:
 async def test_another_schedule_says_which_slots_vanish_and_appear(rest: Facade) -> None:
     """Slots of both schedules are in neither list; the comparison ends where fifty differ."""
     await rest.create("nightly", {**EVERY_MINUTE, "schedule": "0 */6 * * *"})
-    told = await changes(rest, "PATCH", f"{TASKS}/nightly", json={"spec": {"schedule": "0 0,9 * * *"}}, headers=MERGE_PATCH)
+    told = await changes(
+        rest, "PATCH", f"{TASKS}/nightly", json={"spec": {"schedule": "0 0,9 * * *"}}, headers=MERGE_PATCH
+    )
     vanishing = [slot["time"] for slot in told["slots"]["vanishing"]]
     appearing = [slot["time"] for slot in told["slots"]["appearing"]]
     assert vanishing[:3] == ["2026-03-01T18:00:00Z", "2026-03-02T06:00:00Z", "2026-03-02T12:00:00Z"]
     assert appearing[:2] == ["2026-03-02T09:00:00Z", "2026-03-03T09:00:00Z"]
     assert not any(time.endswith("T00:00:00Z") for time in vanishing + appearing)
     assert told["slots"]["until"] == "2026-03-08T12:00:00Z"
-    dense = await changes(rest, "PATCH", f"{TASKS}/nightly", json={"spec": {"schedule": "* * * * *"}}, headers=MERGE_PATCH)
+    dense = await changes(
+        rest, "PATCH", f"{TASKS}/nightly", json={"spec": {"schedule": "* * * * *"}}, headers=MERGE_PATCH
+    )
     assert len(dense["slots"]["appearing"]) == 50
     assert dense["slots"]["until"] == dense["slots"]["appearing"][-1]["time"]
 
