@@ -1,4 +1,4 @@
-"""``dryRun=All`` in the query of a write: judge it, and change nothing. The parameter and its value are Kubernetes' own."""
+"""``dryRun=All`` in the query of a write: judge it, and change nothing. The parameter is Kubernetes' own."""
 
 from urllib.parse import parse_qsl
 

@@ -48,8 +48,8 @@ class ExecutionBulk(Bulk):
     """What to do with all executions that match."""
 
     action: ExecutionAction
-    """What to do with each of them, as by the request for one execution. A retry has the execution's own parameters. retry
-    requires deadLetters, or a status that can be retried; cancel applies to running executions only."""
+    """What to do with each of them, as by the request for one execution. A retry has the execution's own parameters.
+    retry requires deadLetters, or a status that can be retried; cancel applies to running executions only."""
     filters: BulkExecutionFilters = Field(alias="filter")
     """Which executions: the filters of the list."""
 
@@ -77,8 +77,8 @@ class BulkItem(Answer):
     execution_id: UUID | None
     """The execution's ID; null for a task."""
     outcome: Literal["matched", "done", "unchanged", "failed"]
-    """done: changed. unchanged: there was nothing to change, such as to pause a suspended task. failed: see problem. matched:
-    it was a dry run."""
+    """done: changed. unchanged: there was nothing to change, such as to pause a suspended task. failed: see problem.
+    matched: it was a dry run."""
     created: str | None
     """The name of the RunRequest that run or retry has created."""
     problem: ItemProblem | None
@@ -102,7 +102,7 @@ class BulkResult(Answer):
     next_cursor: str | None
     """Where to continue; null if all were tried."""
     items: list[BulkItem]
-    """The objects that were tried, in order; of a dry run, the first 100 that match. Tasks are ordered by namespace and name,
-    executions by slot, oldest first."""
+    """The objects that were tried, in order; of a dry run, the first 100 that match. Tasks are ordered by namespace and
+    name, executions by slot, oldest first."""
     dry_run: OfDryRun = None
     """Only with dryRun=All: nothing was changed, and the matches were only counted."""

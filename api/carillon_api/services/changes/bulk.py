@@ -1,4 +1,4 @@
-"""Change all objects that a filter matches, one after the other, as the caller. ``bulk_tasks`` and ``bulk_executions`` use it.
+"""Change all objects that a filter matches, as the caller. ``bulk_tasks`` and ``bulk_executions`` use it.
 
 The matches are counted first and compared with the number that the caller
 expects, so that no more is changed than the caller has seen. Each object is
@@ -28,11 +28,10 @@ MOST = 1_000
 """How many objects one call may match."""
 SHOWN = 100
 """How many matches the response to a dry run names."""
-FIND_SECONDS = 15.0
+FIND_SECONDS = 10.0
 """How long the search for the matches may take."""
-SECONDS = 20.0
-"""How long a call goes on to the next object: with the search less than a key's ``WORK_SECONDS``, and less than a pod's
-grace period."""
+SECONDS = 15.0
+"""How long after its start a call goes on to the next object: less than a shutdown waits for requests in progress."""
 COST = 0.1
 """What an object takes of its caller's rate limit: less than a request of its own."""
 
@@ -85,6 +84,7 @@ async def bulk(ctx: Context, call: Call) -> BulkResult:
     if expected is None and not ctx.dry_run:
         message = "is required: send the number of matches that the same request with dryRun=All returns"
         raise InvalidResourceError([FieldProblem("expectedCount", message)])
+    end = asyncio.get_running_loop().time() + SECONDS
     with ctx.backends.bulk.of(ctx.caller.subject):
         matches = await _found(call, after)
         if expected is not None and expected != len(matches):
@@ -92,7 +92,7 @@ async def bulk(ctx: Context, call: Call) -> BulkResult:
         if ctx.dry_run:
             shown = [_item(match, "matched") for match in matches[:SHOWN]]
             return _result(matches, shown, None, DryRun(changed=bool(matches)))
-        items = await _carried_out(ctx, call, matches)
+        items = await _carried_out(ctx, call, matches, end)
     left = matches[len(items) :]
     return _result(matches, items, _cursor(call, matches[len(items) - 1]) if left else None, None)
 
@@ -119,10 +119,9 @@ def _other_count(expected: int, matched: int) -> RequestRefusedError:
     return RequestRefusedError(Kind.COUNT_CHANGED, detail, matched=matched)
 
 
-async def _carried_out(ctx: Context, call: Call, matches: Sequence[Match]) -> list[BulkItem]:
+async def _carried_out(ctx: Context, call: Call, matches: Sequence[Match], end: float) -> list[BulkItem]:
     """Change the matches in order, several at once; return those that were tried, which are the first of them."""
     clock = asyncio.get_running_loop()
-    end = clock.time() + SECONDS
     left: Iterator[Match] = iter(matches)
     tried: list[Match] = []
     items: dict[Match, BulkItem] = {}

@@ -14,6 +14,7 @@ from carillon_api.services.running import cancel
 from carillon_api.views.objects import refuse
 from carillon_core.contract import OPEN_STATUSES, ExecutionStatus
 from carillon_core.domain.access.subjects import Access
+from carillon_core.domain.execution import ExecutionRecord
 from carillon_core.errors import FieldProblem
 from carillon_core.resources.names import PLURAL_REQUESTS
 
@@ -24,8 +25,8 @@ async def bulk_executions(ctx: Context, namespace: str | None, body: ExecutionBu
     """Change all executions of a namespace, or of all, that match; see ``bulk``.
 
     Raises:
-        ForbiddenError: The caller may not list executions there, or not do that in the namespace. In all namespaces, the
-            permission is checked for each execution.
+        ForbiddenError: The caller may not list executions there, or not do that in the namespace. In all namespaces,
+            the permission is checked for each execution.
 
     """
     refuse(_problems(body))
@@ -58,7 +59,7 @@ def _problems(body: ExecutionBulk) -> list[FieldProblem]:
 
 
 async def _find(ctx: Context, namespace: str | None, body: ExecutionBulk) -> Sequence[Match]:
-    """Return the executions that match, from the same pages as the list; only their places are kept, as rows are large."""
+    """Return the executions that match, from the pages of the list; rows are large, so only their places are kept."""
     wanted = wanted_executions(body.filters, namespace, body.filters.task)
     if body.action == "cancel":
         wanted = replace(wanted, status=ExecutionStatus.RUNNING)
@@ -77,10 +78,17 @@ async def _find(ctx: Context, namespace: str | None, body: ExecutionBulk) -> Seq
 
 
 async def _retry(ctx: Context, match: Match) -> Effect:
-    view, _ = await retry(ctx, await readable(ctx, match.execution_id), None)
+    view, _ = await retry(ctx, await _record(ctx, match), None)
     return Effect(changed=True, created=view.run)
 
 
 async def _cancel(ctx: Context, match: Match) -> Effect:
-    accepted = await cancel(ctx, await readable(ctx, match.execution_id))
+    accepted = await cancel(ctx, await _record(ctx, match))
     return Effect(changed=accepted.job_name is not None)
+
+
+async def _record(ctx: Context, match: Match) -> ExecutionRecord:
+    """Return the execution of a match with its attempts, as it is now."""
+    if match.execution_id is None:
+        raise AssertionError  # it is a task
+    return await readable(ctx, match.execution_id)

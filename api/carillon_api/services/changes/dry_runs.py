@@ -1,4 +1,4 @@
-"""What a write would change: gather what the decision needs, as the caller. The routes of writes call it in dry runs."""
+"""What a write would change: gather what the decision needs, as the caller. Dry runs call it."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """What a write of a task would change: its slots, and what the operator would decide at once. Pure.
 
-Nothing is judged here: the times come from the code of ``upcoming``, and the launches from ``decide``, the operator's own
-function, which is asked about the task before and after the write.
+Nothing is judged here: the times come from the code of ``upcoming``, and the
+launches from ``decide``, the operator's own function, which is asked about the
+task before and after the write.
 """
 
 import heapq

@@ -180,7 +180,8 @@ async def test_a_call_without_time_is_continued(rest: Facade, monkeypatch: pytes
     """Each call does at least one; no task is run twice, although all of them still match."""
     monkeypatch.setattr(bulk, "SECONDS", 0.0)
     await web_tasks(rest, "a", "b", "c")
-    ran, left, cursor = [], 3, {}
+    ran: list[str] = []
+    left, cursor = 3, dict[str, str]()
     while left:
         told = (await change(rest, "run", expectedCount=left, **cursor)).json()
         ran += [item["task"] for item in told["items"]]
@@ -215,18 +216,19 @@ async def test_more_than_a_call_may_change_is_refused(rest: Facade, monkeypatch:
 async def test_a_caller_has_one_call_at_a_time(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one is 429; at most eight objects are changed at once."""
     await web_tasks(rest, *(f"t{number:02}" for number in range(12)))
-    patch, go, busy = GuardedStore.patch, asyncio.Event(), 0
+    patch, go, all_busy, busy = GuardedStore.patch, asyncio.Event(), asyncio.Event(), 0
 
     async def slow(self: GuardedStore, *given: Any) -> Any:
         nonlocal busy
         busy += 1
+        if busy == 8:
+            all_busy.set()
         await go.wait()
         return await patch(self, *given)
 
     monkeypatch.setattr(GuardedStore, "patch", slow)
     first = asyncio.create_task(change(rest, "pause", expectedCount=12))
-    while busy < 8:
-        await asyncio.sleep(0)
+    await all_busy.wait()
     refused = await change(rest, "pause", params=DRY)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
     assert busy == 8
