@@ -175,9 +175,9 @@ def _document_dry_run(operation: JSONObject) -> None:
             "in": "query",
             "required": False,
             "description": "All: change nothing, and return what would change, as `dryRun` of the response. The cluster "
-            "judges the request as if it were made: permissions, validation and conflicts. The uid, the creation time and "
-            "the execution ID of a new object are made up, there is no Location or ETag, and an Idempotency-Key is "
-            "ignored. A bulk call only counts what matches.",
+            "judges the request as if it were made: permissions, validation, conflicts. The uid, the creation time and the "
+            "execution ID of a new object are made up; there is no Location or ETag; an Idempotency-Key is ignored. A "
+            "bulk call only counts what matches.",
             "schema": {"type": "string", "enum": [ALL]},
         }
     )

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from carillon_core.adapters.memory.caller import Rule
-from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, LABEL_TASK_UID
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import execution_id, job_name
+from carillon_core.resources.base import rfc3339
+from carillon_core.resources.names import ANNOTATION_EXECUTION_ID, ANNOTATION_SLOT, LABEL_TASK, LABEL_TASK_UID
 from support.api import EVERY_MINUTE, MERGE_PATCH, NOW, TASKS, Facade, facade, fields_of, openapi_document
 from support.executions import EXECUTIONS, RUNNING, of_a_task, row
 
@@ -233,6 +236,31 @@ async def test_what_the_caller_may_not_read_is_assumed_and_said(rest: Facade) ->
     told = await changes(rest, "DELETE", f"{TASKS}/uses", headers=blind)
     assert told["notes"] == ["you may not read the task: its slots and executions are not shown"]
     assert "slots" not in told or told["slots"] is None
+
+
+async def active_job(rest: Facade, task: dict[str, Any]) -> str:
+    """Create the active Job of a task's slot, as the operator does, and return its execution's id."""
+    slot = NOW - timedelta(minutes=1)
+    owner = {"kind": "ScheduledTask", "name": task["name"], "uid": task["uid"], "controller": True}
+    meta = {
+        "name": job_name(task["name"], slot),
+        "namespace": "team-a",
+        "labels": {LABEL_TASK: task["name"], LABEL_TASK_UID: task["uid"]},
+        "annotations": {ANNOTATION_SLOT: rfc3339(slot)},
+        "ownerReferences": [owner],
+    }
+    await rest.server.cluster.create_job({"metadata": meta, "spec": {}})
+    return str(execution_id(task["uid"], slot, Cause.SCHEDULE))
+
+
+async def test_a_deletion_names_the_slots_and_the_executions_that_would_end(rest: Facade) -> None:
+    """A pause ends none of them."""
+    uid = await active_job(rest, (await rest.create("nightly", HOURLY)).json())
+    told = await changes(rest, "DELETE", f"{TASKS}/nightly")
+    assert [each["id"] for each in told["ends"]] == [uid]
+    assert told["deleted"] == [{"kind": "ScheduledTask", "name": "nightly"}]
+    assert (len(told["slots"]["vanishing"]), told["slots"]["appearing"]) == (50, [])
+    assert (await changes(rest, "POST", f"{TASKS}/nightly/pause"))["ends"] == []
 
 
 async def test_a_cancellation_and_a_cascade_name_what_would_go(rest: Facade) -> None:
