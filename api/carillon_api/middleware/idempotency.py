@@ -64,6 +64,10 @@ class Idempotency:
         caller = _of_whom(scope, backends.settings)
         try:
             key = key_of(Headers(scope=scope))
+            if mentions_dry_run(scope):
+                # it changes nothing, so a repetition cannot change anything twice
+                await self._app(scope, receive, send)
+                return
             body = await _Body.read(receive)
             if not body.is_whole:
                 # too large or incomplete: the route answers with the error
@@ -99,7 +103,7 @@ class Idempotency:
 
 
 def _honours(scope: Scope) -> bool:
-    if scope["method"] != "POST" or IDEMPOTENCY_KEY not in Headers(scope=scope) or mentions_dry_run(scope):
+    if scope["method"] != "POST" or IDEMPOTENCY_KEY not in Headers(scope=scope):
         return False
     operations: Operations = scope["app"].operations
     return operations.is_keyed("POST", scope["path"])

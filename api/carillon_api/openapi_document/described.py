@@ -174,10 +174,10 @@ def _document_dry_run(operation: JSONObject) -> None:
             "name": DRY_RUN,
             "in": "query",
             "required": False,
-            "description": "All: change nothing, and return what would change, as `dryRun` of the response. The cluster "
-            "judges the request as if it were made: permissions, validation, conflicts. The uid, the creation time and the "
-            "execution ID of a new object are made up; there is no Location or ETag; an Idempotency-Key is ignored. A "
-            "bulk call only counts what matches.",
+            "description": "All: change nothing, and return what would change, as `dryRun` of the response. The "
+            "cluster judges the request as if it were made: permissions, validation, conflicts. The "
+            "uid, the creation time and the execution ID of a new object are made up; there is no "
+            "Location or ETag; an Idempotency-Key is ignored. A bulk call only counts what matches.",
             "schema": {"type": "string", "enum": [ALL]},
         }
     )

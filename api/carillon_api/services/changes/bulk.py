@@ -104,11 +104,10 @@ async def _found(call: Call, after: tuple[str, str] | None) -> Sequence[Match]:
     except TimeoutError as error:
         why = f"the matches were not found within {FIND_SECONDS:g} s: try again, or narrow the filter"
         raise UnavailableError("bulk", why) from error
-    matches = sorted(each for each in found if after is None or each.order > after)
     if len(found) > MOST:
         message = f"matches more than {MOST} objects: narrow it, and make several calls"
         raise InvalidResourceError([FieldProblem("filter", message)])
-    return matches
+    return sorted(each for each in found if after is None or each.order > after)
 
 
 def _other_count(expected: int, matched: int) -> RequestRefusedError:

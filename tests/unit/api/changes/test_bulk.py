@@ -213,6 +213,22 @@ async def test_more_than_a_call_may_change_is_refused(rest: Facade, monkeypatch:
     assert (response.status_code, fields_of(response)) == (422, ["filter"])
 
 
+async def test_a_search_that_takes_too_long_is_ended(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, and the caller's next call is served."""
+
+    async def endless(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    await web_tasks(rest, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(bulk, "FIND_SECONDS", 0.0)
+        patched.setattr(GuardedStore, "page", endless)
+        ended = await change(rest, "pause", params=DRY)
+    assert (ended.status_code, fields_of(ended)) == (503, [])
+    assert "narrow the filter" in ended.json()["detail"]
+    assert (await change(rest, "pause", params=DRY)).status_code == 200
+
+
 async def test_a_caller_has_one_call_at_a_time(rest: Facade, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one is 429; at most eight objects are changed at once."""
     await web_tasks(rest, *(f"t{number:02}" for number in range(12)))

@@ -121,6 +121,16 @@ async def test_a_misspelt_dry_run_is_refused_and_does_not_write(rest: Facade, ur
     assert (await rest.client.get(url)).status_code == 200
 
 
+async def test_a_dry_run_keeps_no_key_but_judges_it(rest: Facade) -> None:
+    """A key that the write would refuse is refused, and a good one can be used for the write."""
+    body = {"name": "new", "spec": EVERY_MINUTE}
+    refused = await rest.client.post(TASKS, params=DRY, json=body, headers={"Idempotency-Key": "a b"})
+    assert (refused.status_code, fields_of(refused)) == (422, ["Idempotency-Key"])
+    asked = await rest.client.post(TASKS, params=DRY, json=body, headers={"Idempotency-Key": "k"})
+    assert asked.status_code == 201
+    assert rest.idempotency.rows == {}
+
+
 async def test_a_dry_run_needs_the_permission_of_the_write(rest: Facade) -> None:
     """The cluster judges it as the caller, and a conflict is a conflict."""
     await rest.create("nightly")
