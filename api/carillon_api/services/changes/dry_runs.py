@@ -67,7 +67,9 @@ def run_deletion(before: JSONObject) -> DeletionDryRun:
 
 
 def created_run(stored: JSONObject) -> DryRun:
-    """Return what the request of a run would change."""
+    """Return what the request of a run would change: nothing if the same request exists, which thus has a version."""
+    if "resourceVersion" in stored["metadata"]:
+        return DryRun(changed=False)
     return DryRun(changed=True, created=[AffectedObject(kind=KIND_REQUEST, name=stored["metadata"]["name"])])
 
 

@@ -273,6 +273,19 @@ async def test_a_deletion_names_the_slots_and_the_executions_that_would_end(rest
     assert (await changes(rest, "POST", f"{TASKS}/nightly/pause"))["ends"] == []
 
 
+async def test_a_run_that_was_requested_already_would_not_be_created_again(rest: Facade) -> None:
+    """The name of a run with a key is derived from it, and that of a retry from its execution."""
+    failed = await of_a_task(rest)
+    for url in (f"{TASKS}/nightly/run", f"{EXECUTIONS}/{failed.id}/retry"):
+        key = {"Idempotency-Key": "k"}
+        asked = await changes(rest, "POST", url, headers=key)
+        assert [each["kind"] for each in asked["created"]] == ["RunRequest"]
+        assert (await rest.client.post(url, headers=key)).status_code == 202
+        again = await changes(rest, "POST", url, headers=key)
+        assert (again["changed"], again["created"]) == (False, [])
+        rest.idempotency.rows.clear()
+
+
 async def test_a_cancellation_and_a_cascade_name_what_would_go(rest: Facade) -> None:
     """The Job of the execution; the target with its users."""
     await world(rest)
