@@ -27,10 +27,9 @@ from carillon_api.observability.metrics import Metrics
 from carillon_api.openapi_document.described import CarillonAPI
 from carillon_api.openapi_document.docs import install_docs
 from carillon_api.routes import audit as audit_routes
+from carillon_api.routes import bulk as bulk_routes
 from carillon_api.routes import events as event_routes
 from carillon_api.routes import executions as execution_routes
-from carillon_api.routes import health as health_routes
-from carillon_api.routes import metrics as metric_routes
 from carillon_api.routes import preview as preview_routes
 from carillon_api.routes import reports as report_routes
 from carillon_api.routes import run_task as run_task_routes
@@ -38,6 +37,8 @@ from carillon_api.routes import runs as run_routes
 from carillon_api.routes import targets as target_routes
 from carillon_api.routes import tasks as task_routes
 from carillon_api.routes import upcoming as upcoming_routes
+from carillon_api.routes.system import health as health_routes
+from carillon_api.routes.system import metrics as metric_routes
 from carillon_api.services.context import Backends
 
 VERSION = "v1"
@@ -102,6 +103,7 @@ def create_app(backends: Backends | None, metrics: Metrics | None = None) -> Car
         upcoming_routes.router,
         preview_routes.router,
         execution_routes.router,
+        bulk_routes.router,
         *report_routes.ROUTERS,
         metric_routes.router,
         audit_routes.router,

@@ -178,6 +178,10 @@ class AccessControl:
         cluster = self._api_server.acting_as(subject)
         return await self._decisions.get((subject, access), lambda: cluster.review(access))
 
+    def charge(self, subject: Subject, tokens: float) -> None:
+        """Take of a subject's rate limit what an admitted request causes beyond itself."""
+        self._limiter.charge(subject.name, tokens)
+
     async def require(self, subject: Subject, access: Access, *, now: bool = False) -> None:
         """Return if a subject has a permission that the API server checks again when the call is made.
 

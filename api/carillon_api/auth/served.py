@@ -91,9 +91,9 @@ class ServedCluster:
         self._cluster = cluster
         self._scope = scope
 
-    def objects(self, kind: ObjectKind) -> "ServedObjects":
-        """Return the objects of one of our kinds."""
-        return ServedObjects(self._cluster.objects(kind), self._scope)
+    def objects(self, kind: ObjectKind, *, dry_run: bool = False) -> "ServedObjects":
+        """Return the objects of one of our kinds; with ``dry_run``, writes are judged only."""
+        return ServedObjects(self._cluster.objects(kind, dry_run=dry_run), self._scope)
 
     async def review(self, access: Access) -> Decision:
         """Return whether the caller has a permission; not limited, because RBAC does not know the served namespaces."""
@@ -104,10 +104,15 @@ class ServedCluster:
         check_served(self._scope, namespace)
         return await self._cluster.get_job(namespace, name)
 
-    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
+        """Return the first Jobs that match a label selector."""
+        check_served(self._scope, namespace)
+        return await self._cluster.list_jobs(namespace, label_selector, most)
+
+    async def delete_job(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Delete a Job and, in the background, its pods, if its uid is still the same."""
         check_served(self._scope, namespace)
-        await self._cluster.delete_job(namespace, name, uid)
+        await self._cluster.delete_job(namespace, name, uid, dry_run=dry_run)
 
     async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:
         """Return the pods that match a label selector."""

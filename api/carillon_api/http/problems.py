@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Scope
 
 from carillon_api.schemas import Problem, ProblemField
+from carillon_api.schemas.changes.bulk import ItemProblem
 from carillon_core import errors
 from carillon_core.errors import FieldProblem
 from carillon_core.logs import get_logger
@@ -46,6 +47,7 @@ class Kind(Enum):
     CONFLICT = (409, "conflict", "Conflict with a concurrent change")
     WRONG_STATE = (409, "wrong-state", "Not allowed in the execution's current state")
     REQUEST_UNDER_WAY = (409, "request-under-way", "A request with this idempotency key is in progress")
+    COUNT_CHANGED = (409, "count-changed", "Another number of objects matches than expected")
     IN_USE = (409, "in-use", "Still in use")
     EXPIRED = (410, "expired", "Cursor expired")
     PRECONDITION_FAILED = (412, "precondition-failed", "Precondition failed")
@@ -167,15 +169,7 @@ def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
     kind = kind_of(error)
     if kind is None:
         return internal_error(scope, error)
-    detail = str(error)
-    if isinstance(error, errors.OwnAccountError):
-        # Not the caller's fault: the details are in the log, for the administrator of the API.
-        log.error(
-            "the API's service account lacks a permission, see the chart's files/rbac",
-            missing=detail,
-            request_id=scope.get("state", {}).get("request_id", ""),
-        )
-        detail = "the API's service account lacks a permission for this request: see the API's log"
+    detail = _detail(error, scope.get("state", {}).get("request_id", ""))
     fields: Sequence[FieldProblem] = ()
     if isinstance(error, errors.InvalidResourceError | errors.RefusedError):
         # In REST bodies, name and labels are top-level fields.
@@ -186,6 +180,33 @@ def error_response(scope: Scope, error: errors.CarillonError) -> JSONResponse:
     elif kind is Kind.UNAUTHENTICATED:
         headers = {"WWW-Authenticate": "Bearer"}
     return problem_response(scope, kind, detail, fields=fields, headers=headers)
+
+
+def item_problem(error: errors.CarillonError, request_id: str) -> ItemProblem:
+    """Return one of our errors as the problem of one object among many."""
+    kind = kind_of(error)
+    if kind is None:
+        log.error("change of an object failed", exc_info=error, request_id=request_id)
+        kind, detail = (
+            Kind.INTERNAL,
+            f"the change failed: the API's log has the details under the request id {request_id}",
+        )
+    else:
+        detail = errors.cut(_printable(without_secrets(_detail(error, request_id))), errors.MOST_MESSAGE)
+    return ItemProblem(type=kind.type, title=kind.title, status=kind.status, detail=detail)
+
+
+def _detail(error: errors.CarillonError, request_id: str) -> str:
+    """Return what a caller is told about an error."""
+    if not isinstance(error, errors.OwnAccountError):
+        return str(error)
+    # Not the caller's fault: the details are in the log, for the administrator of the API.
+    log.error(
+        "the API's service account lacks a permission, see the chart's files/rbac",
+        missing=str(error),
+        request_id=request_id,
+    )
+    return "the API's service account lacks a permission for this request: see the API's log"
 
 
 async def _from_carillon_error(request: Request, error: Exception) -> JSONResponse:

@@ -8,7 +8,7 @@ says which operations honour the header.
 A response is stored before it is sent, so that a caller who has it can rely
 on it. Before it is sent again, the caller's permission is checked again.
 Responses that do not depend on the request alone (5xx, 401, 403, 404, 429) are
-not stored.
+not stored, and neither are those of dry runs, which change nothing.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carillon_api.http.bodies import MAX_BODY_BYTES
+from carillon_api.http.dry_run import mentions_dry_run
 from carillon_api.http.headers import IDEMPOTENCY_KEY, REPLAYED
 from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, RequestRefusedError, error_response, malformed
@@ -63,6 +64,10 @@ class Idempotency:
         caller = _of_whom(scope, backends.settings)
         try:
             key = key_of(Headers(scope=scope))
+            if mentions_dry_run(scope):
+                # it changes nothing, so a repetition cannot change anything twice
+                await self._app(scope, receive, send)
+                return
             body = await _Body.read(receive)
             if not body.is_whole:
                 # too large or incomplete: the route answers with the error

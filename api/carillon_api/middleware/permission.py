@@ -7,7 +7,7 @@ operations that read a body or honour an ``Idempotency-Key``; a test compares
 them with the OpenAPI document.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -37,8 +37,14 @@ NEEDED: Mapping[tuple[str, str], tuple[str, str]] = {
     ("POST", "/api/v1/namespaces/{namespace}/tasks/{name}/run"): ("create", PLURAL_REQUESTS),
     ("POST", "/api/v1/run-task"): ("create", PLURAL_REQUESTS),
     ("POST", "/api/v1/executions/{id}/retry"): ("create", PLURAL_REQUESTS),
+    ("POST", "/api/v1/tasks/bulk"): ("list", PLURAL),
+    ("POST", "/api/v1/namespaces/{namespace}/tasks/bulk"): ("list", PLURAL),
+    ("POST", "/api/v1/executions/bulk"): ("list", RESOURCE_EXECUTIONS),
+    ("POST", "/api/v1/namespaces/{namespace}/executions/bulk"): ("list", RESOURCE_EXECUTIONS),
 }
 """The verb and the resource of each operation, by its method and path."""
+EVERYWHERE = frozenset({"/api/v1/tasks/bulk", "/api/v1/executions/bulk"})
+"""The paths whose permission is needed in all served namespaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Permit:
 
     control: AccessControl
     subject: Subject
-    access: Access
+    accesses: Sequence[Access]
 
     async def renew(self) -> None:
         """Return if the caller still has the permission; the API server is asked.
@@ -56,7 +62,8 @@ class Permit:
             ForbiddenError: The caller has lost it.
 
         """
-        await self.control.require(self.subject, self.access, now=True)
+        for access in self.accesses:
+            await self.control.require(self.subject, access, now=True)
 
 
 class Permission:
@@ -96,6 +103,11 @@ async def _permit(scope: Scope) -> Permit | None:
     settings: Settings = backends.settings
     subject: Subject = scope["state"]["caller"].subject
     parameters = operations.parameters(template, scope["path"])
+    verb, resource = needed
+    if template in EVERYWHERE:
+        places = settings.scope.namespaces or (None,)
+        everywhere = [Access(verb=verb, resource=resource, namespace=place) for place in places]
+        return await _shown(Permit(control, subject, everywhere))
     if "id" in parameters:
         namespace = await _namespace_of(backends.executions, control, subject, parameters["id"])
     else:
@@ -103,11 +115,22 @@ async def _permit(scope: Scope) -> Permit | None:
     if namespace is None or dns_label_problem(namespace):
         return None
     check_served(settings.scope, namespace)
-    verb, resource = needed
     name = parameters.get("name") if verb == "update" else None
-    access = Access(verb=verb, resource=resource, namespace=namespace, name=name)
-    await control.require(subject, access)
-    return Permit(control, subject, access)
+    return await _shown(
+        Permit(control, subject, [Access(verb=verb, resource=resource, namespace=namespace, name=name)])
+    )
+
+
+async def _shown(permit: Permit) -> Permit:
+    """Return a permit whose permission the caller has.
+
+    Raises:
+        ForbiddenError: The caller lacks it.
+
+    """
+    for access in permit.accesses:
+        await permit.control.require(permit.subject, access)
+    return permit
 
 
 async def _namespace_of(history: HistoryReader, control: AccessControl, subject: Subject, execution: str) -> str | None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from carillon_api import schemas
+from carillon_api.http.dry_run import ALL, DRY_RUN, WRITES
 from carillon_api.http.headers import API_KEY_HEADER, IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED
 from carillon_api.http.operations import Operations
 from carillon_api.http.problems import Kind, problem_responses
@@ -39,6 +40,8 @@ DESCRIBED: tuple[type[BaseModel], ...] = (
     schemas.TaskReplace,
     schemas.TaskPatch,
     schemas.RetryBody,
+    schemas.TaskBulk,
+    schemas.ExecutionBulk,
     schemas.TargetCreate,
     schemas.TargetReplace,
     schemas.TargetPatch,
@@ -145,13 +148,10 @@ def completed(document: JSONObject) -> JSONObject:
                 # either of them, not both
                 operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
                 _document_limits(operation)
-        for operation in operations.values():
-            if operation["operationId"] in EXAMPLES:
-                content = operation["responses"]["200"]["content"]["application/json"]
-                content["example"] = EXAMPLES[operation["operationId"]]
-            if operation["operationId"] in SEVERAL:
-                content = operation["responses"]["200"]["content"]["application/json"]
-                content["examples"] = SEVERAL[operation["operationId"]]
+        for method, operation in operations.items():
+            if method.upper() in WRITES and operation["operationId"] not in COMPUTED:
+                _document_dry_run(operation)
+            _show_examples(operation)
         if (get := operations.get("get")) and "ETag" in get["responses"]["200"].get("headers", {}):
             _document_condition(get)
         if (post := operations.get("post")) and post["operationId"] not in REPEATABLE:
@@ -159,18 +159,35 @@ def completed(document: JSONObject) -> JSONObject:
     return finished(document)
 
 
-REPEATABLE = frozenset(
-    {
-        "previewTask",  # creates nothing
-        "previewNamespacedTask",
-        "suggestOffset",
-        "suggestNamespacedOffset",
-        "pauseTask",  # idempotent
-        "resumeTask",
-        "cancelExecution",
-    }
-)
+COMPUTED = frozenset({"previewTask", "previewNamespacedTask", "suggestOffset", "suggestNamespacedOffset"})
+"""The POST operations that change nothing. All other writes can be dry runs."""
+REPEATABLE = COMPUTED | {"pauseTask", "resumeTask", "cancelExecution"}
 """The POST operations that need no ``Idempotency-Key``. All others honour it."""
+
+
+def _show_examples(operation: JSONObject) -> None:
+    for key, examples in (("example", EXAMPLES), ("examples", SEVERAL)):
+        if (shown := examples.get(operation["operationId"])) is not None:
+            operation["responses"]["200"]["content"]["application/json"][key] = shown
+
+
+def _document_dry_run(operation: JSONObject) -> None:
+    # the same description everywhere, even if a route's model has the parameter
+    operation["parameters"] = [p for p in operation.get("parameters", ()) if p["name"] != DRY_RUN]
+    operation["parameters"].append(
+        {
+            "name": DRY_RUN,
+            "in": "query",
+            "required": False,
+            "description": "All: change nothing, and return what would change, as `dryRun` of the response. The "
+            "cluster judges the request as if it were made: permissions, validation, conflicts. The "
+            "uid, the creation time and the execution ID of a new object are made up; there is no "
+            "Location or ETag; an Idempotency-Key is ignored. A bulk call only counts what matches.",
+            "schema": {"type": "string", "enum": [ALL]},
+        }
+    )
+    malformed = Kind.MALFORMED.status
+    operation["responses"].setdefault(str(malformed), problem_responses(Kind.MALFORMED)[malformed])
 
 
 def _document_limits(operation: JSONObject) -> None:
@@ -255,6 +272,11 @@ def plain_text(description: str) -> dict[int | str, dict[str, Any]]:
 def versioned(description: str) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of a response 200 with an ETag."""
     return {200: {"description": description, "headers": _ETAG_HEADER}}
+
+
+def deleted(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of a response 204, and of the dry run's, which has a body and thus is 200."""
+    return {200: {"description": "With dryRun=All: what would be deleted"}, 204: {"description": description}}
 
 
 def created(description: str) -> dict[int | str, dict[str, Any]]:

@@ -170,6 +170,98 @@ _SPREAD: JSONObject = {
     "suggested": {"most": 2, "mean": 2.0},
     "message": None,
 }
+_MATCHES: JSONObject = {
+    "matched": 2,
+    "done": 0,
+    "unchanged": 0,
+    "failed": 0,
+    "remaining": 0,
+    "nextCursor": None,
+    "items": [
+        {
+            "namespace": "team-a",
+            "task": name,
+            "executionId": None,
+            "outcome": "matched",
+            "created": None,
+            "problem": None,
+        }
+        for name in ("invoices", "nightly-report")
+    ],
+    "dryRun": {
+        "changed": True,
+        "created": [],
+        "deleted": [],
+        "slots": None,
+        "launches": [],
+        "unlaunched": [],
+        "ends": [],
+        "notes": [],
+    },
+}
+_RETRIED: JSONObject = {
+    "matched": 2,
+    "done": 1,
+    "unchanged": 0,
+    "failed": 1,
+    "remaining": 0,
+    "nextCursor": None,
+    "items": [
+        {
+            "namespace": "team-a",
+            "task": "nightly-report",
+            "executionId": "0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11",
+            "outcome": "done",
+            "created": "retry-0c4b8a5e2f0e5f439a610b6f0c2a7d11-1",
+            "problem": None,
+        },
+        {
+            "namespace": "team-a",
+            "task": "old-report",
+            "executionId": "9d1f6f0a-77f5-5c0b-8f8e-4c2b1f0f3e55",
+            "outcome": "failed",
+            "created": None,
+            "problem": {
+                "type": "urn:carillon:problem:wrong-state",
+                "title": "Not allowed in the execution's current state",
+                "status": 409,
+                "detail": "the ScheduledTask team-a/old-report has been deleted: create it again",
+            },
+        },
+    ],
+}
+_DELETION: JSONObject = {
+    "namespace": "team-a",
+    "name": "nightly-report",
+    "dryRun": {
+        "changed": True,
+        "created": [],
+        "deleted": [{"kind": "ScheduledTask", "name": "nightly-report"}],
+        "slots": {
+            "vanishing": [{"time": "2027-01-08T01:30:00Z", "localTime": "2027-01-08T02:30:00+01:00"}],
+            "appearing": [],
+            "until": "2027-01-09T00:00:00Z",
+        },
+        "launches": [],
+        "unlaunched": [],
+        "ends": [{"id": "0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11", "jobName": "nightly-report-30153810"}],
+        "notes": [],
+    },
+}
+_RUN_DELETION: JSONObject = {
+    "namespace": "team-a",
+    "name": "hello-now",
+    "dryRun": {
+        "changed": True,
+        "created": [],
+        "deleted": [{"kind": "RunRequest", "name": "hello-now"}],
+        "slots": None,
+        "launches": [],
+        "unlaunched": [],
+        "ends": [],
+        "notes": [],
+    },
+}
 
 _HEALTH: JSONObject = {
     "status": "ok",
@@ -188,5 +280,11 @@ EXAMPLES: Mapping[str, JSONObject] = {
     "getLoad": _LOAD,
     "suggestNamespacedOffset": _SPREAD,
     "suggestOffset": _SPREAD,
+    "changeTasks": _MATCHES,
+    "changeNamespacedTasks": _MATCHES,
+    "changeExecutions": _RETRIED,
+    "changeNamespacedExecutions": _RETRIED,
+    "deleteTask": _DELETION,
+    "deleteRun": _RUN_DELETION,
 }
 """A response 200 of each operation that has an example."""

@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Path, Request
 from pydantic import AfterValidator
 
 from carillon_api.auth.authentication import Caller
+from carillon_api.http.dry_run import is_dry_run
 from carillon_api.http.headers import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH
 from carillon_api.http.preconditions import IF_MATCH_PATTERN, IfMatch, if_match
 from carillon_api.middleware.idempotency import key_of
@@ -26,7 +27,8 @@ async def backends(request: Request) -> Backends:
 async def _context(request: Request) -> Context:
     given = await backends(request)
     caller: Caller = request.state.caller  # set by the gate for every request that reaches a route
-    return Context(given, caller, given.api_server.acting_as(caller.subject), request.state.origin)
+    cluster = given.api_server.acting_as(caller.subject)
+    return Context(given, caller, cluster, request.state.origin, dry_run=is_dry_run(request.scope))
 
 
 async def _precondition(

@@ -102,7 +102,8 @@ async def retry_execution(
     same execution gets the same response, or 409.
     """
     view, location = await retry(ctx, await readable(ctx, uid), body.parameters)
-    response.headers["Location"] = location
+    if not ctx.dry_run:
+        response.headers["Location"] = location
     return view
 
 

@@ -40,6 +40,8 @@ async def run_own_task(
     """Run a task without a ScheduledTask, and return at once. Poll get-task-output, or the URL in Location."""
     namespace = query.namespace or ctx.settings.default_namespace
     answer = await run_unscheduled_task(ctx, namespace, body, key)
+    if ctx.dry_run:
+        return answer
     where = {"id": str(answer.id), "namespace": answer.namespace, "run": answer.run}
     response.headers["Location"] = f"/api/v1/get-task-output?{urlencode(where)}"
     return answer

@@ -10,9 +10,11 @@ from carillon_api.http.bodies import optional_json_body
 from carillon_api.http.paging import page_of
 from carillon_api.http.preconditions import etag
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.openapi_document.described import accepted, optional_body_of, versioned
+from carillon_api.openapi_document.described import accepted, deleted, optional_body_of, versioned
 from carillon_api.routes.dependencies import Ctx, IdempotencyKey, Namespace, Precondition, RunName, TaskName
 from carillon_api.schemas import AllRunsQuery, RunList, RunQuery, RunView, TaskRun
+from carillon_api.schemas.changes.dry_runs import DeletionDryRun
+from carillon_api.services.changes.dry_runs import run_deletion
 from carillon_api.services.context import Context
 from carillon_api.services.edits import delete_object
 from carillon_api.services.run_requests import run_scheduled_task
@@ -51,6 +53,8 @@ async def run_task(
     parameter is refused at once.
     """
     view = await run_scheduled_task(ctx, namespace, name, body, key)
+    if ctx.dry_run:
+        return view
     response.headers["Location"] = f"/api/v1/namespaces/{quote(view.namespace)}/runs/{quote(view.name)}"
     return view
 
@@ -89,14 +93,18 @@ async def get_run(ctx: Ctx, response: Response, namespace: Namespace, name: RunN
     "/namespaces/{namespace}/runs/{name}",
     operation_id="deleteRun",
     summary="Delete a run",
-    status_code=204,
-    response_class=Response,  # no body, so no media type
-    responses=DELETE,
+    response_model=DeletionDryRun,
+    responses=deleted("The run is deleted") | DELETE,
 )
-async def remove_run(ctx: Ctx, namespace: Namespace, name: RunName, precondition: Precondition) -> None:
+async def remove_run(
+    ctx: Ctx, namespace: Namespace, name: RunName, precondition: Precondition
+) -> DeletionDryRun | Response:
     """Delete a run, and cancel it if it has not ended. Its execution stays in the history."""
     before = await delete_object(ctx.requests, namespace, name, precondition)
+    if ctx.dry_run:
+        return run_deletion(before)
     await ctx.record_change("delete", PLURAL_REQUESTS, before, None)
+    return Response(status_code=204)
 
 
 async def _list(ctx: Context, namespace: str | None, query: RunQuery) -> RunList:

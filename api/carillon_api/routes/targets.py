@@ -21,6 +21,7 @@ from carillon_api.schemas import (
     TargetReplace,
     TargetView,
 )
+from carillon_api.services.changes.dry_runs import target_deletion, target_dry_run
 from carillon_api.services.context import Context
 from carillon_api.services.edits import edit_object
 from carillon_api.services.object_answers import CREATE, EDIT, LIST, READ, Answers
@@ -30,7 +31,9 @@ from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND_TARGET, PLURAL_TARGETS
 
 DELETE: Responses = {
-    200: {"description": "With cascade=true: the target and its users are deleted"},
+    200: {
+        "description": "With cascade=true: the target and its users are deleted. With dryRun=All: what would be deleted"
+    },
     204: {"description": "The target is deleted"},
     **problem_responses(Kind.MALFORMED, Kind.FORBIDDEN, Kind.NOT_FOUND, Kind.IN_USE, Kind.PRECONDITION_FAILED),
 }
@@ -45,7 +48,7 @@ EXAMPLE: JSONObject = {
     },
 }
 
-ANSWERS = Answers(PLURAL_TARGETS, "targets", target_view)
+ANSWERS = Answers(PLURAL_TARGETS, "targets", target_view, target_dry_run)
 
 router = APIRouter(tags=["targets"])
 
@@ -172,6 +175,8 @@ async def remove_target(
     exists again. If a cascading deletion fails midway, the problem lists what was deleted and what is left.
     """
     deleted = await delete_target(ctx, namespace, name, precondition, cascade=query.cascade)
+    if ctx.dry_run:
+        return TargetDeleted(deleted=list(deleted), dry_run=target_deletion(name, deleted))
     return TargetDeleted(deleted=list(deleted)) if query.cascade else Response(status_code=204)
 
 

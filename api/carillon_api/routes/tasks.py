@@ -10,13 +10,16 @@ from fastapi import APIRouter, Depends, Query, Response
 from carillon_api.http.bodies import json_body
 from carillon_api.http.paging import page_of
 from carillon_api.http.problems import Kind, problem_responses
-from carillon_api.openapi_document.described import body_of, created, versioned
+from carillon_api.openapi_document.described import body_of, created, deleted, versioned
 from carillon_api.routes.dependencies import Ctx, Namespace, Precondition, TaskName
 from carillon_api.schemas import AllTasksQuery, TaskCreate, TaskList, TaskPatch, TaskQuery, TaskReplace, TaskView
+from carillon_api.schemas.changes.dry_runs import DeletionDryRun
+from carillon_api.services.changes.dry_runs import task_deletion, task_dry_run
 from carillon_api.services.context import Context
 from carillon_api.services.edits import delete_object, edit_object, set_suspended
 from carillon_api.services.object_answers import CREATE, EDIT, LIST, READ, Answers
 from carillon_api.views.tasks import is_wanted, new_object, patched_object, replaced_object, task_view
+from carillon_api.views.timetables import Timetables
 from carillon_api.views.upcoming import Window
 from carillon_core.ports import JSONObject
 from carillon_core.resources.names import KIND, PLURAL
@@ -175,24 +178,30 @@ async def resume_task(
     "/namespaces/{namespace}/tasks/{name}",
     operation_id="deleteTask",
     summary="Delete a task",
-    status_code=204,
-    response_class=Response,  # no body, so no media type
-    responses=DELETE,
+    response_model=DeletionDryRun,
+    responses=deleted("The task is deleted") | DELETE,
 )
-async def remove_task(ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition) -> None:
+async def remove_task(
+    ctx: Ctx, namespace: Namespace, name: TaskName, precondition: Precondition
+) -> DeletionDryRun | Response:
     """Delete a task and, in the background, its Jobs. Its history stays."""
     before = await delete_object(ctx.tasks, namespace, name, precondition)
+    if ctx.dry_run:
+        return await task_deletion(ctx, before)
     await ctx.record_change("delete", PLURAL, before, None)
+    return Response(status_code=204)
 
 
 def _answers(ctx: Context) -> Answers[TaskView]:
-    return Answers(PLURAL, "tasks", _view(ctx, NEXT_RUNS))
+    return Answers(PLURAL, "tasks", _view(ctx, NEXT_RUNS), task_dry_run)
 
 
 def _view(ctx: Context, count: int) -> Callable[[JSONObject], TaskView]:
     """Return what makes the view of a task, with as many of its next times."""
     now = ctx.clock()
-    return partial(task_view, window=Window(now, now, None, count), timetables=ctx.backends.timetables)
+    # what a dry run answers has the generation that another edit may get
+    timetables = Timetables() if ctx.dry_run else ctx.backends.timetables
+    return partial(task_view, window=Window(now, now, None, count), timetables=timetables)
 
 
 async def _create(ctx: Context, response: Response, namespace: str, body: TaskCreate) -> TaskView:

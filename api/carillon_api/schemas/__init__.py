@@ -1,10 +1,12 @@
 """The pydantic models of request bodies, query parameters and responses; one module for each subject."""
 
 from carillon_api.schemas.answers import Answer, Check, ObjectView, Page, PageQuery, Problem, ProblemField, UserOfTarget
+from carillon_api.schemas.changes.bulk import BulkExecutionFilters, BulkResult, ExecutionBulk, TaskBulk
 from carillon_api.schemas.executions import (
     AttemptView,
     CancelAccepted,
     ExecutionDetail,
+    ExecutionFilters,
     ExecutionList,
     ExecutionsQuery,
     ExecutionView,
@@ -47,6 +49,7 @@ from carillon_api.schemas.targets import (
 from carillon_api.schemas.tasks import (
     AllTasksQuery,
     TaskCreate,
+    TaskFilters,
     TaskList,
     TaskPatch,
     TaskQuery,
@@ -76,10 +79,14 @@ __all__ = [
     "Answer",
     "AttemptView",
     "BlockedTask",
+    "BulkExecutionFilters",
+    "BulkResult",
     "CancelAccepted",
     "Check",
     "Component",
+    "ExecutionBulk",
     "ExecutionDetail",
+    "ExecutionFilters",
     "ExecutionList",
     "ExecutionView",
     "ExecutionsQuery",
@@ -123,8 +130,10 @@ __all__ = [
     "TargetQuery",
     "TargetReplace",
     "TargetView",
+    "TaskBulk",
     "TaskCreate",
     "TaskExecutionsQuery",
+    "TaskFilters",
     "TaskFireTime",
     "TaskList",
     "TaskName",

@@ -41,13 +41,18 @@ class Page(Answer):
     """The cursor of the next page, to be sent with the same filters. Null on the last page only."""
 
 
-class PageQuery(Parameters):
-    """Which objects to list, and how many per page."""
+class ObjectFilters(Parameters):
+    """Which objects to select."""
 
     label_selector: str = Field(default="", max_length=4096)
     """A label selector, such as `app=web,tier in (a, b),!canary`."""
     name_prefix: str | None = Field(default=None, min_length=1, max_length=253)
     """Only objects whose names start with this prefix."""
+
+
+class PageQuery(ObjectFilters):
+    """Which objects to list, and how many per page."""
+
     limit: int = Field(default=100, ge=1, le=500)
     """The maximum number of items per page, 1 to 500."""
     cursor: str | None = Field(default=None, min_length=1, max_length=2048)
@@ -106,3 +111,5 @@ class Problem(Answer):
     """Only when a target is in use: the first 100 objects that use it and that the caller may list."""
     deleted: list[UserOfTarget] | None = None
     """Only from a cascading deletion that failed midway: what it has deleted."""
+    matched: int | None = None
+    """Only from a bulk call that expected another number of matches: how many there are."""

@@ -1,12 +1,13 @@
 """Executions: query parameters, bodies and responses."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.resources import base
@@ -116,8 +117,8 @@ class ExecutionList(Answer):
     """The cursor of the next page; null on the last page."""
 
 
-class TaskExecutionsQuery(Model):
-    """Which executions of a task to list."""
+class ExecutionFilters(Model):
+    """Which executions to select."""
 
     status: ExecutionStatus | None = None
     """Only executions with this status."""
@@ -133,16 +134,21 @@ class TaskExecutionsQuery(Model):
     """Only executions that failed or timed out and were not retried."""
     retry_of: UUID | None = None
     """Only retries of this execution."""
+
+    @model_validator(mode="after")
+    def _window_is_open(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("until must be later than since")
+        return self
+
+
+class TaskExecutionsQuery(ExecutionFilters):
+    """Which executions of a task to list."""
+
     limit: int = Field(default=50, ge=1, le=500)
     """The maximum number of items per page, 1 to 500."""
     cursor: str | None = Field(default=None, min_length=1, max_length=512)
     """nextCursor of the previous page; valid with the same filters only."""
-
-    @model_validator(mode="after")
-    def _window_is_open(self) -> "TaskExecutionsQuery":
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise ValueError("until must be later than since")
-        return self
 
 
 class NamespaceExecutionsQuery(TaskExecutionsQuery):
@@ -181,6 +187,8 @@ class RetryAccepted(Answer):
     """The name of the RunRequest."""
     parameters: dict[str, Any]
     """The parameters of the new run."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class CancelAccepted(Answer):
@@ -192,6 +200,8 @@ class CancelAccepted(Answer):
     """The Job that was deleted; null if there was none left."""
     message: str
     """What happens next."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class LogsQuery(Model):

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, Field, RootModel
 
 from carillon_api.schemas.answers import Answer, Parameters
+from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Model
@@ -107,6 +108,8 @@ class RunTaskQuery(Parameters):
 
     namespace: NamespaceName | None = None
     """The namespace. Default: the API's default namespace."""
+    dry_run: Literal["All"] | None = None
+    """All: change nothing, and return what the request would change."""
 
 
 class RunAccepted(Answer):
@@ -120,6 +123,8 @@ class RunAccepted(Answer):
     """The name of its RunRequest."""
     status: Literal["pending"] = "pending"
     """Always pending: the run has not started yet."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class TaskOutputQuery(Parameters):

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from carillon_api.schemas.answers import ObjectView, Page, PageQuery
+from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_core.resources import ConcurrencyPolicy, RunResult
 from carillon_core.resources.base import Model, Time
@@ -51,6 +52,8 @@ class RunView(ObjectView):
     """The Job that runs it."""
     finished_at: Time | None
     """When it was refused or its execution ended. The run is removed some time later."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class RunList(Page):

@@ -1,10 +1,11 @@
 """HTTPTargets: bodies, query parameters and responses."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from carillon_api.schemas.answers import Answer, ObjectView, Page, PageQuery, Parameters, UserOfTarget
+from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName
 from carillon_core.resources.base import Model
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -44,6 +45,8 @@ class TargetView(ObjectView):
 
     spec: dict[str, Any]
     """The target's spec."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class TargetList(Page):
@@ -69,6 +72,8 @@ class TargetDeletion(Parameters):
 
     cascade: bool = False
     """First delete the tasks and unfinished runs that use the target; their active executions are cancelled."""
+    dry_run: Literal["All"] | None = None
+    """All: change nothing, and return what the deletion would change."""
 
 
 class TargetDeleted(Answer):
@@ -76,3 +81,5 @@ class TargetDeleted(Answer):
 
     deleted: list[UserOfTarget]
     """The tasks and runs that used the target, which is deleted as well."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""

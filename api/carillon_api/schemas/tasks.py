@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from carillon_api.schemas.answers import ObjectView, Page, PageQuery
+from carillon_api.schemas.answers import ObjectFilters, ObjectView, Page, PageQuery
+from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName
 from carillon_api.schemas.upcoming import FireTime
 from carillon_core.resources import RunResult, ScheduledTaskSpec
@@ -54,6 +55,8 @@ class TaskView(ObjectView):
     next_runs: list[FireTime]
     """The next slots, earliest first, computed for this response: up to five of one task, and one of each task in a
     list. Empty if the task is suspended, completed or invalid. A 304 response does not renew them."""
+    dry_run: OfDryRun = None
+    """Only with dryRun=All: what the write would change. Nothing was changed."""
 
 
 class TaskList(Page):
@@ -63,15 +66,21 @@ class TaskList(Page):
     """The tasks."""
 
 
-class TaskQuery(PageQuery):
-    """Which tasks to list."""
+class TaskFilters(ObjectFilters):
+    """Which tasks to select."""
 
+    name_contains: str | None = Field(default=None, min_length=1, max_length=253)
+    """Only tasks whose names contain this text."""
     type: TaskType | None = None
     """Only tasks of this type."""
     suspended: bool | None = None
     """If true, only suspended tasks; if false, only tasks that are not suspended."""
     last_result: RunResult | None = None
     """Only tasks whose last finished execution has this result."""
+
+
+class TaskQuery(TaskFilters, PageQuery):
+    """Which tasks to list."""
 
 
 class AllTasksQuery(TaskQuery):

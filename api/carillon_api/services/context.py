@@ -10,6 +10,7 @@ from carillon_api.auth.authentication import Caller
 from carillon_api.auth.served import check_served
 from carillon_api.events.hub import EventHub
 from carillon_api.observability.readiness import Probes
+from carillon_api.services.changes.turns import BulkTurns
 from carillon_api.services.computing import Computing
 from carillon_api.settings import Settings
 from carillon_api.views.listings import Listings
@@ -56,6 +57,8 @@ class Backends:
     """The latest result of the readiness probe."""
     computing: Computing = field(default_factory=Computing)
     """Held while a report computes many slots."""
+    bulk: BulkTurns = field(default_factory=BulkTurns)
+    """The bulk calls in progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +70,23 @@ class Context:
     cluster: CallerCluster
     origin: Origin
     """Where the request comes from."""
+    dry_run: bool = False
+    """Whether the request only asks what it would change: the API server judges the writes and stores nothing."""
 
     @property
     def tasks(self) -> ObjectStore:
         """The ScheduledTasks, as the caller."""
-        return self.cluster.objects("ScheduledTask")
+        return self.cluster.objects("ScheduledTask", dry_run=self.dry_run)
 
     @property
     def targets(self) -> ObjectStore:
         """The HTTPTargets, as the caller."""
-        return self.cluster.objects("HTTPTarget")
+        return self.cluster.objects("HTTPTarget", dry_run=self.dry_run)
 
     @property
     def requests(self) -> ObjectStore:
         """The RunRequests, as the caller."""
-        return self.cluster.objects("RunRequest")
+        return self.cluster.objects("RunRequest", dry_run=self.dry_run)
 
     @property
     def executions(self) -> HistoryReader:
@@ -133,7 +138,9 @@ class Context:
     async def record_change(
         self, action: str, resource: str, before: JSONObject | None, after: JSONObject | None
     ) -> None:
-        """Record a change by the caller in the audit; this neither fails nor waits for the database.
+        """Record a change by the caller in the audit, unless it is a dry run, which changes nothing.
+
+        This neither fails nor waits for the database.
 
         Args:
             action: ``create``, ``update``, ``delete``, ``suspend``, ``resume``, ``run``, ``retry``, ``cancel``.
@@ -142,6 +149,8 @@ class Context:
             after: The raw object after; None if it was deleted. Only spec and labels of both are recorded.
 
         """
+        if self.dry_run:
+            return
         event = audit_event(self.caller, self.origin, self.clock(), action, resource, (before, after))
         self.backends.audit.record(event)
         self.backends.listings.forget(self.caller.subject)

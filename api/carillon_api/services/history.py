@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from carillon_api.http.cursors import bound, unbound
 from carillon_api.http.paging import rows_of
 from carillon_api.observability.metrics import numbers_of
-from carillon_api.schemas import ExecutionList, SummaryView, TaskExecutionsQuery, WindowView
+from carillon_api.schemas import ExecutionFilters, ExecutionList, SummaryView, TaskExecutionsQuery, WindowView
 from carillon_api.schemas.audit import AuditEventsQuery, AuditEventView, AuditList
 from carillon_api.services.context import Context
 from carillon_api.views.executions import execution_view
@@ -59,17 +59,7 @@ async def execution_page(
 
     """
     await ctx.authorize("list", namespace=namespace)
-    wanted = ExecutionQuery(
-        namespace=namespace,
-        task=task,
-        status=query.status,
-        cause=query.cause,
-        reason=query.reason,
-        since=query.since,
-        until=query.until,
-        retry_of=query.retry_of,
-        dead_letters=query.dead_letters,
-    )
+    wanted = wanted_executions(query, namespace, task)
 
     async def fetch(limit: int, cursor: str | None) -> tuple[Sequence[ExecutionRecord], str | None]:
         page = await ctx.executions.list(replace(wanted, limit=limit, cursor=cursor))
@@ -79,6 +69,21 @@ async def execution_page(
     rows, cursor = await rows_of(fetch, query.limit, start, lambda row: len(to_json(row.result)), FIRST_EXECUTIONS)
     return ExecutionList(
         items=[execution_view(row) for row in rows], next_cursor=bound(cursor, query, namespace=namespace, task=task)
+    )
+
+
+def wanted_executions(filters: ExecutionFilters, namespace: str | None, task: str | None) -> ExecutionQuery:
+    """Return the query of the history for a caller's filters; of a namespace or of all, and of a task or of all."""
+    return ExecutionQuery(
+        namespace=namespace,
+        task=task,
+        status=filters.status,
+        cause=filters.cause,
+        reason=filters.reason,
+        since=filters.since,
+        until=filters.until,
+        retry_of=filters.retry_of,
+        dead_letters=filters.dead_letters,
     )
 
 

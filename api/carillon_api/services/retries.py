@@ -9,6 +9,7 @@ from typing import Any
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import RetryAccepted
+from carillon_api.services.changes.dry_runs import created_run
 from carillon_api.services.context import Context
 from carillon_api.services.run_requests import make_known
 from carillon_api.views.runs import run_execution_id
@@ -73,6 +74,7 @@ async def retry(ctx: Context, record: ExecutionRecord, parameters: JSONObject | 
         task=record.task,
         run=name,
         parameters=parameters,
+        dry_run=created_run(stored) if ctx.dry_run else None,
     )
     return accepted, f"/api/v1/namespaces/{record.namespace}/runs/{name}"
 
@@ -149,8 +151,9 @@ async def _created(ctx: Context, namespace: str, name: str, spec: JSONObject) ->
                 f"the RunRequest {name} already retries the execution with other parameters: wait until it ends"
             ) from None
         return there
-    await ctx.record_change("retry", "runrequests", None, stored)
-    await make_known(ctx, stored)
+    if not ctx.dry_run:
+        await ctx.record_change("retry", "runrequests", None, stored)
+        await make_known(ctx, stored)
     return stored
 
 

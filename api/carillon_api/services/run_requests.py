@@ -21,6 +21,7 @@ from uuid import UUID, uuid4
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import RunAccepted, RunView, TaskOutput, TaskOutputQuery, TaskRun
 from carillon_api.schemas.run_task import AnyRun
+from carillon_api.services.changes.dry_runs import created_run
 from carillon_api.services.context import Context
 from carillon_api.views.objects import as_object, custom_resource, refuse
 from carillon_api.views.runs import (
@@ -85,7 +86,8 @@ async def run_scheduled_task(ctx: Context, namespace: str, name: str, body: Task
     except ForbiddenError:
         task = None
     refuse(task_run_problems(spec, task, ctx.clock()))
-    return run_view(await request_run(ctx, namespace, name, spec, key))
+    stored = await request_run(ctx, namespace, name, spec, key)
+    return run_view(stored).model_copy(update={"dry_run": created_run(stored) if ctx.dry_run else None})
 
 
 async def run_unscheduled_task(ctx: Context, namespace: str, body: AnyRun, key: str | None) -> RunAccepted:
@@ -98,7 +100,9 @@ async def run_unscheduled_task(ctx: Context, namespace: str, body: AnyRun, key: 
     spec = own_run_spec(body)
     refuse(own_run_problems(spec, ctx.clock()))
     stored = await request_run(ctx, namespace, body.task_name, spec, key)
-    return RunAccepted(id=run_execution_id(stored), namespace=namespace, run=stored["metadata"]["name"])
+    dry_run = created_run(stored) if ctx.dry_run else None
+    run = stored["metadata"]["name"]
+    return RunAccepted(id=run_execution_id(stored), namespace=namespace, run=run, dry_run=dry_run)
 
 
 async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObject, key: str | None) -> JSONObject:
@@ -125,7 +129,7 @@ async def request_run(ctx: Context, namespace: str, prefix: str, spec: JSONObjec
         if not same_request(stored, spec):
             detail = f"the key {key} was used for another run: use a new key for each new request"
             raise RequestRefusedError(Kind.KEY_REUSED, detail) from None
-    if not is_labelled(stored):
+    if not ctx.dry_run and not is_labelled(stored):
         await ctx.record_change("run", PLURAL_REQUESTS, None, stored)
         await make_known(ctx, stored)
     return stored

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from carillon_api.http.problems import Kind, RequestRefusedError
 from carillon_api.schemas import CancelAccepted, LogsQuery
+from carillon_api.services.changes.dry_runs import cancellation
 from carillon_api.services.context import Context
 from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
@@ -49,7 +50,9 @@ async def cancel(ctx: Context, record: ExecutionRecord) -> CancelAccepted:
     if deleted:
         # if the Job was gone before, the caller has cancelled nothing, and may lack the permission to
         await ctx.record_change("cancel", "executions", _as_object(record), None)
-    return CancelAccepted(id=record.id, job_name=deleted, message=ENDING if deleted else GONE)
+    message = ENDING if deleted else GONE
+    dry_run = cancellation(record, deleted) if ctx.dry_run else None
+    return CancelAccepted(id=record.id, job_name=deleted, message=message, dry_run=dry_run)
 
 
 async def _deleted_job(ctx: Context, record: ExecutionRecord) -> str | None:
@@ -75,13 +78,13 @@ async def _deleted(ctx: Context, record: ExecutionRecord, name: str) -> bool:
     try:
         job = await ctx.cluster.get_job(record.namespace, name)
         uid = job["metadata"]["uid"] if _is_of(job, record.id) else NOBODY
-        if uid != NOBODY:
+        if uid != NOBODY and not ctx.dry_run:
             await _sign(ctx, record.namespace, name, uid)
-        await ctx.cluster.delete_job(record.namespace, name, uid)
+        await ctx.cluster.delete_job(record.namespace, name, uid, dry_run=ctx.dry_run)
     except NotFoundError:
         if name == record.job_name:
             with suppress(NotFoundError):  # deletes nothing, but fails without the permission
-                await ctx.cluster.delete_job(record.namespace, name, NOBODY)
+                await ctx.cluster.delete_job(record.namespace, name, NOBODY, dry_run=ctx.dry_run)
         return False
     return True
 

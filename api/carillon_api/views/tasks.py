@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from carillon_api.schemas import TaskCreate, TaskPatch, TaskQuery, TaskReplace, TaskView
+from carillon_api.schemas import TaskCreate, TaskFilters, TaskPatch, TaskReplace, TaskView
 from carillon_api.schemas.checks import label_problems, spec_problems, task_name_problems
 from carillon_api.views.objects import as_object, as_replacement, custom_resource, refuse, view_fields, with_spec
 from carillon_api.views.timetables import Timetables
@@ -32,11 +32,12 @@ def task_view(raw: Mapping[str, Any], window: Window, timetables: Timetables) ->
     )
 
 
-def is_wanted(raw: Mapping[str, Any], query: TaskQuery) -> bool:
+def is_wanted(raw: Mapping[str, Any], query: TaskFilters) -> bool:
     """Return whether a task matches the filters of a list that the API server does not know."""
     spec, status = as_object(raw.get("spec")), as_object(raw.get("status"))
     return (
-        (query.type is None or as_object(spec.get("task")).get(query.type) is not None)
+        (query.name_contains is None or query.name_contains in raw["metadata"]["name"])
+        and (query.type is None or as_object(spec.get("task")).get(query.type) is not None)
         and (query.suspended is None or spec.get("suspend", False) is query.suspended)
         and (query.last_result is None or status.get("lastResult") == query.last_result)
     )

@@ -13,8 +13,12 @@ class CallerCluster(Protocol):
     Every method may raise ``ForbiddenError``, with the API server's reason.
     """
 
-    def objects(self, kind: ObjectKind) -> ObjectStore:
-        """Return the objects of a kind of ours."""
+    def objects(self, kind: ObjectKind, *, dry_run: bool = False) -> ObjectStore:
+        """Return the objects of a kind of ours.
+
+        With ``dry_run``, the API server judges each write and returns what it would store, but stores nothing. The
+        version of a changed object is the stored one, a new object has none, and its uid and creation time are made up.
+        """
         ...
 
     async def review(self, access: Access) -> Decision:
@@ -25,8 +29,12 @@ class CallerCluster(Protocol):
         """Return a Job, or raise ``NotFoundError``."""
         ...
 
-    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
-        """Delete a Job, and its pods in the background, if it is still the same object.
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
+        """Return the first Jobs that a selector selects."""
+        ...
+
+    async def delete_job(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """Delete a Job, and its pods in the background, if it is still the same object; or only ask whether one may.
 
         Raises:
             NotFoundError: The Job is gone or has been replaced by another of its name.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from carillon_core.adapters.kube.cluster import jobs_path
 from carillon_core.adapters.kube.connection import JSON_PATCH, KubeConnection, segment
 from carillon_core.adapters.kube.failures import as_ourselves
-from carillon_core.adapters.kube.objects import KubeObjectStore
+from carillon_core.adapters.kube.objects import DRY_RUN, KubeObjectStore
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import ConflictError, NotFoundError, RefusedError
@@ -84,9 +84,9 @@ class KubeCallerCluster:
         self._connection = connection
         self._subject = subject
 
-    def objects(self, kind: ObjectKind) -> KubeObjectStore:
+    def objects(self, kind: ObjectKind, *, dry_run: bool = False) -> KubeObjectStore:
         """Return the objects of a kind of ours."""
-        return KubeObjectStore(self._connection, kind, self._subject)
+        return KubeObjectStore(self._connection, kind, self._subject, dry_run=dry_run)
 
     async def review(self, access: Access) -> Decision:
         """Return whether the caller has this access (SubjectAccessReview, made with our own account)."""
@@ -116,9 +116,20 @@ class KubeCallerCluster:
         path = f"{jobs_path(namespace)}/{segment(name)}"
         return await self._connection.request("GET", path, subject=self._subject)
 
-    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
+        """Return the first Jobs that a selector selects."""
+        found: list[JSONObject] = []
+        async for page in listed(self._connection, jobs_path(namespace), label_selector, self._subject):
+            found += page.items
+            if len(found) >= most:
+                break
+        return found[:most]
+
+    async def delete_job(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Delete a Job once its pods have ended, if it is still the same object."""
-        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        options: JSONObject = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        if dry_run:
+            options["dryRun"] = DRY_RUN
         path = f"{jobs_path(namespace)}/{segment(name)}"
         try:
             await self._connection.request("DELETE", path, body=options, subject=self._subject)

@@ -11,6 +11,8 @@ from carillon_core.ports import MOST_PAGE_BYTES, JSONObject, ObjectKind, ObjectP
 from carillon_core.resources import names
 
 _STRICT = {"fieldValidation": "Strict"}  # unknown fields are rejected, not dropped silently
+DRY_RUN = ["All"]
+"""``dryRun`` in the options of a deletion: the API server ignores the query of a DELETE that has a body."""
 _ROOT = f"/apis/{names.API_VERSION}"
 _REPLACE_TRIES = 5
 _LIST_TRIES = 3
@@ -33,7 +35,12 @@ class KubeObjectStore:
     """``ObjectStore`` over a connection."""
 
     def __init__(
-        self, connection: KubeConnection, kind: ObjectKind = "ScheduledTask", subject: Subject | None = None
+        self,
+        connection: KubeConnection,
+        kind: ObjectKind = "ScheduledTask",
+        subject: Subject | None = None,
+        *,
+        dry_run: bool = False,
     ) -> None:
         """Take the connection; the caller closes it.
 
@@ -41,15 +48,18 @@ class KubeObjectStore:
             connection: To the API server.
             kind: The kind of the objects.
             subject: The subject that every request is made as; None means our own account.
+            dry_run: Whether the API server only judges writes and stores nothing.
 
         """
         self._connection = connection
         self._kind: ObjectKind = kind
         self._subject = subject
+        self._dry_run = dry_run
+        self._params = _STRICT | ({"dryRun": "All"} if dry_run else {})
 
     async def create(self, namespace: str, body: JSONObject) -> JSONObject:
         """Create an object and return it as stored."""
-        return await self._request("POST", self._path(namespace), params=_STRICT, body=self._typed(body))
+        return await self._request("POST", self._path(namespace), params=self._params, body=self._typed(body))
 
     async def get(self, namespace: str, name: str) -> JSONObject:
         """Return an object, or raise ``NotFoundError``."""
@@ -94,13 +104,13 @@ class KubeObjectStore:
         """Replace an object; with ``metadata.resourceVersion`` only if it has not changed (``ConflictError``)."""
         path = self._path(namespace, name)
         if (body.get("metadata") or {}).get("resourceVersion"):
-            return await self._request("PUT", path, params=_STRICT, body=self._typed(body))
+            return await self._request("PUT", path, params=self._params, body=self._typed(body))
         # the API server replaces a custom resource only with its version, so read the current one
         for tries_left in reversed(range(_REPLACE_TRIES)):
             version = (await self.get(namespace, name))["metadata"]["resourceVersion"]
             versioned = self._typed(body) | {"metadata": (body.get("metadata") or {}) | {"resourceVersion": version}}
             try:
-                return await self._request("PUT", path, params=_STRICT, body=versioned)
+                return await self._request("PUT", path, params=self._params, body=versioned)
             except ConflictError:  # the operator often writes the status of the same object
                 if not tries_left:
                     raise
@@ -109,7 +119,7 @@ class KubeObjectStore:
     async def patch(self, namespace: str, name: str, patch: JSONObject) -> JSONObject:
         """Change an object by a JSON merge patch (RFC 7396); a ``resourceVersion`` in it works as in ``replace``."""
         return await self._request(
-            "PATCH", self._path(namespace, name), params=_STRICT, body=patch, content_type=MERGE_PATCH
+            "PATCH", self._path(namespace, name), params=self._params, body=patch, content_type=MERGE_PATCH
         )
 
     async def delete(self, namespace: str, name: str, resource_version: str | None = None) -> None:
@@ -117,6 +127,8 @@ class KubeObjectStore:
         options: JSONObject = {"propagationPolicy": "Background"}
         if resource_version:
             options["preconditions"] = {"resourceVersion": resource_version}
+        if self._dry_run:
+            options["dryRun"] = DRY_RUN
         await self._request("DELETE", self._path(namespace, name), body=options)
 
     async def ping(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.adapters.memory.objects import MemoryObjectStore
+from carillon_core.adapters.selectors import selector_of
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import ForbiddenError, NotFoundError, RefusedError, UnavailableError
 from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
@@ -124,9 +125,10 @@ class MemoryCallerCluster:
         self._server = server
         self._subject = subject
 
-    def objects(self, kind: ObjectKind) -> "GuardedStore":
+    def objects(self, kind: ObjectKind, *, dry_run: bool = False) -> "GuardedStore":
         """Return the objects of a kind of ours."""
-        return GuardedStore(self._server.stores[kind], kind, self._check)
+        store = self._server.stores[kind]
+        return GuardedStore(store.rehearsal() if dry_run else store, kind, self._check)
 
     async def review(self, access: Access) -> Decision:
         """Return whether the caller has this access."""
@@ -138,9 +140,22 @@ class MemoryCallerCluster:
         self._check("get", "jobs", namespace, name, group="batch")
         return await self._server.cluster.get_job(namespace, name)
 
-    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
+        """Return the first Jobs that a selector selects."""
+        self._check("list", "jobs", namespace, group="batch")
+        selected = selector_of(label_selector)
+        jobs = self._server.cluster.jobs.items()
+        own = [j for (where, _), j in jobs if where == namespace and selected(j["metadata"].get("labels") or {})]
+        return own[:most]
+
+    async def delete_job(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Delete a Job and its pods, if it is still the same object."""
         self._check("delete", "jobs", namespace, name, group="batch")
+        if dry_run:
+            job = await self._server.cluster.get_job(namespace, name)
+            if job["metadata"]["uid"] != uid:
+                raise NotFoundError(f"Job {namespace}/{name} with uid {uid} not found")
+            return
         await self._server.cluster.delete_job(namespace, name, uid)
 
     async def list_pods(self, namespace: str, label_selector: str) -> Sequence[JSONObject]:

@@ -1,10 +1,11 @@
 """The objects of our kinds in memory, with the API server's semantics; it meets the same contract as the real one."""
 
+import copy
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from carillon_core.adapters.copies import copied
@@ -61,6 +62,7 @@ class MemoryObjectStore:
 
     Attributes:
         outage: While it is set, every call raises ``UnavailableError`` with it.
+        dry_run: Whether writes are judged only.
 
     """
 
@@ -87,6 +89,13 @@ class MemoryObjectStore:
         self._schema = _spec_schema(kind)
         self._deletion_listeners: list[Callable[[str], None]] = []
         self._change_listeners: list[Callable[[JSONObject, bool], None]] = []
+        self.dry_run = False
+
+    def rehearsal(self) -> Self:
+        """Return a store with the same objects, which judges writes and keeps none of them."""
+        dry = copy.copy(self)
+        dry.dry_run = True
+        return dry
 
     async def create(self, namespace: str, body: JSONObject) -> JSONObject:
         """Create an object and return it as stored."""
@@ -161,6 +170,8 @@ class MemoryObjectStore:
         self._check()
         found = self._object(namespace, name)
         _check_version(found, resource_version)
+        if self.dry_run:
+            return
         del self._objects[namespace, name]
         for listener in self._deletion_listeners:
             listener(found["metadata"]["uid"])
@@ -244,6 +255,11 @@ class MemoryObjectStore:
         return filled
 
     def _store(self, key: Key, new: JSONObject) -> JSONObject:
+        if self.dry_run:
+            stored = self._objects.get(key)
+            if stored is not None:
+                new["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+            return new
         self._version += 1
         new["metadata"]["resourceVersion"] = str(self._version)
         self._objects[key] = new

@@ -68,6 +68,20 @@ async def test_a_list_of_all_is_of_the_namespaces_served(rest: Facade, what: str
     assert {item["namespace"] for item in response.json()["items"]} == {"team-a", "team-b"}
 
 
+async def test_a_bulk_call_for_all_is_for_the_namespaces_served(rest: Facade) -> None:
+    """The caller needs permission to list in each of them, and no more; the others are neither counted nor changed."""
+    rules = [Rule(["get", "list", "patch"], ["scheduledtasks"], namespace) for namespace in SERVED]
+    body = {"action": "pause", "filter": {"nameContains": "first"}, "expectedCount": 2}
+    for missing, want_status in ((1, 403), (0, 200)):
+        bob = rest.let("bob", "t0ken-of-bob", *rules[missing:])
+        response = await rest.client.post("/api/v1/tasks/bulk", json=body, headers=bob)
+        assert response.status_code == want_status, response.text
+        rest.clock.now += timedelta(minutes=1)
+    assert [item["namespace"] for item in response.json()["items"]] == ["team-a", "team-b"]
+    suspended = [raw["metadata"]["namespace"] for raw in await rest.tasks.list(None) if raw["spec"]["suspend"]]
+    assert suspended == ["team-a", "team-b"]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
 async def test_pages_go_on_from_one_namespace_to_the_next(rest: Facade, limit: int) -> None:
     """Each task appears once, ordered by namespace and name, regardless of the page size."""

@@ -53,6 +53,8 @@ async def failed_execution(rest: Facade) -> ExecutionRecord:
 
 
 TARGET: dict[str, Any] = {"name": "shop", "spec": {"url": "https://shop.example.com/"}}
+RUN_ALL: dict[str, Any] = {"action": "run", "filter": {"nameContains": "night"}, "expectedCount": 1}
+RETRY_ALL: dict[str, Any] = {"action": "retry", "filter": {"deadLetters": True}, "expectedCount": 1}
 POSTS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "createTask": ("/api/v1/tasks", {"name": "new", "spec": EVERY_MINUTE}),
     "createNamespacedTask": (TASKS, {"name": "new", "spec": EVERY_MINUTE}),
@@ -61,6 +63,10 @@ POSTS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "runTask": (f"{TASKS}/nightly/run", {}),
     "runOwnTask": ("/api/v1/run-task", {"task_name": "sum", "a": 1, "b": 2}),
     "retryExecution": ("/api/v1/executions/{id}/retry", None),
+    "changeTasks": ("/api/v1/tasks/bulk", RUN_ALL),
+    "changeNamespacedTasks": (f"{TASKS}/bulk", RUN_ALL),
+    "changeExecutions": ("/api/v1/executions/bulk", RETRY_ALL),
+    "changeNamespacedExecutions": ("/api/v1/namespaces/team-a/executions/bulk", RETRY_ALL),
 }
 """A valid request for each creating operation, by its name."""
 

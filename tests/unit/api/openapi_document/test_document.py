@@ -118,9 +118,10 @@ def test_every_example_of_a_response_fits_its_schema(document: dict[str, Any]) -
             continue
         rules = {**content["schema"], "components": document["components"]}
         model = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        optional = {"dryRun"} - set(model.get("required", ()))  # only the responses to dry runs have it
         for example in examples:
             jsonschema_rs.Draft202012Validator(rules, validate_formats=True).validate(example)
-            assert example.keys() == model["properties"].keys(), operation["operationId"]
+            assert example.keys() | optional == model["properties"].keys() | optional, operation["operationId"]
         seen.add(operation["operationId"])
     assert {"getTaskStatistics", "getCaller", "getTimeline", "getLoad", "suggestOffset", "listUpcoming"} <= seen
     assert {"explainTask", "listTaskRevisions"} <= seen

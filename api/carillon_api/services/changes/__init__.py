@@ -1,0 +1,1 @@
+"""Changes that are only asked about, and changes of many objects."""
