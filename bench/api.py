@@ -231,7 +231,7 @@ def paths(where: Where, tasks: int) -> dict[str, list[str]]:
         "list executions": [f"/api/v1/executions?limit={n}" for n in (20, 50)],
         "list executions, deep": pages,
         "list executions of a task": [f"{path}/executions" for path in one],
-        "list failed executions": [f"/api/v1/executions?namespace=team-{k}&status=failed" for k in range(NAMESPACES)],
+        "list failed executions": [f"/api/v1/executions?namespace=team-{k}&status=Failed" for k in range(NAMESPACES)],
         "list dead letters": ["/api/v1/executions?deadLetters=true"],
         "get an execution": [f"/api/v1/executions/{uid}" for uid in ids],
         "list tasks of a namespace": [f"/api/v1/namespaces/team-{k}/tasks" for k in range(NAMESPACES)],

@@ -64,7 +64,7 @@ class Cause(StrEnum):
 
 
 class ExecutionStatus(StrEnum):
-    """The status of an execution, as in its row."""
+    """The status of an execution, as in its row; ``word`` is how everything else spells it."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -74,11 +74,20 @@ class ExecutionStatus(StrEnum):
     SKIPPED = "skipped"
     MISSED = "missed"
 
+    @property
+    def word(self) -> str:
+        """Its spelling in resources, REST, metrics and logs: ``TimedOut``."""
+        return self.value.title().replace("_", "")
+
 
 OPEN_STATUSES = frozenset({ExecutionStatus.RUNNING})
 """Statuses that are not terminal."""
 UNLAUNCHED_STATUSES = frozenset({ExecutionStatus.SKIPPED, ExecutionStatus.MISSED})
 """Statuses of executions that were never launched and did not fail."""
+
+
+TIMEOUT = "Timeout"
+"""The reason of executions and attempts that ran too long."""
 
 
 class ExitCode(IntEnum):

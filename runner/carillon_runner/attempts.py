@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from carillon_core.contract import REASON_TERMINATED, ExecutionStatus
+from carillon_core.contract import REASON_TERMINATED, TIMEOUT, ExecutionStatus
 from carillon_runner.environment import Environment
 from carillon_runner.interrupts import Interrupts, Stopped
 from carillon_runner.outcome import Execution, Outcome, Response, TaskFailedError, storable
@@ -142,7 +142,7 @@ def _stopped_outcome(environment: Environment, stopped: Stopped) -> Outcome:
         return _outcome(stopped.status, REASON_TERMINATED, stopped.message, stopped.result)
     timed_out = stopped.status is ExecutionStatus.TIMED_OUT
     limit = environment.timeout_seconds if timed_out else environment.retry.attempt_timeout_seconds
-    return _outcome(stopped.status, "Timeout", f"{stopped.message} of {limit:g} s", stopped.result)
+    return _outcome(stopped.status, TIMEOUT, f"{stopped.message} of {limit:g} s", stopped.result)
 
 
 def _with(outcome: Outcome, more: str) -> Outcome:

@@ -102,13 +102,13 @@ class _Teller:
             self._tell(
                 logging.WARNING,
                 "the row was already closed and is unchanged",
-                status=outcome.status.value,
+                status=outcome.status.word,
                 reason=outcome.reason,
             )
         self._tell(
             logging.INFO if recorded.status is ExecutionStatus.SUCCEEDED else logging.ERROR,
             "execution ended",
-            status=recorded.status.value,
+            status=recorded.status.word,
             **{name: value for name in ("reason", "error") if (value := getattr(recorded, name))},
         )
         if recorded.status is not ExecutionStatus.SUCCEEDED:

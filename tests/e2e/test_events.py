@@ -36,11 +36,11 @@ def test_a_page_follows_a_task(stack: Stack, namespace: str) -> None:
         stack.apply(namespace, "followed", intervalSeconds=2, task={"sum": {"a": 1, "b": 2}})
         first = next(came)
         assert (first.type, first.data["name"], first.data["generation"]) == ("task", "followed", 1)
-        ended = next(e for e in came if e.type == "execution" and e.data["status"] == "succeeded")
-    assert stack.http.get(f"/api/v1/executions/{ended.data['id']}").json()["status"] == "succeeded"
+        ended = next(e for e in came if e.type == "execution" and e.data["status"] == "Succeeded")
+    assert stack.http.get(f"/api/v1/executions/{ended.data['id']}").json()["status"] == "Succeeded"
     with stack.http.stream("GET", EVENTS, params=query, headers={"Last-Event-ID": str(first.id)}, timeout=40) as again:
         came = events(again)
         assert next(came).data == {"resumed": True}
-        assert next(e for e in came if e.data.get("id") == ended.data["id"] and e.data["status"] == "succeeded")
+        assert next(e for e in came if e.data.get("id") == ended.data["id"] and e.data["status"] == "Succeeded")
     nobody = stack.http.get(EVENTS, params=query, headers={"Authorization": "Bearer nobodys"})
     assert nobody.status_code == 401

@@ -58,7 +58,7 @@ def test_a_failed_execution_is_repeated_and_no_dead_letter_any_more(stack: Stack
     assert answer.status_code == 202, answer.text
     uid = answer.json()["id"]
     assert stack.http.get(answer.headers["location"]).json()["name"] == answer.json()["run"]
-    until(lambda: told(stack, uid).get("status") == "succeeded", 60, "the repetition has succeeded")
+    until(lambda: told(stack, uid).get("status") == "Succeeded", 60, "the repetition has succeeded")
     assert told(stack, uid)["retryOf"] == str(failed["id"])
     assert told(stack, failed["id"])["retriedBy"] == [uid]
     assert str(failed["id"]) not in dead_letters(stack, executions)
@@ -93,7 +93,7 @@ def test_a_sleep_is_cancelled(stack: Stack, executions: str) -> None:
     until(lambda: str(stack.rows(executions, "long", "cancelled")[0]["message"]).startswith("cancelled by "), 30, "who")
     again = stack.http.post(f"{EXECUTIONS}/{running['id']}/cancel")
     assert again.status_code == 409
-    assert "cancelled" in again.json()["detail"]
+    assert "Cancelled" in again.json()["detail"]
 
 
 def test_a_container_is_listened_to_and_cancelled(stack: Stack, executions: str) -> None:
@@ -122,9 +122,9 @@ def test_the_numbers_are_there(stack: Stack, executions: str) -> None:
     """JSON has those of the namespace, Prometheus those of all namespaces."""
     stack.await_rows(executions, "adding", 1, "succeeded")
     summary = stack.http.get("/api/v1/metrics", params={"namespace": executions}).raise_for_status().json()
-    assert summary["hour"]["executions"]["succeeded"] >= 1
+    assert summary["hour"]["executions"]["Succeeded"] >= 1
     assert summary["namespace"] == executions
     text = stack.http.get("/metrics").raise_for_status().text
     assert "carillon_history_up 1.0" in text
-    assert 'carillon_executions{status="succeeded",window="hour"}' in text
+    assert 'carillon_executions{status="Succeeded",window="hour"}' in text
     assert 'carillon_api_server_call_duration_seconds_count{method="GET",status="200"}' in text

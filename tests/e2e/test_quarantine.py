@@ -76,15 +76,15 @@ def test_a_task_that_stops_the_operator_is_set_aside(
     """The others go on within one liveness period; a change of its spec frees it."""
     with kubelet(stack, tmp_path) as codes:
         stack.apply(namespace, "steady", intervalSeconds=1, task={"sum": {"a": 1, "b": 2}})
-        stack.await_executions(namespace, "steady", 1, "succeeded", seconds=60)
+        stack.await_executions(namespace, "steady", 1, "Succeeded", seconds=60)
         stack.apply(namespace, "planted", intervalSeconds=1, timeoutSeconds=defect, task={"sum": {"a": 1, "b": 2}})
         until(
             lambda: ready(stack.task(namespace, "planted")) == ("False", "Quarantined"), LIVENESS_SECONDS, "set aside"
         )
-        before = len(stack.executions(namespace, "steady", "succeeded"))
-        stack.await_executions(namespace, "steady", before + 2, "succeeded", seconds=30)
+        before = len(stack.executions(namespace, "steady", "Succeeded"))
+        stack.await_executions(namespace, "steady", before + 2, "Succeeded", seconds=30)
         assert len(codes) <= most_ends
         assert stack.executions(namespace, "planted") == []
         stack.apply(namespace, "planted", intervalSeconds=1, timeoutSeconds=30, task={"sum": {"a": 1, "b": 2}})
-        stack.await_executions(namespace, "planted", 1, "succeeded", seconds=30)
+        stack.await_executions(namespace, "planted", 1, "Succeeded", seconds=30)
         assert ready(stack.task(namespace, "planted")) == ("True", "Scheduled")

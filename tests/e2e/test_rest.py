@@ -47,7 +47,7 @@ def test_a_task_is_run_with_other_parameters_to_its_result(stack: Stack, namespa
     view = accepted(answer)
     uid = view["executionId"]
     output = output_at(stack, f"/api/v1/get-task-output?id={uid}")
-    assert (output["status"], output["output"], output["executionStatus"]) == ("completed", {"sum": 42}, "succeeded")
+    assert (output["status"], output["output"], output["executionStatus"]) == ("completed", {"sum": 42}, "Succeeded")
     (row,) = stack.rows(namespace, "add")
     assert str(row["id"]) == uid
 

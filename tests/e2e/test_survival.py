@@ -25,18 +25,18 @@ def one_row_a_slot(stack: Stack, namespace: str, name: str, interval: int) -> No
 
 def counter_is_exact(stack: Stack, namespace: str, name: str) -> None:
     """Assert that the counter counted each execution once."""
-    values = [row["result"]["value"] for row in stack.executions(namespace, name, "succeeded")]
+    values = [row["result"]["value"] for row in stack.executions(namespace, name, "Succeeded")]
     assert sorted(values) == list(range(1, len(values) + 1))
 
 
 def test_a_killed_operator_comes_back_without_a_loss(stack: Stack, namespace: str) -> None:
     """After SIGKILL and a restart, schedules continue, and nothing runs twice."""
     stack.apply(namespace, "steady", intervalSeconds=1, task={"counter": {}})
-    stack.await_executions(namespace, "steady", 2, "succeeded")
+    stack.await_executions(namespace, "steady", 2, "Succeeded")
     stack.end("operator", signal.SIGKILL)
-    before = len(stack.executions(namespace, "steady", "succeeded"))
+    before = len(stack.executions(namespace, "steady", "Succeeded"))
     stack.start_operator()
-    stack.await_executions(namespace, "steady", before + 2, "succeeded")
+    stack.await_executions(namespace, "steady", before + 2, "Succeeded")
     one_row_a_slot(stack, namespace, "steady", 1)
     counter_is_exact(stack, namespace, "steady")
 
@@ -51,11 +51,11 @@ def test_an_operator_told_to_stop_stops_cleanly(stack: Stack) -> None:
 def test_schedules_survive_a_restart_of_the_whole_cluster(stack: Stack, namespace: str) -> None:
     """The operator and the API wait for the API server, and continue when it is available."""
     stack.apply(namespace, "patient", intervalSeconds=1, task={"counter": {}})
-    stack.await_executions(namespace, "patient", 1, "succeeded")
+    stack.await_executions(namespace, "patient", 1, "Succeeded")
     stack.cluster.stop()
     stack.cluster.start()
-    before = len(stack.executions(namespace, "patient", "succeeded"))
-    stack.await_executions(namespace, "patient", before + 2, "succeeded", seconds=120)
+    before = len(stack.executions(namespace, "patient", "Succeeded"))
+    stack.await_executions(namespace, "patient", before + 2, "Succeeded", seconds=120)
     assert stack.runs("operator")
     assert stack.runs("api")
     one_row_a_slot(stack, namespace, "patient", 1)
@@ -66,9 +66,9 @@ def test_a_database_that_stops_stops_no_schedule(stack: Stack, namespace: str) -
     """Jobs are launched meanwhile, the API reports the outage, and executions are recorded afterwards."""
     stack.apply(namespace, "on", intervalSeconds=1, task={"counter": {}})
     stack.apply(namespace, "slow", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
-    stack.await_executions(namespace, "on", 2, "succeeded")
+    stack.await_executions(namespace, "on", 2, "Succeeded")
     before = stack.task(namespace, "on")["status"]["lastScheduleTime"]
-    skipped = len(stack.executions(namespace, "slow", "skipped"))
+    skipped = len(stack.executions(namespace, "slow", "Skipped"))
     stack.postgres.stop()
     answer = stack.http.get("/readyz")
     assert answer.status_code == 503
@@ -79,9 +79,9 @@ def test_a_database_that_stops_stops_no_schedule(stack: Stack, namespace: str) -
         lambda: stack.task(namespace, "on")["status"]["lastScheduleTime"] > before, 30, "a slot is launched meanwhile"
     )
     assert stack.postgres.start() == stack.database_url
-    done = len(stack.executions(namespace, "on", "succeeded"))
-    stack.await_executions(namespace, "on", done + 2, "succeeded")
-    until(lambda: len(stack.executions(namespace, "slow", "skipped")) > skipped, 60, "skips meanwhile are recorded")
+    done = len(stack.executions(namespace, "on", "Succeeded"))
+    stack.await_executions(namespace, "on", done + 2, "Succeeded")
+    until(lambda: len(stack.executions(namespace, "slow", "Skipped")) > skipped, 60, "skips meanwhile are recorded")
     one_row_a_slot(stack, namespace, "on", 1)
     counter_is_exact(stack, namespace, "on")
 
@@ -95,7 +95,7 @@ def test_an_operator_started_before_its_database_waits_for_it(stack: Stack, name
         CARILLON_TOKEN_KEY=stack.password,
     )
     stack.apply(namespace, "bold", intervalSeconds=1, task={"sleep": {"durationSeconds": 2}})
-    stack.await_executions(namespace, "bold", 1, "succeeded")
+    stack.await_executions(namespace, "bold", 1, "Succeeded")
     until(lambda: "history unavailable" in stack.log("operator"), 30, "the log says what is missing")
     assert "hunter2" not in stack.log("operator")
     stack.end("operator")
@@ -105,16 +105,16 @@ def test_an_operator_started_before_its_database_waits_for_it(stack: Stack, name
 def test_a_job_deleted_while_it_runs_is_recorded_as_cancelled(stack: Stack, namespace: str) -> None:
     """Its execution reaches a terminal status with the reason."""
     stack.apply(namespace, "gone", intervalSeconds=3, task={"sleep": {"durationSeconds": 600}}, timeoutSeconds=900)
-    running = stack.await_executions(namespace, "gone", 1, "running")[0]
+    running = stack.await_executions(namespace, "gone", 1, "Running")[0]
     stack.kubectl("delete", "job", running["jobName"], "--namespace", namespace, "--wait=false")
-    ended = stack.await_executions(namespace, "gone", 1, "cancelled")[0]
+    ended = stack.await_executions(namespace, "gone", 1, "Cancelled")[0]
     assert ended["id"] == running["id"]
 
 
 def test_deleting_a_task_deletes_its_jobs(stack: Stack, namespace: str) -> None:
     """Owner references cause it; none of our objects remain."""
     stack.apply(namespace, "brief", intervalSeconds=1, task={"counter": {}})
-    stack.await_executions(namespace, "brief", 1, "succeeded")
+    stack.await_executions(namespace, "brief", 1, "Succeeded")
     stack.kubectl("delete", "scheduledtask", "brief", "--namespace", namespace)
     until(
         lambda: not stack.kubectl("get", "jobs", "--namespace", namespace, "--output", "name").strip(),

@@ -44,7 +44,7 @@ def test_what_kubectl_applies_rest_sees(stack: Stack, namespace: str) -> None:
 def test_kubectl_get_answers_the_questions(stack: Stack, namespace: str) -> None:
     """The columns are schedule, suspended, active, last run and result, next run, and ready."""
     stack.apply(namespace, "shown", intervalSeconds=1, task={"counter": {}})
-    stack.await_executions(namespace, "shown", 1, "succeeded")
+    stack.await_executions(namespace, "shown", 1, "Succeeded")
     until(lambda: stack.task(namespace, "shown")["status"].get("lastResult") == "Succeeded", 30, "the status says so")
     head, line = stack.kubectl("get", "scheduledtasks", "--namespace", namespace).splitlines()
     columns = ["NAME", "SCHEDULE", "SUSPEND", "ACTIVE", "LAST RUN", "LAST RESULT", "NEXT RUN", "READY", "REASON", "AGE"]
@@ -74,9 +74,9 @@ def test_suspend_stops_and_resume_runs_no_surprise(stack: Stack, namespace: str)
         "--patch",
         '{"spec":{"suspend":false}}',
     )
-    stack.await_executions(namespace, "pausing", 1, "succeeded")
+    stack.await_executions(namespace, "pausing", 1, "Succeeded")
     # a late operator may miss one that came after
-    missed = stack.executions(namespace, "pausing", "missed")
+    missed = stack.executions(namespace, "pausing", "Missed")
     assert [row for row in missed if instant(row["slot"]) <= resumed] == []
 
 
@@ -126,4 +126,4 @@ def test_what_no_schema_sees(stack: Stack, namespace: str, fields: dict[str, str
         lambda: stack.ready_reason(namespace, "wrong") == "False InvalidSchedule", 30, "Ready is False with its reason"
     )
     stack.apply(namespace, "right", intervalSeconds=1, task={"counter": {}})
-    stack.await_executions(namespace, "right", 1, "succeeded")
+    stack.await_executions(namespace, "right", 1, "Succeeded")

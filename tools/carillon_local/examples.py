@@ -92,7 +92,7 @@ def _has_run(target: Target, client: httpx.Client, example: Example, since: date
         return _has_finished(target, example)
     path = f"/api/v1/namespaces/{example.namespace}/tasks/{example.name}"
     found = client.get(path)
-    answer = client.get(f"{path}/executions", params={"limit": 50, "status": "succeeded"})
+    answer = client.get(f"{path}/executions", params={"limit": 50, "status": "Succeeded"})
     if found.is_error or answer.is_error:
         return False
     uid = found.json()["uid"]

@@ -203,7 +203,7 @@ class HistoryNumbers:
         for window, summary in (self._numbers.windows if self._numbers else {}).items():
             dead.add_metric([window], summary.dead_letters)
             for status in ExecutionStatus:
-                executions.add_metric([window, status], summary.by_status.get(status, 0))
+                executions.add_metric([window, status.word], summary.by_status.get(status, 0))
         yield from (up, executions, dead)
         yield from _history_state(self._numbers.latest if self._numbers else None)
 

@@ -25,6 +25,7 @@ from carillon_api.openapi_document.examples import EXAMPLES
 from carillon_api.openapi_document.finish import finished
 from carillon_api.openapi_document.schema_rules import with_rules
 from carillon_api.openapi_document.why_examples import SEVERAL
+from carillon_core.contract import ExecutionStatus
 from carillon_core.ports import JSONObject
 from carillon_core.resources import ScheduledTaskSpec, ScheduledTaskStatus
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -133,6 +134,7 @@ def completed(document: JSONObject) -> JSONObject:
     _, described = models_json_schema([(model, "validation") for model in DESCRIBED], ref_template=REF)
     known = document.setdefault("components", {}).setdefault("schemas", {})
     known.update(described["$defs"])
+    known.pop(ExecutionStatus.__name__, None)  # FastAPI lists the type of a field that is shown as ``Status``
     for view, field, model in STORED:
         shown = known[view]["properties"][field]
         known[view]["properties"][field] = {

@@ -19,7 +19,7 @@ _RAN: JSONObject = {
         "id": "0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11",
         "slot": "2027-01-07T01:30:00Z",
         "firstSlot": None,
-        "status": "failed",
+        "status": "Failed",
         "reason": "HTTP5xx",
         "message": "the server answered 503",
         "startedAt": "2027-01-07T01:30:01.412Z",
@@ -42,7 +42,7 @@ _SKIPPED: JSONObject = _RAN | {
         "id": "0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11",
         "slot": "2027-01-07T01:30:00Z",
         "firstSlot": None,
-        "status": "skipped",
+        "status": "Skipped",
         "reason": "StillActive",
         "message": (
             "the slot of 2027-01-07T01:30:00Z was skipped: nightly-report-1799199000 is still active and"

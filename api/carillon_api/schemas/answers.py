@@ -1,9 +1,11 @@
-"""Models that the responses share: the base models, objects, pages and problems."""
+"""Models that the responses share: the base models, objects, pages, statuses and problems."""
 
-from typing import Literal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
+from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Model, Time
 
 
@@ -13,6 +15,37 @@ class Answer(Model, extra="ignore"):
 
 class Parameters(Model, validate_by_name=False):
     """The base of query parameters: each has exactly one name, the documented one."""
+
+
+class Status(StrEnum):
+    """The status of an execution."""
+
+    RUNNING = ExecutionStatus.RUNNING.word
+    SUCCEEDED = ExecutionStatus.SUCCEEDED.word
+    FAILED = ExecutionStatus.FAILED.word
+    TIMED_OUT = ExecutionStatus.TIMED_OUT.word
+    CANCELLED = ExecutionStatus.CANCELLED.word
+    SKIPPED = ExecutionStatus.SKIPPED.word
+    """A gate stopped it."""
+    MISSED = ExecutionStatus.MISSED.word
+    """Nothing could launch it in time."""
+
+
+def _status(given: Any) -> ExecutionStatus:
+    if isinstance(given, ExecutionStatus):
+        return given
+    try:
+        return ExecutionStatus[Status(given).name]
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(Status)}") from None
+
+
+StatusField = Annotated[
+    ExecutionStatus,
+    BeforeValidator(_status, json_schema_input_type=Status),
+    PlainSerializer(lambda status: Status[status.name], return_type=Status),
+]
+"""Rows spell it as Postgres does (``timed_out``), everything that people see as resources do (``TimedOut``)."""
 
 
 class ObjectView(Answer):

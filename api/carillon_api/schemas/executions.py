@@ -6,10 +6,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
-from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.answers import Answer, StatusField
 from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName, TaskName
-from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.contract import Cause
 from carillon_core.resources import base
 from carillon_core.resources.base import Model, Time
 from carillon_core.resources.nesting import FreeObject
@@ -47,7 +47,7 @@ class ExecutionView(Answer):
     """For an item that covers several slots, the earliest of them: every slot from firstSlot to slot ended this way."""
     cause: Cause
     """Why it exists: schedule, or manual for a requested run."""
-    status: ExecutionStatus
+    status: StatusField
     """The current or final status."""
     reason: str | None
     """Why, in one word: the gate that stopped it, or the class of its failure."""
@@ -79,7 +79,7 @@ class AttemptView(Answer):
 
     number: int
     """The attempt's number, starting at 1."""
-    status: ExecutionStatus
+    status: StatusField
     """The current or final status."""
     reason: str | None
     """The class of its failure: Timeout, DNS, HTTP5xx, PodLost and so on."""
@@ -120,7 +120,7 @@ class ExecutionList(Answer):
 class ExecutionFilters(Model):
     """Which executions to select."""
 
-    status: ExecutionStatus | None = None
+    status: StatusField | None = None
     """Only executions with this status."""
     cause: Cause | None = None
     """Only executions from the schedule, or only requested ones."""

@@ -10,10 +10,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field, RootModel
 
-from carillon_api.schemas.answers import Answer, Parameters
+from carillon_api.schemas.answers import Answer, Parameters, StatusField
 from carillon_api.schemas.changes.dry_runs import OfDryRun
 from carillon_api.schemas.names import NamespaceName, TaskName
-from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Model
 from carillon_core.resources.containers import ContainerTask, JobTask
 from carillon_core.resources.tasks import (
@@ -155,8 +154,8 @@ class TaskOutput(Answer):
     """What went wrong, if the run failed."""
     reason: str | None = None
     """Why, in one word: the gate that stopped it, or the class of its failure."""
-    execution_status: ExecutionStatus | None = None
-    """The execution's status, which distinguishes failed, timed_out, cancelled, skipped and missed."""
+    execution_status: StatusField | None = None
+    """The execution's status, which distinguishes Failed, TimedOut, Cancelled, Skipped and Missed."""
     started_at: AwareDatetime | None = None
     """When the runner started."""
     finished_at: AwareDatetime | None = None

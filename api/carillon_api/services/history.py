@@ -136,5 +136,5 @@ async def summary(ctx: Context, namespace: str | None) -> SummaryView:
 
 
 def _window(summary: HistorySummary) -> WindowView:
-    counts = {str(status): summary.by_status.get(status, 0) for status in ExecutionStatus}
+    counts = {status.word: summary.by_status.get(status, 0) for status in ExecutionStatus}
     return WindowView(since=summary.since, executions=counts, dead_letters=summary.dead_letters)

@@ -45,7 +45,7 @@ async def cancel(ctx: Context, record: ExecutionRecord) -> CancelAccepted:
 
     """
     if record.status not in OPEN_STATUSES:
-        raise wrong_state(f"the execution has already ended: {record.status}")
+        raise wrong_state(f"the execution has already ended: {record.status.word}")
     deleted = await _deleted_job(ctx, record)
     if deleted:
         # if the Job was gone before, the caller has cancelled nothing, and may lack the permission to
@@ -136,7 +136,7 @@ async def logs(ctx: Context, record: ExecutionRecord, query: LogsQuery) -> str:
 
 async def _pod_of(ctx: Context, record: ExecutionRecord, wanted: str | None) -> JSONObject:
     if record.job_name is None:
-        raise _logs_gone(f"the execution never had a pod: it is {record.status}")
+        raise _logs_gone(f"the execution never had a pod: it is {record.status.word}")
     found = await ctx.cluster.list_pods(record.namespace, f"{LABEL_TASK_UID}={record.task_uid}")
     own: dict[str, JSONObject] = {pod["metadata"]["name"]: pod for pod in found if _is_of(pod, record.id)}
     if not own:

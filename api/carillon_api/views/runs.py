@@ -147,7 +147,7 @@ def recorded_output(record: ExecutionRecord) -> TaskOutput:
         status=standing,
         task_name=record.task_type,
         output=record.result,
-        error=(why or f"it is {record.status}") if standing == "failed" else None,
+        error=(why or f"it is {record.status.word}") if standing == "failed" else None,
         reason=record.reason,
         execution_status=record.status,
         started_at=_utc(record.started_at),

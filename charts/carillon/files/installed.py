@@ -45,9 +45,9 @@ def await_success() -> None:
     while time.monotonic() < deadline:
         found = call("GET", f"{TASKS}/{NAME}/executions")["items"]
         status = found[0]["status"] if found else status
-        if status == "succeeded":
+        if status == "Succeeded":
             return
-        if found and status not in {"running", "pending"}:
+        if found and status != "Running":
             sys.exit(f"the task's execution is {status}: {json.dumps(found[0])}")
         time.sleep(1)
     sys.exit(f"after {SECONDS} seconds the task's execution is {status}: look at the operator's log")

@@ -101,7 +101,7 @@ async def test_a_pod_that_does_not_end_is_waited_for_until_ten_seconds_after_its
     await operator.turn(grace_over + timedelta(seconds=10))
     status, reason = operator.rows()[0][1:]
     announced = end is announce_failure
-    assert (status, reason) == (("timed_out", "DeadlineExceeded") if announced else ("cancelled", "JobDeleted"))
+    assert (status, reason) == (("timed_out", "Timeout") if announced else ("cancelled", "JobDeleted"))
     await operator.turn("00:01:30")
     assert operator.job_names()[1:] == [job_name(KEY[1], at("00:01:30"))]
 
@@ -134,7 +134,7 @@ OWN_RESULTS: dict[str, tuple[Callable[[Operator], Any], int, str, str | None]] =
     "past its deadline, and it had done its work": (announce_failure, 0, "succeeded", None),
     "deleted in the foreground": (delete_in_the_foreground, 143, "cancelled", "JobDeleted"),
     "deleted with kubectl": (delete_job_first, 143, "cancelled", "JobDeleted"),
-    "past its deadline": (announce_failure, 143, "timed_out", "Error"),
+    "past its deadline": (announce_failure, 143, "timed_out", "Timeout"),
 }
 
 
@@ -304,7 +304,7 @@ INTERRUPTED: dict[str, tuple[Callable[[Operator], Any] | None, tuple[str, str | 
     "by a drain": (None, None),
     "by kubectl delete job": (delete_job_first, ("cancelled", "JobDeleted")),
     "by the facade": (delete_in_the_foreground, ("cancelled", "JobDeleted")),
-    "by its Job's deadline": (announce_failure, ("timed_out", "Error")),
+    "by its Job's deadline": (announce_failure, ("timed_out", "Timeout")),
 }
 
 

@@ -5,9 +5,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.answers import Answer, StatusField
 from carillon_api.schemas.upcoming import FireTime
-from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Time
 
 
@@ -30,7 +29,7 @@ class UnlaunchedSlots(Answer):
     """The slot; the latest one of a series."""
     first_slot: Time | None
     """The earliest slot of a series."""
-    status: ExecutionStatus
+    status: StatusField
     """The status that it would get."""
     reason: str
     """Why, in one word."""

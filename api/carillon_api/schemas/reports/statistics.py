@@ -4,10 +4,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.answers import Answer, StatusField
 from carillon_api.schemas.executions import Instant
 from carillon_api.schemas.reports.ranges import RangeQuery
-from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Time
 
 
@@ -40,7 +39,7 @@ class ResultView(Answer):
     """The execution's ID."""
     slot: Time
     """The scheduled time."""
-    status: ExecutionStatus
+    status: StatusField
     """The current or final status."""
     reason: str | None
     """Why it has this status, in one word: the gate that stopped it, or the class of its failure."""

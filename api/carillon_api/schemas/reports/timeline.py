@@ -5,11 +5,10 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from carillon_api.schemas.answers import Answer
+from carillon_api.schemas.answers import Answer, StatusField
 from carillon_api.schemas.executions import Instant
 from carillon_api.schemas.names import NamespaceName, TaskName
 from carillon_api.schemas.reports.ranges import RangeQuery
-from carillon_core.contract import ExecutionStatus
 from carillon_core.resources.base import Time
 
 
@@ -44,7 +43,7 @@ class TimelineMark(Answer):
     """For a mark that covers several slots, the earliest of them."""
     kind: Literal["past", "planned"]
     """Whether it is in the history, or comes from the task's schedule."""
-    status: ExecutionStatus | None
+    status: StatusField | None
     """The status of the execution; null if it is planned."""
     reason: str | None
     """Why the execution has this status, in one word. For a planned slot, why the task cannot run at present, such as

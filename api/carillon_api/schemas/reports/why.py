@@ -7,9 +7,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
-from carillon_api.schemas.answers import Answer, Page, Parameters
+from carillon_api.schemas.answers import Answer, Page, Parameters, StatusField
 from carillon_api.schemas.executions import FIRST_YEAR, LAST_YEAR
-from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.why.revision import MOST_REVISIONS
 from carillon_core.domain.why.verdict import Outcome
 from carillon_core.resources.base import Time
@@ -78,7 +77,7 @@ class ExecutionBrief(Answer):
     """The scheduled time. For an execution that covers several slots, the latest of them."""
     first_slot: Time | None
     """For an execution that covers several slots, the earliest of them."""
-    status: ExecutionStatus
+    status: StatusField
     """The current or final status."""
     reason: str | None
     """Why, in one word: the gate that stopped it, or the class of its failure."""

@@ -4,9 +4,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from carillon_api.schemas.answers import Answer, Parameters
+from carillon_api.schemas.answers import Answer, Parameters, StatusField
 from carillon_api.schemas.names import NamespaceName, TaskName
-from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.contract import Cause
 from carillon_core.resources.base import Time
 
 MOST_NAMESPACES = 20
@@ -41,7 +41,7 @@ class ExecutionData(Answer):
     task: str
     slot: Time
     cause: Cause
-    status: ExecutionStatus
+    status: StatusField
     reason: str | None
     started_at: Time | None
     finished_at: Time | None

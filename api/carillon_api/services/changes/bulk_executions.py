@@ -44,10 +44,10 @@ async def bulk_executions(ctx: Context, namespace: str | None, body: ExecutionBu
 def _problems(body: ExecutionBulk) -> list[FieldProblem]:
     filters, problems = body.filters, []
     if body.action == "retry" and not filters.dead_letters and filters.status not in RETRIED:
-        message = f"must be one of {', '.join(RETRIED)} to retry, unless deadLetters is true"
+        message = f"must be one of {', '.join(each.word for each in RETRIED)} to retry, unless deadLetters is true"
         problems.append(FieldProblem("filter.status", message))
     if body.action == "cancel" and filters.status not in {None, *OPEN_STATUSES}:
-        problems.append(FieldProblem("filter.status", f"must be {ExecutionStatus.RUNNING} or absent to cancel"))
+        problems.append(FieldProblem("filter.status", f"must be {ExecutionStatus.RUNNING.word} or absent to cancel"))
     if (
         body.action == "cancel"
         and not body.everything

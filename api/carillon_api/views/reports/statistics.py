@@ -20,7 +20,7 @@ def statistics_view(query: ReportQuery, found: Statistics) -> TaskStatistics:
         task=query.task or "",
         from_=query.since,
         to=query.until,
-        executions={str(status): found.by_status.get(status, 0) for status in ExecutionStatus},
+        executions={status.word: found.by_status.get(status, 0) for status in ExecutionStatus},
         success_rate=round(succeeded / rated, RATE_DIGITS) if rated else None,
         duration_seconds=_percentiles(found.durations),
         latency_seconds=_percentiles(found.latencies),

@@ -105,7 +105,7 @@ def buckets_view(
     """Return the buckets that have any slots, earliest first."""
     executions: defaultdict[int, dict[str, int]] = defaultdict(dict)
     for item in counted:
-        executions[item.bucket][str(item.status)] = item.count
+        executions[item.bucket][item.status.word] = item.count
     return [
         TimelineBucket(
             start=start + timedelta(seconds=seconds * number),

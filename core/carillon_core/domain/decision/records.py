@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.contract import TIMEOUT, Cause, ExecutionStatus
 from carillon_core.domain.decision.decide_request import refusal_of, refusal_status
 from carillon_core.domain.decision.plan import EndExecution, Reason
 from carillon_core.domain.decision.unrecorded import unrecorded_id
 from carillon_core.domain.execution import Attempt, Closing, ExecutionRecord, execution_id
 from carillon_core.domain.observed.endings import begun_at, failure_message
-from carillon_core.domain.observed.job_reading import decisive_end, execution_began
+from carillon_core.domain.observed.job_reading import DEADLINE_EXCEEDED, decisive_end, execution_began
 from carillon_core.domain.observed.jobs import ActiveJob, JobResult, ObservedJob, ObservedRequest, ObservedTask
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.resources.base import MAX_MESSAGE
@@ -270,14 +270,14 @@ def _attempts(job: ObservedJob, now: datetime) -> tuple[Attempt, ...]:
 
 
 def _attempt(number: int, pod: PodEnd, now: datetime) -> Attempt:
-    status = ExecutionStatus.SUCCEEDED if pod.succeeded else ExecutionStatus.FAILED
-    if pod.reason == "DeadlineExceeded":
-        status = ExecutionStatus.TIMED_OUT
+    status, reason = ExecutionStatus.SUCCEEDED if pod.succeeded else ExecutionStatus.FAILED, pod.reason
+    if reason == DEADLINE_EXCEEDED:
+        status, reason = ExecutionStatus.TIMED_OUT, TIMEOUT
     by_code = f"the container exited with code {pod.exit_code}" if pod.exit_code else ""
     return Attempt(
         number=number,
         status=status,
-        reason=None if pod.succeeded else (pod.reason or Reason.FAILED),
+        reason=None if pod.succeeded else (reason or Reason.FAILED),
         error=None if pod.succeeded else (pod.message or by_code)[:MAX_MESSAGE],
         pod_name=pod.pod_name,
         started_at=pod.started_at,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from carillon_core.contract import Cause, ExitCode
+from carillon_core.contract import TIMEOUT, Cause, ExitCode
 from carillon_core.domain.execution import attempt_number, execution_id, job_name, request_job_name
 from carillon_core.domain.observed.jobs import ActiveJob, FinishedJob, JobResult, ObservedJob
 from carillon_core.domain.observed.pod_ends import (
@@ -181,7 +181,8 @@ def _failed_by_pod(seen: ActiveJob, pod: PodEnd, failure: Mapping[str, Any], *, 
         result = _RESULT_OF_EXIT.get(pod.exit_code, RunResult.FAILED)
     at = pod.finished_at or utc_second(failure.get("lastTransitionTime"))
     message = f"{TAKEN_BACK}: {pod.message or pod.reason}" if taken_back else pod.message
-    return seen.ended(result, at, pod.reason, message, taken_back=taken_back)
+    ran_too_long = result is RunResult.TIMED_OUT or pod.reason == DEADLINE_EXCEEDED
+    return seen.ended(result, at, TIMEOUT if ran_too_long else pod.reason, message, taken_back=taken_back)
 
 
 def _failed_without_pod(seen: ActiveJob, failure: Mapping[str, Any]) -> FinishedJob:
@@ -192,7 +193,7 @@ def _failed_without_pod(seen: ActiveJob, failure: Mapping[str, Any]) -> Finished
     return seen.ended(
         RunResult.TIMED_OUT if reason == DEADLINE_EXCEEDED else RunResult.FAILED,
         utc_second(failure.get("lastTransitionTime")),
-        reason,
+        TIMEOUT if reason == DEADLINE_EXCEEDED else reason,
         ": ".join(word for word in words if word),
     )
 

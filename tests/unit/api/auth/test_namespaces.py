@@ -171,9 +171,9 @@ async def test_an_execution_of_another_namespace_is_not_found(rest: Facade) -> N
 
 async def test_the_counts_are_of_the_namespaces_served(rest: Facade) -> None:
     """This holds for JSON and Prometheus: two facades over one database do not count an execution twice."""
-    assert (await rest.client.get("/api/v1/metrics")).json()["hour"]["executions"]["failed"] == 2
+    assert (await rest.client.get("/api/v1/metrics")).json()["hour"]["executions"]["Failed"] == 2
     scraped = (await rest.client.get("/metrics")).text
-    assert 'carillon_executions{status="failed",window="hour"} 2.0' in scraped
+    assert 'carillon_executions{status="Failed",window="hour"} 2.0' in scraped
 
 
 async def test_changes_are_listed_of_the_namespaces_served(rest: Facade) -> None:

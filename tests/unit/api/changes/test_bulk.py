@@ -312,9 +312,9 @@ async def test_running_executions_are_cancelled(rest: Facade) -> None:
     ("action", "filters", "want_field"),
     [
         ("retry", {"task": "nightly"}, "filter.status"),
-        ("retry", {"status": "succeeded"}, "filter.status"),
-        ("cancel", {"status": "failed", "task": "nightly"}, "filter.status"),
-        ("cancel", {"status": "running"}, "all"),
+        ("retry", {"status": "Succeeded"}, "filter.status"),
+        ("cancel", {"status": "Failed", "task": "nightly"}, "filter.status"),
+        ("cancel", {"status": "Running"}, "all"),
         ("cancel", {}, "all"),
     ],
 )

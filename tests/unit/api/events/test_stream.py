@@ -46,7 +46,7 @@ async def test_changes_follow_the_first_event(api: Facade) -> None:
             "task": "backup",
             "slot": "2026-03-01T00:01:00Z",
             "cause": "schedule",
-            "status": "running",
+            "status": "Running",
             "reason": None,
             "startedAt": "2026-03-01T00:01:02Z",
             "finishedAt": None,

@@ -97,9 +97,9 @@ async def test_the_history_is_told_by_window_and_status(rest: Facade) -> None:
     await rest.history.record(ROWS)
     samples = await scrape(rest)
     assert of(samples, "carillon_history_up") == 1
-    assert of(samples, "carillon_executions", window="hour", status="failed") == 2
-    assert of(samples, "carillon_executions", window="day", status="failed") == 3
-    assert of(samples, "carillon_executions", window="day", status="missed") == 0
+    assert of(samples, "carillon_executions", window="hour", status="Failed") == 2
+    assert of(samples, "carillon_executions", window="day", status="Failed") == 3
+    assert of(samples, "carillon_executions", window="day", status="Missed") == 0
     assert of(samples, "carillon_executions_running") == 1
     assert of(samples, "carillon_dead_letters", window="hour") == 2
     assert of(samples, "carillon_dead_letters", window="day") == 3
@@ -112,7 +112,7 @@ async def test_without_the_history_the_rest_is_told(rest: Facade) -> None:
     samples = await scrape(rest)
     assert of(samples, "carillon_history_up") == 0
     assert of(samples, "carillon_executions_running") is None
-    assert of(samples, "carillon_executions", window="hour", status="failed") is None
+    assert of(samples, "carillon_executions", window="hour", status="Failed") is None
     assert of(samples, "carillon_api_requests_in_flight") == 1
 
 
@@ -190,20 +190,20 @@ async def test_people_read_the_same_numbers(rest: Facade) -> None:
     await rest.history.record(ROWS)
     everything = (await rest.client.get("/api/v1/metrics")).json()
     assert (everything["namespace"], everything["running"]) == (None, 1)
-    assert everything["hour"]["executions"]["failed"] == 2
+    assert everything["hour"]["executions"]["Failed"] == 2
     assert everything["hour"]["since"] == "2026-03-01T11:00:00Z"
     assert everything["day"]["executions"] == {
-        "running": 0,
-        "succeeded": 1,
-        "failed": 3,
-        "timed_out": 0,
-        "cancelled": 0,
-        "skipped": 0,
-        "missed": 0,
+        "Running": 0,
+        "Succeeded": 1,
+        "Failed": 3,
+        "TimedOut": 0,
+        "Cancelled": 0,
+        "Skipped": 0,
+        "Missed": 0,
     }
     assert everything["day"]["deadLetters"] == 3
     one = (await rest.client.get("/api/v1/metrics?namespace=team-b")).json()
-    assert (one["namespace"], one["day"]["executions"]["failed"], one["day"]["deadLetters"]) == ("team-b", 1, 1)
+    assert (one["namespace"], one["day"]["executions"]["Failed"], one["day"]["deadLetters"]) == ("team-b", 1, 1)
 
 
 async def test_numbers_are_for_who_may_list_executions(rest: Facade) -> None:

@@ -47,9 +47,9 @@ async def test_the_figures_of_a_task(rest: Facade) -> None:
     )
     body = await stats(rest, results="3")
     assert body.pop("results") == [
-        {"id": str(row(-1).id), "slot": "2026-03-01T11:59:00Z", "status": "running", "reason": None},
-        {"id": str(row(-2).id), "slot": "2026-03-01T11:58:00Z", "status": "skipped", "reason": "StillActive"},
-        {"id": str(row(-3).id), "slot": "2026-03-01T11:57:00Z", "status": "succeeded", "reason": None},
+        {"id": str(row(-1).id), "slot": "2026-03-01T11:59:00Z", "status": "Running", "reason": None},
+        {"id": str(row(-2).id), "slot": "2026-03-01T11:58:00Z", "status": "Skipped", "reason": "StillActive"},
+        {"id": str(row(-3).id), "slot": "2026-03-01T11:57:00Z", "status": "Succeeded", "reason": None},
     ]
     assert body == {
         "namespace": "team-a",
@@ -57,13 +57,13 @@ async def test_the_figures_of_a_task(rest: Facade) -> None:
         "from": "2026-02-22T12:00:00Z",
         "to": "2026-03-01T12:00:00Z",
         "executions": {
-            "running": 1,
-            "succeeded": 2,
-            "failed": 1,
-            "timed_out": 0,
-            "cancelled": 1,
-            "skipped": 1,
-            "missed": 0,
+            "Running": 1,
+            "Succeeded": 2,
+            "Failed": 1,
+            "TimedOut": 0,
+            "Cancelled": 1,
+            "Skipped": 1,
+            "Missed": 0,
         },
         "successRate": 0.666667,
         "durationSeconds": {"p50": 2.0, "p95": 2.0, "p99": 2.0},
@@ -91,7 +91,7 @@ async def test_a_task_without_executions_has_no_rate(rest: Facade) -> None:
 async def test_a_range_has_its_start_and_not_its_end(rest: Facade, params: dict[str, str], want: int) -> None:
     """The end is now by default, the start a week earlier."""
     await rest.history.record([row(-1), row(-60 * 24 * 7), row(-60 * 24 * 8)])
-    assert (await stats(rest, **params))["executions"]["failed"] == want
+    assert (await stats(rest, **params))["executions"]["Failed"] == want
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def test_what_was_and_what_will_be_are_on_one_axis(rest: Facade) -> None:
         "slot": "2026-03-01T10:00:00Z",
         "firstSlot": None,
         "kind": "past",
-        "status": "failed",
+        "status": "Failed",
         "reason": None,
         "executionId": str(row(-120).id),
         "startedAt": "2026-03-01T10:00:00Z",
@@ -135,7 +135,7 @@ async def test_more_slots_than_can_be_drawn_are_counted_in_buckets(
     body = await get(rest, **{"from": "2026-03-01T11:00:00Z", "to": "2026-03-02T21:20:01Z"})
     assert (body["marks"], body["bucketSeconds"]) == (None, 900)
     first, *_, last = body["buckets"]
-    assert first == {"start": "2026-03-01T11:00:00Z", "executions": {"failed": 7, "succeeded": 7}, "planned": 0}
+    assert first == {"start": "2026-03-01T11:00:00Z", "executions": {"Failed": 7, "Succeeded": 7}, "planned": 0}
     assert last == {"start": "2026-03-02T21:15:00Z", "executions": {}, "planned": 6}
     assert sum(bucket["planned"] for bucket in body["buckets"]) == 2_000
     assert sum(sum(bucket["executions"].values()) for bucket in body["buckets"]) == 59

@@ -65,7 +65,7 @@ async def test_a_slot_that_ran(rest: Facade) -> None:
             "id": str(ran.id),
             "slot": "2026-03-01T01:30:00Z",
             "firstSlot": None,
-            "status": "succeeded",
+            "status": "Succeeded",
             "reason": None,
             "message": None,
             "startedAt": "2026-03-01T12:00:00Z",

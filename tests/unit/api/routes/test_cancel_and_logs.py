@@ -131,7 +131,7 @@ async def test_what_has_ended_is_not_cancelled(rest: Facade) -> None:
     await rest.history.record([record])
     response = await rest.client.post(f"{EXECUTIONS}/{record.id}/cancel")
     assert response.status_code == 409
-    assert "failed" in response.json()["detail"]
+    assert "Failed" in response.json()["detail"]
 
 
 async def test_cancelling_needs_the_right_to_delete_jobs(rest: Facade) -> None:

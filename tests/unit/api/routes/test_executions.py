@@ -104,7 +104,7 @@ async def test_pages_join_whatever_the_limit(rest: Facade) -> None:
 
 
 OTHER_LISTS: dict[str, str] = {
-    "another status": f"{EXECUTIONS}?status=failed",
+    "another status": f"{EXECUTIONS}?status=Failed",
     "another namespace": f"{EXECUTIONS}?namespace=team-a",
     "the namespace in the path": "/api/v1/namespaces/team-a/executions",
     "a task": "/api/v1/namespaces/team-a/tasks/nightly/executions",
@@ -183,7 +183,7 @@ async def test_an_execution_is_told_with_its_attempts_and_its_repetitions(rest: 
     assert told["attempts"] == [
         {
             "number": 1,
-            "status": "failed",
+            "status": "Failed",
             "reason": "DNS",
             "error": "no such host",
             "podName": "nightly-0-x",

@@ -197,7 +197,7 @@ async def test_an_execution_is_shown_with_its_duration(rest: Facade) -> None:
         "slot": "2026-03-01T12:00:00Z",
         "firstSlot": None,
         "cause": "schedule",
-        "status": "succeeded",
+        "status": "Succeeded",
         "reason": None,
         "message": None,
         "jobName": "nightly-1",
@@ -232,9 +232,9 @@ FILTERS: dict[str, tuple[str, list[int]]] = {
     "everything, newest first": ("/api/v1/executions", [3, 2, 1, 0]),
     "of a namespace": ("/api/v1/executions?namespace=team-b", [2]),
     "of a name": ("/api/v1/executions?task=nightly", [3, 2, 0]),
-    "of a status": ("/api/v1/executions?status=failed", [3]),
+    "of a status": ("/api/v1/executions?status=Failed", [3]),
     "of a task": (f"{TASKS}/nightly/executions", [3, 0]),
-    "of a task and a status": (f"{TASKS}/nightly/executions?status=succeeded", [0]),
+    "of a task and a status": (f"{TASKS}/nightly/executions?status=Succeeded", [0]),
     "of a task that never was": (f"{TASKS}/absent/executions", []),
 }
 

@@ -45,10 +45,10 @@ def row(uid: str, **fields: Any) -> ExecutionRecord:
 
 END = {"finished_at": NOW + timedelta(seconds=1)}
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "running": ({}, {"status": "running", "executionStatus": "running", "output": None, "error": None}),
+    "running": ({}, {"status": "running", "executionStatus": "Running", "output": None, "error": None}),
     "succeeded": (
         {"status": ExecutionStatus.SUCCEEDED, "result": {"sum": 3}, **END},
-        {"status": "completed", "executionStatus": "succeeded", "output": {"sum": 3}, "error": None},
+        {"status": "completed", "executionStatus": "Succeeded", "output": {"sum": 3}, "error": None},
     ),
     "failed": (
         {"status": ExecutionStatus.FAILED, "reason": "HTTP5xx", "error": "503", "result": {"statusCode": 503}, **END},
@@ -56,9 +56,9 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "timed out": (
         {"status": ExecutionStatus.TIMED_OUT, "message": "ran too long", **END},
-        {"status": "failed", "executionStatus": "timed_out", "error": "ran too long"},
+        {"status": "failed", "executionStatus": "TimedOut", "error": "ran too long"},
     ),
-    "cancelled without a word": ({"status": ExecutionStatus.CANCELLED, **END}, {"error": "it is cancelled"}),
+    "cancelled without a word": ({"status": ExecutionStatus.CANCELLED, **END}, {"error": "it is Cancelled"}),
 }
 
 
