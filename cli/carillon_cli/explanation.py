@@ -14,7 +14,7 @@ from carillon_cli.next_times import Answer
 from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.plan import DeleteJob, EndExecution, Launch, Plan, RecordUnlaunched
 from carillon_core.domain.execution import job_name
-from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.job_reading import newest_attempts, observed_job
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.domain.timetable.schedule import schedule_description
 from carillon_core.domain.timetable.words import schedule_in_words
@@ -56,9 +56,7 @@ def of_file(source: str, at: datetime) -> Answer:
 def _jobs(documents: Sequence[Document]) -> list[ObservedJob]:
     """Return the Jobs of executions among the documents."""
     found = (observed_job(d.raw) for d in documents if d.kind == "Job")
-    jobs = [job for job in found if job is not None]
-    newest = {job.execution_id: job for job in sorted(jobs, key=lambda job: job.number)}
-    return list(newest.values())
+    return newest_attempts(job for job in found if job is not None)
 
 
 def _target(task: ObservedTask, documents: Sequence[Document]) -> tuple[ObservedTarget | None, list[str]]:

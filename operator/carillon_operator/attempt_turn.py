@@ -15,7 +15,7 @@ from carillon_core.domain.decision.plan import EndExecution, Reason, earliest
 from carillon_core.domain.decision.records import DELETED_WHILE_ACTIVE, cancellation
 from carillon_core.domain.decision.status import condition_true
 from carillon_core.domain.launch.next_attempt import next_attempt
-from carillon_core.domain.observed.endings import failure_message
+from carillon_core.domain.observed.job_reading import times_out_at
 from carillon_core.domain.observed.jobs import ActiveJob, ObservedJob
 from carillon_core.errors import NotFoundError
 from carillon_core.logs import get_logger
@@ -29,6 +29,7 @@ from carillon_operator.state.work_queue import Key
 log = get_logger(__name__)
 
 OWNER_GONE = "its task or request was deleted before the next attempt"
+TOO_LATE = "no time is left for another attempt: it could not be launched before timeoutSeconds had passed"
 STATUS_SECONDS = timedelta(seconds=1)
 """When to look again whether a status is stored: statuses are written once a second."""
 
@@ -136,7 +137,13 @@ class AttemptTurn:
         if not isinstance(fresh, ActiveJob) or fresh.retry_at is None or fresh.cancelled_by:
             self._view.queue.add(key)
             return None
-        manifest = next_attempt(raw, fresh, self._clock())
+        if fresh.retries is not None and self._clock() >= times_out_at(fresh, fresh.retries):
+            # for as long, no operator could launch it
+            reason = next((pod.reason for pod in fresh.attempts[-1:] if pod.reason), Reason.FAILED)
+            why = f"{_failure(fresh)}; {TOO_LATE}"
+            self._refused[job.namespace, job.uid] = end = _end_of(fresh, ExecutionStatus.FAILED, reason, why)
+            return await self._end(key, fresh, end)
+        manifest = next_attempt(self._jobs.believed(raw), fresh, self._clock())
         refused = await self._effects.launcher.launch_attempt(key, manifest, fresh.execution_id)
         if refused is not None:
             why = f"attempt {fresh.number + 1} was not launched: {refused.message}"
@@ -144,7 +151,7 @@ class AttemptTurn:
             return await self._end(key, fresh, end)
         late = round((self._clock() - fresh.retry_at).total_seconds() * 1000)
         name = manifest["metadata"]["name"]
-        why = failure_message(fresh)
+        why = _failure(fresh)
         log.info("next attempt launched", task="/".join(key), job=name, number=fresh.number + 1, late_ms=late, why=why)
         self._effects.closer.attempt_ended(fresh)
         self._view.queue.add(key)
@@ -160,6 +167,13 @@ class AttemptTurn:
         if self._jobs.ends.has(job):
             self._refused.pop((job.namespace, job.uid), None)
         return again
+
+
+def _failure(job: ActiveJob) -> str:
+    """Return why the attempt of a Job that waits for the next one failed, as a sentence."""
+    last = job.attempts[-1] if job.attempts else None
+    by_code = f"the container exited with code {last.exit_code}" if last is not None and last.exit_code else ""
+    return (last and last.message) or by_code or (last and last.reason) or "the pod failed"
 
 
 def _is_late(earlier: ObservedJob, newest: ObservedJob | None) -> bool:

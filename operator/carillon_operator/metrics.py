@@ -127,7 +127,7 @@ class TaskCollector(Collector):
         """Return how late the task's last execution was launched; None if that is not known."""
         last = task.status.last_execution
         job = None if last is None else self._store.jobs.get(task.meta.namespace, last.job_name)
-        if job is None or job.task_uid != task.meta.uid or job.admitted_at is None:
+        if job is None or job.task_uid != task.meta.uid or job.admitted_at is None or job.number > 1:
             return None
         jitter = task.spec.jitter_seconds if task.spec is not None and job.cause is Cause.SCHEDULE else 0
         planned = launch_time(job.slot, jitter_offset(task.meta.uid, jitter))

@@ -86,7 +86,7 @@ class AttemptView(Answer):
     error: str | None
     """What went wrong."""
     pod_name: str | None
-    """The attempt's pod: pass this name to /logs as pod."""
+    """The attempt's pod: pass this name to /logs as pod while the pod exists."""
     started_at: AwareDatetime | None
     """When it started."""
     finished_at: AwareDatetime | None
@@ -208,7 +208,7 @@ class LogsQuery(Model):
     """Which logs to read."""
 
     pod: str | None = Field(default=None, min_length=1, max_length=253)
-    """The pod, an attempt's podName. Default: the newest pod."""
+    """The pod, an attempt's podName. It must still exist. Default: the newest pod."""
     tail_lines: int | None = Field(default=None, ge=1, le=100_000)
     """The number of lines to return, counted from the end. Default: all lines."""
     limit_bytes: int = Field(default=MAX_LOG_BYTES, ge=1, le=MAX_LOG_BYTES)

@@ -145,6 +145,8 @@ async def _pod_of(ctx: Context, record: ExecutionRecord, wanted: str | None) -> 
         )
     if wanted is None:
         return own[max(own, key=lambda name: (str(own[name]["metadata"].get("creationTimestamp")), name))]
+    if wanted not in own and wanted in {attempt.pod_name for attempt in record.attempts}:
+        raise _logs_gone(f"the pod {wanted} and its logs no longer exist: the next attempt has taken its place")
     if wanted not in own:
         raise _logs_gone(f"the execution has no pod {wanted}: its pods are {', '.join(sorted(own))}")
     return own[wanted]

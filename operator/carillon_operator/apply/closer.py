@@ -88,7 +88,7 @@ class Closer:
             return
         end = None if change.gone is None else end_of(change.gone)
         if change.gone is not None and end is not None and self._needs_record(change.gone):
-            self._put(change.gone, end)
+            self._put(change.gone, end, self._clock())
         if job.active and job.ending and job.cancelled_by:
             # not in the history yet: until its pods have ended, the execution may still succeed
             self._view.store.jobs.ends.put(job.namespace, cancelled_end(job), self._clock())
@@ -129,14 +129,14 @@ class Closer:
             end = end_of(job)
             if end is None or _job_id(job) in self._closed or not self._needs_record(job):
                 continue
-            self._closed[_job_id(job)] = self._clock()
-            self._put_with_log(job, end)
+            self._closed[_job_id(job)] = now = self._clock()
+            self._put_with_log(job, end, now)
 
     def is_recorded(self, job: ObservedJob) -> bool:
         """Return whether the history has the end of a Job, so that the Job may be deleted."""
         if job.active or not self._view.store.believes(job):
             return False
-        return not self._needs_record(job) or (_job_id(job) in self._closed and not self._waits(job))
+        return not self._needs_record(job) or (_job_id(job) in self._closed and not self.waits(job))
 
     def end(self, job: ObservedJob, end: EndExecution) -> bool:
         """Record the end that the operator decided on; return whether the Job may be ended now.
@@ -147,9 +147,9 @@ class Closer:
         Job that cannot start has no runner to record anything, so it waits.
         """
         if _job_id(job) not in self._closed:
-            self._closed[_job_id(job)] = self._clock()
-            self._put(job, decided_end(end))
-        if not self._waits(job):
+            self._closed[_job_id(job)] = now = self._clock()
+            self._put_with_log(job, decided_end(job, end), now)
+        if not self.waits(job):
             return True
         return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[_job_id(job)] >= RECORD_FIRST
 
@@ -164,18 +164,19 @@ class Closer:
     def _needs_record(self, job: ObservedJob) -> bool:
         return self._view.store.believes(job) and (job.container or job.result is not RunResult.SUCCEEDED)
 
-    def _waits(self, job: ObservedJob) -> bool:
+    def waits(self, job: ObservedJob) -> bool:
+        """Return whether the end of a Job is still to be written, with or without the end of a log."""
         return self._logs.waits(_id(job)) or self._outbox.waits(_id(job))
 
-    def _put_with_log(self, job: ObservedJob, end: End) -> None:
+    def _put_with_log(self, job: ObservedJob, end: End, seen: datetime) -> None:
         """Record an end, with the end of its container's log if that failed and the log can be read soon."""
         pod = speaker(job, end)
         if pod is None:
-            self._put(job, end)
+            self._put(job, end, seen)
             return
-        self._logs.ask(_id(job), job.namespace, pod, lambda said: self._put(job, with_log(end, said)))
+        self._logs.ask(_id(job), job.namespace, pod, lambda said: self._put(job, with_log(end, said), seen))
 
-    def _put(self, job: ObservedJob, end: End) -> None:
+    def _put(self, job: ObservedJob, end: End, seen: datetime) -> None:
         """Record that an execution ended: close its row if it is open, write it if it is missing.
 
         Only a Job whose owner is known in its namespace may do that.
@@ -183,7 +184,7 @@ class Closer:
         if not self._view.store.believes(job):
             log.warning("a Job claims an owner that its namespace does not have", namespace=job.namespace, job=job.name)
             return
-        self._outbox.put(ended_rows(job, end, self._clock()))
+        self._outbox.put(ended_rows(job, end, seen))
 
 
 def _job_id(job: ObservedJob) -> _JobId:

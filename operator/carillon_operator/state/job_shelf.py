@@ -134,6 +134,11 @@ class JobShelf:
         self.strays.pop((name[0], meta["uid"]), None)
         return self._take(raw if known is None else _as_believed(raw, known.raw))
 
+    def believed(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a Job as the same execution's as when it was first seen, whatever its labels say by now."""
+        known = self._jobs.get((raw["metadata"]["namespace"], raw["metadata"]["name"]))
+        return raw if known is None else _as_believed(raw, known.raw)
+
     def _take(self, raw: Mapping[str, Any], *, gone: bool = False) -> JobChange | None:
         """Read a Job, with what its pods show; return None if that is nothing new, or if the Job is not ours."""
         meta = raw["metadata"]

@@ -238,8 +238,38 @@ async def test_no_attempt_begins_after_the_execution_s_time(operator: Operator) 
     assert row.message.endswith("no time is left for another attempt, which would start at 2026-01-01T00:00:40Z")
 
 
+async def test_an_attempt_that_could_not_be_launched_in_time_is_not_launched_later(operator: Operator) -> None:
+    """No operator ran until the execution's time was over: the container would be ended within its first second."""
+    await begin(operator, QUICK, timeoutSeconds=60)
+    operator.restart()
+    await operator.turn("03:00:00")
+    await operator.turn("03:00:02")
+    assert FIRST in operator.job_names()
+    assert SECOND not in operator.job_names()
+    row = min(operator.history.rows.values(), key=lambda row: row.slot)
+    assert (row.status.value, row.reason) == ("failed", "Error")
+    assert row.message is not None
+    assert row.message.startswith("out of paper; no time is left for another attempt")
+
+
+@pytest.mark.parametrize("part", ["labels", "annotations", "ownerReferences"])
+async def test_the_next_attempt_is_the_same_execution_s_whatever_the_job_says_by_now(
+    operator: Operator, part: str
+) -> None:
+    """Who may only patch Jobs could otherwise hide the next attempt."""
+    await begin(operator, QUICK)
+    before = copy.deepcopy(operator.cluster.jobs[NAMESPACE, FIRST]["metadata"])
+    operator.cluster.jobs[NAMESPACE, FIRST]["metadata"].pop(part)
+    await operator.turn("00:00:37")
+    made = operator.cluster.created[1]["metadata"]
+    assert made["name"] == SECOND
+    assert made["labels"] == before["labels"]
+    assert made["ownerReferences"] == before["ownerReferences"]
+    assert made["annotations"].keys() == before["annotations"].keys()
+
+
 async def test_a_refused_attempt_fails_the_execution(operator: Operator) -> None:
-    """A quota, for example; the row says so."""
+    """A quota, for example; the row says so, and how the last attempt ended."""
     await begin(operator, QUICK)
     operator.cluster.create_error = RefusedError("exceeded quota: jobs")
     await operator.turn("00:00:37")
@@ -248,6 +278,8 @@ async def test_a_refused_attempt_fails_the_execution(operator: Operator) -> None
     assert (row.status.value, row.reason) == ("failed", "LaunchRefused")
     assert row.message is not None
     assert row.message.startswith("attempt 2 was not launched: ")
+    assert row.result is not None
+    assert (row.result["exitCode"], row.result["message"]) == (3, "out of paper")
 
 
 async def test_the_first_job_stays_until_the_stored_status_settles_its_slot(operator: Operator) -> None:

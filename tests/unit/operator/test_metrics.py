@@ -6,6 +6,8 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from carillon_core.contract import Cause
+from carillon_core.domain.execution import attempt_job_name
 from carillon_core.domain.shard import Shard
 from carillon_operator.guard.loop_turns import LoopTurns
 from carillon_operator.guard.quarantine import Quarantine
@@ -13,8 +15,10 @@ from carillon_operator.guard.subject import Subject
 from carillon_operator.metrics import METRICS, TASK_METRICS, OperatorCollector, TaskCollector
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.ownership import Ownership
-from support.builders import TASK_UID
+from support.builders import TASK_UID, at
 from support.jobs import raw_job
+
+SECOND = attempt_job_name("backup-1767225660", at("00:01:00"), Cause.SCHEDULE, 2)
 
 
 def test_each_metric_is_served_as_it_is_documented() -> None:
@@ -105,3 +109,17 @@ def test_an_operator_has_metrics_of_its_own_tasks() -> None:
     found = [set(samples(store, 9, Shard(index, 2))["consecutive_failures"]) for index in (0, 1)]
     assert found[0].isdisjoint(found[1])
     assert len(found[0] | found[1]) == 8
+
+
+def test_a_retry_is_not_late() -> None:
+    """Its Job is created long after the slot, which says nothing of the launch."""
+    store = ObservedStore()
+    last = {"id": "i", "slot": "2026-01-01T00:01:00Z", "jobName": SECOND, "result": "Running"}
+    raw = task(1, {"lastExecution": last})
+    raw["metadata"] |= {"name": "backup", "uid": TASK_UID}
+    job = raw_job("default")
+    job["metadata"] |= {"name": SECOND, "creationTimestamp": "2026-01-01T00:06:00Z"}
+    store.tasks.put(raw)
+    store.jobs.put(job)
+    assert store.jobs.get("default", SECOND) is not None
+    assert samples(store, 10)["last_start_delay_seconds"] == {}

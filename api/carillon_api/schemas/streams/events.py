@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from carillon_api.schemas.answers import Answer, Parameters, StatusField
 from carillon_api.schemas.names import NamespaceName, TaskName
@@ -43,8 +43,8 @@ class ExecutionData(Answer):
     cause: Cause
     status: StatusField
     reason: str | None
-    started_at: Time | None
-    finished_at: Time | None
+    started_at: AwareDatetime | None
+    finished_at: AwareDatetime | None
 
 
 class TaskData(Answer):

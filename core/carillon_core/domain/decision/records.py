@@ -64,16 +64,22 @@ def end_of(job: ObservedJob) -> End | None:
     status = _STATUS_OF_RESULT.get(job.result)
     if status is None:
         return None
-    result = None
-    if job.container and (pod := decisive_end(job, succeeded=job.result is RunResult.SUCCEEDED)) is not None:
-        codes = {"exitCodes": dict(pod.exit_codes)} if pod.exit_codes else {}
-        result = {"exitCode": pod.exit_code, "message": pod.message, **codes}
+    result = container_result(job, succeeded=job.result is RunResult.SUCCEEDED)
     if status is ExecutionStatus.SUCCEEDED:
         return End(status, result=result, expected=job.container)
     # a runner that was cancelled knows only that it was terminated
     cancelled = bool(job.cancelled_by) and job.reason == Reason.JOB_DELETED and not job.container
     expected = job.container or cancelled
     return End(status, job.reason or Reason.FAILED, failure_message(job), result, expected, explains=cancelled)
+
+
+def container_result(job: ObservedJob, *, succeeded: bool) -> dict[str, Any] | None:
+    """Return the result of a user's container; None if none has ended, or if a runner ran the task."""
+    pod = decisive_end(job, succeeded=succeeded) if job.container else None
+    if pod is None:
+        return None
+    codes = {"exitCodes": dict(pod.exit_codes)} if pod.exit_codes else {}
+    return {"exitCode": pod.exit_code, "message": pod.message, **codes}
 
 
 def speaker(job: ObservedJob, end: End) -> PodEnd | None:
@@ -89,10 +95,15 @@ def with_log(end: End, log: str) -> End:
     return replace(end, result={**(end.result or {}), "log": log}) if log else end
 
 
-def decided_end(end: EndExecution) -> End:
-    """Return the end that the operator decided on; a runner may have recorded its termination first."""
+def decided_end(job: ObservedJob, end: EndExecution) -> End:
+    """Return the end that the operator decided on; a runner may have recorded its termination first.
+
+    If it is that no other attempt follows, the result is that of the attempt that failed.
+    """
     cancelled = end.status is ExecutionStatus.CANCELLED
-    return End(end.status, end.reason, end.message, expected=True, explains=cancelled)
+    has_failed = not cancelled and isinstance(job, ActiveJob) and job.retry_at is not None
+    result = container_result(job, succeeded=False) if has_failed else None
+    return End(end.status, end.reason, end.message, result, expected=True, explains=cancelled)
 
 
 def result_of_deleted(end: EndExecution | None, cancelled_by: str = "") -> tuple[JobResult, str, str]:
@@ -123,12 +134,20 @@ def cancelled_end(job: ObservedJob) -> EndExecution:
     )
 
 
-def ended_rows(job: ObservedJob, end: End, now: datetime) -> tuple[ExecutionRecord, Closing]:
-    """Return the row of an execution that ended, for the case that it has none, and the closing of an open row."""
-    at = max(_seen_within(job.finished_at, now) or now, job.slot)
+def ended_rows(job: ObservedJob, end: End, seen: datetime) -> tuple[ExecutionRecord, Closing]:
+    """Return the row of an execution that ended, for the case that it has none, and the closing of an open row.
+
+    Args:
+        job: The Job.
+        end: How it ended.
+        seen: When that was seen.
+
+    """
+    at = max(_seen_within(job.finished_at, seen) or seen, job.slot)
     last = decisive_end(job, succeeded=end.status is ExecutionStatus.SUCCEEDED)
     row = replace(
-        _open_row(job, now),
+        _open_row(job, seen),
+        attempts=_attempts(job, seen) if job.container else (),
         status=end.status,
         reason=end.reason,
         message=end.message,
@@ -160,7 +179,7 @@ def _open_row(job: ObservedJob, now: datetime) -> ExecutionRecord:
         created_at=now,
         started_at=begun_at(job) if job.container else None,
         retry_of=job.retry_of,
-        attempts=_attempts(job, now) if job.container else (),
+        attempts=_attempts(job, None) if job.container else (),
     )
 
 
@@ -262,14 +281,23 @@ def _seen_within(second: datetime | None, now: datetime) -> datetime | None:
     return now if second is not None and second <= now < second + timedelta(seconds=1) else second
 
 
-def _attempts(job: ObservedJob, now: datetime) -> tuple[Attempt, ...]:
-    """Return the last pods of a Job; a whole Job may have had thousands."""
+def _attempts(job: ObservedJob, seen: datetime | None) -> tuple[Attempt, ...]:
+    """Return the last pods of a Job; a whole Job may have had thousands.
+
+    Args:
+        job: The Job.
+        seen: When the end of the last was seen. None: its time stays a whole second, as that at which the next began.
+
+    """
     first = max(0, len(job.attempts) - MOST_ATTEMPTS)
     before = job.earlier_pods + first
-    return tuple(_attempt(before + k, pod, now) for k, pod in enumerate(job.attempts[first:], 1))
+    found = [_attempt(before + k, pod) for k, pod in enumerate(job.attempts[first:], 1)]
+    if found and seen is not None:
+        found[-1] = replace(found[-1], finished_at=_seen_within(found[-1].finished_at, seen))
+    return tuple(found)
 
 
-def _attempt(number: int, pod: PodEnd, now: datetime) -> Attempt:
+def _attempt(number: int, pod: PodEnd) -> Attempt:
     status, reason = ExecutionStatus.SUCCEEDED if pod.succeeded else ExecutionStatus.FAILED, pod.reason
     if reason == DEADLINE_EXCEEDED:
         status, reason = ExecutionStatus.TIMED_OUT, TIMEOUT
@@ -281,5 +309,5 @@ def _attempt(number: int, pod: PodEnd, now: datetime) -> Attempt:
         error=None if pod.succeeded else (pod.message or by_code)[:MAX_MESSAGE],
         pod_name=pod.pod_name,
         started_at=pod.started_at,
-        finished_at=_seen_within(pod.finished_at, now),
+        finished_at=pod.finished_at,
     )

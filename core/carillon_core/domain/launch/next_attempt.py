@@ -52,7 +52,7 @@ def next_attempt(raw: Mapping[str, Any], job: ActiveJob, now: datetime) -> dict[
     name = next_attempt_name(job)
     meta = raw["metadata"]
     labels = {key: value for key, value in meta["labels"].items() if key in _LABELS}
-    annotations = {key: value for key, value in meta["annotations"].items() if key in _ANNOTATIONS}
+    annotations = {key: value for key, value in (meta.get("annotations") or {}).items() if key in _ANNOTATIONS}
     annotations[names.ANNOTATION_RETRIES] = job.retries.followed(job.attempts, began, left).encoded()
     queue = {key: value for key, value in meta["labels"].items() if key == names.LABEL_QUEUE}
     pod = dict(raw["spec"]["template"]["spec"])

@@ -1,6 +1,6 @@
 """Turns a Job from the API server and the ends of its pods into an ``ActiveJob`` or a ``FinishedJob``. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from carillon_core.domain.observed.pod_ends import (
     PodEnd,
 )
 from carillon_core.domain.observed.pod_trouble import utc_second
-from carillon_core.domain.observed.retries import parse_retries
+from carillon_core.domain.observed.retries import Retries, after, parse_retries
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.scheduled_task import RunResult
@@ -85,6 +85,12 @@ def observed_job(job: Mapping[str, Any], pods: JobPods = NO_PODS, *, deleted: bo
     return replace(outcome, attempts=attempts, earlier_pods=earlier.forgotten + outcome.earlier_pods)
 
 
+def newest_attempts(jobs: Iterable[ObservedJob]) -> list[ObservedJob]:
+    """Return the newest Job of each execution: for a moment, there is also that of the attempt before."""
+    newest = {job.execution_id: job for job in sorted(jobs, key=lambda job: job.number)}
+    return list(newest.values())
+
+
 def _judged(job: Mapping[str, Any], seen: ActiveJob, pods: JobPods) -> ObservedJob:
     """Return a Job as active or finished, by its own pods and conditions."""
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or () if c["status"] == "True"}
@@ -118,13 +124,18 @@ def _unless_retried(seen: ActiveJob, failed: FinishedJob) -> ObservedJob:
         return seen
     ended_at = failed.finished_at or seen.admitted_at or seen.slot
     due = retries.next_at(seen.number, seen.execution_id, ended_at)
-    if due >= execution_began(seen) + timedelta(seconds=retries.timeout_seconds):
+    if due >= times_out_at(seen, retries):
         why = f"no time is left for another attempt, which would start at {rfc3339(due)}"
         return replace(failed, message="; ".join(word for word in (failed.message or failed.reason, why) if word))
     ends = seen.attempts or (
         PodEnd(succeeded=False, finished_at=ended_at, reason=failed.reason, message=failed.message),
     )
     return replace(seen, attempts=ends, trouble=None, retry_at=due)
+
+
+def times_out_at(job: ObservedJob, retries: Retries) -> datetime:
+    """Return when a Job's execution has used up its ``timeoutSeconds``."""
+    return after(execution_began(job), timedelta(seconds=retries.timeout_seconds))
 
 
 def execution_began(job: ObservedJob) -> datetime:

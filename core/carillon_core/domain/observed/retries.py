@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from carillon_core.backoff import retry_wait
@@ -21,8 +21,16 @@ from carillon_core.resources.tasks import RetryPolicy
 MOST_EARLIER = 40
 """The pods that ended and are kept. Without drains, an execution has at most 20 before its last."""
 MOST_OF_A_MESSAGE = 512
-"""The characters kept of a message: the API server takes 256 KiB of annotations."""
-MOST_CHARACTERS = 256 * 1024
+"""The characters kept of a message, a reason or a name."""
+MOST_CHARACTERS = 64 * 1024
+"""The most that the operator writes, and therefore reads."""
+MOST_SECONDS = 7 * 24 * 3600
+"""The longest ``timeoutSeconds``."""
+MOST_PODS = 1_000_000
+MOST_PLACED = 64
+"""The node selectors and tolerations of a pod: 32 of its own, 32 of the operator's settings."""
+FIRST_YEAR, LAST_YEAR = 1970, 9990
+"""So that every sum of a time and a wait is a time."""
 CUT_OFF = timedelta(seconds=1)
 """The times of pods are whole seconds, cut off: a pod may have ended this much later."""
 
@@ -76,7 +84,7 @@ class Retries:
         policy = self.policy
         wait = retry_wait(policy.initial_delay_seconds, policy.factor, policy.max_delay_seconds, number)
         wait *= 1 - policy.jitter * _share(execution_id, number)
-        return ended_at + timedelta(seconds=wait) + (CUT_OFF if wait else timedelta())
+        return after(ended_at, timedelta(seconds=wait) + (CUT_OFF if wait else timedelta()))
 
     def encoded(self) -> str:
         """Return it as the text of an annotation."""
@@ -95,6 +103,14 @@ class Retries:
 PLACEMENT = ("nodeSelector", "tolerations")
 
 
+def after(when: datetime, by: timedelta) -> datetime:
+    """Return a time plus a duration, at most the latest possible time: the times of pods can be forged."""
+    try:
+        return when + by
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def attempt_seconds(policy: RetryPolicy, left: int) -> tuple[int, bool]:
     """Return how long an attempt may take, and whether the policy limits it rather than what the execution has left."""
     limit = policy.attempt_timeout_seconds
@@ -102,22 +118,57 @@ def attempt_seconds(policy: RetryPolicy, left: int) -> tuple[int, bool]:
 
 
 def parse_retries(text: str | None) -> Retries | None:
-    """Return what an annotation says; None if it says nothing that makes sense: whoever may write Jobs can write it."""
+    """Return what an annotation says; None if the operator cannot have written it.
+
+    Everybody who may write Jobs can write it, so nothing is kept that is larger than what the operator writes.
+    """
     if not text or len(text) > MOST_CHARACTERS:
         return None
     try:
         told = json.loads(text)
         return Retries(
             policy=RetryPolicy.model_validate(told["retry"]),
-            timeout_seconds=max(1, int(told["timeoutSeconds"])),
+            timeout_seconds=_number(told["timeoutSeconds"], 1, MOST_SECONDS),
             limited=bool(told.get("limited")),
-            begun_at=utc_second(told.get("begunAt")),
-            earlier=tuple(_end(each) for each in told.get("earlier", ())),
-            forgotten=max(0, int(told.get("forgotten", 0))),
-            placement=dict(told.get("placement", {})),
+            begun_at=_time(told.get("begunAt")),
+            earlier=tuple(_end(each) for each in _few(told.get("earlier") or [], MOST_EARLIER)),
+            forgotten=_number(told.get("forgotten") or 0, 0, MOST_PODS),
+            placement=_placement(told.get("placement") or {}),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _number(given: Any, least: int, most: int) -> int:
+    if type(given) is not int or not least <= given <= most:
+        msg = f"must be a number from {least} to {most}"
+        raise ValueError(msg)
+    return given
+
+
+def _few(given: list[Any], most: int) -> list[Any]:
+    if not isinstance(given, list) or len(given) > most:
+        msg = f"must be a list of at most {most}"
+        raise ValueError(msg)
+    return given
+
+
+def _time(given: str | None) -> datetime | None:
+    when = utc_second(given)
+    if when is not None and not FIRST_YEAR <= when.year <= LAST_YEAR:
+        msg = f"must be a time from {FIRST_YEAR} to {LAST_YEAR}"
+        raise ValueError(msg)
+    return when
+
+
+def _placement(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a pod that ``first`` keeps, and no others: a pod is made of them."""
+    selector = dict(list(told.get("nodeSelector", {}).items())[:MOST_PLACED])
+    tolerations = _few(told.get("tolerations", []), MOST_PLACED)
+    if not all(isinstance(value, str | int) for part in (selector, *tolerations) for value in part.values()):
+        msg = "must have texts and numbers only"
+        raise ValueError(msg)
+    return {name: part for name, part in zip(PLACEMENT, (selector, tolerations), strict=True) if name in told}
 
 
 def _share(execution_id: str, number: int) -> float:
@@ -144,14 +195,18 @@ def _end(told: Mapping[str, Any]) -> PodEnd:
     code = told.get("exitCode")
     return PodEnd(
         succeeded=False,
-        finished_at=utc_second(told.get("finishedAt")),
-        exit_code=None if code is None else int(code),
-        reason=str(told.get("reason", "")),
-        message=str(told.get("message", "")),
-        pod_name=str(told.get("pod", "")),
-        started_at=utc_second(told.get("startedAt")),
+        finished_at=_time(told.get("finishedAt")),
+        exit_code=None if code is None else _number(code, -(2**31), 2**31 - 1),
+        reason=_text(told.get("reason")),
+        message=_text(told.get("message")),
+        pod_name=_text(told.get("pod")),
+        started_at=_time(told.get("startedAt")),
         disrupted=bool(told.get("disrupted")),
     )
+
+
+def _text(given: Any) -> str:
+    return given[:MOST_OF_A_MESSAGE] if isinstance(given, str) else ""
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

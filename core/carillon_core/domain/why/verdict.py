@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from carillon_core.contract import ExecutionStatus
+from carillon_core.contract import Cause, ExecutionStatus
 from carillon_core.domain.decision.plan import Reason
 from carillon_core.domain.decision.settle import runs_left
-from carillon_core.domain.execution import ExecutionRecord
+from carillon_core.domain.execution import ExecutionRecord, execution_id
 from carillon_core.domain.timetable.schedule import (
     OneShotSchedule,
     Schedule,
@@ -243,7 +243,7 @@ def _by_status(present: Present, rules: Rules, slot: datetime) -> Verdict | None
         if (entry.first_slot or entry.slot) <= slot <= entry.slot:
             return _by_entry(entry)
     last = status.last_execution
-    if last is not None and last.slot == slot:
+    if last is not None and last.id == str(execution_id(present.uid, slot, Cause.SCHEDULE)):
         outcome = Outcome.RUNNING if last.result in {RunResult.RUNNING, RunResult.UNKNOWN} else Outcome.RAN
         how = {RunResult.RUNNING: "was launched and has not ended", RunResult.UNKNOWN: "was launched"}
         said = f"{subject} {how.get(last.result, f'ended as {last.result}')}"

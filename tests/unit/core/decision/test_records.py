@@ -163,8 +163,8 @@ def test_a_job_that_was_deleted_ended_as_decided_or_was_cancelled() -> None:
     job = make_job("00:10")
     end = EndExecution(job.name, job.uid, UUID(EXECUTION), ExecutionStatus.FAILED, "ErrImagePull", "no such image")
     assert result_of_deleted(end) == (RunResult.FAILED, "ErrImagePull", "no such image")
-    assert decided_end(end).error == "no such image"
-    assert not decided_end(end).explains
+    assert decided_end(job, end).error == "no such image"
+    assert not decided_end(job, end).explains
     replaced = EndExecution(job.name, job.uid, UUID(EXECUTION), ExecutionStatus.CANCELLED, "Replaced", "replaced")
-    assert decided_end(replaced).explains, "its runner may have recorded its termination first"
+    assert decided_end(job, replaced).explains, "its runner may have recorded its termination first"
     assert result_of_deleted(None) == (RunResult.CANCELLED, Reason.JOB_DELETED, DELETED_WHILE_ACTIVE)

@@ -5,16 +5,19 @@ from typing import Any
 
 import pytest
 
-from carillon_core.contract import ExecutionStatus
+from carillon_core.contract import Cause, ExecutionStatus
+from carillon_core.domain.execution import execution_id
 from carillon_core.domain.why.question import Case, Present, question_of
 from carillon_core.domain.why.revision import TaskRevision
 from carillon_core.domain.why.verdict import Outcome, verdict_of
+from support.builders import TASK_UID
 from support.calendars import utc
 from support.past import NIGHTLY, NOW, earlier, present, revision, verdict
 
 DAILY = revision(1, schedule="0 9 * * *")
 PAUSED = revision(2, "2026-03-01 00:00", schedule="0 9 * * *", suspend=True)
 RAN: dict[str, Any] = {"status": ExecutionStatus.SUCCEEDED, "started_at": utc("2026-02-01 09:00")}
+LAST = {"slot": "2026-02-01T09:00:00Z", "jobName": "x-1", "result": "Running"}
 SKIP = {"status": "skipped", "reason": "StillActive", "message": "the slot was skipped: x-1 is still active"}
 
 PAST: dict[str, tuple[str, list[TaskRevision], Present | None, dict[str, Any], Outcome, str]] = {
@@ -160,10 +163,18 @@ PAST: dict[str, tuple[str, list[TaskRevision], Present | None, dict[str, Any], O
     "it was launched, and its pod has not claimed it": (
         "2026-02-01 09:00",
         [DAILY],
-        present(lastExecution={"id": "x", "slot": "2026-02-01T09:00:00Z", "jobName": "x-1", "result": "Running"}),
+        present(lastExecution=LAST | {"id": str(execution_id(TASK_UID, utc("2026-02-01 09:00"), Cause.SCHEDULE))}),
         {},
         Outcome.RUNNING,
         "was launched and has not ended",
+    ),
+    "a request for the same time was launched": (
+        "2026-02-01 09:00",
+        [DAILY],
+        present(lastExecution=LAST | {"id": "4f0c2a52-7d44-4ad6-9a5c-1f9c3a1d9a11"}),
+        {},
+        Outcome.UNKNOWN,
+        "no execution of it is recorded",
     ),
     "it is owed": (
         "2026-02-01 09:00",
