@@ -22,7 +22,7 @@ event: execution
 id: 6f1c22d0-1
 data: {"id":"0c4b8a5e-2f0e-5f43-9a61-0b6f0c2a7d11","namespace":"team-a","task":"nightly-report",\
 "slot":"2027-01-07T01:30:00Z","cause":"schedule","status":"Running","reason":null,\
-"startedAt":"2027-01-07T01:30:01.412Z","finishedAt":null}
+"startedAt":"2027-01-07T01:30:01.412057Z","finishedAt":null}
 
 event: task
 id: 6f1c22d0-2

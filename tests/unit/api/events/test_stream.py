@@ -1,11 +1,14 @@
 """What a client of the stream receives, and when it can resume."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from carillon_api.events.hub import Pace
+from carillon_api.routes.events import EXAMPLE
+from carillon_api.schemas.streams.events import ExecutionData, TaskData
 from carillon_core.errors import ExpiredError, UnavailableError
 from support.api import AS_CALLER, HASTY, Facade, facade
 from support.history_adapters import running, skipped
@@ -220,3 +223,16 @@ async def test_parameters_are_checked(api: Facade) -> None:
         answer = await api.client.get(f"{EVENTS}?{query}")
         assert answer.status_code == 422, query
     assert api.events.is_idle
+
+
+def test_the_example_in_the_documentation_is_what_is_sent() -> None:
+    """Each datum is spelt as the stream spells it."""
+    models = {"execution": ExecutionData, "task": TaskData}
+    seen = set()
+    for block in EXAMPLE.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if (model := models.get(lines.get("event", ""))) is not None:
+            data = json.loads(lines["data"])
+            seen.add(model)
+            assert json.loads(model.model_validate(data).model_dump_json(by_alias=True)) == data
+    assert seen == {*models.values()}

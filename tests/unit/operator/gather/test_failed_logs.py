@@ -1,5 +1,6 @@
 """The logs of failed containers: in their rows, soon or not at all."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_operator.gather.failed_logs import MOST_READ, READERS, FailedLogs
-from support.builders import FIRST
+from support.builders import FIRST, at
 from support.operator import KEY, Operator, finish, operator, running, together
 from support.waiting import eventually
 
@@ -40,6 +41,21 @@ async def test_the_row_of_a_failed_container_has_the_end_of_its_log(operator: Op
     assert result(operator) == {"exitCode": 3, "message": "the end", "log": "it was\nthe end"}
     assert operator.cluster.log_reads == [(KEY[0], POD, "runner")]
     assert operator.cluster.jobs == {}
+
+
+async def test_a_container_ends_when_its_end_is_seen_however_long_its_log_takes(operator: Operator) -> None:
+    """Kubernetes says only the second."""
+    await operator.create_task(intervalSeconds=30, task=CONTAINER)
+    await operator.turn("00:00:30")
+    operator.now = at("00:00:33")
+    operator.cluster.finish_pod(KEY[0], FIRST, 3, "the end")
+    operator.now = seen = at("00:00:33") + timedelta(milliseconds=200)
+    await operator.see()
+    await operator.term.reconciler.reconcile(KEY)
+    operator.now += timedelta(seconds=2)
+    await operator.write()
+    (row,) = operator.history.rows.values()
+    assert (row.finished_at, row.attempts[0].finished_at) == (seen, seen)
 
 
 async def test_no_other_log_is_read(operator: Operator) -> None:
