@@ -112,7 +112,7 @@ bench-api: ## Measure the facade: ROWS=1000000 executions, RATE=100 requests a s
 	@$(PY) bench/api.py --rows $(or $(ROWS),1000000) --rate $(or $(RATE),100) --seconds $(or $(SECONDS),20)
 
 .PHONY: bench-events
-bench-events: ## Measure what VIEWERS=500 of the stream of changes cost the API, for SECONDS=60 each
+bench-events: ## Measure what VIEWERS=500 event streams cost the API, SECONDS=60 for each case
 	@$(SETUP) all
 	@$(PY) -m bench.events --viewers $(or $(VIEWERS),500) --seconds $(or $(SECONDS),60)
 

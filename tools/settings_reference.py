@@ -208,7 +208,12 @@ DEVELOPMENT = (
     Variable("ROWS", "a number", "`1000000`", "Executions in the history of `make bench-api`."),
     Variable("RATE", "a number", "`100`", "Requests per second of `make bench-api`."),
     Variable("VIEWERS", "a number", "`500`", "Streams of changes that `make bench-events` keeps open."),
-    Variable("SECONDS", "a number", "`20`", "How long `make bench-api` measures each request."),
+    Variable(
+        "SECONDS",
+        "a number",
+        "`20` or `60`",
+        "How long `make bench-api` measures each request (20), and `make bench-events` each case (60).",
+    ),
     Variable("RUNNERS", "a number", "`1000`", "Runners of `make storm`."),
     Variable("CONNECTIONS", "a number", "`40`", "The `max_connections` of the Postgres of `make storm`."),
     Variable("KILLS", "a number", "`20`", "How often `make e2e` kills the operator."),

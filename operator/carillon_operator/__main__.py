@@ -149,7 +149,7 @@ def _renewal(
     webhook = settings.webhook
     if webhook is None or webhook.secret is None:
         return None
-    # a library of 17 MB that nothing else needs
+    # a library of 16 MB that nothing else needs
     from carillon_operator.renewal.renewer import Renewer  # noqa: PLC0415
 
     certificates = KubeWebhookCertificates(connection, webhook.secret, webhook.configuration, leads)

@@ -22,7 +22,7 @@ from carillon_core.logs import get_logger
 from carillon_core.ports import JobReader
 from carillon_core.resources.base import MAX_MESSAGE
 from carillon_operator.apply.effects import Effects
-from carillon_operator.state.job_shelf import JobChange
+from carillon_operator.state.job_shelf import JobChange, as_believed
 from carillon_operator.state.view import View
 from carillon_operator.state.work_queue import Key
 
@@ -143,7 +143,7 @@ class AttemptTurn:
             why = f"{_failure(fresh)}; {TOO_LATE}"
             self._refused[job.namespace, job.uid] = end = _end_of(fresh, ExecutionStatus.FAILED, reason, why)
             return await self._end(key, fresh, end)
-        manifest = next_attempt(self._jobs.believed(raw), fresh, self._clock())
+        manifest = next_attempt(as_believed(raw, self._jobs.raw_of(fresh)), fresh, self._clock())
         refused = await self._effects.launcher.launch_attempt(key, manifest, fresh.execution_id)
         if refused is not None:
             why = f"attempt {fresh.number + 1} was not launched: {refused.message}"

@@ -43,7 +43,7 @@ SUCCEEDED_AT = MetricDefinition(
 DURATION = MetricDefinition(
     "carillon_task_last_duration_seconds",
     "gauge",
-    "Duration of the task's execution that finished last, from the start of its first pod, in whole seconds.",
+    "Duration of the task's most recently finished execution, from the start of its first pod, in whole seconds.",
     _OF_TASK,
 )
 FAILURES = MetricDefinition(

@@ -198,8 +198,8 @@ class Variables(HistorySettings, CommonSettings):
         ge=0,
         le=MOST_TASK_METRICS,
         validation_alias="CARILLON_TASK_METRICS",
-        description="The number of tasks that have metrics of their own: the oldest. Those with the label"
-        " `carillon.dev/metrics=true` have them in any case, up to 10,000.",
+        description="How many tasks, oldest first, have their own metrics. Tasks with the label"
+        " `carillon.dev/metrics=true` always have them, up to 10,000 tasks.",
     )
     state_folder: Annotated[Path | None, Form("a path")] = Field(
         default=None,

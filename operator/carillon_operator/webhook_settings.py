@@ -62,14 +62,14 @@ class WebhookSettings(ProgramSettings):
         default=None,
         validation_alias="CARILLON_WEBHOOK_SECRET",
         description=(
-            "The Secret of the certificate (`tls.crt`, `tls.key`, `ca.crt`), which the operator renews when two thirds"
-            " of its life are over. Default: it is renewed by others, such as cert-manager."
+            "The Secret of the certificate (`tls.crt`, `tls.key`, `ca.crt`), which the operator renews after two thirds"
+            " of its lifetime. Default: something else renews it, such as cert-manager."
         ),
     )
     configuration: Annotated[str, Form("a name")] = Field(
         default="carillon",
         validation_alias="CARILLON_WEBHOOK_CONFIGURATION",
-        description="With `CARILLON_WEBHOOK_SECRET`: the ValidatingWebhookConfiguration that trusts its authority.",
+        description="With `CARILLON_WEBHOOK_SECRET`: the ValidatingWebhookConfiguration whose `caBundle` is renewed.",
     )
     failure_policy: Literal["Ignore", "Fail"] = Field(
         default="Ignore",

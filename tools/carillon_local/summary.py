@@ -14,7 +14,7 @@ from carillon_local.layout import API_KEY, shown
 from carillon_local.services import OPERATOR
 from carillon_local.target import Target
 
-NO_ISOLATION = "The local node isolates nothing: containers are processes of this machine. Run only what you trust."
+NO_ISOLATION = "The local node isolates nothing: containers are processes on this machine. Run only what you trust."
 SHOWN_EXECUTIONS = 12
 SHOWN_CHARACTERS = 78
 

@@ -107,12 +107,12 @@ class EventHub:
         """
         later = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         if self._is_closed:
-            raise RequestRefusedError(Kind.UNAVAILABLE, "this replica of the API stops: connect again", later)
+            raise RequestRefusedError(Kind.UNAVAILABLE, "this API replica is shutting down: connect again", later)
         if self._callers[asked.caller] >= self._most_of_one:
-            detail = f"you have {self._most_of_one} streams of events: close one, or share one among your pages"
+            detail = f"you already have {self._most_of_one} event streams open: close one, or share one between pages"
             raise RequestRefusedError(Kind.RATE_LIMITED, detail, later)
         if len(self._viewers) >= self._most:
-            detail = "this replica of the API has as many streams of events as it may: try again later"
+            detail = "this API replica has reached its limit of event streams: try again later"
             raise RequestRefusedError(Kind.UNAVAILABLE, detail, later)
         feed = self._followed()
         self._entered += 1
@@ -135,7 +135,7 @@ class EventHub:
     def close(self) -> None:
         """End all streams, as the server does before it waits for its connections; no further one is let in."""
         self._is_closed = True
-        self._finish_all("Shutdown", "this replica of the API stops: connect again")
+        self._finish_all("Shutdown", "this API replica is shutting down: connect again")
 
     def _finish_all(self, reason: EndReason, message: str) -> None:
         for viewer in self._viewers:

@@ -64,7 +64,7 @@ class ExecutionSource:
                 for change in found.items:
                     feed.add(of_execution(change))
             else:
-                feed.gap(self.name, "TooManyChanges", "more executions have changed than are sent")
+                feed.gap(self.name, "TooManyChanges", "too many executions changed at once")
             await asyncio.sleep(self.seconds)
 
 

@@ -62,7 +62,7 @@ class Viewer:
         cursor = self.journal.cursor(self._place - 1)
         said = [ready(resumed=place is not None)]
         if after is not None and place is None:
-            said.append(reset("CursorUnknown", "the events after this ID are no longer known, or not to this replica"))
+            said.append(reset("CursorUnknown", "this replica does not have the events after this ID"))
         said += [event for event in known if self.asked.selection.has(event)]
         self._opening += b"".join(event.text(cursor) for event in said)
         self.wake()
@@ -117,7 +117,7 @@ class Viewer:
             found = self.journal.read(self._place, self.asked.selection)
         if found is None:
             self._place = self.journal.following
-            lost = reset("SlowReader", "the client has read too slowly, and events were dropped")
+            lost = reset("SlowReader", "the client read too slowly, so events were dropped")
             return lost.text(self.journal.cursor(self._place - 1))
         chunk, self._place = found
         return chunk

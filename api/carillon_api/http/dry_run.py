@@ -27,7 +27,7 @@ def is_dry_run(scope: Scope) -> bool:
     given = _given(scope) if scope["method"] in WRITES else []
     for name, value in given:
         if name != DRY_RUN:
-            raise malformed(DRY_RUN, f"is the parameter's name (got {name[:20]}): write {DRY_RUN}={ALL}")
+            raise malformed(DRY_RUN, f"must be spelled {DRY_RUN} (got {name[:20]}): write {DRY_RUN}={ALL}")
         if value != ALL:
             raise malformed(DRY_RUN, f"must be {ALL}: write {DRY_RUN}={ALL}, or leave it out to make the change")
     return bool(given)

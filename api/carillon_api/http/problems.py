@@ -47,7 +47,7 @@ class Kind(Enum):
     CONFLICT = (409, "conflict", "Conflict with a concurrent change")
     WRONG_STATE = (409, "wrong-state", "Not allowed in the execution's current state")
     REQUEST_UNDER_WAY = (409, "request-under-way", "A request with this idempotency key is in progress")
-    COUNT_CHANGED = (409, "count-changed", "Another number of objects matches than expected")
+    COUNT_CHANGED = (409, "count-changed", "The number of matching objects differs from expectedCount")
     IN_USE = (409, "in-use", "Still in use")
     EXPIRED = (410, "expired", "Cursor expired")
     PRECONDITION_FAILED = (412, "precondition-failed", "Precondition failed")

@@ -41,7 +41,7 @@ REQUESTS = MetricDefinition(
 REQUEST_SECONDS = MetricDefinition(
     "carillon_api_request_duration_seconds",
     "histogram",
-    "Duration of requests, from the headers to the last byte of the response; of streams, to its first byte.",
+    "Duration of requests, from the headers to the last byte of the response; for streams, to the first byte.",
     ("method", "route"),
 )
 IN_FLIGHT = MetricDefinition("carillon_api_requests_in_flight", "gauge", "Requests in progress.")

@@ -23,7 +23,7 @@ TAGS: tuple[JSONObject, ...] = (
             "See a task's statistics, a timeline of past executions and planned slots, and the expected load."
         ),
     },
-    {"name": "events", "description": "Follow changes of tasks and executions."},
+    {"name": "events", "description": "Follow changes to tasks and executions."},
     {"name": "me", "description": "The caller's identity, and its permissions by namespace."},
     {"name": "metrics", "description": "Count executions by status."},
     {"name": "audit", "description": "See who changed what through this API."},

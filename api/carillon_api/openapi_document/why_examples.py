@@ -94,9 +94,7 @@ _SUSPENDED: JSONObject = _RAN | {
 _WILL_RUN: JSONObject = _NOT_DUE | {
     "at": "2027-01-08T01:30:00Z",
     "outcome": "WillRun",
-    "message": (
-        "the slot of 2027-01-08T01:30:00Z is to be launched at 2027-01-08T01:30:00Z, unless a gate stops it then"
-    ),
+    "message": ("the slot of 2027-01-08T01:30:00Z will be launched at 2027-01-08T01:30:00Z, unless a gate stops it"),
     "slot": "2027-01-08T01:30:00Z",
     "slotAfter": "2027-01-09T01:30:00Z",
 }

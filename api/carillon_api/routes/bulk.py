@@ -42,7 +42,7 @@ async def change_namespaced_tasks(
 ) -> BulkResult:
     """Pause, resume, run or delete all tasks of a namespace that match: at most 1,000 per call.
 
-    First send the request with dryRun=All, and look at what matches. Then send it with that number as expectedCount.
+    First send the request with dryRun=All and check what matches. Then send it with matched as expectedCount.
     """
     return await bulk_tasks(ctx, namespace, body, key)
 
@@ -58,9 +58,10 @@ async def change_namespaced_tasks(
 async def change_tasks(
     ctx: Ctx, body: Annotated[TaskBulk, Depends(json_body(TaskBulk))], key: IdempotencyKey = None
 ) -> BulkResult:
-    """Do the same in all namespaces. The caller must be permitted to list tasks in all of them.
+    """Pause, resume, run or delete all tasks that match, in all namespaces: at most 1,000 per call.
 
-    Tasks of namespaces where the caller may not make the change fail, and the others are changed.
+    Requires permission to list tasks in all namespaces. Tasks in namespaces where the caller may not make the change
+    fail; the others are changed.
     """
     return await bulk_tasks(ctx, None, body, key)
 
@@ -78,7 +79,7 @@ async def change_namespaced_executions(
 ) -> BulkResult:
     """Retry or cancel all executions of a namespace that match, oldest first: at most 1,000 per call.
 
-    First send the request with dryRun=All, and look at what matches. Then send it with that number as expectedCount.
+    First send the request with dryRun=All and check what matches. Then send it with matched as expectedCount.
     """
     return await bulk_executions(ctx, namespace, body)
 
@@ -92,5 +93,8 @@ async def change_namespaced_executions(
     openapi_extra=body_of(ExecutionBulk, EXECUTIONS),
 )
 async def change_executions(ctx: Ctx, body: Annotated[ExecutionBulk, Depends(json_body(ExecutionBulk))]) -> BulkResult:
-    """Do the same in all namespaces. The caller must be permitted to list executions in all of them."""
+    """Retry or cancel all executions that match, in all namespaces, oldest first: at most 1,000 per call.
+
+    Requires permission to list executions in all namespaces.
+    """
     return await bulk_executions(ctx, None, body)

@@ -33,7 +33,7 @@ data: {"namespace":"team-a","name":"nightly-report","uid":"8b7df143-0d21-4c52-9c
 id: 6f1c22d0-2
 
 event: end
-data: {"reason":"Shutdown","message":"this replica of the API stops: connect again"}
+data: {"reason":"Shutdown","message":"this API replica is shutting down: connect again"}
 
 """
 STREAM: Responses = {
@@ -61,7 +61,7 @@ async def stream_events(
         str | None, Header(alias=LAST_EVENT_ID, max_length=256, description="The ID of the last event received.")
     ] = None,
 ) -> Response:
-    """Stream changes of tasks and executions as server-sent events. Requires permission to list both.
+    """Stream changes to tasks and executions as server-sent events. Requires permission to list both.
 
     Events are small: they name what has changed, and the other operations return the rest. Of several changes of an
     object within a moment, only the last is sent.
@@ -69,7 +69,7 @@ async def stream_events(
     - `ready` comes first. Read the lists then, unless `resumed` is true.
     - `execution` and `task` are changes.
     - `reset`: changes may be missing. Read the lists again.
-    - `degraded` and `recovered`: changes of a source are late, and are not any more.
+    - `degraded`: changes from a source are delayed. `recovered`: they are no longer delayed.
     - `end` is the last event. `reason` is `Shutdown`, `Unavailable` or `InternalError`: connect again with the last ID;
       `Unauthenticated` or `Forbidden`: the credential or a permission has been withdrawn, or the permissions have
       changed.

@@ -56,8 +56,10 @@ async def run_own_task(
 async def get_task_output(ctx: Ctx, response: Response, query: Annotated[TaskOutputQuery, Query()]) -> TaskOutput:
     """Return the state of a run and, once it has ended, its output or its error. Poll once a second until then.
 
-    A run is found from its acceptance on, and pending until a pod has started it. The ID of any execution is accepted,
-    including scheduled ones. If the caller may not read the execution, the response is 404, as for an unknown ID.
+    A run is found as soon as it is accepted, and is pending until a pod has started it. The ID of any execution is
+    accepted, including scheduled ones.
+
+    If the caller may not read the execution, the response is 404, as for an unknown ID.
     """
     output = await task_output(ctx, query)
     if output.status in {"pending", "running"}:

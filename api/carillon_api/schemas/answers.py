@@ -145,4 +145,4 @@ class Problem(Answer):
     deleted: list[UserOfTarget] | None = None
     """Only from a cascading deletion that failed midway: what it has deleted."""
     matched: int | None = None
-    """Only from a bulk call that expected another number of matches: how many there are."""
+    """Only if a bulk call expected another number of matches: how many objects match."""

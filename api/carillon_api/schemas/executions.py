@@ -54,15 +54,15 @@ class ExecutionView(Answer):
     message: str | None
     """The reason as a sentence."""
     job_name: str | None
-    """The Job that ran it; of a container that is retried, the Job of the first attempt."""
+    """The Job that ran it; for a container that is retried, the Job of the first attempt."""
     pod_name: str | None
-    """The pod that ran it; for a container or a job, known from its end on. A job may have had others: see attempts."""
+    """The pod that ran it; for a container or a job, set when it ends. A job may have had other pods: see attempts."""
     created_at: AwareDatetime | None
     """When it was first recorded."""
     started_at: AwareDatetime | None
     """When the runner started; for a container or a job, when its Job was created."""
     finished_at: AwareDatetime | None
-    """When it ended. For a container or a job, this is the second that Kubernetes reports, to the microsecond if the
+    """When it ended. For a container or a job, Kubernetes reports whole seconds; the time has a fraction only if the
     operator saw the end within that second."""
     duration_seconds: float | None
     """The time from start to end, in seconds; null while it runs and if it never ran."""
@@ -96,7 +96,7 @@ class AttemptView(Answer):
     status_code: int | None
     """The HTTP status of the response; null if the task is not http or there was no response."""
     response_time_ms: float | None
-    """The time from sending the HTTP request to the end of the response, in milliseconds; null as statusCode is."""
+    """The time from sending the HTTP request to the end of the response, in milliseconds; null if statusCode is."""
 
 
 class ExecutionDetail(ExecutionView):

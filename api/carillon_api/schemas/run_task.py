@@ -134,7 +134,7 @@ class TaskOutputQuery(Parameters):
     namespace: NamespaceName | None = None
     """The namespace of the run. Default: any."""
     run: TaskName | None = None
-    """The name of its RunRequest, which finds a run that was requested with kubectl and has not started."""
+    """The name of its RunRequest. Set it to find a run that was requested with kubectl and has not started."""
 
 
 class TaskOutput(Answer):

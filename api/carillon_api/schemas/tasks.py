@@ -53,8 +53,8 @@ class TaskView(ObjectView):
     schedule_in_words: str | None
     """When the task runs, in English, such as `at 02:30 every day, Europe/Berlin time`. Null if the spec is invalid."""
     next_runs: list[FireTime]
-    """The next slots, earliest first, computed for this response: up to five of one task, and one of each task in a
-    list. Empty if the task is suspended, completed or invalid. A 304 response does not renew them."""
+    """The next slots, earliest first, computed for this response: up to five for a single task, one per task in a
+    list. Empty if the task is suspended, completed or invalid. A 304 response does not update them."""
     dry_run: OfDryRun = None
     """Only with dryRun=All: what the write would change. Nothing was changed."""
 

@@ -67,7 +67,7 @@ async def namespaces_of(ctx: Context, asked: Iterable[str]) -> frozenset[str] | 
         return None
     served = ctx.settings.scope.namespaces
     if len(served) > MOST_NAMESPACES:
-        raise ForbiddenError(f"{refused}, up to {MOST_NAMESPACES} of them")
+        raise ForbiddenError(f"{refused}; a stream can name at most {MOST_NAMESPACES} namespaces")
     allowed = frozenset([name for name in served if await _refused(ctx, name) is None])
     if not allowed:
         raise ForbiddenError(refused)

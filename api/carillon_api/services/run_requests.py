@@ -176,7 +176,7 @@ async def _remember(ctx: Context, stored: JSONObject) -> None:
             if (await store.reserve(owner, ACCEPTED_KEY, uid.bytes, now)).mine:
                 await store.finish(owner, ACCEPTED_KEY, StoredAnswer(ACCEPTED, {}, body))
     except (UnavailableError, TimeoutError) as error:
-        log.warning("run not remembered by its execution's id", run=meta["name"], why=str(error))
+        log.warning("accepted run not stored by its execution's id", run=meta["name"], why=str(error))
 
 
 async def _accepted_run(ctx: Context, uid: UUID) -> AcceptedRun | None:

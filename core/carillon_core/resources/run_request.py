@@ -49,7 +49,7 @@ class RunRequestSpec(Model):
     Default: no deadline."""
     timeout_seconds: int | None = Field(default=None, ge=1, le=7 * DAY_SECONDS)
     """The maximum duration of the execution in seconds, as in a ScheduledTask. Range: 1 to 604800. Default: that of the
-    ScheduledTask, as its field says."""
+    ScheduledTask if it sets one, otherwise the default described there."""
     retry: RetryPolicy | None = None
     """How failed attempts are retried. Default: as in the ScheduledTask, or no retries."""
     queue_name: QueueName | None = None

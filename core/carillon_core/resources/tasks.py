@@ -188,7 +188,7 @@ class RetryPolicy(Model):
     The delay before retry k is initialDelaySeconds x factor^(k - 1), at most maxDelaySeconds, randomly shortened by up
     to the fraction jitter. A longer Retry-After header of the server takes precedence. HTTP responses with a 4xx status
     are not retried, except 408, 425 and 429. Each attempt of a container is a Job of its own, which replaces the one
-    before; any exit code but 0 is retried. An execution that times out or is cancelled is not retried. If its pod is
+    before; a non-zero exit code is retried. An execution that times out or is cancelled is not retried. If its pod is
     told to terminate, for example because its node is drained, a runner's execution continues in another pod as its
     next attempt; a container starts again without using up a retry.
     """

@@ -27,7 +27,7 @@ LOOK_EVERY = timedelta(hours=1)
 SETTLE = timedelta(minutes=1)
 """How long API servers may take to learn what to trust."""
 TRY_AGAIN = timedelta(seconds=5)
-HINT = "allow the operator's role what charts/carillon/files/rbac/operator-certificate.yaml says"
+HINT = "grant the operator the permissions in charts/carillon/files/rbac/operator-certificate.yaml"
 
 
 class Renewer:
@@ -58,9 +58,9 @@ class Renewer:
             except ConflictError:  # another operator, or Helm, was faster
                 wait = TRY_AGAIN
             except ForbiddenError as error:
-                log.warning("webhook certificate not looked after", why=str(error), hint=HINT)
+                log.warning("webhook certificate not checked or renewed", why=str(error), hint=HINT)
             except (CarillonError, InvalidCertificateError) as error:
-                log.warning("webhook certificate not looked after, trying again", why=str(error))
+                log.warning("webhook certificate not checked or renewed, trying again", why=str(error))
                 wait = min(self._look_every, SETTLE)
             except Exception:  # a bug in the renewal must not end the operator
                 log.exception("renewal of the webhook certificate failed")

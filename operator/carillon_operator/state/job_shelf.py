@@ -79,9 +79,9 @@ class JobShelf:
         found = self._jobs.get((namespace, name))
         return found.observed if found else None
 
-    def key_of(self, job: ObservedJob) -> Key:
-        """Return the key of a known Job."""
-        return job_key(self._jobs[job.namespace, job.name].raw["metadata"])
+    def raw_of(self, job: ObservedJob) -> Mapping[str, Any]:
+        """Return what is kept of a known Job, with the identity that it had when it was first seen."""
+        return self._jobs[job.namespace, job.name].raw
 
     def uids(self) -> set[str]:
         """Return the uids of all Jobs."""
@@ -132,12 +132,7 @@ class JobShelf:
         ):
             return None  # a late response does not revive it
         self.strays.pop((name[0], meta["uid"]), None)
-        return self._take(raw if known is None else _as_believed(raw, known.raw))
-
-    def believed(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a Job as the same execution's as when it was first seen, whatever its labels say by now."""
-        known = self._jobs.get((raw["metadata"]["namespace"], raw["metadata"]["name"]))
-        return raw if known is None else _as_believed(raw, known.raw)
+        return self._take(raw if known is None else as_believed(raw, known.raw))
 
     def _take(self, raw: Mapping[str, Any], *, gone: bool = False) -> JobChange | None:
         """Read a Job, with what its pods show; return None if that is nothing new, or if the Job is not ours."""
@@ -334,7 +329,7 @@ def _newer(before: ObservedJob, now: ObservedJob) -> ObservedJob | None:
     return still_taken_back(before, now)
 
 
-def _as_believed(raw: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+def as_believed(raw: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a newer version of a known Job as the same execution's, whatever its labels say by now.
 
     A tenant who edits them would otherwise hide the Job's end from the task or request that waits for it.

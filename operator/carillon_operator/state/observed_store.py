@@ -10,6 +10,7 @@ from carillon_core.domain.observed.jobs import (
     ObservedRequest,
     ObservedTarget,
     ObservedTask,
+    job_key,
     own_key_name,
     request_key,
 )
@@ -148,7 +149,7 @@ class ObservedStore:
     def forget_deleted(self, job: ObservedJob) -> None:
         """Forget a Job that was deleted while it was active, once the task or request that it belongs to is gone."""
         if self.jobs.was_deleted(job):
-            owners = self.tasks.uids_under(self.jobs.key_of(job)) or {""}
+            owners = self.tasks.uids_under(job_key(self.jobs.raw_of(job)["metadata"])) or {""}
             if job.origin not in owners and self.requests.name_of(job.origin) is None:
                 self.jobs.drop((job.namespace, job.name), job.uid)
 

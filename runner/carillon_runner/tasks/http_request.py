@@ -56,7 +56,7 @@ def run(execution: Execution) -> Mapping[str, Any]:
 
     Raises:
         TaskFailedError: The status is unexpected (``HTTP4xx``, ``HTTP5xx``, ``HTTPStatus``), with the result; there
-            was no response (``timeout``, ``dns``, ``connection``, ``tls``, ``protocol``); a redirect is refused
+            was no response (``Timeout``, ``DNS``, ``Connection``, ``TLS``, ``Protocol``); a redirect is refused
             (``TooManyRedirects``, ``BlockedRedirect``); the address of the URL or of a redirect is closed
             (``BlockedAddress``); the request is invalid (``InvalidRequest``) or cannot be built (``TemplateFailed``,
             ``SecretMissing``). No message repeats the URL or a header.

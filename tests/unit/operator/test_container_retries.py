@@ -90,7 +90,7 @@ async def test_an_execution_is_active_in_its_waits(operator: Operator) -> None:
     assert [row[1:] for row in operator.rows()] == [("running", None), ("skipped", "StillActive")]
     found = await status(operator)
     assert (found["active"], found["lastExecution"]["result"]) == (1, "Running")
-    assert found["lastExecution"]["message"] == "attempt 1 failed (Error), the next one is due at 2026-01-01T00:01:16Z"
+    assert found["lastExecution"]["message"] == "attempt 1 failed (Error); the next one is due at 2026-01-01T00:01:16Z"
     await operator.turn("00:01:16")
     await fail(operator, SECOND, "00:01:20", exit_code=0)
     assert operator.rows()[0][1:] == ("succeeded", None)

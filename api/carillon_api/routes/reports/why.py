@@ -21,9 +21,9 @@ router = APIRouter(tags=["reports"])
     responses=RESPONSES,
 )
 async def explain_task(ctx: Ctx, namespace: Namespace, name: TaskName, query: Annotated[WhyQuery, Query()]) -> Why:
-    """Return what should have happened at a time, by the task's spec as it was then, and what did, with the reason.
+    """Return what should have happened at a time, according to the task's spec at that time, what did, and why.
 
-    A time in the future is explained by the present spec. A deleted task is explained as long as its history is kept.
+    A time in the future is explained by the current spec. A deleted task is explained as long as its history is kept.
     Requires permission to get the task and to list executions in the namespace.
     """
     return await why(ctx, namespace, name, query.at)

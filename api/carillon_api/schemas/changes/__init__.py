@@ -1,1 +1,1 @@
-"""Changes that are only asked about, and changes of many objects: bodies and responses."""
+"""Dry runs, and changes of many objects: bodies and responses."""

@@ -20,12 +20,12 @@ class Bulk(Model):
     """The fields that the bodies share."""
 
     everything: bool = Field(default=False, alias="all")
-    """Must be true if the filter selects nothing in particular, so that an empty filter is not an oversight."""
+    """Must be true if the filter does not narrow the selection: a safeguard against an empty filter."""
     expected_count: int | None = Field(default=None, ge=0)
-    """How many objects the caller expects to match: matched of a dry run, or remaining of the previous call. If another
-    number matches, nothing is changed (409). Required unless dryRun=All."""
+    """How many objects the caller expects to match: matched from a dry run, or remaining from the previous call. If
+    another number matches, nothing is changed (409). Required unless dryRun=All."""
     cursor: str | None = Field(default=None, min_length=1, max_length=2048)
-    """nextCursor of the previous call, to continue with the objects that it had no time for."""
+    """nextCursor of the previous call, to continue with the objects that it did not reach."""
 
 
 class TaskBulk(Bulk):
@@ -77,7 +77,7 @@ class BulkItem(Answer):
     execution_id: UUID | None
     """The execution's ID; null for a task."""
     outcome: Literal["matched", "done", "unchanged", "failed"]
-    """done: changed. unchanged: there was nothing to change, such as to pause a suspended task. failed: see problem.
+    """done: changed. unchanged: there was nothing to change, such as pausing a suspended task. failed: see problem.
     matched: it was a dry run."""
     created: str | None
     """The name of the RunRequest that run or retry has created."""
@@ -86,10 +86,10 @@ class BulkItem(Answer):
 
 
 class BulkResult(Answer):
-    """What was done with each object. Single failures do not fail the call: look at failed."""
+    """What was done with each object. The call succeeds even if it fails for some objects: check failed."""
 
     matched: int
-    """How many objects matched; with a cursor, only those that were left."""
+    """How many objects matched; with a cursor, only those that remained."""
     done: int
     """How many were changed."""
     unchanged: int

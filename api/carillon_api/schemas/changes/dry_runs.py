@@ -73,7 +73,7 @@ class DryRun(Answer):
     ends: list[EndedExecution] = Field(default_factory=list)
     """The active executions that would be ended; at most 500 Jobs of a task are looked at."""
     notes: list[str] = Field(default_factory=list)
-    """What could not be found out, and what was assumed instead."""
+    """What could not be determined, and what was assumed instead."""
 
 
 def _is_absent(value: Any) -> bool:
@@ -85,7 +85,7 @@ OfDryRun = Annotated[DryRun | None, Field(exclude_if=_is_absent)]
 
 
 class DeletionDryRun(Answer):
-    """A deletion that was only asked about. The object still exists."""
+    """The dry run of a deletion. The object still exists."""
 
     namespace: str
     """The object's namespace."""

@@ -42,8 +42,8 @@ class WhyQuery(Parameters):
         datetime | None, BeforeValidator(_asked), WithJsonSchema({"type": "string", "format": "date-time"})
     ] = None
     """The time to explain, at most ten years ahead: RFC 3339, or without an offset in the task's present time zone,
-    such as 2027-01-01T09:30. It means the slot in its minute if the schedule is a cron expression with five fields,
-    otherwise the slot in its second. Default: now."""
+    such as 2027-01-01T09:30. It selects the slot in the same minute if the schedule is a cron expression with five
+    fields, otherwise the slot in the same second. Default: now."""
 
 
 class ChangedBy(Answer):
@@ -63,9 +63,9 @@ class RevisionBrief(Answer):
     generation: int
     """The spec's generation."""
     seen_at: Time
-    """Since when it was in force."""
+    """When it came into force."""
     changed_by: ChangedBy
-    """Who made it."""
+    """Who made the change."""
 
 
 class ExecutionBrief(Answer):
@@ -95,7 +95,7 @@ class SuspensionView(Answer):
     since: Time
     """When it began, as far as revisions are kept."""
     since_or_earlier: bool
-    """Whether it may have begun before."""
+    """Whether it may have begun before since."""
     generation: int
     """The generation that began it."""
     changed_by: ChangedBy
@@ -114,11 +114,11 @@ class Why(Answer):
     time_zone: str
     """The time zone of the schedule at that time."""
     outcome: Outcome
-    """What happened. Ran: it was run, whatever its result. Running: it has not ended. Skipped, Missed: a gate stopped
-    it. NotLaunched: something that it needs is missing, or its pod did not start. Pending: it is due and not settled.
-    NotDue: there was no slot. SkippedByClockChange: the clock jumped over it, or repeats it. Suspended, InvalidSpec,
-    BeforeStart, AfterEnd, NotCreated, Deleted: the task was. WillRun, WillNotRun: it is in the future. Unknown: nothing
-    is kept from then. Later releases may add values."""
+    """What happened. Ran: it ran, successfully or not. Running: it has not ended. Skipped: a gate stopped it. Missed:
+    nothing could launch it in time. NotLaunched: something that it needs is missing, or its pod did not start. Pending:
+    it is due and not settled. NotDue: there was no slot. SkippedByClockChange: the clock skipped it, or repeated it.
+    Suspended, InvalidSpec, BeforeStart, AfterEnd, NotCreated, Deleted: the state of the task at that time. WillRun,
+    WillNotRun: it is in the future. Unknown: nothing is kept from that time. Later releases may add values."""
     message: str
     """Why, in one sentence."""
     reason: str | None
@@ -134,9 +134,9 @@ class Why(Answer):
     clock_change: str | None
     """What a change of the clock did to the slot."""
     slot_before: Time | None
-    """The nearest slot before, by the spec at that time."""
+    """The nearest earlier slot, according to the spec at that time."""
     slot_after: Time | None
-    """The nearest slot after, by the spec at that time."""
+    """The nearest later slot, according to the spec at that time."""
 
 
 class RevisionsQuery(Parameters):
@@ -165,4 +165,4 @@ class RevisionList(Page):
     """One page of a task's revisions, newest first."""
 
     items: list[RevisionView]
-    """The revisions. At most 50 are kept of one name; of changes within five seconds, only the last one is."""
+    """The revisions. At most 50 are kept per name; of changes within five seconds, only the last."""

@@ -21,13 +21,13 @@ class EventsQuery(Parameters):
     """Only changes in these namespaces, at most 20. Default: all namespaces in which the caller may list tasks and
     executions. If the API serves all namespaces and the caller may not list them all, name some."""
     task: TaskName | None = None
-    """Only changes of tasks with this name, and of their executions."""
+    """Only changes to tasks with this name, and to their executions."""
     after: str | None = Field(default=None, max_length=MOST_CURSOR)
     """The ID of the last event received. The header Last-Event-ID takes precedence."""
 
 
 class ReadyData(Answer):
-    """``ready``: changes from here on follow. Read the lists now, unless the stream has resumed."""
+    """``ready``: all changes from now on are sent. Read the lists now, unless the stream has resumed."""
 
     resumed: bool
     """Whether everything after the given ID follows."""
@@ -66,17 +66,17 @@ class ResetData(Answer):
 
 
 class SourceData(Answer):
-    """``degraded``: changes of a source are late. ``recovered``: they are not any more."""
+    """``degraded``: changes from a source are delayed. ``recovered``: they are no longer delayed."""
 
     source: str
     """executions or tasks."""
     namespace: str | None
-    """The namespace whose tasks are concerned; null for all."""
+    """The namespace whose tasks are affected; null for all."""
     message: str | None
 
 
 class EndData(Answer):
-    """``end``: the last event of a stream. Its reason tells whether to connect again."""
+    """``end``: the last event of a stream. Its reason says whether to connect again."""
 
     reason: str
     message: str

@@ -102,7 +102,7 @@ async def _found(call: Call, after: tuple[str, str] | None) -> Sequence[Match]:
         async with asyncio.timeout(FIND_SECONDS):
             found = await call.find()
     except TimeoutError as error:
-        why = f"the matches were not found within {FIND_SECONDS:g} s: try again, or narrow the filter"
+        why = f"finding the matches took more than {FIND_SECONDS:g} s: try again, or narrow the filter"
         raise UnavailableError("bulk", why) from error
     if len(found) > MOST:
         message = f"matches more than {MOST} objects: narrow it, and make several calls"

@@ -30,7 +30,7 @@ class BulkTurns:
 
         """
         if subject.name in self._callers:
-            detail = "another bulk call of yours is in progress: try again when it has ended"
+            detail = "you already have a bulk call in progress: try again when it has ended"
             raise RequestRefusedError(Kind.RATE_LIMITED, detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         self._callers.add(subject.name)
         try:

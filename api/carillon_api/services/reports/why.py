@@ -87,7 +87,7 @@ async def _task(ctx: Context, namespace: str, name: str) -> JSONObject | None:
 
 
 def _not_found(name: str) -> NotFoundError:
-    return NotFoundError(f"task {name} not found, and nothing is kept of an earlier one with this name")
+    return NotFoundError(f"task {name} not found, and there is no history of an earlier task with this name")
 
 
 async def _authors(ctx: Context, namespace: str, name: str, revisions: Sequence[TaskRevision]) -> Authors:

@@ -105,7 +105,7 @@ def still_active(due: Candidate) -> Verdict | None:
     if first.ending:
         stands = f"{first.name} is being deleted and its pod has not ended"
     elif first.retry_at is not None:
-        stands = f"{first.name} has failed and is retried at {rfc3339(first.retry_at)}"
+        stands = f"{first.name} has failed and will be retried at {rfc3339(first.retry_at)}"
     else:
         stands = f"{first.name} {'is still waiting in its queue' if first.waiting else 'is still active'}"
     if first.trouble is not None:

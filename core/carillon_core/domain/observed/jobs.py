@@ -300,7 +300,7 @@ class ActiveJob(_Job):
         """What keeps the execution from running, as a sentence; empty if nothing is known."""
         if self.retry_at is not None:
             why = next((f" ({pod.reason})" for pod in self.attempts[-1:] if pod.reason), "")
-            return f"attempt {self.number} failed{why}, the next one is due at {rfc3339(self.retry_at)}"
+            return f"attempt {self.number} failed{why}; the next one is due at {rfc3339(self.retry_at)}"
         return WAITS if self.waiting else self.trouble.sentence if self.trouble is not None else ""
 
 

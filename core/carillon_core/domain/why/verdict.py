@@ -137,8 +137,8 @@ def _without_spec(question: Question) -> Verdict:
     if created and min(created) > case.at:
         message = f"the task did not exist: it was created at {rfc3339(min(created))}"
         return Verdict(outcome=Outcome.NOT_CREATED, message=message)
-    kept = f": the oldest is from {rfc3339(case.revisions[-1].seen_at)}" if case.revisions else ""
-    message = f"no spec and no execution of the task is kept from then{kept}"
+    kept = f": the oldest spec is from {rfc3339(case.revisions[-1].seen_at)}" if case.revisions else ""
+    message = f"no spec or execution of the task is kept from that time{kept}"
     return Verdict(outcome=Outcome.UNKNOWN, message=message)
 
 
@@ -153,7 +153,7 @@ def _deleted(question: Question, revision: TaskRevision) -> Verdict | None:
     if case.present is not None and case.present.created_at > case.at:
         later.append(case.present.created_at)
     if later:
-        message += f", and the next one of its name was created at {rfc3339(min(later))}"
+        message += f", and the next task with this name was created at {rfc3339(min(later))}"
     return Verdict(outcome=Outcome.DELETED, message=message)
 
 
@@ -194,7 +194,7 @@ def _to_come(question: Question, revision: TaskRevision, rules: Rules, schedule:
         return Verdict(
             outcome=Outcome.WILL_NOT_RUN,
             reason=Reason.SUSPENDED,
-            message=f"{subject} unless spec.suspend is set to false before",
+            message=f"{subject} unless spec.suspend is set to false before then",
             suspension=_suspension(question, revision),
         )
     if present.hindrance is not None:
@@ -204,10 +204,10 @@ def _to_come(question: Question, revision: TaskRevision, rules: Rules, schedule:
     if left is not None and left < MOST_COUNTED:
         until = question.case.now
         if left == 0 or last_fire_times(schedule, until, slot, left)[1]:
-            message = f"{subject}: the task reaches maxRuns before"
+            message = f"{subject}: the task reaches maxRuns first"
             return Verdict(outcome=Outcome.WILL_NOT_RUN, reason=Reason.COMPLETED, message=message)
     due = launch_time(slot, jitter_offset(revision.task_uid, rules.jitter_seconds))
-    message = f"the slot of {rfc3339(slot)} is to be launched at {rfc3339(due)}, unless a gate stops it then"
+    message = f"the slot of {rfc3339(slot)} will be launched at {rfc3339(due)}, unless a gate stops it"
     return Verdict(outcome=Outcome.WILL_RUN, message=message)
 
 
@@ -221,7 +221,7 @@ def _without_row(question: Question, revision: TaskRevision, rules: Rules, slot:
         return known
     due = launch_time(slot, jitter_offset(revision.task_uid, rules.jitter_seconds))
     if due > question.case.now:
-        message = f"the slot of {rfc3339(slot)} is to be launched at {rfc3339(due)}, because of spec.jitterSeconds"
+        message = f"the slot of {rfc3339(slot)} will be launched at {rfc3339(due)}, because of spec.jitterSeconds"
         return Verdict(outcome=Outcome.PENDING, message=message)
     if present is not None and _unsettled(present, slot):
         why = "the operator has not handled it yet"
@@ -279,7 +279,7 @@ def _suspended(question: Question, message: str) -> Verdict:
         author = question.case.authors.get(found.revision.id) or found.revision.manager
         by = f" by {author}" if author else ""
         since = f"since {rfc3339(found.revision.seen_at)}{' or earlier' if found.since_or_earlier else ''}"
-        message += f"; it was suspended {since}{by}"
+        message += f"; it had been suspended{by} {since}"
     return Verdict(outcome=Outcome.SUSPENDED, reason=Reason.SUSPENDED, message=message, suspension=found)
 
 

@@ -100,7 +100,10 @@ async def test_a_caller_has_so_many_streams_and_a_replica_too() -> None:
         bob = api.let("bob", "of-bob", Rule(("list",), LISTS))
         async with stream(api, "", bob):
             async with stream(api), stream(api):
-                for headers, status, detail in (({}, 429, "you have 2 streams"), (bob, 503, "as many streams")):
+                for headers, status, detail in (
+                    ({}, 429, "you already have 2"),
+                    (bob, 503, "reached its limit"),
+                ):
                     answer = await api.client.get(EVENTS, headers=headers)
                     assert (answer.status_code, answer.headers["retry-after"]) == (status, "5")
                     assert detail in answer.json()["detail"]

@@ -109,7 +109,7 @@ async def test_who_suspended_a_task(rest: Facade) -> None:
     for rules, user in ((AUDITOR, "alice"), (READER, None)):
         body = await why(rest, "2026-03-01T01:30:00Z", rest.let(f"bob-{user}", f"t-{user}", *rules))
         assert body["outcome"] == "Suspended"
-        assert body["message"].endswith(f"it was suspended since 2026-03-01T00:00:00Z by {user or 'carillon'}")
+        assert body["message"].endswith(f"it had been suspended by {user or 'carillon'} since 2026-03-01T00:00:00Z")
         assert body["suspension"] == {
             "since": "2026-03-01T00:00:00Z",
             "sinceOrEarlier": False,

@@ -69,7 +69,7 @@ PAST: dict[str, tuple[str, list[TaskRevision], Present | None, dict[str, Any], O
         present(),
         {"reason": "Suspended", "message": "1 slot was skipped: the task was suspended"},
         Outcome.SUSPENDED,
-        "it was suspended since 2026-03-01T00:00:00Z by kubectl-edit",
+        "it had been suspended by kubectl-edit since 2026-03-01T00:00:00Z",
     ),
     "it is still suspended, and has no row": (
         "2026-03-02 09:00",
@@ -77,7 +77,7 @@ PAST: dict[str, tuple[str, list[TaskRevision], Present | None, dict[str, Any], O
         present(),
         {},
         Outcome.SUSPENDED,
-        "the task was suspended; it was suspended since 2026-03-01T00:00:00Z by kubectl-edit",
+        "the task was suspended; it had been suspended by kubectl-edit since 2026-03-01T00:00:00Z",
     ),
     "the spec of then counts, not the later one": (
         "2026-02-28 09:00",
@@ -214,7 +214,7 @@ PAST: dict[str, tuple[str, list[TaskRevision], Present | None, dict[str, Any], O
         present(),
         {},
         Outcome.UNKNOWN,
-        "the oldest is from 2026-03-01T00:00:00Z",
+        "the oldest spec is from 2026-03-01T00:00:00Z",
     ),
     "no spec is kept, but a row is": (
         "2026-02-01 09:00",
@@ -254,7 +254,7 @@ def test_what_became_of_an_instant(  # the cells of a row
 
 
 FUTURE: dict[str, tuple[dict[str, Any], Present | None, Outcome, str]] = {
-    "it will run": ({}, present(), Outcome.WILL_RUN, "is to be launched at 2026-12-05T09:00:00Z"),
+    "it will run": ({}, present(), Outcome.WILL_RUN, "will be launched at 2026-12-05T09:00:00Z"),
     "it is suspended": ({"suspend": True}, present(), Outcome.WILL_NOT_RUN, "unless spec.suspend is set to false"),
     "it is hindered": (
         {},
@@ -266,7 +266,7 @@ FUTURE: dict[str, tuple[dict[str, Any], Present | None, Outcome, str]] = {
         {"maxRuns": 6},
         present(runs=2),
         Outcome.WILL_NOT_RUN,
-        "the task reaches maxRuns before",
+        "the task reaches maxRuns first",
     ),
     "maxRuns leaves just enough": ({"maxRuns": 7}, present(runs=2), Outcome.WILL_RUN, ""),
     "it is gone": ({}, None, Outcome.DELETED, ""),
@@ -348,7 +348,7 @@ def test_a_suspension_names_its_user_if_the_audit_does() -> None:
     """Otherwise it names the program."""
     case = Case(at=utc("2026-03-02 09:00"), now=NOW, revisions=[PAUSED, DAILY], present=present())
     said = verdict_of(question_of(replace(case, authors={PAUSED.id: "alice"})), None)
-    assert said.message.endswith("it was suspended since 2026-03-01T00:00:00Z by alice")
+    assert said.message.endswith("it had been suspended by alice since 2026-03-01T00:00:00Z")
 
 
 def test_a_later_task_of_the_name_is_not_the_deleted_one() -> None:
@@ -356,4 +356,4 @@ def test_a_later_task_of_the_name_is_not_the_deleted_one() -> None:
     old = earlier(revision(1, "2025-01-01 00:00", schedule="0 9 * * *"), "2025-06-01 00:00")
     found = verdict(utc("2025-07-01 09:00"), DAILY, old, task=present())
     assert found.outcome == Outcome.DELETED
-    assert "the next one of its name was created at 2026-01-01T00:00:00Z" in found.message
+    assert "the next task with this name was created at 2026-01-01T00:00:00Z" in found.message

@@ -1,7 +1,7 @@
 """Attempts of HTTP tasks have the status and the time of their responses.
 
-Rows of before have neither. What a runner reports is bounded: anything that is
-not a status of HTTP, or not a time, is stored as null. Does not use ``tables``,
+Earlier rows have neither. What a runner reports is checked: anything that is
+not an HTTP status, or not a time, is stored as null. Does not use ``tables``,
 because a released migration must not change when the tables do.
 """
 
