@@ -98,9 +98,10 @@ async def test_an_upgrade_reads_no_rows_and_the_maintenance_adds_the_index(
         assert admin.execute(UNINDEXED).fetchall() == [(full,)]
         if interrupted:
             admin.execute("SET lock_timeout = '50ms'")
-            with psycopg.connect(database_url) as slow, pytest.raises(psycopg.errors.LockNotAvailable):
+            with psycopg.connect(database_url) as slow:
                 slow.execute(INSERT, row(2))
-                admin.execute(f"CREATE INDEX CONCURRENTLY {full}_changed_idx ON {full} (changed)".encode())
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    admin.execute(f"CREATE INDEX CONCURRENTLY {full}_changed_idx ON {full} (changed)".encode())
         # a month that is made meanwhile has its own
         await maintain(database_url, lambda: datetime.now(UTC) + timedelta(days=200), 0)
         assert admin.execute(UNINDEXED).fetchall() == []
