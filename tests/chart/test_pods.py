@@ -49,6 +49,15 @@ def test_every_image_has_a_tag_or_a_digest(case: str) -> None:
         assert containers(case)["Deployment carillon-api/api"]["image"] == f"carillon-operator:{__version__}"
 
 
+def test_only_labelled_tasks_have_metrics_unless_asked() -> None:
+    """Whoever reaches the port can read them."""
+    for more, want in (((), "0"), (("--set", "operator.taskMetrics=50"), "50")):
+        found = rendered("--values", str(values_of("trial")), *more)
+        (operator,) = (o for o in found if o["metadata"]["name"] == "carillon-operator-0" and o["kind"] == "Deployment")
+        env = {e["name"]: e.get("value") for e in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
+        assert env["CARILLON_TASK_METRICS"] == want
+
+
 def test_a_digest_wins_over_the_tag() -> None:
     """If a digest is set, the tag is left out."""
     digest = "sha256:" + "0" * 64

@@ -1,5 +1,6 @@
 """The contract of dry runs of ``CallerCluster``: judged as a write is, and nothing is stored."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +38,11 @@ class Given:
         """The tasks, whose writes are judged only."""
         return self.cluster.objects("ScheduledTask", dry_run=True)
 
-    async def create_job(self, name: str, labels: dict[str, str]) -> str:
+    async def create_job(self, name: str, labels: dict[str, str], value: str = "") -> str:
         """Create a Job that has no pod, and return its uid."""
-        manifest = {"metadata": {"name": name, "namespace": self.namespace, "labels": labels}, "spec": JOB_SPEC}
+        spec = copy.deepcopy(JOB_SPEC)
+        spec["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": value}]
+        manifest = {"metadata": {"name": name, "namespace": self.namespace, "labels": labels}, "spec": spec}
         if self.memory is not None:
             created = await self.memory.cluster.create_job(manifest)
         else:
@@ -126,6 +129,17 @@ async def test_a_job_is_listed_and_its_deletion_only_asked_about(given: Given) -
     with pytest.raises(NotFoundError):
         await given.cluster.delete_job(given.namespace, "two", uid, dry_run=True)
     found = await given.cluster.list_jobs(given.namespace, "team=a", 500)
-    assert sorted(job["metadata"]["name"] for job in found) == ["one", "two"]
-    assert not any("deletionTimestamp" in job["metadata"] for job in found)
-    assert len(await given.cluster.list_jobs(given.namespace, "team=a", 1)) == 1
+    assert found.complete
+    assert sorted(job["metadata"]["name"] for job in found.items) == ["one", "two"]
+    assert not any("deletionTimestamp" in job["metadata"] for job in found.items)
+    first = await given.cluster.list_jobs(given.namespace, "team=a", 1)
+    assert (len(first.items), first.complete) == (1, False)
+
+
+async def test_no_more_jobs_are_kept_than_a_page_may_have_bytes(given: Given) -> None:
+    """Their owner decides how large they are."""
+    for number in range(6):
+        await given.create_job(f"large-{number}", {"team": "a"}, "x" * 800_000)
+    found = await given.cluster.list_jobs(given.namespace, "team=a", 500)
+    assert 3 <= len(found.items) < 6
+    assert not found.complete

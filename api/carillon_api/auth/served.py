@@ -28,6 +28,7 @@ from carillon_core.ports import (
     CallerCluster,
     ExecutionPage,
     ExecutionQuery,
+    FirstJobs,
     HistoryReader,
     HistoryReports,
     HistorySummary,
@@ -104,7 +105,7 @@ class ServedCluster:
         check_served(self._scope, namespace)
         return await self._cluster.get_job(namespace, name)
 
-    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> FirstJobs:
         """Return the first Jobs that match a label selector."""
         check_served(self._scope, namespace)
         return await self._cluster.list_jobs(namespace, label_selector, most)

@@ -19,6 +19,8 @@ KEPT = 5_000
 """How many events a process keeps for viewers that are behind or connect again; about 2 MB."""
 CHUNK_BYTES = 64 * 1024
 """About how many bytes a viewer is sent at once."""
+MOST_JOINED = 64
+"""How many joined chunks are kept for other viewers; with ``CHUNK_BYTES``, about 4 MB."""
 EndReason = Literal["Shutdown", "Unauthenticated", "Forbidden", "Unavailable", "InternalError"]
 
 
@@ -73,7 +75,8 @@ class Journal:
     """The number of the next event."""
     _kept: dict[int, tuple[StreamEvent, bytes]] = field(default_factory=dict)
     _read: dict[tuple[int, Selection], tuple[bytes, int]] = field(default_factory=dict)
-    """What viewers with the same selection have read at the same place: a page that many look at is joined once."""
+    """What viewers with the same selection have read at the same place: a page that many look at is joined once. Places
+    and selections are the clients' own, so that only the latest are kept."""
 
     def add(self, event: StreamEvent) -> None:
         """Append an event; the oldest ones are dropped."""
@@ -109,6 +112,8 @@ class Journal:
                 if selection.has(event):
                     found.append(text)
                     size += len(text)
+            if len(self._read) >= MOST_JOINED:
+                del self._read[next(iter(self._read))]
             self._read[asked] = b"".join(found), place
         return self._read[asked]
 

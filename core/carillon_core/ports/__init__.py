@@ -7,7 +7,7 @@ adapters to the same contract. Every method is a coroutine and may raise
 """
 
 from carillon_core.ports.audit import AuditAuthor, AuditEvent, AuditLog, AuditPage, AuditQuery
-from carillon_core.ports.callers import APIServer, CallerCluster
+from carillon_core.ports.callers import APIServer, CallerCluster, FirstJobs
 from carillon_core.ports.changes import (
     MOST_CHANGES,
     ChangedExecutions,
@@ -105,6 +105,7 @@ __all__ = [
     "ExecutionChanges",
     "ExecutionPage",
     "ExecutionQuery",
+    "FirstJobs",
     "HistoryReader",
     "HistoryRecorder",
     "HistoryReports",

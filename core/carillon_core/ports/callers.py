@@ -1,10 +1,20 @@
 """The cluster as the API uses it: token reviews, and every request made as the caller."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.ports.objects import JSONObject, ObjectKind, ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class FirstJobs:
+    """The first Jobs of a list."""
+
+    items: Sequence[JSONObject]
+    complete: bool
+    """Whether they are all."""
 
 
 class CallerCluster(Protocol):
@@ -29,8 +39,8 @@ class CallerCluster(Protocol):
         """Return a Job, or raise ``NotFoundError``."""
         ...
 
-    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
-        """Return the first Jobs that a selector selects."""
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> FirstJobs:
+        """Return the first Jobs that a selector selects: at most ``most``, and no more than ``MOST_PAGE_BYTES``."""
         ...
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:

@@ -9,11 +9,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from carillon_core.adapters.postgres import migrate
 from carillon_core.adapters.postgres.changes import PostgresChangedExecutions
 from carillon_core.adapters.postgres.changes.reader import CHANGED
 from carillon_core.adapters.postgres.engine import create_engine
 from carillon_core.adapters.postgres.listing import IN_ORDER
 from carillon_core.adapters.postgres.maintenance import maintain
+from carillon_core.adapters.postgres.months import Month
 
 INSERT = b"""
 INSERT INTO executions (id, task_uid, origin, namespace, task, task_type, slot, cause, status, started_at)
@@ -72,6 +74,38 @@ async def test_every_write_counts(database_url: str, changed: PostgresChangedExe
             position = (await changed.since(None)).position
             admin.execute("UPDATE executions SET pod_name = 'x' WHERE id = %s", [UUID(int=number)])
             assert (await found(changed, position))[0] == [number]
+
+
+UNINDEXED = b"""
+SELECT part.inhrelid::regclass::text FROM pg_inherits AS part
+WHERE part.inhparent = 'executions'::regclass AND NOT EXISTS (
+    SELECT FROM pg_index JOIN pg_inherits AS own ON own.inhrelid = indexrelid
+    WHERE indrelid = part.inhrelid AND indisvalid AND own.inhparent = 'executions_by_change'::regclass)
+"""
+VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'executions_by_change'::regclass"
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_an_upgrade_reads_no_rows_and_the_maintenance_adds_the_index(
+    database_url: str, *, interrupted: bool
+) -> None:
+    """The migration locks the table alone; the maintenance builds what is missing, after an interruption, too."""
+    migrate.downgrade(database_url, "0008")
+    full = f"executions_{Month.of(datetime.now(UTC)).suffix}"
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute(INSERT, row(1))
+        migrate.upgrade(database_url)
+        assert admin.execute(UNINDEXED).fetchall() == [(full,)]
+        if interrupted:
+            admin.execute("SET lock_timeout = '50ms'")
+            with psycopg.connect(database_url) as slow:
+                slow.execute(INSERT, row(2))
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    admin.execute(f"CREATE INDEX CONCURRENTLY {full}_changed_idx ON {full} (changed)".encode())
+        # a month that is made meanwhile has its own
+        await maintain(database_url, lambda: datetime.now(UTC) + timedelta(days=200), 0)
+        assert admin.execute(UNINDEXED).fetchall() == []
+        assert admin.execute(VALID).fetchone() == (True,)
 
 
 async def test_rows_of_before_are_no_changes(database_url: str, changed: PostgresChangedExecutions) -> None:

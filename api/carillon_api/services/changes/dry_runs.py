@@ -10,8 +10,7 @@ from carillon_api.views.changes.dry_runs import Version, is_changed, task_change
 from carillon_api.views.objects import as_object
 from carillon_api.views.runs import run_execution_id
 from carillon_core.domain.execution import ExecutionRecord
-from carillon_core.domain.observed.job_reading import observed_job
-from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
+from carillon_core.domain.observed.jobs import ObservedTarget, ObservedTask
 from carillon_core.errors import ForbiddenError, NotFoundError
 from carillon_core.ports import JSONObject
 from carillon_core.resources.http_target import HTTPTargetSpec
@@ -94,17 +93,20 @@ def _deletion(before: JSONObject, kind: str, changes: DryRun) -> DeletionDryRun:
     return DeletionDryRun(namespace=meta["namespace"], name=meta["name"], dry_run=told)
 
 
-async def _jobs(ctx: Context, before: JSONObject | None, notes: list[str]) -> Sequence[ObservedJob]:
+async def _jobs(ctx: Context, before: JSONObject | None, notes: list[str]) -> Sequence[JSONObject]:
     """Return the Jobs of a stored task, if the caller may list them."""
     if before is None:
         return ()
     meta = before["metadata"]
     try:
-        raws = await ctx.cluster.list_jobs(meta["namespace"], f"{LABEL_TASK_UID}={meta['uid']}", MOST_JOBS)
+        found = await ctx.cluster.list_jobs(meta["namespace"], f"{LABEL_TASK_UID}={meta['uid']}", MOST_JOBS)
     except ForbiddenError:
         notes.append("you may not list Jobs: the task is assumed to have no active executions")
         return ()
-    return [job for job in map(observed_job, raws) if job is not None]
+    if not found.complete:
+        count = len(found.items)
+        notes.append(f"only {count} Jobs of the task are looked at: it has more, or they are too large together")
+    return found.items
 
 
 async def _version(ctx: Context, raw: JSONObject | None, notes: list[str]) -> Version | None:

@@ -20,6 +20,7 @@ from carillon_api.views.upcoming import Entry, Window, entries_of, slots_of
 from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.plan import Action, EndExecution, Launch, RecordUnlaunched
+from carillon_core.domain.observed.job_reading import observed_job
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.domain.validity.advice import local_time
 from carillon_core.errors import TooMuchWorkError
@@ -50,13 +51,13 @@ def _written(raw: JSONObject) -> tuple[object, object]:
     return raw.get("spec"), raw["metadata"].get("labels") or {}
 
 
-def task_changes(before: Version | None, after: Version | None, jobs: Sequence[ObservedJob], now: datetime) -> DryRun:
+def task_changes(before: Version | None, after: Version | None, jobs: Sequence[JSONObject], now: datetime) -> DryRun:
     """Return what a write of a task would change.
 
     Args:
         before: The stored task; None if the write creates it.
         after: The task as it would be stored; None if the write deletes it.
-        jobs: The task's Jobs, as far as they are known.
+        jobs: The task's Jobs, as far as they are known. One that cannot be read is left out.
         now: The current time.
 
     """
@@ -67,7 +68,8 @@ def task_changes(before: Version | None, after: Version | None, jobs: Sequence[O
         return DryRun(changed=changed, notes=[f"what would change cannot be computed: {error}"])
 
 
-def _task_changes(before: Version | None, after: Version | None, jobs: Sequence[ObservedJob], now: datetime) -> DryRun:
+def _task_changes(before: Version | None, after: Version | None, raws: Sequence[JSONObject], now: datetime) -> DryRun:
+    jobs = [job for job in map(_observed, raws) if job is not None]
     slots = slot_changes(before.raw if before else None, after.raw if after else None, now)
     if after is None:
         ends = [_ended(job.execution_id, job.name) for job in jobs if job.active]
@@ -81,6 +83,13 @@ def _task_changes(before: Version | None, after: Version | None, jobs: Sequence[
         unlaunched=[_unlaunched(action) for action in new if isinstance(action, RecordUnlaunched)],
         ends=[_ended(action.execution_id, action.job_name) for action in new if isinstance(action, EndExecution)],
     )
+
+
+def _observed(raw: JSONObject) -> ObservedJob | None:
+    try:
+        return observed_job(raw)
+    except Exception:  # noqa: BLE001  # whoever may write Jobs can write anything; the operator sets them aside
+        return None
 
 
 def _decided(version: Version, jobs: Sequence[ObservedJob], now: datetime) -> Sequence[Action]:

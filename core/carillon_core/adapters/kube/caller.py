@@ -10,7 +10,7 @@ from carillon_core.adapters.kube.objects import DRY_RUN, KubeObjectStore
 from carillon_core.adapters.kube.pages import listed
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import ConflictError, NotFoundError, RefusedError
-from carillon_core.ports import JSONObject, ObjectKind
+from carillon_core.ports import MOST_PAGE_BYTES, FirstJobs, JSONObject, ObjectKind
 from carillon_core.resources.names import ANNOTATION_CANCELLED_BY
 
 _CANCELLED_BY = ANNOTATION_CANCELLED_BY.replace("/", "~1")  # as RFC 6901 escapes it
@@ -116,14 +116,18 @@ class KubeCallerCluster:
         path = f"{jobs_path(namespace)}/{segment(name)}"
         return await self._connection.request("GET", path, subject=self._subject)
 
-    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> FirstJobs:
         """Return the first Jobs that a selector selects."""
         found: list[JSONObject] = []
+        size = 0
         async for page in listed(self._connection, jobs_path(namespace), label_selector, self._subject):
+            size += page.size
+            if size > MOST_PAGE_BYTES:
+                return FirstJobs(found, complete=False)
             found += page.items
-            if len(found) >= most:
-                break
-        return found[:most]
+            if len(found) > most:
+                return FirstJobs(found[:most], complete=False)
+        return FirstJobs(found, complete=True)
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Delete a Job once its pods have ended, if it is still the same object."""

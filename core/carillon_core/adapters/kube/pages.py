@@ -30,6 +30,8 @@ class Page:
     items: list[JSONObject]
     resource_version: str
     """The list's version, the same on each page; a watch continues from it."""
+    size: int
+    """How many bytes of JSON it is."""
 
 
 async def listed(
@@ -67,7 +69,7 @@ async def listed(
             limit = max(1, limit // FEWER)
             continue
         meta, items = answer["metadata"], answer.get("items") or []
-        yield Page(items, meta["resourceVersion"])
+        yield Page(items, meta["resourceVersion"], size)
         if not meta.get("continue"):
             return
         params["continue"] = meta["continue"]

@@ -1,8 +1,10 @@
 """The API server in memory as the facade uses it: users, their permissions, and all objects; for tests."""
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from carillon_core.adapters.memory.cluster import MemoryCluster
@@ -10,7 +12,7 @@ from carillon_core.adapters.memory.objects import MemoryObjectStore
 from carillon_core.adapters.selectors import selector_of
 from carillon_core.domain.access.subjects import Access, Decision, Subject
 from carillon_core.errors import ForbiddenError, NotFoundError, RefusedError, UnavailableError
-from carillon_core.ports import JSONObject, ObjectKind, ObjectPage
+from carillon_core.ports import MOST_PAGE_BYTES, FirstJobs, JSONObject, ObjectKind, ObjectPage
 from carillon_core.resources import names
 
 _PLURALS: Mapping[ObjectKind, str] = {
@@ -140,13 +142,15 @@ class MemoryCallerCluster:
         self._check("get", "jobs", namespace, name, group="batch")
         return await self._server.cluster.get_job(namespace, name)
 
-    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> Sequence[JSONObject]:
+    async def list_jobs(self, namespace: str, label_selector: str, most: int) -> FirstJobs:
         """Return the first Jobs that a selector selects."""
         self._check("list", "jobs", namespace, group="batch")
         selected = selector_of(label_selector)
         jobs = self._server.cluster.jobs.items()
         own = [j for (where, _), j in jobs if where == namespace and selected(j["metadata"].get("labels") or {})]
-        return own[:most]
+        sizes = accumulate(len(json.dumps(job)) for job in own)
+        first = [job for job, size in zip(own[:most], sizes, strict=False) if size <= MOST_PAGE_BYTES]
+        return FirstJobs(first, complete=len(first) == len(own))
 
     async def delete_job(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Delete a Job and its pods, if it is still the same object."""

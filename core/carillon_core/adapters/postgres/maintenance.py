@@ -24,6 +24,7 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from carillon_core.adapters.postgres.changes import index
 from carillon_core.adapters.postgres.engine import LOCK, bounded, create_engine
 from carillon_core.adapters.postgres.months import Month
 from carillon_core.adapters.postgres.tables import maintenance
@@ -169,6 +170,10 @@ class Maintenance:
                 changes = replace(changes, deleted={**changes.deleted, each.table: expired})
         if changes.created or changes.dropped:
             await self._step(_analyze)
+        # last, because it waits for other transactions
+        for partition in await self._step(index.unindexed):
+            await index.build(self._engine, partition)
+            await self._step(partial(index.attach, partition=partition))
         return changes
 
     async def _drop_before(self, oldest: Month, lately: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -273,6 +273,28 @@ async def test_a_deletion_names_the_slots_and_the_executions_that_would_end(rest
     assert (await changes(rest, "POST", f"{TASKS}/nightly/pause"))["ends"] == []
 
 
+async def test_jobs_that_cannot_be_read_are_left_out(rest: Facade) -> None:
+    """Whoever may write Jobs can write anything into them; the others count."""
+    task = (await rest.create("nightly", HOURLY)).json()
+    uid = await active_job(rest, task)
+    jobs = rest.server.cluster.jobs
+    (good,) = jobs.values()
+    broken = {**good["metadata"], "name": "broken", "annotations": ["neither", "keys", "nor", "values"]}
+    jobs["team-a", "broken"] = {**good, "metadata": broken}
+    told = await changes(rest, "DELETE", f"{TASKS}/nightly")
+    assert [each["id"] for each in told["ends"]] == [uid]
+
+
+async def test_of_large_jobs_as_many_as_a_page_has_bytes(rest: Facade) -> None:
+    """A note says that there are more: their owner decides how large they are."""
+    task = (await rest.create("nightly", HOURLY)).json()
+    for number in range(6):
+        meta = {"name": f"large-{number}", "namespace": "team-a", "labels": {LABEL_TASK_UID: task["uid"]}}
+        await rest.server.cluster.create_job({"metadata": {**meta, "annotations": {"a": "x" * 10**6}}, "spec": {}})
+    told = await changes(rest, "DELETE", f"{TASKS}/nightly")
+    assert told["notes"] == ["only 4 Jobs of the task are looked at: it has more, or they are too large together"]
+
+
 async def test_a_run_that_was_requested_already_would_not_be_created_again(rest: Facade) -> None:
     """The name of a run with a key is derived from it, and that of a retry from its execution."""
     failed = await of_a_task(rest)

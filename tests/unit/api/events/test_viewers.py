@@ -1,6 +1,7 @@
 """Who may look on and for how long, how many may, and what becomes of slow ones."""
 
 import asyncio
+import tracemalloc
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -204,3 +205,18 @@ async def test_a_large_backlog_is_sent_in_parts() -> None:
     text, place = first
     assert 60_000 < len(text) < 70_000
     assert place < 1_000
+
+
+def test_places_of_clients_cost_no_memory() -> None:
+    """Each client chooses its own, and no event comes meanwhile."""
+    journal = Journal()
+    for number in range(500):
+        journal.add(of_task(task(number)))
+    tracemalloc.start()
+    try:
+        for place in range(1, 150):
+            journal.read(place, Selection())
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 5 * 2**20
