@@ -20,7 +20,7 @@ from carillon_api.views.upcoming import Entry, Window, entries_of, slots_of
 from carillon_core.cpu_limit import CPU_LIMIT
 from carillon_core.domain.decision.decide import decide
 from carillon_core.domain.decision.plan import Action, EndExecution, Launch, RecordUnlaunched
-from carillon_core.domain.observed.job_reading import observed_job
+from carillon_core.domain.observed.job_reading import newest_attempts, observed_job
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.domain.validity.advice import local_time
 from carillon_core.errors import TooMuchWorkError
@@ -69,7 +69,7 @@ def task_changes(before: Version | None, after: Version | None, jobs: Sequence[J
 
 
 def _task_changes(before: Version | None, after: Version | None, raws: Sequence[JSONObject], now: datetime) -> DryRun:
-    jobs = [job for job in map(_observed, raws) if job is not None]
+    jobs = newest_attempts(job for job in map(_observed, raws) if job is not None)
     slots = slot_changes(before.raw if before else None, after.raw if after else None, now)
     if after is None:
         ends = [_ended(job.execution_id, job.name) for job in jobs if job.active]
