@@ -289,3 +289,21 @@ async def test_an_annotation_finer_than_a_second_does_not_keep_the_status_from_s
     task = operator.app.store.tasks.get(KEY)
     assert task is not None
     assert task.status == task.stored
+
+
+async def test_a_job_whose_change_fails_to_be_noted_ends_no_watch(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would list everything again, for ever; a turn of its key looks at it once more."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    (raw,) = operator.cluster.jobs.values()
+    operator.restart()
+
+    def broken(_: object) -> None:
+        raise ValueError("a defect of ours")
+
+    monkeypatch.setattr(operator.term.closer, "job_changed", broken)
+    operator.app._take(JobEvent("ADDED", "Job", raw))  # noqa: SLF001  # as the watch does
+    assert "change of a Job not noted" in caplog.text
+    assert await asyncio.wait_for(operator.app.queue.take(), 1) == KEY

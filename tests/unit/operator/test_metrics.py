@@ -105,3 +105,21 @@ def test_an_operator_has_metrics_of_its_own_tasks() -> None:
     found = [set(samples(store, 9, Shard(index, 2))["consecutive_failures"]) for index in (0, 1)]
     assert found[0].isdisjoint(found[1])
     assert len(found[0] | found[1]) == 8
+
+
+def test_a_task_that_cannot_be_measured_takes_no_metric_from_others(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once, not at each scrape."""
+    store = ObservedStore()
+    store.tasks.put(task(1, {"consecutiveFailures": 10**400}))  # no API server stores it: for a defect of ours
+    store.tasks.put(task(2))
+    registry = CollectorRegistry()
+    registry.register(TaskCollector(store, Ownership(Shard(), store), 9))
+    for _ in range(2):
+        assert 'carillon_task_consecutive_failures{namespace="default",task="t2"} 0.0' in scraped(registry)
+    assert 'task="t1"' not in scraped(registry)
+    assert caplog.text.count("task not measured") == 1
+
+
+def scraped(registry: CollectorRegistry) -> str:
+    """Return what a scrape answers."""
+    return generate_latest(registry).decode()
