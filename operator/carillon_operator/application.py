@@ -148,8 +148,11 @@ class Application:
     def _take(self, event: JobEvent) -> None:
         """Take an event of a Job or a pod."""
         for change in self.store.jobs.changes(event):
-            if self.term is not None:
-                self.term.job_changed(change)
-            else:
-                forget_unowned(self._view, change)
+            try:
+                if self.term is not None:
+                    self.term.job_changed(change)
+                else:
+                    forget_unowned(self._view, change)
+            except Exception:  # a bug with one Job must not end the watch of the others
+                log.exception("change of a Job not noted", task="/".join(change.key))
             self.queue.add(change.key)

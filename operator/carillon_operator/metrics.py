@@ -12,12 +12,15 @@ from prometheus_client.registry import Collector
 from carillon_core.contract import Cause
 from carillon_core.domain.observed.jobs import ObservedTask
 from carillon_core.domain.timetable.schedule import jitter_offset, launch_time
+from carillon_core.logs import get_logger
 from carillon_core.metric_definition import MetricDefinition
 from carillon_core.resources.names import LABEL_METRICS
 from carillon_operator.guard.loop_turns import BOUNDS, LoopTurns
 from carillon_operator.guard.quarantine import Quarantine
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.ownership import Ownership
+
+log = get_logger(__name__)
 
 TURNS = MetricDefinition(
     "carillon_operator_loop_turn_seconds", "histogram", "Turns of the event loop, in which nothing else happens."
@@ -97,23 +100,38 @@ class TaskCollector(Collector):
         self._store = store
         self._ownership = ownership
         self._most = most
+        self._failed: frozenset[str] = frozenset()
+        """The uids of the tasks that could not be measured at the last scrape."""
 
     def collect(self) -> Iterable[Metric]:
         """Yield each metric, with a sample for each task that has a value."""
         families = {d: GaugeMetricFamily(d.name, d.description, labels=d.labels) for d in TASK_METRICS}
+        failed = set[str]()
         for task in self._chosen():
-            status, labels = task.status, (task.meta.namespace, task.meta.name)
-            succeeded = status.last_successful_time
-            values: dict[MetricDefinition, float | None] = {
-                SUCCEEDED_AT: None if succeeded is None else succeeded.timestamp(),
-                DURATION: status.last_duration_seconds,
-                FAILURES: status.consecutive_failures,
-                DELAY: self._delay(task),
-            }
+            labels = (task.meta.namespace, task.meta.name)
+            try:
+                values = self._values(task)
+            except Exception:  # tenants write statuses: one that we fail to read must not take the others' metrics
+                failed.add(task.meta.uid)
+                if task.meta.uid not in self._failed:
+                    log.exception("task not measured", task="/".join(labels))
+                continue
             for definition, value in values.items():
-                if value is not None:
-                    families[definition].add_metric(labels, value)
+                families[definition].add_metric(labels, value)
+        self._failed = frozenset(failed)
         return families.values()
+
+    def _values(self, task: ObservedTask) -> dict[MetricDefinition, float]:
+        """Return the values that are known of a task."""
+        status = task.status
+        succeeded = status.last_successful_time
+        values = {
+            SUCCEEDED_AT: None if succeeded is None else succeeded.timestamp(),
+            DURATION: status.last_duration_seconds,
+            FAILURES: status.consecutive_failures,
+            DELAY: self._delay(task),
+        }
+        return {definition: float(value) for definition, value in values.items() if value is not None}
 
     def _chosen(self) -> list[ObservedTask]:
         """Return the tasks that have metrics."""

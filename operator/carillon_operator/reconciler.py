@@ -86,7 +86,9 @@ class Reconciler:
         """
         queue, jobs, agenda = self._view.queue, self._view.store.jobs, self._view.store.agenda
         await self._effects.launcher.resolve_doubt(key)
-        await self._end_graces(key)
+        if await self._end_graces(key):
+            queue.add(key)  # nothing is decided before the others were asked about, and other keys come first
+            return
         read = frozenset(jobs.unread.get(key, ()))  # what ends amid this turn is for the next one
         self._look_for_owner(key)
         names, more = agenda.take(key, self._clock(), REQUESTS_A_TURN)
@@ -170,13 +172,13 @@ class Reconciler:
             if request is not None and request.stored.finished_at is not None and self.requests.delete(request):
                 agenda.handed_over(key, name)
 
-    async def _end_graces(self, key: Key) -> None:
-        """Find out which pods of Jobs that are ending still live."""
+    async def _end_graces(self, key: Key) -> bool:
+        """Find out which pods of Jobs that are ending still live; return whether that takes another turn."""
         jobs, ownership = self._view.store.jobs, self._view.ownership
         for change in jobs.give_up(key, self._clock()):
             if any(ownership.owns_job(key, job) for job in (change.before, change.after) if job is not None):
                 self._effects.closer.job_changed(change)
-        await self._lookups.ends_of_deleted(key)
+        return await self._lookups.ends_of_deleted(key)
 
     async def _look_up(self, key: Key) -> None:
         """Look up a task that requests name, if it has not been observed."""

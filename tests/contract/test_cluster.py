@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import pytest
 
+from carillon_core.adapters.kube.pages import FIRST_PAGE
 from carillon_core.adapters.memory.cluster import MemoryCluster
 from carillon_core.domain.decision.plan import Notice, Reason
 from carillon_core.errors import AlreadyExistsError, NotFoundError, UnavailableError
 from carillon_core.ports import EventSeries
+from carillon_core.resources import names
 from carillon_core.resources.meta import ObjectMeta
 from support.cluster_adapters import ABSENT, Given, GivenMemory, Watcher, create_task, given, job, watch
 from support.waiting import eventually
@@ -37,6 +39,18 @@ async def test_a_job_that_is_not_there_is_not_found(given: Given) -> None:
         await given.cluster.get_job(given.namespace, "absent")
     with pytest.raises(NotFoundError):
         await given.cluster.get_job("no-such-namespace", "absent")
+
+
+@pytest.mark.parametrize("others", [0, FIRST_PAGE])
+async def test_which_jobs_of_a_task_exist(given: Given, others: int) -> None:
+    """However many others it has; a Job of the name that is another task's does not count."""
+    wanted = {"last": "this", "other": "that", **{f"a-{number}": "this" for number in range(others)}}
+    for name, uid in wanted.items():
+        manifest = job(given, name)
+        manifest["metadata"]["labels"] = {names.LABEL_TASK_UID: uid}
+        await given.cluster.create_job(manifest)
+    assert await given.cluster.existing_jobs(given.namespace, "this", ["absent", "other", "last"]) == ["last"]
+    assert await given.cluster.existing_jobs("no-such-namespace", "this", ["last"]) == []
 
 
 async def test_the_log_of_a_pod_that_is_not_there_is_not_found(given: Given) -> None:

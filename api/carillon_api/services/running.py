@@ -14,7 +14,7 @@ from carillon_api.services.context import Context
 from carillon_api.services.retries import wrong_state
 from carillon_core.contract import OPEN_STATUSES
 from carillon_core.domain.access.subjects import Access
-from carillon_core.domain.execution import ExecutionRecord, later_job_names
+from carillon_core.domain.execution import ExecutionRecord, job_names_of
 from carillon_core.domain.observed.pod_ends import RUNNER_CONTAINER, USER_CONTAINER, WHOLE_JOB
 from carillon_core.errors import CarillonError, NotFoundError, RefusedError
 from carillon_core.logs import get_logger
@@ -61,11 +61,8 @@ async def _deleted_job(ctx: Context, record: ExecutionRecord) -> str | None:
     A container that is retried has a Job for each attempt. There is only the newest one, or for a moment the one before
     it as well: both are deleted, and should another be on its way, the operator ends it.
     """
-    if record.job_name is None:
-        return None
-    later = later_job_names(record.job_name, record.slot, record.cause, 1) if record.task_type == CONTAINER else []
     deleted: str | None = None
-    for name in (record.job_name, *later):
+    for name in reversed(job_names_of(record)):
         if await _deleted(ctx, record, name):
             deleted = name
         elif deleted is not None:

@@ -158,3 +158,12 @@ class Closing:
     """Whether no runner was to record this end: a container has none, or the operator decided on the end itself."""
     explains: bool = False
     """Whether it also gives its reason and message to a row that its runner closed as terminated."""
+
+
+def job_names_of(record: ExecutionRecord) -> list[str]:
+    """Return the names that a Job of an execution may have: of a container, that of its last possible attempt first."""
+    if not record.job_name:
+        return []
+    is_retried = record.task_type == "container"
+    later = later_job_names(record.job_name, record.slot, record.cause, 1) if is_retried else []
+    return [*reversed(later), record.job_name]

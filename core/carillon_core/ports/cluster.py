@@ -69,6 +69,13 @@ class JobReader(Protocol):
         """Return a Job, or raise ``NotFoundError``."""
         ...
 
+    async def existing_jobs(self, namespace: str, task_uid: str, names: Sequence[str]) -> Sequence[str]:
+        """Return those of the names that Jobs have that are labelled with a task's uid, from a consistent read.
+
+        One short list tells it, unless the task has many Jobs.
+        """
+        ...
+
     async def pods_of_job(self, namespace: str, job_uid: str) -> Sequence[JSONObject]:
         """Return the pods that a Job has now, from a consistent read."""
         ...

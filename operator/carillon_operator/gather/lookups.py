@@ -8,8 +8,12 @@ from carillon_core.domain.execution import later_job_names
 from carillon_core.domain.observed.jobs import ObservedJob, ObservedTarget, ObservedTask
 from carillon_core.errors import NotFoundError
 from carillon_core.ports import JobReader, ObjectSource
+from carillon_operator.state.observed_pods import JobName
 from carillon_operator.state.observed_store import ObservedStore
 from carillon_operator.state.work_queue import Key
+
+MOST_ASKED = 8
+"""The deleted Jobs that one turn asks about: a tenant may create and delete any number."""
 
 
 class Lookups:
@@ -29,25 +33,49 @@ class Lookups:
             return False
         return self._store.jobs.put(raw) is not None
 
-    async def ends_of_deleted(self, key: Key) -> None:
-        """Ask the API server about Jobs that seem to be gone and whose end was not seen, and keep its answers."""
-        while names := self._store.jobs.unasked.get(key):
-            name = min(names)
-            job = self._store.jobs.get(*name)
-            if job is not None and (name[0], job.uid) in self._store.jobs.strays:
+    async def ends_of_deleted(self, key: Key) -> bool:
+        """Ask the API server about Jobs that seem to be gone and whose end was not seen, and keep its answers.
+
+        Returns:
+            Whether there are more of them, for another turn: ``MOST_ASKED`` are asked about in one.
+
+        """
+        for name, job in self._waiting(key)[:MOST_ASKED]:
+            if (name[0], job.uid) in self._store.jobs.strays:
                 await self.has_job(*name)
             # its Job may have been deleted because another attempt has followed
-            followed = job is not None and await self.later_attempt(job)
-            for pod in () if job is None or followed else await self._jobs.pods_of_job(name[0], job.uid):
-                self._store.jobs.put_pod(pod)
-            names.discard(name)
-        self._store.jobs.unasked.pop(key, None)
+            if not await self.later_attempt(job):
+                for pod in await self._jobs.pods_of_job(name[0], job.uid):
+                    self._store.jobs.put_pod(pod)
+            self._asked(key, name)
+        return bool(self._waiting(key))
+
+    def _waiting(self, key: Key) -> list[tuple[JobName, ObservedJob]]:
+        """Return the Jobs of a key to ask about, and forget those that are not known any more.
+
+        A Job whose owner is not known has no end to record. It waits, without being asked about, until the owner is.
+        """
+        known = list[tuple[JobName, ObservedJob]]()
+        for name in sorted(self._store.jobs.unasked.get(key, ())):
+            job = self._store.jobs.get(*name)
+            if job is None:
+                self._asked(key, name)
+            elif self._store.believes(job):
+                known.append((name, job))
+        return known
+
+    def _asked(self, key: Key, name: JobName) -> None:
+        names = self._store.jobs.unasked.get(key, set())
+        names.discard(name)
+        if not names:
+            self._store.jobs.unasked.pop(key, None)
 
     async def later_attempt(self, job: ObservedJob) -> bool:
         """Return whether the execution of a Job has a later attempt; the store has it then."""
         if job.retries is None:
             return False
-        for name in later_job_names(job.first_name, job.slot, job.cause, job.number)[: job.retries.policy.limit]:
+        later = later_job_names(job.first_name, job.slot, job.cause, job.number)[: job.retries.policy.limit]
+        for name in await self._jobs.existing_jobs(job.namespace, job.task_uid, later):
             if await self.has_job(job.namespace, name):
                 return True
         return False

@@ -157,8 +157,8 @@ class Chronicler:
             await self._slices.rest()
             revision = _revision(task, now)
             if revision is not None:
-                made.append(revision)
-                size += len(to_json(revision.spec))
+                made.append(revision[0])
+                size += revision[1]
             if history is not None and size > MOST_BYTES:
                 await _write(history, made)
                 made, size = [], 0
@@ -222,10 +222,20 @@ def _id(task: ObservedTask) -> RevisionId:
     return task.meta.uid, task.meta.generation
 
 
-def _revision(task: ObservedTask, now: datetime) -> TaskRevision | None:
-    """Return the revision of a task; None, and a line in the log, if it takes too much work."""
+def _revision(task: ObservedTask, now: datetime) -> tuple[TaskRevision, int] | None:
+    """Return the revision of a task, and the size of its spec; None, and a line in the log, if that fails.
+
+    The task then counts as recorded: to try the same spec again would only fail again, and hold up other tasks.
+    """
     try:
-        return CPU_LIMIT.run(partial(revision_of, task, now))
+        return CPU_LIMIT.run(partial(_measured_revision, task, now))
     except TooMuchWorkError as error:
         log.warning("revision not recorded", task=f"{task.meta.namespace}/{task.meta.name}", why=str(error))
-        return None
+    except Exception:  # tenants write specs: one that we fail to read must not end the recording of the others
+        log.exception("revision not recorded", task=f"{task.meta.namespace}/{task.meta.name}")
+    return None
+
+
+def _measured_revision(task: ObservedTask, now: datetime) -> tuple[TaskRevision, int]:
+    revision = revision_of(task, now)
+    return revision, len(to_json(revision.spec))

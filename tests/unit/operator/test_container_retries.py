@@ -362,6 +362,10 @@ async def test_the_sweep_finds_the_newest_attempt(operator: Operator) -> None:
         await operator.write()
         assert operator.rows()[0][1] == "running"
         operator.restart()  # and without having seen a Job
+        operator.cluster.job_reads.clear()
+    await operator.term.sweeper.sweep()
+    uid = next(iter(operator.history.rows.values())).task_uid
+    assert operator.cluster.job_reads == [f"of {uid}", SECOND], "not each name that it may have"
 
 
 async def test_a_request_s_container_is_retried_as_well(operator: Operator) -> None:

@@ -1,7 +1,8 @@
 """Jobs and pods that tenants forge or edit: none says anything about an object of another namespace."""
 
+import asyncio
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from carillon_core.contract import ExecutionStatus
 from carillon_core.domain.execution import job_name
 from carillon_core.ports import JobEvent
 from carillon_core.resources import names
+from carillon_core.resources.base import rfc3339
+from carillon_operator.gather.lookups import MOST_ASKED
 from support.builders import at
 from support.operator import KEY, Operator, operator
 
@@ -174,3 +177,51 @@ async def test_the_end_of_a_job_whose_task_is_deleted_is_still_recorded(operator
     operator.app.store.tasks.drop(KEY, task.meta.uid)
     await operator.turn("00:00:40")
     assert operator.rows() == [("00:00:30", "cancelled", "JobDeleted")]
+
+
+RETRY = {"limit": 20, "initialDelaySeconds": 40}
+
+
+async def forge_and_delete(operator: Operator, number: int, uid: str | None = None) -> None:
+    """Forge Jobs like the task's only one, of other slots and perhaps of another uid, and delete them all."""
+    await operator.create_task(intervalSeconds=3600, task={"container": {"image": "x"}}, retry=RETRY)
+    await operator.turn("01:00:00")
+    [raw] = operator.cluster.jobs.values()
+    for each in range(number):
+        forged = deepcopy(raw)
+        slot = at("00:00:30") + timedelta(seconds=each)
+        forged["metadata"] |= {"name": job_name(KEY[1], slot), "uid": f"f0f0f0f0-0000-4000-8000-{each:012}"}
+        forged["metadata"]["annotations"][names.ANNOTATION_SLOT] = rfc3339(slot)
+        if uid is not None:
+            forged["metadata"]["labels"][names.LABEL_TASK_UID] = uid
+            forged["metadata"]["ownerReferences"][0]["uid"] = uid
+        operator.take(JobEvent("ADDED", "Job", forged))
+        operator.take(JobEvent("DELETED", "Job", forged))
+    assert len(operator.app.store.jobs.unasked[KEY]) == number
+    operator.cluster.job_reads.clear()
+    operator.app.queue.close()
+    operator.app.queue.open()
+
+
+async def test_a_turn_asks_about_few_deleted_jobs(operator: Operator) -> None:
+    """The others have turns of their own, and other keys theirs in between; each is asked about once."""
+    await forge_and_delete(operator, MOST_ASKED + 1)
+    reads = operator.cluster.job_reads
+    await operator.term.reconciler.reconcile(KEY)
+    assert len(reads) == MOST_ASKED, "one list tells whether there is a later attempt"
+    assert await asyncio.wait_for(operator.app.queue.take(), 1) == KEY
+    await operator.term.reconciler.reconcile(KEY)
+    assert len(reads) == MOST_ASKED + 1
+    assert KEY not in operator.app.store.jobs.unasked
+
+
+async def test_nothing_is_asked_about_deleted_jobs_of_an_unknown_owner(operator: Operator) -> None:
+    """They hold up no turn; should the owner become known, it is made up for."""
+    uid = "f0f0f0f0-0000-4000-8000-00000000000a"
+    await forge_and_delete(operator, MOST_ASKED + 1, uid)
+    await operator.term.reconciler.reconcile(KEY)
+    assert operator.cluster.job_reads == []
+    assert operator.app.queue.due_time(KEY) == at("02:00:00")
+    operator.app.store.tasks.departed.learn(KEY[0], uid)
+    await operator.term.reconciler.reconcile(KEY)
+    assert operator.cluster.job_reads == [f"of {uid}"] * MOST_ASKED

@@ -205,6 +205,22 @@ async def test_the_sweep_does_not_call_a_container_failed_that_succeeded(operato
     assert [status for _, status, _ in operator.rows()] == ["succeeded"]
 
 
+async def test_the_sweep_does_not_take_the_end_of_a_container_that_failed(operator: Operator) -> None:
+    """Its Job shows how it ended; the end of its log is being read when the sweep comes."""
+    await operator.create_task(intervalSeconds=3600, task={"container": {"image": "busybox"}})
+    await operator.turn("01:00:00")
+    name = operator.job_names()[0]
+    operator.cluster.finish_pod(KEY[0], name, 3, "out of paper")
+    operator.cluster.finish_job(KEY[0], name, failed="BackoffLimitExceeded")
+    operator.restart()
+    operator.now = at("01:10:00")
+    await operator.see()
+    await operator.term.sweeper.sweep()
+    await operator.write()
+    (row,) = operator.history.rows.values()
+    assert (row.status.value, row.reason, row.result) == ("failed", "Error", {"exitCode": 3, "message": "out of paper"})
+
+
 async def test_requests_that_are_gone_leave_nothing_behind(operator: Operator) -> None:
     """The status writer forgets requests that are deleted."""
     for number in range(5):
@@ -289,3 +305,21 @@ async def test_an_annotation_finer_than_a_second_does_not_keep_the_status_from_s
     task = operator.app.store.tasks.get(KEY)
     assert task is not None
     assert task.status == task.stored
+
+
+async def test_a_job_whose_change_fails_to_be_noted_ends_no_watch(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would list everything again, for ever; a turn of its key looks at it once more."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    (raw,) = operator.cluster.jobs.values()
+    operator.restart()
+
+    def broken(_: object) -> None:
+        raise ValueError("a defect of ours")
+
+    monkeypatch.setattr(operator.term.closer, "job_changed", broken)
+    operator.app._take(JobEvent("ADDED", "Job", raw))  # noqa: SLF001  # as the watch does
+    assert "change of a Job not noted" in caplog.text
+    assert await asyncio.wait_for(operator.app.queue.take(), 1) == KEY

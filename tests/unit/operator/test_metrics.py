@@ -123,3 +123,21 @@ def test_a_retry_is_not_late() -> None:
     store.jobs.put(job)
     assert store.jobs.get("default", SECOND) is not None
     assert samples(store, 10)["last_start_delay_seconds"] == {}
+
+
+def test_a_task_that_cannot_be_measured_takes_no_metric_from_others(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once, not at each scrape."""
+    store = ObservedStore()
+    store.tasks.put(task(1, {"consecutiveFailures": 10**400}))  # no API server stores it: for a defect of ours
+    store.tasks.put(task(2))
+    registry = CollectorRegistry()
+    registry.register(TaskCollector(store, Ownership(Shard(), store), 9))
+    for _ in range(2):
+        assert 'carillon_task_consecutive_failures{namespace="default",task="t2"} 0.0' in scraped(registry)
+    assert 'task="t1"' not in scraped(registry)
+    assert caplog.text.count("task not measured") == 1
+
+
+def scraped(registry: CollectorRegistry) -> str:
+    """Return what a scrape answers."""
+    return generate_latest(registry).decode()

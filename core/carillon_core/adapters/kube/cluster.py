@@ -15,6 +15,7 @@ from carillon_core.ports import EventSeries, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources import names
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
+from carillon_core.resources.names import LABEL_TASK_UID
 
 COMPONENT = "carillon-operator"
 OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
@@ -83,6 +84,23 @@ class KubeCluster:
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""
         return await self._connection.request("GET", f"{jobs_path(namespace)}/{segment(name)}")
+
+    async def existing_jobs(self, namespace: str, task_uid: str, names: Sequence[str]) -> Sequence[str]:
+        """Return those of the names that a task's Jobs have: from the first page of a list, or else one by one."""
+        of_task, found = f"{LABEL_TASK_UID}={task_uid}", list[set[str]]()
+        async for page in listed(self._connection, jobs_path(namespace), of_task, metadata_only=True):
+            if found:
+                return [name for name in names if await self._is_job_of(task_uid, namespace, name)]
+            found.append({job["metadata"]["name"] for job in page.items})
+        return [name for name in names if name in found[0]]
+
+    async def _is_job_of(self, task_uid: str, namespace: str, name: str) -> bool:
+        try:
+            found = await self._connection.metadata_of(f"{jobs_path(namespace)}/{segment(name)}")
+        except NotFoundError:
+            return False
+        labels = found["metadata"].get("labels") or {}
+        return bool(labels.get(LABEL_TASK_UID) == task_uid)
 
     async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
         """Return why pods of Jobs could not be created, by the Job's uid."""

@@ -16,6 +16,7 @@ from carillon_core.errors import (
 from carillon_core.ports import EventSeries, JobEvent, JSONObject, ObjectKind
 from carillon_core.resources.base import rfc3339
 from carillon_core.resources.meta import ObjectMeta
+from carillon_core.resources.names import LABEL_TASK_UID
 
 
 class MemoryCluster(MemoryWorld):
@@ -99,7 +100,16 @@ class MemoryCluster(MemoryWorld):
     async def get_job(self, namespace: str, name: str) -> JSONObject:
         """Return a Job, or raise ``NotFoundError``."""
         self._check()
+        self.job_reads.append(name)
         return copied(self._job(namespace, name))
+
+    async def existing_jobs(self, namespace: str, task_uid: str, names: Sequence[str]) -> Sequence[str]:
+        """Return those of the names that Jobs have that are labelled with a task's uid."""
+        self._check()
+        self.job_reads.append(f"of {task_uid}")
+        jobs = {name: job for (where, name), job in self.jobs.items() if where == namespace and name in names}
+        labels = {name: job["metadata"].get("labels") or {} for name, job in jobs.items()}
+        return [name for name in names if labels.get(name, {}).get(LABEL_TASK_UID) == task_uid]
 
     async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
         """Return why pods of Jobs could not be created, by the Job's uid."""

@@ -37,6 +37,7 @@ class MemoryWorld:
         objects: The RunRequests and the HTTPTargets by namespace and name, as stored.
         created: Every Job that was ever created, in order.
         refusals: The Job controller's Events about pods that it could not create, by the Job's uid.
+        job_reads: What each read of Jobs asked for: a name, or the existing Jobs of a task's uid.
         looks: The queries for refusals: the namespace and the number of Jobs of each.
         events: The Events posted: about which object, what, and when.
         logs: What the containers of pods wrote, by namespace and pod.
@@ -64,6 +65,7 @@ class MemoryWorld:
         self.events: dict[Key, EventSeries] = {}
         self.event_updates = 0
         self.refusals: dict[str, list[PodRefusal]] = {}
+        self.job_reads: list[str] = []
         self.looks: list[tuple[str, int]] = []
         self.logs: dict[Key, bytes] = {}
         self.log_reads: list[tuple[str, str, str]] = []

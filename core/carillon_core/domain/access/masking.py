@@ -23,6 +23,7 @@ MOST_LEVELS = 64
 _NAMED_VALUES = frozenset({"headers", "env", "parameters"})
 """Fields whose keys, or whose items' ``name``, a user chooses."""
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 # a name without a value matches, too, so that the search takes linear time
 _QUERY = re.compile(r"(?P<name>[?&;][^=&;#\s]+)(?:=(?P<value>[^&;#\s]*))?")
 
@@ -106,9 +107,15 @@ def _body(text: str) -> str:
     try:
         parsed = json.loads(text)
         shown = _named(parsed)
-        return text if shown == parsed else json.dumps(shown, ensure_ascii=False)
+        return text if shown == parsed else _as_json(shown)
     except json.JSONDecodeError:
         return masked_text(f"?{text}")[1:]
     except (ValueError, RecursionError):
         # JSON with numbers that are too long, or nested too deep to be searched
         return MASK
+
+
+def _as_json(value: Any) -> str:
+    r"""Return a value as JSON that can be encoded; its strings may hold half a character, such as ``\ud800``."""
+    text = json.dumps(value, ensure_ascii=False)
+    return json.dumps(value) if _HALF_CHARACTER.search(text) else text

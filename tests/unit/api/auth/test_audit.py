@@ -88,6 +88,17 @@ async def test_create_replace_patch_and_delete_are_audited(rest: Facade) -> None
     assert (replaced.request_id, replaced.user_agent, replaced.subject) == ("req-7", "tests/1", "alice")
 
 
+async def test_a_body_with_half_a_character_is_audited_and_answered(rest: Facade) -> None:
+    """The escape stays one in what is masked, so that the event can be written and read."""
+    http = {"url": "https://example.com", "method": "POST", "body": '{"token": "x", "a": "\\ud800"}'}
+    await rest.client.post(TASKS, json={"name": "nightly", "spec": {**EVERY_MINUTE, "task": {"http": http}}})
+    await rest.audited()
+    answer = await rest.client.get(AUDIT)
+    assert answer.status_code == 200
+    (item,) = answer.json()["items"]
+    assert item["after"]["spec"]["task"]["http"]["body"] == '{"token": "***", "a": "\\ud800"}'
+
+
 @pytest.mark.parametrize("body", [{"name": "bad", "spec": {}}, {"name": "nightly", "spec": EVERY_MINUTE}])
 async def test_what_was_refused_has_changed_nothing(rest: Facade, body: dict[str, Any]) -> None:
     """It is not in the audit."""

@@ -91,6 +91,14 @@ SPECS: dict[str, tuple[Any, Any]] = {
         {"body": '{"user": "u", "password": "x"}'},
         {"body": '{"user": "u", "password": "***"}'},
     ),
+    "a body with an escape that stands for half a character": (
+        {"body": '{"password": "x", "a": "\\ud800", "\\udfff": "\u00e4"}'},
+        {"body": '{"password": "***", "a": "\\ud800", "\\udfff": "\\u00e4"}'},
+    ),
+    "a body with letters of other languages": (
+        {"body": '{"password": "x", "a": "\u00e4\\u00e4"}'},
+        {"body": '{"password": "***", "a": "\u00e4\u00e4"}'},
+    ),
     "a body of JSON without any stays as it was written": ({"body": '{ "a":1 }'}, {"body": '{ "a":1 }'}),
     "a body that is a form": ({"body": "user=u&password=x"}, {"body": "user=u&password=***"}),
     "a body that is text": ({"body": "good morning?"}, {"body": "good morning?"}),

@@ -1,6 +1,8 @@
 """The logs of failed containers: in their rows, soon or not at all."""
 
+import asyncio
 from datetime import timedelta
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -129,3 +131,34 @@ async def test_of_a_log_with_long_lines_fewer_are_read() -> None:
         await logs.drained()
     assert said == ["the end"]
     assert len(cluster.log_reads) == 2
+
+
+async def test_a_row_that_cannot_be_recorded_keeps_no_other_log_from_being_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As many defects as there are readers end none of them."""
+    cluster = MemoryCluster()
+    logs, said = FailedLogs(cluster), list[str]()
+
+    def broken(_: str) -> None:
+        raise ValueError("a defect of ours")
+
+    async with running(together(logs.processes())):
+        for then in (*[broken] * READERS, said.append):
+            logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), then)
+        await asyncio.wait_for(logs.drained(), 5)
+    assert said == [""]
+    assert caplog.text.count("row of a failed container not recorded") == READERS
+
+
+async def test_a_log_that_fails_to_be_read_in_another_way_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Its row is recorded without it."""
+    cluster = MemoryCluster()
+    cluster.pods["default", "p"] = {}
+    cluster.logs["default", "p"] = cast("bytes", "no bytes: a defect of ours")
+    logs, said = FailedLogs(cluster), list[str]()
+    async with running(together(logs.processes())):
+        logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
+        await asyncio.wait_for(logs.drained(), 5)
+    assert said == [""]
+    assert "log of a failed container not read" in caplog.text

@@ -4,6 +4,9 @@ import asyncio
 from dataclasses import replace
 from uuid import uuid4
 
+import pytest
+
+from carillon_core.errors import UnavailableError
 from support.builders import FIRST, at
 from support.operator import KEY, Operator, operator, running, running_row
 
@@ -130,3 +133,37 @@ async def test_the_sweep_does_not_close_what_only_the_watch_has_not_shown(operat
     await operator.term.sweeper.sweep()
     await operator.write()
     assert operator.rows() == [("00:00:30", "running", None)]
+
+
+async def test_a_row_whose_job_cannot_be_read_stays_open_and_keeps_no_other_open(
+    operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sweep logs it, goes on with the rows of others, and looks at it again the next time."""
+    await operator.create_task(intervalSeconds=30)
+    await operator.turn("00:00:30")
+    row = await running_row(operator)
+    await operator.history.record([replace(row, id=uuid4(), slot=at("00:01:00"), job_name="gone")])
+    # no API server stores it: it stands for a defect of ours
+    operator.cluster.jobs[KEY[0], operator.job_names()[0]]["status"] = {"conditions": [{"status": "True"}]}
+    operator.restart()
+    operator.now = at("00:10:00")
+    await operator.term.sweeper.sweep()
+    await operator.write()
+    assert operator.rows() == [("00:00:30", "running", None), ("00:01:00", "failed", "JobDeleted")]
+    (left,) = (record for record in caplog.records if record.message == "an open row is left to the next sweep")
+    assert vars(left)["fields"]["execution"] == str(row.id)
+
+
+async def test_the_sweep_stops_while_the_api_server_is_away(operator: Operator) -> None:
+    """All rows would fail alike."""
+    await running_row_of_task(operator)
+    operator.cluster.outage = "no response"
+    with pytest.raises(UnavailableError):
+        await operator.term.sweeper.sweep()
+
+
+async def running_row_of_task(operator: Operator) -> None:
+    """Create a task with an open row that has no Job, a while ago."""
+    await operator.create_task(intervalSeconds=3600)
+    await running_row(operator)
+    await operator.turn("00:02:00")

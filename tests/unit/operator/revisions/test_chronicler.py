@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from carillon_core.domain.why.revision import MOST_REVISIONS, TaskRevision
+from carillon_core.domain.observed.jobs import ObservedTask
+from carillon_core.domain.why.revision import MOST_REVISIONS, TaskRevision, revision_of
 from carillon_core.errors import UnavailableError
+from carillon_operator.revisions import chronicler as chronicler_module
 from carillon_operator.revisions.chronicler import BATCH, MOST_BYTES, Chronicler
 from support.operator import KEY, Operator, running
 from support.waiting import eventually
@@ -194,3 +197,48 @@ async def test_a_revision_that_the_history_rejects_keeps_no_other_from_it(
     await chronicler.write()
     assert [each.task for each in operator.revisions.kept.values()] == ["good"]
     assert await asyncio.wait_for(chronicler.write(), 1) == 0
+
+
+@pytest.mark.parametrize("stage", ["made", "measured"])
+async def test_a_task_whose_revision_cannot_be_made_keeps_no_other_from_the_history(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stage: str
+) -> None:
+    """It is logged once, and the others are recorded, confirmed and renewed."""
+    for name in ("bad", "good"):
+        body = {"metadata": {"name": name}, "spec": {"task": {"counter": {}}, "intervalSeconds": 30}}
+        await operator.cluster.tasks.create("default", body)
+    await operator.see()
+
+    def broken(task: ObservedTask, now: datetime) -> TaskRevision:
+        if task.meta.name == "bad" and stage == "made":
+            raise ValueError("a defect of ours")
+        made = revision_of(task, now)
+        return replace(made, spec={"half a character": "\ud800"}) if task.meta.name == "bad" else made
+
+    monkeypatch.setattr(chronicler_module, "revision_of", broken)
+    chronicler = quick(operator)
+    for name in ("bad", "good"):
+        task = operator.app.store.tasks.get(("default", name))
+        assert task is not None
+        chronicler.saw(task)
+    await chronicler.write()
+    assert [each.task for each in operator.revisions.kept.values()] == ["good"]
+    assert caplog.text.count("revision not recorded") == 1
+    assert await asyncio.wait_for(chronicler.write(), 1) == 0, "no task waits"
+    operator.now += DAY
+    chronicler.renew()
+    await chronicler.write()
+    (found,) = operator.revisions.kept.values()
+    assert found.last_seen_at == operator.now
+
+
+async def test_the_revision_of_a_body_with_half_a_character_is_recorded(operator: Operator) -> None:
+    """Its secrets are masked, and the escape stays one."""
+    body = '{"token": "x", "a": "\\ud800"}'
+    await operator.create_task(
+        task={"http": {"url": "https://example.com", "method": "POST", "body": body}}, intervalSeconds=30
+    )
+    assert await recorded(operator) == [1]
+    (found,) = operator.revisions.kept.values()
+    assert found.spec is not None
+    assert found.spec["task"]["http"]["body"] == '{"token": "***", "a": "\\ud800"}'
