@@ -27,8 +27,6 @@ ENDING = (
     "the Job is being deleted: when its pods have ended, the execution is recorded as cancelled, or as succeeded if its"
     " container exits with code 0"
 )
-CONTAINER = "container"
-"""The task type whose attempts have Jobs of their own."""
 NOBODY = str(UUID(int=0))
 """A uid that no object has: deleting it has no effect, but is forbidden without the permission to delete."""
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"

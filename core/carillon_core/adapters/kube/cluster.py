@@ -90,17 +90,9 @@ class KubeCluster:
         of_task, found = f"{LABEL_TASK_UID}={task_uid}", list[set[str]]()
         async for page in listed(self._connection, jobs_path(namespace), of_task, metadata_only=True):
             if found:
-                return [name for name in names if await self._is_job_of(task_uid, namespace, name)]
+                return [name for name in names if await _is_job_of(self._connection, task_uid, namespace, name)]
             found.append({job["metadata"]["name"] for job in page.items})
         return [name for name in names if name in found[0]]
-
-    async def _is_job_of(self, task_uid: str, namespace: str, name: str) -> bool:
-        try:
-            found = await self._connection.metadata_of(f"{jobs_path(namespace)}/{segment(name)}")
-        except NotFoundError:
-            return False
-        labels = found["metadata"].get("labels") or {}
-        return bool(labels.get(LABEL_TASK_UID) == task_uid)
 
     async def pod_refusals(self, namespace: str, job_uids: Collection[str]) -> Mapping[str, Sequence[PodRefusal]]:
         """Return why pods of Jobs could not be created, by the Job's uid."""
@@ -279,3 +271,12 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nulls(part) for part in value]
     return value
+
+
+async def _is_job_of(connection: KubeConnection, task_uid: str, namespace: str, name: str) -> bool:
+    try:
+        found = await connection.metadata_of(f"{jobs_path(namespace)}/{segment(name)}")
+    except NotFoundError:
+        return False
+    labels = found["metadata"].get("labels") or {}
+    return bool(labels.get(LABEL_TASK_UID) == task_uid)
