@@ -8,6 +8,7 @@ import pytest
 
 from carillon_api.events.hub import Pace
 from carillon_api.routes.events import EXAMPLE
+from carillon_api.schemas.answers import Answer
 from carillon_api.schemas.streams.events import ExecutionData, TaskData
 from carillon_core.errors import ExpiredError, UnavailableError
 from support.api import AS_CALLER, HASTY, Facade, facade
@@ -227,8 +228,8 @@ async def test_parameters_are_checked(api: Facade) -> None:
 
 def test_the_example_in_the_documentation_is_what_is_sent() -> None:
     """Each datum is spelt as the stream spells it."""
-    models = {"execution": ExecutionData, "task": TaskData}
-    seen = set()
+    models: dict[str, type[Answer]] = {"execution": ExecutionData, "task": TaskData}
+    seen: set[type[Answer]] = set()
     for block in EXAMPLE.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
         if (model := models.get(lines.get("event", ""))) is not None:
