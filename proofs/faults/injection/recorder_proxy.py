@@ -81,7 +81,7 @@ class RecorderProxy:
         raise _CutError
 
     async def _sent(self, request: web.BaseRequest, body: bytes) -> web.Response:
-        if self._session is None:
+        if self._session is None or self._session.closed:  # a container of a plan that is over
             raise _CutError
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         async with self._session.post(f"{self.upstream}{request.path}", data=body, headers=headers) as answer:
