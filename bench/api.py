@@ -1,6 +1,6 @@
 """Measure the API under load (`make bench-api`).
 
-    .venv/bin/python bench/api.py [--rows 1000000] [--tasks 200] [--rate 100] [--seconds 20] [--creates 300]
+    .venv/bin/python bench/api.py [--rows 1000000] [--tasks 1000] [--rate 100] [--seconds 20] [--creates 300]
 
 Starts a local cluster without a node and an embedded Postgres (or uses the
 empty database ``DATABASE_URL``), inserts executions of fourteen months, creates
@@ -56,6 +56,10 @@ USER = "bench-user"
 OBJECTS = "/apis/carillon.dev/v1alpha1/namespaces/{namespace}/scheduledtasks"
 WARM_UP_SECONDS = 3
 WARM_UP_CREATES = 20
+REPORT_RATE = 5
+"""Requests a second for reports over all tasks."""
+WHEN = [f"2026-{month:02}-{day:02}T03:00" for month in range(1, 13) for day in range(1, 28, 3)]
+"""Times in the tasks' zones to ask about."""
 
 _FILL = """
 INSERT INTO executions
@@ -73,6 +77,21 @@ FROM (
 ) AS made
 """
 
+_FILL_REVISIONS = """
+INSERT INTO task_revisions (task_uid, generation, namespace, task, created_at, seen_at, last_seen_at, rules, spec, manager)
+SELECT md5('task' || task)::uuid, generation, 'team-' || (task %% %(namespaces)s), 'task-' || task,
+       now() - interval '420 days', now() - interval '420 days' * (50 - generation) / 50,
+       now() - interval '420 days' * (49 - generation) / 50, rules, rules || '{"task": {"sum": {"a": 1, "b": 2}}}',
+       'kubectl'
+FROM (
+    SELECT task, generation,
+           jsonb_build_object('schedule', generation || ' */' || task %% 5 + 1 || ' * * *', 'timeZone', 'Europe/Berlin')
+           AS rules
+    FROM generate_series(0, %(tasks)s - 1) AS task, generate_series(0, 49) AS generation
+) AS made
+"""
+"""As many revisions of each task as are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Where:
@@ -89,7 +108,7 @@ def main() -> int:
     """Start everything, measure, and stop it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--rate", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--creates", type=int, default=300)
@@ -123,7 +142,8 @@ def fill(url: str, rows: int, tasks: int) -> None:
         asyncio.run(maintain(url, partial(_constant, when), 0))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_FILL, {"rows": rows, "tasks": tasks, "namespaces": NAMESPACES})
-        connection.execute("VACUUM ANALYZE executions")
+        connection.execute(_FILL_REVISIONS, {"tasks": tasks, "namespaces": NAMESPACES})
+        connection.execute("VACUUM ANALYZE executions, task_revisions")
         months = connection.execute("SELECT count(DISTINCT tableoid) FROM executions").fetchone()
     print(f"{rows} executions of {months and months[0]} months in {time.monotonic() - began:.0f} s", flush=True)
 
@@ -238,7 +258,25 @@ def paths(where: Where, tasks: int) -> dict[str, list[str]]:
         "get a task": one,
         "upcoming of a task": [f"{path}/upcoming?count=20" for path in one],
         "upcoming of all": ["/api/v1/upcoming?count=20"],
+        "statistics of a task": [f"{path}/stats" for path in one],
+        "why, of a task": [f"{path}/why?at={dice.choice(WHEN)}" for path in one],
     }
+
+
+def report_paths() -> dict[str, list[str]]:
+    """Return the paths of reports over all tasks, which are computed one at a time."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    starts = [now - timedelta(hours=18, minutes=k) for k in range(60)]
+    days = [f"from={_in_url(start)}&to={_in_url(start + timedelta(days=1))}" for start in starts]
+    return {
+        "timeline of a day, all tasks": [f"/api/v1/timeline?{day}" for day in days],
+        "timeline, a namespace": [f"/api/v1/namespaces/team-{k % NAMESPACES}/timeline?{days[k]}" for k in range(60)],
+        "load of a day, all tasks": ["/api/v1/load"],
+    }
+
+
+def _in_url(when: datetime) -> str:
+    return f"{when:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def attack_all(vegeta: Path, where: Where, rate: int, seconds: int, tasks: int) -> None:
@@ -248,10 +286,18 @@ def attack_all(vegeta: Path, where: Where, rate: int, seconds: int, tasks: int) 
     heads = "".join(f"{head:>9}" for head in ("p50 ms", "p95 ms", "p99 ms", "max ms"))
     print(f"\n{f'at {rate} requests a second':32}{heads}   successful")
     for name, group in {**kinds, "all of these, mixed": mixed}.items():
-        attack(vegeta, where, group, rate, WARM_UP_SECONDS)
-        found = attack(vegeta, where, group, rate, seconds)
-        times = [found["latencies"][key] / 1e6 for key in ("50th", "95th", "99th", "max")]
-        print(f"{name:32}" + "".join(f"{each:9.1f}" for each in times) + f"   {found['success']:.2%}", flush=True)
+        measure(vegeta, where, name, group, rate, seconds)
+    print(f"at {REPORT_RATE} requests a second")
+    for name, group in report_paths().items():
+        measure(vegeta, where, name, group, REPORT_RATE, seconds)
+
+
+def measure(vegeta: Path, where: Where, name: str, group: list[str], rate: int, seconds: int) -> None:
+    """Send one kind of request at a rate, and print the result."""
+    attack(vegeta, where, group, rate, WARM_UP_SECONDS)
+    found = attack(vegeta, where, group, rate, seconds)
+    times = [found["latencies"][key] / 1e6 for key in ("50th", "95th", "99th", "max")]
+    print(f"{name:32}" + "".join(f"{each:9.1f}" for each in times) + f"   {found['success']:.2%}", flush=True)
 
 
 def _cycled(group: list[str]) -> list[str]:
