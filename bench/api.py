@@ -78,7 +78,8 @@ FROM (
 """
 
 _FILL_REVISIONS = """
-INSERT INTO task_revisions (task_uid, generation, namespace, task, created_at, seen_at, last_seen_at, rules, spec, manager)
+INSERT INTO task_revisions
+    (task_uid, generation, namespace, task, created_at, seen_at, last_seen_at, rules, spec, manager)
 SELECT md5('task' || task)::uuid, generation, 'team-' || (task %% %(namespaces)s), 'task-' || task,
        now() - interval '420 days', now() - interval '420 days' * (50 - generation) / 50,
        now() - interval '420 days' * (49 - generation) / 50, rules, rules || '{"task": {"sum": {"a": 1, "b": 2}}}',
