@@ -148,7 +148,9 @@ class Closer:
         """
         if _job_id(job) not in self._closed:
             self._closed[_job_id(job)] = now = self._clock()
-            self._put_with_log(job, decided_end(job, end), now)
+            decided = decided_end(job, end)
+            record = self._put if decided.result is None else self._put_with_log
+            record(job, decided, now)
         if not self.waits(job):
             return True
         return end.status is not ExecutionStatus.FAILED and self._clock() - self._closed[_job_id(job)] >= RECORD_FIRST

@@ -131,8 +131,9 @@ class JobShelf:
             and (name[0], meta["uid"]) not in self.strays
         ):
             return None  # a late response does not revive it
-        self.strays.pop((name[0], meta["uid"]), None)
-        return self._take(raw if known is None else as_believed(raw, known.raw))
+        # of a stray only what its pod says was known, which lacks a queue, for example
+        is_stray = self.strays.pop((name[0], meta["uid"]), None) is not None
+        return self._take(raw if known is None or is_stray else as_believed(raw, known.raw))
 
     def _take(self, raw: Mapping[str, Any], *, gone: bool = False) -> JobChange | None:
         """Read a Job, with what its pods show; return None if that is nothing new, or if the Job is not ours."""

@@ -5,8 +5,9 @@ partition: rows of other slots stay in the default one, so that requests for run
 odd times make no partitions.
 
 ``carillon-migrate`` and the operator each create a ``Maintenance``. Every step
-is idempotent: two runs at the same time wait for each other, and a run that was
-interrupted is completed by the next one. Writers are not blocked: the
+is idempotent: two runs at the same time wait for each other, but for the index
+of the changes, which only one of them builds; a run that was interrupted is
+completed by the next one. Writers are not blocked: the
 maintenance gives up a lock that it does not get within ``LOCK_SECONDS``, and
 tries again later.
 """
@@ -170,11 +171,16 @@ class Maintenance:
                 changes = replace(changes, deleted={**changes.deleted, each.table: expired})
         if changes.created or changes.dropped:
             await self._step(_analyze)
-        # last, because it waits for other transactions
-        for partition in await self._step(index.unindexed):
-            await index.build(self._engine, partition)
-            await self._step(partial(index.attach, partition=partition))
+        await self._complete_index()  # last, because it waits for other transactions
         return changes
+
+    async def _complete_index(self) -> None:
+        """Build what the index of the changes lacks, for a bounded time; the next run goes on."""
+        began = time.monotonic()
+        for partition in await self._step(index.unindexed):
+            if time.monotonic() - began > index.BUILD_SECONDS or not await index.build(self._engine, partition):
+                return
+            await self._step(partial(index.attach, partition=partition))
 
     async def _drop_before(self, oldest: Month, lately: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Drop the months before ``oldest``; return those dropped, and those kept because they are needed."""

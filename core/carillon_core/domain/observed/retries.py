@@ -22,8 +22,10 @@ MOST_EARLIER = 40
 """The pods that ended and are kept. Without drains, an execution has at most 20 before its last."""
 MOST_OF_A_MESSAGE = 512
 """The characters kept of a message, a reason or a name."""
-MOST_CHARACTERS = 64 * 1024
-"""The most that the operator writes, and therefore reads."""
+MOST_WRITTEN = 64 * 1024
+"""The most characters that the operator writes: of more, the oldest ends are forgotten."""
+MOST_CHARACTERS = 4 * MOST_WRITTEN
+"""The most that it reads, as the API server takes no more."""
 MOST_SECONDS = 7 * 24 * 3600
 """The longest ``timeoutSeconds``."""
 MOST_PODS = 1_000_000
@@ -87,7 +89,13 @@ class Retries:
         return after(ended_at, timedelta(seconds=wait) + (CUT_OFF if wait else timedelta()))
 
     def encoded(self) -> str:
-        """Return it as the text of an annotation."""
+        """Return it as the text of an annotation, without the oldest ends if that would be too large."""
+        kept = self
+        while len(text := kept._encoded()) > MOST_WRITTEN and kept.earlier:  # its own class
+            kept = replace(kept, earlier=kept.earlier[1:], forgotten=kept.forgotten + 1)
+        return text
+
+    def _encoded(self) -> str:
         told = {
             "retry": self.policy.model_dump(mode="json", exclude_none=True),
             "timeoutSeconds": self.timeout_seconds,
@@ -180,11 +188,11 @@ def _share(execution_id: str, number: int) -> float:
 def _told(end: PodEnd) -> dict[str, Any]:
     return _given(
         {
-            "pod": end.pod_name or None,
+            "pod": end.pod_name[:MOST_OF_A_MESSAGE] or None,
             "startedAt": None if end.started_at is None else rfc3339(end.started_at),
             "finishedAt": None if end.finished_at is None else rfc3339(end.finished_at),
             "exitCode": end.exit_code,
-            "reason": end.reason or None,
+            "reason": end.reason[:MOST_OF_A_MESSAGE] or None,
             "message": end.message[:MOST_OF_A_MESSAGE] or None,
             "disrupted": end.disrupted or None,
         }

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from carillon_core.domain.observed.pod_ends import PodEnd
 from carillon_core.domain.observed.retries import MOST_EARLIER, MOST_OF_A_MESSAGE, Retries, after, parse_retries
 from carillon_core.resources.tasks import RetryPolicy
 
@@ -24,6 +25,19 @@ def test_what_the_operator_writes_is_read_as_it_was() -> None:
     assert (len(later.earlier), later.forgotten) == (MOST_EARLIER, 5)
 
 
+@pytest.mark.parametrize("character", ["x", '"', "\u001b", "\N{BELL}"])
+def test_however_long_messages_are_what_is_written_is_read(character: str) -> None:
+    """Of more than an annotation has room for, the oldest ends are forgotten, and are counted."""
+    end = PodEnd(succeeded=False, finished_at=None, exit_code=3, message=character * 600, pod_name="p" * 253)
+    pods = {"nodeSelector": {f"{'k' * 60}{n:03}": "v" * 63 for n in range(64)}, "tolerations": []}
+    first = Retries.first(RetryPolicy(limit=20), 3600, pods, queued=True)
+    read = parse_retries(first.followed([end] * MOST_EARLIER, datetime(2026, 1, 1, tzinfo=UTC), 60).encoded())
+    assert read is not None
+    assert len(read.earlier) + read.forgotten == MOST_EARLIER
+    assert len(read.earlier) > 10
+    assert read.placement == pods
+
+
 @pytest.mark.parametrize(
     "told",
     {
@@ -37,7 +51,7 @@ def test_what_the_operator_writes_is_read_as_it_was() -> None:
         "as many pods as nobody has": {"forgotten": 2**40},
         "a policy that the CRD refuses": {"retry": {"limit": 21}},
         "tolerations that are none": {"placement": {"tolerations": [{"key": []}]}},
-        "more than the API server keeps": {"x": "y" * 70_000},
+        "more than the API server keeps": {"x": "y" * 300_000},
     }.items(),
     ids=lambda case: case[0],
 )

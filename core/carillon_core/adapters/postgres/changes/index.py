@@ -10,8 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from carillon_core.adapters.postgres.engine import bounded
 
-BUILD_SECONDS = 300
+BUILD_SECONDS = 200
 """The time limit of the index of one partition. It waits for the end of every transaction that is older."""
+LOCK = 7_024_619_531
+"""The advisory lock of whoever builds. Nobody waits for it: a build waits for all older transactions, so they could
+not end."""
 _PARTITIONS = text(
     """
 SELECT part.relname FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid
@@ -30,17 +33,27 @@ async def unindexed(connection: AsyncConnection) -> list[str]:
     return [str(name) for name in (await connection.execute(_PARTITIONS)).scalars()]
 
 
-async def build(engine: AsyncEngine, partition: str) -> None:
-    """Build the index of a partition, unless it is there; it is not yet a part of the whole table's."""
+async def build(engine: AsyncEngine, partition: str) -> bool:
+    """Build the index of a partition, which is not yet a part of the whole table's; return False if another builds.
+
+    Raises:
+        UnavailableError: It took too long, or Postgres is unavailable.
+
+    """
     name = f"{partition}_changed_idx"
     alone = engine.execution_options(isolation_level="AUTOCOMMIT")
     async with bounded(engine.url, BUILD_SECONDS), alone.connect() as connection:
-        if (await connection.execute(_INVALID, {"name": name})).scalar():
-            # left by a build that was interrupted; one that goes on has a lock, which this waits for
-            await connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
-        await connection.execute(
-            text(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {partition} (changed) WHERE changed IS NOT NULL")
-        )
+        if not (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK})).scalar():
+            return False
+        try:
+            if (await connection.execute(_INVALID, {"name": name})).scalar():  # left by a build that was interrupted
+                await connection.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
+            made = f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {partition} (changed) WHERE changed IS NOT NULL"
+            await connection.execute(text(made))
+        finally:
+            # not before: another would take an index that is being built for one that was left
+            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
+    return True
 
 
 async def attach(connection: AsyncConnection, partition: str) -> None:
