@@ -90,6 +90,9 @@ func onThread(call func() error) error {
 	return <-result
 }
 
+// secureNoSetuidFixup is SECBIT_NO_SETUID_FIXUP of linux/securebits.h.
+const secureNoSetuidFixup = 1 << 2
+
 // become changes the user of the calling thread, for ever, and leaves it at most one capability, which the programs
 // that it starts keep. Setresuid and its like, of syscall and of unix, would change the user of all threads.
 func become(as *identity, capability uint) error {
@@ -103,6 +106,11 @@ func become(as *identity, capability uint) error {
 	}
 	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, uintptr(keep), 0, 0, 0); err != nil {
 		return err
+	}
+	if capability != 0 {
+		// access(2) does not know of the capabilities of other users than root without it, and Python's os.access asks
+		// that; where it may not be set, everything else works
+		_ = unix.Prctl(unix.PR_SET_SECUREBITS, secureNoSetuidFixup, 0, 0, 0)
 	}
 	if err := unix.Setgroups(groups); err != nil {
 		return err

@@ -264,15 +264,19 @@ def test_no_container_runs_as_root(cluster: LocalCluster) -> None:
 
 
 def test_a_closed_program_is_run_if_its_image_may_read_all(cluster: LocalCluster, tmp_path: Path) -> None:
-    """As this checkout's Python is, in root's home: the container can read it, and write nothing."""
+    """As this checkout's Python is, in root's home: the container can read it, and write nothing, as access(2) says."""
     program = tmp_path / "program"
-    program.write_text('#!/bin/sh\ncat "$0" > /dev/null && { true 2> /dev/null > "$0" || echo read; }\n')
+    asked = "import os, sys; print([os.access(sys.argv[1], how) for how in (os.F_OK, os.R_OK, os.W_OK)])"
+    program.write_text(
+        '#!/bin/sh\ncat "$0" > /dev/null && { true 2> /dev/null > "$0" || echo read; }\n'
+        f"""exec {sys.executable} -c '{asked}' "$0"\n"""
+    )
     program.chmod(0o555)
     tmp_path.chmod(0o700)
     cluster.set_images({**IMAGES, "closed:1": {"entrypoint": [str(program)], "readsAll": True}})
     apply(cluster, pod("closed", "", image="closed:1"))
     assert finished(cluster, "closed")["status"]["phase"] == "Succeeded"
-    assert cluster.kubectl("logs", "closed") == "read\n"
+    assert cluster.kubectl("logs", "closed") == "read\n[True, True, False]\n"
 
 
 def logged_number(cluster: LocalCluster, name: str) -> int:

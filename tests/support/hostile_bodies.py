@@ -41,6 +41,10 @@ OPERATIONS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "previewNamespacedTask": ("POST", "/api/v1/namespaces/team-a/preview", JSON),
     "suggestOffset": ("POST", "/api/v1/load/suggest", JSON),
     "suggestNamespacedOffset": ("POST", "/api/v1/namespaces/team-a/load/suggest", JSON),
+    "changeTasks": ("POST", "/api/v1/tasks/bulk", JSON),
+    "changeNamespacedTasks": ("POST", f"{TASKS}/bulk", JSON),
+    "changeExecutions": ("POST", "/api/v1/executions/bulk", JSON),
+    "changeNamespacedExecutions": ("POST", "/api/v1/namespaces/team-a/executions/bulk", JSON),
     "retryExecution": ("POST", f"/api/v1/executions/{EXECUTION}/retry", JSON),
 }
 """Every operation that takes a body."""
