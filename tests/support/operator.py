@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ class Operator:
     async def write(self) -> None:
         """Write all statuses and empty the outbox and the janitor's queue."""
         await self.term.statuses.flush()
-        async with running(self.term.outbox.run()), running(together(self.term.failed_logs.processes())):
+        async with running(self.term.outbox.run()), running(together(self.term.failed_logs.processes)):
             await asyncio.wait_for(self.term.failed_logs.drained(), 5)
             await asyncio.wait_for(self.term.outbox.drained(), 5)
         await self.term.janitor.drained()
@@ -173,10 +173,10 @@ async def running(work: Any) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-async def together(works: Iterable[Coroutine[None, None, None]]) -> None:
-    """Run several things at once."""
+async def together(works: Callable[[], Iterable[Coroutine[None, None, None]]]) -> None:
+    """Run several things at once; they are made when they run, as none may be left that never did."""
     async with asyncio.TaskGroup() as group:
-        for work in works:
+        for work in works():
             group.create_task(work)
 
 

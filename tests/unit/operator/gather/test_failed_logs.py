@@ -84,7 +84,7 @@ async def test_an_operator_that_may_not_read_logs_asks_seldom() -> None:
     cluster = MemoryCluster()
     cluster.forbidden.add("default")
     logs, said = FailedLogs(cluster), list[str]()
-    async with running(together(logs.processes())):
+    async with running(together(logs.processes)):
         for _ in range(3):
             logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
             await logs.drained()
@@ -98,7 +98,7 @@ async def test_a_flood_of_failures_is_read_by_a_few() -> None:
     cluster.logs_answer.clear()
     logs, said, last = FailedLogs(cluster), list[str](), uuid4()
     pod = PodEnd(False, None, pod_name="p", container="c")
-    async with running(together(logs.processes())):
+    async with running(together(logs.processes)):
         for execution in (*(uuid4() for _ in range(999)), last):
             logs.ask(execution, "default", pod, said.append)
         await eventually(lambda: len(cluster.log_reads) == READERS)
@@ -114,7 +114,7 @@ async def test_a_log_whose_turn_comes_too_late_is_not_read(monkeypatch: pytest.M
     monkeypatch.setattr(LATE, 0.0)
     cluster = MemoryCluster()
     logs, said = FailedLogs(cluster), list[str]()
-    async with running(together(logs.processes())):
+    async with running(together(logs.processes)):
         logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
         await logs.drained()
     assert (said, cluster.log_reads) == ([""], [])
@@ -126,7 +126,7 @@ async def test_of_a_log_with_long_lines_fewer_are_read() -> None:
     cluster.pods["default", "p"] = {}
     cluster.logs["default", "p"] = b"".join(b"x" * 10_000 + b"\n" for _ in range(MOST_READ // 5_000)) + b"the end"
     logs, said = FailedLogs(cluster), list[str]()
-    async with running(together(logs.processes())):
+    async with running(together(logs.processes)):
         logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
         await logs.drained()
     assert said == ["the end"]
@@ -143,7 +143,7 @@ async def test_a_row_that_cannot_be_recorded_keeps_no_other_log_from_being_read(
     def broken(_: str) -> None:
         raise ValueError("a defect of ours")
 
-    async with running(together(logs.processes())):
+    async with running(together(logs.processes)):
         for then in (*[broken] * READERS, said.append):
             logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), then)
         await asyncio.wait_for(logs.drained(), 5)
@@ -157,7 +157,7 @@ async def test_a_log_that_fails_to_be_read_in_another_way_is_left_out(caplog: py
     cluster.pods["default", "p"] = {}
     cluster.logs["default", "p"] = cast("bytes", "no bytes: a defect of ours")
     logs, said = FailedLogs(cluster), list[str]()
-    async with running(together(logs.processes())):
+    async with running(together(logs.processes)):
         logs.ask(uuid4(), "default", PodEnd(False, None, pod_name="p", container="c"), said.append)
         await asyncio.wait_for(logs.drained(), 5)
     assert said == [""]
