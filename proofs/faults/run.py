@@ -75,6 +75,7 @@ class PlanRun(ABC):
     async def _run(self) -> Result:
         began = now()
         self._controls.folder.mkdir()
+        self._controls.folder.chmod(0o711)  # whatever the umask is
         self._pulses.parent.mkdir()
         self._pulses.parent.chmod(0o777)  # containers are not root, even if the node is
         await self._around.upstream.json("POST", "/api/v1/namespaces", {"metadata": {"name": self._namespace}})

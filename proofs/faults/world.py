@@ -77,5 +77,6 @@ async def temporary_folder() -> AsyncIterator[Path]:
 def lane_folder(folder: Path, lane: int) -> Path:
     """Make the folder of a lane."""
     own = folder / f"lane-{lane}"
-    own.mkdir(mode=0o711)
+    own.mkdir()
+    own.chmod(0o711)  # whatever the umask is
     return own
