@@ -10,7 +10,7 @@ from carillon_core.contract import Cause
 from carillon_core.domain.execution import attempt_job_name, job_name, request_job_name
 from carillon_core.errors import RefusedError
 from carillon_core.ports import JobEvent, JSONObject
-from carillon_core.resources.names import ANNOTATION_CANCELLED_BY, LABEL_QUEUE
+from carillon_core.resources.names import ANNOTATION_CANCELLED_BY
 from support.builders import at
 from support.operator import KEY, Operator
 
@@ -384,27 +384,3 @@ async def test_a_request_s_container_is_retried_as_well(operator: Operator) -> N
     found = operator.cluster.objects["RunRequest"][NAMESPACE, "now"]["status"]
     assert (found["result"], found["jobName"]) == ("Succeeded", second)
     assert [status for _, status, _ in attempts(operator)] == ["failed", "succeeded"]
-
-
-async def test_a_pod_that_is_seen_before_its_job_does_not_say_what_the_next_attempt_is(operator: Operator) -> None:
-    """It knows neither the version of its owner nor the queue: two watches have no common order."""
-    await operator.create_task(intervalSeconds=30, task=CONTAINER, retry=QUICK, queueName="team")
-    await operator.turn("00:00:30")
-    operator.cluster.start_pod(NAMESPACE, FIRST)
-    job = copy.deepcopy(operator.cluster.jobs[NAMESPACE, FIRST])
-    pod = copy.deepcopy(next(iter(operator.cluster.pods.values())))
-    operator.restart()
-    operator.now = at("00:00:36")
-    for raw in await operator.cluster.tasks.list(None):
-        operator.app.store.tasks.put(raw)
-    for kind in ("Job", "Pod"):
-        operator.take(JobEvent("LISTING", kind, {}))
-        operator.take(JobEvent("SYNCED", kind, {}))
-    operator.take(JobEvent("ADDED", "Pod", pod))
-    operator.take(JobEvent("ADDED", "Job", job))
-    found = operator.app.store.jobs.get(NAMESPACE, FIRST)
-    assert found is not None
-    meta = operator.app.store.jobs.raw_of(found)["metadata"]
-    assert meta["ownerReferences"] == job["metadata"]["ownerReferences"]
-    assert meta["labels"] == job["metadata"]["labels"]
-    assert LABEL_QUEUE in meta["labels"]
