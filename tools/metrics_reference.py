@@ -34,7 +34,7 @@ With `CARILLON_METRICS_PORT`, each operator returns these at `GET /metrics`.
 
 `carillon_task_…` are those of single tasks: of the oldest 1,000 (`CARILLON_TASK_METRICS`), and of tasks with the label
 `carillon.dev/metrics=true`. The chart sets the number to `operator.taskMetrics`, 0 by default: the port has no
-authentication, and whoever reaches it can read the namespaces, names and failures of these tasks. The chart's
+authentication: anyone who reaches it can read the namespaces, names and failures of these tasks. The chart's
 NetworkPolicies let every pod reach it if `monitoring.serviceMonitor.enabled` is true, and none if not.
 
 Every replica of a shard reports them: aggregate them with `max by (namespace, task)`. If Prometheus has a label

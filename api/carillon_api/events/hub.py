@@ -156,11 +156,11 @@ class EventHub:
             async with asyncio.TaskGroup() as group:
                 following = [group.create_task(source.follow(feed)) for source in self._sources]
                 await self._tick(group)
-                self._feed = None  # before anything is awaited: whoever enters now starts anew
+                self._feed = None  # before anything is awaited: a viewer that enters now starts anew
                 for task in following:
                     task.cancel()
         except Exception:
-            # a defect: whoever connects again starts anew
+            # a defect must not leave viewers waiting: their next connection starts anew
             log.exception("events cannot be followed")
             self._finish_all("InternalError", "the stream failed: connect again")
         finally:

@@ -1,4 +1,4 @@
-"""Where changes come from: one look a second at the history, and one watch of the tasks, whoever looks on."""
+"""Where changes come from: one look a second at the history, and one watch of the tasks, for all viewers."""
 
 import asyncio
 from contextlib import aclosing

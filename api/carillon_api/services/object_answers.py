@@ -69,7 +69,7 @@ class Answers(Generic[V]):
     async def created(self, ctx: Context, response: Response, stored: JSONObject) -> V:
         """Record the creation of an object, return its view, and set ETag and Location.
 
-        A dry run has none of them: there is no such object.
+        A dry run does neither and sets no header: there is no such object.
         """
         if ctx.dry_run:
             return await self._asked(ctx, None, stored)

@@ -88,7 +88,7 @@ def _task_changes(before: Version | None, after: Version | None, raws: Sequence[
 def _observed(raw: JSONObject) -> ObservedJob | None:
     try:
         return observed_job(raw)
-    except Exception:  # noqa: BLE001  # whoever may write Jobs can write anything; the operator sets them aside
+    except Exception:  # noqa: BLE001  # tenants can write Jobs: an unreadable one must not fail the answer
         return None
 
 

@@ -159,7 +159,7 @@ class KubeChangedTasks:
 
 @dataclass(slots=True)
 class KubeTaskWatch:
-    """``TaskWatch`` that reads the metadata of tasks alone: specs may be large, and nobody asked for them."""
+    """``TaskWatch`` that reads the metadata of tasks alone: specs may be large, and are not needed."""
 
     connection: KubeConnection
     path: str

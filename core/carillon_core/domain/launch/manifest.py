@@ -154,7 +154,7 @@ def _tries(order: Order) -> dict[str, Any]:
 
 
 def container_tries(seconds: int) -> dict[str, Any]:
-    """Return the fields of the Job of a container's attempt, whose pod has a deadline of so many seconds.
+    """Return the fields of the Job of a container's attempt, whose pod has this deadline in seconds.
 
     The Job is one attempt: Kubernetes would choose the wait before another. A pod that a drain ends does not count; the
     additional time is for the pod that follows it.

@@ -82,7 +82,7 @@ class Retries:
         )
 
     def next_at(self, number: int, execution_id: str, ended_at: datetime) -> datetime:
-        """Return when the attempt after one that failed is due: the same whoever asks."""
+        """Return when the attempt after one that failed is due: every operator computes the same."""
         policy = self.policy
         wait = retry_wait(policy.initial_delay_seconds, policy.factor, policy.max_delay_seconds, number)
         wait *= 1 - policy.jitter * _share(execution_id, number)

@@ -13,7 +13,7 @@ from carillon_core.adapters.postgres.engine import bounded
 BUILD_SECONDS = 200
 """The time limit of the index of one partition. It waits for the end of every transaction that is older."""
 LOCK = 7_024_619_531
-"""The advisory lock of whoever builds. Nobody waits for it: a build waits for all older transactions, so they could
+"""The advisory lock of the builder. Others do not wait for it: a build waits for all older transactions, so they could
 not end."""
 _PARTITIONS = text(
     """

@@ -30,7 +30,7 @@ def upgrade() -> None:
     op.execute("ALTER TABLE executions ALTER COLUMN changed SET DEFAULT pg_current_xact_id()")
     _index_empty_partitions()
     op.execute(_FUNCTION)
-    # a trigger does not need it, and nobody else should call it
+    # triggers need no permission to execute it, and others should not call it
     op.execute("REVOKE ALL ON FUNCTION executions_changed() FROM PUBLIC")
     # a trigger rather than a value in every statement: runners' functions, the operator and administrators write rows
     op.execute(
